@@ -1,0 +1,95 @@
+# Everything here works from a fresh clone with Python 3.11 and a package registry: each target sets up what it needs first.
+
+PYTHON ?= python3.11
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+UV := .tools/bin/uv
+ACTIONLINT_VERSION := v1.7.8
+
+# Imports are three times slower without bytecode, so it is compiled whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
+unexport VIRTUAL_ENV
+# uv does not read pip's settings: pass on the index of a machine that has its own.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+export UV_LINK_MODE ?= hardlink
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all test-cluster lint format data locks compile images clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.ready .venv-serving/.ready  ## Make both environments from the committed locks
+
+demo: setup  ## The whole story on this machine: release, canary, promotion, rollback; leaves report.html
+	$(BIN)/sluice demo
+
+test: setup data  ## The tool's tests and the example's four layers, within 6 minutes
+	$(BIN)/pytest tests/sluice -m "not slow and not cluster" -n 2 --dist loadfile
+	$(BIN)/sluice test code
+	$(BIN)/sluice test data
+	$(BIN)/sluice test model
+	$(BIN)/sluice test integration
+
+test-all: setup data  ## The slow tests: simulations, kills, drills, the demo
+	$(BIN)/pytest tests/sluice -m "slow and not cluster"
+
+test-cluster: setup  ## The tests against a Kubernetes ($KUBECONFIG)
+	$(BIN)/pytest tests -m cluster
+
+lint: setup  ## ruff, mypy --strict, import-linter, actionlint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if [ -x .tools/bin/actionlint ] || (command -v go >/dev/null && GOBIN=$(CURDIR)/.tools/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)); \
+	then .tools/bin/actionlint && echo "actionlint: clean"; else echo "actionlint: not run, it needs Go"; fi
+
+format: setup  ## Format and mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+data: data/holdout.parquet  ## The example's snapshot and holdout, simulated, the same bytes each time
+
+compile: setup  ## Regenerate pipelines/compiled/
+	$(BIN)/sluice compile ci -o pipelines/compiled/kfp/ci.yaml
+	$(BIN)/sluice compile release -o pipelines/compiled/kfp/release.yaml
+
+images: ## Build the step image and the serving image (buildah or docker)
+	@builder=$$(command -v buildah || command -v docker) || { echo "images: needs buildah or docker"; exit 1; }; \
+	$$builder build -t sluice-step:latest -f components/Dockerfile . && \
+	$$builder build -t sluice-serving:latest -f serving/Dockerfile .
+
+locks: $(UV)  ## Resolve the locks anew, within the bounds of pyproject.toml and serving/
+	$(LOCK) -c serving/model-libraries.txt pyproject.toml -o locks/tool.txt
+	$(LOCK) -c locks/tool.txt pyproject.toml --group dev -o locks/dev.txt
+	$(LOCK) -c serving/model-libraries.txt serving/requirements.in -o locks/serving.txt
+
+LOCK = $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make locks"
+
+clean:  ## Remove environments, data and state
+	rm -rf .venv .venv-serving .tools data .sluice .mypy_cache .ruff_cache .hypothesis report.html
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+	{ echo "Sluice needs Python 3.11 as $(PYTHON): install it, or say make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: locks/dev.txt pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --compile-bytecode --python .venv locks/dev.txt
+	$(UV) pip install --quiet --no-deps --python .venv --editable .
+	@touch $@
+
+.venv-serving/.ready: locks/serving.txt | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-serving
+	$(UV) pip sync --quiet --compile-bytecode --python .venv-serving locks/serving.txt
+	@touch $@
+
+data/holdout.parquet: churn/simulation.py | .venv/.ready
+	$(BIN)/python -m churn.simulation --all
+	@touch $@
