@@ -1,0 +1,288 @@
+"""sluice.toml as a typed model: the one place that says what a project's functions, data, thresholds and steps are.
+
+Values come from the file, then from environment variables (``SLUICE_GATE__MARGIN=0.01`` sets ``gate.margin``), which win.
+Nothing in Sluice knows a project's folders: it loads the objects that this file names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from sluice.errors import ConfigurationError, DataError
+
+ObjectPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+"""``package.module:name``, imported with the project's root first on the path."""
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+"""``sha256:`` and 64 lower-case hexadecimal digits."""
+
+FILE_NAME = "sluice.toml"
+ROOT_VARIABLE = "SLUICE_ROOT"
+STATE_VARIABLE = "SLUICE_STATE"
+STATE_FOLDER = ".sluice"
+ALL_TRAFFIC = 100
+
+
+class Table(BaseModel):
+    """One table of sluice.toml: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProjectTable(Table):
+    """``[project]``."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")] = Field(
+        description="Name of the project; names its releases and, in a cluster, its objects."
+    )
+    packages: list[str] = Field(
+        default_factory=list,
+        description="Folders with the Python code that the fitted model needs to load; they travel in the release.",
+    )
+
+
+class DataTable(Table):
+    """``[data]``."""
+
+    snapshot: str = Field(description="The training data: a path below the project or any fsspec URL.")
+    holdout: str = Field(description="The fixed labelled holdout: a path below the project or any fsspec URL.")
+    holdout_digest: Digest | None = Field(
+        default=None, description="Digest that the holdout's bytes must have; None accepts any, once."
+    )
+    load: ObjectPath = Field(description="Function (path) -> DataFrame; raises where the data breaks its contract.")
+    label: str = Field(description="Column with the label, 0 or 1.")
+    id: str = Field(description="Column with the row's unique id; never a feature.")
+    gate_fraction: float = Field(
+        default=0.5, gt=0, lt=1, description="Share of the holdout kept for the gate alone, by a hash of the id."
+    )
+    slices: dict[str, str] = Field(default_factory=dict, description="Name of a slice → pandas query that selects its rows.")
+
+
+class ModelTable(Table):
+    """``[model]``."""
+
+    build: ObjectPath = Field(description="Function (**parameters) -> unfitted scikit-learn Pipeline.")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of `build`.")
+
+
+class TestsTable(Table):
+    """``[tests]``: where the suites of the four layers lie."""
+
+    code: str = "tests/code"
+    data: str = "tests/data"
+    model: str = "tests/model"
+    integration: str = "tests/integration"
+
+
+class GateTable(Table):
+    """``[gate]``."""
+
+    margin: float = Field(
+        default=0.005, ge=0, lt=1, description="The challenger's AUC must exceed the champion's by more than this."
+    )
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="Chance of one false promotion over the whole budget.")
+    budget: int = Field(default=52, ge=1, description="How often one holdout may be asked; alpha is split over it.")
+
+
+class ServingTable(Table):
+    """``[serving]``."""
+
+    python: str = Field(
+        default=".venv-serving/bin/python",
+        description="Interpreter of the serving environment; relative to the project.",
+    )
+    server: str = Field(
+        default="serving.model_server.ModelServer",
+        description="Seldon model class, as seldon-core-microservice names it.",
+    )
+    lock: str = Field(default="locks/serving.txt", description="Lock of the serving environment; its digest is in every release.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port of the proxy; 0 chooses a free one.")
+    start_timeout_seconds: float = Field(default=60.0, gt=0, description="How long a server may take until it is ready.")
+
+
+class RolloutTable(Table):
+    """``[rollout]``."""
+
+    steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(
+        default_factory=lambda: [5, 25, 100], description="Canary shares, in %."
+    )
+    margin: float = Field(default=0.01, gt=0, lt=1, description="Tolerated excess of the canary's error rate over stable's.")
+    first_look: int = Field(default=300, ge=1, description="Canary requests at a step before the first look.")
+    look_growth: float = Field(default=1.5, gt=1, description="Each further look comes after this many times the requests.")
+    evidence: float = Field(default=100.0, gt=1, description="e-value at which the canary is condemned.")
+    tolerated_ratio: float = Field(default=1.0, ge=1, description="Error ratio canary/stable that is still no worse.")
+    bake_seconds: float = Field(default=60.0, ge=0, description="How long the canary is watched at 100 % before it is champion.")
+    deadline_seconds: float = Field(default=3600.0, gt=0, description="A rollout that has not ended by then is rolled back.")
+    approval_seconds: float = Field(default=86400.0, gt=0, description="How long an approval holds.")
+    request_timeout_seconds: float = Field(default=5.0, gt=0, description="A prediction that takes longer is an error.")
+
+    @field_validator("steps")
+    @classmethod
+    def _rises_to_all(cls, steps: list[int]) -> list[int]:
+        if not steps or steps[-1] != ALL_TRAFFIC or steps != sorted(set(steps)):
+            raise ValueError("must rise and end at 100, for example [5, 25, 100]")
+        return steps
+
+
+class StepsTable(Table):
+    """``[steps]``."""
+
+    image: str = Field(default="sluice-step:latest", description="Image that every step runs in; a release names it by digest.")
+
+
+class DemoTable(Table):
+    """``[demo]``."""
+
+    story: ObjectPath | None = Field(default=None, description="The story that `sluice demo` tells.")
+
+
+class Settings(BaseSettings):
+    """The whole of sluice.toml."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="SLUICE_", env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+    project: ProjectTable
+    data: DataTable
+    model: ModelTable
+    thresholds: dict[str, float] = Field(
+        default_factory=dict, description="Numbers that the project's layer tests hold results against."
+    )
+    tests: TestsTable = TestsTable()
+    gate: GateTable = GateTable()
+    serving: ServingTable = ServingTable()
+    rollout: RolloutTable = RolloutTable()
+    pipelines: dict[str, ObjectPath] = Field(default_factory=dict, description="Pipeline name → KFP pipeline function.")
+    steps: StepsTable = StepsTable()
+    demo: DemoTable = DemoTable()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then the file (given as keyword arguments); no dotenv file and no secrets folder is read."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+class Project:
+    """A folder with a sluice.toml: its settings and the paths and objects that they name.
+
+    Attributes:
+        root: Absolute path of the folder.
+        settings: The checked contents of sluice.toml.
+    """
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        """Bind settings to the folder they were read from."""
+        self.root = root
+        self.settings = settings
+
+    @property
+    def state(self) -> Path:
+        """The folder of everything local: ``$SLUICE_STATE``, else ``.sluice`` in the project."""
+        return Path(os.environ.get(STATE_VARIABLE) or self.root / STATE_FOLDER).resolve()
+
+    def path(self, name: str) -> Path:
+        """A path of sluice.toml made absolute: relative ones start at the project's root."""
+        return self.root / name
+
+    def locate(self, name: str) -> str:
+        """A path or fsspec URL of sluice.toml: URLs stay, paths become absolute."""
+        return name if "://" in name else str(self.path(name))
+
+    def load_object(self, name: ObjectPath, *, key: str) -> Any:  # noqa: ANN401 - whatever the project made
+        """Import ``module:name`` with the project's root first on the path.
+
+        Args:
+            name: The object.
+            key: Key of sluice.toml that named it, for the message.
+
+        Raises:
+            ConfigurationError: There is no such module or name in it.
+        """
+        self.put_first_on_path()
+        module_name, _, attribute = name.partition(":")
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as error:
+            raise ConfigurationError(
+                f"{FILE_NAME}: {key} names {name!r}, but module {module_name!r} cannot be imported: {error}",
+                hint=f"Correct {key}, or run from the environment that has what the module imports.",
+            ) from error
+        if not hasattr(module, attribute):
+            raise ConfigurationError(
+                f"{FILE_NAME}: {key} names {name!r}, but module {module_name!r} has no {attribute!r}",
+                hint=f"Correct {key} in {self.root / FILE_NAME}.",
+            )
+        return getattr(module, attribute)
+
+    def put_first_on_path(self) -> None:
+        """Let imports find the project's own folders before any other of the same name."""
+        root = str(self.root)
+        if root in sys.path:
+            sys.path.remove(root)
+        sys.path.insert(0, root)
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The nearest folder with a sluice.toml, from `start` (default: $SLUICE_ROOT, else the working directory) upwards.
+
+    Raises:
+        DataError: There is none.
+    """
+    first = Path(start or os.environ.get(ROOT_VARIABLE) or Path.cwd()).resolve()
+    for folder in (first, *first.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder
+    raise DataError(
+        f"no {FILE_NAME} in {first} or above it",
+        hint="Run inside a project, or name its folder with --project or $SLUICE_ROOT; README shows a first sluice.toml.",
+    )
+
+
+def read_project(start: Path | None = None) -> Project:
+    """Find, read and check sluice.toml.
+
+    Raises:
+        DataError: There is no such file.
+        ConfigurationError: It is not TOML, lacks a key, has one too many or a value that does not fit; the message names the keys.
+    """
+    root = find_root(start)
+    file = root / FILE_NAME
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{file} cannot be read as TOML: {error}", hint="Correct the file at that place.") from error
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{file} is not valid: {_describe(error)}",
+            hint="`sluice schema` prints every key, its type and its default.",
+        ) from error
+    return Project(root, settings)
+
+
+def _describe(error: ValidationError) -> str:
+    """Each fault as ``key: what``, in the words of a person who wrote the file."""
+    words = {"extra_forbidden": "there is no such key", "missing": "this key is required"}
+    faults = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        faults.append(f"{key}: {words.get(fault['type']) or fault['msg'].removeprefix('Value error, ')}")
+    return "; ".join(faults)
