@@ -1,0 +1,79 @@
+"""An interval drawn against its threshold: where the estimate lies, how sure it is, which side is the right one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sluice.report.charts.scales import Scale
+from sluice.report.formats import format_interval, format_level, format_number, format_threshold
+
+if TYPE_CHECKING:
+    from sluice.verdicts import Verdict
+
+WIDTH = 200
+"""Width of the viewBox; the plot's own units."""
+
+_EDGE = 6
+_MARGIN = 0.18
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalDrawing:
+    """Coordinates from 0 to `WIDTH`.
+
+    Attributes:
+        low: Lower end of the interval; equal to `high` where there is none.
+        high: Upper end.
+        point: The observed value.
+        threshold: What it was held against; None where nothing.
+        zone: Start and end of the side that passes; None where there is no side.
+        zero: Where no difference lies, for differences.
+        description: The same in words.
+    """
+
+    low: float
+    high: float
+    point: float
+    threshold: float | None
+    zone: tuple[float, float] | None
+    zero: float | None
+    description: str
+
+
+def draw_interval(verdict: Verdict, *, show_zero: bool = False) -> IntervalDrawing | None:
+    """The drawing of a verdict; None where there is nothing to compare: no observed value, or nothing beside it."""
+    if verdict.observed is None or (verdict.interval is None and not verdict.comparison.startswith((">", "<"))):
+        return None
+    ends = [verdict.interval.low, verdict.interval.high] if verdict.interval else []
+    values = [verdict.observed, *ends, *([] if verdict.threshold is None else [verdict.threshold]), *([0.0] if show_zero else [])]
+    span = max(values) - min(values)
+    if span <= 0:
+        return None
+    scale = Scale(min(values) - _MARGIN * span, max(values) + _MARGIN * span, _EDGE, WIDTH - _EDGE)
+    low, high = (scale.place(end) for end in ends) if ends else (scale.place(verdict.observed),) * 2
+    return IntervalDrawing(
+        low=low,
+        high=high,
+        point=scale.place(verdict.observed),
+        threshold=None if verdict.threshold is None else scale.place(verdict.threshold),
+        zone=_passing_zone(verdict, scale),
+        zero=scale.place(0.0) if show_zero else None,
+        description=_describe(verdict),
+    )
+
+
+def _passing_zone(verdict: Verdict, scale: Scale) -> tuple[float, float] | None:
+    if verdict.threshold is None:
+        return None
+    at = scale.place(verdict.threshold)
+    if verdict.comparison.startswith(">"):
+        return at, scale.end + _EDGE
+    return (scale.start - _EDGE, at) if verdict.comparison.startswith("<") else None
+
+
+def _describe(verdict: Verdict) -> str:
+    text = f"observed {format_number(verdict.observed)}"
+    if verdict.interval:
+        text += f", {format_level(verdict.interval.level)} interval {format_interval(verdict.interval)}"
+    return f"{text}, must be {format_threshold(verdict)}" if verdict.threshold is not None else text

@@ -1,0 +1,335 @@
+"""The rollout over time: traffic split, error rate of each release, evidence and latency, with the decisions marked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sluice.report.charts.marks import Mark, Window, choose_window_of, place_marks, time_ticks
+from sluice.report.charts.scales import Scale, Tick, area_path, line_path, nice_ceiling, nice_ticks, step_path
+from sluice.report.charts.series import change_points, choose_window, error_rates, thin_points
+from sluice.report.formats import format_duration, format_number, format_percent, shorten_digest
+
+if TYPE_CHECKING:
+    from sluice.report.results import Counts, Rollout, Sample
+
+DEFAULT_EVIDENCE = 100.0
+"""e-value at which a canary is condemned, where the record does not say (the design's rule)."""
+
+_MOST_POINTS = 320
+_LEAST_E, _LEAST_RATE = 0.01, 0.05
+_LEAST_SHARE, _LEAST_STRETCH = 20.0, 22.0
+"""Per cent of height and width that a name needs."""
+
+_HEIGHT = Scale(0.0, 100.0, 100.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One release in the plot.
+
+    Attributes:
+        digest: The release.
+        name: Its name for a person.
+        role: ``canary``, ``stable`` or ``other``: chooses colour and dashes.
+        part: What it is in this rollout, in words.
+    """
+
+    digest: str
+    name: str
+    role: str
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A release's name written into its area, at per cent of the plot."""
+
+    left: float
+    top: float
+    text: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Path data of one arm's line."""
+
+    role: str
+    path: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One plot of the stack; y coordinates in per cent from the top, paths in a viewBox of 1000 x 100.
+
+    Attributes:
+        key: ``traffic``, ``errors``, ``evidence`` or ``latency``.
+        title: What is plotted.
+        note: How to read it.
+        areas: Filled shapes, in drawing order.
+        lines: Lines, in drawing order.
+        ticks: Of the y axis.
+        rule: A threshold to draw across, if there is one.
+        description: The same in words.
+        tags: Names written into areas.
+    """
+
+    key: str
+    title: str
+    note: str
+    areas: tuple[Line, ...]
+    lines: tuple[Line, ...]
+    ticks: tuple[Tick, ...]
+    rule: Tick | None
+    description: str
+    tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutChart:
+    """The stack of panels with their common time axis and the decisions across them."""
+
+    arms: tuple[Arm, ...]
+    panels: tuple[Panel, ...]
+    marks: tuple[Mark, ...]
+    lanes: int
+    lanes_narrow: int
+    ticks: tuple[Tick, ...]
+
+
+def draw_rollout(rollout: Rollout, names: Mapping[str, str]) -> RolloutChart | None:
+    """The chart of a rollout.
+
+    Args:
+        rollout: Its records.
+        names: Release digest → name for a person.
+
+    Returns:
+        None where there are fewer than two samples with weights, or all traffic went to one release: nothing moved.
+    """
+    window = choose_window_of(rollout)
+    arms = name_arms(rollout, names)
+    if window is None or len(arms) < 2:  # noqa: PLR2004 - a split has two sides
+        return None
+    samples = [sample for sample in rollout.samples if sample.time is not None and window.start <= sample.time <= window.end]
+    x = Scale(window.start, window.end, 0.0, 1000.0)
+    marks = place_marks(rollout, window, canary=next((arm.digest for arm in arms if arm.role == "canary"), ""))
+    panels = (
+        _draw_traffic(weigh_over_time(rollout, window), arms, x, marks),
+        _draw_errors(samples, arms, x, window),
+        _draw_evidence(rollout, samples, x) if any(arm.part == "canary" for arm in arms) else None,
+        _draw_latency(samples, arms, x),
+    )
+    return RolloutChart(
+        arms=arms,
+        panels=tuple(panel for panel in panels if panel is not None),
+        marks=marks,
+        lanes=1 + max((mark.lane for mark in marks), default=-1),
+        lanes_narrow=1 + max((mark.lane_narrow for mark in marks), default=-1),
+        ticks=time_ticks(window),
+    )
+
+
+def name_arms(rollout: Rollout, names: Mapping[str, str]) -> tuple[Arm, ...]:
+    """Every release that took traffic, the one in question first.
+
+    In a rollout that is the canary, which gains traffic over stable. Where a champion is rolled back by hand there is no canary:
+    the champion is in question, and the release before it is restored.
+    """
+    weights = [sample.weights for sample in rollout.samples if sample.weights]
+    served = {digest: None for share in weights for digest in share if _share(share, digest) > 0}
+    if not served:
+        return ()
+    about = rollout.target or next((transition.release for transition in reversed(rollout.transitions) if transition.release), "")
+    first = max(served, key=lambda digest: (_share(weights[0], digest), digest))
+    others = [digest for digest in served if digest != first]
+    by_hand = about == first and bool(others)
+    canary = first if by_hand else about if about in others else others[0] if others else ""
+    stable = others[0] if by_hand else first
+    roles = {stable: ("stable", "restored" if by_hand else "stable"), canary: ("canary", "rolled back" if by_hand else "canary")}
+    order = dict.fromkeys(digest for digest in (canary, stable, *others) if digest)
+    return tuple(Arm(digest, names.get(digest) or shorten_digest(digest), *roles.get(digest, ("other", ""))) for digest in order)
+
+
+def _share(weights: Mapping[str, float | None], digest: str) -> float:
+    return weights.get(digest) or 0.0
+
+
+Weights = Mapping[str, float | None]
+
+
+def weigh_over_time(rollout: Rollout, window: Window) -> list[tuple[float, Weights]]:
+    """The traffic split over time: what samples saw, and the very moments at which decisions were applied."""
+    seen: list[tuple[float, Weights]] = [(sample.time, sample.weights) for sample in rollout.samples if sample.time is not None]
+    moved = [(moment, transition.weights) for transition in rollout.transitions if (moment := transition.moment) is not None]
+    known = sorted([*seen, *moved], key=lambda point: point[0])
+    return [(time, weights) for time, weights in known if any(weights.values()) and window.start <= time <= window.end]
+
+
+def _draw_traffic(shown: Sequence[tuple[float, Weights]], arms: Sequence[Arm], x: Scale, marks: Sequence[Mark]) -> Panel:
+    """Shares stacked from the canary up, so that the canary's can be read off the axis."""
+    below = [(time, 0.0) for time, _ in shown]
+    areas, lines, tags = [], [], []
+    for arm in arms:
+        above = [(at, level + _share(weights, arm.digest)) for (at, level), (_, weights) in zip(below, shown, strict=True)]
+        areas.append(Line(arm.role, area_path(change_points(above), change_points(below), x, _HEIGHT), arm.name))
+        if arm.role == "canary":
+            lines.append(Line(arm.role, step_path(change_points(above), x, _HEIGHT), arm.name))
+        tags += _place_tag(arm, below, above, x)
+        below = above
+    canary = next((arm.name for arm in arms if arm.role == "canary"), "")
+    said = ", ".join(f"{mark.label} after {mark.after}" for mark in marks)
+    return Panel(
+        key="traffic",
+        title="Traffic split",
+        note="share of requests sent to each release",
+        areas=tuple(areas),
+        lines=tuple(lines),
+        ticks=tuple(Tick(100.0 - value, f"{value} %", minor=value in {25, 75}) for value in (0, 25, 50, 75, 100)),
+        rule=None,
+        tags=tuple(tags),
+        description=f"Traffic split over {format_duration(x.high - x.low)}; {canary}: {said}.",
+    )
+
+
+def _place_tag(arm: Arm, below: Sequence[tuple[float, float]], above: Sequence[tuple[float, float]], x: Scale) -> list[Tag]:
+    """The arm's name, in the middle of the longest stretch where its area is high enough for a line of text."""
+    stretches: list[list[int]] = [[]]
+    for place, ((_, low), (_, high)) in enumerate(zip(below, above, strict=True)):
+        same = not stretches[-1] or (below[place - 1][1], above[place - 1][1]) == (low, high)
+        if high - low >= _LEAST_SHARE and same:
+            stretches[-1].append(place)
+        else:
+            stretches.append([place] if high - low >= _LEAST_SHARE else [])
+    longest = max(stretches, key=lambda places: above[places[-1]][0] - above[places[0]][0] if places else -1.0)
+    if not longest:
+        return []
+    left, right = (x.place(above[place][0]) / 10 for place in (longest[0], longest[-1]))
+    middle = _HEIGHT.place((below[longest[0]][1] + above[longest[0]][1]) / 2)
+    return [Tag((left + right) / 2, middle, arm.name, arm.role)] if right - left >= _LEAST_STRETCH else []
+
+
+def _draw_errors(samples: Sequence[Sample], arms: Sequence[Arm], x: Scale, window: Window) -> Panel | None:
+    trailing = choose_window(window.end - window.start)
+    rates = {arm: _rates_of(samples, arm, trailing) for arm in arms}
+    highest = max((rate for points in rates.values() for _, rate in points if rate is not None), default=None)
+    if highest is None:
+        return None
+    top = min(1.0, nice_ceiling(max(highest * 1.05, _LEAST_RATE)))
+    y = Scale(0.0, top, 100.0, 2.0)
+    peaks = {arm: max((rate for _, rate in points if rate is not None), default=None) for arm, points in rates.items()}
+    return Panel(
+        key="errors",
+        title="Error rate",
+        note=f"failed requests per request, last {format_duration(trailing)}",
+        areas=(),
+        lines=tuple(Line(arm.role, line_path(points, x, y), arm.name) for arm, points in reversed(rates.items())),
+        ticks=_share_ticks(top, y),
+        rule=None,
+        description="Error rate over time; highest "
+        + ", ".join(f"{arm.name} {format_percent(peak)}" for arm, peak in peaks.items())
+        + ".",
+    )
+
+
+def _rates_of(samples: Sequence[Sample], arm: Arm, window: float) -> list[tuple[float, float | None]]:
+    seen = [(_time(sample), sample.arms[arm.digest]) for sample in samples if arm.digest in sample.arms]
+    times = [time for time, _ in seen]
+    requests, errors = ([number(counts) or 0.0 for _, counts in seen] for number in (_requests, _errors))
+    served = {_time(sample): _is_served(sample, arm) for sample in samples}
+    rates = error_rates(times, requests, errors, window=window, most=_MOST_POINTS)
+    # A trailing rate lives on for a window after the last request: cut it where the traffic was taken away.
+    return [(time, rate if served[time] else None) for time, rate in rates]
+
+
+def _share_ticks(top: float, y: Scale) -> tuple[Tick, ...]:
+    return tuple(Tick(y.place(value), format_percent(value)) for value in nice_ticks(0.0, top, most=4))
+
+
+def _draw_evidence(rollout: Rollout, samples: Sequence[Sample], x: Scale) -> Panel | None:
+    """The e-value on a log scale, below the line at which the canary is condemned."""
+    values = [(_time(sample), sample.e_value) for sample in samples if sample.e_value is not None and sample.e_value >= 0]
+    if not values:
+        return None
+    limit = _limit_of(rollout)
+    highest = max(value for _, value in values)
+    decades = range(round(math.log10(_LEAST_E)), math.ceil(math.log10(max(highest, limit) * 3)) + 1)
+    y = Scale(decades[0], decades[-1], 100.0, 0.0)
+    logs = [(time, math.log10(max(value, _LEAST_E))) for time, value in values]
+    ends = thin_points(logs, most=_MOST_POINTS)
+    path = line_path(ends, x, y)
+    every = -(-len(decades) // 4)
+    shown = [decade for decade in decades if decade % every == 0]
+    return Panel(
+        key="evidence",
+        title="Evidence against the canary",
+        note="e-value, log scale",
+        areas=(Line("canary", f"{path}L{x.place(ends[-1][0]):.1f} 100L{x.place(ends[0][0]):.1f} 100Z", ""),),
+        lines=(Line("canary", path, ""),),
+        ticks=tuple(Tick(y.place(decade), f"{10.0**decade:g}" if abs(decade) < 4 else f"1e{decade}") for decade in shown),  # noqa: PLR2004
+        rule=Tick(y.place(math.log10(limit)), f"condemned at e ≥ {limit:g}"),
+        description=f"Evidence against the canary: e-value, highest {format_number(highest)}; it is condemned at {limit:g}.",
+    )
+
+
+def _limit_of(rollout: Rollout) -> float:
+    for name in ("evidence_threshold", "evidence_limit", "condemn_at"):
+        value = rollout.numbers.get(name)
+        if isinstance(value, int | float) and value > 1:
+            return float(value)
+    return DEFAULT_EVIDENCE
+
+
+def _draw_latency(samples: Sequence[Sample], arms: Sequence[Arm], x: Scale) -> Panel | None:
+    series = {arm: _latencies_of(samples, arm, _p99) for arm in arms}
+    highest = max((value for points in series.values() for _, value in points), default=0.0)
+    if highest <= 0:
+        return None
+    top = nice_ceiling(highest * 1.05)
+    y = Scale(0.0, top, 100.0, 2.0)
+    return Panel(
+        key="latency",
+        title="Latency",
+        note="99th percentile",
+        areas=(),
+        lines=tuple(
+            Line(arm.role, line_path(thin_points(points, most=_MOST_POINTS), x, y), arm.name) for arm, points in series.items()
+        ),
+        ticks=tuple(Tick(y.place(value), f"{value:g} ms") for value in nice_ticks(0.0, top, most=3)),
+        rule=None,
+        description=f"99th percentile of latency, highest {format_number(highest)} milliseconds.",
+    )
+
+
+def _latencies_of(samples: Sequence[Sample], arm: Arm, number: Callable[[Counts], float | None]) -> list[tuple[float, float]]:
+    values = (
+        (_time(sample), number(sample.arms[arm.digest]))
+        for sample in samples
+        if arm.digest in sample.arms and _is_served(sample, arm)
+    )
+    return [(time, value) for time, value in values if value is not None]
+
+
+def _is_served(sample: Sample, arm: Arm) -> bool:
+    """Whether the proxy sends requests to the arm; unknown counts as yes."""
+    return not sample.weights or _share(sample.weights, arm.digest) > 0
+
+
+def _requests(counts: Counts) -> float | None:
+    return counts.requests
+
+
+def _errors(counts: Counts) -> float | None:
+    return counts.errors
+
+
+def _p99(counts: Counts) -> float | None:
+    return counts.p99_ms
+
+
+def _time(sample: Sample) -> float:
+    return sample.time or 0.0

@@ -1,0 +1,61 @@
+"""The steps of a run over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sluice.report.charts.scales import Scale, Tick, nice_ticks
+from sluice.report.formats import format_duration
+
+if TYPE_CHECKING:
+    from sluice.report.results import RunResult, Step
+
+_THINNEST = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One step: where its bar starts and how wide it is, in per cent of the run; no width where its times are unknown."""
+
+    step: Step
+    left: float
+    width: float | None
+    lasted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Every step's bar, in the order of their starts, and the ticks below them (per cent)."""
+
+    bars: tuple[Bar, ...]
+    ticks: tuple[Tick, ...]
+
+
+def draw_timeline(run: RunResult) -> Timeline | None:
+    """The timeline of a run; None where no step is known. A step without an end lasts until the run's."""
+    if not run.steps:
+        return None
+    starts = [step.started for step in run.steps if step.started is not None]
+    ends = [moment for step in run.steps for moment in (step.started, step.ended) if moment is not None]
+    if run.ended is not None:
+        ends.append(run.ended)
+    if not starts or max(ends) <= min(starts):
+        return Timeline(tuple(Bar(step, 0.0, None, format_duration(step.duration)) for step in run.steps), ())
+    first, last = min(starts), max(ends)
+    scale = Scale(first, last, 0.0, 100.0)
+    steps = sorted(run.steps, key=lambda step: (step.started is None, step.started or 0.0))
+    seconds = nice_ticks(0.0, last - first, most=6)
+    return Timeline(
+        tuple(_draw_bar(step, scale) for step in steps),
+        tuple(Tick(scale.place(first + second), format_duration(second) if second else "0") for second in seconds),
+    )
+
+
+def _draw_bar(step: Step, scale: Scale) -> Bar:
+    if step.started is None:
+        return Bar(step, 0.0, None, format_duration(None))
+    left = scale.place(step.started)
+    right = scale.place(step.ended if step.ended is not None else scale.high)
+    width = max(right - left, _THINNEST)
+    return Bar(step, min(left, 100.0 - width), width, format_duration(step.duration))

@@ -1,0 +1,262 @@
+"""Run records read into the model: tolerant to runs that were interrupted and left half of their parts.
+
+A run's folder holds ``run.json`` (complete when the run has ended), ``parts/<name>.json`` (one as each step ends),
+``layers/<layer>/verdicts.json`` and ``events.jsonl``. What ``run.json`` says wins; the rest fills what it lacks. A part that
+cannot be read costs that part alone, and the result says so in its notes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from sluice.errors import DataError
+from sluice.report.results import (
+    LAYERS,
+    CleanVerdict,
+    Curves,
+    Gate,
+    Layer,
+    Record,
+    Release,
+    Rollout,
+    RunResult,
+    Sample,
+    Snapshot,
+    Step,
+    Transition,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+Part = TypeVar("Part")
+Raw = dict[str, Any]
+
+RECORD_FILE = "run.json"
+EVENTS_FILE = "events.jsonl"
+PARTS_FOLDER = "parts"
+LAYERS_FOLDER = "layers"
+INTERRUPTED = "interrupted"
+
+_VERDICT: TypeAdapter[Any] = TypeAdapter(CleanVerdict)
+
+
+def read_run(folder: Path) -> RunResult:
+    """Read one run's folder.
+
+    Args:
+        folder: ``runs/<id>`` of the project's state.
+
+    Returns:
+        What is there. A run without ``run.json`` has the outcome ``interrupted``; parts that could not be read are named in its
+        notes.
+
+    Raises:
+        DataError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"no run in {folder}", hint="`sluice run` makes one; `sluice report` without a name takes the latest.")
+    notes: list[str] = []
+    raw = _read_json(folder / RECORD_FILE, notes) if (folder / RECORD_FILE).exists() else None
+    if not isinstance(raw, dict):
+        raw = {
+            "outcome": INTERRUPTED,
+            "reason": f"The run has written no {RECORD_FILE}: it was interrupted or is still going on.",
+        }
+    raw = {"id": folder.name} | raw
+    for name, part in _read_parts(folder, notes).items():
+        if not raw.get(name):
+            raw[name] = part
+    if not raw.get("layers"):
+        raw["layers"] = _read_layers(folder, notes)
+    if not raw.get("steps"):
+        raw |= _read_events(folder / EVENTS_FILE, raw, notes)
+    return parse_run(raw, notes=notes)
+
+
+def read_runs(folder: Path) -> list[RunResult]:
+    """Every run below `folder` (``runs`` of the project's state), oldest first; none where the folder does not exist."""
+    if not folder.is_dir():
+        return []
+    runs = [read_run(path) for path in sorted(folder.iterdir()) if path.is_dir()]
+    return sorted(runs, key=lambda run: (run.started or 0.0, run.id))
+
+
+def parse_run(raw: Mapping[str, Any], *, notes: list[str] | None = None) -> RunResult:
+    """Build the model from one run's record; parts that do not fit are left out and named in `notes`.
+
+    Args:
+        raw: What ``run.json`` holds.
+        notes: What reading the files has already found wanting.
+    """
+    said = list(notes or [])
+    parts: Raw = {
+        "snapshot": _parse(Snapshot, raw.get("snapshot"), "snapshot", said),
+        "gate": _parse_gate(raw.get("gate"), said),
+        "curves": _parse(Curves, raw.get("curves"), "curves", said),
+        "release": _parse(Release, raw.get("release"), "release", said),
+        "rollout": _parse_rollout(raw.get("rollout"), said),
+        "steps": _parse_each(Step.model_validate, raw.get("steps"), "steps", said),
+        "layers": _parse_layers(raw.get("layers"), said),
+    }
+    plain = {name: value for name, value in raw.items() if name not in parts and name != "notes"}
+    return RunResult.model_validate(plain | parts | {"notes": tuple(said)})
+
+
+def parse_layer(raw: Mapping[str, Any], *, notes: list[str] | None = None) -> Layer:
+    """Build one layer from its record; each verdict is read for itself, and one that does not fit is left out."""
+    said = [] if notes is None else notes
+    verdicts = _parse_each(_VERDICT.validate_python, raw.get("verdicts"), f"layer {raw.get('layer', '?')}", said)
+    return Layer.model_validate(dict(raw) | {"verdicts": verdicts})
+
+
+_Kind = TypeVar("_Kind", bound=Record)
+
+
+def _parse(kind: type[_Kind], value: object, name: str, notes: list[str]) -> _Kind | None:
+    if value is None:
+        return None
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        notes.append(f"{name}: cannot be read ({_fault(error)})")
+        return None
+
+
+def _parse_each(parse: Callable[[Any], Part], values: object, name: str, notes: list[str]) -> tuple[Part, ...]:
+    """Parse a list's items; those that do not fit are counted, not fatal."""
+    if values is None:
+        return ()
+    if not isinstance(values, list | tuple):
+        notes.append(f"{name}: not a list")
+        return ()
+    good: list[Part] = []
+    fault = ""
+    for value in values:
+        try:
+            good.append(parse(value))
+        except ValidationError as error:
+            fault = fault or _fault(error)
+    if fault:
+        notes.append(f"{name}: {len(values) - len(good)} of {len(values)} cannot be read ({fault})")
+    return tuple(good)
+
+
+def _parse_layers(values: object, notes: list[str]) -> tuple[Layer, ...]:
+    """The layers in the order in which they run; each verdict is read for itself."""
+    items = values if isinstance(values, list | tuple) else []
+    layers = [parse_layer(raw, notes=notes) for raw in items if isinstance(raw, dict)]
+    order = {name: place for place, name in enumerate(LAYERS)}
+    return tuple(sorted(layers, key=lambda layer: order.get(layer.layer, len(order))))
+
+
+def _parse_gate(value: object, notes: list[str]) -> Gate | None:
+    gate = _parse(Gate, value, "gate", notes)
+    if gate is None and isinstance(value, dict):
+        notes.append("gate: shown without its verdict")
+        return _parse(Gate, value | {"verdict": None}, "gate", notes)
+    return gate
+
+
+def _parse_rollout(value: object, notes: list[str]) -> Rollout | None:
+    if not isinstance(value, dict):
+        return None
+    return _parse(
+        Rollout,
+        value
+        | {
+            "transitions": _parse_each(Transition.model_validate, value.get("transitions"), "rollout transitions", notes),
+            "samples": _parse_each(Sample.model_validate, value.get("samples"), "rollout samples", notes),
+            "numbers": value.get("numbers") or {},
+        },
+        "rollout",
+        notes,
+    )
+
+
+def _fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"
+
+
+def _read_json(path: Path, notes: list[str]) -> Any:  # noqa: ANN401 - whatever the file holds
+    """The file's JSON; None, with a note, where it is no JSON (a write that was cut off) or cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        notes.append(f"{path.name}: cannot be read ({error})")
+        return None
+
+
+def _read_parts(folder: Path, notes: list[str]) -> Raw:
+    """The parts that steps wrote as they ended; those named ``layer-<layer>`` become the list of layers."""
+    parts: Raw = {}
+    layers = []
+    for path in sorted((folder / PARTS_FOLDER).glob("*.json")):
+        document = _read_json(path, notes)
+        if not isinstance(document, dict):
+            continue
+        if path.stem.startswith("layer-"):
+            layers.append(document)
+        else:
+            parts[path.stem] = document
+    return parts | ({"layers": layers} if layers else {})
+
+
+def _read_layers(folder: Path, notes: list[str]) -> list[Raw]:
+    """What the layers left in their own folders: a whole result, or the bare list of verdicts."""
+    found = []
+    for path in sorted((folder / LAYERS_FOLDER).glob("*/verdicts.json")):
+        document = _read_json(path, notes)
+        if isinstance(document, list):
+            document = {"verdicts": document}
+        if isinstance(document, dict):
+            found.append({"layer": path.parent.name, "outcome": _worst(document.get("verdicts"))} | document)
+    return found
+
+
+def _worst(verdicts: object) -> str:
+    """The outcome of a layer whose own was not recorded."""
+    outcomes = [verdict.get("outcome") for verdict in verdicts if isinstance(verdict, dict)] if isinstance(verdicts, list) else []
+    return next((outcome for outcome in ("fail", "inconclusive", "pass") if outcome in outcomes), "")
+
+
+def _read_events(path: Path, raw: Raw, notes: list[str]) -> Raw:
+    """Steps and times of a run, from its events; a last line that was cut off is left aside."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        notes.append(f"{path.name}: cannot be read ({error})")
+        return {}
+    steps: dict[str, Raw] = {}
+    times = []
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and isinstance(event.get("step"), str):
+            _apply_event(steps.setdefault(event["step"], {"name": event["step"]}), event)
+            times.append(event.get("time"))
+    known = sorted(time for time in times if isinstance(time, int | float))
+    span = {"started": raw.get("started") or known[0], "ended": raw.get("ended") or known[-1]} if known else {}
+    return {"steps": list(steps.values())} | span
+
+
+def _apply_event(step: Raw, event: Raw) -> None:
+    """Bring one step up to what the event says."""
+    kind = event.get("event")
+    if kind == "started":
+        step |= {"started": event.get("time"), "outcome": "running"}
+    elif kind == "ended":
+        step |= {"ended": event.get("time"), "outcome": event.get("outcome")}
+    elif kind == "waiting":
+        step["outcome"] = "waiting"
+    if event.get("detail"):
+        step["detail"] = event["detail"]

@@ -1,0 +1,135 @@
+"""Numbers, times and digests as a person reads them. Pure; independent of the locale and of the machine's time zone."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sluice.verdicts import Interval, Verdict
+
+MISSING = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+_MINUTE, _HOUR = 60, 3600
+_SHORT = 12
+_DIGEST = re.compile(r"^(?:sha256:)?([0-9a-f]{40,64})$")
+_WORDS = {">=": "≥", "<=": "≤", "==": "=", ">": ">", "<": "<"}
+
+
+def format_number(value: float | None, *, decimals: int | None = None) -> str:
+    """A number with the digits that matter: 0.846, 12.35, 20,000; whole numbers without decimals."""
+    if value is None:
+        return MISSING
+    places = choose_decimals(value) if decimals is None else decimals
+    text = f"{abs(value):,.{places}f}" if abs(value) < 1e12 else f"{abs(value):.2e}"  # noqa: PLR2004 - more digits than a cell
+    shows_zero = not text.strip("0.,")
+    if shows_zero and value and decimals is None:
+        text = f"{abs(value):.1e}"
+    return MINUS + text if value < 0 and not (shows_zero and decimals is not None) else text
+
+
+def choose_decimals(value: float) -> int:
+    """Decimals that leave about three significant digits of a number."""
+    size = abs(value)
+    if size == round(size) or size >= 1000:  # noqa: PLR2004 - thousands need no decimals
+        return 0
+    limits = ((100, 1), (1, 2), (0.01, 3), (0.001, 4))
+    return next((places for limit, places in limits if size >= limit), 6)
+
+
+def format_signed(value: float | None, *, decimals: int = 4) -> str:
+    """A difference with its sign: +0.0121."""
+    if value is None:
+        return MISSING
+    text = format_number(value, decimals=decimals)
+    return text if text.startswith(MINUS) or not value else f"+{text}"
+
+
+def format_interval(interval: Interval | None, *, signed: bool = False) -> str:
+    """``[0.821, 0.868]`` with both ends to the same decimals."""
+    if interval is None:
+        return MISSING
+    if signed:
+        return f"[{format_signed(interval.low)}, {format_signed(interval.high)}]"
+    decimals = max(choose_decimals(interval.low), choose_decimals(interval.high))
+    return f"[{format_number(interval.low, decimals=decimals)}, {format_number(interval.high, decimals=decimals)}]"
+
+
+def format_threshold(verdict: Verdict) -> str:
+    """``≥ 0.80``: what the observed number was held against."""
+    if verdict.threshold is None:
+        return MISSING
+    return f"{_WORDS.get(verdict.comparison, verdict.comparison)} {_format_limit(verdict.threshold)}".strip()
+
+
+def _format_limit(value: float) -> str:
+    """A number that a person chose, as they wrote it: 0.80, 0.005, 400."""
+    text = f"{value:,.6f}".rstrip("0").rstrip(".")
+    padded = f"{value:.2f}" if len(text.partition(".")[2]) == 1 else text
+    return padded.replace("-", MINUS) if value == 0 or padded.strip("-0.,") else format_number(value)
+
+
+def format_level(level: float | None) -> str:
+    """0.95 → ``95 %``; 0.99904 → ``99.904 %``."""
+    if level is None:
+        return MISSING
+    return f"{level * 100:.3f}".rstrip("0").rstrip(".") + " %"
+
+
+def format_percent(value: float | None, *, decimals: int = 1) -> str:
+    """A fraction as per cent: 0.021 → ``2.1 %``."""
+    if value is None:
+        return MISSING
+    text = f"{value * 100:.{decimals}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + " %"
+
+
+def format_count(value: int | None) -> str:
+    """``20,000``."""
+    return MISSING if value is None else f"{value:,}"
+
+
+def format_duration(seconds: float | None) -> str:
+    """``412 ms``, ``8.4 s``, ``1 min 12 s``, ``2 h 5 min``."""
+    if seconds is None:
+        return MISSING
+    if seconds < 0.9995:  # noqa: PLR2004 - from here on it would read "1000 ms"
+        return f"{seconds * 1000:.0f} ms" if seconds else "0 s"
+    if seconds < 9.95:  # noqa: PLR2004 - from ten seconds on, tenths tell nothing
+        return f"{seconds:.1f} s".replace(".0 ", " ")
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    units = (
+        ((whole // _MINUTE, "min"), (whole % _MINUTE, "s"))
+        if whole < _HOUR
+        else ((whole // _HOUR, "h"), (whole % _HOUR // _MINUTE, "min"))
+    )
+    return " ".join(f"{count} {unit}" for place, (count, unit) in enumerate(units) if count or not place)
+
+
+def format_moment(epoch: float | None) -> str:
+    """``2026-03-02 14:05:11 UTC``."""
+    return MISSING if epoch is None else format_datetime(datetime.fromtimestamp(epoch, tz=UTC))
+
+
+def format_datetime(moment: datetime) -> str:
+    """An aware datetime as ``2026-03-02 14:05:11 UTC``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def shorten_digest(digest: str) -> str:
+    """The first 12 hexadecimal digits of a digest or commit; other text as it is."""
+    match = _DIGEST.match(digest)
+    return match[1][:_SHORT] if match else digest
+
+
+def is_digest(text: str) -> bool:
+    """Whether the text is a SHA-256 digest or a full commit id."""
+    return _DIGEST.match(text) is not None
+
+
+def format_words(name: str) -> str:
+    """``model_tests`` → ``model tests``."""
+    return name.replace("_", " ").replace("-", " ").strip()

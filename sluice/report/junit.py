@@ -1,0 +1,104 @@
+"""The report as JUnit XML: every verdict a test case, every act's ending and expectation too.
+
+A failing test case is something that needs attention. So a check that failed in an act whose story expects just that is written
+as skipped, with the reason; its outcome stays in the case's output. Inconclusive checks are skipped too: too few rows to say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from sluice.report.formats import format_interval, format_level, format_number, format_threshold
+from sluice.report.signs import sign_of
+from sluice.verdicts import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from sluice.report.results import Act, Layer, Report
+
+_BAD = {"failed", "rolled_back", "rejected", "aborted", "interrupted"}
+
+
+def render_junit(report: Report) -> str:
+    """One JUnit document: a suite for the acts, and one for each act's layer; the same model always gives the same text."""
+    root = ET.Element("testsuites", name=report.title)
+    suites = [_acts_suite(report)]
+    for place, act in enumerate(report.acts, start=1):
+        suites += [_layer_suite(f"{place}. {act.title}", act, layer) for layer in act.run.layers]
+    for suite in suites:
+        _count(suite)
+        suite.set("timestamp", report.generated.isoformat())
+        root.append(suite)
+    for total in ("tests", "failures", "skipped"):
+        root.set(total, str(sum(int(suite.get(total, "0")) for suite in suites)))
+    ET.indent(root)
+    return f"<?xml version='1.0' encoding='utf-8'?>\n{ET.tostring(root, encoding='unicode')}\n"
+
+
+def _count(suite: ET.Element) -> None:
+    cases = suite.findall("testcase")
+    suite.set("tests", str(len(cases)))
+    suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
+    suite.set("errors", "0")
+    suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
+    suite.set("time", f"{sum(float(case.get('time', '0')) for case in cases):.3f}")
+
+
+def _acts_suite(report: Report) -> ET.Element:
+    suite = ET.Element("testsuite", name="acts")
+    for place, act in enumerate(report.acts, start=1):
+        case = ET.SubElement(
+            suite, "testcase", classname="acts", name=f"{place}. {act.title}", time=f"{act.run.duration or 0.0:.3f}"
+        )
+        ending = sign_of(act.outcome).word
+        said = f"{ending}: {act.run.reason}" if act.run.reason else ending
+        if act.as_expected is False:
+            message = f"expected {sign_of(act.expected).word}, ended {said}" if act.expected else f"not as expected: {said}"
+            ET.SubElement(case, "failure", type=act.outcome or "unknown", message=message)
+        elif act.as_expected is None and act.outcome in _BAD:
+            ET.SubElement(case, "failure", type=act.outcome, message=said)
+        ET.SubElement(case, "system-out").text = said
+    return suite
+
+
+def _layer_suite(title: str, act: Act, layer: Layer) -> ET.Element:
+    suite = ET.Element("testsuite", name=f"{title}: {layer.layer}")
+    verdicts = layer.verdicts
+    if sign_of(layer.outcome).tone == "bad" and not layer.count(Outcome.FAIL):
+        verdicts = (
+            Verdict(check=layer.layer, outcome=Outcome.FAIL, detail=layer.detail or "the layer failed as a whole"),
+            *verdicts,
+        )
+    for place, verdict in enumerate(verdicts):
+        # Checks are not timed one by one; the first carries the layer's time so that the suite's sum is right.
+        seconds = layer.seconds or 0.0 if place == 0 else 0.0
+        case = ET.SubElement(suite, "testcase", classname=f"sluice.{layer.layer}", name=verdict.check, time=f"{seconds:.3f}")
+        _judge(case, verdict, expected=act.as_expected is True)
+    return suite
+
+
+def _judge(case: ET.Element, verdict: Verdict, *, expected: bool) -> None:
+    said = describe_verdict(verdict)
+    if verdict.outcome is Outcome.FAIL and expected:
+        ET.SubElement(case, "skipped", message=f"failed, as this act expects: {said}")
+    elif verdict.outcome is Outcome.FAIL:
+        ET.SubElement(case, "failure", type="fail", message=said)
+    elif verdict.outcome is Outcome.INCONCLUSIVE:
+        ET.SubElement(case, "skipped", message=f"inconclusive: {said}")
+    ET.SubElement(case, "system-out").text = f"{verdict.outcome.value}{', unproven' if verdict.unproven else ''}: {said}"
+
+
+def describe_verdict(verdict: Verdict) -> str:
+    """A verdict in one line: observed, interval, threshold, rows, detail."""
+    parts = []
+    if verdict.observed is not None:
+        parts.append(f"observed {format_number(verdict.observed)}")
+    if verdict.interval is not None:
+        parts.append(f"{format_level(verdict.interval.level)} interval {format_interval(verdict.interval)}")
+    if verdict.threshold is not None:
+        parts.append(f"must be {format_threshold(verdict)}")
+    if verdict.rows is not None:
+        parts.append(f"{verdict.rows} rows")
+    return "; ".join(
+        [", ".join(parts), verdict.detail] if parts and verdict.detail else [", ".join(parts) or verdict.detail or verdict.check]
+    )

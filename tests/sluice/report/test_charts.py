@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+import report_records
+import report_traffic
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.report.charts import scales, series
+from sluice.report.charts.curves import draw_calibration, draw_roc
+from sluice.report.charts.intervals import draw_interval
+from sluice.report.charts.marks import choose_window_of, place_marks
+from sluice.report.charts.rollouts import RolloutChart, draw_rollout, name_arms
+from sluice.report.charts.timeline import draw_timeline
+from sluice.report.collect import parse_run
+from sluice.report.results import Curve, Curves, Roc, Rollout, RunResult
+from sluice.verdicts import Interval, Outcome, Verdict
+
+OLD, NEW = report_traffic.digest_of("layer 1"), report_traffic.digest_of("layer 2")
+
+
+def rollout_of(act: int) -> Rollout:
+    rollout = parse_run(report_records.story_runs()[act]).rollout
+    assert rollout is not None
+    return rollout
+
+
+def chart_of(act: int) -> RolloutChart:
+    chart = draw_rollout(rollout_of(act), {OLD: "release 1", NEW: "release 2"})
+    assert chart is not None
+    return chart
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(1, 12))
+def test_nice_ticks_are_few_even_and_inside(low: float, size: float, most: int) -> None:
+    ticks = scales.nice_ticks(low, low + size, most=most)
+    assert len(ticks) <= most + 1
+    assert all(low - 1e-6 * size <= tick <= low + size * (1 + 1e-6) for tick in ticks)
+    gaps = {round((after - before) / size, 6) for before, after in itertools.pairwise(ticks)}
+    assert len(gaps) <= 1 or max(gaps) - min(gaps) <= 1e-5
+
+
+def test_nice_ceiling_keeps_round_values() -> None:
+    assert [scales.nice_ceiling(value) for value in (0.05, 0.051, 1.0, 2.2, 7.0)] == pytest.approx([0.05, 0.1, 1.0, 2.5, 10.0])
+
+
+def test_line_path_lifts_the_pen_over_a_gap() -> None:
+    x = y = scales.Scale(0, 10, 0, 10)
+    assert scales.line_path([(0, 1.0), (1, 2.0), (2, None), (3, 4.0)], x, y) == "M0 1L0 1L1 2M3 4L3 4"
+
+
+def test_area_path_goes_back_along_the_steps() -> None:
+    x = y = scales.Scale(0, 10, 0, 10)
+    path = scales.area_path([(0, 5.0), (10, 5.0)], [(0, 0.0), (4, 2.0), (10, 2.0)], x, y)
+    assert path == "M0 5H10V5L10 2V2H4V0H0Z"
+
+
+@given(st.lists(st.floats(-1e6, 1e6), max_size=600), st.integers(8, 100))
+def test_thinned_points_keep_ends_and_extremes(values: list[float], most: int) -> None:
+    points = [(float(place), value) for place, value in enumerate(values)]
+    kept = series.thin_points(points, most=most)
+    assert len(kept) <= most + 4
+    assert set(kept) <= set(points)
+    assert kept == sorted(kept)
+    if points:
+        assert (kept[0], kept[-1]) == (points[0], points[-1])
+        assert max(value for _, value in kept) == max(values)
+        assert min(value for _, value in kept) == min(values)
+
+
+def test_change_points_keep_every_step() -> None:
+    points = [(0.0, 5.0), (1.0, 5.0), (2.0, 25.0), (3.0, 25.0), (4.0, 25.0)]
+    assert series.change_points(points) == [(0.0, 5.0), (2.0, 25.0), (4.0, 25.0)]
+
+
+def test_counters_that_fall_were_reset() -> None:
+    assert series.total_counts([3, 10, 2, 5]) == [3, 10, 12, 15]
+
+
+def test_error_rate_is_of_the_trailing_window_and_none_without_requests() -> None:
+    times = [0.0, 1.0, 2.0, 3.0, 4.0]
+    rates = series.error_rates(times, [0, 10, 20, 20, 20], [0, 5, 5, 5, 5], window=1.0, most=100)
+    assert rates == [(0.0, None), (1.0, 0.5), (2.0, 0.0), (3.0, None), (4.0, None)]
+
+
+@given(st.integers(1, 900), st.integers(1, 50))
+def test_error_rates_are_thinned_to_the_last_sample(count: int, most: int) -> None:
+    times = [float(place) for place in range(count)]
+    rates = series.error_rates(times, times, times, window=5.0, most=most)
+    assert len(rates) <= most
+    assert rates[-1][0] == times[-1]
+
+
+def test_an_interval_below_its_threshold_is_drawn_so() -> None:
+    verdict = Verdict(
+        check="auc",
+        outcome=Outcome.PASS,
+        observed=0.78,
+        interval=Interval(0.70, 0.84, 0.95, "x"),
+        threshold=0.74,
+        comparison=">=",
+        unproven=True,
+    )
+    drawing = draw_interval(verdict)
+    assert drawing is not None
+    assert drawing.threshold is not None
+    assert drawing.low < drawing.threshold < drawing.point < drawing.high
+    assert drawing.zone == (drawing.threshold, 200)
+    assert "[0.700, 0.840]" in drawing.description
+
+
+def test_what_has_no_number_or_nothing_beside_it_is_not_drawn() -> None:
+    assert draw_interval(Verdict(check="c", outcome=Outcome.PASS)) is None
+    assert draw_interval(Verdict(check="c", outcome=Outcome.PASS, observed=3.0)) is None
+    assert draw_interval(Verdict(check="c", outcome=Outcome.PASS, observed=0.0, threshold=0.0, comparison="==")) is None
+
+
+def test_an_upper_threshold_passes_on_its_left() -> None:
+    drawing = draw_interval(Verdict(check="c", outcome=Outcome.PASS, observed=0.03, threshold=0.1, comparison="<="))
+    assert drawing is not None
+    assert drawing.zone == (0, drawing.threshold)
+
+
+def test_curves_without_a_champion_show_the_challenger_alone() -> None:
+    curve = Curve(roc=Roc(fpr=(0, 0.2, 1), tpr=(0, 0.7, 1), auc=0.8))
+    plot = draw_roc(Curves(challenger=curve))
+    assert plot is not None
+    assert [item.role for item in plot.series] == ["challenger"]
+    assert draw_calibration(Curves(challenger=curve)) is None
+    assert draw_roc(Curves()) is None
+
+
+def test_a_promotion_marks_every_step() -> None:
+    chart = chart_of(1)
+    assert [(arm.name, arm.part) for arm in chart.arms] == [("release 2", "canary"), ("release 1", "stable")]
+    assert [mark.label for mark in chart.marks] == ["5 %", "25 %", "100 %", "promoted"]
+    assert [panel.key for panel in chart.panels] == ["traffic", "errors", "evidence", "latency"]
+    lefts = [mark.left for mark in chart.marks]
+    assert lefts == sorted(lefts)
+
+
+def test_a_rollback_is_marked_and_the_evidence_crosses_the_line() -> None:
+    chart = chart_of(2)
+    assert [(mark.label, mark.tone) for mark in chart.marks] == [("5 %", "step"), ("rolled back", "bad")]
+    evidence = next(panel for panel in chart.panels if panel.key == "evidence")
+    assert evidence.rule is not None
+    heights = [float(found) for found in re.findall(r"[ML][\d.]+ ([\d.]+)", evidence.lines[0].path)]
+    assert min(heights) <= evidence.rule.at < max(heights)
+
+
+def test_traffic_steps_where_the_decision_was_applied() -> None:
+    chart = chart_of(2)
+    traffic = chart.panels[0]
+    turns = [float(found) for found in re.findall(r"H([\d.]+)V", traffic.lines[0].path)]
+    for mark in chart.marks:
+        assert min(abs(turn / 10 - mark.left) for turn in turns) < 0.1
+
+
+def test_a_champion_rolled_back_by_hand_is_no_canary() -> None:
+    chart = chart_of(4)
+    assert [(arm.name, arm.part) for arm in chart.arms] == [("release 2", "rolled back"), ("release 1", "restored")]
+    assert "evidence" not in [panel.key for panel in chart.panels]
+    assert [mark.label for mark in chart.marks] == ["rolled back"]
+
+
+def test_traffic_that_never_moved_needs_no_chart() -> None:
+    assert draw_rollout(rollout_of(0), {}) is None
+    assert draw_rollout(Rollout(), {}) is None
+    assert name_arms(Rollout(), {}) == ()
+
+
+def test_the_wait_for_an_approval_is_left_out_of_the_window() -> None:
+    raw = report_records.story_runs()[1]["rollout"]
+    idle = [raw["samples"][0] | {"time": raw["samples"][0]["time"] - second} for second in range(600, 0, -1)]
+    window = choose_window_of(Rollout.model_validate(raw | {"samples": idle + raw["samples"]}))
+    assert window is not None
+    assert window.zero - window.start < 5
+
+
+def test_labels_of_decisions_close_together_get_lanes_of_their_own() -> None:
+    raw = report_records.story_runs()[1]["rollout"]
+    begin = raw["transitions"][1]["time"]
+    for place, move in enumerate(raw["transitions"][1:]):
+        move |= {"time": begin + place * 0.2, "applied_at": begin + place * 0.2}
+    rollout = Rollout.model_validate(raw)
+    window = choose_window_of(rollout)
+    assert window is not None
+    marks = place_marks(rollout, window, canary=NEW)
+    assert len(marks) == 4
+    assert max(mark.lane_narrow for mark in marks) >= max(mark.lane for mark in marks) >= 1
+
+
+def test_a_step_without_an_end_lasts_until_the_runs() -> None:
+    run = RunResult.model_validate(
+        {
+            "started": 0,
+            "ended": 10,
+            "steps": [{"name": "a", "started": 0, "ended": 4}, {"name": "b", "started": 4}, {"name": "c"}],
+        }
+    )
+    timeline = draw_timeline(run)
+    assert timeline is not None
+    assert [(bar.left, bar.width) for bar in timeline.bars] == [(0, 40), (40, 60), (0, None)]
+    assert draw_timeline(RunResult()) is None
