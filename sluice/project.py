@@ -44,7 +44,7 @@ class ProjectTable(Table):
         description="Name of the project; names its releases and, in a cluster, its objects."
     )
     packages: list[str] = Field(
-        default_factory=list,
+        default=[],
         description="Folders with the Python code that the fitted model needs to load; they travel in the release.",
     )
 
@@ -63,23 +63,23 @@ class DataTable(Table):
     gate_fraction: float = Field(
         default=0.5, gt=0, lt=1, description="Share of the holdout kept for the gate alone, by a hash of the id."
     )
-    slices: dict[str, str] = Field(default_factory=dict, description="Name of a slice → pandas query that selects its rows.")
+    slices: dict[str, str] = Field(default={}, description="Name of a slice → pandas query that selects its rows.")
 
 
 class ModelTable(Table):
     """``[model]``."""
 
     build: ObjectPath = Field(description="Function (**parameters) -> unfitted scikit-learn Pipeline.")
-    parameters: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of `build`.")
+    parameters: dict[str, Any] = Field(default={}, description="Keyword arguments of `build`.")
 
 
 class TestsTable(Table):
     """``[tests]``: where the suites of the four layers lie."""
 
-    code: str = "tests/code"
-    data: str = "tests/data"
-    model: str = "tests/model"
-    integration: str = "tests/integration"
+    code: str = Field(default="tests/code", description="Folder of layer 1's suite.")
+    data: str = Field(default="tests/data", description="Folder of layer 2's suite.")
+    model: str = Field(default="tests/model", description="Folder of layer 3's suite.")
+    integration: str = Field(default="tests/integration", description="Folder of layer 4's suite.")
 
 
 class GateTable(Table):
@@ -111,9 +111,7 @@ class ServingTable(Table):
 class RolloutTable(Table):
     """``[rollout]``."""
 
-    steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(
-        default_factory=lambda: [5, 25, 100], description="Canary shares, in %."
-    )
+    steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(default=[5, 25, 100], description="Canary shares, in %.")
     margin: float = Field(default=0.01, gt=0, lt=1, description="Tolerated excess of the canary's error rate over stable's.")
     first_look: int = Field(default=300, ge=1, description="Canary requests at a step before the first look.")
     look_growth: float = Field(default=1.5, gt=1, description="Each further look comes after this many times the requests.")
@@ -154,14 +152,12 @@ class Settings(BaseSettings):
     project: ProjectTable
     data: DataTable
     model: ModelTable
-    thresholds: dict[str, float] = Field(
-        default_factory=dict, description="Numbers that the project's layer tests hold results against."
-    )
+    thresholds: dict[str, float] = Field(default={}, description="Numbers that the project's layer tests hold results against.")
     tests: TestsTable = TestsTable()
     gate: GateTable = GateTable()
     serving: ServingTable = ServingTable()
     rollout: RolloutTable = RolloutTable()
-    pipelines: dict[str, ObjectPath] = Field(default_factory=dict, description="Pipeline name → KFP pipeline function.")
+    pipelines: dict[str, ObjectPath] = Field(default={}, description="Pipeline name → KFP pipeline function.")
     steps: StepsTable = StepsTable()
     demo: DemoTable = DemoTable()
 
@@ -260,7 +256,7 @@ def read_project(start: Path | None = None) -> Project:
 
     Raises:
         DataError: There is no such file.
-        ConfigurationError: It is not TOML, lacks a key, has one too many or a value that does not fit; the message names the keys.
+        ConfigurationError: It is not TOML, lacks a key, has one too many or a value that does not fit; it names the keys.
     """
     root = find_root(start)
     file = root / FILE_NAME

@@ -113,11 +113,13 @@ class FeatureDrift:
 
 
 def freeze_numeric(values: ArrayLike, *, bins: int = 10) -> PsiReference:
-    """Quantile bins of a numeric feature; equal edges are merged, the outer bins are open, NaN has a bin of its own.
+    """Quantile bins of a numeric feature: the outer ones are open, NaN has a bin of its own.
+
+    Equal edges are merged, and a value so frequent that edges met at it has a bin of its own.
 
     Args:
         values: Shape (rows,), numbers; infinite ones lie in the outer bins.
-        bins: Bins at most, at least 2.
+        bins: Quantile bins, at least 2.
 
     Raises:
         ValueError: No value that is not NaN, another shape, or fewer than two bins.
@@ -128,11 +130,7 @@ def freeze_numeric(values: ArrayLike, *, bins: int = 10) -> PsiReference:
     present = numbers[~np.isnan(numbers)]
     if not present.size:
         raise ValueError("a reference needs at least one value that is not missing")
-    # An observed value each time, never one between two: interpolation between infinities would be NaN.
-    edges = np.unique(np.quantile(present, np.arange(1, bins) / bins, method="inverted_cdf"))
-    if edges.size > 1 and edges[-1] == present.max():
-        edges = edges[:-1]  # nothing could lie above it
-    frozen = PsiReference(edges=tuple(edges.tolist()), categories=None, counts=())
+    frozen = PsiReference(edges=tuple(_quantile_edges(present, bins).tolist()), categories=None, counts=())
     return dataclasses.replace(frozen, counts=_count_numbers(frozen, numbers))
 
 
@@ -145,8 +143,10 @@ def freeze_categories(values: ArrayLike, *, most: int = 50) -> PsiReference:
         most: Categories at most that have a bin of their own, the most frequent; the others share one.
 
     Raises:
-        ValueError: No value that is not missing, or another shape.
+        ValueError: No value that is not missing, another shape, or no category of its own.
     """
+    if most < 1:
+        raise ValueError(f"there must be at least one category with a bin of its own, not {most}")
     counted = _count_categories(values)
     counted.pop(None, None)
     if not counted:
@@ -209,6 +209,17 @@ def compare_features(
     return answers
 
 
+def _quantile_edges(present: Floats, bins: int) -> Floats:
+    """Inner edges at quantiles, all finite so that JSON can hold them."""
+    # An observed value each time, never one between two: interpolation between infinities would be NaN.
+    quantiles = np.quantile(present, np.arange(1, bins) / bins, method="inverted_cdf")
+    values, times = np.unique(quantiles, return_counts=True)
+    # A value that fills a whole bin gets one of its own: else what newly lies just below it would be taken for it.
+    below = np.nextafter(values[times > 1], -np.inf)
+    limits = np.finfo(np.float64)
+    return np.asarray(np.unique(np.clip(np.append(values, below), limits.min, limits.max)), dtype=np.float64)
+
+
 def _smooth(counts: Floats) -> Floats:
     smoothed = counts + _SMOOTHING
     return np.asarray(smoothed / smoothed.sum(), dtype=np.float64)
@@ -249,7 +260,8 @@ def _count_categories(values: ArrayLike) -> Counter[str | None]:
 
 def _name_category(value: object) -> str | None:
     """A category's name, None if missing; 3 and 3.0 are one, since a missing value turns a column of ints into floats."""
-    if value is None or value != value:  # noqa: PLR0124 - NaN is what differs from itself
+    equal = value == value  # noqa: PLR0124 - NaN differs from itself, and pandas.NA will not say
+    if value is None or not isinstance(equal, bool | np.bool_) or not equal:
         return None
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return str(int(value))
