@@ -213,5 +213,5 @@ def _check_settings(margin: float, alpha: float, budget: int) -> None:
     if not LEAST_TAIL <= alpha / budget < 0.5:  # noqa: PLR2004 - from there on the bound lies above the estimate
         raise ConfigurationError(
             f"gate.alpha / gate.budget is {alpha / budget:g}",
-            hint=f"Choose a chance of a false promotion so that a question gets from {LEAST_TAIL:g} to below 0.5, for example 0.05.",
+            hint=f"Choose a chance so that one question gets from {LEAST_TAIL:g} to below 0.5, for example 0.05.",
         )

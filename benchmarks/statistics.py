@@ -1,0 +1,369 @@
+"""Every figure about the statistics that the documentation quotes, simulated or measured anew.
+
+Run as ``python -m benchmarks.statistics`` from the project's root; name sections to run those alone, ``--scale 0.1`` is a quick
+look. All draws are seeded. Figures of time are those of the machine that it runs on; set OMP_NUM_THREADS=1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import chi2, norm
+
+from sluice.statistics.auc import AucDifference, compare_auc, estimate_auc
+from sluice.statistics.proportions import upper_bound_difference
+from sluice.statistics.psi import estimate_psi, freeze_numeric
+from sluice.statistics.sequential import add_window, start_evidence, start_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sluice.statistics.sequential import ErrorEvidence
+
+Floats: TypeAlias = NDArray[np.float64]
+
+ROOT_TWO = math.sqrt(2)
+POSITIVES, SLICE = 0.2, 0.80
+MARGIN, ALPHA, BUDGET = 0.005, 0.05, 52
+CONDEMNED = 100.0
+GATE_RULES: dict[str, Callable[[AucDifference], bool]] = {
+    "d > .005": lambda d: d.difference > MARGIN,
+    "Ladder, parameter-free": lambda d: d.difference > d.standard_error,
+    "d > .005 and LCB(95 %) > 0": lambda d: d.difference > MARGIN and d.lower_bound(ALPHA) > 0,
+    "d > .005 and LCB(.05/52) > 0": lambda d: d.difference > MARGIN and d.lower_bound(ALPHA / BUDGET) > 0,
+}
+
+
+class Rows:
+    """Gate rows of two classes as overlapping normals, where any two models' scores are correlated within a class."""
+
+    def __init__(self, rng: np.random.Generator, rows: int, *, correlation: float = 0.9) -> None:
+        """Draw the rows and what all models see of them."""
+        self.rng, self.own = rng, math.sqrt(1 - correlation)
+        self.labels = np.arange(rows) < POSITIVES * rows
+        self.common = math.sqrt(correlation) * rng.normal(size=rows)
+
+    def score(self, auc: float) -> Floats:
+        """Scores, shape (rows,), of another model with this true AUC."""
+        own: Floats = self.own * self.rng.normal(size=self.labels.size)
+        return self.common + own + ROOT_TWO * norm.ppf(auc) * self.labels
+
+
+def show_gates(scale: float) -> Table:
+    """A year of weekly gates in which every challenger equals the champion, and then one that is .010 better."""
+    table = Table("rule", title="A year of 52 gates: P(>= 1 false promotion) / power for +.010")
+    columns = []
+    for rows, years in ((1_000, 600), (5_000, 200), (10_000, 120), (50_000, 20)):
+        table.add_column(f"{rows:,} rows", justify="right")
+        columns.append(simulate_gates(rows, max(4, round(years * scale))))
+    for rule in GATE_RULES:
+        table.add_row(rule, *(f"{false[rule]:.2f} / {power[rule]:.2f}" for false, power in columns))
+    return table
+
+
+def simulate_gates(rows: int, years: int) -> tuple[dict[str, float], dict[str, float]]:
+    """By rule: chance of a false promotion in a year, and of promoting a model that is .010 better at its end.
+
+    Who is promoted is the champion from then on, so a rule that promotes the lucky also keeps out the better.
+    """
+    rng = np.random.default_rng(rows)
+    false, power = dict.fromkeys(GATE_RULES, 0), dict.fromkeys(GATE_RULES, 0)
+    for _ in range(years):
+        sample = Rows(rng, rows)
+        equal = [sample.score(0.85) for _ in range(BUDGET + 1)]
+        better = [sample.score(0.86) for _ in range(4)]
+        first = [compare_auc(sample.labels, equal[0], challenger) for challenger in equal[1:]]
+        for name, rule in GATE_RULES.items():
+            champion = equal[0]
+            for challenger, compared in zip(equal[1:], first, strict=True):
+                if rule(compared if champion is equal[0] else compare_auc(sample.labels, champion, challenger)):
+                    champion = challenger
+            false[name] += champion is not equal[0]
+            power[name] += sum(rule(compare_auc(sample.labels, champion, challenger)) for challenger in better)
+    return {name: n / years for name, n in false.items()}, {name: n / years / 4 for name, n in power.items()}
+
+
+def show_gate_rows(scale: float) -> Table:
+    """Rows that a one-sided 95 % bound needs to resolve +.005, and 80 % power."""
+    table = Table(
+        "correlation", "rows to resolve +.005", "rows for 80 % power", title="Gate rows needed, AUC .85, 20 % positives"
+    )
+    rng = np.random.default_rng(2)
+    for correlation in (0.8, 0.9, 0.95):
+        variances = []
+        for _ in range(max(3, round(20 * scale))):
+            sample = Rows(rng, 20_000, correlation=correlation)
+            compared = compare_auc(sample.labels, sample.score(0.85), sample.score(0.85))
+            variances.append(compared.standard_error**2 * 20_000)
+        per_row = float(np.mean(variances)) / MARGIN**2
+        z, power = float(norm.ppf(0.95)), float(norm.ppf(0.8))
+        table.add_row(f"{correlation}", f"{z**2 * per_row:,.0f}", f"{(z + power) ** 2 * per_row:,.0f}")
+    return table
+
+
+def show_slices(scale: float) -> Table:
+    """Coverage of 95 % intervals on small slices, and how often a good slice's point estimate lies below its threshold."""
+    table = Table(
+        "rows", "Wald covers", "logit-DeLong covers", "P(AUC < .74)", title="Small slices, true AUC .80, 20 % positives"
+    )
+    rng = np.random.default_rng(3)
+    for rows in (30, 100, 500):
+        labels = np.arange(rows) < POSITIVES * rows
+        shift = ROOT_TWO * norm.ppf(SLICE) * labels
+        estimates = [estimate_auc(labels, rng.normal(size=rows) + shift) for _ in range(max(500, round(20_000 * scale)))]
+        reach = float(norm.ppf(0.975))
+        wald = np.mean([bool(abs(one.auc - SLICE) <= reach * one.standard_error) for one in estimates])
+        logit = np.mean([one.interval.low <= SLICE <= one.interval.high for one in estimates])
+        below = np.mean([one.auc < 0.74 for one in estimates])  # noqa: PLR2004 - the threshold of the example's slice
+        table.add_row(f"{rows}", f"{wald:.3f}", f"{logit:.3f}", f"{below:.0%}")
+    return table
+
+
+def show_attack(scale: float) -> Table:
+    """Who sees exact AUCs climbs a holdout; who sees one bit of a gate does not."""
+    del scale
+    table = Table(
+        "what is shown", "queries", "AUC on the holdout", "true AUC", title="Climbing a holdout of 1,000 rows from .850"
+    )
+    for name, queries, one_bit in (("exact AUC", 400, False), ("exact AUC", BUDGET, False), ("the gate's one bit", BUDGET, True)):
+        seen, true = np.mean([climb(np.random.default_rng(seed), queries, one_bit=one_bit) for seed in range(10)], axis=0)
+        table.add_row(name, f"{queries}", f"{seen:.3f}", f"{true:.3f}")
+    return table
+
+
+def climb(rng: np.random.Generator, queries: int, *, one_bit: bool) -> tuple[float, float]:
+    """The AUC on 1,000 shown rows and on 20,000 others after keeping each random change that the answer favours."""
+    labels = np.arange(21_000) % 5 == 0
+    scores = rng.normal(size=labels.size) + ROOT_TWO * norm.ppf(0.85) * labels
+    shown = slice(0, 1_000)
+    best = estimate_auc(labels[shown], scores[shown]).auc
+    for _ in range(queries):
+        changed = scores + 0.15 * rng.normal(size=scores.size)
+        if one_bit:
+            kept = GATE_RULES["d > .005 and LCB(.05/52) > 0"](compare_auc(labels[shown], scores[shown], changed[shown]))
+        else:
+            auc = estimate_auc(labels[shown], changed[shown]).auc
+            kept, best = auc > best, max(auc, best)
+        scores = changed if kept else scores
+    return estimate_auc(labels[shown], scores[shown]).auc, estimate_auc(labels[1_000:], scores[1_000:]).auc
+
+
+def show_rollbacks(scale: float) -> Table:
+    """The two-sample e-process: how fast a broken canary is found, how often one that is no worse is rolled back."""
+    table = Table("rule", "mean", "p95", "false", "shared", title="Canary requests to rollback (5 % share, 0.1 % -> 2 %)")
+    settings = {
+        "e-process": start_evidence(),
+        "tolerated ratio 1.5": start_evidence(tolerated_ratio=1.5),
+        "burst 3": start_evidence(burst=3),
+    }
+    rollouts = max(200, round(5_000 * scale))
+    for name, start in settings.items():
+        rng = np.random.default_rng(4)
+        needed = [roll_back(rng, start, canary=0.02, stable=0.001) for _ in range(rollouts)]
+        found = [requests for requests in needed if requests is not None]
+        false = np.mean([roll_back(rng, start, canary=0.001, stable=0.001) is not None for _ in range(rollouts)])
+        shared = np.mean([roll_back(rng, start, canary=0.02, stable=0.02, most=10_000) is not None for _ in range(rollouts)])
+        table.add_row(name, f"{np.mean(found):.0f}", f"{np.quantile(found, 0.95):.0f}", f"{false:.2%}", f"{shared:.2%}")
+    false = np.mean([roll_through_steps(np.random.default_rng(seed)) for seed in range(rollouts)])
+    table.add_row("5 -> 25 -> 95 % as one", "", "", f"{false:.2%}", "")
+    return table
+
+
+def roll_back(rng: np.random.Generator, start: ErrorEvidence, *, canary: float, stable: float, most: int = 200_000) -> int | None:
+    """Canary requests until the canary is condemned; None when it is not within `most` requests."""
+    evidence = add_errors(rng, start, canary=canary, stable=stable, share=0.05, most=most)
+    return evidence.canary_requests if evidence.e_value >= CONDEMNED else None
+
+
+def roll_through_steps(rng: np.random.Generator) -> bool:
+    """Whether a healthy canary is condemned on its way through all steps."""
+    evidence = start_evidence()
+    for share in (0.05, 0.25, 0.95):
+        evidence = add_errors(rng, start_step(evidence), canary=0.001, stable=0.001, share=share, most=60_000)
+    return evidence.e_value >= CONDEMNED
+
+
+def add_errors(
+    rng: np.random.Generator, evidence: ErrorEvidence, *, canary: float, stable: float, share: float, most: int
+) -> ErrorEvidence:
+    """Evidence looked at after every error, until it condemns or `most` requests have passed."""
+    rate = share * canary + (1 - share) * stable
+    requests = 0
+    while evidence.e_value < CONDEMNED:
+        gap = int(rng.geometric(rate))
+        requests += gap
+        if requests > most:
+            break
+        hit = int(rng.random() < share * canary / rate)
+        of_canary = int(rng.binomial(gap - 1, share)) + hit
+        evidence = add_window(
+            evidence, canary_requests=of_canary, canary_errors=hit, stable_requests=gap - of_canary, stable_errors=1 - hit
+        )
+    return evidence
+
+
+def show_bursts(scale: float) -> Table:
+    """False rollbacks where errors come in bursts, each of one release: the correction must be as large as the largest burst."""
+    table = Table(
+        "sizes of bursts", "burst = 1", "burst = 3", "burst = 6", title="False rollbacks of a healthy canary over 60 bursts"
+    )
+    sizes: dict[str, Callable[[np.random.Generator], int]] = {
+        "always 3": lambda _: 3,
+        "1 to 5 alike": lambda rng: int(rng.integers(1, 6)),
+        "geometric, mean 3": lambda rng: int(rng.geometric(1 / 3)),
+    }
+    rollouts = max(200, round(3_000 * scale))
+    for name, draw in sizes.items():
+        rates = []
+        for burst in (1.0, 3.0, 6.0):
+            rng = np.random.default_rng(5)
+            rates.append(np.mean([condemn_by_bursts(rng, burst, draw) for _ in range(rollouts)]))
+        table.add_row(name, *(f"{rate:.1%}" for rate in rates))
+    return table
+
+
+def condemn_by_bursts(rng: np.random.Generator, burst: float, draw: Callable[[np.random.Generator], int]) -> bool:
+    """Whether a healthy canary at 5 % is condemned within 60 bursts."""
+    evidence = start_evidence(burst=burst)
+    for _ in range(60):
+        size, hit = draw(rng), rng.random() < 0.05  # noqa: PLR2004 - the canary's share
+        canary, stable = (size, 0) if hit else (0, size)
+        evidence = add_window(
+            evidence,
+            canary_requests=50 + canary,
+            canary_errors=canary,
+            stable_requests=950 + stable,
+            stable_errors=stable,
+            share=0.05,
+        )
+        if evidence.e_value >= CONDEMNED:
+            return True
+    return False
+
+
+def show_promotions(scale: float) -> Table:
+    """The rule upwards: looks at 300, 450, 675, ... canary requests, margin 1 point."""
+    table = Table(
+        "canary's rate", "passes", "mean canary requests", title="The way up (5 % share, stable at 0.1 %, margin 1 point)"
+    )
+    for rate in (0.001, 0.02):
+        rng = np.random.default_rng(6)
+        ends = [step_up(rng, rate) for _ in range(max(200, round(5_000 * scale)))]
+        passed = [requests for requests in ends if requests is not None]
+        table.add_row(f"{rate:.1%}", f"{len(passed) / len(ends):.1%}", f"{np.mean(passed):.0f}" if passed else "")
+    for requests in (60, 300):
+        table.add_row("bound at 0 errors", f"{upper_bound_difference(0, requests, 0, 19 * requests):.3%}", f"{requests}")
+    return table
+
+
+def step_up(rng: np.random.Generator, rate: float) -> int | None:
+    """Canary requests at the look that passes; None when the canary is condemned first or never passes."""
+    evidence, look = start_evidence(), 300
+    while look < 20_000:  # noqa: PLR2004 - far beyond where anything is decided
+        canary = look - evidence.canary_requests
+        evidence = add_window(
+            evidence,
+            canary_requests=canary,
+            canary_errors=int(rng.binomial(canary, rate)),
+            stable_requests=19 * canary,
+            stable_errors=int(rng.binomial(19 * canary, 0.001)),
+        )
+        if evidence.e_value >= CONDEMNED:
+            return None
+        counts = evidence.canary_errors, look, evidence.stable_errors, evidence.stable_requests
+        if upper_bound_difference(*counts) <= 0.01:  # noqa: PLR2004 - the default margin
+            return look
+        look = math.ceil(look * 1.5)
+    return None
+
+
+def show_psi(scale: float) -> Table:
+    """False alarms of the customary PSI > 0.2 without drift, against those of the p-value."""
+    columns = ("rows", "bins", "PSI > 0.2 by theory", "simulated", "p < .01")
+    table = Table(*columns, title="False alarms of PSI without drift, as many rows at training")
+    for rows, bins in ((50, 10), (100, 10), (200, 10), (200, 20), (500, 10)):
+        rng = np.random.default_rng(7)
+        draws = max(200, round(4_000 * scale))
+        estimates = [estimate_psi(freeze_numeric(rng.normal(size=rows), bins=bins), rng.normal(size=rows)) for _ in range(draws)]
+        theory = chi2.sf(0.2 * rows / 2, bins - 1)
+        fired = np.mean([one.psi > 0.2 for one in estimates])  # noqa: PLR2004 - the customary limit
+        alarmed = np.mean([one.p_value < 0.01 for one in estimates])  # noqa: PLR2004 - the level that fires
+        table.add_row(f"{rows}", f"{bins}", f"{theory:.1%}", f"{fired:.1%}", f"{alarmed:.1%}")
+    return table
+
+
+def show_shifts(scale: float) -> Table:
+    """The index of a shifted normal: what 0.2 means."""
+    del scale
+    table = Table("shift in standard deviations", "PSI", title="PSI of a shifted normal, 10 bins")
+    grid = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+    reference = freeze_numeric(grid)
+    for shift in (0.2, 0.3, 0.4, 0.45, 0.6, 0.8):
+        table.add_row(f"{shift}", f"{estimate_psi(reference, grid + shift).psi:.3f}")
+    return table
+
+
+def show_times(scale: float) -> Table:
+    """Seconds of the best of three runs."""
+    table = Table("rows", "estimate_auc", "compare_auc", "estimate_psi", title="Time, one thread")
+    rng = np.random.default_rng(8)
+    for rows in (10_000, 100_000, round(1_000_000 * min(1.0, max(scale, 0.2)))):
+        sample = Rows(rng, rows)
+        a, b = sample.score(0.85), sample.score(0.85)
+        reference = freeze_numeric(a)
+        calls: Sequence[Callable[[], object]] = (
+            partial(estimate_auc, sample.labels, a),
+            partial(compare_auc, sample.labels, a, b),
+            partial(estimate_psi, reference, b),
+        )
+        table.add_row(f"{rows:,}", *(f"{1000 * min(measure(call) for _ in range(3)):.1f} ms" for call in calls))
+    return table
+
+
+def measure(call: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+SECTIONS: dict[str, Callable[[float], Table]] = {
+    "gates": show_gates,
+    "gate-rows": show_gate_rows,
+    "slices": show_slices,
+    "attack": show_attack,
+    "rollbacks": show_rollbacks,
+    "bursts": show_bursts,
+    "promotions": show_promotions,
+    "psi": show_psi,
+    "shifts": show_shifts,
+    "times": show_times,
+}
+
+
+def main() -> None:
+    """Print the sections that were named, or all."""
+    parser = argparse.ArgumentParser(description="Figures about the statistics, made anew.")
+    parser.add_argument("sections", nargs="*", metavar="section", help=f"one of {', '.join(SECTIONS)}; all when none is named")
+    parser.add_argument("--scale", type=float, default=1.0, help="times as many draws; 0.1 for a quick look")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.sections) - set(SECTIONS))
+    if unknown:
+        parser.error(f"there is no section {unknown[0]!r}: choose from {', '.join(SECTIONS)}")
+    console = Console()
+    for name in arguments.sections or SECTIONS:
+        start = time.perf_counter()
+        console.print(SECTIONS[name](arguments.scale))
+        console.print(f"{name}: {time.perf_counter() - start:.0f} s\n", style="dim")
+
+
+if __name__ == "__main__":
+    main()
