@@ -1,0 +1,291 @@
+"""One round of the supervisor: look, decide, write, apply, see that it is so."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sluice.errors import ServiceError
+from sluice.rollout.evidence import Counts, Evidence, Judgement, Window, count_since, describe, enter_state, judge, observe
+from sluice.rollout.journal import Checkpoint, ConflictError, JournalFile
+from sluice.rollout.plan import Health, Plan, advance, plan_next
+from sluice.rollout.splitters.envoy_config import LOCALHOST, SLOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sluice.project import Project
+    from sluice.rollout.servers import Servers
+    from sluice.rollout.splitters import Reading
+    from sluice.rollout.splitters.envoy import EnvoySplitter
+    from sluice.rollout.states import Journal
+
+DENSE_SECONDS, SPARSE_SECONDS = 0.5, 5.0
+"""Between two samples: while something happens, and while nothing does."""
+
+AFTERMATH_SECONDS = 30.0
+"""How long after a transition samples stay dense."""
+
+_STATUS_SECONDS = 0.5
+_DRAIN_MARGIN_SECONDS = 1.0
+_LONGEST_PAUSE = 5.0
+_STEADY_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Control:
+    """The state of a supervisor between rounds; all that must survive it is in the journal and its checkpoint.
+
+    Attributes:
+        project: Whose releases.
+        file: The journal.
+        servers: One for each release that has a place.
+        splitter: The proxy.
+        say: Told what happens, one line at a time.
+        release_port: Called right before the proxy first listens.
+    """
+
+    project: Project
+    file: JournalFile
+    servers: Servers
+    splitter: EnvoySplitter
+    say: Callable[[str], object]
+    release_port: Callable[[], object]
+    started: bool = False
+    _began: float = field(default_factory=time.time)
+    _evidence: Evidence | None = None
+    _recorded: dict[str, Counts] = field(default_factory=dict)
+    _resumed: bool = False
+    _readings: dict[str, Reading] = field(default_factory=dict)
+    _seen: dict[str, int] = field(default_factory=dict)
+    _reliable: bool = False
+    _placed: dict[str, int] = field(default_factory=dict)
+    _last_traffic: dict[str, float] = field(default_factory=dict)
+    _marked: tuple[str | None, str | None] | None = None
+    _next_sample: float = 0.0
+    _next_status: float = 0.0
+    _next_restart: float = 0.0
+    _pause: float = 0.0
+
+    def tick(self) -> None:
+        """One round.
+
+        Raises:
+            SluiceError: Something did not answer or cannot be read; the next round tries again.
+        """
+        now = time.time()
+        journal = self.file.read()
+        self._resume()
+        self._keep_servers(journal)
+        if self._keep_proxy(journal):
+            self._look(journal, now)
+        health = self._health()
+        settings = self.project.settings.rollout
+        judgement = Judgement()
+        if journal.request is not None:
+            # Always: what was counted at one step must never speak for the next.
+            self._evidence = enter_state(self._evidence, journal.request, journal.state, settings)
+            judgement = judge(self._evidence, settings)
+        plan = plan_next(journal, judgement, health, now=now, settings=settings)
+        if plan.changes:
+            journal = self._write(journal, plan, now)
+        if self.started:
+            self._follow(journal)
+            self._sample(journal, now)
+        self._mark_champion(journal)
+        self._tell(journal, plan)
+
+    def _resume(self) -> None:
+        """Take over what a predecessor had gathered."""
+        if not self._resumed:
+            checkpoint = self.file.read_checkpoint()
+            self._evidence, self._recorded = checkpoint.evidence, dict(checkpoint.recorded)
+            self._resumed = True
+
+    def _keep_servers(self, journal: Journal) -> None:
+        """A server for each that has a place; those who lost theirs first finish what they were sent."""
+        steady = time.monotonic()
+        for release in self._seen:
+            self._last_traffic[release] = steady
+        weighted = [release for release, weight in journal.weights.items() if weight]
+        drain = self.project.settings.rollout.request_timeout_seconds + _DRAIN_MARGIN_SECONDS
+        placed = self.splitter.releases()
+        draining = [release for release in placed if steady - self._last_traffic.get(release, -drain) < drain]
+        named = [release for release in (journal.champion, journal.previous, journal.target) if release]
+        # Those that run come first: there are three places, and a newcomer waits until somebody has drained.
+        candidates = dict.fromkeys([*weighted, *named[:1], *(name for name in named if name in placed), *draining, *named])
+        wanted = list(candidates)[: len(SLOTS)]
+        for release in placed:
+            if release not in wanted:
+                self.splitter.remove(release)
+                self._placed.pop(release, None)
+        self.servers.keep(wanted)
+        self.servers.tend(steady)
+        for release, port in self.servers.ports().items():
+            self.splitter.place(release, port)
+
+    def _keep_proxy(self, journal: Journal) -> bool:
+        """Start the proxy as soon as those with traffic can serve, and again when it has died; whether it runs."""
+        if self.splitter.is_alive():
+            if time.monotonic() - self._next_restart > _STEADY_SECONDS:
+                self._pause = 0.0
+            return True
+        health = self.servers.health()
+        waits = [
+            release
+            for release, weight in journal.weights.items()
+            if weight and not (health[release].ready or health[release].failure)
+        ]
+        steady = time.monotonic()
+        if (waits and not self.started) or steady < self._next_restart:
+            return False
+        if self.started:
+            self.say("the proxy has ended: starting it again with the journal's weights")
+        self.release_port()
+        self._reliable = False
+        self._placed.clear()
+        self._pause = min(_LONGEST_PAUSE, 2 * self._pause + 0.1)
+        self._next_restart = steady + self._pause
+        self.splitter.start(journal.weights)
+        if not self.started:
+            self.say(f"serving on http://{LOCALHOST}:{self.splitter.port}")
+        self.started = True
+        return True
+
+    def _health(self) -> dict[str, Health]:
+        """Ready is who answers and whom the proxy itself knows at the right port."""
+        health = {}
+        ports = self.servers.ports()
+        for release, found in self.servers.health().items():
+            port = ports[release]
+            placed = port is not None and self._placed.get(release) == port
+            if self.started and port is not None and not placed and self.splitter.is_alive() and self.splitter.is_placed(release):
+                self._placed[release] = port
+                placed = True
+            health[release] = dataclasses.replace(found, ready=found.ready and placed)
+        return health
+
+    def _look(self, journal: Journal, now: float) -> None:
+        """Read weights and counters, and let what they grew by be evidence where all of it fell under the same weights."""
+        seen, readings = self.splitter.read_weights(), self.splitter.read_counts()
+        before = self._readings
+        grown = {
+            release: count_since(before[release].counts if release in before else None, reading.counts)
+            for release, reading in readings.items()
+        }
+        steady = self._reliable and seen == self._seen == _wished(journal)
+        self._seen, self._readings, self._reliable = seen, readings, True
+        champion = journal.champion
+        if champion is None or not steady or not self.servers.health()[champion].ready:
+            return  # what an outage of stable does to it says nothing about the canary
+        stable = grown.get(champion, Counts())
+        if seen.get(champion):
+            self._recorded[champion] = self._recorded.get(champion, Counts()) + stable
+        self._gather(journal, grown, stable)
+        if any(counts.requests for counts in grown.values()) and (self._evidence or now >= self._next_sample):
+            kept = {release: counts for release, counts in self._recorded.items() if release in readings}
+            self.file.write_checkpoint(Checkpoint(evidence=self._evidence, recorded=kept))
+
+    def _gather(self, journal: Journal, grown: Mapping[str, Counts], stable: Counts) -> None:
+        """Add the window to the running rollout's evidence."""
+        if journal.request is None:
+            self._evidence = None
+        elif journal.state.phase.exposed:
+            settings, target = self.project.settings.rollout, journal.request.release
+            evidence = enter_state(self._evidence, journal.request, journal.state, settings)
+            window = Window(canary=grown.get(target, Counts()), stable=stable, share=journal.weights.get(target, 0))
+            self._evidence = observe(evidence, window, settings, recorded=self._recorded.get(journal.champion or ""))
+
+    def _write(self, journal: Journal, plan: Plan, now: float) -> Journal:
+        """Write a decision, before anything is done about it."""
+        evidence = describe(self._evidence, self.project.settings.rollout) if self._evidence and journal.request else {}
+        try:
+            written = self.file.replace(advance(journal, plan, evidence=evidence, now=now))
+        except ConflictError:
+            return journal  # somebody asked for something meanwhile: the next round decides anew
+        self.say(f"{journal.state.name} → {plan.state.name}: {plan.reason}")
+        self._next_sample = 0.0
+        return written
+
+    def _follow(self, journal: Journal) -> None:
+        """Bring the proxy to the journal's weights, see it say so, and write down when it did."""
+        wished = _wished(journal)
+        if self._seen != wished:
+            self.splitter.set_weights(wished)
+            self._seen, self._readings = self.splitter.read_weights(), self.splitter.read_counts()
+            if self._seen != wished:
+                raise ServiceError(f"the proxy applies {self._seen}, not {wished}", hint=f"Its log is {self.splitter.log}.")
+        last = journal.transitions[-1] if journal.transitions else None
+        if last is None or last.applied_at is not None:
+            return
+        applied = dataclasses.replace(last, applied_at=time.time())
+        self.file.update(
+            lambda found: (
+                dataclasses.replace(found, transitions=(*found.transitions[:-1], applied))
+                if found.transitions[-1] == last
+                else found
+            )
+        )
+
+    def _sample(self, journal: Journal, now: float) -> None:
+        """Keep what the report draws."""
+        if now < self._next_sample:
+            return
+        last = journal.transitions[-1].time if journal.transitions else 0.0
+        busy = journal.request is not None or now - last < AFTERMATH_SECONDS
+        self._next_sample = now + (DENSE_SECONDS if busy else SPARSE_SECONDS)
+        evidence = self._evidence if journal.request else None
+        arms = {
+            release: {
+                "requests": reading.counts.requests,
+                "errors": reading.counts.errors,
+                "p50_ms": reading.p50_ms,
+                "p99_ms": reading.p99_ms,
+            }
+            for release, reading in self._readings.items()
+        }
+        sample = {
+            "time": time.time(),
+            "weights": dict.fromkeys(arms, 0) | self._seen,
+            "arms": arms,
+            "e_value": evidence.process.e_value if evidence else None,
+            "upper_bound": evidence.upper_bound if evidence else None,
+        }
+        self.file.append_sample(sample)
+
+    def _mark_champion(self, journal: Journal) -> None:
+        """Let the store's tags follow the journal; the journal is the truth, so this may come late but not be wrong."""
+        wished = (journal.champion, journal.previous)
+        if wished != self._marked:
+            self.servers.launcher.mark(*wished)
+            self._marked = wished
+
+    def _tell(self, journal: Journal, plan: Plan) -> None:
+        """Say for others to read who serves and what is being waited for."""
+        steady = time.monotonic()
+        if steady < self._next_status and not plan.changes:
+            return
+        self._next_status = steady + _STATUS_SECONDS
+        settings = self.project.settings.rollout
+        self.file.write_status(
+            {
+                "pid": os.getpid(),
+                "started": self._began,
+                "url": f"http://{LOCALHOST}:{self.splitter.port}" if self.started else "",
+                "port": self.splitter.port,
+                "admin_url": self.splitter.admin_url,
+                "envoy_pid": self.splitter.pid,
+                "servers": self.servers.describe(),
+                "seen_weights": self._seen,
+                "reason": plan.reason,
+                "evidence": describe(self._evidence, settings) if self._evidence and journal.request else None,
+            }
+        )
+
+
+def _wished(journal: Journal) -> dict[str, int]:
+    """The weights above 0."""
+    return {release: weight for release, weight in journal.weights.items() if weight}

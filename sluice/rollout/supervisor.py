@@ -1,0 +1,135 @@
+"""What `sluice serve` runs: it owns Envoy and a server for each release that has a place, and makes the journal come true.
+
+One thread, about ten rounds a second: read the journal and the proxy's counters, decide (``plan``), write the
+decision, apply it, see that the proxy has followed. Killed at any point, the next supervisor goes on from the
+journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import threading
+import time
+from typing import IO, TYPE_CHECKING
+
+from sluice.errors import SluiceError, StateError
+from sluice.rollout.control import Control
+from sluice.rollout.journal import JournalFile, open_journal
+from sluice.rollout.microservices import Microservices
+from sluice.rollout.ports import reserve_port
+from sluice.rollout.servers import Servers
+from sluice.rollout.splitters.envoy import EnvoySplitter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sluice.project import Project
+    from sluice.rollout.servers import Launcher
+
+POLL_SECONDS = 0.1
+_LOCK_PATIENCE_SECONDS = 1.0
+
+
+def run_supervisor(
+    project: Project,
+    *,
+    port: int | None = None,
+    say: Callable[[str], object] = lambda _: None,
+    launcher: Launcher | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve until ctrl-C, SIGTERM or `stop`; nothing that was started outlives it.
+
+    Args:
+        project: Whose releases.
+        port: Of the proxy; default ``serving.port``; 0 chooses a free one.
+        say: Told what happens, one line at a time.
+        launcher: Starts servers; default: Seldon microservices of the project's release store.
+        stop: Ends it when set.
+
+    Raises:
+        StateError: A supervisor of this project is running already.
+        PortInUseError: Something else listens on the port; nothing was started.
+        DataError: The journal cannot be read.
+        ServiceError: Envoy cannot be started.
+    """
+    ending = stop or threading.Event()
+    file = open_journal(project)
+    with _hold_lock(file), _end_on_signals(ending), contextlib.ExitStack() as stack:
+        file.read()
+        for draft in file.folder.glob(".*.json.*"):  # of a writer that was killed
+            draft.unlink(missing_ok=True)
+        held = stack.enter_context(reserve_port(project.settings.serving.port if port is None else port))
+        servers = Servers(launcher or Microservices(project), project.settings.serving.start_timeout_seconds, say)
+        stack.callback(servers.stop)
+        splitter = EnvoySplitter(
+            folder=file.folder / "envoy",
+            port=held.getsockname()[1],
+            request_timeout_seconds=project.settings.rollout.request_timeout_seconds,
+        )
+        stack.callback(splitter.stop)
+        stack.callback(file.write_status, {})
+        control = Control(project, file, servers, splitter, say, release_port=held.close)
+        _run(control, ending, say)
+        say("ending: the proxy and all servers")
+
+
+def _run(control: Control, ending: threading.Event, say: Callable[[str], object]) -> None:
+    """Rounds until the end. What fails once the proxy is up must not end the traffic: it is said, and tried again."""
+    said = ""
+    while not ending.is_set():
+        started = time.monotonic()
+        try:
+            control.tick()
+            said = ""
+        except (SluiceError, OSError) as error:
+            if not control.started:
+                raise
+            if str(error) != said:
+                say(f"trouble: {error}")
+            said = str(error)
+        ending.wait(max(0.0, POLL_SECONDS - (time.monotonic() - started)))
+
+
+@contextlib.contextmanager
+def _hold_lock(file: JournalFile) -> Iterator[None]:
+    """Be the only supervisor of this project. The kernel frees the lock however the process ends."""
+    file.folder.mkdir(parents=True, exist_ok=True)
+    with file.lock_path.open("ab") as lock, file.alive_path.open("ab") as alive:
+        deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
+        while not _try_lock(lock):
+            if time.monotonic() > deadline:
+                pid = file.read_status().get("pid", "unknown")
+                raise StateError(
+                    f"a supervisor of this project is running already (pid {pid})",
+                    hint="Use it as it is, or end it with ctrl-C where it runs.",
+                )
+            time.sleep(POLL_SECONDS)
+        file.write_status({"pid": os.getpid()})
+        fcntl.flock(alive, fcntl.LOCK_EX)  # whoever asks holds it for an instant only
+        yield
+
+
+def _try_lock(lock: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _end_on_signals(ending: threading.Event) -> Iterator[None]:
+    """Let ctrl-C and SIGTERM end the rounds; signals can be taken only in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: ending.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from rollout_backends import Backends
+
+from sluice.project import DataTable, ModelTable, Project, ProjectTable, RolloutTable, ServingTable, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rollout_backends import Backend
+
+
+@pytest.fixture
+def backends(tmp_path: Path) -> Backends:
+    return Backends(tmp_path / "backends")
+
+
+@pytest.fixture
+def spawned(backends: Backends) -> Iterator[list[Backend]]:
+    """Backends to be ended with the test."""
+    running: list[Backend] = []
+    yield running
+    for backend in running:
+        backend.stop()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project whose rollouts are quick: two steps and a short bake, margin 5 points at 60 requests."""
+    settings = Settings(
+        project=ProjectTable(name="quick"),
+        data=DataTable(snapshot="s", holdout="h", load="m:f", label="l", id="i"),
+        model=ModelTable(build="m:f"),
+        serving=ServingTable(port=0, start_timeout_seconds=20.0),
+        rollout=RolloutTable(
+            steps=[20, 100], margin=0.05, first_look=60, bake_seconds=0.3, deadline_seconds=60.0, request_timeout_seconds=1.0
+        ),
+    )
+    return Project(tmp_path / "project", settings)

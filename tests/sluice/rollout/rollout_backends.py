@@ -1,0 +1,105 @@
+"""Starting the small real backends of ``rollout_backend.py``, as the supervisor's launcher and alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+from sluice.errors import ServiceError
+from sluice.rollout.children import end_child, read_last_lines, start_child
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+SCRIPT = Path(__file__).with_name("rollout_backend.py")
+
+
+def name_release(letter: str) -> str:
+    return "sha256:" + letter * 64
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """A zombie that init has not reaped yet has ended, too."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@dataclass
+class Backend:
+    release: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def port(self) -> int:
+        address = self.folder / f"address-{self.process.pid}"
+        return int(address.read_text()) if address.exists() else 0
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def poll_ready(self) -> bool:
+        if not self.port:
+            return False
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/health/status", trust_env=False, timeout=1.0).is_success
+        except httpx.HTTPError:
+            return False
+
+    def last_words(self) -> str:
+        return read_last_lines(self.folder / "log") or "it wrote nothing"
+
+    def stop(self) -> None:
+        end_child(self.process)
+
+
+@dataclass
+class Backends:
+    """A launcher: each release's mode is a file that tests write."""
+
+    folder: Path
+    broken: set[str] = field(default_factory=set)
+    marked: list[tuple[str | None, str | None]] = field(default_factory=list)
+
+    def set_mode(self, release: str, **mode: object) -> None:
+        folder = self.folder / release[-1]
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / "mode.draft"
+        draft.write_text(json.dumps(mode))
+        draft.replace(folder / "mode")
+
+    def prepare(self, release: str) -> Path:
+        if release in self.broken:
+            raise ServiceError("the release is not sound")
+        folder = self.folder / release[-1]
+        if not (folder / "mode").exists():
+            self.set_mode(release)
+        return folder
+
+    def spawn(self, release: str, folder: Path) -> Backend:
+        # The shell's pid becomes the server's, so that each start has an address of its own.
+        script = f'exec {sys.executable} "{SCRIPT}" {release} "{folder}/address-$$" "{folder}/mode"'
+        return Backend(release, folder, start_child(["/bin/sh", "-c", script], log=folder / "log"))
+
+    def mark(self, champion: str | None, previous: str | None) -> None:
+        self.marked.append((champion, previous))
