@@ -1,0 +1,13 @@
+"""Put the release before live traffic, 5 → 25 → 100 %, and wait for the outcome."""
+
+from kfp import dsl
+
+from components import STEP_IMAGE
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def canary(release: str, approved_by: str) -> str:
+    """Request the rollout; fails where the canary was rolled back."""
+    from sluice.steps.production import run_canary
+
+    return run_canary(release, approved_by)

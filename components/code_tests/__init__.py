@@ -1,0 +1,20 @@
+"""Layer 1: does the code keep its promises?"""
+
+from kfp import dsl
+
+from components import STEP_IMAGE
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def code_tests(
+    metrics: dsl.Output[dsl.Metrics],
+    verdicts: dsl.Output[dsl.Artifact],
+    page: dsl.Output[dsl.HTML],
+    junit: dsl.Output[dsl.Artifact],
+) -> None:
+    """Run the project's code suite; fails where a check fails."""
+    from sluice.steps.layers import run_tests
+
+    outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}
+    for name, value in run_tests("code", outputs).items():
+        metrics.log_metric(name, value)

@@ -1,0 +1,21 @@
+"""Layer 2: is the snapshot fit to train on?"""
+
+from kfp import dsl
+
+from components import STEP_IMAGE
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def data_tests(
+    snapshot: dsl.Input[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+    verdicts: dsl.Output[dsl.Artifact],
+    page: dsl.Output[dsl.HTML],
+    junit: dsl.Output[dsl.Artifact],
+) -> None:
+    """Run the project's data suite on the pinned snapshot; fails where a check fails."""
+    from sluice.steps.layers import run_tests
+
+    outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}
+    for name, value in run_tests("data", outputs, snapshot=(snapshot.path, snapshot.metadata)).items():
+        metrics.log_metric(name, value)

@@ -1,0 +1,13 @@
+"""Ask the gate: does the challenger replace the champion?"""
+
+from kfp import dsl
+
+from components import STEP_IMAGE
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def gate(model: dsl.Input[dsl.Model], decision: dsl.Output[dsl.Artifact], scores: dsl.Output[dsl.Artifact]) -> bool:
+    """True to promote, False to keep the champion; both end the step green."""
+    from sluice.steps.gating import ask_gate
+
+    return ask_gate(model.path, model.metadata, {"decision": decision.path, "scores": scores.path})

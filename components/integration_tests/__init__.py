@@ -1,0 +1,21 @@
+"""Layer 4: does the packaged release answer as it will be served?"""
+
+from kfp import dsl
+
+from components import STEP_IMAGE
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def integration_tests(
+    release: str,
+    metrics: dsl.Output[dsl.Metrics],
+    verdicts: dsl.Output[dsl.Artifact],
+    page: dsl.Output[dsl.HTML],
+    junit: dsl.Output[dsl.Artifact],
+) -> None:
+    """Run the project's integration suite against the release, served for real; fails where a check fails."""
+    from sluice.steps.layers import run_tests
+
+    outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}
+    for name, value in run_tests("integration", outputs, release=release).items():
+        metrics.log_metric(name, value)

@@ -1,0 +1,24 @@
+"""Layer 3: is the model good enough, everywhere it must be?"""
+
+from kfp import dsl
+
+from components import STEP_IMAGE
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def model_tests(
+    model: dsl.Input[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    roc: dsl.Output[dsl.ClassificationMetrics],
+    verdicts: dsl.Output[dsl.Artifact],
+    page: dsl.Output[dsl.HTML],
+    junit: dsl.Output[dsl.Artifact],
+) -> None:
+    """Run the project's model suite on the holdout's test rows; fails where a check fails."""
+    from sluice.steps.curves import measure_curves
+    from sluice.steps.layers import run_tests
+
+    roc.log_roc_curve(*measure_curves(model.path, model.metadata))
+    outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}
+    for name, value in run_tests("model", outputs, model=(model.path, model.metadata)).items():
+        metrics.log_metric(name, value)

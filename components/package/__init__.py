@@ -1,0 +1,21 @@
+"""Bind code, data, model and environment into one release."""
+
+from kfp import dsl
+
+from components import STEP_IMAGE
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def package(
+    model: dsl.Input[dsl.Model],
+    code_verdicts: dsl.Input[dsl.Artifact],
+    data_verdicts: dsl.Input[dsl.Artifact],
+    model_verdicts: dsl.Input[dsl.Artifact],
+    decision: dsl.Input[dsl.Artifact],
+    scores: dsl.Input[dsl.Artifact],
+) -> str:
+    """Make the model layer and add it to the store; gives the release's digest."""
+    from sluice.steps import packaging
+
+    verdicts = [code_verdicts.path, data_verdicts.path, model_verdicts.path]
+    return packaging.package(model.path, model.metadata, verdicts, decision.path, scores.path)

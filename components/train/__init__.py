@@ -1,0 +1,15 @@
+"""Train the challenger on the pinned snapshot."""
+
+from kfp import dsl
+
+from components import STEP_IMAGE
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def train(snapshot: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model]) -> None:
+    """Fit the project's model; its digest goes into the artifact's metadata."""
+    from pathlib import Path
+
+    from sluice.steps import training
+
+    model.metadata.update(training.train(snapshot.path, snapshot.metadata, Path(model.path)))

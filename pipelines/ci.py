@@ -1,0 +1,15 @@
+"""The pipeline of a pull request: everything up to a tested release, nothing of production."""
+
+from kfp import dsl
+
+from pipelines.stages import make_challenger, make_release
+
+
+@dsl.pipeline(
+    name="ci", description="pin snapshot → code tests ‖ data tests → train → model tests → gate → package → integration tests"
+)
+def ci_pipeline(snapshot: str = "") -> None:
+    """`snapshot`: path or fsspec URL of the training data; empty for data.snapshot of sluice.toml."""
+    challenger = make_challenger(snapshot)
+    with dsl.If(challenger.gate.outputs["Output"] == True, name="promote"):  # noqa: E712 - builds a condition
+        make_release(challenger)

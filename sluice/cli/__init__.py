@@ -1,0 +1,94 @@
+"""The command line: one module per verb, parsing and printing only.
+
+`main` is the one place where an error becomes a message, a hint and an exit code. Verbs import what they need when they are
+called, so that `sluice --help` stays quick. Exit codes: 0 done, 1 unexpected, 2 usage or configuration, 3 unsupported
+construct, 4 a check or gate said no, 5 the cluster or a service failed, 6 rolled back, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+from rich.console import Console
+
+from sluice import __version__
+from sluice.cli import compiling, demo, releases, reporting, rollouts, running, schema, serving, testing
+from sluice.cli.surface import Envelope, wants_json
+from sluice.errors import InterruptedRunError, SluiceError, UsageError
+
+app = typer.Typer(
+    name="sluice",
+    help="From a commit to production traffic, for machine-learning models: tests, gate, release, canary, rollback.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"sluice {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version and end."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks instead of one message and one hint."),
+) -> None:
+    """Options of every verb; `--debug` is read by `main`, which also sees errors from before the verb."""
+
+
+for module in (testing, running, serving, compiling, reporting, demo, schema):
+    module.register(app)
+app.add_typer(releases.app, name="release")
+app.add_typer(rollouts.app, name="rollout")
+
+
+def main() -> None:
+    """Run one command and end the process with its documented exit code."""
+    arguments = sys.argv[1:]
+    try:
+        result = app(args=arguments, standalone_mode=False)
+    except SluiceError as error:
+        sys.exit(_tell(error, arguments))
+    except click.exceptions.Abort:
+        sys.exit(_tell(InterruptedRunError("interrupted", hint="Nothing is half-written; run the command again."), arguments))
+    except KeyboardInterrupt:
+        sys.exit(_tell(InterruptedRunError("interrupted", hint="Nothing is half-written; run the command again."), arguments))
+    except click.ClickException as error:
+        sys.exit(
+            _tell(
+                UsageError(error.format_message(), hint="`sluice --help` lists the verbs, `sluice VERB --help` its options."),
+                arguments,
+            )
+        )
+    except Exception as error:  # noqa: BLE001 - the last place before the user
+        unexpected = SluiceError(
+            f"unexpected {type(error).__name__}: {error}", hint="Run again with --debug to see where, and report it."
+        )
+        unexpected.__cause__ = error
+        sys.exit(_tell(unexpected, arguments))
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _tell(error: SluiceError, arguments: list[str]) -> int:
+    """Show an error the way it was asked for; gives the exit code."""
+    if "--debug" in arguments:
+        Console(stderr=True).print_exception() if sys.exc_info()[0] else None
+    if wants_json(arguments):
+        Envelope(command=" ".join(arguments[:1]), outcome="error").with_error(error).print()
+    else:
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"[bold red]error:[/] {_escape(error.message)}")
+        if error.hint:
+            console.print(f"[bold]next:[/]  {_escape(error.hint)}")
+    return error.exit_code
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

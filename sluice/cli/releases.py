@@ -1,0 +1,104 @@
+"""`sluice release build | list | show | verify`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sluice.cli.surface import Envelope, Format, OutputOption, ProjectOption, facts, open_project, progress_console, show
+
+if TYPE_CHECKING:
+    from sluice.project import Project
+    from sluice.release.store import ReleaseStore
+
+app = typer.Typer(help="Releases: code, data, model and environment bound into one digest.", no_args_is_help=True)
+
+RefArgument = Annotated[str, typer.Argument(help="champion, previous, a number, release-<n>, or a digest or its beginning.")]
+
+
+def _store(project: Project) -> ReleaseStore:
+    from sluice.release.store import ReleaseStore
+
+    return ReleaseStore(project.state / "releases")
+
+
+@app.command("build")
+def build(output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
+    """Package the model that was tested last, without asking the gate; such a release is never rolled out."""
+    from sluice.steps.alone import build_candidate
+    from sluice.steps.packaging import describe
+
+    project = open_project(project_folder)
+    with progress_console(output).status("packaging …"):
+        release = build_candidate(project)
+    show(
+        output, Envelope("release build", "done", describe(release)), facts({"release": release.number, "digest": release.digest})
+    )
+
+
+@app.command("list")
+def list_(output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
+    """All releases in the store, newest first."""
+    from rich.table import Table
+
+    from sluice.steps.packaging import describe
+
+    releases = sorted(_store(open_project(project_folder)).list(), key=lambda release: -release.number)
+    table = Table("release", "digest", "tags", "commit", "data", "gate", box=None, pad_edge=False)
+    for release in releases:
+        code, data, gate = release.manifest["code"], release.manifest["data"], release.manifest.get("gate")
+        table.add_row(
+            str(release.number),
+            release.digest[:19],
+            ", ".join(sorted(release.tags)),
+            code["commit"][:12] + ("+" if code["dirty"] else ""),
+            data["snapshot_digest"][:19],
+            "not asked" if not gate else "promote" + (", unproven" if gate.get("unproven") else ""),
+        )
+    data_ = {"releases": [describe(release) for release in releases]}
+    show(output, Envelope("release list", "done", data_), table if releases else "no release yet: `sluice run` makes the first")
+
+
+@app.command("show")
+def show_(ref: RefArgument, output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
+    """What one release is made of, and what was attached to it since."""
+    from rich.console import Group
+    from rich.pretty import Pretty
+
+    from sluice.steps.packaging import describe
+
+    store = _store(open_project(project_folder))
+    release = store.get(ref)
+    attachments = store.attachments(release.digest)
+    data = describe(release) | {"attachments": attachments}
+    heads = {
+        "release": release.number,
+        "digest": release.digest,
+        "image": release.image_digest,
+        "tags": ", ".join(sorted(release.tags)),
+    }
+    show(output, Envelope("release show", "done", data), Group(facts(heads), Pretty(release.manifest, expand_all=True)))
+
+
+@app.command("verify")
+def verify(
+    ref: Annotated[str, typer.Argument(help="Which release; default: every one.")] = "",
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Read every byte again and hold it against its digest; exit code 4 where one differs."""
+    from rich.table import Table
+
+    store = _store(open_project(project_folder))
+    references = [ref] if ref else [release.digest for release in store.list()]
+    started = time.monotonic()
+    verdicts = [verdict for reference in references for verdict in store.verify(reference)]
+    failed = any(verdict.failed for verdict in verdicts)
+    table = Table("check", "outcome", "detail", box=None, pad_edge=False)
+    for verdict in verdicts:
+        table.add_row(verdict.check, "[red]fail[/]" if verdict.failed else "[green]pass[/]", verdict.detail)
+    data = {"verdicts": [verdict.to_dict() for verdict in verdicts], "seconds": round(time.monotonic() - started, 3)}
+    show(output, Envelope("release verify", "fail" if failed else "pass", data), table)
+    raise typer.Exit(4 if failed else 0)

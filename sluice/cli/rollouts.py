@@ -1,0 +1,182 @@
+"""`sluice rollout status | start | approve | promote | abort | rollback | history`."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sluice.cli.surface import DryRunOption, Envelope, Format, OutputOption, ProjectOption, YesOption, facts, open_project, show
+from sluice.errors import UsageError
+
+if TYPE_CHECKING:
+    from sluice.project import Project
+    from sluice.release.store import Release
+    from sluice.rollout.requests import RolloutStatus
+
+app = typer.Typer(help="Rollouts: 5 → 25 → 100 %, with evidence at each step, and back.", no_args_is_help=True)
+
+RefArgument = Annotated[str, typer.Argument(help="A release: number, release-<n>, digest or its beginning.")]
+ByOption = Annotated[str, typer.Option("--by", help="In whose name; default: the user at this machine.")]
+
+
+def _release(project: Project, ref: str) -> Release:
+    from sluice.release.store import ReleaseStore
+
+    return ReleaseStore(project.state / "releases").get(ref)
+
+
+def _by(name: str) -> str:
+    return name or getpass.getuser()
+
+
+def _number(project: Project, digest: str | None) -> str:
+    return f"release {_release(project, digest).number}  {digest[:19]}" if digest else "none"
+
+
+def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
+    weights = {
+        f"release {_release(project, digest).number}": f"{weight} %" for digest, weight in status.weights.items() if weight
+    }
+    return {
+        "serving": status.url or "no: `sluice serve` starts it",
+        "state": status.state,
+        "champion": _number(project, status.champion),
+        "previous": _number(project, status.previous),
+        "canary": _number(project, status.target),
+        "traffic": ", ".join(f"{name} {weight}" for name, weight in weights.items()) or "none",
+        "reason": status.reason,
+    }
+
+
+@app.command("status")
+def status(output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
+    """Who serves production traffic, and what the rollout is doing."""
+    from sluice.rollout.requests import read_status
+
+    project = open_project(project_folder)
+    now = read_status(project)
+    show(output, Envelope("rollout status", now.state, dataclasses.asdict(now)), facts(_status_facts(project, now)))
+
+
+@app.command("history")
+def history(output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
+    """Every transition, oldest first: when, from what to what, and why."""
+    from rich.table import Table
+
+    from sluice.rollout.requests import read_transitions
+
+    project = open_project(project_folder)
+    transitions = read_transitions(project)
+    table = Table("time", "from", "to", "traffic", "reason", box=None, pad_edge=False)
+    for line in transitions:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line["time"]))
+        weights = ", ".join(f"{digest[7:13]} {weight} %" for digest, weight in line.get("weights", {}).items() if weight)
+        table.add_row(moment, line["from"], line["to"], weights, line["reason"])
+    show(output, Envelope("rollout history", "done", {"transitions": transitions}), table)
+
+
+@app.command("start")
+def start(
+    ref: RefArgument,
+    by: ByOption = "",
+    dry_run: DryRunOption = False,
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Ask for a release to be rolled out; it still needs an approval."""
+    from sluice.rollout import requests
+
+    project = open_project(project_folder)
+    release = _release(project, ref)
+    requests.check_request(project, release.digest)
+    if not dry_run:
+        requests.request_rollout(project, release.digest, by=_by(by))
+    _say(output, "rollout start", "would-start" if dry_run else "requested", release, steps=project.settings.rollout.steps)
+
+
+@app.command("approve")
+def approve(
+    ref: RefArgument,
+    by: ByOption = "",
+    note: Annotated[str, typer.Option(help="Why; kept with the approval.")] = "",
+    dry_run: DryRunOption = False,
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Approve one release, by its digest, for production traffic."""
+    from sluice.rollout import requests
+
+    project = open_project(project_folder)
+    release = _release(project, ref)
+    if not dry_run:
+        requests.approve(project, release.digest, by=_by(by), note=note)
+    _say(output, "rollout approve", "would-approve" if dry_run else "approved", release, by=_by(by))
+
+
+@app.command("promote")
+def promote(
+    ref: RefArgument,
+    by: ByOption = "",
+    yes: YesOption = False,
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Take the running canary to 100 % on a person's word, without waiting for more evidence."""
+    from sluice.rollout import requests
+
+    project = open_project(project_folder)
+    release = _release(project, ref)
+    _confirm(yes, output, f"Promote release {release.number} to 100 % without waiting for evidence?")
+    requests.promote(project, release.digest, by=_by(by))
+    _say(output, "rollout promote", "requested", release, by=_by(by))
+
+
+@app.command("abort")
+def abort(by: ByOption = "", output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
+    """End the running rollout: all traffic back to stable."""
+    from sluice.rollout import requests
+
+    project = open_project(project_folder)
+    requests.abort(project, by=_by(by))
+    show(output, Envelope("rollout abort", "requested"), facts({"aborted": "all traffic goes back to stable"}))
+
+
+@app.command("rollback")
+def rollback(
+    by: ByOption = "",
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Back to N-1: model and preprocessing together, in seconds, without a build."""
+    from sluice.rollout import requests
+
+    project = open_project(project_folder)
+    target = requests.check_rollback(project)
+    release = _release(project, target)
+    if dry_run:
+        _say(output, "rollout rollback", "would-roll-back", release)
+        return
+    _confirm(yes, output, f"Send all production traffic to release {release.number}?")
+    done = requests.rollback(project, by=_by(by))
+    _say(output, "rollout rollback", "rolled-back", release, **done)
+
+
+def _confirm(yes: bool, output: Format, question: str) -> None:
+    import sys
+
+    if yes:
+        return
+    if output is Format.JSON or not sys.stdin.isatty():
+        raise UsageError("this changes production traffic and nobody can be asked here", hint="Say --yes.")
+    typer.confirm(question, abort=True)
+
+
+def _say(output: Format, command: str, outcome: str, release: Release, **more: Any) -> None:  # noqa: ANN401
+    data = {"number": release.number, "digest": release.digest} | more
+    show(output, Envelope(command, outcome, data), facts({outcome: f"release {release.number}  {release.digest}"} | more))

@@ -1,0 +1,29 @@
+"""`sluice serve`: the local supervisor, in the foreground until ctrl-C."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sluice.cli.surface import Format, OutputOption, ProjectOption, open_project, progress_console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("serve")(serve)
+
+
+def serve(
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the proxy; default: serving.port; 0 chooses one.")
+    ] = None,
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Serve champion, previous and canary behind one Envoy, and act on rollouts, until ctrl-C."""
+    from sluice.rollout.supervisor import run_supervisor
+
+    project = open_project(project_folder)
+    console = progress_console(output)
+    run_supervisor(project, port=port, say=console.print)

@@ -1,0 +1,47 @@
+"""`sluice test LAYER`: one layer as the pipeline runs it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sluice.cli.surface import Envelope, Format, OutputOption, ProjectOption, open_project, progress_console, show
+
+
+class Layer(StrEnum):
+    """The four layers."""
+
+    CODE = "code"
+    DATA = "data"
+    MODEL = "model"
+    INTEGRATION = "integration"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("test")(layer)
+
+
+def layer(
+    name: Annotated[Layer, typer.Argument(help="Which layer.")],
+    snapshot: Annotated[str, typer.Option(help="Path or URL of the data; default: data.snapshot.")] = "",
+    model: Annotated[Path | None, typer.Option(help="A fitted model (joblib); default: train one now.")] = None,
+    release: Annotated[
+        str, typer.Option(help="champion, previous, a number or digest; default: package the model that was tested last.")
+    ] = "",
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Run one test layer; exit code 4 where a check fails."""
+    from sluice.report.terminal import render_layer
+    from sluice.steps.alone import check_layer
+
+    project = open_project(project_folder)
+    console = progress_console(output)
+    with console.status(f"layer {name.value} …") as status:
+        result = check_layer(project, name.value, snapshot=snapshot, model=model, release=release, say=status.update)
+    show(output, Envelope(command="test", outcome=result.outcome.value, data=result.to_dict()), render_layer(result.to_dict()))
+    raise typer.Exit(4 if result.outcome.value == "fail" else 0)

@@ -1,0 +1,66 @@
+"""Runs of the local engine, gathered into one report and written in the form that was asked for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sluice.engines.runs import list_runs
+from sluice.errors import DataError, ServiceError
+from sluice.release.store import ReleaseStore
+from sluice.report.collect import read_run
+from sluice.report.html import render_html
+from sluice.report.junit import render_junit
+from sluice.report.markdown import render_markdown
+from sluice.report.results import Act, Release, Report
+from sluice.steps.packaging import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from sluice.project import Project
+
+RENDERERS: dict[str, Callable[[Report], str]] = {"html": render_html, "markdown": render_markdown, "junit": render_junit}
+
+
+def report_runs(project: Project, ids: Sequence[str]) -> Report:
+    """Gather runs by id, or the last one where none is named.
+
+    Raises:
+        DataError: There is no such run, or none at all.
+    """
+    folders = {folder.name: folder for folder in list_runs(project)}
+    if not folders:
+        raise DataError("no run was made here yet", hint="`sluice run` makes one, `sluice demo` a whole story.")
+    for name in ids:
+        if name not in folders:
+            raise DataError(
+                f"there is no run {name!r}", hint=f"The last one is {max(folders)}; they lie in {project.state / 'runs'}."
+            )
+    chosen = [folders[name] for name in ids] or [folders[max(folders)]]
+    acts = [Act(title=result.message or result.id, run=result) for result in map(read_run, chosen)]
+    title = f"{project.settings.project.name}: {acts[-1].run.pipeline}"
+    return Report(title=title, generated=datetime.now(UTC), acts=tuple(acts), releases=list_releases(project))
+
+
+def list_releases(project: Project) -> tuple[Release, ...]:
+    """Every release of the store, for the report."""
+    store = ReleaseStore(project.state / "releases")
+    return tuple(Release.model_validate(describe(release)) for release in store.list())
+
+
+def write_report(report: Report, kind: str, target: Path) -> None:
+    """Render and write, whole or not at all.
+
+    Raises:
+        ServiceError: The place cannot be written to.
+    """
+    text = RENDERERS[kind](report)
+    draft = target.with_name(f".{target.name}.draft")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(target)
+    except OSError as error:
+        raise ServiceError(f"{target} cannot be written: {error}", hint="Name another place with -o.") from error

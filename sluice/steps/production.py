@@ -1,0 +1,80 @@
+"""The steps that touch production: the approval, and the canary that writes a request and waits for its outcome."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from sluice.errors import RefusedError, RolledBackError
+from sluice.project import Project, read_project
+from sluice.release.store import ReleaseStore
+from sluice.rollout import requests
+from sluice.steps.records import record_part, running_step
+
+POLL_SECONDS = 0.2
+
+
+def wait_for_approval(release: str) -> str:
+    """Wait until somebody has approved this release for production.
+
+    Args:
+        release: The release's digest.
+
+    Returns:
+        Who approved it.
+
+    Raises:
+        RefusedError: Nobody did within ``rollout.approval_seconds``.
+    """
+    project = read_project()
+    with running_step("approval") as step:
+        number = ReleaseStore(project.state / "releases").get(release).number
+        deadline = time.monotonic() + project.settings.rollout.approval_seconds
+        step.wait(f"release {number} waits for: sluice rollout approve {number}")
+        while (approval := requests.find_approval(project, release)) is None:
+            if time.monotonic() > deadline:
+                raise RefusedError(
+                    f"nobody approved release {number} within {project.settings.rollout.approval_seconds:.0f} s",
+                    hint=f"`sluice rollout start {number}` and `sluice rollout approve {number}` take it up again.",
+                )
+            time.sleep(POLL_SECONDS)
+        step.detail = f"by {approval.by}"
+    return approval.by
+
+
+def run_canary(release: str, by: str) -> str:
+    """Ask for the rollout and wait for its end.
+
+    Args:
+        release: The release's digest.
+        by: Who asked.
+
+    Returns:
+        ``"promoted"``.
+
+    Raises:
+        RolledBackError: The canary was condemned, aborted or ran out of time.
+        NotServingError: No supervisor is running.
+    """
+    project = read_project()
+    with running_step("canary") as step:
+        store = ReleaseStore(project.state / "releases")
+        number = store.get(release).number
+        requests.request_rollout(project, release, by=by)
+        step.wait(f"release {number}: {' → '.join(map(str, project.settings.rollout.steps))} %")
+        outcome = requests.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)
+        evidence = requests.read_rollout(project, release)
+        record_part("rollout", evidence)
+        store.attach(release, "rollout", evidence)
+        if outcome != "promoted":
+            raise RolledBackError(
+                f"release {number} was {outcome.replace('_', ' ')}: {evidence['reason']}",
+                hint="Production is on the stable release. `sluice report` shows the evidence.",
+            )
+        step.detail = f"release {number} is champion"
+    return outcome
+
+
+def describe_status(project: Project) -> dict[str, object]:
+    """The rollout's status as plain JSON types."""
+    return dataclasses.asdict(requests.read_status(project))

@@ -1,0 +1,64 @@
+"""The step that pins the data: from here on a snapshot is a file named by its digest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from sluice.data.snapshots import digest_file, pin_snapshot
+from sluice.errors import IntegrityError
+from sluice.project import Project, read_project
+from sluice.steps.records import record_part, running_step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def pin(location: str, target: Path) -> dict[str, Any]:
+    """Copy the snapshot's bytes to `target`.
+
+    Args:
+        location: Path or fsspec URL; empty for ``data.snapshot`` of sluice.toml.
+        target: Where the artifact's bytes go.
+
+    Returns:
+        The artifact's metadata: ``digest`` and ``source``.
+
+    Raises:
+        DataError: It is missing or cannot be read.
+    """
+    project = read_project()
+    with running_step("pin-snapshot") as step:
+        source = location or project.settings.data.snapshot
+        snapshot = pin_snapshot(project.locate(source), project.state / "snapshots")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(snapshot.path, target)
+        metadata = {"digest": snapshot.digest, "source": source, "suffix": snapshot.path.suffix}
+        record_part("snapshot", metadata)
+        step.detail = f"{source}, {snapshot.digest[:19]}"
+    return metadata
+
+
+def reopen(project: Project, artifact: Path, metadata: Mapping[str, Any]) -> Path:
+    """Give a pinned artifact its file name back and make sure that it is still what was pinned.
+
+    A pipeline's artifact has no file ending, a project's loader may go by it; and an artifact has travelled through a store.
+
+    Raises:
+        IntegrityError: The bytes are not those that were pinned.
+    """
+    digest = str(metadata["digest"])
+    target = project.state / "snapshots" / f"{digest.removeprefix('sha256:')}{metadata.get('suffix', '')}"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.copyfile(artifact, draft)
+        draft.replace(target)
+    if digest_file(target) != digest:
+        raise IntegrityError(
+            f"the snapshot {target.name} does not have its digest {digest}",
+            hint="Remove the file and run the pipeline again from its first step.",
+        )
+    return target

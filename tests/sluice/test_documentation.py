@@ -1,0 +1,52 @@
+"""The reference is complete: every verb, key, error and exit code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluice import errors
+from sluice.cli import app
+from sluice.cli.schema import list_keys
+from sluice.project import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+
+
+def error_classes(of: type[errors.SluiceError] = errors.SluiceError) -> list[type[errors.SluiceError]]:
+    return [of, *(below for child in of.__subclasses__() if child.__module__ == errors.__name__ for below in error_classes(child))]
+
+
+@pytest.mark.parametrize("error", error_classes(), ids=lambda error: error.__name__)
+def test_every_error_is_documented_with_its_exit_code(error: type[errors.SluiceError]) -> None:
+    assert re.search(rf"^\| {error.exit_code} \| `{error.__name__}` \|", REFERENCE, re.MULTILINE)
+    assert error.__name__ in (errors.__doc__ or "")
+
+
+def test_every_key_is_documented_with_its_default() -> None:
+    for key, _, default, meaning in list_keys(Settings.model_json_schema()):
+        shown = "required" if "required" in default else f"`{default}`"
+        assert f"| `{key}` | {shown} | {meaning} |" in REFERENCE, key
+        assert meaning, key
+
+
+def test_every_verb_is_documented() -> None:
+    verbs = [command.name for command in app.registered_commands]
+    for group in app.registered_groups:
+        typer: Any = group.typer_instance
+        verbs += [f"{group.name} {command.name}" for command in typer.registered_commands]
+    assert len(verbs) >= 18
+    for verb in verbs:
+        first, _, second = str(verb).partition(" ")
+        row = next((line for line in REFERENCE.splitlines() if line.startswith(f"| `sluice {first}") and f"{second}" in line), None)
+        assert row, verb
+
+
+def test_relative_links_of_the_pages_lead_somewhere() -> None:
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
