@@ -1,0 +1,154 @@
+"""Layer 1: the model as it is built, fitted on a small export."""
+
+from __future__ import annotations
+
+import ast
+import io
+import pickle
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import Pipeline
+
+import churn.features
+import churn.model
+from churn.customers import simulate_customers
+from churn.data import FEATURES, LABEL
+from churn.model import FEATURE_GROUPS, build_model
+
+SERVING_LIBRARIES = {"numpy", "pandas", "sklearn", "churn"}
+"""What the serving environment has of what a model's code could import."""
+
+LOADED_LIBRARIES = {"numpy", "sklearn", "churn", "joblib", "builtins", "copyreg", "_codecs", "collections"}
+"""What a fitted model may be made of: nothing of pandas, whose types depend on what else is installed."""
+
+
+@pytest.fixture(scope="module")
+def export() -> pd.DataFrame:
+    return simulate_customers(3_000, seed=5)
+
+
+@pytest.fixture(scope="module")
+def rows(export: pd.DataFrame) -> pd.DataFrame:
+    return export[list(FEATURES)]
+
+
+@pytest.fixture(scope="module")
+def model(export: pd.DataFrame, rows: pd.DataFrame) -> Pipeline:
+    return build_model().fit(rows, export[LABEL])
+
+
+def probability(model: Pipeline, rows: pd.DataFrame) -> np.ndarray:
+    return np.asarray(model.predict_proba(rows)[:, 1])
+
+
+def test_one_unfitted_pipeline() -> None:
+    """Preprocessing and model are one object, and nothing is learned before fit."""
+    built = build_model()
+    assert isinstance(built, Pipeline)
+    assert not hasattr(built[-1], "coef_")
+    assert not hasattr(built[0], "encoders_")
+
+
+def test_features_are_finite_and_named(model: Pipeline, rows: pd.DataFrame) -> None:
+    """What reaches the classifier has no gap, and a name for each column."""
+    reached = model[:-1].transform(rows)
+    assert np.isfinite(reached).all()
+    assert reached.shape == (len(rows), len(model[0].get_feature_names_out()))
+
+
+def test_two_fits_are_the_same_model(export: pd.DataFrame, rows: pd.DataFrame, model: Pipeline) -> None:
+    """Equal rows give equal coefficients, to the bit."""
+    again = build_model().fit(rows, export[LABEL])
+    assert np.array_equal(again[-1].coef_, model[-1].coef_)
+    assert np.array_equal(probability(again, rows), probability(model, rows))
+
+
+def test_the_solver_ends(model: Pipeline) -> None:
+    """The fit is an optimum, not where patience ended."""
+    assert (model[-1].n_iter_ < model[-1].max_iter).all()
+
+
+def test_a_batch_changes_no_row(model: Pipeline, rows: pd.DataFrame) -> None:
+    """A row's answer depends on that row alone, in any order and any batch."""
+    whole = probability(model, rows.head(50))
+    single = [probability(model, rows.iloc[[row]])[0] for row in range(50)]
+    turned = probability(model, rows.head(50).iloc[::-1])[::-1]
+    assert whole == pytest.approx(single, abs=1e-12)
+    assert whole == pytest.approx(turned, abs=1e-12)
+
+
+def test_columns_are_found_by_name(model: Pipeline, rows: pd.DataFrame) -> None:
+    """Their order does not matter, and further ones are ignored."""
+    shuffled = rows[list(FEATURES)[::-1]].assign(note="x")
+    assert np.array_equal(probability(model, shuffled), probability(model, rows))
+
+
+def test_rows_as_json_are_answered_alike(model: Pipeline, rows: pd.DataFrame) -> None:
+    """Python values with None for missing ones, as a request has them, give the answers of the export's types."""
+    plain = rows.astype(object).where(rows.notna(), None).to_numpy().tolist()
+    sent = pd.DataFrame(plain, columns=list(FEATURES), dtype=object)
+    assert np.array_equal(probability(model, sent), probability(model, rows))
+
+
+def test_unseen_and_missing_values_are_answered(model: Pipeline, rows: pd.DataFrame) -> None:
+    """New categories, and rows of which nothing is known, get a finite probability."""
+    unseen = rows.head(20).assign(contract_type="weekly", acquisition_channel="billboard")
+    unknown = pd.DataFrame([[None] * len(FEATURES)], columns=list(FEATURES), dtype=object)
+    for asked in (unseen, unknown):
+        answers = probability(model, asked)
+        assert np.isfinite(answers).all()
+        assert ((answers >= 0) & (answers <= 1)).all()
+
+
+@pytest.mark.parametrize("group", list(FEATURE_GROUPS))
+def test_each_group_of_features_makes_a_model(export: pd.DataFrame, rows: pd.DataFrame, group: str) -> None:
+    """A model of one group answers from that group's columns alone."""
+    fitted = build_model(features=(group,)).fit(rows, export[LABEL])
+    needed = [encoder.column for encoder in fitted[0].encoders_]
+    assert np.array_equal(probability(fitted, rows[needed]), probability(fitted, rows))
+
+
+@pytest.mark.parametrize("features", [(), ("account", "account"), ("horoscope",)], ids=["none", "twice", "unknown"])
+def test_groups_must_exist_once(features: tuple[str, ...]) -> None:
+    """A group that does not exist, none, or one twice is refused."""
+    with pytest.raises(ValueError, match="features must be one or more of account"):
+        build_model(features=features)
+
+
+@pytest.mark.parametrize("module", [churn.features, churn.model], ids=["features", "model"])
+def test_the_models_code_needs_what_serving_has(module: object) -> None:
+    """Features and model import nothing that the serving environment lacks."""
+    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+    imported = {name.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    imported |= {str(node.module).partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported - set(sys.stdlib_module_names) <= SERVING_LIBRARIES
+
+
+class RecordingUnpickler(pickle.Unpickler):
+    """Notes the libraries that a pickle asks for."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.libraries: set[str] = set()
+
+    def find_class(self, module: str, name: str) -> object:
+        self.libraries.add(module.partition(".")[0])
+        return super().find_class(module, name)
+
+
+def test_a_fitted_model_is_made_of_what_serving_has(model: Pipeline) -> None:
+    """Its pickle asks for numpy, scikit-learn and this package, and for no pandas object of this environment."""
+    unpickler = RecordingUnpickler(io.BytesIO(pickle.dumps(model)))
+    unpickler.load()
+    assert unpickler.libraries <= LOADED_LIBRARIES
+
+
+def test_a_stored_model_answers_to_the_bit(model: Pipeline, rows: pd.DataFrame, tmp_path: Path) -> None:
+    """What joblib wrote and read again gives the same answers."""
+    joblib.dump(model, tmp_path / "model.joblib")
+    assert np.array_equal(probability(joblib.load(tmp_path / "model.joblib"), rows), probability(model, rows))

@@ -1,0 +1,77 @@
+"""Layer 3: the fitted model, on the holdout's test rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from churn.expectations import CONTRACT_TYPES, RANGES
+from sluice.checks.judgements import judge_auc, judge_coverage, judge_share, predict_probability
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+    from sluice.data.holdout import LabelledRows
+    from sluice.project import Project
+
+
+def within_contract(rows: pd.DataFrame) -> np.ndarray:
+    """Rows that the data contract allows, True or False each; missing values are allowed."""
+    allowed = rows["contract_type"].isin(CONTRACT_TYPES).to_numpy()
+    for column, (low, high) in RANGES.items():
+        allowed = allowed & (rows[column].isna() | rows[column].between(low, high)).to_numpy()
+    return allowed
+
+
+def test_auc(model: Pipeline, holdout: LabelledRows, thresholds: dict[str, float], verify: Callable[..., None]) -> None:
+    """The model tells customers who leave from those who stay."""
+    scores = predict_probability(model, holdout.features)
+    verify(judge_auc("auc", holdout.labels, scores, threshold=thresholds["auc"]))
+
+
+def test_auc_enterprise(
+    model: Pipeline, holdout: LabelledRows, project: Project, thresholds: dict[str, float], verify: Callable[..., None]
+) -> None:
+    """It does so among enterprises too; inconclusive under 30 rows."""
+    rows = holdout.select(project.settings.data.slices["enterprise"])
+    scores = predict_probability(model, rows.features)
+    verify(judge_auc("auc_enterprise", rows.labels, scores, threshold=thresholds["auc_enterprise"]))
+
+
+def test_annual_contracts_keep_customers(
+    model: Pipeline, holdout: LabelledRows, thresholds: dict[str, float], verify: Callable[..., None]
+) -> None:
+    """The same customer with an annual instead of a monthly contract is less likely to leave."""
+    monthly = holdout.features[holdout.features["contract_type"] == "monthly"]
+    annual = monthly.assign(contract_type="annual")
+    kept = within_contract(monthly) & within_contract(annual)
+    before, after = (predict_probability(model, rows[kept]) for rows in (monthly, annual))
+    lower, ties = int((after < before).sum()), int((after == before).sum())
+    verify(judge_share("contract_effect", lower, int(kept.sum()), threshold=thresholds["contract_effect"], ties=ties))
+
+
+def test_every_row_has_a_probability(model: Pipeline, holdout: LabelledRows, verify: Callable[..., None]) -> None:
+    """A finite number in [0, 1] for every test row."""
+    verify(judge_coverage("probability_for_every_row", predict_probability(model, holdout.features), len(holdout)))
+
+
+def test_rows_with_gaps_have_a_probability(model: Pipeline, holdout: LabelledRows, verify: Callable[..., None]) -> None:
+    """So it is for rows with a missing value in any column, and for categories that nobody has seen."""
+    sample = holdout.features.head(50)
+    gaps = [sample.astype({column: object}).assign(**{column: None}) for column in sample.columns]
+    gaps += [sample.assign(**{column: "unheard-of"}) for column in ("contract_type", "acquisition_channel")]
+    answers = np.concatenate([predict_probability(model, rows) for rows in gaps])
+    verify(judge_coverage("probability_for_rows_with_gaps", answers, len(gaps) * len(sample)))
+
+
+def test_a_row_is_answered_alike_in_any_batch(model: Pipeline, holdout: LabelledRows) -> None:
+    """A row's probability does not depend on what else is asked."""
+    sample = holdout.features.head(20)
+    whole = predict_probability(model, sample)
+    alone = [predict_probability(model, sample.iloc[[row]])[0] for row in range(len(sample))]
+    assert whole == pytest.approx(alone, abs=1e-12)
