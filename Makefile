@@ -28,14 +28,14 @@ demo: setup  ## The whole story on this machine: release, canary, promotion, rol
 	$(BIN)/sluice demo
 
 test: setup data  ## The tool's tests and the example's four layers, within 6 minutes
-	$(BIN)/pytest tests/sluice -m "not slow and not cluster" -n 2 --dist loadfile
+	$(BIN)/pytest tests/sluice tests/churn -m "not slow and not cluster" -n 2 --dist loadfile
 	$(BIN)/sluice test code
 	$(BIN)/sluice test data
 	$(BIN)/sluice test model
 	$(BIN)/sluice test integration
 
 test-all: setup data  ## The slow tests: simulations, kills, drills, the demo
-	$(BIN)/pytest tests/sluice -m "slow and not cluster"
+	$(BIN)/pytest tests/sluice tests/churn -m "slow and not cluster"
 
 test-cluster: setup  ## The tests against a Kubernetes ($KUBECONFIG)
 	$(BIN)/pytest tests -m cluster
@@ -90,6 +90,6 @@ $(UV):
 	$(UV) pip sync --quiet --compile-bytecode --python .venv-serving locks/serving.txt
 	@touch $@
 
-data/holdout.parquet: churn/simulation.py | .venv/.ready
+data/holdout.parquet: churn/simulation.py churn/customers.py | .venv/.ready
 	$(BIN)/python -m churn.simulation --all
 	@touch $@

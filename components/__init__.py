@@ -1,6 +1,6 @@
 """The pipeline's steps: one folder a step, each a thin KFP component with an import and a call for a body.
 
-One image runs them all (`components/Dockerfile`): nothing is installed when a step starts. Decisions and I/O belong into `sluice`.
+One image runs them all (`components/Dockerfile`): nothing is installed when a step starts. Decisions and I/O lie in `sluice`.
 """
 
 from pathlib import Path

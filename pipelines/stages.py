@@ -48,6 +48,7 @@ def make_release(challenger: Challenger) -> tuple[PipelineTask, PipelineTask]:
         code_verdicts=challenger.code.outputs["verdicts"],
         data_verdicts=challenger.data.outputs["verdicts"],
         model_verdicts=challenger.tested.outputs["verdicts"],
+        curves=challenger.tested.outputs["curves"],
         decision=challenger.gate.outputs["decision"],
         scores=challenger.gate.outputs["scores"],
     )

@@ -10,6 +10,7 @@ def model_tests(
     model: dsl.Input[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     roc: dsl.Output[dsl.ClassificationMetrics],
+    curves: dsl.Output[dsl.Artifact],
     verdicts: dsl.Output[dsl.Artifact],
     page: dsl.Output[dsl.HTML],
     junit: dsl.Output[dsl.Artifact],
@@ -18,7 +19,7 @@ def model_tests(
     from sluice.steps.curves import measure_curves
     from sluice.steps.layers import run_tests
 
-    roc.log_roc_curve(*measure_curves(model.path, model.metadata))
+    roc.log_roc_curve(*measure_curves(model.path, model.metadata, curves.path))
     outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}
     for name, value in run_tests("model", outputs, model=(model.path, model.metadata)).items():
         metrics.log_metric(name, value)

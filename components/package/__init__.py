@@ -11,6 +11,7 @@ def package(
     code_verdicts: dsl.Input[dsl.Artifact],
     data_verdicts: dsl.Input[dsl.Artifact],
     model_verdicts: dsl.Input[dsl.Artifact],
+    curves: dsl.Input[dsl.Artifact],
     decision: dsl.Input[dsl.Artifact],
     scores: dsl.Input[dsl.Artifact],
 ) -> str:
@@ -18,4 +19,4 @@ def package(
     from sluice.steps import packaging
 
     verdicts = [code_verdicts.path, data_verdicts.path, model_verdicts.path]
-    return packaging.package(model.path, model.metadata, verdicts, decision.path, scores.path)
+    return packaging.package(model.path, model.metadata, verdicts, curves.path, decision.path, scores.path)

@@ -13,6 +13,7 @@ from sluice.gate.ledger import Ledger
 from sluice.project import read_project
 from sluice.release.packaging import build_release
 from sluice.release.store import ReleaseStore
+from sluice.steps.curves import ATTACHMENT
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion
 from sluice.steps.training import checked_model
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from sluice.release.store import Release
 
 
-def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], decision: str, scores: str) -> str:
+def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], curves: str, decision: str, scores: str) -> str:
     """Make the model layer and add it to the store.
 
     Args:
         model: Local path of the fitted model.
         metadata: Its metadata: ``digest``, ``snapshot_digest``, ``rows``.
         verdicts: Local paths of the verdicts of layers 1 to 3 (JSON).
+        curves: Local path of the challenger's curves (JSON), attached for the day it is the champion.
         decision: Local path of the gate's public decision (JSON).
         scores: Local path of the challenger's gate scores (.npy), kept for the day it is the champion.
 
@@ -51,8 +53,10 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], de
             gate=json.loads(Path(decision).read_text(encoding="utf-8")),
             parent=champion.digest if champion else None,
         )
-        release = ReleaseStore(project.state / "releases").add(folder)
+        store = ReleaseStore(project.state / "releases")
+        release = store.add(folder)
         Ledger(project.state / "ledger").save_scores(release.digest, holdout_digest(project), np.load(scores))
+        store.attach(release.digest, ATTACHMENT, json.loads(Path(curves).read_text(encoding="utf-8")))
         record_part("release", describe(release))
         step.detail = f"release {release.number}, {release.digest[:19]}"
     return release.digest

@@ -1,0 +1,94 @@
+"""The project's pipelines as KFP IR: accepted by kfp, from the same definition as the local run, every step in the step image."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kfp import components
+
+from sluice.engines.kfp import compile_to_ir, replace_images
+from sluice.errors import DataError, UsageError
+from sluice.project import read_project
+
+ROOT = Path(__file__).resolve().parents[3]
+STEPS = ["approval", "canary", "code-tests", "data-tests", "gate", "integration-tests", "model-tests", "package", "pin-snapshot", "train"]
+
+
+@pytest.mark.parametrize("name", ["ci", "release"])
+def test_the_compiled_pipelines_are_those_of_the_source(name: str) -> None:
+    committed = (ROOT / "pipelines" / "compiled" / "kfp" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert compile_to_ir(read_project(ROOT), name) == committed, "run `make compile`"
+
+
+def test_kfp_reads_the_release_pipeline_back() -> None:
+    loaded = components.load_component_from_text(compile_to_ir(read_project(ROOT), "release"))
+    assert loaded.name == "release"
+    assert set(loaded.component_spec.inputs or {}) == {"snapshot"}
+
+
+def executors(text: str) -> dict[str, Any]:
+    return {name.removeprefix("exec-"): spec["container"] for name, spec in yaml.safe_load(text)["deploymentSpec"]["executors"].items()}
+
+
+def test_each_step_is_one_component_in_the_step_image_that_installs_nothing() -> None:
+    project = read_project(ROOT)
+    found = executors(compile_to_ir(project, "release"))
+    assert sorted(found) == STEPS
+    for name, container in found.items():
+        assert container["image"] == project.settings.steps.image, name
+        assert "pip install" not in " ".join(container["command"]), name
+
+
+def test_an_image_is_replaced_by_its_digest_everywhere() -> None:
+    digest = "sha256:" + "a" * 64
+    text = compile_to_ir(read_project(ROOT), "release", images=[f"sluice-step:latest={digest}"])
+    assert {container["image"] for container in executors(text).values()} == {f"sluice-step:latest@{digest}"}
+
+
+@pytest.mark.parametrize("pair", ["sluice-step:latest", "=x", "a="])
+def test_an_image_pair_that_is_none_is_refused(pair: str) -> None:
+    with pytest.raises(UsageError, match="NAME=DIGEST"):
+        replace_images("{}", [pair])
+
+
+def test_an_image_that_no_step_has_is_refused() -> None:
+    with pytest.raises(UsageError, match="no step has the image 'other:1'"):
+        compile_to_ir(read_project(ROOT), "ci", images=["other:1=sha256:" + "b" * 64])
+
+
+def test_a_source_that_is_nothing_is_refused(tmp_path: Path) -> None:
+    project = read_project(ROOT)
+    with pytest.raises(UsageError, match="neither a pipeline of this project"):
+        compile_to_ir(project, "nightly")
+    with pytest.raises(DataError, match="there is no Python file"):
+        compile_to_ir(project, str(tmp_path / "absent.py"))
+    empty = tmp_path / "empty.py"
+    empty.write_text("x = 1\n")
+    with pytest.raises(DataError, match="0 pipelines"):
+        compile_to_ir(project, str(empty))
+
+
+def test_a_file_s_own_pipeline_compiles(tmp_path: Path) -> None:
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "from kfp import dsl\n"
+        "@dsl.component(base_image='python:3.11')\n"
+        "def say(word: str) -> str:\n    return word\n"
+        "@dsl.pipeline(name='first')\ndef first():\n    say(word='a')\n"
+        "@dsl.pipeline(name='second')\ndef second():\n    say(word='b')\n"
+    )
+    project = read_project(ROOT)
+    assert yaml.safe_load(compile_to_ir(project, f"{source}:second"))["pipelineInfo"]["name"] == "second"
+    with pytest.raises(DataError, match="it defines: first, second"):
+        compile_to_ir(project, str(source))
+
+
+def test_bodies_of_components_are_an_import_and_a_call() -> None:
+    for folder in sorted((ROOT / "components").glob("*/__init__.py")):
+        module = importlib.import_module(f"components.{folder.parent.name}")
+        assert hasattr(module, folder.parent.name)
+        assert len(folder.read_text(encoding="utf-8").splitlines()) <= 32, folder
