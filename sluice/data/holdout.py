@@ -145,7 +145,7 @@ def _require_first_digest(snapshot: Snapshot, record: Path) -> None:
     """
     try:
         seen = json.loads(record.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         seen = {}
     except (OSError, ValueError) as error:
         hint = "Remove it; the next read makes it anew."

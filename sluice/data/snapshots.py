@@ -10,11 +10,11 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, cast
-from urllib.parse import urlsplit
 
 from sluice.data.boundaries import describe_error, foreign_call
 from sluice.errors import DataError
@@ -125,13 +125,16 @@ def snapshot_suffix(location: str) -> str:
     >>> snapshot_suffix("s3://bucket/churn.2024.csv.gz?versionId=3")
     '.csv.gz'
     """
-    name = urlsplit(location.split("::", 1)[0]).path or location if is_url(location) else location
+    name = location
+    if is_url(location):
+        name = re.split("[?#]", location.split("::", 1)[0].rpartition("://")[2])[0]
     suffixes = PurePosixPath(name).suffixes[-2:]
     keep = 2 if suffixes and suffixes[-1] in _COMPRESSIONS else 1
     return "".join(suffixes[-keep:])
 
 
-def _open_source(location: str) -> IO[bytes]:
+@contextlib.contextmanager
+def _open_source(location: str) -> Iterator[IO[bytes]]:
     """Open a path or URL for reading bytes."""
     hint = "Check the path or URL in sluice.toml or on the command line, and that you may read it."
     if is_url(location):
@@ -139,14 +142,22 @@ def _open_source(location: str) -> IO[bytes]:
 
         hint += " Some protocols need a library of their own (s3fs, gcsfs, adlfs)."
         with foreign_call(f"cannot read {location}", hint=hint):
-            return cast("IO[bytes]", fsspec.open(location, "rb").open())
+            source = fsspec.open(location, "rb")  # kept until the end: with it goes the archive that a chained URL reads from
+            stream = cast("IO[bytes]", source.open())
+        try:
+            yield stream
+        finally:
+            source.close()
+        return
     path = Path(location)
     if path.is_dir():
         raise DataError(f"{location} is a folder; a snapshot is one file", hint="Name the file itself.")
     if not path.exists():
         raise DataError(f"there is no file {location}", hint=hint)
     with foreign_call(f"cannot read {location}", hint=hint):
-        return path.open("rb")
+        file = path.open("rb")
+    with file:
+        yield file
 
 
 def _read_chunks(location: str, stream: IO[bytes]) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SETTINGS: Mapping[str, str] = {
     "SLUICE_ROLLOUT__MARGIN": "0.05",
     "SLUICE_ROLLOUT__FIRST_LOOK": "60",
-    "SLUICE_ROLLOUT__BAKE_SECONDS": "3",
+    "SLUICE_ROLLOUT__BAKE_SECONDS": "2",
     "SLUICE_SERVING__PORT": "0",
 }
 """What the demonstration relaxes so that it fits into minutes: said on screen."""

@@ -1,0 +1,157 @@
+"""The fixtures, as a project's suites use them: in a layer and on a bare pytest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, ClassVar
+
+import joblib
+import pytest
+
+from sluice.checks.inputs import LATEST_MODEL, load_model
+from sluice.checks.layers import LayerInputs, LayerResult
+from sluice.data.holdout import read_labelled
+from sluice.data.snapshots import digest_file, pin_snapshot
+from sluice.errors import IntegrityError
+from sluice.verdicts import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sluice.project import Project
+
+    Run = Callable[..., LayerResult]
+
+MODEL_SUITE = """
+from sluice.checks.judgements import judge_auc, judge_coverage, predict_probability
+
+def test_model(model, holdout, thresholds, verify, champion):
+    scores = predict_probability(model, holdout.features)
+    verify(judge_auc("auc", holdout.labels, scores, threshold=thresholds["auc"]))
+    verify(judge_coverage("coverage", scores, holdout.frame))
+    assert champion is None
+"""
+
+
+@pytest.fixture
+def trained(shop: Project, tmp_path: Path) -> Path:
+    rows = read_labelled(shop, shop.root / "data" / "customers.csv")
+    model = shop.load_object("shop.data:build", key="model.build")().fit(rows.features, rows.labels)
+    file = tmp_path / "model.joblib"
+    joblib.dump(model, file)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def _own_modules() -> object:
+    """Every throw-away project has a package of the same name."""
+    path, known = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - known:
+        if name.partition(".")[0] == "shop":
+            del sys.modules[name]
+
+
+def bare_pytest(shop: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Pytest as a person types it, the plugin named by the suite's own conftest."""
+    (shop.root / "tests" / "conftest.py").write_text("pytest_plugins = ['sluice.checks.plugin']\n")
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", "-q", *arguments],
+        cwd=shop.root,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
+
+
+def test_the_model_layer(run: Run, trained: Path) -> None:
+    result = run(MODEL_SUITE, layer="model", inputs=LayerInputs(model=trained))
+    assert result.outcome is Outcome.PASS, (result.folder / "log.txt").read_text()
+    auc = result.verdicts[0]
+    assert auc.check == "auc"
+    assert auc.interval.low < auc.observed < auc.interval.high
+    assert result.metrics()["coverage"] == 1.0
+
+
+def test_the_same_suite_on_a_bare_pytest(shop: Project, trained: Path) -> None:
+    (shop.root / "tests" / "model" / "test_model.py").write_text(MODEL_SUITE)
+    missing = bare_pytest(shop, "tests/model")
+    assert missing.returncode == 1
+    assert "there is no model to test" in missing.stdout
+    named = shop.state / LATEST_MODEL.parent / f"{digest_file(trained).removeprefix('sha256:')}.joblib"
+    named.parent.mkdir(parents=True)
+    named.write_bytes(trained.read_bytes())
+    (shop.state / LATEST_MODEL).symlink_to(named.name)
+    done = bare_pytest(shop, "tests/model")
+    assert done.returncode == 0, done.stdout
+    assert "pass         auc: 0." in done.stdout
+    named.write_bytes(trained.read_bytes() + b"more")
+    assert "has digest sha256:" in bare_pytest(shop, "tests/model").stdout
+
+
+def test_a_threshold_that_is_not_there_is_named(run: Run) -> None:
+    result = run("def test_one(thresholds): thresholds['recall']")
+    assert "there is no thresholds.recall; there are auc" in result.verdicts[0].detail
+    assert "Add recall = <number>" in result.verdicts[0].detail
+
+
+def test_a_wrong_model_is_never_loaded(shop: Project, trained: Path, tmp_path: Path) -> None:
+    trap = tmp_path / "trap.joblib"
+    joblib.dump(Trap(), trap)
+    with pytest.raises(IntegrityError, match="has digest"):
+        load_model(shop, trap, digest_file(trained))
+    assert not Trap.sprung
+    load_model(shop, trap, digest_file(trap))
+    assert Trap.sprung
+
+
+class Trap:
+    """Notes that it was unpickled."""
+
+    sprung: ClassVar[list[str]] = []
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return spring, ("loaded",)
+
+
+def spring(word: str) -> None:
+    Trap.sprung.append(word)
+
+
+@pytest.mark.parametrize("stored", [b"", b"not a pickle at all", b"\x80\x04cno_such_module_anywhere\nThing\n."])
+def test_a_model_that_cannot_be_read_says_so(run: Run, tmp_path: Path, stored: bytes) -> None:
+    broken = tmp_path / "broken.joblib"
+    broken.write_bytes(stored)
+    result = run("def test_one(model): ...", layer="model", inputs=LayerInputs(model=broken))
+    assert "the model broken.joblib cannot be loaded" in result.verdicts[0].detail
+    result = run("def test_one(champion): ...", layer="model", inputs=LayerInputs(champion=broken))
+    assert result.verdicts[0].outcome is Outcome.INCONCLUSIVE
+    assert "no comparison with the champion" in result.verdicts[0].detail
+
+
+def test_the_snapshot_that_was_given(run: Run, shop: Project) -> None:
+    broken = shop.root / "data" / "broken.csv"
+    broken.write_text("key,left\n1,0\n")
+    pinned = pin_snapshot(str(broken), shop.state / "snapshots")
+    result = run(
+        f"def test_digest(snapshot): assert snapshot.digest == {pinned.digest!r}\ndef test_rows(snapshot): snapshot.frame",
+        layer="data",
+        inputs=LayerInputs(snapshot=pinned.path),
+    )
+    assert [verdict.outcome for verdict in result.verdicts] == [Outcome.PASS, Outcome.FAIL]
+    assert "ValueError: column 'spend' is missing" in result.verdicts[1].detail
+
+
+def test_no_release_to_serve(run: Run) -> None:
+    result = run("def test_one(service): ...", layer="integration")
+    assert "there is no packaged release to serve" in result.verdicts[0].detail
+
+
+def test_verify_takes_verdicts_only(run: Run) -> None:
+    result = run("def test_one(verify): verify('auc')")
+    assert result.verdicts[0].detail == "TypeError: verify takes verdicts, not str"

@@ -1,0 +1,86 @@
+"""The fixtures over a packaged release: served for real, and as the champion."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import joblib
+import pytest
+
+from sluice.checks.layers import LayerInputs, LayerResult
+from sluice.data.holdout import read_labelled
+from sluice.data.snapshots import digest_file
+from sluice.project import Project, read_project
+from sluice.release.packaging import build_release
+from sluice.release.store import ReleaseStore
+from sluice.verdicts import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).parents[3]
+
+SUITE = """
+import os
+import numpy as np
+from sluice.checks.judgements import predict_probability
+
+def test_serves_what_was_trained(service, model, champion, holdout):
+    asked = holdout.features.head(20)
+    expected = predict_probability(model, asked)
+    assert np.array_equal(service.predict(asked), expected)
+    assert np.array_equal(predict_probability(champion, asked), expected)
+    print("served by", service.pid)
+"""
+
+
+@pytest.fixture
+def packaged(shop: Project) -> Iterator[tuple[ReleaseStore, str]]:
+    """A store with one release of the throw-away project."""
+    path = list(sys.path)
+    settings = f'\n[serving]\npython = "{REPOSITORY / ".venv-serving/bin/python"}"\nlock = "lock.txt"\n'
+    (shop.root / "sluice.toml").write_text((shop.root / "sluice.toml").read_text() + settings)
+    (shop.root / "lock.txt").write_text("numpy==1.26.4\n")
+    shutil.copytree(REPOSITORY / "serving", shop.root / "serving", ignore=shutil.ignore_patterns("__pycache__"))
+    project = read_project(shop.root)
+    rows = read_labelled(project, project.root / "data" / "customers.csv")
+    model = project.root / "model.joblib"
+    joblib.dump(project.load_object("shop.data:build", key="model.build")().fit(rows.features, rows.labels), model)
+    layer = build_release(
+        project,
+        model=model,
+        snapshot_digest=digest_file(project.root / "data" / "customers.csv"),
+        verdicts={},
+        gate=None,
+        parent=None,
+    )
+    store = ReleaseStore(project.state / "releases")
+    yield store, store.add(layer).digest
+    sys.path[:] = path
+    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
+        del sys.modules[name]
+
+
+def test_the_integration_layer(packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult]) -> None:
+    store, digest = packaged
+    store.tag("champion", digest)
+    for inputs in (LayerInputs(release=digest), LayerInputs(release="champion")):
+        result = run(SUITE, layer="integration", inputs=inputs)
+        assert result.outcome is Outcome.PASS, (result.folder / "log.txt").read_text()
+        assert (result.folder / "service.log").is_file()
+
+
+def test_a_release_that_is_not_there(packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult]) -> None:
+    result = run(SUITE, layer="integration", inputs=LayerInputs(release="release-9"))
+    assert result.outcome is Outcome.FAIL
+    assert "release-9" in result.verdicts[0].detail
+
+
+def test_no_champion_before_the_first_is_live(packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult]) -> None:
+    result = run("def test_one(champion): assert champion is None", layer="model")
+    assert result.outcome is Outcome.PASS, result.verdicts
