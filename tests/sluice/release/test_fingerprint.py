@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from sluice.release.fingerprint import LIBRARIES, compare_fingerprints, describe_cpuinfo, read_fingerprint, same_cpu
+
+REPOSITORY = Path(__file__).parents[3]
+
+CPUINFO = """\
+processor	: 0
+vendor_id	: GenuineIntel
+cpu family	: 6
+model		: 85
+model name	: Some processor @ 2.00GHz
+cpu MHz		: {mhz}
+flags		: fpu vme avx2 avx512f {extra} fma sse4_2
+
+processor	: 1
+vendor_id	: Other
+"""
+
+
+def test_it_tells_this_environment() -> None:
+    found = read_fingerprint()
+    assert found["python"] == sys.version.split()[0]
+    assert found["libraries"] == {name: metadata.version(name) for name in LIBRARIES}
+    assert found == read_fingerprint() == json.loads(json.dumps(found))
+
+
+def test_both_environments_have_the_same() -> None:
+    code = f"import sys, json; sys.path.insert(0, {str(REPOSITORY)!r}); from sluice.release import fingerprint as f\n"
+    code += "print(json.dumps(f.read_fingerprint()))"
+    done = subprocess.run([REPOSITORY / ".venv-serving/bin/python", "-c", code], check=True, capture_output=True, text=True)
+    assert compare_fingerprints(read_fingerprint(), json.loads(done.stdout)) == []
+    assert same_cpu(read_fingerprint(), json.loads(done.stdout))
+
+
+def test_no_difference() -> None:
+    assert compare_fingerprints(read_fingerprint(), read_fingerprint()) == []
+
+
+@pytest.mark.parametrize("key", ["python", "implementation", "machine"])
+def test_each_difference_is_told(key: str) -> None:
+    expected = read_fingerprint() | {key: "other"}
+    (difference,) = compare_fingerprints(expected, read_fingerprint())
+    assert difference.startswith(f"{key} is ")
+    assert difference.endswith("fitted with other")
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "difference"),
+    [
+        ({"numpy": "1.26.4"}, {"numpy": "2.0.0"}, "numpy is 2.0.0, the model was fitted with 1.26.4"),
+        ({"numpy": "1.26.4"}, {}, "numpy is absent, the model was fitted with 1.26.4"),
+        ({}, {"numpy": "1.26.4"}, "numpy is 1.26.4, the model was fitted with absent"),
+    ],
+)
+def test_libraries_are_compared_by_version(expected: dict[str, str], actual: dict[str, str], difference: str) -> None:
+    here = read_fingerprint()
+    assert compare_fingerprints(here | {"libraries": expected}, here | {"libraries": actual}) == [difference]
+
+
+def test_the_processor_is_no_difference_but_another_class() -> None:
+    here = read_fingerprint()
+    other = here | {"cpu_features": "sha256:other"}
+    assert compare_fingerprints(other, here) == []
+    assert same_cpu(here, here)
+    assert not same_cpu(other, here)
+    assert not same_cpu({}, {})
+
+
+def test_clock_and_unrelated_flags_do_not_make_a_class() -> None:
+    assert describe_cpuinfo(CPUINFO.format(mhz=2000, extra="")) == describe_cpuinfo(
+        CPUINFO.format(mhz=2400, extra="hypervisor md_clear")
+    )
+
+
+def test_instructions_make_a_class() -> None:
+    assert describe_cpuinfo(CPUINFO.format(mhz=2000, extra="")) != describe_cpuinfo(CPUINFO.format(mhz=2000, extra="amx_bf16"))
+
+
+def test_a_variable_that_chooses_kernels_makes_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = read_fingerprint()
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
+    assert not same_cpu(before, read_fingerprint())
