@@ -101,5 +101,8 @@ def service(pytestconfig: pytest.Config, project: Project) -> Iterator[ServedRel
     results = pytestconfig.getoption("sluice_results")
     with tempfile.TemporaryDirectory(prefix="sluice-service-") as scratch:
         log = (Path(results).parent if results else Path(scratch)) / "service.log"
-        with start_server(project, unpack_release(project, digest), digest, log=log) as served:
+        served = start_server(project, unpack_release(project, digest), digest, log=log)
+        try:
             yield served
+        finally:
+            served.stop(grace=0)  # no request is on its way when the last test has ended

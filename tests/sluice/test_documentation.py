@@ -18,7 +18,10 @@ REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
 def error_classes(of: type[errors.SluiceError] = errors.SluiceError) -> list[type[errors.SluiceError]]:
-    return [of, *(below for child in of.__subclasses__() if child.__module__ == errors.__name__ for below in error_classes(child))]
+    return [
+        of,
+        *(below for child in of.__subclasses__() if child.__module__ == errors.__name__ for below in error_classes(child)),
+    ]
 
 
 @pytest.mark.parametrize("error", error_classes(), ids=lambda error: error.__name__)
@@ -42,7 +45,9 @@ def test_every_verb_is_documented() -> None:
     assert len(verbs) >= 18
     for verb in verbs:
         first, _, second = str(verb).partition(" ")
-        row = next((line for line in REFERENCE.splitlines() if line.startswith(f"| `sluice {first}") and f"{second}" in line), None)
+        row = next(
+            (line for line in REFERENCE.splitlines() if line.startswith(f"| `sluice {first}") and f"{second}" in line), None
+        )
         assert row, verb
 
 

@@ -44,6 +44,8 @@ def test_every_command_is_a_make_target_or_a_verb_with_these_options() -> None:
                 continue
             assert command[0] == ".venv/bin/sluice"
             verb = [word for word in command[1:3] if not word.startswith("-")][:1]
-            shown = subprocess.run([sys.executable, "-m", "sluice", *verb, "--help"], capture_output=True, text=True, check=True).stdout
+            shown = subprocess.run(
+                [sys.executable, "-m", "sluice", *verb, "--help"], capture_output=True, text=True, check=True
+            ).stdout
             for option in (word for word in command if word.startswith("-")):
                 assert option in shown, f"{' '.join(verb)} has no {option}"

@@ -29,7 +29,7 @@ broken = "small_flows:broken"
 endless = "small_flows:endless"
 """
 
-FLOWS = '''
+FLOWS = """
 from kfp import dsl
 
 
@@ -94,7 +94,7 @@ def load(path):
 
 
 build = load
-'''
+"""
 
 
 @pytest.fixture

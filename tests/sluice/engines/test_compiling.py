@@ -15,7 +15,18 @@ from sluice.errors import DataError, UsageError
 from sluice.project import read_project
 
 ROOT = Path(__file__).resolve().parents[3]
-STEPS = ["approval", "canary", "code-tests", "data-tests", "gate", "integration-tests", "model-tests", "package", "pin-snapshot", "train"]
+STEPS = [
+    "approval",
+    "canary",
+    "code-tests",
+    "data-tests",
+    "gate",
+    "integration-tests",
+    "model-tests",
+    "package",
+    "pin-snapshot",
+    "train",
+]
 
 
 @pytest.mark.parametrize("name", ["ci", "release"])
@@ -31,7 +42,10 @@ def test_kfp_reads_the_release_pipeline_back() -> None:
 
 
 def executors(text: str) -> dict[str, Any]:
-    return {name.removeprefix("exec-"): spec["container"] for name, spec in yaml.safe_load(text)["deploymentSpec"]["executors"].items()}
+    return {
+        name.removeprefix("exec-"): spec["container"]
+        for name, spec in yaml.safe_load(text)["deploymentSpec"]["executors"].items()
+    }
 
 
 def test_each_step_is_one_component_in_the_step_image_that_installs_nothing() -> None:

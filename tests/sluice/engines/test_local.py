@@ -9,13 +9,16 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sluice.engines.local import LocalEngine
 from sluice.engines.runs import read_run
 from sluice.errors import ConfigurationError
-from sluice.project import Project
+
+if TYPE_CHECKING:
+    from sluice.project import Project
 
 
 def processes_with(marker: str) -> list[int]:
@@ -109,7 +112,9 @@ def test_leaving_the_watch_early_cancels_the_run(small_project: Project) -> None
 def test_killing_the_engine_leaves_no_process(small_project: Project) -> None:
     marker = uuid.uuid4().hex
     script = (
-        "import sys; from pathlib import Path; from sluice.project import read_project; from sluice.engines.local import LocalEngine\n"
+        "from pathlib import Path\n"
+        "from sluice.engines.local import LocalEngine\n"
+        "from sluice.project import read_project\n"
         f"engine = LocalEngine(read_project(Path({str(small_project.root)!r})))\n"
         f"run = engine.submit('endless', {{'snapshot': {marker!r}}})\n"
         "print(run, flush=True)\n"

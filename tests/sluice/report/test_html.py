@@ -64,7 +64,7 @@ def page(source: str) -> Page:
     return Page(source)
 
 
-def one_act(raw: dict[str, Any], **fields: Any) -> Report:  # noqa: ANN401
+def one_act(raw: dict[str, Any], **fields: Any) -> Report:
     return Report(title="t", generated=report_records.story().generated, acts=(Act(title="a", run=parse_run(raw), **fields),))
 
 

@@ -32,7 +32,7 @@ def printed(renderable: RenderableType, width: int = 120) -> str:
     return out.getvalue()
 
 
-def one_act(raw: dict[str, Any], **fields: Any) -> Report:  # noqa: ANN401
+def one_act(raw: dict[str, Any], **fields: Any) -> Report:
     return Report(title="t", generated=report_records.story().generated, acts=(Act(title="a", run=parse_run(raw), **fields),))
 
 

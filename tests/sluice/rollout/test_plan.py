@@ -34,7 +34,7 @@ def approval(release: str = "c", until: float = 500.0, steps: tuple[int, ...] = 
     return Approval(release=release, steps=steps, by="eve", at=0.0, until=until)
 
 
-def running(phase: Phase = Phase.AWAITING_READY, step: int | None = None, **changes: Any) -> Journal:  # noqa: ANN401
+def running(phase: Phase = Phase.AWAITING_READY, step: int | None = None, **changes: Any) -> Journal:
     weights = {"b": 100} if step is None else {"b": 100 - (5, 25, 100)[step], "c": (5, 25, 100)[step]}
     base = Journal(
         history=reign("a", "b"), request=request(), state=State(phase=phase, step=step), weights=weights, approvals=(approval(),)
@@ -274,7 +274,7 @@ class World:
     health: dict[str, Health] = dataclasses.field(default_factory=lambda: {name: Health(ready=True) for name in "abcd"})
     evidence: Evidence | None = None
 
-    def happen(self, kind: str, first: Any, second: Any) -> None:  # noqa: ANN401 - events differ
+    def happen(self, kind: str, first: Any, second: Any) -> None:
         self.now += 0.1
         change: dict[str, Any] = {}
         if kind == "time":

@@ -1,0 +1,128 @@
+"""Steps: what they record, and that they never take bytes that are not those they were promised."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sluice.data.snapshots import digest_file
+from sluice.errors import CheckFailedError, ConfigurationError, IntegrityError
+from sluice.project import Project, read_project
+from sluice.steps.records import RUN_FOLDER_VARIABLE, record_part, running_step
+from sluice.steps.snapshots import reopen
+from sluice.steps.training import build_model, checked_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOML = """
+[project]
+name = "tiny"
+[data]
+snapshot = "rows.csv"
+holdout = "rows.csv"
+load = "tiny_model:load"
+label = "y"
+id = "id"
+[model]
+build = "tiny_model:build"
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(RUN_FOLDER_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Project:
+    (tmp_path / "sluice.toml").write_text(TOML)
+    return read_project(tmp_path)
+
+
+def events(run: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+
+
+def test_a_step_records_its_start_its_waiting_and_its_end(run: Path) -> None:
+    with running_step("train") as step:
+        step.wait("for a free core")
+        step.detail = "20,000 rows"
+    assert [event["event"] for event in events(run)] == ["started", "waiting", "ended"]
+    assert (events(run)[-1]["outcome"], events(run)[-1]["detail"]) == ("pass", "20,000 rows")
+
+
+def test_a_refusal_is_recorded_and_ends_with_its_exit_code(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, running_step("data-tests"):
+        raise CheckFailedError("null_rate failed", hint="look at the page")
+    assert ended.value.code == 4
+    assert events(run)[-1] | {"time": 0} == {
+        "time": 0,
+        "step": "data-tests",
+        "event": "ended",
+        "outcome": "fail",
+        "detail": "null_rate failed",
+        "error": "null_rate failed",
+        "hint": "look at the page",
+        "exit_code": 4,
+    }
+    assert "next: look at the page" in capsys.readouterr().err
+
+
+def test_a_crash_is_recorded_and_stays_a_crash(run: Path) -> None:
+    with pytest.raises(ZeroDivisionError), running_step("train"):
+        _ = 1 / 0
+    assert events(run)[-1]["outcome"] == "fail"
+    assert str(events(run)[-1]["detail"]).startswith("ZeroDivisionError")
+
+
+def test_outside_a_run_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(RUN_FOLDER_VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckFailedError), running_step("gate"):
+        raise CheckFailedError("no")
+    record_part("gate", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_snapshot_gets_its_ending_back_and_is_checked(tiny: Project, tmp_path: Path) -> None:
+    artifact = tmp_path / "snapshot"
+    artifact.write_text("id,y\n1,0\n")
+    metadata = {"digest": digest_file(artifact), "suffix": ".csv"}
+    path = reopen(tiny, artifact, metadata)
+    assert path.suffix == ".csv"
+    assert path.read_text() == artifact.read_text()
+    path.write_text("id,y\n1,1\n")
+    with pytest.raises(IntegrityError, match="does not have its digest"):
+        reopen(tiny, artifact, metadata)
+
+
+def test_a_model_with_other_bytes_is_never_loaded(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    assert checked_model(model, {"digest": digest_file(model)}) == model
+    with pytest.raises(IntegrityError) as caught:
+        checked_model(model, {"digest": "sha256:" + "0" * 64})
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("build = 3\n", "is not callable"),
+        ("def build(): return object()\n", "no fit and predict_proba"),
+        ("def build(depth): return depth\n", "refused model.parameters"),
+        ("def other(): pass\n", "has no 'build'"),
+        ("import nowhere_to_be_found\n", "cannot be imported"),
+    ],
+)
+def test_a_build_function_that_does_not_fit_is_named(
+    tiny: Project, source: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(__import__("sys").modules, "tiny_model", raising=False)
+    (tiny.root / "tiny_model.py").write_text(source)
+    with pytest.raises(ConfigurationError, match=message):
+        build_model(tiny)
