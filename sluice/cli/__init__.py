@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 from rich.console import Console
+from typer._click.exceptions import ClickException  # typer carries its own click and names this nowhere else
 
 from sluice import __version__
 from sluice.cli import compiling, demo, releases, reporting, rollouts, running, schema, serving, testing
@@ -54,11 +54,9 @@ def main() -> None:
         result = app(args=arguments, standalone_mode=False)
     except SluiceError as error:
         sys.exit(_tell(error, arguments))
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(_tell(InterruptedRunError("interrupted", hint="Nothing is half-written; run the command again."), arguments))
-    except KeyboardInterrupt:
-        sys.exit(_tell(InterruptedRunError("interrupted", hint="Nothing is half-written; run the command again."), arguments))
-    except click.ClickException as error:
+    except ClickException as error:
         sys.exit(
             _tell(
                 UsageError(error.format_message(), hint="`sluice --help` lists the verbs, `sluice VERB --help` its options."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -85,6 +86,7 @@ def show_(ref: RefArgument, output: OutputOption = Format.TABLE, project_folder:
 @app.command("verify")
 def verify(
     ref: Annotated[str, typer.Argument(help="Which release; default: every one.")] = "",
+    key: Annotated[Path | None, typer.Option("--key", help="Public key (PEM) that must have signed the provenance.")] = None,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
@@ -94,7 +96,7 @@ def verify(
     store = _store(open_project(project_folder))
     references = [ref] if ref else [release.digest for release in store.list()]
     started = time.monotonic()
-    verdicts = [verdict for reference in references for verdict in store.verify(reference)]
+    verdicts = [verdict for reference in references for verdict in store.verify(reference, key=key)]
     failed = any(verdict.failed for verdict in verdicts)
     table = Table("check", "outcome", "detail", box=None, pad_edge=False)
     for verdict in verdicts:

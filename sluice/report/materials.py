@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,10 @@ def list_materials(release: Release, names: Mapping[str, str]) -> tuple[Material
     """
     manifest = release.manifest
     lines = [_read_code(manifest)]
-    lines += [_read_digest(manifest, label, keys) for label, keys in _DIGESTS]
+    # The manifest keeps these in tables of their own: data.snapshot_digest, environment.lock_digest.
+    tables = [table for name in ("data", "environment") if isinstance(table := manifest.get(name), dict)]
+    flat = dict(ChainMap(*tables, dict(manifest)))
+    lines += [_read_digest(flat, label, keys) for label, keys in _DIGESTS]
     lines += [_read_environment(manifest), _read_parameters(manifest), _read_gate(manifest), _read_parent(manifest, names)]
     own = [Material("model layer", digest=release.digest), Material("image", digest=release.image_digest)]
     return tuple(line for line in [*own, *lines] if line is not None and (line.text or line.digest))

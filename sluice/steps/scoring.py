@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from sluice.errors import ServiceError
+from sluice.release.sources import import_from_layer
 from sluice.release.store import ReleaseStore
 from sluice.rollout.requests import read_status
 
@@ -55,7 +56,7 @@ def score_release(project: Project, release: Release, features: pd.DataFrame) ->
         rows, scores = Path(name) / "rows.parquet", Path(name) / "scores.npy"
         features.to_parquet(rows)
         command = [sys.executable, "-m", "sluice.steps.scoring", str(folder), str(rows), str(scores)]
-        environment = {**os.environ, "PYTHONPATH": str(folder / "code"), "PYTHONSAFEPATH": "1"}
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PYTHONSAFEPATH": "1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=name)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]
@@ -67,7 +68,8 @@ def score_release(project: Project, release: Release, features: pd.DataFrame) ->
 
 
 def _main(folder: str, rows: str, scores: str) -> None:
-    """Score in a process whose path starts with the release's own code."""
+    """Score in a process that imports the release's own, verified code."""
+    import_from_layer(Path(folder))
     model = joblib.load(Path(folder) / "model.joblib")
     names = json.loads((Path(folder) / "golden.json").read_text(encoding="utf-8"))["names"]
     np.save(scores, model.predict_proba(pd.read_parquet(rows)[names])[:, 1])

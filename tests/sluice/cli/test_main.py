@@ -148,10 +148,10 @@ def test_status_before_anything_was_served(small: Path) -> None:
     assert data["previous"] is None
 
 
-def test_rolling_back_without_a_previous_release_says_so(small: Path) -> None:
+def test_rolling_back_where_nothing_serves_says_so(small: Path) -> None:
     done = sluice("rollout", "rollback", "--yes", cwd=small)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
+    assert done.returncode == 5
+    assert done.stderr == "error: no supervisor is running, so traffic cannot be moved\nnext:  Start `sluice serve` first.\n"
 
 
 def test_version(tmp_path: Path) -> None:
