@@ -89,7 +89,7 @@ def demo(
     parts: Annotated[
         list[int] | None, typer.Argument(help="Parts to play; default: all. What a part needs is played before it.")
     ] = None,
-    rate: Annotated[float, typer.Option(min=50, max=500, help="Requests per second that production sends.")] = 80.0,
+    rate: Annotated[float, typer.Option(min=50, max=500, help="Requests per second that production sends.")] = 100.0,
     file: Annotated[Path, typer.Option("-o", help="Where the report goes.")] = REPORT,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
