@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PIPELINE = "release"
 APPROVER = "demo"
 START_SECONDS = 30.0
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 1.0
 
 
 class Observer(Protocol):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from churn.features import cyclical_encode
 
-PROPERTY = settings(deadline=None, derandomize=True, database=None, max_examples=50)
+PROPERTY = settings(deadline=None, derandomize=True, database=None, max_examples=20)
 HOURS = st.lists(st.integers(0, 23), min_size=1, max_size=50)
 PERIODS = st.sampled_from([7, 12, 24, 365.25])
 

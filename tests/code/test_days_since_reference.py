@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from churn.features import compute_days_since_reference
 
-PROPERTY = settings(deadline=None, derandomize=True, database=None, max_examples=50)
+PROPERTY = settings(deadline=None, derandomize=True, database=None, max_examples=20)
 DATES = st.dates(date(1990, 1, 1), date(2090, 12, 31))
 
 

@@ -24,7 +24,7 @@ from churn.features import (
 if TYPE_CHECKING:
     from churn.features import ColumnEncoder
 
-PROPERTY = settings(deadline=None, derandomize=True, database=None, max_examples=60)
+PROPERTY = settings(deadline=None, derandomize=True, database=None, max_examples=20)
 
 ENCODERS = [
     NumberEncoder("column"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from churn.features import frequency_encode
 
-PROPERTY = settings(deadline=None, derandomize=True, database=None, max_examples=50)
+PROPERTY = settings(deadline=None, derandomize=True, database=None, max_examples=20)
 CATEGORIES = st.lists(st.sampled_from(["search", "referral", "email", "Ü", None]), min_size=1, max_size=80)
 
 
