@@ -257,7 +257,7 @@ def _pytest_configuration(root: Path, scratch: Path) -> Path:
 
 def _environment(root: Path, layer: str, folder: Path, scratch: Path) -> dict[str, str]:
     """The child's environment: the parent's, without what would change how pytest works or leave traces."""
-    # Bytecode may be written: without it pytest rewrites hundreds of modules anew in each layer, which takes longer than the tests.
+    # Bytecode may be written: without it pytest rewrites hundreds of modules anew in each layer, longer than the tests take.
     environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN_VARIABLES}
     environment |= {
         ROOT_VARIABLE: str(root),
