@@ -16,10 +16,10 @@ def model_tests(
     junit: dsl.Output[dsl.Artifact],
 ) -> None:
     """Run the project's model suite on the holdout's test rows; fails where a check fails."""
-    from sluice.steps.curves import measure_curves
-    from sluice.steps.layers import run_tests
+    from sluice.steps.layers import run_model_tests
 
-    roc.log_roc_curve(*measure_curves(model.path, model.metadata, curves.path))
     outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}
-    for name, value in run_tests("model", outputs, model=(model.path, model.metadata)).items():
+    numbers, points = run_model_tests(outputs, (model.path, model.metadata), curves.path)
+    for name, value in numbers.items():
         metrics.log_metric(name, value)
+    roc.log_roc_curve(*points)

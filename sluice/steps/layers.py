@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.checks.layers import LayerInputs, LayerResult, run_layer
 from sluice.errors import CheckFailedError
 from sluice.project import read_project
+from sluice.steps.curves import measure_curves
 from sluice.steps.records import record_part, run_folder, running_step
 from sluice.steps.snapshots import reopen
 from sluice.steps.training import checked_model
@@ -19,6 +21,9 @@ from sluice.verdicts import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+RocLists = tuple[list[float], list[float], list[float]]
+"""False positive rates, true positive rates, thresholds."""
 
 ArtifactInput = tuple[str, "Mapping[str, Any]"]
 """A KFP artifact as a step body gets it: its local path and its metadata."""
@@ -60,6 +65,27 @@ def run_tests(
         step.detail = summary(result)
         require_pass(result)
     return result.metrics()
+
+
+def run_model_tests(outputs: Mapping[str, str], model: ArtifactInput, curves: str) -> tuple[dict[str, float], RocLists]:
+    """Run the model layer, and measure the curves while its suite runs in a process of its own.
+
+    Args:
+        outputs: As in `run_tests`.
+        model: The fitted model.
+        curves: Where the challenger's curves go (JSON).
+
+    Returns:
+        The layer's numbers, and the ROC as `measure_curves` gives it.
+
+    Raises:
+        CheckFailedError: A check said no.
+        IntegrityError: The model's bytes are not those that were trained.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        measured = beside.submit(measure_curves, model[0], model[1], curves)
+        numbers = run_tests("model", outputs, model=model)
+    return numbers, measured.result()
 
 
 def summary(result: LayerResult) -> str:
