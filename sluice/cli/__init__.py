@@ -55,7 +55,7 @@ def main() -> None:
     except SluiceError as error:
         sys.exit(_tell(error, arguments))
     except (typer.Abort, KeyboardInterrupt):
-        sys.exit(_tell(InterruptedRunError("interrupted", hint="Nothing is half-written; run the command again."), arguments))
+        result = InterruptedRunError.exit_code
     except ClickException as error:
         sys.exit(
             _tell(
@@ -69,6 +69,8 @@ def main() -> None:
         )
         unexpected.__cause__ = error
         sys.exit(_tell(unexpected, arguments))
+    if result == InterruptedRunError.exit_code:  # typer turns ctrl-C into this status without a word
+        sys.exit(_tell(InterruptedRunError("interrupted", hint="Nothing is half-written; run the command again."), arguments))
     sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -127,3 +127,21 @@ def test_killing_the_engine_leaves_no_process(small_project: Project) -> None:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     assert wait_until_gone(marker)
+
+
+def test_ctrl_c_in_the_command_is_one_message_and_leaves_no_process(small_project: Project) -> None:
+    marker = uuid.uuid4().hex
+    command = [sys.executable, "-m", "sluice", "run", "endless", "--snapshot", marker]
+    with subprocess.Popen(command, cwd=small_project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + 60
+        while not (runs := list((small_project.root / ".sluice" / "runs").glob("*"))):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        wait_for_step(runs[0])
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert said.startswith("error: interrupted")
+    assert "next: " in said
+    assert not [pid for pid in processes_with(marker) if not wait_until_gone(marker)]
+    assert read_run(runs[0])["outcome"] == "interrupted"
