@@ -11,6 +11,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from typer._click.exceptions import ClickException  # typer carries its own click and names this nowhere else
 
 from sluice import __version__
@@ -82,13 +83,7 @@ def _tell(error: SluiceError, arguments: list[str]) -> int:
         Envelope(command=" ".join(arguments[:1]), outcome="error").with_error(error).print()
     else:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[bold red]error:[/] {_escape(error.message)}")
+        console.print(f"[bold red]error:[/] {escape(error.message)}")
         if error.hint:
-            console.print(f"[bold]next:[/]  {_escape(error.hint)}")
+            console.print(f"[bold]next:[/]  {escape(error.hint)}")
     return error.exit_code
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
+from rich.markup import escape
 
 from sluice.cli.running import SIGNS
 from sluice.cli.surface import Envelope, Format, OutputOption, ProjectOption, open_project, progress_console, show
@@ -47,9 +48,9 @@ class Screen:
     def act_started(self, number: int, act: Act, commit: str) -> None:
         """Head of an act."""
         self.started.clear()
-        self.console.print(f"\n[bold]{number}. {_plain(act.title)}[/]")
+        self.console.print(f"\n[bold]{number}. {escape(act.title)}[/]")
         if commit:
-            self.console.print(f"  [dim]commit {commit}  {_plain(act.message.partition(chr(10))[0])}[/]")
+            self.console.print(f"  [dim]commit {commit}  {escape(act.message.partition(chr(10))[0])}[/]")
 
     def step_event(self, event: dict[str, Any]) -> None:
         """A step started, waits or ended."""
@@ -58,24 +59,24 @@ class Screen:
             self.started[name] = event["time"]
             self.status.update(f"{name} …")
         elif event["event"] == "waiting":
-            self.status.update(f"{name}: {_plain(event['detail'])}")
+            self.status.update(f"{name}: {escape(event['detail'])}")
             if name == "canary":
-                self.console.print(f"    [dim]{_plain(event['detail'])}[/]")
+                self.console.print(f"    [dim]{escape(event['detail'])}[/]")
         else:
             seconds = event["time"] - self.started.get(name, event["time"])
             self.console.print(
-                f"  {SIGNS.get(event['outcome'], '•')} {name:<18} [dim]{seconds:5.1f} s[/]  {_plain(event['detail'])}"
+                f"  {SIGNS.get(event['outcome'], '•')} {name:<18} [dim]{seconds:5.1f} s[/]  {escape(event['detail'])}"
             )
 
     def note(self, text: str) -> None:
         """One line."""
         self.status.update(text)
-        self.console.print(f"[dim]{_plain(text)}[/]")
+        self.console.print(f"[dim]{escape(text)}[/]")
 
     def act_ended(self, played: Played) -> None:
         """Foot of an act."""
         sign = "[green]as expected[/]" if played.as_expected else f"[bold red]expected {played.act.expect}[/]"
-        self.console.print(f"  → [bold]{played.outcome}[/], {sign}: {_plain(played.detail)}")
+        self.console.print(f"  → [bold]{played.outcome}[/], {sign}: {escape(played.detail)}")
         if played.traffic.get("requests"):
             seen = played.traffic
             self.console.print(
@@ -158,11 +159,5 @@ def _table(played: list[Played], seconds: float, target: Path) -> Any:  # noqa: 
         seen = part.traffic
         requests = f"{seen['requests']:,}" if seen.get("requests") else "-"
         stable = str(seen["failed_stable"]) if seen.get("requests") else "-"
-        table.add_row(str(part.number), _plain(part.act.title), outcome, f"{part.ended - part.started:.0f} s", requests, stable)
+        table.add_row(str(part.number), escape(part.act.title), outcome, f"{part.ended - part.started:.0f} s", requests, stable)
     return Group("", table, "", f"{seconds:.0f} s in all; the report: [bold]{target}[/]")
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from sluice.cli.surface import (
     DryRunOption,
@@ -85,7 +86,7 @@ def follow(engine: Any, folder: Path, console: Console, *, approver: str, projec
             else:
                 seconds = event["time"] - started.get(name, event["time"])
                 console.print(
-                    f"  {SIGNS.get(event['outcome'], '•')} {name:<18} [dim]{seconds:5.1f} s[/]  {_plain(event['detail'])}"
+                    f"  {SIGNS.get(event['outcome'], '•')} {name:<18} [dim]{seconds:5.1f} s[/]  {escape(event['detail'])}"
                 )
 
 
@@ -138,9 +139,3 @@ def _table(document: dict[str, Any], folder: Path) -> Any:  # noqa: ANN401
     if failed and failed.get("hint"):
         rows["next"] = failed["hint"]
     return facts(rows | {"records": folder})
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

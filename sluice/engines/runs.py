@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluice.checks.layers import LAYERS
 from sluice.data.snapshots import digest_file
 from sluice.errors import DataError
 from sluice.steps.records import EVENTS_FILE, PARTS_FOLDER
@@ -205,7 +206,7 @@ def assemble_run(folder: Path, *, succeeded: bool, interrupted: bool = False) ->
         "outcome": outcome,
         "reason": reason,
         "steps": steps,
-        "layers": [parts[f"layer-{layer}"] for layer in ("code", "data", "model", "integration") if f"layer-{layer}" in parts],
+        "layers": [parts[f"layer-{layer}"] for layer in LAYERS if f"layer-{layer}" in parts],
     }
     document |= {name: parts.get(name) for name in ("snapshot", "training", "gate", "curves", "release", "rollout")}
     write_run(folder, document)

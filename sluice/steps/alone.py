@@ -9,13 +9,14 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
+from sluice.checks.inputs import LATEST_MODEL
 from sluice.checks.layers import LAYERS, LayerInputs, LayerResult, run_layer
 from sluice.data.snapshots import Snapshot, digest_file, pin_snapshot
 from sluice.errors import StateError
 from sluice.release.packaging import build_release
 from sluice.release.store import ReleaseStore
 from sluice.steps.scoring import read_champion
-from sluice.steps.training import LATEST_MODEL, train
+from sluice.steps.training import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable

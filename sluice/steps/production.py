@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 from sluice.errors import RefusedError, RolledBackError
-from sluice.project import Project, read_project
+from sluice.project import read_project
 from sluice.release.store import ReleaseStore
 from sluice.rollout import requests
 from sluice.steps.records import record_part, running_step
@@ -73,8 +72,3 @@ def run_canary(release: str, by: str) -> str:
             )
         step.detail = f"release {number} is champion"
     return outcome
-
-
-def describe_status(project: Project) -> dict[str, object]:
-    """The rollout's status as plain JSON types."""
-    return dataclasses.asdict(requests.read_status(project))

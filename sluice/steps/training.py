@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import joblib
 
+from sluice.checks.inputs import LATEST_MODEL
 from sluice.data.holdout import read_labelled
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, IntegrityError
@@ -18,8 +19,6 @@ from sluice.steps.snapshots import reopen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-LATEST_MODEL = Path("models") / "latest"
 
 
 def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> dict[str, Any]:
