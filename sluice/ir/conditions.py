@@ -1,0 +1,166 @@
+"""The conditions that KFP's compiler writes, read from its subset of CEL into a small tree."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<input>inputs\.parameter_values\[(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)")\])
+      | (?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
+      | (?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+      | (?P<word>[A-Za-z_]\w*)
+      | (?P<sign>==|!=|<=|>=|&&|\|\||[<>!()])
+    )""",
+    re.VERBOSE,
+)
+_COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
+_CASTS = {"int", "double", "string", "bool"}
+_WORDS = {"true": True, "false": False, "null": None}
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A constant."""
+
+    value: str | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input parameter of the task that has the condition."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """``int(…)``, ``double(…)``, ``string(…)`` or ``bool(…)``."""
+
+    to: str
+    operand: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The opposite."""
+
+    operand: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A comparison, ``&&`` or ``||``."""
+
+    operator: str
+    left: Expression
+    right: Expression
+
+
+Expression = Literal | Input | Cast | Not | Binary
+"""A condition, or a part of one."""
+
+
+def read_condition(text: str) -> Expression:
+    """Parse a condition.
+
+    Raises:
+        ValueError: It is not of the subset that KFP's compiler writes; it says where.
+    """
+    reader = _Reader(text)
+    expression = reader.either()
+    if reader.peek() is not None:
+        raise ValueError(f"condition {text!r}: {reader.peek()!r} is not expected there")
+    return expression
+
+
+class _Reader:
+    """Recursive descent over the tokens."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens = _tokens(text)
+        self.position = 0
+
+    def peek(self) -> str | None:
+        """The next token's text."""
+        return self.tokens[self.position][1] if self.position < len(self.tokens) else None
+
+    def take(self) -> tuple[str, str]:
+        """The next token, as kind and text."""
+        if self.position >= len(self.tokens):
+            raise ValueError(f"condition {self.text!r} ends too early")
+        self.position += 1
+        return self.tokens[self.position - 1]
+
+    def either(self) -> Expression:
+        left = self.both()
+        while self.peek() == "||":
+            self.take()
+            left = Binary("||", left, self.both())
+        return left
+
+    def both(self) -> Expression:
+        left = self.negation()
+        while self.peek() == "&&":
+            self.take()
+            left = Binary("&&", left, self.negation())
+        return left
+
+    def negation(self) -> Expression:
+        if self.peek() == "!":
+            self.take()
+            return Not(self.negation())
+        left = self.operand()
+        if self.peek() in _COMPARISONS:
+            return Binary(self.take()[1], left, self.operand())
+        return left
+
+    def operand(self) -> Expression:
+        kind, text = self.take()
+        if kind == "sign" and text == "(":
+            return self.closed()
+        if kind == "input":
+            return Input(text)
+        if kind == "number":
+            return Literal(float(text) if re.search("[.eE]", text) else int(text))
+        if kind == "text":
+            return Literal(re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), text[1:-1]))
+        if kind == "word" and text in _WORDS:
+            return Literal(_WORDS[text])
+        if kind == "word" and text in _CASTS and self.take()[1] == "(":
+            return Cast(text, self.closed())
+        raise ValueError(f"condition {self.text!r}: {text!r} is not expected there")
+
+    def closed(self) -> Expression:
+        inner = self.either()
+        if self.take()[1] != ")":
+            raise ValueError(f"condition {self.text!r}: a parenthesis is not closed")
+        return inner
+
+
+def _tokens(text: str) -> list[tuple[str, str]]:
+    tokens, position, end = [], 0, len(text.rstrip())
+    while position < end:
+        match = _TOKEN.match(text, position)
+        if not match:
+            raise ValueError(f"condition {text!r}: {text[position:]!r} cannot be read")
+        kind = next(k for k in ("input", "number", "text", "word", "sign") if match[k] is not None)
+        tokens.append((kind, (match["single"] or match["double"] or "") if kind == "input" else match[kind]))
+        position = match.end()
+    return tokens
+
+
+def inputs_of(expression: Expression) -> list[str]:
+    """Names of the inputs that a condition reads, in order, each once."""
+    match expression:
+        case Input(name):
+            return [name]
+        case Cast(_, operand) | Not(operand):
+            return inputs_of(operand)
+        case Binary(_, left, right):
+            return list(dict.fromkeys([*inputs_of(left), *inputs_of(right)]))
+        case _:
+            return []

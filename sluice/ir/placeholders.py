@@ -1,0 +1,187 @@
+"""KFP's placeholders in commands, arguments and constants, read into pieces."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+_PLACEHOLDER = re.compile(r"\{\{\$(?:\.([^{}]*))?\}\}")
+_NAMED = re.compile(r"""^(inputs|outputs)\.(parameters|artifacts)\[(?:'([^']*)'|"([^"]*)")\](.*)$""")
+_KEY = re.compile(r"""^\.metadata\[(?:'([^']*)'|"([^"]*)")\]$""")
+
+RUN_FIELDS = frozenset(
+    {
+        "pipeline_job_name",
+        "pipeline_job_resource_name",
+        "pipeline_job_uuid",
+        "pipeline_job_create_time_utc",
+        "pipeline_job_schedule_time_utc",
+        "pipeline_task_name",
+        "pipeline_task_uuid",
+        "pipeline_root",
+        "workspace_path",
+    }
+)
+"""What a run knows of itself, as KFP names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorInput:
+    """``{{$}}``: the whole of KFP's executor input as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputParameter:
+    """The value of an input parameter."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactField:
+    """Something of an artifact.
+
+    Attributes:
+        name: The artifact.
+        output: Whether it is an output.
+        field: ``uri``, ``path``, ``metadata`` or ``name``; empty for all of it as JSON.
+        key: Key of the metadata; empty for all of it.
+    """
+
+    name: str
+    output: bool
+    field: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """The file that a container writes an output parameter to; an empty name is the executor's own output file."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunField:
+    """One of `RUN_FIELDS`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A placeholder that KFP's documentation does not know."""
+
+    text: str
+
+
+Piece = str | ExecutorInput | InputParameter | ArtifactField | OutputFile | RunField | Unreadable
+"""Plain text or a placeholder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Pieces, one after another."""
+
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """Arguments joined to one."""
+
+    items: tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IfPresent:
+    """Arguments that depend on whether an optional input was given."""
+
+    name: str
+    then: tuple[Argument, ...]
+    otherwise: tuple[Argument, ...]
+
+
+Argument = Text | Concat | IfPresent
+"""One entry of a command or its arguments."""
+
+
+def read_text(text: str) -> Text:
+    """Split a text at its placeholders."""
+    pieces: list[Piece] = []
+    position = 0
+    for match in _PLACEHOLDER.finditer(text):
+        if match.start() > position:
+            pieces.append(text[position : match.start()])
+        pieces.append(_placeholder(match[1], match[0]))
+        position = match.end()
+    if position < len(text):
+        pieces.append(text[position:])
+    return Text(tuple(pieces))
+
+
+def read_argument(text: str) -> Argument:
+    """Read one argument: text with placeholders, or KFP's JSON of Concat and IfPresent, nested at will."""
+    if text.startswith(('{"Concat"', '{"IfPresent"')):
+        try:
+            return _structured(json.loads(text))
+        except (ValueError, KeyError, TypeError):
+            return read_text(text)
+    return read_text(text)
+
+
+def _structured(raw: Any) -> Argument:  # noqa: ANN401 - JSON
+    if isinstance(raw, str):
+        return read_argument(raw)
+    if "Concat" in raw:
+        return Concat(tuple(_structured(item) for item in raw["Concat"]))
+    branch = raw["IfPresent"]
+    return IfPresent(branch["InputName"], _many(branch.get("Then")), _many(branch.get("Else")))
+
+
+def _many(raw: Any) -> tuple[Argument, ...]:  # noqa: ANN401 - JSON
+    if raw is None:
+        return ()
+    return tuple(_structured(item) for item in raw) if isinstance(raw, list) else (_structured(raw),)
+
+
+def _placeholder(path: str | None, text: str) -> Piece:  # noqa: PLR0911 - one for each kind
+    if path is None:
+        return ExecutorInput()
+    if path in RUN_FIELDS:
+        return RunField(path)
+    if path == "outputs.output_file":
+        return OutputFile("")
+    match = _NAMED.match(path)
+    if not match:
+        return Unreadable(text)
+    side, kind, name, rest = match[1], match[2], match[3] or match[4] or "", match[5]
+    if kind == "artifacts":
+        key = _KEY.match(rest)
+        if key:
+            return ArtifactField(name, side == "outputs", "metadata", key[1] or key[2])
+        if rest in {"", ".uri", ".path", ".metadata", ".name"}:
+            return ArtifactField(name, side == "outputs", rest[1:])
+    elif side == "inputs" and not rest:
+        return InputParameter(name)
+    elif side == "outputs" and rest == ".output_file":
+        return OutputFile(name)
+    return Unreadable(text)
+
+
+def pieces_of(argument: Argument) -> list[Piece]:
+    """Every piece of an argument, whatever it is nested in."""
+    match argument:
+        case Text(pieces):
+            return list(pieces)
+        case Concat(items):
+            return [piece for item in items for piece in pieces_of(item)]
+        case IfPresent(_, then, otherwise):
+            return [piece for item in (*then, *otherwise) for piece in pieces_of(item)]
+
+
+def is_plain(argument: Argument) -> bool:
+    """Whether an argument is text without a placeholder."""
+    return isinstance(argument, Text) and all(isinstance(piece, str) for piece in argument.pieces)
