@@ -1,0 +1,187 @@
+"""Commands, arguments and other texts of a container, with their placeholders as Argo's expressions.
+
+A container without the launcher gets a value as text: strings bare, everything else as JSON. Argo would look for tags in it, also
+after it was put in, and Kubernetes for ``$(…)``. So dollar signs are doubled, which Kubernetes undoes, and two opening braces are
+written as ``{$(SLUICE_BRACE)``: Argo finds no tag, and Kubernetes puts the brace in from the container's environment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sluice.argo.naming import input_of
+from sluice.argo.store import OUTPUTS
+from sluice.argo.values import Run, dynamic, to_text
+from sluice.argo.wire import Tag, dump, literal, plain, wire
+from sluice.ir.graph import ParameterType
+from sluice.ir.placeholders import (
+    Argument,
+    ArtifactField,
+    Concat,
+    ExecutorInput,
+    IfPresent,
+    InputParameter,
+    OutputFile,
+    RunField,
+    Text,
+    is_plain,
+    read_argument,
+    read_text,
+)
+
+if TYPE_CHECKING:
+    from sluice.argo.containers import Call
+    from sluice.argo.naming import Names
+    from sluice.argo.store import Store
+    from sluice.ir.placeholders import Piece
+
+
+BRACE = "SLUICE_BRACE"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a text inside a template can speak of; `collected` names the components whose artifacts a loop collects."""
+
+    run: Run
+    store: Store
+    call: Call
+    names: Names
+    collected: frozenset[str] = frozenset()
+
+    def input(self, name: str) -> str:
+        """An input of the template, as an expression of wire JSON."""
+        return input_of(self.names.inputs[name])
+
+    def key(self, name: str) -> str:
+        """The key of an output artifact."""
+        from sluice.argo.interfaces import output_key  # noqa: PLC0415 - they need each other
+
+        return output_key(self.call.component, name, collected=self.call.component.name in self.collected)
+
+    def is_given(self, name: str) -> bool:
+        """Whether an input is given, as far as compiling can tell."""
+        return name not in self.call.absent
+
+
+def field_text(text: str, context: Context) -> str | Tag:
+    """A field that is no argument (image, environment, quantity): its text, or an expression of it."""
+    if "{{" not in text:
+        return text
+    parsed = read_text(text)
+    if is_plain(parsed):
+        return plain(text)
+    return Tag(_text(parsed, context))
+
+
+def mixed_text(text: str, context: Context) -> str:
+    """An argument behind the launcher that holds placeholders beside the executor input."""
+    return str(Tag(_argument(read_argument(text), context)))
+
+
+def lower_all(texts: tuple[str, ...], context: Context) -> Any:  # noqa: ANN401 - see below
+    """A command or arguments.
+
+    Returns:
+        A list of texts; or an expression of a JSON list, where their number is known only when running.
+    """
+    parsed = [read_argument(text) for text in texts]
+    if any(isinstance(each, IfPresent) and each.name in context.call.unsure for each in parsed):
+        return _dynamic_list(parsed, context)
+    return [text for each in parsed for text in _static(each, context)]
+
+
+def _static(argument: Argument, context: Context) -> list[str]:
+    if isinstance(argument, IfPresent):
+        chosen = argument.then if context.is_given(argument.name) else argument.otherwise
+        return [text for each in chosen for text in _static(each, context)]
+    if is_plain(argument) and isinstance(argument, Text):
+        text = "".join(str(piece) for piece in argument.pieces)
+        return [text.replace("{{", f"{{$({BRACE})")]
+    if isinstance(argument, Text) and argument.pieces == (ExecutorInput(),):
+        from sluice.argo.interfaces import executor_input  # noqa: PLC0415 - they need each other
+
+        return [dump(executor_input(context, {}))]
+    return [str(Tag(_dollars(_argument(argument, context))))]
+
+
+def _dynamic_list(parsed: list[Argument], context: Context) -> str:
+    parts = []
+    for each in parsed:
+        if isinstance(each, IfPresent):
+            then, other = (_list(branch, context) for branch in (each.then, each.otherwise))
+            parts.append(f"({context.input(each.name)} == 'null' ? {other} : {then})" if context.is_given(each.name) else other)
+        else:
+            parts.append(_list((each,), context))
+    return f"toJson(concat({', '.join(parts)}))"
+
+
+def _list(items: tuple[Argument, ...], context: Context) -> str:
+    return "[" + ", ".join(_dollars(_argument(item, context)) for item in items) + "]"
+
+
+def _dollars(expression: str) -> str:
+    return f"replace(replace({expression}, '$', '$$'), '\\u007b\\u007b', '\\u007b$({BRACE})')"
+
+
+def _argument(argument: Argument, context: Context) -> str:
+    """One argument as an expression of its text."""
+    match argument:
+        case Concat(items):
+            return " + ".join(_argument(item, context) for item in items) or "''"
+        case IfPresent(name, then, otherwise):
+            joined = [" + ".join(_argument(item, context) for item in branch) or "''" for branch in (then, otherwise)]
+            if not context.is_given(name):
+                return f"({joined[1]})"
+            return f"({context.input(name)} == 'null' ? {joined[1]} : {joined[0]})" if name in context.call.unsure else joined[0]
+        case Text():
+            return _text(argument, context)
+
+
+def _text(text: Text, context: Context) -> str:
+    return " + ".join(_piece(piece, context) for piece in text.pieces) or "''"
+
+
+def _piece(piece: Piece, context: Context) -> str:
+    component = context.call.component
+    match piece:
+        case str():
+            return literal(piece)
+        case InputParameter(name) if name in component.inputs:
+            return to_text(dynamic(context.input(name)), component.inputs[name].type) if context.is_given(name) else "''"
+        case RunField(name):
+            return context.run.field(name, context.call.task.name)
+        case OutputFile(""):
+            return literal(f"{OUTPUTS}/executor_output.json")
+        case OutputFile(name) if name in component.outputs:
+            return literal(f"{OUTPUTS}/{context.names.outputs[name]}")
+        case ArtifactField(name, output, _, _) if name in (component.output_artifacts if output else component.input_artifacts):
+            return _artifact(piece, context)
+        case _:
+            raise ValueError(f"the placeholder {getattr(piece, 'text', None) or piece!r} has no meaning here")
+
+
+def _artifact(piece: ArtifactField, context: Context) -> str:  # noqa: PLR0911 - one for each field
+    from sluice.argo.interfaces import input_place, output_place, output_uri  # noqa: PLC0415 - they need each other
+
+    if piece.output:
+        if piece.field == "path":
+            return output_place(context, piece.name)
+        if piece.field == "uri":
+            return output_uri(context, piece.name)
+        if piece.field == "name":
+            return literal(piece.name)
+        metadata = context.call.component.output_artifacts[piece.name].metadata
+        return literal(wire(metadata.get(piece.key, "") if piece.key else dict(metadata)))
+    if not context.is_given(piece.name):
+        return "''"
+    if piece.field == "path":
+        return input_place(context, piece.name)
+    if not piece.field:
+        return context.input(piece.name)
+    descriptor = f"fromJSON({context.input(piece.name)})"
+    if piece.field != "metadata":
+        return f"{descriptor}.{piece.field}"
+    value = f"{descriptor}.metadata[{literal(piece.key)}]" if piece.key else f"{descriptor}.metadata"
+    return to_text(dynamic(f"toJson({value})"), ParameterType.STRING)

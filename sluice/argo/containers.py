@@ -1,0 +1,245 @@
+"""One step: an executor as an Argo template with one pod."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sluice.argo import arguments, interfaces
+from sluice.argo.kubernetes import apply_settings
+from sluice.argo.naming import input_of, label, names_of
+from sluice.argo.pods import Pod, as_field
+from sluice.argo.resources import apply_resources
+from sluice.argo.store import VOLUME
+from sluice.argo.values import WORKSPACE, Value, dynamic
+from sluice.argo.wire import Tag, dump, escape_argument, literal, plain
+from sluice.ir.graph import Container, ParameterType
+from sluice.ir.placeholders import ExecutorInput, is_plain, pieces_of, read_argument
+from sluice.ir.reading import read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sluice.argo.interfaces import Origins
+    from sluice.argo.lowering import Lowering
+    from sluice.ir.graph import Component, Source, Task
+
+LAUNCHER_ANNOTATION = "sluice-launcher"
+_PASSTHROUGH_KEYS = {
+    "RESOURCES": ("resources",),
+    "ENV": ("env",),
+    "KUBERNETES_AFFINITY": ("affinity",),
+    "KUBERNETES_TOLERATIONS": ("tolerations",),
+    "KUBERNETES_NODE_SELECTOR": ("nodeSelector",),
+    "KUBERNETES_VOLUMES": ("volumes", "volumeMounts"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A task that calls an executor.
+
+    Attributes:
+        task: The task.
+        component: Its component.
+        path: Task names from the outermost DAG inwards, for messages.
+        absent: Inputs that are not given.
+        unsure: Inputs that may turn out to be null.
+        origins: Artifact input → where its artifacts come from.
+        settle: Turns a source of the enclosing DAG into a value there.
+    """
+
+    task: Task
+    component: Component
+    path: str
+    absent: frozenset[str]
+    unsure: frozenset[str]
+    origins: dict[str, Origins]
+    settle: Callable[[Source, ParameterType], Value]
+
+
+def is_python(container: Container) -> bool:
+    """Whether an executor is run by the launcher: it takes KFP's executor input, and its image has Python."""
+    parts = [*container.command, *container.args]
+    takes = any(isinstance(piece, ExecutorInput) for part in parts if "{{$}}" in part for piece in pieces_of(read_argument(part)))
+    return takes and any("python" in part for part in parts)
+
+
+def lower_container(lowering: Lowering, call: Call) -> tuple[str, list[tuple[str, Value]]]:
+    """The template of a container task.
+
+    Returns:
+        The template's name, and arguments that it needs beside the component's inputs.
+    """
+    executor = call.component.body
+    assert isinstance(executor, Container)  # noqa: S101 - the caller chose by this
+    if executor.has_hook:
+        lowering.findings.refuse(call.path, "lifecycle", "no open-source engine runs a lifecycle hook", "Remove it.")
+    extra: list[tuple[str, Value]] = []
+
+    def resolve(spec: dict[str, Any]) -> Value:
+        """A setting's value: constants stay, everything else becomes one more input of the template."""
+        value = call.settle(read_source(spec), ParameterType.STRING)
+        if value.is_constant:
+            return value
+        known = next((name for name, given in extra if given.expression == value.expression), "")
+        name = known or f"setting_{len(extra) + 1}"
+        if not known:
+            extra.append((name, value))
+        return dynamic(input_of(name), maybe_null=value.maybe_null)
+
+    pod = Pod()
+    unknown = apply_settings(pod, call.component.platform, call.component.passthroughs, resolve)
+    for name in unknown:
+        lowering.findings.refuse(
+            call.path, f"platforms.kubernetes {name}", "this setting is not known", "Ask for it, or set it by podSpecPatch."
+        )
+    context = lowering.context(call)
+    try:
+        _fill(lowering, pod, executor, context)
+    except ValueError as error:
+        lowering.findings.refuse(call.path, "container", str(error), "See docs/compiler.md for what a container's text may hold.")
+    template = _assemble(lowering, pod, call, [name for name, _ in extra])
+    return lowering.add_template(template, call.component.name.removeprefix("comp-")), extra
+
+
+def _fill(lowering: Lowering, pod: Pod, executor: Container, context: arguments.Context) -> None:
+    call = context.call
+    pod.container["image"] = str(arguments.field_text(executor.image, context))
+    for name, value in executor.env:
+        entry = {"name": name, "value": str(arguments.field_text(value, context))}
+        if "ENV" in call.component.passthroughs:
+            pod.config.setdefault("env", []).append(entry)
+        if call.component.passthroughs.get("ENV", True):
+            pod.env(entry)
+    apply_resources(pod, executor.resources, context, keep=call.component.passthroughs.get("RESOURCES", True))
+    if is_python(executor):
+        _launched(lowering, pod, executor, context)
+    else:
+        _plain(pod, executor, context)
+    for mount in interfaces.mounts(context, launched=is_python(executor)):
+        pod.mount(None, {"name": VOLUME, "mountPath": mount})
+    if lowering.pipeline.config.get("workspace"):
+        pod.mount(None, {"name": "kfp-workspace", "mountPath": WORKSPACE})
+    for argo, image, folder in interfaces.model_images(context):
+        _copy_models(pod, argo, image, folder)
+
+
+def _copy_models(pod: Pod, name: str, image: str, folder: str) -> None:
+    """A model that is an OCI image (KServe's modelcar): its own ``cp`` copies ``/models`` before the step starts."""
+    volume = f"model-{label(name)}"
+    pod.mount({"name": volume, "emptyDir": {}}, {"name": volume, "mountPath": folder})
+    copy = {"name": volume, "image": image, "command": ["cp", "-R", "/models", "/sluice-model/"]}
+    pod.template.setdefault("initContainers", []).append(
+        copy | {"volumeMounts": [{"name": volume, "mountPath": "/sluice-model"}]}
+    )
+
+
+def _launched(lowering: Lowering, pod: Pod, executor: Container, context: arguments.Context) -> None:
+    """The component's own command behind the launcher."""
+    config = {
+        key: pod.config[key]
+        for field in context.call.component.passthroughs
+        for key in _PASSTHROUGH_KEYS.get(field, ())
+        if key in pod.config
+    }
+    spec = interfaces.launcher_input(context, config)
+    pod.container["command"] = ["python3", "-c", f"{{{{workflow.annotations.{LAUNCHER_ANNOTATION}}}}}"]
+    original = [
+        escape_argument(part) if part == "{{$}}" or is_plain(read_argument(part)) else arguments.mixed_text(part, context)
+        for part in (*executor.command, *executor.args)
+    ]
+    pod.container["args"] = [dump(spec), *original]
+    lowering.uses_launcher = True
+
+
+def _plain(pod: Pod, executor: Container, context: arguments.Context) -> None:
+    """A container that knows nothing of KFP: placeholders become expressions."""
+    if executor.command:
+        pod.container["command"] = arguments.lower_all(executor.command, context)
+    given = arguments.lower_all(executor.args, context)
+    if arguments.BRACE in f"{pod.container.get('command')}{given}":
+        pod.container.setdefault("env", []).insert(0, {"name": arguments.BRACE, "value": "{"})
+    if isinstance(given, str):  # the number of arguments is known only when running
+        pod.main_patch["args"] = Tag(given)
+        pod.container["args"] = []
+    elif given:
+        pod.container["args"] = given
+
+
+def _assemble(lowering: Lowering, pod: Pod, call: Call, extra: list[str]) -> dict[str, Any]:
+    """The template, its fields in the order that people read them."""
+    component, task, names = call.component, call.task, names_of(call.component)
+    inputs = [names.inputs[name] for name in (*component.inputs, *component.input_artifacts) if name not in call.absent]
+    template: dict[str, Any] = {"inputs": {"parameters": [{"name": name} for name in (*inputs, *extra)]}}
+    artifacts = interfaces.input_artifacts(lowering, call)
+    if artifacts:
+        template["inputs"]["artifacts"] = artifacts
+    if not template["inputs"]["parameters"]:
+        del template["inputs"]
+    outputs = interfaces.outputs(lowering, call)
+    if outputs:
+        template["outputs"] = outputs
+    template |= {key: as_field(value) for key, value in pod.template.items()}
+    if lowering.options.security:
+        _secure(pod, lowering.options.security)
+    template["container"] = {
+        key: pod.container[key]
+        for key in ("image", "imagePullPolicy", "command", "args", "env", "resources", "securityContext", "volumeMounts")
+        if pod.container.get(key) is not None and (key != "args" or pod.container[key] or pod.main_patch)
+    }
+    if not pod.container.get("args"):
+        template["container"].pop("args", None)
+    patch = pod.pod_spec_patch()
+    if patch:
+        template["podSpecPatch"] = patch
+    if task.retry and task.retry.limit:
+        template["retryStrategy"] = _retry(task)
+    if lowering.options.cache and task.cached and component.name not in lowering.uncached:
+        template["memoize"] = _memoize(lowering, call, template, [*inputs, *extra])
+    return template
+
+
+def _secure(pod: Pod, level: str) -> None:
+    context = pod.container.setdefault("securityContext", {})
+    context.setdefault("allowPrivilegeEscalation", False)
+    context.setdefault("capabilities", {"drop": ["ALL"]})
+    context.setdefault("seccompProfile", {"type": "RuntimeDefault"})
+    if level == "restricted":
+        context.setdefault("runAsNonRoot", True)
+
+
+def _retry(task: Task) -> dict[str, Any]:
+    retry = task.retry
+    assert retry is not None  # noqa: S101 - the caller looked
+    strategy: dict[str, Any] = {"limit": str(retry.limit)}
+    backoff: dict[str, Any] = {}
+    if retry.backoff_seconds:
+        backoff["duration"] = f"{retry.backoff_seconds:g}s"
+    if retry.factor:
+        backoff["factor"] = f"{retry.factor:g}"
+    if retry.backoff_max_seconds:
+        backoff["maxDuration"] = f"{retry.backoff_max_seconds:g}s"
+    if backoff:
+        strategy["backoff"] = {"duration": "0s", **backoff}
+    return strategy
+
+
+def _memoize(lowering: Lowering, call: Call, template: dict[str, Any], inputs: list[str]) -> dict[str, Any]:
+    """Argo's memoization, keyed on the code and the inputs, upstream artifacts by their URI among them."""
+    task = call.task
+    code = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:24]
+    if task.cache_key:
+        key: str = plain(f"k-{hashlib.sha256(task.cache_key.encode()).hexdigest()[:48]}")
+    elif inputs:
+        joined = " + ' ' + ".join(map(input_of, inputs))
+        key = str(Tag(f"{literal(code + '-')} + sprig.sha256sum({joined})"))
+    else:
+        key = code
+    name = f"{lowering.name}-cache"[:63].strip("-")
+    memoize: dict[str, Any] = {"key": key, "cache": {"configMap": {"name": name}}}
+    if lowering.options.cache_ttl:
+        memoize["maxAge"] = lowering.options.cache_ttl
+    return memoize

@@ -1,0 +1,243 @@
+"""A DAG of the graph as a DAG of Argo's: one task each, conditions as ``when``, loops as ``withItems`` or ``withParam``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sluice.argo.conditions import lower_condition
+from sluice.argo.containers import Call, lower_container
+from sluice.argo.naming import input_of, label, names_of, unused
+from sluice.argo.scopes import Known, Scope
+from sluice.argo.special import lower_special
+from sluice.argo.values import Value, dynamic, has_placeholder, to_items
+from sluice.argo.wire import NULL, Tag, wire
+from sluice.ir.graph import Constant, Dag, Parameter, ParameterType, Task, Unknown
+
+if TYPE_CHECKING:
+    from sluice.argo.lowering import Lowering
+    from sluice.ir.graph import Component
+
+_ENDED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
+_ITEM = Value("item", "{{=item}}")
+
+
+def lower_dag(lowering: Lowering, component: Component, *, known: Known, path: str = "", default: str = "") -> str:
+    """Lower a component's DAG and everything in it.
+
+    Args:
+        lowering: The compilation.
+        component: A component whose body is a DAG.
+        known: What is known of its inputs.
+        path: Task names from the outermost DAG inwards, for messages.
+        default: What its outputs are where it does not run; empty where it always does.
+
+    Returns:
+        The template's name.
+    """
+    key = (component.name, known.key, default)
+    name = lowering.dags.get(key)
+    if name is None:
+        name = lowering.dags[key] = _Dag(lowering, component, known, path).lower(default)
+    return name
+
+
+class _Dag:
+    """One DAG being lowered."""
+
+    def __init__(self, lowering: Lowering, component: Component, known: Known, path: str) -> None:
+        assert isinstance(component.body, Dag)  # noqa: S101 - the caller chose by this
+        self.lowering = lowering
+        self.component = component
+        self.dag = component.body
+        self.path = path
+        self.scope = Scope(lowering, component, known, self.dag)
+        self.names = self.scope.task_names
+        self.has_cleanup = any(task.when_all_ended for task in self.dag.tasks.values())
+
+    def lower(self, default: str) -> str:
+        """The template's name."""
+        tasks = [self._task(task) for task in self.dag.tasks.values() if task.name in self.names]
+        tasks = [task for task in tasks if task]
+        template: dict[str, Any] = {}
+        names = names_of(self.component)
+        root = self.component is self.lowering.pipeline.root
+        if names.inputs and not root:
+            template["inputs"] = {"parameters": [{"name": name} for name in names.inputs.values()]}
+        outputs = self._outputs(default)
+        if outputs:
+            template["outputs"] = {"parameters": outputs}
+        template["dag"] = {"tasks": tasks}
+        if self.has_cleanup:
+            # Every task is a target: a cleanup that succeeds must not make a failed run succeed (argo-workflows#11405).
+            template["dag"] = {"failFast": False, "target": " ".join(task["name"] for task in tasks), "tasks": tasks}
+        return self.lowering.add_template(
+            template, self.lowering.pipeline.name if root else self.component.name.removeprefix("comp-")
+        )
+
+    def _outputs(self, default: str) -> list[dict[str, Any]]:
+        found = []
+        names = names_of(self.component)
+        for name, sources in (*self.dag.parameters.items(), *self.dag.artifacts.items()):
+            value_from: dict[str, Any] = {"expression": self.scope.first_of(sources)}
+            if default:
+                value_from["default"] = default
+            found.append({"name": names.outputs.get(name, label(name)), "valueFrom": value_from})
+        return found
+
+    def _task(self, task: Task) -> dict[str, Any]:
+        component = with_undeclared(self.lowering.pipeline.component(task), task)
+        path = f"{self.path}.{task.name}" if self.path else task.name
+        if isinstance(component.body, Unknown):
+            self.lowering.findings.refuse(
+                path,
+                "executor",
+                f"{component.body.kind} is run by Vertex AI alone",
+                "Replace the task by a component with an image.",
+            )
+            return {}
+        found: dict[str, Any] = {"name": self.names[task.name], "template": ""}
+        try:
+            arguments = self._arguments(task, component, path)
+            self._order(task, found)
+            if task.condition:
+                found["when"] = lower_condition(task.condition, self.scope.inputs_of(task))
+            template, extra = self._template(task, component, path, arguments)
+        except ValueError as error:
+            self.lowering.findings.refuse(path, "inputs", str(error), "See docs/compiler.md.")
+            return {}
+        arguments = arguments | dict(extra)
+        if task.iterator:
+            self._loop(task, component, template, found, arguments)
+        else:
+            found["template"] = template
+        if arguments:
+            found["arguments"] = {"parameters": [{"name": name, "value": value.text} for name, value in arguments.items()]}
+        return found
+
+    def _order(self, task: Task, found: dict[str, Any]) -> None:
+        """What the task waits for; what it reads of tasks without a pod, it waits for their own needs."""
+        waits = self.scope.waits_for(task)
+        if not waits:
+            return
+        if task.when_all_ended:
+            found["depends"] = " && ".join("(" + " || ".join(f"{name}.{end}" for end in _ENDED) + ")" for name in waits)
+        elif self.has_cleanup:
+            found["depends"] = " && ".join(waits)
+        else:
+            found["dependencies"] = waits
+
+    def _arguments(self, task: Task, component: Component, path: str) -> dict[str, Value]:
+        """Argo's name of each input that is given → its value."""
+        names, given = names_of(component).inputs, {}
+        leaf = not isinstance(component.body, Dag)
+        for name in (*component.inputs, *component.input_artifacts):
+            if task.iterator and name == task.iterator.item:
+                value: Value | None = _ITEM
+            elif name in task.parameters:
+                value = self.scope.bound(task, name)
+            elif name in task.artifacts:
+                value = self.scope.artifact(task, name)
+            else:
+                value = self._default(task, component, name)
+            if value is None:
+                self.lowering.findings.refuse(path, f"input {name}", "it is required and not given", "Give it a value.")
+            elif not (leaf and value.is_null):
+                given[names[name]] = value
+        return given
+
+    def _default(self, task: Task, component: Component, name: str) -> Value | None:
+        """What an input is where the task does not give it; None where it must."""
+        nothing = self.scope.constant(None, ParameterType.STRUCT, task)
+        leaf = not isinstance(component.body, Dag)
+        if name in component.input_artifacts:
+            return None if leaf and not component.input_artifacts[name].optional else nothing
+        parameter = component.inputs[name]
+        if parameter.type is ParameterType.TASK_CONFIG or (parameter.has_default and self.lowering.is_launched(component)):
+            return nothing  # a Python component has the default in its own signature
+        if parameter.has_default:
+            return self.scope.constant(parameter.default, parameter.type, task)
+        return None if leaf and not parameter.optional else nothing
+
+    def _template(
+        self, task: Task, component: Component, path: str, arguments: dict[str, Value]
+    ) -> tuple[str, list[tuple[str, Value]]]:
+        known = self.scope.known_of(task)
+        if isinstance(component.body, Dag):
+            default = "[]" if task.iterator else NULL if task.condition or task.when_all_ended else ""
+            return lower_dag(self.lowering, component, known=known, path=path, default=default), []
+        names = names_of(component).inputs
+        by_argo = {argo: name for name, argo in names.items()}
+        call = Call(
+            task=task,
+            component=component,
+            path=path,
+            absent=frozenset(name for name, argo in names.items() if argo not in arguments),
+            unsure=frozenset(by_argo[argo] for argo, value in arguments.items() if value.maybe_null),
+            origins=known.origins,
+            settle=lambda source, kind: self.scope.settle(source, kind, task),
+        )
+        special = lower_special(self.lowering, call)
+        return (special, []) if special else lower_container(self.lowering, call)
+
+    def _loop(self, task: Task, component: Component, template: str, found: dict[str, Any], arguments: dict[str, Value]) -> None:
+        loop = task.iterator
+        assert loop is not None  # noqa: S101 - the caller looked
+        if isinstance(loop.items, Constant):
+            items: dict[str, Any] = {"withItems": [self._item(item, task) for item in loop.items.value]}
+            if not loop.items.value:
+                items = {"withParam": "[]"}
+        else:
+            source = (
+                self.scope.artifact(task, loop.items.name) if loop.over_artifacts else self.scope.bound(task, loop.items.name)
+            )
+            items = {"withParam": str(Tag(to_items(source)))}
+        found["template"] = template
+        if not loop.parallelism:
+            found |= items
+            return
+        found["template"] = self._limited(task, component, template, items, arguments)
+
+    def _item(self, item: Any, task: Task) -> str:  # noqa: ANN401 - any JSON value
+        if not has_placeholder(item):
+            return wire(item)
+        return self.scope.constant(item, ParameterType.STRUCT, task).text
+
+    def _limited(
+        self, task: Task, component: Component, template: str, items: dict[str, Any], arguments: dict[str, Value]
+    ) -> str:
+        """A DAG around the loop, since Argo limits parallelism per template."""
+        inner = self.names[task.name]
+        passed = [name for name, value in arguments.items() if value is not _ITEM]
+        if "withParam" in items and items["withParam"] != "[]":
+            loop_items = unused("loop_items", arguments)
+            arguments[loop_items] = Value("", items["withParam"])
+            items = {"withParam": str(Tag(input_of(loop_items)))}
+            passed.append(loop_items)
+        given = {name: (_ITEM if value is _ITEM else dynamic(input_of(name))) for name, value in arguments.items()}
+        body: dict[str, Any] = {"name": inner, "template": template, **items}
+        inside = {name: value for name, value in given.items() if not name.startswith("loop_items")}
+        if inside:
+            body["arguments"] = {"parameters": [{"name": name, "value": value.text} for name, value in inside.items()]}
+        wrapper: dict[str, Any] = {}
+        if passed:
+            wrapper["inputs"] = {"parameters": [{"name": name} for name in passed]}
+        outputs = [
+            {"name": argo, "valueFrom": {"expression": self.scope.collected(inner, argo, component, name), "default": "[]"}}
+            for name, argo in names_of(component).outputs.items()
+        ]
+        if outputs:
+            wrapper["outputs"] = {"parameters": outputs}
+        assert task.iterator is not None  # noqa: S101 - the caller looked
+        wrapper |= {"parallelism": task.iterator.parallelism, "dag": {"tasks": [body]}}
+        for name in [name for name, value in arguments.items() if value is _ITEM]:
+            del arguments[name]
+        return self.lowering.add_template(wrapper, f"{component.name.removeprefix('comp-')}-limited")
+
+
+def with_undeclared(component: Component, task: Task) -> Component:
+    """The component with the inputs that a task gives it and it does not declare: KFP reads resources from such."""
+    missing = [name for name in task.parameters if name not in component.inputs]
+    if not missing or isinstance(component.body, Dag):
+        return component
+    return replace(component, inputs={**component.inputs, **{name: Parameter(ParameterType.STRING) for name in missing}})

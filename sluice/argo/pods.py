@@ -1,0 +1,78 @@
+"""The pod of one step while it is being put together: fields that Argo's template has, and a patch for those that it lacks.
+
+Argo's fields for quantities, accelerators, pull secrets and the like take no expression; ``podSpecPatch`` is text and does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sluice.argo.values import Value
+from sluice.argo.wire import Tag, dump, parse_json
+
+if TYPE_CHECKING:
+    from sluice.ir.graph import JSON
+
+Resolve = Callable[[dict[str, Any]], Value]
+"""An ``InputParameterSpec`` of the platform's settings → a value inside the template."""
+
+
+@dataclass(slots=True)
+class Pod:
+    """A step's pod.
+
+    Attributes:
+        template: Fields of the Argo template.
+        container: Fields of the main container.
+        patch: Fields of the pod that go into ``podSpecPatch``; may hold tags.
+        main_patch: Fields of the main container that do.
+        config: What a ``dsl.TaskConfig`` input gets.
+    """
+
+    template: dict[str, Any] = field(default_factory=dict)
+    container: dict[str, Any] = field(default_factory=dict)
+    patch: dict[str, Any] = field(default_factory=dict)
+    main_patch: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def mount(self, volume: dict[str, Any] | None, mount: dict[str, Any]) -> None:
+        """Add a volume and where it is mounted."""
+        if volume is not None:
+            self.template.setdefault("volumes", []).append(volume)
+        self.container.setdefault("volumeMounts", []).append(mount)
+
+    def env(self, entry: dict[str, Any]) -> None:
+        """Add an environment variable."""
+        self.container.setdefault("env", []).append(entry)
+
+    def pod_spec_patch(self) -> str:
+        """The patch as text; empty where there is none."""
+        patch = dict(self.patch)
+        if self.main_patch:
+            patch["containers"] = [{"name": "main", **self.main_patch}]
+        return dump(patch) if patch else ""
+
+
+def text_tag(value: Value) -> str | Tag:
+    """A string value for a field of Argo's: the text where it is known, else an expression of it."""
+    return str(parse_json(value.text)) if value.is_constant else Tag(f"fromJSON({value.expression})", quoted=True)
+
+
+def has_tag(value: JSON | Tag) -> bool:
+    """Whether anything in it is known only when running."""
+    if isinstance(value, dict):
+        return any(has_tag(each) for pair in value.items() for each in pair)
+    if isinstance(value, list):
+        return any(has_tag(each) for each in value)
+    return isinstance(value, Tag)
+
+
+def as_field(value: JSON | Tag) -> JSON:
+    """A value for a field of Argo's template, which takes text with an expression in it."""
+    if isinstance(value, dict):
+        return {str(key): as_field(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [as_field(each) for each in value]
+    return str(value) if isinstance(value, Tag) else value

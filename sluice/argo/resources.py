@@ -1,0 +1,54 @@
+"""KFP's resources as Kubernetes': as fields where they are known, as a patch where only the run knows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sluice.argo.arguments import field_text
+from sluice.argo.pods import has_tag
+from sluice.argo.wire import Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sluice.argo.arguments import Context
+    from sluice.argo.pods import Pod
+    from sluice.ir.graph import JSON
+
+_FIELDS = (
+    ("resourceCpuRequest", "cpuRequest", "requests", "cpu"),
+    ("resourceMemoryRequest", "memoryRequest", "requests", "memory"),
+    ("resourceCpuLimit", "cpuLimit", "limits", "cpu"),
+    ("resourceMemoryLimit", "memoryLimit", "limits", "memory"),
+)
+"""New field, old field, where it goes."""
+
+
+def apply_resources(pod: Pod, raw: Mapping[str, JSON], context: Context, *, keep: bool) -> None:
+    """Set a container's resources; `keep` is false where they go to a ``dsl.TaskConfig`` alone."""
+    resources: dict[str, Any] = {}
+    for new, old, kind, name in _FIELDS:
+        if raw.get(new):
+            resources.setdefault(kind, {})[name] = field_text(str(raw[new]), context)
+        elif raw.get(old):
+            resources.setdefault(kind, {})[name] = f"{float(raw[old]):g}" + ("G" if name == "memory" else "")
+    accelerator = raw.get("accelerator") or {}
+    count = accelerator.get("resourceCount") or accelerator.get("count")
+    if count and str(count) != "0":
+        name_ = field_text(str(accelerator.get("resourceType") or accelerator.get("type")), context)
+        resources.setdefault("limits", {})[name_] = field_text(str(count), context)
+    if not resources:
+        return
+    pod.config["resources"] = resources
+    if not keep:
+        return
+    if has_tag(resources):
+        pod.main_patch["resources"] = {
+            kind: {_quoted(key): _quoted(value) for key, value in entries.items()} for kind, entries in resources.items()
+        }
+    else:
+        pod.container["resources"] = resources
+
+
+def _quoted(value: str | Tag) -> str | Tag:
+    return Tag(value.expression, quoted=True) if isinstance(value, Tag) else value

@@ -1,0 +1,163 @@
+"""The whole object: Workflow, WorkflowTemplate or CronWorkflow."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sluice.argo.containers import LAUNCHER_ANNOTATION
+from sluice.argo.dags import lower_dag
+from sluice.argo.lowering import Lowering, Options
+from sluice.argo.naming import names_of
+from sluice.argo.refusals import Findings
+from sluice.argo.scopes import Known
+from sluice.argo.store import VOLUME
+from sluice.argo.wire import launcher_text, wire
+from sluice.ir.graph import ParameterType
+
+if TYPE_CHECKING:
+    from sluice.ir.graph import Parameter, Pipeline
+
+API_VERSION = "argoproj.io/v1alpha1"
+_TTL = {
+    "resourceTtlOnCompletion": "secondsAfterCompletion",
+    "resourceTtlOnSuccess": "secondsAfterSuccess",
+    "resourceTtlOnFailure": "secondsAfterFailure",
+}
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def lower_pipeline(pipeline: Pipeline, options: Options) -> tuple[dict[str, Any], Findings]:
+    """Lower a pipeline.
+
+    Returns:
+        The object as plain dicts, and what was refused or noted; where something was refused, the object is not to be used.
+    """
+    findings = Findings("argo")
+    lowering = Lowering(pipeline, options, findings)
+    entrypoint = lower_dag(lowering, pipeline.root, known=Known())
+    return _object(lowering, entrypoint), findings
+
+
+def _object(lowering: Lowering, entrypoint: str) -> dict[str, Any]:
+    options = lowering.options
+    spec = _spec(lowering, entrypoint)
+    annotations = _annotations(lowering)
+    carried = annotations | ({LAUNCHER_ANNOTATION: launcher_text()} if lowering.uses_launcher else {})
+    is_run = options.kind == "Workflow"
+    metadata = _filled(
+        {
+            "generateName" if is_run else "name": f"{lowering.name}-" if is_run else lowering.name,
+            "namespace": options.namespace,
+            "labels": dict(options.labels),
+            "annotations": carried if is_run else annotations,
+        }
+    )
+    found = {"apiVersion": API_VERSION, "kind": options.kind, "metadata": metadata}
+    if is_run:
+        return found | {"spec": spec}
+    # What the runs of a template or a schedule carry.
+    of_runs = _filled({"workflowMetadata": _filled({"labels": dict(options.labels), "annotations": carried})})
+    if options.kind == "WorkflowTemplate":
+        return found | {"spec": of_runs | spec}
+    schedule = {"schedules": list(options.schedules), "timezone": options.timezone, "concurrencyPolicy": options.concurrency}
+    return found | {"spec": _filled(schedule) | of_runs | {"workflowSpec": spec}}
+
+
+def _filled(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that say something."""
+    return {key: value for key, value in fields.items() if value}
+
+
+def _annotations(lowering: Lowering) -> dict[str, str]:
+    """The user's annotations, and what Argo's own page shows of a workflow."""
+    pipeline = lowering.pipeline
+    shown = {"workflows.argoproj.io/title": pipeline.display_name, "workflows.argoproj.io/description": pipeline.description}
+    return {key: text.replace("{{", "{ {") for key, text in shown.items() if text} | dict(lowering.options.annotations)
+
+
+def _spec(lowering: Lowering, entrypoint: str) -> dict[str, Any]:
+    options, config = lowering.options, lowering.pipeline.config
+    name, _, key = options.repository.partition("/")
+    parameters = _arguments(lowering)
+    first = lowering.templates[entrypoint]
+    return _filled(
+        {
+            "entrypoint": entrypoint,
+            "serviceAccountName": options.service_account,
+            "artifactRepositoryRef": _filled({"configMap": name, "key": key}),
+            "arguments": {"parameters": parameters} if parameters else {},
+            "volumes": [{"name": VOLUME, "emptyDir": {}}] if any(map(_mounts, lowering.templates.values())) else [],
+            "volumeClaimTemplates": [_workspace(config["workspace"])] if config.get("workspace") else [],
+            "ttlStrategy": {argo: int(config[key]) for key, argo in _TTL.items() if config.get(key)},
+            "activeDeadlineSeconds": int(config.get("activeDeadlineSeconds") or 0),
+            "templates": [first, *(t for name, t in lowering.templates.items() if name != entrypoint)],
+        }
+    )
+
+
+def _mounts(template: dict[str, Any]) -> bool:
+    return any(mount["name"] == VOLUME for mount in template.get("container", {}).get("volumeMounts", ()))
+
+
+def _arguments(lowering: Lowering) -> list[dict[str, Any]]:
+    """What a person submits: the pipeline's parameters, and the URIs of its artifacts."""
+    root = lowering.pipeline.root
+    names = names_of(root).inputs
+    found = [_argument(names[name], parameter) for name, parameter in root.inputs.items()]
+    for name, artifact in root.input_artifacts.items():
+        entry = {"name": names[name], "description": f"URI of a {artifact.schema.get('schemaTitle', 'system.Artifact')}."}
+        found.append(entry | ({"value": "null"} if artifact.optional else {}))
+    return found
+
+
+def _argument(name: str, parameter: Parameter) -> dict[str, Any]:
+    """An argument of the workflow: text as a person would type it, everything else as JSON."""
+    if not parameter.has_default:
+        return {"name": name, "value": "null"} if parameter.optional else {"name": name}
+    default = parameter.default
+    if parameter.type is ParameterType.STRING and isinstance(default, str):
+        return {"name": name, "value": default}
+    if isinstance(default, float) and not math.isfinite(default):
+        return {"name": name, "value": str(default)}
+    return {"name": name, "value": wire(default)}
+
+
+def _workspace(raw: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = {"accessModes": ["ReadWriteOnce"]}
+    spec |= (raw.get("kubernetes") or {}).get("pvcSpecPatch") or {}
+    resources = dict(spec.get("resources") or {})
+    resources["requests"] = {"storage": raw["size"]} | (resources.get("requests") or {})
+    return {"metadata": {"name": "kfp-workspace"}, "spec": spec | {"resources": resources}}
+
+
+def to_yaml(document: dict[str, Any]) -> str:
+    """The object as YAML: keys in their order, long texts as blocks."""
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True, default_flow_style=False)
+    return text
+
+
+class _Dumper(_DUMPER):  # type: ignore[misc]
+    """Texts of several lines as blocks; nothing as an alias."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Repeat what is repeated: an alias would tell a reader less."""
+        del data
+        return True
+
+
+_READ_OTHERWISE = re.compile(r"^([yYnN]|[-+.]?[0-9].*)$")
+"""Plain texts that Kubernetes' YAML library takes for a boolean or a number and PyYAML does not."""
+
+
+def _represent_text(dumper: Any, text: str) -> Any:  # noqa: ANN401 - PyYAML has no types for these
+    style = "'" if _READ_OTHERWISE.match(text) else None
+    if "\n" in text and not any(line.endswith((" ", "\t")) for line in text.split("\n")):
+        style = "|"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
