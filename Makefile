@@ -1,6 +1,7 @@
 # Everything here works from a fresh clone with Python 3.11 and a package registry: each target sets up what it needs first.
 
 PYTHON ?= python3.11
+PIPELINES := ci release
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 UV := .tools/bin/uv
@@ -55,8 +56,9 @@ format: setup  ## Format and mend what ruff can
 data: data/holdout.parquet  ## The example's snapshot and holdout, simulated, the same bytes each time
 
 compile: setup  ## Regenerate pipelines/compiled/
-	$(BIN)/sluice compile ci -o pipelines/compiled/kfp/ci.yaml
-	$(BIN)/sluice compile release -o pipelines/compiled/kfp/release.yaml
+	@for name in $(PIPELINES); do \
+	$(BIN)/sluice compile $$name --target kfp -o pipelines/compiled/kfp/$$name.yaml && \
+	$(BIN)/sluice compile $$name --target argo --kind WorkflowTemplate -o pipelines/compiled/argo/$$name.yaml || exit 1; done
 
 images: ## Build the step image and the serving image (buildah or docker)
 	@builder=$$(command -v buildah || command -v docker) || { echo "images: needs buildah or docker"; exit 1; }; \

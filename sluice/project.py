@@ -11,7 +11,7 @@ import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -136,6 +136,33 @@ class StepsTable(Table):
     image: str = Field(default="sluice-step:latest", description="Image that every step runs in; a release names it by digest.")
 
 
+class ArgoTable(Table):
+    """``[argo]``: what a cluster wants of the workflows that `sluice compile --target argo` writes."""
+
+    namespace: str = Field(default="", description="Namespace of the object; empty for the one it is created in.")
+    service_account: str = Field(default="", description="Service account of the steps; empty for the namespace's default.")
+    artifact_repository: str = Field(
+        default="", description="ConfigMap of the artifact repository, `name` or `name/key`; empty for the default one."
+    )
+    artifact_driver: Literal["s3", "gcs", "oss", "azure"] = Field(
+        default="s3", description="Kind of store behind the artifact repository."
+    )
+    artifact_root: str = Field(
+        default="",
+        description="URI under which artifacts lie, `s3://bucket/prefix`; empty: an artifact's URI is its path in the pod.",
+    )
+    cache: bool = Field(default=True, description="Memoize the steps that KFP would cache.")
+    cache_ttl: str = Field(default="", description="How long a memoized result holds, for example `168h`; empty for ever.")
+    security: Literal["", "baseline", "restricted"] = Field(
+        default="", description="Pod Security level that every step's container asks for; `restricted` needs non-root images."
+    )
+    read_only: bool = Field(
+        default=False, description="Read-only root file systems, with a volume at /tmp; only for images that write nowhere else."
+    )
+    labels: dict[str, str] = Field(default={}, description="Labels of the workflows.")
+    annotations: dict[str, str] = Field(default={}, description="Annotations of the workflows.")
+
+
 class DemoTable(Table):
     """``[demo]``."""
 
@@ -159,6 +186,7 @@ class Settings(BaseSettings):
     rollout: RolloutTable = RolloutTable()
     pipelines: dict[str, ObjectPath] = Field(default={}, description="Pipeline name → KFP pipeline function.")
     steps: StepsTable = StepsTable()
+    argo: ArgoTable = ArgoTable()
     demo: DemoTable = DemoTable()
 
     @classmethod

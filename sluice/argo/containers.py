@@ -12,7 +12,7 @@ from sluice.argo.kubernetes import apply_settings
 from sluice.argo.naming import input_of, label, names_of
 from sluice.argo.pods import Pod, as_field
 from sluice.argo.resources import apply_resources
-from sluice.argo.store import VOLUME
+from sluice.argo.store import TEMPORARY, VOLUME
 from sluice.argo.values import WORKSPACE, Value, dynamic
 from sluice.argo.wire import Tag, dump, escape_argument, literal, plain
 from sluice.ir.graph import Container, ParameterType
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sluice.argo.interfaces import Origins
-    from sluice.argo.lowering import Lowering
+    from sluice.argo.lowering import Lowering, Options
     from sluice.ir.graph import Component, Source, Task
 
 LAUNCHER_ANNOTATION = "sluice-launcher"
@@ -183,8 +183,7 @@ def _assemble(lowering: Lowering, pod: Pod, call: Call, extra: list[str]) -> dic
     if outputs:
         template["outputs"] = outputs
     template |= {key: as_field(value) for key, value in pod.template.items()}
-    if lowering.options.security:
-        _secure(pod, lowering.options.security)
+    _secure(pod, lowering.options)
     template["container"] = {
         key: pod.container[key]
         for key in ("image", "imagePullPolicy", "command", "args", "env", "resources", "securityContext", "volumeMounts")
@@ -202,13 +201,22 @@ def _assemble(lowering: Lowering, pod: Pod, call: Call, extra: list[str]) -> dic
     return template
 
 
-def _secure(pod: Pod, level: str) -> None:
-    context = pod.container.setdefault("securityContext", {})
-    context.setdefault("allowPrivilegeEscalation", False)
-    context.setdefault("capabilities", {"drop": ["ALL"]})
-    context.setdefault("seccompProfile", {"type": "RuntimeDefault"})
-    if level == "restricted":
-        context.setdefault("runAsNonRoot", True)
+def _secure(pod: Pod, options: Options) -> None:
+    """What the cluster's options ask of the container, under what the component itself asks for."""
+    asked: dict[str, Any] = {}
+    if options.security:
+        asked |= {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+    if options.security == "restricted":
+        asked["runAsNonRoot"] = True
+    if options.read_only:
+        asked["readOnlyRootFilesystem"] = True
+        pod.mount(None, {"name": TEMPORARY, "mountPath": "/tmp"})  # noqa: S108 - the container's own
+    if asked:
+        pod.container["securityContext"] = asked | pod.container.get("securityContext", {})
 
 
 def _retry(task: Task) -> dict[str, Any]:

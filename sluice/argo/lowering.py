@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from sluice.argo.refusals import Findings
 
 
+APPROVAL = "approval"
+APPROVAL_BODY = "sluice.steps.production import wait_for_approval"
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a cluster wants of a workflow.
@@ -37,6 +41,7 @@ class Options:
         cache: Whether steps that KFP would cache are memoized.
         cache_ttl: How long a memoized result holds, ``168h``; empty for ever.
         security: ``restricted``, ``baseline`` or empty: what the pods' security contexts ask for.
+        read_only: Whether the containers' root file systems are read-only; ``/tmp`` is a volume then.
         labels: Labels of the workflow.
         annotations: Annotations of the workflow.
     """
@@ -53,6 +58,7 @@ class Options:
     cache: bool = True
     cache_ttl: str = ""
     security: str = ""
+    read_only: bool = False
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
 
@@ -64,7 +70,7 @@ class Lowering:
     Attributes:
         pipeline: What is compiled.
         options: What the cluster wants.
-        findings: Refusals and notes.
+        findings: What is refused.
         templates: Template name → template, in the order they were made.
         collected: Components whose output artifacts a loop collects.
         uncached: Components that are never memoized.
@@ -113,9 +119,9 @@ class Lowering:
             known = self._launched[component.name] = isinstance(component.body, Container) and is_python(component.body)
         return known
 
-    def is_approval(self, component: Component) -> bool:
-        """Whether a component is sluice's approval step: its name says so, and it takes a release and gives one parameter."""
-        return "release" in component.inputs and len(component.outputs) == 1
+    def gives_text(self, component: Component) -> bool:
+        """Whether a component's output parameters are raw text: what a plain container writes, or a person supplies."""
+        return isinstance(component.body, Container) and (not self.is_launched(component) or is_approval(component))
 
     def add_template(self, template: dict[str, Any], name: str) -> str:
         """Add a template, unless an equal one is there; gives its name."""
@@ -125,6 +131,15 @@ class Lowering:
             known = self._by_content[content] = unused(label(name), self.templates)
             self.templates[known] = {"name": known, **template}
         return known
+
+
+def is_approval(component: Component) -> bool:
+    """Whether a component is sluice's approval step: its name says so, and its body is sluice's own."""
+    return (
+        component.name.removeprefix("comp-") == APPROVAL
+        and isinstance(component.body, Container)
+        and any(APPROVAL_BODY in part for part in component.body.command)
+    )
 
 
 def collected_components(pipeline: Pipeline) -> Iterator[str]:

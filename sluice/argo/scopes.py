@@ -177,7 +177,7 @@ class Scope:
             reference = f"(tasks['{self.task_names[source.task]}']?.outputs?.parameters?.{names[source.key]} ?? 'null')"
         maybe = may_have_failed or bool(task.condition)
         parameter = component.outputs.get(source.key)
-        if isinstance(component.body, Container) and parameter is not None and not self.lowering.is_launched(component):
+        if parameter is not None and self.lowering.gives_text(component):
             return raw(reference, parameter.type, maybe_null=maybe)
         return dynamic(reference, maybe_null=maybe)
 

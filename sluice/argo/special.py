@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sluice.argo.lowering import APPROVAL, is_approval
 from sluice.argo.naming import input_of, names_of
 from sluice.argo.wire import Markup, Tag, dump
 from sluice.ir.graph import Container
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from sluice.argo.lowering import Lowering
 
 CREATE, DELETE = "argostub/createpvc", "argostub/deletepvc"
-APPROVAL = "approval"
 
 
 def lower_special(lowering: Lowering, call: Call) -> str:
@@ -24,7 +24,7 @@ def lower_special(lowering: Lowering, call: Call) -> str:
         return lowering.add_template(_create_claim(call), "createpvc")
     if image == DELETE:
         return lowering.add_template(_delete_claim(call), "deletepvc")
-    if call.component.name.removeprefix("comp-") == APPROVAL and lowering.is_approval(call.component):
+    if is_approval(call.component):
         return lowering.add_template(_approval(call), APPROVAL)
     return ""
 

@@ -18,6 +18,9 @@ VOLUME = "kfp"
 """An emptyDir, mounted at each folder that a step writes to and at none that it reads from: what Argo downloads into a volume,
 only the executor's own user can read."""
 
+TEMPORARY = "tmp"
+"""An emptyDir at /tmp, where a step's root file system is read-only."""
+
 OUTPUTS = "/kfp/outputs"
 WIRE = f"{OUTPUTS}/wire"
 READABLE = 0o755

@@ -14,7 +14,7 @@ from sluice.argo.lowering import Lowering, Options
 from sluice.argo.naming import names_of
 from sluice.argo.refusals import Findings
 from sluice.argo.scopes import Known
-from sluice.argo.store import VOLUME
+from sluice.argo.store import TEMPORARY, VOLUME
 from sluice.argo.wire import launcher_text, wire
 from sluice.ir.graph import ParameterType
 
@@ -34,7 +34,7 @@ def lower_pipeline(pipeline: Pipeline, options: Options) -> tuple[dict[str, Any]
     """Lower a pipeline.
 
     Returns:
-        The object as plain dicts, and what was refused or noted; where something was refused, the object is not to be used.
+        The object as plain dicts, and what was refused; where something was, the object is not to be used.
     """
     findings = Findings("argo")
     lowering = Lowering(pipeline, options, findings)
@@ -90,7 +90,7 @@ def _spec(lowering: Lowering, entrypoint: str) -> dict[str, Any]:
             "serviceAccountName": options.service_account,
             "artifactRepositoryRef": _filled({"configMap": name, "key": key}),
             "arguments": {"parameters": parameters} if parameters else {},
-            "volumes": [{"name": VOLUME, "emptyDir": {}}] if any(map(_mounts, lowering.templates.values())) else [],
+            "volumes": [{"name": name, "emptyDir": {}} for name in (VOLUME, TEMPORARY) if _is_mounted(lowering, name)],
             "volumeClaimTemplates": [_workspace(config["workspace"])] if config.get("workspace") else [],
             "ttlStrategy": {argo: int(config[key]) for key, argo in _TTL.items() if config.get(key)},
             "activeDeadlineSeconds": int(config.get("activeDeadlineSeconds") or 0),
@@ -99,8 +99,9 @@ def _spec(lowering: Lowering, entrypoint: str) -> dict[str, Any]:
     )
 
 
-def _mounts(template: dict[str, Any]) -> bool:
-    return any(mount["name"] == VOLUME for mount in template.get("container", {}).get("volumeMounts", ()))
+def _is_mounted(lowering: Lowering, volume: str) -> bool:
+    mounts = (m for t in lowering.templates.values() for m in t.get("container", {}).get("volumeMounts", ()))
+    return any(mount["name"] == volume for mount in mounts)
 
 
 def _arguments(lowering: Lowering) -> list[dict[str, Any]]:

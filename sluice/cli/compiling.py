@@ -1,48 +1,254 @@
-"""`sluice compile SOURCE --target kfp`: a pipeline for an engine in a cluster."""
+"""`sluice compile`, `lint`, `diff`: a pipeline for an engine in a cluster, what would not run there, what a change means."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sluice.cli.surface import Envelope, Format, OutputOption, ProjectOption, facts, open_project, show
+from sluice.errors import UnsupportedError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from sluice.argo.explaining import Explanation
+    from sluice.argo.lowering import Options
+    from sluice.ir.lint import Finding
+    from sluice.project import Project
 
 
 class Target(StrEnum):
     """What to compile to."""
 
+    ARGO = "argo"
     KFP = "kfp"
+    KFP_CRD = "kfp-crd"
+
+
+class Kind(StrEnum):
+    """Kind of Argo's object."""
+
+    WORKFLOW = "Workflow"
+    TEMPLATE = "WorkflowTemplate"
+    CRON = "CronWorkflow"
+
+
+class Concurrency(StrEnum):
+    """What a CronWorkflow does while its last run still runs."""
+
+    ALLOW = "Allow"
+    FORBID = "Forbid"
+    REPLACE = "Replace"
+
+
+_SHORT = 60
+"""Longest text that a table of differences shows whole."""
+
+SourceArgument = Annotated[
+    str, typer.Argument(help="A pipeline of the project by name, file.py[:function], or a file of compiled KFP IR.")
+]
+TargetOption = Annotated[
+    Target,
+    typer.Option("--target", help="argo: plain Argo Workflows; kfp: pipeline IR; kfp-crd: KFP's Kubernetes-native objects."),
+]
+ImageOption = Annotated[
+    list[str] | None, typer.Option("--image", metavar="NAME=DIGEST", help="Replace an image; may be repeated.")
+]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
+    """Add the verbs."""
     app.command("compile")(compile_)
+    app.command("lint")(lint)
+    app.command("diff")(diff)
 
 
 def compile_(
-    source: Annotated[str, typer.Argument(help="A pipeline of the project by name, or file.py[:function].")],
-    target: Annotated[Target, typer.Option("--target", help="kfp: pipeline IR that KFP's own client accepts.")] = Target.KFP,
-    image: Annotated[
-        list[str] | None, typer.Option("--image", metavar="NAME=DIGEST", help="Replace an image; may be repeated.")
+    source: SourceArgument,
+    target: TargetOption = Target.ARGO,
+    kind: Annotated[Kind, typer.Option(help="Kind of Argo's object.")] = Kind.WORKFLOW,
+    name: Annotated[str, typer.Option(help="Name of Argo's object; default: the pipeline's.")] = "",
+    namespace: Annotated[str, typer.Option(help="Its namespace; default: argo.namespace of sluice.toml.")] = "",
+    schedule: Annotated[list[str] | None, typer.Option(metavar="CRON", help="When a CronWorkflow runs; may be repeated.")] = None,
+    timezone: Annotated[str, typer.Option(help="Time zone of the schedule, for example Europe/Berlin.")] = "",
+    concurrency: Annotated[
+        Concurrency | None, typer.Option(help="What a CronWorkflow does while its last run still runs.")
     ] = None,
+    service_account: Annotated[str, typer.Option(help="Account of the steps; default: argo.service_account.")] = "",
+    image: ImageOption = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Do not memoize steps.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say on standard error how many pods a run has, and what became of what.")
+    ] = False,
     file: Annotated[Path | None, typer.Option("-o", help="Where to write; default: standard output.")] = None,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
     """Compile a pipeline; the local run comes from the same definition."""
-    from sluice.engines.kfp import compile_to_ir
+    from sluice.engines.sources import find_inexact, read_source
 
-    project = open_project(project_folder)
-    text = compile_to_ir(project, source, images=image or [])
+    if kind is Kind.CRON and not schedule:
+        raise UsageError("a CronWorkflow needs a schedule", hint='Say --schedule "17 4 * * 1".')
+    project = _project(source, project_folder)
+    text, pipeline = read_source(source, project, images=image or [])
+    for finding in find_inexact(source, pipeline):
+        sys.stderr.write(f"warning: {finding.task}, {finding.field}: {finding.reason}\n")
+    explanation = None
+    if target is Target.ARGO:
+        from sluice.argo.explaining import explain as explain_pipeline
+        from sluice.engines.compiling import compile_to_argo
+
+        options = _options(
+            project,
+            kind=kind.value,
+            name=name,
+            namespace=namespace,
+            schedules=tuple(schedule or ()),
+            timezone=timezone,
+            concurrency=concurrency.value if concurrency else "",
+            service_account=service_account,
+        )
+        if no_cache:
+            options = dataclasses.replace(options, cache=False)
+        text = compile_to_argo(pipeline, options)
+        explanation = explain_pipeline(pipeline, options) if explain else None
+    elif target is Target.KFP_CRD:
+        from sluice.engines.compiling import compile_to_crd
+
+        text = compile_to_crd(text, pipeline, name=name, namespace=namespace)
+    _write(text, target, explanation, file, output)
+
+
+def _write(text: str, target: Target, explanation: Explanation | None, file: Path | None, output: Format) -> None:
+    if explanation is not None and output is Format.TABLE:
+        from rich.console import Console
+
+        Console(stderr=True, highlight=False).print(_explained(explanation))
     if file is None and output is Format.TABLE:
         sys.stdout.write(text)
         return
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    data = {"target": target.value, "file": str(file) if file else None, "yaml": None if file else text}
+        from sluice.engines.compiling import write_compiled
+
+        write_compiled(file, text)
+    data: dict[str, Any] = {"target": target.value, "file": str(file) if file else None, "yaml": None if file else text}
+    if explanation is not None:
+        data["explanation"] = dataclasses.asdict(explanation)
     show(output, Envelope("compile", "done", data), facts({"written": file, "target": target.value}))
+
+
+def _explained(explanation: Explanation) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
+
+    more = "" if explanation.is_exact else ", each loop over what only the run knows counted as one iteration"
+    line = f"{explanation.pods} pods a run; KFP's backend starts {explanation.kfp_pods} for the same{more}"
+    table = Table("KFP", "Argo", "times", box=None, pad_edge=False)
+    for kfp, argo, count in explanation.features:
+        table.add_row(kfp, argo, str(count))
+    return Group(line, "", table)
+
+
+def lint(
+    source: SourceArgument,
+    target: TargetOption = Target.ARGO,
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Name everything in a pipeline that the target cannot express, all at once."""
+    from sluice.engines.compiling import find_refusals
+    from sluice.engines.sources import read_source
+    from sluice.ir.lint import find_rounded, find_unsupported_by_kfp
+
+    project = _project(source, project_folder)
+    _, pipeline = read_source(source, project)
+    refused = find_refusals(pipeline, _options(project)) if target is Target.ARGO else find_unsupported_by_kfp(pipeline)
+    warnings = find_rounded(pipeline)
+    data = {
+        "target": target.value,
+        "refused": [dataclasses.asdict(finding) for finding in refused],
+        "warnings": [dataclasses.asdict(finding) for finding in warnings],
+    }
+    outcome = "refused" if refused else "clean"
+    show(output, Envelope("lint", outcome, data), _listed(target, refused, warnings))
+    if refused:
+        raise typer.Exit(UnsupportedError.exit_code)
+
+
+def _listed(target: Target, refused: list[Finding], warnings: list[Finding]) -> RenderableType:
+    from rich.table import Table
+
+    if not refused and not warnings:
+        return f"{target.value} can express all of it"
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "task", "field", "why", "instead"):
+        table.add_column(name, overflow="fold")
+    for word, findings in (("refused", refused), ("warning", warnings)):
+        for finding in findings:
+            table.add_row(word, finding.task, finding.field, finding.reason, finding.hint)
+    return table
+
+
+def diff(
+    old: Annotated[str, typer.Argument(help="The pipeline as it was: a source as `compile` takes it.")],
+    new: Annotated[str, typer.Argument(help="The pipeline as it is.")],
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Say what a change means: steps, images, code, inputs and settings, not lines of text."""
+    from sluice.engines.sources import read_source
+    from sluice.ir.differences import compare
+
+    pipelines = [read_source(source, _project(source, project_folder))[1] for source in (old, new)]
+    found = compare(*pipelines)
+    data = {"differences": [dataclasses.asdict(difference) for difference in found]}
+    from rich.table import Table
+
+    table = Table("step", "what", "old", "new", box=None, pad_edge=False)
+    for difference in found:
+        table.add_row(difference.place, difference.what, _short(difference.old), _short(difference.new))
+    show(output, Envelope("diff", "differs" if found else "equal", data), table if found else "no difference in meaning")
+
+
+def _short(text: str) -> str:
+    """A value for a table: long texts as their first changed-looking line and their length."""
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return text if len(lines) <= 1 and len(text) <= _SHORT else f"{lines[-1].strip()[:57]}… ({len(text):,} characters)"
+
+
+def _project(source: str, folder: Path | None) -> Project | None:
+    """The project; a file of IR may lie outside of any."""
+    from sluice.engines.sources import has_project, is_ir
+
+    if folder is None and is_ir(source) and not has_project():
+        return None
+    return open_project(folder)
+
+
+def _options(project: Project | None, **given: Any) -> Options:  # noqa: ANN401 - fields of Options
+    """What the cluster wants: sluice.toml's [argo], and what the command line says over it."""
+    from sluice.argo.lowering import Options
+    from sluice.argo.store import Store
+
+    chosen = {key: value for key, value in given.items() if value}
+    if project is None:
+        return Options(**chosen)
+    table = project.settings.argo
+    settings: dict[str, Any] = {
+        "namespace": table.namespace,
+        "service_account": table.service_account,
+        "repository": table.artifact_repository,
+        "store": Store(driver=table.artifact_driver, root=table.artifact_root),
+        "cache": table.cache,
+        "cache_ttl": table.cache_ttl,
+        "security": table.security,
+        "read_only": table.read_only,
+        "labels": tuple(table.labels.items()),
+        "annotations": tuple(table.annotations.items()),
+    }
+    return Options(**(settings | chosen))

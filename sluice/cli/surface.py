@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from sluice.project import Project, read_project
-
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from sluice.errors import SluiceError
+    from sluice.project import Project
 
 SCHEMA = "sluice/v1"
 
@@ -80,6 +79,8 @@ def show(output: Format, envelope: Envelope, table: RenderableType) -> None:
 
 def open_project(folder: Path | None) -> Project:
     """Read the project, and let its own folders be imported first."""
+    from sluice.project import read_project  # a fifth of a second that not every verb needs
+
     project = read_project(folder)
     project.put_first_on_path()
     return project

@@ -71,7 +71,7 @@ def parse_ir(text: str, *, source: str = "the IR") -> Pipeline:
     """
     try:
         documents = [document for document in yaml.load_all(text, Loader=_LOADER) if document is not None]
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist is a ValueError of the reader's
         raise DataError(f"{source} is not YAML: {error}", hint="Compile the pipeline again with KFP.") from error
     spec = next((d for d in documents if isinstance(d, dict) and "root" in d), None)
     if spec is None and documents and isinstance(documents[0], dict) and "pipelineSpec" in documents[0]:
@@ -99,6 +99,7 @@ def _pipeline(spec: Raw, platform: Raw) -> Pipeline:
         raise ValueError("root has no dag")  # noqa: TRY004 - a wrong value in a document
     for component in (root, *components.values()):
         _check_references(component, components)
+    _check_nesting(components)
     info = spec.get("pipelineInfo") or {}
     return Pipeline(
         name=info.get("name", "pipeline"),
@@ -114,6 +115,8 @@ def _pipeline(spec: Raw, platform: Raw) -> Pipeline:
 def _component(name: str, raw: Raw, executors: Raw, settings: Raw) -> Component:
     inputs, outputs = raw.get("inputDefinitions") or {}, raw.get("outputDefinitions") or {}
     label = raw.get("executorLabel", "")
+    if "dag" not in raw and label not in executors:
+        _missing(name, f"executor {label!r}")
     body = _dag(raw["dag"]) if "dag" in raw else _executor(executors[label], name)
     return Component(
         name=name,
@@ -327,6 +330,11 @@ def _check_task(task: Task, component: Component, components: Mapping[str, Compo
     for given in _input_sources(task):
         if given.name not in component.inputs and given.name not in component.input_artifacts:
             _missing(task.name, f"input {given.name!r} of {component.name}")
+    loop = task.iterator
+    if loop and isinstance(loop.items, FromInput):
+        given_names = task.artifacts if loop.over_artifacts else task.parameters
+        if loop.items.name not in given_names:
+            _missing(task.name, f"input {loop.items.name!r} of the loop")
     for name in task.after:
         if name not in component.body.tasks:
             _missing(task.name, f"task {name!r}")
@@ -374,6 +382,27 @@ def _check_order(name: str, tasks: Mapping[str, Task]) -> None:
         del waiting[done]
     if waiting:
         raise ValueError(f"tasks of {name} wait for each other: {', '.join(sorted(waiting))}")
+
+
+def _check_nesting(components: Mapping[str, Component]) -> None:
+    """No component holds itself, however deep.
+
+    Raises:
+        ValueError: One does; it says which.
+    """
+    left = {
+        name: {t.component for t in c.body.tasks.values()} if isinstance(c.body, Dag) else set() for name, c in components.items()
+    }
+    while True:
+        flat = [name for name, held in left.items() if not held]
+        for name in flat:
+            del left[name]
+        if not flat:
+            break
+        for held in left.values():
+            held.difference_update(flat)
+    if left:
+        raise ValueError(f"components hold themselves or each other: {', '.join(sorted(left))}")
 
 
 def is_exact(value: Any) -> bool:  # noqa: ANN401 - any JSON value

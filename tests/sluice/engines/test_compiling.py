@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,33 @@ STEPS = [
 def test_the_compiled_pipelines_are_those_of_the_source(name: str) -> None:
     committed = (ROOT / "pipelines" / "compiled" / "kfp" / f"{name}.yaml").read_text(encoding="utf-8")
     assert compile_to_ir(read_project(ROOT), name) == committed, "run `make compile`"
+
+
+@pytest.mark.parametrize("name", ["ci", "release"])
+def test_the_argo_workflows_are_those_of_the_source(name: str, tmp_path: Path) -> None:
+    fresh = tmp_path / f"{name}.yaml"
+    command = [
+        sys.executable,
+        "-m",
+        "sluice",
+        "compile",
+        name,
+        "--target",
+        "argo",
+        "--kind",
+        "WorkflowTemplate",
+        "-o",
+        str(fresh),
+    ]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    committed = ROOT / "pipelines" / "compiled" / "argo" / f"{name}.yaml"
+    assert fresh.read_bytes() == committed.read_bytes(), "run `make compile`"
+
+
+def test_every_pipeline_of_the_project_is_compiled_for_both() -> None:
+    for target in ("kfp", "argo"):
+        names = {file.stem for file in (ROOT / "pipelines" / "compiled" / target).glob("*.yaml")}
+        assert names == set(read_project(ROOT).settings.pipelines), target
 
 
 def test_kfp_reads_the_release_pipeline_back() -> None:

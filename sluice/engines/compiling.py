@@ -1,0 +1,74 @@
+"""A pipeline for an engine in a cluster: plain Argo Workflows, or KFP's Kubernetes-native objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sluice.argo.workflows import lower_pipeline, to_yaml
+from sluice.errors import ServiceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sluice.argo.lowering import Options
+    from sluice.ir.graph import Pipeline
+    from sluice.ir.lint import Finding
+
+KFP_API = "pipelines.kubeflow.org/v2beta1"
+
+
+def compile_to_argo(pipeline: Pipeline, options: Options) -> str:
+    """Lower to Argo Workflows; gives YAML, ready to be applied.
+
+    Raises:
+        UnsupportedError: Something does not lower; the message names all of it.
+    """
+    document, findings = lower_pipeline(pipeline, options)
+    findings.check()
+    return to_yaml(document)
+
+
+def compile_to_crd(text: str, pipeline: Pipeline, *, name: str = "", namespace: str = "") -> str:
+    """KFP's Kubernetes-native API: a Pipeline, and a PipelineVersion that holds the IR.
+
+    Args:
+        text: The IR.
+        pipeline: The same as a graph.
+        name: Name of both objects; empty for the pipeline's.
+        namespace: Their namespace; empty for the one they are created in.
+    """
+    documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    spec = next(document for document in documents if "root" in document)
+    platform = next((document for document in documents if "platforms" in document), None)
+    named = name or pipeline.name
+    metadata: dict[str, Any] = {"name": named} | ({"namespace": namespace} if namespace else {})
+    shown = {"displayName": pipeline.display_name, "description": pipeline.description}
+    about = {key: value for key, value in shown.items() if value}
+    version: dict[str, Any] = {"pipelineName": named, **about, "pipelineSpec": spec}
+    if platform:
+        version["platformSpec"] = platform
+    objects = [
+        {"apiVersion": KFP_API, "kind": "Pipeline", "metadata": metadata, "spec": about},
+        {"apiVersion": KFP_API, "kind": "PipelineVersion", "metadata": metadata, "spec": version},
+    ]
+    return "---\n".join(to_yaml(each) for each in objects)
+
+
+def find_refusals(pipeline: Pipeline, options: Options) -> list[Finding]:
+    """Everything in a pipeline that will not lower to Argo, all at once."""
+    return lower_pipeline(pipeline, options)[1].refusals
+
+
+def write_compiled(file: Path, text: str) -> None:
+    """Write a compiled pipeline.
+
+    Raises:
+        ServiceError: The file cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ServiceError(f"{file} cannot be written: {error}", hint="Give another file with -o.") from error

@@ -1,0 +1,84 @@
+"""What a pipeline source names: a pipeline of the project, a Python file, or a file of compiled IR, whoever wrote it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sluice.errors import DataError, UnsupportedError
+from sluice.ir.lint import find_rounded
+from sluice.ir.reading import parse_ir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sluice.ir.graph import Pipeline
+    from sluice.ir.lint import Finding
+    from sluice.project import Project
+
+IR_ENDINGS = frozenset({".yaml", ".yml", ".json"})
+
+
+def is_ir(source: str) -> bool:
+    """Whether a source is a file of compiled IR, which needs neither a project nor kfp."""
+    return Path(source).suffix in IR_ENDINGS
+
+
+def read_source(source: str, project: Project | None, *, images: Iterable[str] = ()) -> tuple[str, Pipeline]:
+    """Read a source.
+
+    Args:
+        source: ``NAME`` under ``[pipelines]``, ``file.py[:function]``, or a file of IR.
+        project: The project; may be None for a file of IR.
+        images: ``NAME=DIGEST`` pairs to put into it.
+
+    Returns:
+        Its IR as text, and the graph.
+
+    Raises:
+        DataError: There is no such file, or it is no pipeline.
+        UsageError: The source is none of these, or an image pair is no pair.
+    """
+    if is_ir(source):
+        text = _read(Path(source))
+        if images:
+            from sluice.engines.kfp import replace_images  # noqa: PLC0415 - only where it is asked for
+
+            text = replace_images(text, images)
+        return text, parse_ir(text, source=source)
+    from sluice.engines.kfp import compile_to_ir  # noqa: PLC0415 - half a second that a file of IR does not need
+    from sluice.project import read_project  # noqa: PLC0415 - likewise
+
+    text = compile_to_ir(project or read_project(), source, images=images)
+    return text, parse_ir(text, source=source)
+
+
+def has_project(start: Path | None = None) -> bool:
+    """Whether the working directory is inside a project, told without reading it."""
+    first = Path(start or os.environ.get("SLUICE_ROOT") or Path.cwd()).resolve()
+    return any((folder / "sluice.toml").is_file() for folder in (first, *first.parents))
+
+
+def find_inexact(source: str, pipeline: Pipeline) -> list[Finding]:
+    """Constants that KFP's compiler may have rounded: warnings for IR, whose author is not here.
+
+    Raises:
+        UnsupportedError: The source is Python, so that its author can be told.
+    """
+    found = find_rounded(pipeline)
+    if found and not is_ir(source):
+        told = "; ".join(f"{finding.task}, {finding.field}" for finding in found)
+        raise UnsupportedError(f"{found[0].reason}: {told}", hint=found[0].hint)
+    return found
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DataError(
+            f"there is no file {file}", hint="Give a pipeline's name, a file.py[:function] or a file of IR."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read: {error}", hint="Give a file of compiled KFP IR (YAML).") from error

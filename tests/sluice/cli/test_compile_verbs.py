@@ -1,0 +1,172 @@
+"""`sluice compile`, `lint` and `diff` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+IR = ROOT / "pipelines" / "compiled" / "kfp" / "release.yaml"
+SOURCE = """
+from kfp import dsl
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def say(word: str, times: int = 1) -> str:
+    return word * times
+
+@dsl.pipeline(name="greeting")
+def greeting(word: str = "hello"):
+    say(word=word, times={times}).set_display_name("Say it")
+"""
+
+
+def sluice(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "sluice", *arguments],
+        cwd=cwd,
+        env=clean | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture
+def unsupported(tmp_path: Path) -> Path:
+    """IR with two constructs that no open-source engine runs."""
+    document = yaml.safe_load(IR.read_text(encoding="utf-8"))
+    executors = document["deploymentSpec"]["executors"]
+    executors["exec-train"] = {"customJob": {"customJob": {}}}
+    executors["exec-gate"] = {"resolver": {}}
+    file = tmp_path / "unsupported.yaml"
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return file
+
+
+def test_a_file_of_ir_needs_no_project(tmp_path: Path) -> None:
+    done = sluice("compile", str(IR), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = yaml.safe_load(done.stdout)
+    assert (document["apiVersion"], document["kind"]) == ("argoproj.io/v1alpha1", "Workflow")
+    assert "securityContext" not in done.stdout
+
+
+def test_the_project_s_settings_hold_for_its_pipelines() -> None:
+    done = sluice("compile", "ci", "--kind", "WorkflowTemplate", "--service-account", "pipelines", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    spec = yaml.safe_load(done.stdout)["spec"]
+    assert spec["serviceAccountName"] == "pipelines"
+    for template in spec["templates"]:
+        if "container" in template:
+            assert template["container"]["securityContext"]["runAsNonRoot"] is True
+
+
+def test_a_schedule_makes_a_cron_workflow(tmp_path: Path) -> None:
+    options = ("--kind", "CronWorkflow", "--schedule", "17 4 * * 1", "--timezone", "Europe/Berlin", "--concurrency", "Forbid")
+    done = sluice("compile", str(IR), *options, cwd=tmp_path)
+    document = yaml.safe_load(done.stdout)
+    assert document["metadata"]["name"] == "release"
+    assert document["spec"]["schedules"] == ["17 4 * * 1"]
+    assert (document["spec"]["timezone"], document["spec"]["concurrencyPolicy"]) == ("Europe/Berlin", "Forbid")
+    assert document["spec"]["workflowMetadata"]["annotations"]["sluice-launcher"].startswith("import ")
+
+
+def test_a_cron_workflow_without_a_schedule_is_refused(tmp_path: Path) -> None:
+    done = sluice("compile", str(IR), "--kind", "CronWorkflow", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "needs a schedule" in done.stderr
+    assert "next: " in done.stderr
+
+
+def test_kfp_s_own_objects_hold_the_ir(tmp_path: Path) -> None:
+    done = sluice("compile", str(IR), "--target", "kfp-crd", "--namespace", "ml", cwd=tmp_path)
+    pipeline, version = yaml.safe_load_all(done.stdout)
+    assert (pipeline["kind"], version["kind"]) == ("Pipeline", "PipelineVersion")
+    assert version["metadata"] == {"name": "release", "namespace": "ml"}
+    assert version["spec"]["pipelineName"] == "release"
+    assert version["spec"]["pipelineSpec"] == yaml.safe_load(IR.read_text(encoding="utf-8"))
+
+
+def test_explain_counts_pods_beside_kfp_s(tmp_path: Path) -> None:
+    done = sluice("compile", str(IR), "--explain", "-o", str(tmp_path / "argo.yaml"), cwd=tmp_path)
+    assert "9 pods a run; KFP's backend starts 22 for the same" in done.stderr
+    assert "suspend" in done.stderr
+    as_json = json.loads(sluice("compile", str(IR), "--explain", "--output", "json", cwd=tmp_path).stdout)
+    assert as_json["data"]["explanation"]["pods"] == 9
+
+
+def test_compile_names_everything_that_it_refuses(unsupported: Path) -> None:
+    out = unsupported.with_name("out.yaml")
+    done = sluice("compile", str(unsupported), "-o", str(out), cwd=unsupported.parent)
+    assert done.returncode == 3
+    assert "train, executor: customJob" in done.stderr
+    assert "gate, executor: resolver" in done.stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("target", ["argo", "kfp"])
+def test_lint_names_all_of_it_at_once(unsupported: Path, target: str) -> None:
+    done = sluice("lint", str(unsupported), "--target", target, "--output", "json", cwd=unsupported.parent)
+    assert done.returncode == 3
+    found = json.loads(done.stdout)
+    assert found["outcome"] == "refused"
+    assert {(each["task"], each["field"]) for each in found["data"]["refused"]} == {("train", "executor"), ("gate", "executor")}
+    assert all(each["hint"] for each in found["data"]["refused"])
+
+
+def test_lint_of_a_clean_pipeline_says_so(tmp_path: Path) -> None:
+    done = sluice("lint", str(IR), cwd=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, "argo can express all of it")
+
+
+def test_a_number_that_kfp_would_round_is_refused_in_python_and_warned_of_in_ir(tmp_path: Path) -> None:
+    source = tmp_path / "big.py"
+    source.write_text(SOURCE.replace("{times}", str(2**53 + 1)), encoding="utf-8")
+    refused = sluice("compile", str(source), "--project", str(ROOT), cwd=tmp_path)
+    assert refused.returncode == 3
+    assert "rounds whole numbers" in refused.stderr
+    ir = tmp_path / "big.yaml"
+    sluice("compile", str(IR), "--target", "kfp", "-o", str(ir), cwd=tmp_path)
+    text = ir.read_text(encoding="utf-8")
+    ir.write_text(text.replace("defaultValue: ''", "defaultValue: 9007199254740993.0", 1), encoding="utf-8")
+    warned = sluice("compile", str(ir), cwd=tmp_path)
+    assert warned.returncode == 0, warned.stderr
+    assert "warning: " in warned.stderr
+
+
+def test_diff_speaks_of_meaning(tmp_path: Path) -> None:
+    files = []
+    for times in (1, 2):
+        source = tmp_path / f"greeting{times}.py"
+        source.write_text(SOURCE.replace("{times}", str(times)), encoding="utf-8")
+        files.append(str(source))
+    done = sluice("diff", *files, "--project", str(ROOT), "--output", "json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["data"]["differences"] == [{"place": "say", "what": "input times", "old": "1", "new": "2"}]
+    same = sluice("diff", files[0], files[0], "--project", str(ROOT), cwd=tmp_path)
+    assert same.stdout.strip() == "no difference in meaning"
+
+
+def test_a_file_that_is_no_pipeline_is_refused(tmp_path: Path) -> None:
+    rubbish = tmp_path / "rubbish.yaml"
+    rubbish.write_text("a: [1, 2\n", encoding="utf-8")
+    done = sluice("compile", str(rubbish), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is not YAML" in done.stderr
+    missing = sluice("compile", str(tmp_path / "absent.yaml"), cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "there is no file" in missing.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    done = sluice("compile", str(IR), "-o", str(IR / "below.yaml"), cwd=tmp_path)
+    assert done.returncode == 5
+    assert "cannot be written" in done.stderr
