@@ -1,7 +1,7 @@
 # Everything here works from a fresh clone with Python 3.11 and a package registry: each target sets up what it needs first.
 
 PYTHON ?= python3.11
-PIPELINES := ci release
+PIPELINES := ci release retrain drift
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 UV := .tools/bin/uv

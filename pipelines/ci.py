@@ -2,6 +2,7 @@
 
 from kfp import dsl
 
+from components.pin_snapshot import pin_snapshot
 from pipelines.stages import make_challenger, make_release
 
 
@@ -10,6 +11,7 @@ from pipelines.stages import make_challenger, make_release
 )
 def ci_pipeline(snapshot: str = "") -> None:
     """`snapshot`: path or fsspec URL of the training data; empty for data.snapshot of sluice.toml."""
-    challenger = make_challenger(snapshot)
+    pinned = pin_snapshot(location=snapshot)
+    challenger = make_challenger(pinned.outputs["snapshot"])
     with dsl.If(challenger.gate.outputs["Output"] == True, name="promote"):  # noqa: E712 - builds a condition
         make_release(challenger)

@@ -2,9 +2,8 @@
 
 from kfp import dsl
 
-from components.approval import approval
-from components.canary import canary
-from pipelines.stages import make_challenger, make_release
+from components.pin_snapshot import pin_snapshot
+from pipelines.stages import make_challenger, take_to_production
 
 
 @dsl.pipeline(
@@ -13,10 +12,5 @@ from pipelines.stages import make_challenger, make_release
 )
 def release_pipeline(snapshot: str = "") -> None:
     """`snapshot`: path or fsspec URL of the training data; empty for data.snapshot of sluice.toml."""
-    challenger = make_challenger(snapshot)
-    with dsl.If(challenger.gate.outputs["Output"] == True, name="promote"):  # noqa: E712 - builds a condition
-        packaged, integrated = make_release(challenger)
-        approved = approval(release=packaged.outputs["Output"]).after(integrated).set_caching_options(enable_caching=False)
-        canary(release=packaged.outputs["Output"], approved_by=approved.outputs["Output"]).set_caching_options(
-            enable_caching=False
-        )
+    pinned = pin_snapshot(location=snapshot)
+    take_to_production(make_challenger(pinned.outputs["snapshot"]))

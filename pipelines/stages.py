@@ -1,21 +1,25 @@
-"""What the pipelines share: pin → code ‖ data tests → train → model tests → gate, and package → integration tests."""
+"""What the pipelines share: code ‖ data tests → train → model tests → gate; package → integration tests; approval → canary."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kfp import dsl
+
+from components.approval import approval
+from components.canary import canary
 from components.code_tests import code_tests
 from components.data_tests import data_tests
 from components.gate import gate
 from components.integration_tests import integration_tests
 from components.model_tests import model_tests
 from components.package import package
-from components.pin_snapshot import pin_snapshot
 from components.train import train
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
+    from kfp.dsl.pipeline_channel import PipelineArtifactChannel as OutputArtifactChannel
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +33,11 @@ class Challenger:
     gate: PipelineTask
 
 
-def make_challenger(snapshot: str) -> Challenger:
-    """From the data to the gate's answer; layers 1 and 2 come before training, layer 3 after it."""
-    pinned = pin_snapshot(location=snapshot)
+def make_challenger(snapshot: OutputArtifactChannel) -> Challenger:
+    """From the pinned snapshot to the gate's answer; layers 1 and 2 come before training, layer 3 after it."""
     code = code_tests()
-    data = data_tests(snapshot=pinned.outputs["snapshot"])
-    trained = train(snapshot=pinned.outputs["snapshot"]).after(code, data)
+    data = data_tests(snapshot=snapshot)
+    trained = train(snapshot=snapshot).after(code, data)
     tested = model_tests(model=trained.outputs["model"])
     # The gate spends one use of the holdout's budget: never from a cache, never for a model that failed its tests.
     decided = gate(model=trained.outputs["model"]).after(tested).set_caching_options(enable_caching=False)
@@ -54,3 +57,13 @@ def make_release(challenger: Challenger) -> tuple[PipelineTask, PipelineTask]:
     )
     integrated = integration_tests(release=packaged.outputs["Output"])
     return packaged, integrated
+
+
+def take_to_production(challenger: Challenger) -> None:
+    """Where the gate says yes: release, approval, canary."""
+    with dsl.If(challenger.gate.outputs["Output"] == True, name="promote"):  # noqa: E712 - builds a condition
+        packaged, integrated = make_release(challenger)
+        approved = approval(release=packaged.outputs["Output"]).after(integrated).set_caching_options(enable_caching=False)
+        canary(release=packaged.outputs["Output"], approved_by=approved.outputs["Output"]).set_caching_options(
+            enable_caching=False
+        )

@@ -136,6 +136,17 @@ class StepsTable(Table):
     image: str = Field(default="sluice-step:latest", description="Image that every step runs in; a release names it by digest.")
 
 
+class DriftTable(Table):
+    """``[drift]``: when a feature counts as drifted."""
+
+    threshold: float = Field(default=0.2, gt=0, description="The population stability index must be above it.")
+    alpha: float = Field(default=0.01, gt=0, lt=1, description="The p-value, adjusted over all features, must be below it.")
+    least_rows: int = Field(default=500, ge=1, description="With fewer rows nothing is said.")
+    columns: list[str] = Field(
+        default=[], description="Features to compare; empty: those that are numeric, boolean, or text of at most 50 values."
+    )
+
+
 class ArgoTable(Table):
     """``[argo]``: what a cluster wants of the workflows that `sluice compile --target argo` writes."""
 
@@ -186,6 +197,7 @@ class Settings(BaseSettings):
     rollout: RolloutTable = RolloutTable()
     pipelines: dict[str, ObjectPath] = Field(default={}, description="Pipeline name → KFP pipeline function.")
     steps: StepsTable = StepsTable()
+    drift: DriftTable = DriftTable()
     argo: ArgoTable = ArgoTable()
     demo: DemoTable = DemoTable()
 

@@ -184,6 +184,9 @@ def conclude(steps: list[dict[str, Any]], parts: Mapping[str, Any], *, succeeded
             return outcome, step.get("error") or step["detail"]
     if not succeeded:
         return "failed", "the engine stopped before a step could say why: see log.txt"
+    drift = parts.get("drift")
+    if drift is not None and not drift["drifted"]:
+        return "kept", str(drift["detail"])
     gate = parts.get("gate")
     if gate is not None and not gate.get("promote"):
         return "kept", str((gate.get("verdict") or {}).get("detail") or "the gate keeps the champion")

@@ -1,0 +1,13 @@
+"""Retraining on fresh data, weekly or when somebody asks: the way to production is the same as a commit's."""
+
+from kfp import dsl
+
+from components.pin_snapshot import pin_snapshot
+from pipelines.stages import make_challenger, take_to_production
+
+
+@dsl.pipeline(name="retrain", description="release, on the latest snapshot: schedule it with --kind CronWorkflow")
+def retrain_pipeline(snapshot: str = "") -> None:
+    """`snapshot`: path or fsspec URL of the training data; empty for data.snapshot of sluice.toml."""
+    pinned = pin_snapshot(location=snapshot)
+    take_to_production(make_challenger(pinned.outputs["snapshot"]))
