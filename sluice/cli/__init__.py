@@ -15,7 +15,7 @@ from rich.markup import escape
 from typer._click.exceptions import ClickException  # typer carries its own click and names this nowhere else
 
 from sluice import __version__
-from sluice.cli import compiling, demo, drifting, releases, reporting, rollouts, running, schema, serving, testing
+from sluice.cli import compiling, demo, drifting, pushing, releases, reporting, rollouts, running, schema, serving, testing
 from sluice.cli.surface import Envelope, wants_json
 from sluice.errors import InterruptedRunError, SluiceError, UsageError
 
@@ -44,6 +44,7 @@ def options(
 
 for module in (testing, running, serving, compiling, drifting, reporting, demo, schema):
     module.register(app)
+pushing.register(releases.app)
 app.add_typer(releases.app, name="release")
 app.add_typer(rollouts.app, name="rollout")
 

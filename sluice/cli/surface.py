@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
 
     from sluice.errors import SluiceError
@@ -86,7 +88,7 @@ def open_project(folder: Path | None) -> Project:
     return project
 
 
-def facts(rows: dict[str, object]) -> RenderableType:
+def facts(rows: Mapping[str, object]) -> RenderableType:
     """A two-column list of facts."""
     from rich.markup import escape
     from rich.table import Table

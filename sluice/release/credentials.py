@@ -1,0 +1,98 @@
+"""Who to be at a registry: what Docker's own configuration says, and the token that a registry gives for it.
+
+Read: ``config.json`` in ``$DOCKER_CONFIG`` or ``~/.docker`` (auths, credHelpers, credsStore); tokens: the CNCF distribution's
+token authentication.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+from sluice.errors import ConfigurationError, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+_TIMEOUT_SECONDS = 30.0
+
+
+def read_credentials(host: str) -> tuple[str, str] | None:
+    """User and password for a registry; None where Docker's configuration has none.
+
+    Raises:
+        ConfigurationError: The configuration cannot be read, or the helper that it names fails.
+    """
+    file = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    if not file.is_file():
+        return None
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        helper = (config.get("credHelpers") or {}).get(host)
+        entry = (config.get("auths") or {}).get(host) or (config.get("auths") or {}).get(f"https://{host}")
+        if entry and entry.get("auth"):
+            user, _, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+            return user, password
+        helper = helper or (config.get("credsStore") if entry is not None else None)
+    except (OSError, ValueError, AttributeError, binascii.Error) as error:
+        raise ConfigurationError(
+            f"{file} cannot be read: {error}", hint="`docker login` or `buildah login` writes it anew."
+        ) from error
+    return _ask_helper(helper, host) if helper else None
+
+
+def _ask_helper(helper: str, host: str) -> tuple[str, str] | None:
+    command = [f"docker-credential-{helper}", "get"]
+    try:
+        done = subprocess.run(command, input=host, capture_output=True, text=True, check=False, timeout=_TIMEOUT_SECONDS)
+        if done.returncode != 0:
+            return None  # the helper's way to say that it has none
+        given = json.loads(done.stdout)
+        return given["Username"], given["Secret"]
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError) as error:
+        raise ConfigurationError(
+            f"the credential helper {command[0]} failed: {error}", hint="Install it, or log in without it."
+        ) from error
+
+
+def answer_challenge(client: httpx.Client, challenge: str, credentials: tuple[str, str] | None, scope: str) -> str:
+    """The Authorization header that a registry's challenge (``WWW-Authenticate``) asks for.
+
+    Args:
+        client: For the token server.
+        challenge: The header's text.
+        credentials: User and password; None to ask as nobody.
+        scope: What is to be done: ``repository:NAME:pull,push``.
+
+    Raises:
+        ServiceError: The registry wants credentials that there are not, or its token server refuses.
+    """
+    kind, _, rest = challenge.partition(" ")
+    if kind.lower() == "basic":
+        if credentials is None:
+            raise _not_allowed("the registry wants a user and a password")
+        return "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
+    if kind.lower() != "bearer":
+        raise _not_allowed(f"the registry asks for {kind or 'nothing known'}")
+    wanted: Mapping[str, str] = dict(_PARAMETER.findall(rest))
+    parameters = {"service": wanted.get("service", ""), "scope": wanted.get("scope") or scope}
+    try:
+        answer = client.get(wanted["realm"], params=parameters, auth=credentials)
+        answer.raise_for_status()
+        given = answer.json()
+        return f"Bearer {given.get('token') or given['access_token']}"
+    except (KeyError, ValueError, httpx.HTTPError) as error:
+        raise _not_allowed(f"its token server gave none: {error}") from error
+
+
+def _not_allowed(why: str) -> ServiceError:
+    return ServiceError(f"not allowed to use the registry: {why}", hint="Log in with `docker login` or `buildah login`.")
