@@ -106,6 +106,7 @@ class ServingTable(Table):
     lock: str = Field(default="locks/serving.txt", description="Lock of the serving environment; its digest is in every release.")
     image: str = Field(default="", description="The serving image in a registry: what a release's image is made on.")
     repository: str = Field(default="", description="Repository of a registry that releases are pushed to.")
+    plain_http: bool = Field(default=False, description="Speak HTTP to the registries of `image` and `repository`.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port of the proxy; 0 chooses a free one.")
     start_timeout_seconds: float = Field(default=60.0, gt=0, description="How long a server may take until it is ready.")
 
@@ -169,6 +170,11 @@ class ArgoTable(Table):
     security: Literal["", "baseline", "restricted"] = Field(
         default="", description="Pod Security level that every step's container asks for; `restricted` needs non-root images."
     )
+    state_claim: str = Field(
+        default="",
+        description="PersistentVolumeClaim that the project's own steps share as their state: releases, ledger, snapshots.",
+    )
+    env: dict[str, str] = Field(default={}, description="Environment variables of the project's own steps.")
     read_only: bool = Field(
         default=False, description="Read-only root file systems, with a volume at /tmp; only for images that write nowhere else."
     )

@@ -47,6 +47,7 @@ class Verdict:
         observed: The quantity that was judged; None where the check has no number.
         interval: Interval of `observed`; None where it has none.
         threshold: What `observed` was held against, with `comparison`.
+        upper: Upper bound of a check that wants `observed` between two; `threshold` is the lower one then.
         comparison: ``">="``, ``">"``, ``"<="``, ``"<"``, ``"=="`` or ``""``.
         rows: How many rows it rests on.
         unproven: The point estimate is on the right side, the interval's end is not.
@@ -58,6 +59,7 @@ class Verdict:
     observed: float | None = None
     interval: Interval | None = None
     threshold: float | None = None
+    upper: float | None = None
     comparison: str = ""
     rows: int | None = None
     unproven: bool = False

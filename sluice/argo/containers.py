@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from sluice.argo.lowering import Lowering, Options
     from sluice.ir.graph import Component, Source, Task
 
+STATE = "state"
+STATE_FOLDER = "/project/.sluice"
+"""Where a project's own steps keep their state: see components/Dockerfile."""
+
 LAUNCHER_ANNOTATION = "sluice-launcher"
 _PASSTHROUGH_KEYS = {
     "RESOURCES": ("resources",),
@@ -121,6 +125,10 @@ def _fill(lowering: Lowering, pod: Pod, executor: Container, context: arguments.
         _plain(pod, executor, context)
     for mount in interfaces.mounts(context, launched=is_python(executor)):
         pod.mount(None, {"name": VOLUME, "mountPath": mount})
+    for name, value in lowering.options.env:
+        pod.env({"name": name, "value": plain(value)})
+    if lowering.options.state_claim:
+        pod.mount(None, {"name": STATE, "mountPath": STATE_FOLDER})
     if lowering.pipeline.config.get("workspace"):
         pod.mount(None, {"name": "kfp-workspace", "mountPath": WORKSPACE})
     for argo, image, folder in interfaces.model_images(context):
@@ -157,16 +165,14 @@ def _launched(lowering: Lowering, pod: Pod, executor: Container, context: argume
 
 def _plain(pod: Pod, executor: Container, context: arguments.Context) -> None:
     """A container that knows nothing of KFP: placeholders become expressions."""
-    if executor.command:
-        pod.container["command"] = arguments.lower_all(executor.command, context)
-    given = arguments.lower_all(executor.args, context)
-    if arguments.BRACE in f"{pod.container.get('command')}{given}":
+    given = {"command": arguments.lower_all(executor.command, context), "args": arguments.lower_all(executor.args, context)}
+    if arguments.BRACE in str(given):
         pod.container.setdefault("env", []).insert(0, {"name": arguments.BRACE, "value": "{"})
-    if isinstance(given, str):  # the number of arguments is known only when running
-        pod.main_patch["args"] = Tag(given)
-        pod.container["args"] = []
-    elif given:
-        pod.container["args"] = given
+    for field, texts in given.items():
+        if isinstance(texts, str):  # the number of texts is known only when running
+            pod.main_patch[field] = Tag(texts)
+        elif texts:
+            pod.container[field] = texts
 
 
 def _assemble(lowering: Lowering, pod: Pod, call: Call, extra: list[str]) -> dict[str, Any]:
@@ -187,10 +193,8 @@ def _assemble(lowering: Lowering, pod: Pod, call: Call, extra: list[str]) -> dic
     template["container"] = {
         key: pod.container[key]
         for key in ("image", "imagePullPolicy", "command", "args", "env", "resources", "securityContext", "volumeMounts")
-        if pod.container.get(key) is not None and (key != "args" or pod.container[key] or pod.main_patch)
+        if pod.container.get(key) is not None
     }
-    if not pod.container.get("args"):
-        template["container"].pop("args", None)
     patch = pod.pod_spec_patch()
     if patch:
         template["podSpecPatch"] = patch
@@ -247,7 +251,5 @@ def _memoize(lowering: Lowering, call: Call, template: dict[str, Any], inputs: l
     else:
         key = code
     name = f"{lowering.name}-cache"[:63].strip("-")
-    memoize: dict[str, Any] = {"key": key, "cache": {"configMap": {"name": name}}}
-    if lowering.options.cache_ttl:
-        memoize["maxAge"] = lowering.options.cache_ttl
-    return memoize
+    # Argo's full CRD requires maxAge; an empty one is for ever.
+    return {"key": key, "maxAge": lowering.options.cache_ttl, "cache": {"configMap": {"name": name}}}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.argo.conditions import lower_condition
 from sluice.argo.containers import Call, lower_container
-from sluice.argo.naming import input_of, label, names_of, unused
+from sluice.argo.naming import input_of, label, names_of
 from sluice.argo.scopes import Known, Scope
 from sluice.argo.special import lower_special
 from sluice.argo.values import Value, dynamic, has_placeholder, to_items
@@ -58,7 +58,7 @@ class _Dag:
     def lower(self, default: str) -> str:
         """The template's name."""
         tasks = [self._task(task) for task in self.dag.tasks.values() if task.name in self.names]
-        tasks = [task for task in tasks if task]
+        tasks = [task for task in tasks if task] or [self._nothing()]
         template: dict[str, Any] = {}
         names = names_of(self.component)
         root = self.component is self.lowering.pipeline.root
@@ -74,6 +74,10 @@ class _Dag:
         return self.lowering.add_template(
             template, self.lowering.pipeline.name if root else self.component.name.removeprefix("comp-")
         )
+
+    def _nothing(self) -> dict[str, Any]:
+        """A task without a pod that ends at once: a DAG of importers alone needs one, since Argo takes no empty DAG."""
+        return {"name": "nothing", "template": self.lowering.add_template({"suspend": {"duration": "0"}}, "nothing")}
 
     def _outputs(self, default: str) -> list[dict[str, Any]]:
         found = []
@@ -209,14 +213,15 @@ class _Dag:
         """A DAG around the loop, since Argo limits parallelism per template."""
         inner = self.names[task.name]
         passed = [name for name, value in arguments.items() if value is not _ITEM]
+        inside = {name: (_ITEM if value is _ITEM else dynamic(input_of(name))) for name, value in arguments.items()}
         if "withParam" in items and items["withParam"] != "[]":
-            loop_items = unused("loop_items", arguments)
+            loop_items = "loop_items"
+            while loop_items in arguments:
+                loop_items += "_"
             arguments[loop_items] = Value("", items["withParam"])
             items = {"withParam": str(Tag(input_of(loop_items)))}
             passed.append(loop_items)
-        given = {name: (_ITEM if value is _ITEM else dynamic(input_of(name))) for name, value in arguments.items()}
         body: dict[str, Any] = {"name": inner, "template": template, **items}
-        inside = {name: value for name, value in given.items() if not name.startswith("loop_items")}
         if inside:
             body["arguments"] = {"parameters": [{"name": name, "value": value.text} for name, value in inside.items()]}
         wrapper: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.argo.naming import input_of, label, names_of
 from sluice.argo.store import OUTPUTS, READABLE, WIRE, foreign_location
-from sluice.argo.wire import Markup, Tag, dump
+from sluice.argo.wire import Markup, Tag, dump, plain
 from sluice.ir.graph import ParameterType
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 RUN = "{{workflow.name}}"
 POD = "{{pod.name}}"
 STORED = "stored"
+AGAIN = "/kfp/again/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +133,12 @@ def input_artifacts(lowering: Lowering, call: Call) -> list[dict[str, Any]]:
     """Argo's input artifacts of a step: what to download, and where to put it."""
     names, component = names_of(call.component), call.component
     found: list[dict[str, Any]] = []
+    uris: list[str] = []
     for name, artifact in component.input_artifacts.items():
         if name in call.absent:
             continue
         if artifact.is_list:
-            found += _list_artifacts(lowering, call, name, names.inputs[name])
+            found += _list_artifacts(lowering, call, name, names.inputs[name], {each["path"] for each in found})
             continue
         kinds = {origin.kind for origin in call.origins.get(name, ())}
         if len(kinds) > 1:
@@ -148,10 +150,16 @@ def input_artifacts(lowering: Lowering, call: Call) -> list[dict[str, Any]]:
             )
         kind = next(iter(kinds), STORED)
         descriptor_ = f"fromJSON({input_of(names.inputs[name])})"
-        uri = f"({descriptor_}?.uri ?? '')" if name in call.unsure else f"{descriptor_}.uri"
+        nothing = "''" if kind == STORED else "'://'"
+        uri = f"({descriptor_}?.uri ?? {nothing})" if name in call.unsure else f"{descriptor_}.uri"
         if kind == "oci":
             continue  # an init container's, see `model_images`
         location, place = _place(lowering.store, kind, uri)
+        elsewhere = [*uris, nothing] if name in call.unsure else uris
+        # Kubernetes mounts nothing twice at one path, nor at an empty one: such an artifact goes where nobody looks.
+        if elsewhere:
+            place = f"{uri} in [{', '.join(elsewhere)}] ? '{AGAIN}{names.inputs[name]}' : {place}"
+        uris.append(uri)
         found.append({"name": names.inputs[name], "path": str(Tag(place)), **_PLAIN, **location})
     return found
 
@@ -169,19 +177,23 @@ def _place(store: Store, kind: str, uri: str) -> tuple[dict[str, Any], str]:
     return location, place
 
 
-def _list_artifacts(lowering: Lowering, call: Call, name: str, argo: str) -> list[dict[str, Any]]:
-    """A collected list: the folder of each output that it may come from, as a whole."""
-    found = []
+def _list_artifacts(lowering: Lowering, call: Call, name: str, argo: str, places: set[str]) -> list[dict[str, Any]]:
+    """A collected list: the folder of each output that it may come from, as a whole, save for the `places` that are there."""
+    found: list[dict[str, Any]] = []
     for number, origin in enumerate(sorted(call.origins.get(name, ()), key=lambda o: (o.kind, o.component, o.output))):
         if origin.kind != STORED:
             lowering.findings.refuse(
                 call.path, f"input {name}", "a list of imported artifacts cannot be downloaded", "Import each of them by itself."
             )
             continue
+        place = f"{lowering.store.folder}{origin.prefix}"
+        if place in places:
+            continue
+        places.add(place)
         found.append(
             {
                 "name": argo if not number else f"{argo}-{number + 1}",
-                "path": f"{lowering.store.folder}{origin.prefix}",
+                "path": place,
                 **_PLAIN,
                 **lowering.store.location(origin.prefix),
             }
@@ -208,7 +220,7 @@ def outputs(lowering: Lowering, call: Call) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
         {
             "name": names.outputs[name],
-            "valueFrom": {"path": f"{WIRE}/{name}" if launched else f"{OUTPUTS}/{names.outputs[name]}", **fallback},
+            "valueFrom": {"path": plain(f"{WIRE}/{name}") if launched else f"{OUTPUTS}/{names.outputs[name]}", **fallback},
         }
         for name in component.outputs
     ]
@@ -221,7 +233,7 @@ def outputs(lowering: Lowering, call: Call) -> dict[str, Any]:
             )
         # What a container does not say of its artifact is known all the same: no file, and the default is the descriptor.
         default = fallback if launched else {"default": dump(descriptor(context, name, artifact))}
-        path = f"{WIRE}/{name}" if launched else f"{OUTPUTS}/.{names.outputs[name]}.json"
+        path = plain(f"{WIRE}/{name}") if launched else f"{OUTPUTS}/.{names.outputs[name]}.json"
         parameters.append({"name": names.outputs[name], "valueFrom": {"path": path, **default}})
         key = context.key(name)
         artifacts.append(

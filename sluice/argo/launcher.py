@@ -159,8 +159,9 @@ def settle(artifact, reported):
     artifact["metadata"] = dict(artifact.get("metadata") or {}, **reported[0].get("metadata") or {})
     place, uri = local(artifact["uri"]), reported[0].get("uri") or artifact["uri"]
     source = reported[0].get("custom_path") or reported[0].get("customPath") or local(uri)
-    if source != place and os.path.exists(source):
-        (shutil.copytree if os.path.isdir(source) else shutil.copyfile)(source, place)
+    if os.path.exists(source):
+        if not os.path.exists(place) or not os.path.samefile(source, place):
+            (shutil.copytree if os.path.isdir(source) else shutil.copyfile)(source, place)
     elif uri != artifact["uri"]:
         artifact["uri"] = uri
     return artifact

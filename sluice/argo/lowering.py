@@ -41,6 +41,8 @@ class Options:
         cache: Whether steps that KFP would cache are memoized.
         cache_ttl: How long a memoized result holds, ``168h``; empty for ever.
         security: ``restricted``, ``baseline`` or empty: what the pods' security contexts ask for.
+        state_claim: PersistentVolumeClaim that every step has as its project's state folder; empty for none.
+        env: Environment variables that every step has.
         read_only: Whether the containers' root file systems are read-only; ``/tmp`` is a volume then.
         labels: Labels of the workflow.
         annotations: Annotations of the workflow.
@@ -58,6 +60,8 @@ class Options:
     cache: bool = True
     cache_ttl: str = ""
     security: str = ""
+    state_claim: str = ""
+    env: tuple[tuple[str, str], ...] = ()
     read_only: bool = False
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()

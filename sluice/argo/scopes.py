@@ -83,7 +83,8 @@ class Scope:
         taken: set[str] = set()
         for task in dag.tasks.values():
             if not isinstance(lowering.pipeline.component(task).body, Importer):
-                self.task_names[task.name] = unused(label(task.name), taken)
+                name = label(task.name)  # Argo takes no task that waits and begins with a digit
+                self.task_names[task.name] = unused(f"step-{name}" if name[0].isdigit() else name, taken)
                 taken.add(self.task_names[task.name])
 
     # --- values
@@ -182,8 +183,13 @@ class Scope:
         return dynamic(reference, maybe_null=maybe)
 
     def collected(self, task: str, argo: str, component: Component, key: str) -> str:
-        """A loop's output as one list; an iteration's own list, of a loop inside it, adds no level, as in KFP."""
-        return collect(output_of(task, argo), flatten=is_collected(self.lowering.pipeline, component, key))
+        """A loop's output as one list.
+
+        The list of a loop inside it is one entry of a list of parameters, as a component says by ``List[List[int]]`` and as
+        kfp.local gives it; a list of artifacts has no levels, in IR and in Python: there it adds none.
+        """
+        flatten = key in component.output_artifacts and is_collected(self.lowering.pipeline, component, key)
+        return collect(output_of(task, argo), flatten=flatten)
 
     def first_of(self, sources: tuple[FromTask, ...]) -> str:
         """The output of the first of several tasks that ran."""
@@ -210,7 +216,7 @@ class Scope:
         status = f"tasks['{task}'].status"
         content: dict[str, Any] = {
             "state": Tag(f"{_STATES}[{status}] ?? 'FAILED'", quoted=True),
-            "pipelineTaskName": self.dag.tasks[name].display_name,
+            "pipelineTaskName": name,
             "pipelineJobResourceName": Tag("workflow.name", quoted=True),
             "error": {
                 "code": Tag(f"{status} in ['Failed', 'Error'] ? {_FAILED} : 0"),
@@ -292,7 +298,19 @@ class Scope:
                 f"importer {task.name!r}: the kind of store must be known when compiling (gs, s3, minio, http, https, oci), "
                 f"and the artifact's URI is {uri or 'not known'!r}"
             )
+        root = self.lowering.store.root
+        if scheme in {"s3", "minio"} and _bucket(root) not in {"", _bucket(uri)}:
+            # Argo takes a location without an endpoint for one in its own repository, and drops the bucket without a word.
+            raise ValueError(
+                f"importer {task.name!r}: Argo reads {scheme}:// from its artifact repository {root!r} alone, not {uri!r}"
+            )
         return scheme
+
+
+def _bucket(uri: str) -> str:
+    """The bucket of a URI of an S3 store; empty for any other."""
+    scheme, _, rest = uri.partition("://")
+    return rest.partition("/")[0] if scheme in {"s3", "minio"} else ""
 
 
 def expression_of(content: JSON | Tag) -> str:

@@ -72,7 +72,9 @@ def _delete_claim(call: Call) -> dict[str, Any]:
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": Tag(input_of(name))},
     }
-    return {"inputs": {"parameters": _inputs(call)}, "resource": {"action": "delete", "manifest": dump(manifest)}}
+    # Kubernetes keeps a claim until the pods that used it are gone, the ended ones too: nobody waits for that.
+    resource = {"action": "delete", "flags": ["--wait=false"], "manifest": dump(manifest)}
+    return {"inputs": {"parameters": _inputs(call)}, "resource": resource}
 
 
 def _approval(call: Call) -> dict[str, Any]:

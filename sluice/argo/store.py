@@ -60,7 +60,8 @@ class Store:
     def location(self, key: str) -> dict[str, JSON]:
         """Argo's location of a key, without credentials: the repository's own are used."""
         if not self.root:
-            return {self.driver: {("blob" if self.driver == "azure" else "key"): key}}
+            # Argo's full CRD requires all three; where the others are empty they are the repository's.
+            return {self.driver: {"blob": key, "container": "", "endpoint": ""} if self.driver == "azure" else {"key": key}}
         bucket, _, prefix = self.root.partition("://")[2].rstrip("/").partition("/")
         return {self.driver: {"bucket": bucket, "key": f"{prefix}/{key}" if prefix else key}}
 

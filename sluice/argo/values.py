@@ -86,8 +86,12 @@ def select(parsed: str, keys: tuple[str | int, ...]) -> str:
     return safe(f"toJson({parsed}{path})")
 
 
+_FRAGILE = "^-?([0-9]{16,}|[0-9]+[.]0|[0-9.]+e[-+]?[0-9]+)$"
+"""A number's text that Argo's JSON would change: more digits than a double has, 3.0, 1e+300. In a list it is tagged."""
+
+
 def collect(aggregate: str, *, flatten: bool) -> str:
-    """What Argo aggregates of a loop's iterations, as a wire JSON list.
+    """What Argo aggregates of a loop's iterations, as a wire JSON list; an iteration whose step did not run gives nothing to it.
 
     Argo embeds the outputs where all are objects or lists, and gives them as strings otherwise.
 
@@ -95,7 +99,9 @@ def collect(aggregate: str, *, flatten: bool) -> str:
         aggregate: Expression of Argo's aggregate.
         flatten: Whether each iteration gives a list of its own loop's: KFP collects nested loops into one flat list.
     """
-    items = f"map(fromJSON({aggregate}), {{type(#) == 'string' ? fromJSON(#) : #}})"
+    number = f"# matches {literal(_FRAGILE)} ? '\\u0000#' + #"
+    items = f"map(fromJSON({aggregate}), {{type(#) == 'string' ? ({number} : fromJSON(#)) : #}})"
+    items = f"filter({items}, {{# != nil}})"
     if flatten:
         items = f"reduce({items}, concat(#acc, #), [])"
     return safe(f"toJson({items})")
@@ -106,11 +112,17 @@ def to_items(value: Value) -> str:
     return f"toJson(map({value.parsed}, {{{safe('toJson(#)')}}}))"
 
 
+_TAGGED = r'"\\u0000#([^"]*)"'
+"""A tagged number inside wire JSON, of which a container without Python gets the digits."""
+
+
 def to_text(value: Value, kind: ParameterType) -> str:
     """A value as the text that KFP puts into a container's argument: strings bare, everything else as JSON."""
+    if kind in {ParameterType.LIST, ParameterType.STRUCT}:
+        return f"sprig.regexReplaceAll({literal(_TAGGED)}, {value.expression}, '$1')"
     if kind is not ParameterType.STRING:
         return value.expression
-    if value.native:
+    if value.native and not value.native.startswith("fromJSON("):
         return value.native
     return f"(type({value.parsed}) == 'string' ? {value.parsed} : {value.expression})"
 

@@ -7,6 +7,7 @@ Argo or for a variable by Kubernetes. The launcher in a step's pod writes the sa
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 NULL = "null"
 _LAUNCHER: Any = launcher
 _MARK = "# --- launcher\n"
+_BRACES = re.compile(r"\}(?=\}|$)")
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "{": "\\u007b", "}": "\\u007d"})
 
 
@@ -37,7 +39,7 @@ class Tag:
 
     def __str__(self) -> str:
         """The field's text. Argo ends an expression at its first two closing braces."""
-        return "{{=" + self.expression.replace("}}", "} }") + "}}"
+        return "{{=" + _BRACES.sub("} ", self.expression) + "}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,9 @@ def dump(value: JSON | Tag | Markup) -> str:
     if isinstance(value, Markup):
         return f'"{value.text}"'
     if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(f"{dump(key) if isinstance(key, Tag) else wire(key)}: {dump(each)}" for key, each in value.items())
-            + "}"
-        )
+        # A space keeps the brace apart from a tag's own two.
+        entries = (f"{f' {dump(key)}' if isinstance(key, Tag) else wire(key)}: {dump(each)}" for key, each in value.items())
+        return "{" + ", ".join(entries) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(dump(each) for each in value) + "]"
     return wire(value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from sluice.argo.containers import LAUNCHER_ANNOTATION
+from sluice.argo.containers import LAUNCHER_ANNOTATION, STATE
 from sluice.argo.dags import lower_dag
 from sluice.argo.lowering import Lowering, Options
 from sluice.argo.naming import names_of
@@ -90,13 +90,19 @@ def _spec(lowering: Lowering, entrypoint: str) -> dict[str, Any]:
             "serviceAccountName": options.service_account,
             "artifactRepositoryRef": _filled({"configMap": name, "key": key}),
             "arguments": {"parameters": parameters} if parameters else {},
-            "volumes": [{"name": name, "emptyDir": {}} for name in (VOLUME, TEMPORARY) if _is_mounted(lowering, name)],
+            "volumes": [volume for volume in _volumes(options) if _is_mounted(lowering, volume["name"])],
             "volumeClaimTemplates": [_workspace(config["workspace"])] if config.get("workspace") else [],
             "ttlStrategy": {argo: int(config[key]) for key, argo in _TTL.items() if config.get(key)},
             "activeDeadlineSeconds": int(config.get("activeDeadlineSeconds") or 0),
             "templates": [first, *(t for name, t in lowering.templates.items() if name != entrypoint)],
         }
     )
+
+
+def _volumes(options: Options) -> list[dict[str, Any]]:
+    """Volumes that templates may mount."""
+    claim = {"name": STATE, "persistentVolumeClaim": {"claimName": options.state_claim}}
+    return [{"name": VOLUME, "emptyDir": {}}, {"name": TEMPORARY, "emptyDir": {}}, claim]
 
 
 def _is_mounted(lowering: Lowering, volume: str) -> bool:

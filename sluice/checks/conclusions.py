@@ -23,7 +23,7 @@ _OK = 0
 
 
 def conclude(
-    record: SuiteRecord, ending: Ending, *, layer: str, suite: str, exists: bool, log: str, timeout: float | None
+    record: SuiteRecord, ending: Ending, *, layer: str, suite: str, log: str, timeout: float | None
 ) -> tuple[list[Verdict], tuple[Failure, ...]]:
     """The layer's verdicts, under unique names, and why some failed.
 
@@ -32,13 +32,12 @@ def conclude(
         ending: How it ended.
         layer: The layer's name.
         suite: Path of the suite, for messages.
-        exists: Whether that path is there.
         log: What the process printed.
         timeout: Seconds that it was allowed.
     """
     verdicts = list(record.verdicts)
     failures = list(record.failures)
-    fault = f"there is no suite {suite}" if not exists else _find_fault(record, ending, suite=suite, log=log, timeout=timeout)
+    fault = _find_fault(record, ending, suite=suite, log=log, timeout=timeout)
     if fault:
         check = f"{layer}_suite"
         verdicts.append(Verdict(check=check, outcome=Outcome.FAIL, detail=fault))

@@ -40,6 +40,21 @@ class Failure:
         return {"check": self.check, "place": self.place, "message": self.message, "text": self.text}
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An input that a fixture could not give: no check has failed, there was nothing to check.
+
+    Attributes:
+        error: Name of the class in `sluice.errors`.
+        message: What happened.
+        hint: What to do next.
+    """
+
+    error: str
+    message: str
+    hint: str
+
+
 @dataclass(slots=True)
 class SuiteRecord:
     """All that a suite's process told.
@@ -54,6 +69,7 @@ class SuiteRecord:
         current: Node id of the test that had begun and not ended; empty when there is none.
         internal: Message of pytest's own breakdown; empty when there was none.
         finished: pytest's exit status; None when its session never came to an end.
+        refusal: Why what was to be tested cannot be tested; None where nothing refused.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
@@ -65,6 +81,7 @@ class SuiteRecord:
     current: str = ""
     internal: str = ""
     finished: int | None = None
+    refusal: Refusal | None = None
 
 
 class EventLog:
@@ -73,6 +90,11 @@ class EventLog:
     def __init__(self, path: Path | None) -> None:
         """Open the file for appending, unbuffered: what was written survives the death of the process."""
         self._stream = path.open("ab", buffering=0) if path is not None else None
+
+    @property
+    def listened(self) -> bool:
+        """Whether anybody reads it."""
+        return self._stream is not None
 
     def write(self, kind: str, **values: Any) -> None:  # noqa: ANN401 - JSON
         """Add one event."""
@@ -113,5 +135,7 @@ def _take(record: SuiteRecord, event: dict[str, Any]) -> None:
             record.seconds.update(dict.fromkeys(event["checks"], event["seconds"]))
         case "internal":
             record.internal = event["message"]
+        case "refused":
+            record.refusal = Refusal(event["error"], event["message"], event["hint"])
         case "finished":
             record.finished = event["status"]

@@ -143,21 +143,18 @@ def _judge_quantity(check: str, outcome: Outcome, kwargs: Mapping[str, Any], num
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         said = f"observed {_shorten(value)}" if value is not None else ""
         return Verdict(check=check, outcome=outcome, detail=_joined(wanted, said, _shorten(numbers.get("details", ""))))
-    comparison, threshold = _choose_bound(float(value), kwargs)
-    return Verdict(check=check, outcome=outcome, observed=float(value), threshold=threshold, comparison=comparison, detail=wanted)
+    return Verdict(check=check, outcome=outcome, observed=float(value), detail=wanted, **_read_bounds(kwargs))
 
 
-def _choose_bound(value: float, kwargs: Mapping[str, Any]) -> tuple[str, float | None]:
-    """The bound that the value breaks, else the one that it lies nearer to; a verdict holds one threshold."""
-    bounds = []
-    for key, comparison in (("min_value", ">="), ("max_value", "<=")):
-        limit = kwargs.get(key)
-        if isinstance(limit, int | float):
-            bounds.append((comparison.rstrip("=") if kwargs.get(f"strict_{key[:3]}") else comparison, float(limit)))
-    if not bounds:
-        return "", None
-    broken = [bound for bound in bounds if (value < bound[1] if bound[0].startswith(">") else value > bound[1])]
-    return (broken or sorted(bounds, key=lambda bound: abs(value - bound[1])))[0]
+def _read_bounds(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Threshold, comparison and upper bound of an expectation about a quantity."""
+    low, high = (
+        float(limit) if isinstance(limit := kwargs.get(key), int | float) else None for key in ("min_value", "max_value")
+    )
+    over, under = (sign.rstrip("=") if kwargs.get(f"strict_{end}") else sign for sign, end in ((">=", "min"), ("<=", "max")))
+    if low is None:
+        return {"threshold": high, "comparison": under} if high is not None else {}
+    return {"threshold": low, "comparison": over, "upper": high}
 
 
 def name_check(kind: str, kwargs: Mapping[str, Any]) -> str:

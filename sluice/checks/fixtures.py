@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sluice.checks.inputs import PinnedData, Thresholds
     from sluice.data.holdout import LabelledRows
     from sluice.project import Project
-    from sluice.release.serving import ServedRelease
+    from sluice.release.client import ReleaseClient
 
 
 @pytest.fixture
@@ -91,17 +91,17 @@ def champion(pytestconfig: pytest.Config, project: Project) -> Any:  # noqa: ANN
 
 
 @pytest.fixture(scope="session")
-def service(pytestconfig: pytest.Config, project: Project) -> Iterator[ServedRelease]:
-    """The packaged release, served by a real microservice of the serving environment until the session ends."""
+def service(pytestconfig: pytest.Config, project: Project) -> Iterator[ReleaseClient]:
+    """The packaged release, served until the session ends: by a process of the serving environment, in a cluster by a Pod."""
     from sluice.checks.inputs import find_release, unpack_release
 
     digest = find_release(project, pytestconfig.getoption("sluice_release"))
-    from sluice.release.serving import start_server
+    from sluice.checks.services import serve_release
 
     results = pytestconfig.getoption("sluice_results")
     with tempfile.TemporaryDirectory(prefix="sluice-service-") as scratch:
         log = (Path(results).parent if results else Path(scratch)) / "service.log"
-        served = start_server(project, unpack_release(project, digest), digest, log=log)
+        served = serve_release(project, unpack_release(project, digest), digest, log=log)
         try:
             yield served
         finally:

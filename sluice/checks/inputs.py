@@ -10,6 +10,8 @@ import hashlib
 import io
 import pickle
 import re
+import struct
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,8 @@ LOAD_ERRORS = (
     RuntimeError,
     TypeError,
     ValueError,
+    struct.error,
+    zlib.error,
 )
 """What joblib raises on a model that these libraries, or this version of the project's code, cannot read."""
 

@@ -16,16 +16,18 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from sluice import errors
 from sluice.checks.conclusions import conclude
 from sluice.checks.events import Failure, read_events
 from sluice.checks.expectations import DOCS_VARIABLE
 from sluice.checks.pages import write_junit, write_page
 from sluice.checks.processes import run_group
 from sluice.data.snapshots import digest_file
-from sluice.errors import DataError, UsageError
+from sluice.errors import ConfigurationError, DataError, ServiceError, SluiceError, UsageError
 from sluice.project import ROOT_VARIABLE
 from sluice.verdicts import Outcome, Verdict, worst_outcome
 
@@ -138,7 +140,7 @@ def run_layer(
     """Run a layer's suite and leave its results in a folder.
 
     That a suite finds nothing to run, cannot be imported, crashes or hangs is a failed verdict with the reason, not an
-    exception.
+    exception. What keeps the suite from having anything to test is an exception: nothing was checked then.
 
     Args:
         project: The project whose suite it is; its root may be read-only.
@@ -148,16 +150,18 @@ def run_layer(
         timeout: Seconds until the suite is ended; None for no limit.
 
     Raises:
-        DataError: An input that was named is not there, or the folder cannot be written.
-        UsageError: There is no such layer.
+        ConfigurationError: sluice.toml names a suite that is not there.
+        DataError: An input that was named is not there, or cannot be read.
+        IntegrityError: Bytes to test are not those that were promised.
+        ServiceError: The folder cannot be written.
+        UsageError: There is no such layer, or a fixture refused in another way.
     """
-    if layer not in LAYERS:
-        raise UsageError(f"there is no layer {layer!r}", hint=f"Name one of {', '.join(LAYERS)}.")
+    check_suite(project, layer)
     options = _input_options(inputs)
     folder = folder.resolve()
     _prepare(folder)
     suite = getattr(project.settings.tests, layer)
-    started = time.monotonic()
+    started, began = time.monotonic(), datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix=f"sluice-{layer}-") as name:
         scratch = Path(name)
         events = folder / _EVENTS_FILE
@@ -170,13 +174,32 @@ def run_layer(
         )
     record = read_events(events)
     events.unlink(missing_ok=True)
-    exists = project.path(suite).exists()
+    if record.refusal is not None:
+        kind: type[SluiceError] = getattr(errors, record.refusal.error)
+        raise kind(record.refusal.message, hint=record.refusal.hint)
     log = (folder / LOG_FILE).read_text(encoding="utf-8", errors="replace")
-    verdicts, failures = conclude(record, ending, layer=layer, suite=suite, exists=exists, log=log, timeout=timeout)
+    verdicts, failures = conclude(record, ending, layer=layer, suite=suite, log=log, timeout=timeout)
     seconds = round(time.monotonic() - started, 3)
     result = LayerResult(layer, worst_outcome(verdicts), verdicts, seconds, folder, failures)
-    _write(result, record.seconds)
+    _write(result, record.seconds, began)
     return result
+
+
+def check_suite(project: Project, layer: str) -> None:
+    """Whether there is such a layer, and the suite that sluice.toml names for it.
+
+    Raises:
+        ConfigurationError: There is no such folder or file.
+        UsageError: There is no such layer.
+    """
+    if layer not in LAYERS:
+        raise UsageError(f"there is no layer {layer!r}", hint=f"Name one of {', '.join(LAYERS)}.")
+    suite = getattr(project.settings.tests, layer)
+    if not project.path(suite).exists():
+        raise ConfigurationError(
+            f"sluice.toml: tests.{layer} names {suite!r}, but there is no {project.path(suite)}",
+            hint=f"Write the suite there, or correct tests.{layer}.",
+        )
 
 
 def read_layer(folder: Path) -> LayerResult:
@@ -192,6 +215,11 @@ def read_layer(folder: Path) -> LayerResult:
         raise DataError(
             f"{folder} has no readable {VERDICTS_FILE}: {error}", hint="Run the layer again: `sluice test`."
         ) from error
+
+
+def find_docs(folder: Path) -> list[Path]:
+    """First pages of the Data Docs that a layer left in its folder."""
+    return sorted((folder / DOCS_FOLDER).glob("*/index.html"))
 
 
 def _input_options(inputs: LayerInputs) -> list[str]:
@@ -219,7 +247,10 @@ def _prepare(folder: Path) -> None:
             shutil.rmtree(folder / DOCS_FOLDER)
         (folder / _EVENTS_FILE).touch()
     except OSError as error:
-        raise DataError(f"results cannot be written to {folder}: {error}", hint="Name a folder that you may write to.") from error
+        raise ServiceError(
+            f"results cannot be written to {folder}: {error.strerror or error}",
+            hint="Give yourself the right to write there, or name another folder with $SLUICE_STATE.",
+        ) from error
 
 
 def _pytest_command(root: Path, suite: str, scratch: Path) -> list[str]:
@@ -270,10 +301,11 @@ def _environment(root: Path, layer: str, folder: Path, scratch: Path) -> dict[st
     return environment
 
 
-def _write(result: LayerResult, seconds: dict[str, float]) -> None:
+def _write(result: LayerResult, seconds: dict[str, float], began: datetime) -> None:
     """Leave the artifacts."""
     (result.folder / VERDICTS_FILE).write_text(json.dumps(result.to_dict(), indent=1), encoding="utf-8")
-    write_junit(result.folder / JUNIT_FILE, result.layer, result.verdicts, result.failures, seconds, total=result.seconds)
-    docs = sorted((result.folder / DOCS_FOLDER).glob("*/index.html"))
-    links = [(f"{DOCS_FOLDER}/{page.parent.name}/index.html", f"Data Docs: {page.parent.name}") for page in docs]
+    verdicts, failures = result.verdicts, result.failures
+    write_junit(result.folder / JUNIT_FILE, result.layer, verdicts, failures, seconds, total=result.seconds, began=began)
+    suites = [page.parent.name for page in find_docs(result.folder)]
+    links = [(f"{DOCS_FOLDER}/{suite}/index.html", f"Data Docs: {suite}") for suite in suites]
     write_page(result.folder / PAGE_FILE, result.layer, result.outcome, result.verdicts, result.failures, result.seconds, links)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -15,6 +16,7 @@ from sluice.verdicts import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from sluice.checks.events import Failure
@@ -130,6 +132,7 @@ def write_junit(
     seconds: Mapping[str, float],
     *,
     total: float,
+    began: datetime,
 ) -> None:
     """Write the layer as one JUnit test suite: a case for each verdict, inconclusive ones as skipped.
 
@@ -142,6 +145,7 @@ def write_junit(
         failures: Why some failed.
         seconds: Check → duration of its test, as far as known.
         total: How long the layer took, in seconds.
+        began: When it began.
     """
     texts = {failure.check: failure for failure in failures}
     counts = {
@@ -153,6 +157,7 @@ def write_junit(
     attributes = {name: str(count) for name, count in counts.items()} | {"time": f"{total:.3f}"}
     suites = ET.Element("testsuites", {"name": "sluice", **attributes})
     suite = ET.SubElement(suites, "testsuite", {"name": f"layer {layer}", **attributes})
+    suite.set("timestamp", began.astimezone(UTC).isoformat(timespec="seconds"))
     for verdict in verdicts:
         case = ET.SubElement(suite, "testcase", classname=layer, name=clean_text(verdict.check))
         case.set("time", f"{seconds.get(verdict.check, 0.0):.3f}")
@@ -175,6 +180,7 @@ def _add_properties(case: ET.Element, verdict: Verdict) -> None:
         "interval_low": interval.low if interval else None,
         "interval_high": interval.high if interval else None,
         "threshold": verdict.threshold,
+        "upper": verdict.upper,
         "rows": verdict.rows,
         "unproven": True if verdict.unproven else None,
     }

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sluice import errors
 from sluice.checks.events import MOST_TEXT
 from sluice.checks.wording import clean_text, describe_verdict
-from sluice.errors import SluiceError
+from sluice.errors import IntegrityError, SluiceError, UsageError
 from sluice.verdicts import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class Recorder:
         case = item.stash[CASE]
         case.seconds += report.duration
         cause = call.excinfo.value if call.excinfo is not None else None
+        if call.when == "setup" and isinstance(cause, UsageError | IntegrityError):
+            self._refuse(item.session, cause)
         decided, case.decided = case.decided, False
         if report.failed and not decided:
             message, text = _failure_message(cause, report), clean_text(report.longreprtext)[-MOST_TEXT:]
@@ -134,6 +137,13 @@ class Recorder:
         if report.when == "teardown":
             self._end(item, case)
         return report
+
+    def _refuse(self, session: pytest.Session, cause: SluiceError) -> None:
+        """End the session: an input that is not there would fail every test that asks for it, in the same words."""
+        if self._log.listened:
+            name = next(kind.__name__ for kind in type(cause).__mro__ if kind.__module__ == errors.__name__)
+            self._log.write("refused", error=name, message=cause.message, hint=cause.hint)
+            session.shouldstop = cause.message
 
     def _end(self, item: pytest.Item, case: Case) -> None:
         """Give the verdict of a test that gave none, and tell that it ended."""

@@ -34,7 +34,11 @@ def describe_observation(verdict: Verdict) -> str:
     words = [format_number(verdict.observed)]
     if verdict.interval is not None:
         words.append(describe_interval(verdict.interval))
-    if verdict.threshold is not None:
+    if verdict.threshold is not None and verdict.upper is not None:
+        words.append(
+            f"{'is not ' if verdict.failed else ''}in {format_number(verdict.threshold)} to {format_number(verdict.upper)}"
+        )
+    elif verdict.threshold is not None:
         words.append(f"{'is not ' if verdict.failed else ''}{verdict.comparison} {format_number(verdict.threshold)}")
     return " ".join(words)
 

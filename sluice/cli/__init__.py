@@ -7,17 +7,21 @@ construct, 4 a check or gate said no, 5 the cluster or a service failed, 6 rolle
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from typer._click.exceptions import ClickException  # typer carries its own click and names this nowhere else
+from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer carries its own click and names this nowhere else
 
 from sluice import __version__
 from sluice.cli import compiling, demo, drifting, pushing, releases, reporting, rollouts, running, schema, serving, testing
-from sluice.cli.surface import Envelope, wants_json
-from sluice.errors import InterruptedRunError, SluiceError, UsageError
+from sluice.cli.surface import Envelope, name_command, wants_json
+from sluice.errors import InterruptedRunError, ServiceError, SluiceError, UsageError
+
+_CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR})
+"""What a file system says that does not take a file: read-only, not one's own, full."""
 
 app = typer.Typer(
     name="sluice",
@@ -45,8 +49,9 @@ def options(
 for module in (testing, running, serving, compiling, drifting, reporting, demo, schema):
     module.register(app)
 pushing.register(releases.app)
-app.add_typer(releases.app, name="release")
-app.add_typer(rollouts.app, name="rollout")
+GROUPS = {"release": releases.app, "rollout": rollouts.app}
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
 
 
 def main() -> None:
@@ -58,22 +63,38 @@ def main() -> None:
         sys.exit(_tell(error, arguments))
     except (typer.Abort, KeyboardInterrupt):
         result = InterruptedRunError.exit_code
+    except NoArgsIsHelpError as error:
+        sys.exit(error.exit_code)  # the help was shown, and says it all
     except ClickException as error:
         sys.exit(
             _tell(
-                UsageError(error.format_message(), hint="`sluice --help` lists the verbs, `sluice VERB --help` its options."),
+                UsageError(
+                    error.format_message().replace("Value error, ", ""),
+                    hint="`sluice --help` lists the verbs, `sluice VERB --help` its options.",
+                ),
                 arguments,
             )
         )
+    except OSError as error:
+        sys.exit(_tell(_closed(error) if error.errno in _CLOSED and error.filename else _unexpected(error), arguments))
     except Exception as error:  # noqa: BLE001 - the last place before the user
-        unexpected = SluiceError(
-            f"unexpected {type(error).__name__}: {error}", hint="Run again with --debug to see where, and report it."
-        )
-        unexpected.__cause__ = error
-        sys.exit(_tell(unexpected, arguments))
+        sys.exit(_tell(_unexpected(error), arguments))
     if result == InterruptedRunError.exit_code:  # typer turns ctrl-C into this status without a word
         sys.exit(_tell(InterruptedRunError("interrupted", hint="Nothing is half-written; run the command again."), arguments))
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _closed(error: OSError) -> SluiceError:
+    """A place that does not take a file."""
+    return ServiceError(
+        f"{error.filename}: {error.strerror}",
+        hint="Give yourself the right to write there, or make room; $SLUICE_STATE moves everything local to another folder.",
+    )
+
+
+def _unexpected(error: Exception) -> SluiceError:
+    """An error that nobody foresaw."""
+    return SluiceError(f"unexpected {type(error).__name__}: {error}", hint="Run again with --debug to see where, and report it.")
 
 
 def _tell(error: SluiceError, arguments: list[str]) -> int:
@@ -81,7 +102,7 @@ def _tell(error: SluiceError, arguments: list[str]) -> int:
     if "--debug" in arguments:
         Console(stderr=True).print_exception() if sys.exc_info()[0] else None
     if wants_json(arguments):
-        Envelope(command=" ".join(arguments[:1]), outcome="error").with_error(error).print()
+        Envelope(command=name_command(arguments, GROUPS), outcome="error").with_error(error).print()
     else:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"[bold red]error:[/] {escape(error.message)}")

@@ -105,6 +105,7 @@ def compile_(
 
         options = _options(
             project,
+            source,
             kind=kind.value,
             name=name,
             namespace=namespace,
@@ -167,7 +168,7 @@ def lint(
 
     project = _project(source, project_folder)
     _, pipeline = read_source(source, project)
-    refused = find_refusals(pipeline, _options(project)) if target is Target.ARGO else find_unsupported_by_kfp(pipeline)
+    refused = find_refusals(pipeline, _options(project, source)) if target is Target.ARGO else find_unsupported_by_kfp(pipeline)
     warnings = find_rounded(pipeline)
     data = {
         "target": target.value,
@@ -230,7 +231,7 @@ def _project(source: str, folder: Path | None) -> Project | None:
     return open_project(folder)
 
 
-def _options(project: Project | None, **given: Any) -> Options:  # noqa: ANN401 - fields of Options
+def _options(project: Project | None, source: str, **given: Any) -> Options:  # noqa: ANN401 - fields of Options
     """What the cluster wants: sluice.toml's [argo], and what the command line says over it."""
     from sluice.argo.lowering import Options
     from sluice.argo.store import Store
@@ -251,4 +252,6 @@ def _options(project: Project | None, **given: Any) -> Options:  # noqa: ANN401 
         "labels": tuple(table.labels.items()),
         "annotations": tuple(table.annotations.items()),
     }
+    if source in project.settings.pipelines:  # the project's own steps, in the project's own image
+        settings |= {"state_claim": table.state_claim, "env": tuple(table.env.items())}
     return Options(**(settings | chosen))

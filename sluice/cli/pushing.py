@@ -18,7 +18,6 @@ from sluice.cli.surface import (
     progress_console,
     show,
 )
-from sluice.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -39,35 +38,29 @@ def push(
     project_folder: ProjectOption = None,
 ) -> None:
     """Push a release: the serving image with the model layer on top; no Docker daemon, no build, the same digest each time."""
-    from sluice.release.pushing import push_release
-    from sluice.release.references import read_reference
-    from sluice.release.registry import Registry
+    from sluice.release.publishing import find_destination, publish, tags_of
     from sluice.release.store import ReleaseStore
 
     project = open_project(project_folder)
-    serving = project.settings.serving
-    for given, key, option in ((to or serving.repository, "repository", "--to"), (base or serving.image, "image", "--base")):
-        if not given:
-            raise UsageError(f"no {key} is named", hint=f"Say {option}, or set serving.{key} in sluice.toml.")
-    target, source = read_reference(to or serving.repository), read_reference(base or serving.image)
+    destination = find_destination(project, to=to, base=base, plain_http=plain_http, verify=not insecure)
     store = ReleaseStore(project.state / "releases")
     release = store.get(ref)
-    tags = [f"release-{release.number}"]
-    planned = {"release": release.digest, "base": str(source), "to": f"{target.host}/{target.repository}", "tags": tags}
+    where = destination.repository
+    planned = {
+        "release": release.digest,
+        "base": str(destination.base),
+        "to": f"{where.host}/{where.repository}",
+        "tags": tags_of(release),
+    }
     if dry_run:
         show(output, Envelope("release push", "planned", planned), facts(planned))
         return
-    with (
-        Registry(target.host, target.repository, plain_http=plain_http, verify=not insecure) as registry,
-        Registry(source.host, source.repository, plain_http=plain_http, verify=not insecure) as origin,
-        progress_console(output).status("pushing …"),
-    ):
-        pushed = push_release(store, release, source, registry, origin, tags=tags)
-    done = planned | dataclasses.asdict(pushed)
+    with progress_console(output).status("pushing …"):
+        pushed = publish(store, release, destination)
     shown = {
         "image": pushed.image,
-        "tags": ", ".join(tags),
+        "tags": ", ".join(pushed.tags),
         "sent": f"{pushed.sent:,} bytes",
         "there already": f"{pushed.reused} blobs",
     }
-    show(output, Envelope("release push", "pushed", done), facts(shown))
+    show(output, Envelope("release push", "pushed", planned | dataclasses.asdict(pushed)), facts(shown))

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sluice.cli.surface import Envelope, Format, OutputOption, ProjectOption, facts, open_project, progress_console, show
+from sluice.cli.surface import (
+    DryRunOption,
+    Envelope,
+    Format,
+    OutputOption,
+    ProjectOption,
+    facts,
+    open_project,
+    progress_console,
+    show,
+)
 
 if TYPE_CHECKING:
     from sluice.project import Project
@@ -26,17 +36,23 @@ def _store(project: Project) -> ReleaseStore:
 
 
 @app.command("build")
-def build(output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
-    """Package the model that was tested last, without asking the gate; such a release is never rolled out."""
-    from sluice.steps.alone import build_candidate
+def build(dry_run: DryRunOption = False, output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
+    """Package the model that was trained last, without asking the gate; such a release never takes production traffic."""
+    from sluice.steps.alone import build_candidate, plan_candidate
     from sluice.steps.packaging import describe
 
     project = open_project(project_folder)
+    plan = plan_candidate(project)
+    rows: dict[str, object] = {"model": plan.digest, "trained on": plan.snapshot_digest}
+    rows |= {f"verdicts of {layer}": f"left out: {fate}" if fate else "bound" for layer, fate in plan.fates.items()}
+    if dry_run:
+        data = {"model": plan.digest, "snapshot": plan.snapshot_digest, "layers": sorted(plan.verdicts)}
+        show(output, Envelope("release build", "would-build", data), facts({"would build": "a release"} | rows))
+        return
     with progress_console(output).status("packaging …"):
         release = build_candidate(project)
-    show(
-        output, Envelope("release build", "done", describe(release)), facts({"release": release.number, "digest": release.digest})
-    )
+    rows = {"release": release.number, "digest": release.digest} | rows
+    show(output, Envelope("release build", "done", describe(release)), facts(rows))
 
 
 @app.command("list")

@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sluice.cli.surface import DryRunOption, Envelope, Format, OutputOption, ProjectOption, YesOption, facts, open_project, show
-from sluice.errors import UsageError
+from sluice.cli.surface import (
+    DryRunOption,
+    Envelope,
+    Format,
+    OutputOption,
+    ProjectOption,
+    YesOption,
+    confirm,
+    facts,
+    open_project,
+    show,
+)
 
 if TYPE_CHECKING:
     from sluice.project import Project
@@ -49,7 +59,17 @@ def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
         "canary": _number(project, status.target),
         "traffic": ", ".join(f"{name} {weight}" for name, weight in weights.items()) or "none",
         "reason": status.reason,
+    } | _troubles(project, status)
+
+
+def _troubles(project: Project, status: RolloutStatus) -> dict[str, object]:
+    """What does not work now: the supervisor's last round, and each release whose server it gave up."""
+    failed: dict[str, object] = {
+        f"release {_release(project, server['release']).number}": f"not served: {server['failure']}"
+        for server in status.servers
+        if server.get("failure")
     }
+    return ({"trouble": status.trouble} if status.trouble else {}) | failed
 
 
 @app.command("status")
@@ -93,6 +113,11 @@ def start(
     project = open_project(project_folder)
     release = _release(project, ref)
     requests.check_request(project, release.digest)
+    now = requests.read_status(project)
+    if release.digest in {now.champion, now.target}:
+        why = "it is the champion" if release.digest == now.champion else "its rollout is running"
+        _say(output, "rollout start", "unchanged", release, reason=why)
+        return
     if not dry_run:
         requests.request_rollout(project, release.digest, by=_by(by))
     _say(output, "rollout start", "would-start" if dry_run else "requested", release, steps=project.settings.rollout.steps)
@@ -112,6 +137,7 @@ def approve(
 
     project = open_project(project_folder)
     release = _release(project, ref)
+    requests.check_approval(project, release.digest, _by(by))
     if not dry_run:
         requests.approve(project, release.digest, by=_by(by), note=note)
     _say(output, "rollout approve", "would-approve" if dry_run else "approved", release, by=_by(by))
@@ -121,6 +147,7 @@ def approve(
 def promote(
     ref: RefArgument,
     by: ByOption = "",
+    dry_run: DryRunOption = False,
     yes: YesOption = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
@@ -130,19 +157,34 @@ def promote(
 
     project = open_project(project_folder)
     release = _release(project, ref)
-    _confirm(yes, output, f"Promote release {release.number} to 100 % without waiting for evidence?")
+    requests.check_promote(project, release.digest)
+    if dry_run:
+        _say(output, "rollout promote", "would-promote", release, by=_by(by))
+        return
+    confirm(yes, output, f"Promote release {release.number} to 100 % without waiting for evidence?")
     requests.promote(project, release.digest, by=_by(by))
     _say(output, "rollout promote", "requested", release, by=_by(by))
 
 
 @app.command("abort")
-def abort(by: ByOption = "", output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
+def abort(
+    by: ByOption = "",
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
     """End the running rollout: all traffic back to stable."""
     from sluice.rollout import requests
 
     project = open_project(project_folder)
+    release = _release(project, requests.check_abort(project))
+    if dry_run:
+        _say(output, "rollout abort", "would-abort", release, by=_by(by))
+        return
+    confirm(yes, output, f"End the rollout of release {release.number}, all traffic back to stable?")
     requests.abort(project, by=_by(by))
-    show(output, Envelope("rollout abort", "requested"), facts({"aborted": "all traffic goes back to stable"}))
+    _say(output, "rollout abort", "requested", release, by=_by(by))
 
 
 @app.command("rollback")
@@ -162,19 +204,9 @@ def rollback(
     if dry_run:
         _say(output, "rollout rollback", "would-roll-back", release)
         return
-    _confirm(yes, output, f"Send all production traffic to release {release.number}?")
+    confirm(yes, output, f"Send all production traffic to release {release.number}?")
     done = requests.rollback(project, by=_by(by))
     _say(output, "rollout rollback", "rolled-back", release, **done)
-
-
-def _confirm(yes: bool, output: Format, question: str) -> None:
-    import sys
-
-    if yes:
-        return
-    if output is Format.JSON or not sys.stdin.isatty():
-        raise UsageError("this changes production traffic and nobody can be asked here", hint="Say --yes.")
-    typer.confirm(question, abort=True)
 
 
 def _say(output: Format, command: str, outcome: str, release: Release, **more: Any) -> None:  # noqa: ANN401

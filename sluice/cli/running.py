@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +22,7 @@ from sluice.cli.surface import (
     progress_console,
     show,
 )
+from sluice.errors import InterruptedRunError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,12 +60,15 @@ def run(
     inputs = inputs_digest(project, pipeline, arguments)
     same = None if force else find_unchanged(project, inputs)
     if same is not None or dry_run:
-        _tell_unchanged(output, pipeline, same, inputs)
+        _tell_unchanged(output, pipeline, same, inputs, project)
         return
     console = progress_console(output)
     folder = engine.submit(pipeline, arguments)
     console.print(f"run [bold]{folder.name}[/] of pipeline [bold]{pipeline}[/], log in {folder / 'log.txt'}")
-    follow(engine, folder, console, approver=approve, project=project)
+    try:
+        follow(engine, folder, console, approver=approve, project=project)
+    except KeyboardInterrupt:
+        raise tell_interruption(project, folder) from None
     document = read_run(folder)
     show(output, Envelope(command="run", outcome=document["outcome"], data=document), _table(document, folder))
     raise typer.Exit(exit_code(document))
@@ -71,18 +77,20 @@ def run(
 def follow(engine: Any, folder: Path, console: Console, *, approver: str, project: Project) -> None:  # noqa: ANN401
     """Print each step's end as it comes; answer the approval when it is waited for."""
     started: dict[str, float] = {}
-    with console.status("starting …") as status:
-        for event in engine.watch(folder):
+    with console.status("starting …") as status, contextlib.closing(engine.watch(folder)) as events:
+        for event in events:
             name = event["step"]
             if event["event"] == "started":
                 started[name] = event["time"]
                 status.update(f"{name} …")
             elif event["event"] == "waiting":
-                status.update(f"{name}: {event['detail']}")
+                status.update(f"{name}: {escape(event['detail'])}")
                 if name == "approval":
                     status.stop()
                     answer_approval(project, folder, console, approver=approver)
                     status.start()
+                elif not console.is_terminal:  # nothing moves there that would show it
+                    console.print(f"  [dim]… {name}: {escape(event['detail'])}[/]")
             else:
                 seconds = event["time"] - started.get(name, event["time"])
                 console.print(
@@ -90,25 +98,53 @@ def follow(engine: Any, folder: Path, console: Console, *, approver: str, projec
                 )
 
 
+def tell_interruption(project: Project, folder: Path) -> InterruptedRunError:
+    """What ctrl-C has ended, and what it has not: a rollout that has begun is the supervisor's."""
+    from sluice.rollout.requests import read_status
+
+    target = read_status(project).target
+    if target is None or target != (_read_release(folder) or {}).get("digest"):
+        return InterruptedRunError("interrupted", hint="Nothing is half-written; run the command again.")
+    return InterruptedRunError(
+        "interrupted; the rollout that this run began goes on without it, and the canary may take live traffic",
+        hint="`sluice rollout status` shows it, `sluice rollout abort` ends it: all traffic back to stable.",
+    )
+
+
+def _read_release(folder: Path) -> dict[str, Any] | None:
+    """The release that a run has packaged; None before."""
+    try:
+        release: dict[str, Any] = json.loads((folder / "parts" / "release.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return release
+
+
 def answer_approval(project: Project, folder: Path, console: Console, *, approver: str) -> None:
-    """Approve in the given name, ask the person at the terminal, or say how to approve from elsewhere."""
-    import json
-
-    from rich.prompt import Confirm
-
+    """Approve in the given name, do what the person at the terminal says, or say how to approve from elsewhere."""
     from sluice.rollout import requests
+    from sluice.steps.records import record_refusal
 
-    release = json.loads((folder / "parts" / "release.json").read_text(encoding="utf-8"))
-    if (
-        not approver
-        and sys.stdin.isatty()
-        and Confirm.ask(f"Put release {release['number']} before production traffic?", console=console)
-    ):
+    release = _read_release(folder) or {}
+    if not approver and sys.stdin.isatty() and (said := _ask(release["number"], console)) is not None:
+        if not said:
+            record_refusal(folder, getpass.getuser())
+            return
         approver = getpass.getuser()
     if approver:
         requests.approve(project, release["digest"], by=approver, note="sluice run")
     else:
         console.print(f"  [yellow]…[/] waits for [bold]sluice rollout approve {release['number']}[/] from another terminal")
+
+
+def _ask(number: int, console: Console) -> bool | None:
+    """Yes, no, or None where the terminal went away."""
+    from rich.prompt import Confirm
+
+    try:
+        return Confirm.ask(f"Put release {number} before production traffic?", console=console)
+    except EOFError:
+        return None
 
 
 def exit_code(document: dict[str, Any]) -> int:
@@ -119,16 +155,29 @@ def exit_code(document: dict[str, Any]) -> int:
     return int(codes[0]) if codes else 1
 
 
-def _tell_unchanged(output: Format, pipeline: str, same: dict[str, Any] | None, inputs: str) -> None:
+def _tell_unchanged(output: Format, pipeline: str, same: dict[str, Any] | None, inputs: str, project: Project) -> None:
     if same is not None:
-        data = {"inputs": inputs, "run": same["id"], "last_outcome": same["outcome"]}
-        table = facts(
-            {"unchanged": f"run {same['id']} had the same inputs and ended {same['outcome']}", "again": "sluice run --force"}
-        )
-        show(output, Envelope(command="run", outcome="unchanged", data=data), table)
+        left = _find_left(project, same)
+        data = {"inputs": inputs, "run": same["id"], "last_outcome": same["outcome"], "replaced": left is not None}
+        rows = {"unchanged": f"run {same['id']} had the same inputs and ended {same['outcome']}"}
+        if left is not None:
+            rows["but"] = f"its release {left} is no longer champion: production was taken back or moved on since"
+            rows["it again"] = f"sluice rollout start {left}, then sluice rollout approve {left}"
+        rows["all again"] = f"sluice run {pipeline} --force"
+        show(output, Envelope(command="run", outcome="unchanged", data=data), facts(rows))
     else:
         table = facts({"would run": pipeline, "inputs": inputs})
         show(output, Envelope(command="run", outcome="would-run", data={"inputs": inputs, "pipeline": pipeline}), table)
+
+
+def _find_left(project: Project, same: dict[str, Any]) -> int | None:
+    """Number of the release that a run promoted, where it has lost production since; None where it has not."""
+    from sluice.rollout.requests import read_status
+
+    release = same.get("release") or {}
+    if same["outcome"] != "promoted" or read_status(project).champion == release.get("digest"):
+        return None
+    return int(release["number"])
 
 
 def _table(document: dict[str, Any], folder: Path) -> Any:  # noqa: ANN401

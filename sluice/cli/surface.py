@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import sys
 from dataclasses import dataclass, field
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from sluice.errors import UsageError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from rich.console import RenderableType
 
@@ -62,8 +65,26 @@ class Envelope:
 
 def wants_json(arguments: list[str]) -> bool:
     """Whether a command line asks for JSON, told before it was parsed, since parsing may be what fails."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return any(pair == ("--output", "json") for pair in pairs) or "--output=json" in arguments
+    return ("--output", "json") in itertools.pairwise(arguments) or "--output=json" in arguments
+
+
+def name_command(arguments: list[str], groups: Collection[str]) -> str:
+    """The command of a command line, as its envelope names it: ``rollout start``; told before it was parsed, too."""
+    words = [word for word in arguments if not word.startswith("-")]
+    return " ".join(words[: 2 if words and words[0] in groups else 1])
+
+
+def confirm(yes: bool, output: Format, question: str) -> None:
+    """Ask before production traffic moves.
+
+    Raises:
+        UsageError: Nobody can be asked here.
+    """
+    if yes:
+        return
+    if output is Format.JSON or not sys.stdin.isatty():
+        raise UsageError("this changes production traffic and nobody can be asked here", hint="Say --yes.")
+    typer.confirm(question, abort=True)
 
 
 def progress_console(output: Format) -> Console:

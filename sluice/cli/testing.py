@@ -26,16 +26,18 @@ def register(app: typer.Typer) -> None:
 
 
 def layer(
-    name: Annotated[Layer, typer.Argument(help="Which layer.")],
+    name: Annotated[Layer, typer.Argument(metavar="LAYER", help="code, data, model or integration.")],
     snapshot: Annotated[str, typer.Option(help="Path or URL of the data; default: data.snapshot.")] = "",
     model: Annotated[Path | None, typer.Option(help="A fitted model (joblib); default: train one now.")] = None,
     release: Annotated[
         str, typer.Option(help="champion, previous, a number or digest; default: package the model that was tested last.")
     ] = "",
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show every check, not a count of those that merely pass.")] = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
     """Run one test layer; exit code 4 where a check fails."""
+    from sluice.checks.layers import PAGE_FILE, find_docs
     from sluice.report.terminal import render_layer
     from sluice.steps.alone import check_layer
 
@@ -43,5 +45,8 @@ def layer(
     console = progress_console(output)
     with console.status(f"layer {name.value} …") as status:
         result = check_layer(project, name.value, snapshot=snapshot, model=model, release=release, say=status.update)
-    show(output, Envelope(command="test", outcome=result.outcome.value, data=result.to_dict()), render_layer(result.to_dict()))
+    values = result.to_dict()
+    files = {"page": result.folder / PAGE_FILE} | {f"Data Docs, {page.parent.name}": page for page in find_docs(result.folder)}
+    table = render_layer(values, verbose=verbose, files=files)
+    show(output, Envelope(command="test", outcome=result.outcome.value, data=values), table)
     raise typer.Exit(4 if result.outcome.value == "fail" else 0)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from sluice.data.boundaries import describe_error
 from sluice.data.labelled import LabelledRows, read_frame, read_labelled
-from sluice.data.snapshots import pin_for_reading
+from sluice.data.snapshots import check_readable, pin_for_reading
 from sluice.errors import DataError, IntegrityError
 
 if TYPE_CHECKING:
@@ -114,7 +114,9 @@ def read_holdout(project: Project, *, part: Part) -> LabelledRows:
         DataError: The holdout is missing, unreadable, breaks its contract, or is too small to have rows in that part.
         IntegrityError: It is not the holdout that was declared or seen first.
     """
-    rows = read_labelled(project, pin_holdout(project).path)
+    pinned = pin_holdout(project)
+    check_readable(pinned)
+    rows = read_labelled(project, pinned.path, source=pinned.source)
     is_gate = split_holdout(rows.ids, gate_fraction=project.settings.data.gate_fraction)
     picked = rows.take(is_gate if part == "gate" else ~is_gate)
     if len(picked) == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from sluice.data.boundaries import foreign_call
-from sluice.errors import ConfigurationError, DataError
+from sluice.errors import ConfigurationError, DataError, SluiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -68,14 +69,24 @@ class LabelledRows:
         )
 
 
-def read_labelled(project: Project, path: Path) -> LabelledRows:
+def read_labelled(project: Project, path: Path, *, source: str = "") -> LabelledRows:
     """Read a file with the project's loader and take label and id apart.
+
+    Args:
+        project: Whose loader, label and id.
+        path: The file; a pinned one is named by its digest.
+        source: What messages call it: the path or URL that a person gave; empty for the file's own name.
 
     Raises:
         ConfigurationError: ``data.load`` names no function, or one that gives no DataFrame.
         DataError: The loader refuses the file, or label or ids break their contract; the message names column and
             count.
     """
+    with _as_given(path, source):
+        return _take_apart(project, path)
+
+
+def _take_apart(project: Project, path: Path) -> LabelledRows:
     frame = read_frame(project, path)
     label, key = project.settings.data.label, project.settings.data.id
     for column, setting in ((label, "data.label"), (key, "data.id")):
@@ -91,6 +102,18 @@ def read_labelled(project: Project, path: Path) -> LabelledRows:
         labels=_checked_labels(frame[label], path),
         ids=_checked_ids(frame[key], path),
     )
+
+
+@contextlib.contextmanager
+def _as_given(path: Path, source: str) -> Iterator[None]:
+    """Let a refusal name the file as a person gave it, also where a project's loader made the message."""
+    try:
+        yield
+    except SluiceError as error:
+        if source:
+            error.message = error.message.replace(str(path), source).replace(path.name, source)
+            error.args = (error.message,)
+        raise
 
 
 def read_frame(project: Project, path: Path) -> pd.DataFrame:

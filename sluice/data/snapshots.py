@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PREFIX = "sha256:"
 _CHUNK_BYTES = 1 << 20
+_PARQUET = {".parquet", ".pq"}
 _COMPRESSIONS = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 
 
@@ -108,6 +109,22 @@ def pin_for_reading(location: str, folder: Path) -> Snapshot:
     return pin_snapshot(location, folder if writable else Path(_scratch_folder().name))
 
 
+def check_readable(snapshot: Snapshot) -> None:
+    """Whether a pinned file is at all of the kind that its ending says; what is in it is the data layer's business.
+
+    Raises:
+        DataError: It is empty, or no Parquet file though it is called one; the message names its source.
+    """
+    hint = "Copy or export it again: it was cut off on its way, or is something else."
+    if not snapshot.path.stat().st_size:
+        raise DataError(f"{snapshot.source} is empty: 0 bytes", hint=hint)
+    if snapshot.path.suffix in _PARQUET:
+        import pyarrow.parquet as pq  # noqa: PLC0415 - costs a tenth of a second that other formats need not pay
+
+        with foreign_call(f"{snapshot.source} is no readable Parquet file", hint=hint):
+            pq.read_metadata(snapshot.path)
+
+
 @functools.cache
 def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
     """One folder for the process; it is removed when the process ends."""
@@ -140,7 +157,7 @@ def _open_source(location: str) -> Iterator[IO[bytes]]:
     if is_url(location):
         import fsspec  # noqa: PLC0415 - costs a tenth of a second that local files need not pay
 
-        hint += " Some protocols need a library of their own (s3fs, gcsfs, adlfs)."
+        hint += " Some protocols need a library of their own (s3fs for s3://, gcsfs for gs://, adlfs for abfs://, aiohttp for https://)."
         with foreign_call(f"cannot read {location}", hint=hint):
             source = fsspec.open(location, "rb")  # kept until the end: with it goes the archive that a chained URL reads from
             stream = cast("IO[bytes]", source.open())

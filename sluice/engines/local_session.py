@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.errors import NotServingError
 from sluice.project import Project, read_project
 from sluice.rollout import requests
-from sluice.steps.records import running_step
+from sluice.steps.records import interruptible, running_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,8 +47,18 @@ def check_serving(project: Project, function: Any) -> None:  # noqa: ANN401 - a 
     if CANARY in function.pipeline_spec.components and not requests.read_status(project).url:
         raise NotServingError(
             "this pipeline goes to production, and nothing serves here",
-            hint="Start `sluice serve` in another terminal, or run one that ends before production: `sluice run ci`.",
+            hint=f"Start `sluice serve` in another terminal{_name_others(project, function)}.",
         )
+
+
+def _name_others(project: Project, function: Any) -> str:  # noqa: ANN401 - a KFP pipeline function
+    """The project's pipelines that end before production, as a further way out; empty where it has none."""
+    others = []
+    for name, path in sorted(project.settings.pipelines.items()):
+        other = project.load_object(path, key=f"pipelines.{name}")
+        if other is not function and CANARY not in other.pipeline_spec.components:
+            others.append(f"`sluice run {name}`")
+    return f", or run one that ends before production: {', '.join(others)}" if others else ""
 
 
 def run_session(pipeline: str, arguments: Mapping[str, Any], artifacts: str) -> None:
@@ -60,7 +70,8 @@ def run_session(pipeline: str, arguments: Mapping[str, Any], artifacts: str) -> 
     with running_step("preflight"):
         check_serving(project, function)
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=artifacts, raise_on_error=True)
-    function(**arguments)
+    with interruptible():  # kfp.local then waits for the step, which gets the signal as well and cleans up behind itself
+        function(**arguments)
 
 
 if __name__ == "__main__":

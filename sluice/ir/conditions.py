@@ -18,7 +18,8 @@ _TOKEN = re.compile(
 _COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 _CASTS = {"int", "double", "string", "bool"}
 _WORDS = {"true": True, "false": False, "null": None}
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"} | {sign: sign for sign in "\\?\"'`"}
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|[xX]([0-9a-fA-F]{2})|([0-3][0-7]{2})|(.))", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,10 @@ def read_condition(text: str) -> Expression:
         ValueError: It is not of the subset that KFP's compiler writes; it says where.
     """
     reader = _Reader(text)
-    expression = reader.either()
+    try:
+        expression = reader.either()
+    except RecursionError as error:
+        raise ValueError(f"condition {text[:40]!r}… is nested too deep") from error
     if reader.peek() is not None:
         raise ValueError(f"condition {text!r}: {reader.peek()!r} is not expected there")
     return expression
@@ -103,20 +107,23 @@ class _Reader:
         return left
 
     def both(self) -> Expression:
-        left = self.negation()
+        left = self.comparison()
         while self.peek() == "&&":
             self.take()
-            left = Binary("&&", left, self.negation())
+            left = Binary("&&", left, self.comparison())
         return left
 
-    def negation(self) -> Expression:
+    def comparison(self) -> Expression:
+        left = self.unary()
+        if self.peek() in _COMPARISONS:
+            return Binary(self.take()[1], left, self.unary())
+        return left
+
+    def unary(self) -> Expression:
         if self.peek() == "!":
             self.take()
-            return Not(self.negation())
-        left = self.operand()
-        if self.peek() in _COMPARISONS:
-            return Binary(self.take()[1], left, self.operand())
-        return left
+            return Not(self.unary())
+        return self.operand()
 
     def operand(self) -> Expression:
         kind, text = self.take()
@@ -127,12 +134,21 @@ class _Reader:
         if kind == "number":
             return Literal(float(text) if re.search("[.eE]", text) else int(text))
         if kind == "text":
-            return Literal(re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), text[1:-1]))
+            return Literal(_ESCAPE.sub(self.escaped, text[1:-1]))
         if kind == "word" and text in _WORDS:
             return Literal(_WORDS[text])
         if kind == "word" and text in _CASTS and self.take()[1] == "(":
             return Cast(text, self.closed())
         raise ValueError(f"condition {self.text!r}: {text!r} is not expected there")
+
+    def escaped(self, match: re.Match[str]) -> str:
+        """What an escape of CEL's stands for."""
+        code = match[1] or match[2] or match[3]
+        if code or match[4]:
+            return chr(int(code, 16) if code else int(match[4], 8))
+        if match[5] not in _ESCAPES:
+            raise ValueError(f"condition {self.text!r}: {match[0]!r} is no escape that CEL knows")
+        return _ESCAPES[match[5]]
 
     def closed(self) -> Expression:
         inner = self.either()

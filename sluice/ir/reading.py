@@ -141,7 +141,13 @@ def _parameter(raw: Raw) -> Parameter:
 
 
 def typed(value: Any, kind: ParameterType) -> Any:  # noqa: ANN401 - any JSON value
-    """A constant in its declared type: IR writes 3.0 for an integer, and 3 for a float."""
+    """A constant in its declared type: IR writes 3.0 for an integer, and 3 for a float.
+
+    Inside a list or a struct, where nothing is declared, a whole number is an integer: KFP's compiler writes 3.0 for both, and
+    its backend hands 3 over.
+    """
+    if kind in {ParameterType.LIST, ParameterType.STRUCT}:
+        return _whole(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     if kind is ParameterType.INTEGER and float(value).is_integer():
@@ -149,6 +155,14 @@ def typed(value: Any, kind: ParameterType) -> Any:  # noqa: ANN401 - any JSON va
     if kind is ParameterType.DOUBLE:
         return float(value)
     return int(value) if kind is ParameterType.STRING and float(value).is_integer() else value
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, list):
+        return [_whole(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _whole(entry) for key, entry in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _artifact(raw: Raw) -> Artifact:

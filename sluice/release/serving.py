@@ -15,34 +15,23 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import httpx
-import numpy as np
-
 import sluice
-from sluice.errors import ConfigurationError, DataError, PortInUseError, ServiceError
-from sluice.release.columns import frame_to_rows
-from sluice.release.golden import Golden, read_golden
+from sluice.errors import ConfigurationError, PortInUseError, ServiceError
+from sluice.release.client import HEALTH_PATH, ReleaseClient
 from sluice.release.probe import Probe
 from sluice.release.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    import pandas as pd
-    from numpy.typing import NDArray
-
     from sluice.project import Project
 
 HOST = "127.0.0.1"
-PREDICT_PATH = "/api/v1.0/predictions"
-HEALTH_PATH = "/health/status"
 GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.02
-_TIMEOUT_SECONDS = 30.0
 _LOG_TAIL_BYTES = 16_384
 _REFUSAL = "refused: "
 _LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -68,7 +57,7 @@ class _Started:
     log_start: int
 
 
-class ServedRelease:
+class ServedRelease(ReleaseClient):
     """A server of one release.
 
     Attributes:
@@ -81,11 +70,10 @@ class ServedRelease:
 
     def __init__(self, started: _Started, *, port: int, digest: str, folder: Path, log: Path) -> None:
         """Made by `spawn_server`."""
-        self.port, self.digest, self.log = port, digest, log
-        self.url = f"http://{HOST}:{port}"
+        super().__init__(f"http://{HOST}:{port}", digest=digest, folder=folder, advice=f"Its log is {log}.")
+        self.port, self.log = port, log
         self.pid = started.process.pid
         self._started = started
-        self._folder = folder
         self._probe = Probe(port, HEALTH_PATH)
         self._ready = False
         self._stopped = False
@@ -97,15 +85,6 @@ class ServedRelease:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Stop it."""
         self.stop()
-
-    @cached_property
-    def golden(self) -> Golden:
-        """The release's golden rows.
-
-        Raises:
-            IntegrityError: They cannot be read.
-        """
-        return read_golden(self._folder)
 
     def alive(self) -> bool:
         """Whether its first process runs; when it has ended, the rest of the group is ended too. Never blocks."""
@@ -154,48 +133,6 @@ class ServedRelease:
                 hint=f"Its log is {self.log}; serving.start_timeout_seconds sets the time.",
             )
 
-    def post(self, payload: object) -> httpx.Response:
-        """Ask for predictions, and give the answer whatever it is.
-
-        Args:
-            payload: What is sent as JSON; bytes and texts are sent as they are.
-
-        Raises:
-            ServiceError: There was no answer.
-        """
-        content = payload if isinstance(payload, bytes | str) else json.dumps(payload)
-        try:
-            return self._client.post(PREDICT_PATH, content=content, headers={"content-type": "application/json"})
-        except httpx.TransportError as error:
-            raise ServiceError(
-                f"release {self.digest[:19]} at {self.url} did not answer: {type(error).__name__}: {error}",
-                hint=f"Its log is {self.log}.",
-            ) from error
-
-    def predict(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """Probabilities of rows, over HTTP.
-
-        Args:
-            frame: The model's columns, any order.
-
-        Returns:
-            One probability per row, shape (rows,), every digit as the server has it.
-
-        Raises:
-            DataError: The server refuses the rows, or they cannot be sent.
-            ServiceError: It fails, does not answer, or answers for another release.
-        """
-        response = self.post({"data": {"names": [str(name) for name in frame.columns], "ndarray": frame_to_rows(frame)}})
-        if response.status_code == httpx.codes.BAD_REQUEST:
-            raise DataError(f"release {self.digest[:19]} refused the rows: {_read_info(response)}", hint="Correct the rows.")
-        if response.status_code != httpx.codes.OK:
-            what = f"release {self.digest[:19]} answered {response.status_code}: {_read_info(response)}"
-            raise ServiceError(what, hint=f"Its log is {self.log}.")
-        answer = response.json()
-        if (release := answer["meta"]["tags"]["release"]) != self.digest:
-            raise ServiceError(f"{self.url} serves {release}, not {self.digest}", hint="Another server has taken its port.")
-        return np.array([row[0] for row in answer["data"]["ndarray"]], dtype=np.float64)
-
     def last_words(self) -> str:
         """Why it ended, as far as its log tells: its refusal, else its last line."""
         try:
@@ -226,11 +163,6 @@ class ServedRelease:
                 self._started.process.wait(grace)
         self._end_group()
 
-    @cached_property
-    def _client(self) -> httpx.Client:
-        """Past any proxy of the environment: the server is on this machine."""
-        return httpx.Client(base_url=self.url, timeout=_TIMEOUT_SECONDS, trust_env=False)
-
     def _end_group(self) -> None:
         """Kill what is left of the process group, reap its leader and let go of the lifeline."""
         self._stopped = True
@@ -239,8 +171,7 @@ class ServedRelease:
         self._started.process.wait()
         os.close(self._started.lifeline)
         self._probe.close()
-        if "_client" in self.__dict__:
-            self._client.close()
+        self.close()
 
 
 def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, log: Path) -> ServedRelease:
@@ -263,7 +194,7 @@ def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, 
         PortInUseError: The port is taken.
         ServiceError: It cannot be started.
     """
-    python, packages = _find_python(project), _find_packages(project)
+    python, packages = find_python(project), _find_packages(project)
     with _bind(port) as bound:
         reading, writing = os.pipe()
         try:
@@ -324,7 +255,12 @@ def _plan_environment(outer: os._Environ[str] | dict[str, str], folder: Path, di
     return kept | threads | {"PYTHONUNBUFFERED": "1", FOLDER_VARIABLE: str(folder.resolve()), DIGEST_VARIABLE: digest}
 
 
-def _find_python(project: Project) -> Path:
+def find_python(project: Project) -> Path:
+    """Interpreter of the serving environment.
+
+    Raises:
+        ConfigurationError: It is not there.
+    """
     python = project.path(project.settings.serving.python)
     if not python.is_file():
         raise ConfigurationError(
@@ -359,11 +295,3 @@ def _bind(port: int) -> socket.socket:
             raise PortInUseError(f"port {port} is in use", hint="Choose another port, or 0 for a free one.") from error
         raise ServiceError(f"port {port} cannot be used: {error.strerror}", hint="Choose a port above 1023.") from error
     return bound
-
-
-def _read_info(response: httpx.Response) -> str:
-    """The reason in an answer of Seldon's, else its beginning."""
-    try:
-        return str(response.json()["status"]["info"])
-    except (ValueError, LookupError, TypeError):
-        return response.text[:200]

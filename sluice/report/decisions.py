@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluice.report.formats import format_count, format_duration, format_number, format_percent, format_words, shorten_digest
+from sluice.report.charts.marks import choose_window_of
+from sluice.report.formats import (
+    MINUS,
+    format_count,
+    format_duration,
+    format_number,
+    format_percent,
+    format_words,
+    shorten_digest,
+)
 from sluice.report.signs import sign_of
 from sluice.report.text import read_count, read_number, read_text
 
@@ -37,18 +46,19 @@ class DecisionRow:
 
 
 def list_decisions(rollout: Rollout, names: Mapping[str, str]) -> tuple[DecisionRow, ...]:
-    """Every transition, timed from the first."""
+    """Every transition, timed as the chart is: from the first change of traffic, or from the first of them."""
     moments = [moment for transition in rollout.transitions if (moment := transition.moment) is not None]
-    begin = rollout.started if rollout.started is not None else min(moments, default=None)
+    window = choose_window_of(rollout)
+    begin = window.zero if window is not None else min(moments, default=None)
     return tuple(_read_row(transition, begin, names) for transition in rollout.transitions)
 
 
 def _read_row(transition: Transition, begin: float | None, names: Mapping[str, str]) -> DecisionRow:
     moment = transition.moment
-    after = max(0.0, moment - begin) if moment is not None and begin is not None else None
+    after = moment - begin if moment is not None and begin is not None else None
     shares = sorted(transition.weights.items(), key=lambda item: (-(item[1] or 0), item[0]))
     return DecisionRow(
-        after=format_duration(after),
+        after=f"{MINUS}{format_duration(-after)}" if after is not None and after < 0 else format_duration(after),
         decision=name_state(transition.to),
         traffic=", ".join(f"{names.get(digest) or shorten_digest(digest)} {share:g} %" for digest, share in shares if share),
         reason=transition.reason,

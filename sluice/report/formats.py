@@ -60,7 +60,8 @@ def format_threshold(verdict: Verdict) -> str:
     """``≥ 0.80``: what the observed number was held against."""
     if verdict.threshold is None:
         return MISSING
-    return f"{_WORDS.get(verdict.comparison, verdict.comparison)} {_format_limit(verdict.threshold)}".strip()
+    lower = f"{_WORDS.get(verdict.comparison, verdict.comparison)} {_format_limit(verdict.threshold)}".strip()
+    return lower if verdict.upper is None else f"{lower}, ≤ {_format_limit(verdict.upper)}"
 
 
 def _format_limit(value: float) -> str:

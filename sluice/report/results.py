@@ -34,6 +34,7 @@ def _clean_verdict(verdict: Verdict) -> Verdict:
         comparison=clean_text(verdict.comparison),
         observed=read_number(verdict.observed),
         threshold=read_number(verdict.threshold),
+        upper=read_number(verdict.upper),
         interval=dataclasses.replace(usable, method=clean_text(usable.method)) if usable else None,
     )
 
@@ -191,7 +192,10 @@ class Sample(Record):
 
 
 class Transition(Record):
-    """One decision of the rollout's plan, about `release`; weights are per cent by release digest, from `applied_at` on."""
+    """One decision of the rollout's plan, about `release`; weights are per cent by release digest, from `applied_at` on.
+
+    `word_of` is who said so; empty where the evidence did.
+    """
 
     time: Moment = None
     from_state: Text = Field(default="", validation_alias=AliasChoices("from", "from_state"))
@@ -202,6 +206,12 @@ class Transition(Record):
     evidence: Document = Field(default_factory=dict)
     decided_at: Moment = None
     applied_at: Moment = None
+    word_of: Text = ""
+
+    @property
+    def decided(self) -> float | None:
+        """When the evidence was weighed, as far as known."""
+        return next((time for time in (self.time, self.decided_at, self.applied_at) if time is not None), None)
 
     @property
     def moment(self) -> float | None:

@@ -14,12 +14,14 @@ from sluice.report.formats import (
     format_threshold,
     format_words,
 )
-from sluice.report.results import Act, Fact, Gate, Release, Report, Rollout, RunResult
+from sluice.report.results import Act, Fact, Gate, Release, Report, Rollout, RunResult, Transition
 from sluice.report.signs import sign_of
 from sluice.report.text import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_WAYS_BACK = {"to_zero", "command_to_zero"}
 
 SUB_SECOND = 1.0
 """Seconds within which a condemned canary must have left the proxy."""
@@ -28,6 +30,7 @@ _FAULTLESS = {"promoted", "kept", "passed", "unchanged", "restored"}
 
 _LABELS = {
     "to_zero": "Detection to 0 % at the proxy",
+    "command_to_zero": "Command to 0 % at the proxy",
     "stable_failed": "Failed requests of stable",
     "canary_failed": "Failed requests of the canary",
     "canary_requests": "Canary requests until the decision",
@@ -35,6 +38,7 @@ _LABELS = {
 }
 _SOURCES: dict[str, tuple[tuple[str, float], ...]] = {
     "to_zero": (("decision_to_zero_seconds", 1.0), ("detection_to_zero_ms", 1e-3)),
+    "command_to_zero": (("decision_to_zero_seconds", 1.0), ("seconds", 1.0)),
     "stable_failed": (("stable_failed", 1.0), ("stable_errors", 1.0)),
     "canary_failed": (("canary_failed", 1.0), ("canary_errors", 1.0)),
     "canary_requests": (("canary_requests", 1.0),),
@@ -107,20 +111,32 @@ def _key_of_failure(run: RunResult) -> Fact | None:
 def _key_of_rollback(run: RunResult) -> Fact | None:
     if run.outcome not in {"rolled_back", "restored"} or run.rollout is None:
         return None
-    took = find_number("to_zero", run.rollout)
-    return Fact(label="detection to 0 %", value=format_duration(took), tone="ok") if took is not None else None
+    for name, label in (("to_zero", "detection to 0 %"), ("command_to_zero", "command to 0 %")):
+        if (took := find_number(name, run.rollout)) is not None:
+            return Fact(label=label, value=format_duration(took), tone="ok")
+    return None
 
 
 def find_number(name: str, rollout: Rollout) -> float | None:
-    """A number of a rollout, in seconds or as a count; None where its record does not hold it."""
+    """A number of a rollout, in seconds or as a count; None where its record does not hold it.
+
+    What a person's command took is never told as if it had been detected.
+    """
+    back = _way_back(rollout)
+    if name in _WAYS_BACK and (name == "command_to_zero") != (back is not None and back.word_of != ""):
+        return None
     values = ((read_number(rollout.numbers.get(key)), factor) for key, factor in _SOURCES[name])
     found = next((value * factor for value, factor in values if value is not None), None)
-    return _time_to_zero(rollout) if found is None and name == "to_zero" else found
+    return _time_to_zero(back) if found is None and name in _WAYS_BACK else found
 
 
-def _time_to_zero(rollout: Rollout) -> float | None:
-    """From the decision to go back until the proxy had done it, by the last such transition."""
-    back = next((move for move in reversed(rollout.transitions) if move.to == "rolled_back"), None)
+def _way_back(rollout: Rollout) -> Transition | None:
+    """The last transition that took production back."""
+    return next((move for move in reversed(rollout.transitions) if move.to in {"rolled_back", "aborted"}), None)
+
+
+def _time_to_zero(back: Transition | None) -> float | None:
+    """From the decision, or the command, to go back until the proxy had done it."""
     if back is None or back.decided_at is None or back.applied_at is None:
         return None
     return max(0.0, back.applied_at - back.decided_at)
@@ -160,7 +176,7 @@ def list_tiles(rollout: Rollout) -> tuple[Fact, ...]:
 
 
 def _show_tile(name: str, value: float, values: Mapping[str, float]) -> Fact:
-    if name == "to_zero":
+    if name in _WAYS_BACK:
         return Fact(label=_LABELS[name], value=format_duration(value), tone="ok" if value < SUB_SECOND else "bad")
     if name == "exposed":
         return Fact(label=_LABELS[name], value=format_duration(value))
@@ -171,11 +187,15 @@ def _show_tile(name: str, value: float, values: Mapping[str, float]) -> Fact:
 
 
 def list_headline_tiles(report: Report) -> tuple[Fact, ...]:
-    """The report's own facts, then the slowest way back and what failed at stable over all acts."""
+    """The report's own facts, then the slowest way back that nobody commanded and what failed at stable over all acts.
+
+    Where there was no such way back, the slowest by hand stands in its place, and says so.
+    """
     rollouts = [act.run.rollout for act in report.acts if act.run.rollout is not None]
     tiles = list(report.facts)
     told = {fact.label for fact in tiles}
-    for name, merge in (("to_zero", max), ("stable_failed", sum)):
+    detected = any(find_number("to_zero", rollout) is not None for rollout in rollouts)
+    for name, merge in (("to_zero" if detected else "command_to_zero", max), ("stable_failed", sum)):
         values = [value for rollout in rollouts if (value := find_number(name, rollout)) is not None]
         if values and _LABELS[name] not in told:
             tiles.append(_show_tile(name, merge(values), {}))

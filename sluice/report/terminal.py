@@ -25,6 +25,7 @@ from sluice.report.formats import (
     shorten_digest,
 )
 from sluice.report.materials import list_materials
+from sluice.report.results import Fact
 from sluice.report.signs import DIRTY, UNPROVEN, Sign, sign_of
 from sluice.report.summary import name_release, name_releases, write_headline
 from sluice.report.views import ActView, CheckView, LayerView, view_act, view_layer
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from sluice.report.results import Fact, Gate, Release, Report
+    from sluice.report.results import Gate, Release, Report
 
 _STYLES = {"ok": "green", "bad": "bold red", "warn": "yellow", "quiet": "dim"}
 
@@ -62,12 +63,24 @@ def render_terminal(report: Report, *, details: bool = True) -> RenderableType:
     return Group(*parts)
 
 
-def render_layer(values: Mapping[str, Any]) -> RenderableType:
-    """One layer's result, as `LayerResult.to_dict` gives it, with every verdict."""
+def render_layer(values: Mapping[str, Any], *, verbose: bool = True, files: Mapping[str, object] | None = None) -> RenderableType:
+    """One layer's result, as `LayerResult.to_dict` gives it.
+
+    Args:
+        values: The result.
+        verbose: Every verdict; without, what merely holds is a count: what failed, is unclear or has an interval is shown.
+        files: Name → where a person finds more.
+    """
     layer = parse_layer(values)
     view = view_layer(layer.layer, layer)
-    checks = [*view.notable, *view.plain]
-    return Group(_layer_line(view), *([_checks(checks)] if checks else []), *([Text(layer.detail)] if layer.detail else []))
+    checks = [*view.notable, *(view.plain if verbose else ())]
+    parts: list[RenderableType] = [_layer_line(view)]
+    parts += [_checks(checks)] if checks else []
+    if view.plain and not verbose:
+        parts.append(Text(f"{len(view.plain)} more passed; --verbose shows them", style="dim"))
+    parts += [Text(layer.detail)] if layer.detail else []
+    parts += [_facts(tuple(Fact(label=name, value=str(place)) for name, place in files.items()))] if files else []
+    return Group(*parts)
 
 
 def _sign(sign: Sign) -> Text:

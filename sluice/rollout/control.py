@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sluice.errors import ServiceError
+from sluice.errors import IntegrityError, ServiceError
 from sluice.rollout.evidence import Counts, Evidence, Judgement, Window, count_since, describe, enter_state, judge, observe
 from sluice.rollout.journal import Checkpoint, ConflictError, JournalFile
 from sluice.rollout.plan import Health, Plan, advance, plan_next
@@ -98,6 +98,11 @@ class Control:
         self._mark_champion(journal)
         self._tell(journal, plan)
 
+    def tell_trouble(self, what: str) -> None:
+        """Say for others to read what the last round could not do; the next good one takes it back."""
+        self._next_status = 0.0
+        self.file.write_status(self.file.read_status() | {"trouble": what})
+
     def _resume(self) -> None:
         """Take over what a predecessor had gathered."""
         if not self._resumed:
@@ -128,11 +133,16 @@ class Control:
             self.splitter.place(release, port)
 
     def _keep_proxy(self, journal: Journal) -> bool:
-        """Start the proxy as soon as those with traffic can serve, and again when it has died; whether it runs."""
+        """Start the proxy as soon as those with traffic can serve, and again when it has died; whether it runs.
+
+        Raises:
+            IntegrityError: Nothing is served yet, and the champion's bytes are not those that were released.
+        """
         if self.splitter.is_alive():
             if time.monotonic() - self._next_restart > _STEADY_SECONDS:
                 self._pause = 0.0
             return True
+        self._refuse_damaged(journal.champion)
         health = self.servers.health()
         waits = [
             release
@@ -154,6 +164,15 @@ class Control:
             self.say(f"serving on http://{LOCALHOST}:{self.splitter.port}")
         self.started = True
         return True
+
+    def _refuse_damaged(self, champion: str | None) -> None:
+        """An altered champion ends the start: waiting does not mend it, and a proxy without it only looks like serving."""
+        damage = self.servers.damage(champion) if champion and not self.started else None
+        if damage is not None:
+            raise IntegrityError(
+                f"the champion cannot be served: {damage.message}",
+                hint="Restore `.sluice/releases` from a copy (`sluice release verify` names what differs), then serve again.",
+            )
 
     def _health(self) -> dict[str, Health]:
         """Ready is who answers and whom the proxy itself knows at the right port."""
@@ -281,6 +300,7 @@ class Control:
                 "servers": self.servers.describe(),
                 "seen_weights": self._seen,
                 "reason": plan.reason,
+                "trouble": "",
                 "evidence": describe(self._evidence, settings) if self._evidence and journal.request else None,
             }
         )

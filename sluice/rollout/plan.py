@@ -178,6 +178,7 @@ def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: f
         weights=dict(plan.weights),
         evidence=dict(evidence),
         decided_at=plan.decided_at,
+        word_of=journal.command.by if journal.command and journal.command.at == plan.decided_at else "",
     )
     after = dataclasses.replace(
         journal,

@@ -5,18 +5,47 @@ from __future__ import annotations
 import dataclasses
 import time
 import uuid
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import NotServingError, ServiceError, StateError
-from sluice.rollout.journal import JournalFile, open_journal
+from sluice.rollout.admission import (
+    check_free,
+    check_gate,
+    check_promotable,
+    check_running,
+    check_supervised,
+    find_rollback_target,
+)
+from sluice.rollout.journal import open_journal
 from sluice.rollout.plan import begin
 from sluice.rollout.records import describe_rollout, describe_span
 from sluice.rollout.states import Approval, Command, CommandKind, Journal, Phase, Request
+from sluice.rollout.statuses import RolloutStatus, read_status
 
 if TYPE_CHECKING:
     from sluice.project import Project
     from sluice.rollout.states import EndedRollout
+
+__all__ = [
+    "RolloutStatus",
+    "abort",
+    "approve",
+    "check_abort",
+    "check_approval",
+    "check_promote",
+    "check_request",
+    "check_rollback",
+    "find_approval",
+    "promote",
+    "read_rollout",
+    "read_span",
+    "read_status",
+    "read_transitions",
+    "request_rollout",
+    "rollback",
+    "wait_for_outcome",
+    "wait_until_serving",
+]
 
 POLL_SECONDS = 0.05
 SETTLE_SECONDS = 15.0
@@ -29,95 +58,37 @@ ABSENCE_SECONDS = 30.0
 """How long one waits for a supervisor that went away while somebody waited for an outcome."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutStatus:
-    """Who serves production, and what a rollout is doing. Plain JSON types.
-
-    Attributes:
-        url: Of the proxy; empty where nobody serves.
-        state: Phase, with the step's number.
-        champion: Digest of the release that takes production traffic.
-        previous: Digest of N-1.
-        target: Digest of the canary.
-        weights: Wished per cent by release.
-        seen_weights: Per cent above 0 that the proxy applied lately.
-        reason: What is being waited for, or why the last rollout ended.
-        evidence: Counts and numbers of the running rollout.
-        approvals: Unused approvals.
-        servers: Each release's server: pid, port, ready, crashes.
-        pid: Of the supervisor.
-        admin_url: Of the proxy's admin interface.
-    """
-
-    url: str
-    state: str
-    champion: str | None
-    previous: str | None
-    target: str | None
-    weights: dict[str, int]
-    seen_weights: dict[str, int]
-    reason: str
-    evidence: dict[str, Any] | None
-    approvals: list[dict[str, Any]]
-    servers: list[dict[str, Any]] = field(default_factory=list)
-    pid: int | None = None
-    admin_url: str = ""
-
-
-def read_status(project: Project) -> RolloutStatus:
-    """The status now; works whether or not anybody serves.
-
-    Raises:
-        DataError: The journal cannot be read.
-    """
-    file = open_journal(project)
-    journal = file.read()
-    said = file.read_status() if file.is_supervised() else {}
-    ended = journal.rollouts[-1].reason if journal.rollouts else "nothing was ever rolled out"
-    return RolloutStatus(
-        url=said.get("url", ""),
-        state=journal.state.name,
-        champion=journal.champion,
-        previous=journal.previous,
-        target=journal.target,
-        weights=dict(journal.weights),
-        seen_weights=said.get("seen_weights", {}),
-        reason=said.get("reason", "") or "nobody is serving" if journal.request else ended,
-        evidence=said.get("evidence"),
-        approvals=[dataclasses.asdict(approval) | {"steps": list(approval.steps)} for approval in journal.approvals],
-        servers=said.get("servers", []),
-        pid=said.get("pid"),
-        admin_url=said.get("admin_url", ""),
-    )
-
-
 def check_request(project: Project, digest: str) -> None:
     """Whether `request_rollout` would be accepted.
 
     Raises:
+        RefusedError: The gate did not promote that release, or was never asked.
         StateError: Another rollout is running.
         NotServingError: No supervisor is running.
     """
     file = open_journal(project)
-    _check_supervised(file)
-    _check_free(file.read(), digest)
+    check_supervised(file)
+    check_gate(project, digest)
+    check_free(file.read(), digest)
 
 
 def request_rollout(project: Project, digest: str, by: str) -> None:
     """Ask for a release to become champion; a request that is running, or was fulfilled, is not made again.
 
     Raises:
+        RefusedError: The gate did not promote that release, or was never asked.
         StateError: Another rollout is running.
         NotServingError: No supervisor is running.
     """
     file = open_journal(project)
-    _check_supervised(file)
+    check_supervised(file)
+    check_gate(project, digest)
     now = time.time()
     steps = tuple(project.settings.rollout.steps)
     request = Request(id=uuid.uuid4().hex, release=digest, by=by, at=now, steps=steps)
 
     def ask(journal: Journal) -> Journal:
-        _check_free(journal, digest)
+        check_free(journal, digest)
         if digest in {journal.target, journal.champion}:
             return journal
         return begin(journal, request)
@@ -131,10 +102,10 @@ def approve(project: Project, digest: str, by: str, note: str = "") -> Approval:
     It may come before the request. An approval serves one rollout: it is used up when that ends.
 
     Raises:
-        StateError: Nobody is named.
+        RefusedError: The gate did not promote that release, or was never asked.
+        StateError: Nobody is named, or it is the champion.
     """
-    if not by.strip():
-        raise StateError("an approval needs a name", hint="Say who approves with --by.")
+    check_approval(project, digest, by)
     now = time.time()
     settings = project.settings.rollout
     file = open_journal(project)
@@ -149,10 +120,40 @@ def approve(project: Project, digest: str, by: str, note: str = "") -> Approval:
     return approval
 
 
+def check_approval(project: Project, digest: str, by: str) -> None:
+    """Whether `approve` would be accepted.
+
+    Raises:
+        RefusedError: The gate did not promote that release, or was never asked.
+        StateError: Nobody is named, or it is the champion.
+    """
+    if not by.strip():
+        raise StateError("an approval needs a name", hint="Say who approves with --by.")
+    journal = open_journal(project).read()
+    if digest == journal.champion and digest != journal.target:
+        raise StateError(
+            f"{digest[:19]} is the champion: there is nothing to approve",
+            hint="`sluice release list` shows the releases; approve the one that is to replace it.",
+        )
+    check_gate(project, digest)
+
+
 def find_approval(project: Project, digest: str) -> Approval | None:
     """The approval that holds now for a release, over the steps of its running request or of sluice.toml."""
     journal = open_journal(project).read()
     return journal.find_approval(digest, _steps_of(project, journal, digest), time.time())
+
+
+def check_promote(project: Project, digest: str) -> None:
+    """Whether `promote` would be accepted.
+
+    Raises:
+        StateError: That release is not at a step, or has no approval.
+        NotServingError: No supervisor is running.
+    """
+    file = open_journal(project)
+    check_supervised(file)
+    _check_promote(project, file.read(), digest)
 
 
 def promote(project: Project, digest: str, by: str) -> None:
@@ -162,38 +163,45 @@ def promote(project: Project, digest: str, by: str) -> None:
         StateError: That release is not at a step, or has no approval.
         NotServingError: No supervisor is running.
     """
-    file = open_journal(project)
-    _check_supervised(file)
+    check_promote(project, digest)
 
     def ask(journal: Journal) -> Journal:
-        if journal.target != digest or not journal.state.phase.exposed:
-            raise StateError(
-                f"{digest[:19]} takes no canary traffic, so it cannot be promoted",
-                hint="`sluice rollout status` says where it stands; an approval lets it begin.",
-            )
-        if find_approval(project, digest) is None:
-            raise StateError(f"the approval of {digest[:19]} has expired", hint="Approve it again, then promote.")
+        _check_promote(project, journal, digest)
         return dataclasses.replace(journal, command=Command(kind=CommandKind.PROMOTE, by=by, at=time.time()))
 
-    file.update(ask)
+    open_journal(project).update(ask)
 
 
-def abort(project: Project, by: str) -> None:
-    """End the running rollout, all traffic back to stable.
+def check_abort(project: Project) -> str:
+    """The release whose rollout `abort` would end.
 
     Raises:
         StateError: None is running.
         NotServingError: No supervisor is running.
     """
     file = open_journal(project)
-    _check_supervised(file)
+    check_supervised(file)
+    return check_running(file.read())
+
+
+def abort(project: Project, by: str) -> str:
+    """End the running rollout, all traffic back to stable.
+
+    Returns:
+        The release whose rollout it is.
+
+    Raises:
+        StateError: None is running.
+        NotServingError: No supervisor is running.
+    """
+    release = check_abort(project)
 
     def ask(journal: Journal) -> Journal:
-        if journal.request is None:
-            raise StateError("no rollout is running", hint="To leave the champion use `sluice rollout rollback`.")
+        check_running(journal)
         return dataclasses.replace(journal, command=Command(kind=CommandKind.ABORT, by=by, at=time.time()))
 
-    file.update(ask)
+    open_journal(project).update(ask)
+    return release
 
 
 def check_rollback(project: Project) -> str:
@@ -204,8 +212,8 @@ def check_rollback(project: Project) -> str:
         NotServingError: No supervisor is running.
     """
     file = open_journal(project)
-    _check_supervised(file)
-    return _rollback_target(file.read())
+    check_supervised(file)
+    return find_rollback_target(file.read())
 
 
 def rollback(project: Project, by: str) -> dict[str, Any]:
@@ -221,13 +229,13 @@ def rollback(project: Project, by: str) -> dict[str, Any]:
         ServiceError: The proxy did not follow in time; the command stays.
     """
     file = open_journal(project)
-    _check_supervised(file)
+    check_supervised(file)
     command = Command(kind=CommandKind.ROLLBACK, by=by, at=time.time())
     target = ""
 
     def ask(journal: Journal) -> Journal:
         nonlocal target
-        target = _rollback_target(journal)
+        target = find_rollback_target(journal)
         return dataclasses.replace(journal, command=command)
 
     file.update(ask)
@@ -287,7 +295,7 @@ def wait_for_outcome(project: Project, digest: str, timeout: float) -> str:
         decided = now
         seen = now if file.is_supervised() else seen
         if now - seen > ABSENCE_SECONDS:
-            _check_supervised(file)
+            check_supervised(file)
         if now > deadline:
             raise ServiceError(
                 f"no outcome of {digest[:19]} within {timeout:g} s: {journal.state.name}",
@@ -338,26 +346,9 @@ def read_span(project: Project, since: float, until: float) -> dict[str, Any]:
     return describe_span(file, file.read(), since, until, project.settings.rollout)
 
 
-def _check_supervised(file: JournalFile) -> None:
-    if not file.is_supervised():
-        raise NotServingError("no supervisor is running, so traffic cannot be moved", hint="Start `sluice serve` first.")
-
-
-def _check_free(journal: Journal, digest: str) -> None:
-    if journal.request is not None and journal.request.release != digest:
-        raise StateError(
-            f"a rollout of {journal.request.release[:19]} is running ({journal.state.name})",
-            hint="Wait for its end, or end it with `sluice rollout abort`.",
-        )
-
-
-def _rollback_target(journal: Journal) -> str:
-    if journal.state.phase.exposed and journal.champion:
-        return journal.champion
-    if journal.previous is None:
-        what = "there is no champion" if journal.champion is None else "there is no N-1: the champion is the only release so far"
-        raise StateError(f"nothing to roll back to: {what}", hint="`sluice release list` shows the releases.")
-    return journal.previous
+def _check_promote(project: Project, journal: Journal, digest: str) -> None:
+    approval = journal.find_approval(digest, _steps_of(project, journal, digest), time.time())
+    check_promotable(journal, digest, approval)
 
 
 def _steps_of(project: Project, journal: Journal, digest: str) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from sluice.errors import SluiceError
+from sluice.errors import IntegrityError, SluiceError
 from sluice.rollout.plan import Health
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class _Kept:
         retry_at: Not before that is it started again.
         crashes: In a row.
         failure: Why it was given up on; it goes on being restarted, with long pauses.
+        damage: What was wrong with the release's own bytes when it was last prepared; None where nothing.
     """
 
     preparing: Future[Path] | None = None
@@ -88,6 +89,7 @@ class _Kept:
     retry_at: float = 0.0
     crashes: int = 0
     failure: str = ""
+    damage: IntegrityError | None = None
 
 
 @dataclass(slots=True)
@@ -131,6 +133,10 @@ class Servers:
         """How each is."""
         return {release: Health(ready=kept.ready_at is not None, failure=kept.failure) for release, kept in self._kept.items()}
 
+    def damage(self, release: str) -> IntegrityError | None:
+        """What was wrong with a release's own bytes; None where nothing is known to be."""
+        return self._kept[release].damage if release in self._kept else None
+
     def ports(self) -> dict[str, int | None]:
         """Where each listens; None while it is not ready."""
         return {
@@ -169,9 +175,10 @@ class Servers:
             kept.process = self.launcher.spawn(release, kept.preparing.result())
         except (SluiceError, OSError) as error:
             kept.crashes = max(kept.crashes, MOST_CRASHES - 1)  # what cannot be started does not become so by waiting
+            kept.damage = error if isinstance(error, IntegrityError) else None
             self._crash(release, kept, now, str(error))
             return
-        kept.started_at = now
+        kept.started_at, kept.damage = now, None
 
     def _ask(self, release: str, kept: _Kept, process: ServerProcess, now: float) -> None:
         try:
@@ -192,7 +199,10 @@ class Servers:
         kept.retry_at = now + pause
         if kept.crashes >= MOST_CRASHES:
             kept.failure = what
-        self.say(f"{release[:19]} failed, {kept.crashes} in a row: {what}; again in {pause:.1f} s")
+        if kept.damage is None:
+            self.say(f"{release[:19]} failed, {kept.crashes} in a row: {what}; again in {pause:.1f} s")
+        else:
+            self.say(f"{release[:19]} cannot be served: {what}")
 
     def _end(self, kept: _Kept) -> None:
         if kept.process is not None:

@@ -111,6 +111,7 @@ class Transition:
         evidence: The counts and numbers that the decision rests on.
         decided_at: When it was decided; for a person's command when it was given.
         applied_at: When the proxy's own answer showed these weights; None until then.
+        word_of: Whose command it obeys; empty where the evidence, or the plan itself, decided.
     """
 
     time: float
@@ -123,6 +124,7 @@ class Transition:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     decided_at: float
     applied_at: float | None = None
+    word_of: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, with ``from`` and ``to``, as the report reads them."""
@@ -137,6 +139,7 @@ class Transition:
             "evidence": dict(self.evidence),
             "decided_at": self.decided_at,
             "applied_at": self.applied_at,
+            "word_of": self.word_of,
         }
 
 

@@ -54,7 +54,8 @@ def run_supervisor(
         StateError: A supervisor of this project is running already.
         PortInUseError: Something else listens on the port; nothing was started.
         DataError: The journal cannot be read.
-        ServiceError: Envoy cannot be started.
+        IntegrityError: The champion's bytes are not those that were released.
+        ServiceError: Envoy cannot be started, or the state folder cannot be written.
     """
     ending = stop or threading.Event()
     file = open_journal(project)
@@ -90,6 +91,8 @@ def _run(control: Control, ending: threading.Event, say: Callable[[str], object]
                 raise
             if str(error) != said:
                 say(f"trouble: {error}")
+                with contextlib.suppress(OSError):
+                    control.tell_trouble(str(error))
             said = str(error)
         ending.wait(max(0.0, POLL_SECONDS - (time.monotonic() - started)))
 

@@ -91,7 +91,7 @@ def run_model_tests(outputs: Mapping[str, str], model: ArtifactInput, curves: st
 def summary(result: LayerResult) -> str:
     """One line for a person: how many checks, and how many were not a plain pass."""
     outcomes = [verdict.outcome for verdict in result.verdicts]
-    parts = [f"{len(outcomes)} checks"]
+    parts = [f"{len(outcomes)} check{'' if len(outcomes) == 1 else 's'}"]
     parts += [
         f"{outcomes.count(outcome)} {outcome.value}" for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE) if outcome in outcomes
     ]

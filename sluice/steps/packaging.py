@@ -12,6 +12,7 @@ from sluice.data.holdout import holdout_digest
 from sluice.gate.ledger import Ledger
 from sluice.project import read_project
 from sluice.release.packaging import build_release
+from sluice.release.publishing import find_destination, publish
 from sluice.release.store import ReleaseStore
 from sluice.steps.curves import ATTACHMENT
 from sluice.steps.records import record_part, running_step
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], curves: str, decision: str, scores: str) -> str:
-    """Make the model layer and add it to the store.
+    """Make the model layer, add it to the store, and push it where serving.repository says so.
 
     Args:
         model: Local path of the fitted model.
@@ -40,6 +41,7 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
 
     Raises:
         IntegrityError: The model's bytes are not those that were trained.
+        ServiceError: The registry that serving.repository names does not take it.
     """
     project = read_project()
     with running_step("package") as step:
@@ -57,7 +59,8 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
         release = store.add(folder)
         Ledger(project.state / "ledger").save_scores(release.digest, holdout_digest(project), np.load(scores))
         store.attach(release.digest, ATTACHMENT, json.loads(Path(curves).read_text(encoding="utf-8")))
-        record_part("release", describe(release))
+        image = publish(store, release, find_destination(project)).image if project.settings.serving.repository else ""
+        record_part("release", describe(release) | ({"image": image} if image else {}))
         step.detail = f"release {release.number}, {release.digest[:19]}"
     return release.digest
 

@@ -8,9 +8,12 @@ from sluice.errors import RefusedError, RolledBackError
 from sluice.project import read_project
 from sluice.release.store import ReleaseStore
 from sluice.rollout import requests
-from sluice.steps.records import record_part, running_step
+from sluice.steps.records import read_refusal, record_part, running_step
 
 POLL_SECONDS = 0.2
+
+AFTERMATH_SECONDS = 1.5
+"""How long after a rollout's end its record still looks: that traffic goes on where it was sent is part of the picture."""
 
 
 def wait_for_approval(release: str) -> str:
@@ -20,17 +23,25 @@ def wait_for_approval(release: str) -> str:
         release: The release's digest.
 
     Returns:
-        Who approved it.
+        Who approved it; empty where it is the champion already.
 
     Raises:
-        RefusedError: Nobody did within ``rollout.approval_seconds``.
+        RefusedError: Nobody did within ``rollout.approval_seconds``, or the person who was asked said no.
     """
     project = read_project()
     with running_step("approval") as step:
         number = ReleaseStore(project.state / "releases").get(release).number
+        if requests.read_status(project).champion == release:
+            step.detail = f"release {number} is champion already"
+            return ""
         deadline = time.monotonic() + project.settings.rollout.approval_seconds
         step.wait(f"release {number} waits for: sluice rollout approve {number}")
         while (approval := requests.find_approval(project, release)) is None:
+            if (refused_by := read_refusal()) is not None:
+                raise RefusedError(
+                    f"{refused_by} refused release {number}: nothing was rolled out",
+                    hint=f"`sluice rollout start {number}` and `sluice rollout approve {number}` take it up after all.",
+                )
             if time.monotonic() > deadline:
                 raise RefusedError(
                     f"nobody approved release {number} within {project.settings.rollout.approval_seconds:.0f} s",
@@ -62,6 +73,7 @@ def run_canary(release: str, by: str) -> str:
         requests.request_rollout(project, release, by=by)
         step.wait(f"release {number}: {' → '.join(map(str, project.settings.rollout.steps))} %")
         outcome = requests.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)
+        time.sleep(AFTERMATH_SECONDS)
         evidence = requests.read_rollout(project, release)
         record_part("rollout", evidence)
         store.attach(release, "rollout", evidence)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.errors import SluiceError
+from sluice.errors import InterruptedRunError, SluiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 RUN_FOLDER_VARIABLE = "SLUICE_RUN_FOLDER"
 EVENTS_FILE = "events.jsonl"
 PARTS_FOLDER = "parts"
+REFUSAL_FILE = "refused-by.txt"
 
 
 def run_folder() -> Path | None:
@@ -55,6 +58,22 @@ def record_part(name: str, document: dict[str, Any]) -> None:
     draft.replace(target)
 
 
+def record_refusal(folder: Path, by: str) -> None:
+    """Leave word in a run's folder that the person who was asked to approve said no."""
+    draft = folder / f".{REFUSAL_FILE}.draft"
+    draft.write_text(by, encoding="utf-8")
+    draft.replace(folder / REFUSAL_FILE)
+
+
+def read_refusal() -> str | None:
+    """Who refused this run's release; None while nobody has."""
+    folder = run_folder()
+    try:
+        return (folder / REFUSAL_FILE).read_text(encoding="utf-8") if folder else None
+    except FileNotFoundError:
+        return None
+
+
 class Step:
     """A running step; `detail` is the sentence its end is recorded with."""
 
@@ -69,6 +88,27 @@ class Step:
 
 
 @contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM unwind what runs, so that temporary folders go and children are ended; only the main thread can.
+
+    Raises:
+        InterruptedRunError: The signal came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise InterruptedRunError("ended by SIGTERM", hint="Run it again.")
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
 def running_step(name: str) -> Iterator[Step]:
     """Record a step's start and end, whatever way it ends.
 
@@ -76,9 +116,12 @@ def running_step(name: str) -> Iterator[Step]:
         SystemExit: After a `SluiceError` was recorded: a log gets its message and hint instead of a traceback.
     """
     step = Step(name)
-    record_event(name, "started")
     try:
-        yield step
+        with interruptible():
+            record_event(name, "started")
+            yield step
+    except InterruptedRunError as error:
+        raise SystemExit(error.exit_code) from error  # without an end: whoever ended the run knows that it was interrupted
     except SluiceError as error:
         record_event(name, "ended", outcome="fail", detail=error.message, error=error)
         if run_folder() is None or os.environ.get("SLUICE_DEBUG"):

@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.snapshots import digest_file, pin_snapshot
+from sluice.data.snapshots import check_readable, digest_file, pin_snapshot
 from sluice.errors import IntegrityError
 from sluice.project import Project, read_project
 from sluice.steps.records import record_part, running_step
@@ -33,6 +33,7 @@ def pin(location: str, target: Path) -> dict[str, Any]:
     with running_step("pin-snapshot") as step:
         source = location or project.settings.data.snapshot
         snapshot = pin_snapshot(project.locate(source), project.state / "snapshots")
+        check_readable(snapshot)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(snapshot.path, target)
         metadata = {"digest": snapshot.digest, "source": source, "suffix": snapshot.path.suffix}

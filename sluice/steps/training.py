@@ -38,7 +38,8 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
     """
     project = read_project()
     with running_step("train") as step:
-        rows = read_labelled(project, reopen(project, Path(snapshot), snapshot_metadata))
+        pinned = reopen(project, Path(snapshot), snapshot_metadata)
+        rows = read_labelled(project, pinned, source=str(snapshot_metadata.get("source", "")))
         model = build_model(project)
         started = time.monotonic()
         model.fit(rows.features, rows.labels)

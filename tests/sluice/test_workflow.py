@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,7 +20,11 @@ WORKFLOW: dict[Any, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / "ml-
 
 
 def commands(job: str) -> list[list[str]]:
-    return [shlex.split(step["run"]) for step in WORKFLOW["jobs"][job]["steps"] if "run" in step]
+    return [shlex.split(step["run"]) for step in WORKFLOW["jobs"][job]["steps"] if "run" in step and step.get("id") != "reviewer"]
+
+
+def review(by: str, state: str, *, environment: str = "production") -> dict[str, Any]:
+    return {"state": state, "user": {"login": by}, "environments": [{"name": environment}]}
 
 
 def test_four_layers_are_four_jobs_before_production() -> None:
@@ -33,6 +41,42 @@ def test_it_is_triggered_by_code_week_and_drift() -> None:
     assert set(triggers) == {"push", "pull_request", "schedule", "repository_dispatch"}
     assert triggers["repository_dispatch"] == {"types": ["drift"]}
     assert re.fullmatch(r"\d+ \d+ \* \* \d", triggers["schedule"][0]["cron"])
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="gh filters as jq does")
+@pytest.mark.parametrize(
+    ("answer", "approver"),
+    [
+        ([review("ann", "rejected"), review("bea", "approved")], "bea"),
+        ([review("bea", "approved", environment="staging")], "pusher"),
+        ([], "pusher"),
+        (None, "pusher"),
+    ],
+)
+def test_the_release_is_approved_in_the_name_of_the_environments_reviewer(
+    tmp_path: Path, answer: list[dict[str, Any]] | None, approver: str
+) -> None:
+    steps = WORKFLOW["jobs"]["deploy"]["steps"]
+    script = next(step["run"] for step in steps if step.get("id") == "reviewer")
+    assert WORKFLOW["jobs"]["deploy"]["permissions"]["actions"] == "read"
+    fake = tmp_path / "gh"
+    # gh api PATH --jq FILTER, without the network; no answer is an API that says no.
+    asked = f"cat <<'END' | jq -r \"$4\"\n{json.dumps(answer)}\nEND" if answer is not None else "exit 1"
+    fake.write_text(f'#!/bin/sh\n[ "$2" = repos/o/r/actions/runs/7/approvals ] && [ "$3" = --jq ] || exit 9\n{asked}\n')
+    fake.chmod(0o755)
+    output = tmp_path / "output"
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "GITHUB_REPOSITORY": "o/r",
+        "GITHUB_RUN_ID": "7",
+        "GITHUB_ACTOR": "pusher",
+        "GITHUB_OUTPUT": str(output),
+    }
+    subprocess.run(["bash", "-e", "-c", script], env=environment, check=True)
+    assert output.read_text() == f"name={approver}\n"
+    deploy = next(step for step in steps if "sluice run release" in step.get("run", ""))
+    assert deploy["env"] == {"APPROVED_BY": "${{ steps.reviewer.outputs.name }}"}
+    assert '--approve "$APPROVED_BY"' in deploy["run"]
 
 
 def test_every_command_is_a_make_target_or_a_verb_with_these_options() -> None:

@@ -46,7 +46,7 @@ def draw_interval(verdict: Verdict, *, show_zero: bool = False) -> IntervalDrawi
     if verdict.observed is None or (verdict.interval is None and not verdict.comparison.startswith((">", "<"))):
         return None
     ends = [verdict.interval.low, verdict.interval.high] if verdict.interval else []
-    values = [verdict.observed, *ends, *([] if verdict.threshold is None else [verdict.threshold]), *([0.0] if show_zero else [])]
+    values = [verdict.observed, *ends, *_bounds(verdict), *([0.0] if show_zero else [])]
     span = max(values) - min(values)
     if span <= 0:
         return None
@@ -63,10 +63,16 @@ def draw_interval(verdict: Verdict, *, show_zero: bool = False) -> IntervalDrawi
     )
 
 
+def _bounds(verdict: Verdict) -> list[float]:
+    return [bound for bound in (verdict.threshold, verdict.upper) if bound is not None]
+
+
 def _passing_zone(verdict: Verdict, scale: Scale) -> tuple[float, float] | None:
     if verdict.threshold is None:
         return None
     at = scale.place(verdict.threshold)
+    if verdict.upper is not None:
+        return at, scale.place(verdict.upper)
     if verdict.comparison.startswith(">"):
         return at, scale.end + _EDGE
     return (scale.start - _EDGE, at) if verdict.comparison.startswith("<") else None

@@ -92,13 +92,15 @@ def _first_change(rollout: Rollout) -> float | None:
 
 
 def _first_change_seen(rollout: Rollout) -> float | None:
-    before: dict[str, float | None] | None = None
+    """The first sample whose traffic is split otherwise; a canary that gets a place and no traffic changes nothing."""
+    before: dict[str, float] | None = None
     for sample in rollout.samples:
-        if not sample.weights:
+        split = {release: share for release, share in sample.weights.items() if share}
+        if not split:
             continue
-        if before is not None and sample.weights != before:
+        if before is not None and split != before:
             return sample.time
-        before = sample.weights
+        before = split
     return None
 
 

@@ -2,91 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluice.report.charts.marks import Mark, Window, choose_window_of, place_marks, time_ticks
+from sluice.report.charts.panels import HEIGHT, Arm, Line, Panel, Tag, draw_evidence, place_dot, sample_time
 from sluice.report.charts.scales import Scale, Tick, area_path, line_path, nice_ceiling, nice_ticks, step_path
-from sluice.report.charts.series import change_points, choose_window, error_rates, thin_points
-from sluice.report.formats import format_duration, format_number, format_percent, shorten_digest
+from sluice.report.charts.series import change_points, choose_window, error_rates, find_lone_points, thin_points
+from sluice.report.formats import format_duration, format_number, format_percent, format_words, shorten_digest
+from sluice.report.text import read_number
 
 if TYPE_CHECKING:
     from sluice.report.results import Counts, Rollout, Sample
 
-DEFAULT_EVIDENCE = 100.0
-"""e-value at which a canary is condemned, where the record does not say (the design's rule)."""
-
 _MOST_POINTS = 320
-_LEAST_E, _LEAST_RATE = 0.01, 0.05
+_LEAST_RATE = 0.05
 _LEAST_SHARE, _LEAST_STRETCH = 20.0, 22.0
 """Per cent of height and width that a name needs."""
-
-_HEIGHT = Scale(0.0, 100.0, 100.0, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """One release in the plot.
-
-    Attributes:
-        digest: The release.
-        name: Its name for a person.
-        role: ``canary``, ``stable`` or ``other``: chooses colour and dashes.
-        part: What it is in this rollout, in words.
-    """
-
-    digest: str
-    name: str
-    role: str
-    part: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """A release's name written into its area, at per cent of the plot."""
-
-    left: float
-    top: float
-    text: str
-    role: str
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """Path data of one arm's line."""
-
-    role: str
-    path: str
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One plot of the stack; y coordinates in per cent from the top, paths in a viewBox of 1000 x 100.
-
-    Attributes:
-        key: ``traffic``, ``errors``, ``evidence`` or ``latency``.
-        title: What is plotted.
-        note: How to read it.
-        areas: Filled shapes, in drawing order.
-        lines: Lines, in drawing order.
-        ticks: Of the y axis.
-        rule: A threshold to draw across, if there is one.
-        description: The same in words.
-        tags: Names written into areas.
-    """
-
-    key: str
-    title: str
-    note: str
-    areas: tuple[Line, ...]
-    lines: tuple[Line, ...]
-    ticks: tuple[Tick, ...]
-    rule: Tick | None
-    description: str
-    tags: tuple[Tag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +53,8 @@ def draw_rollout(rollout: Rollout, names: Mapping[str, str]) -> RolloutChart | N
     marks = place_marks(rollout, window, canary=next((arm.digest for arm in arms if arm.role == "canary"), ""))
     panels = (
         _draw_traffic(weigh_over_time(rollout, window), arms, x, marks),
-        _draw_errors(samples, arms, x, window),
-        _draw_evidence(rollout, samples, x) if any(arm.part == "canary" for arm in arms) else None,
+        _draw_errors(rollout, samples, arms, x),
+        draw_evidence(rollout, samples, x) if any(arm.part == "canary" for arm in arms) else None,
         _draw_latency(samples, arms, x),
     )
     return RolloutChart(
@@ -176,9 +109,9 @@ def _draw_traffic(shown: Sequence[tuple[float, Weights]], arms: Sequence[Arm], x
     areas, lines, tags = [], [], []
     for arm in arms:
         above = [(at, level + _share(weights, arm.digest)) for (at, level), (_, weights) in zip(below, shown, strict=True)]
-        areas.append(Line(arm.role, area_path(change_points(above), change_points(below), x, _HEIGHT), arm.name))
+        areas.append(Line(arm.role, area_path(change_points(above), change_points(below), x, HEIGHT), arm.name))
         if arm.role == "canary":
-            lines.append(Line(arm.role, step_path(change_points(above), x, _HEIGHT), arm.name))
+            lines.append(Line(arm.role, step_path(change_points(above), x, HEIGHT), arm.name))
         tags += _place_tag(arm, below, above, x)
         below = above
     canary = next((arm.name for arm in arms if arm.role == "canary"), "")
@@ -209,38 +142,59 @@ def _place_tag(arm: Arm, below: Sequence[tuple[float, float]], above: Sequence[t
     if not longest:
         return []
     left, right = (x.place(above[place][0]) / 10 for place in (longest[0], longest[-1]))
-    middle = _HEIGHT.place((below[longest[0]][1] + above[longest[0]][1]) / 2)
+    middle = HEIGHT.place((below[longest[0]][1] + above[longest[0]][1]) / 2)
     return [Tag((left + right) / 2, middle, arm.name, arm.role)] if right - left >= _LEAST_STRETCH else []
 
 
-def _draw_errors(samples: Sequence[Sample], arms: Sequence[Arm], x: Scale, window: Window) -> Panel | None:
-    trailing = choose_window(window.end - window.start)
+def _draw_errors(rollout: Rollout, samples: Sequence[Sample], arms: Sequence[Arm], x: Scale) -> Panel | None:
+    trailing = choose_window(x.high - x.low)
     rates = {arm: _rates_of(samples, arm, trailing) for arm in arms}
-    highest = max((rate for points in rates.values() for _, rate in points if rate is not None), default=None)
-    if highest is None:
+    decided = _rates_at_decisions(rollout, arms, x)
+    known = [rate for points in rates.values() for _, rate in points if rate is not None] + [rate for _, rate, _ in decided]
+    if not known:
         return None
-    top = min(1.0, nice_ceiling(max(highest * 1.05, _LEAST_RATE)))
+    top = min(1.0, nice_ceiling(max(max(known) * 1.05, _LEAST_RATE)))
     y = Scale(0.0, top, 100.0, 2.0)
     peaks = {arm: max((rate for _, rate in points if rate is not None), default=None) for arm, points in rates.items()}
+    said = [f"{arm.name} {format_percent(peak)}" for arm, peak in peaks.items()]
+    alone = [
+        place_dot(arm.role, time, rate, x, y, f"{arm.name}: {format_percent(rate)}")
+        for arm, points in rates.items()
+        for time, rate in find_lone_points(points)
+    ]
+    at_decisions = [place_dot("canary", time, rate, x, y, title) for time, rate, title in decided]
     return Panel(
         key="errors",
         title="Error rate",
-        note=f"failed requests per request, last {format_duration(trailing)}",
+        note=f"failed requests per request, last {format_duration(trailing)}; dots: the canary's at its step, as decided on",
         areas=(),
         lines=tuple(Line(arm.role, line_path(points, x, y), arm.name) for arm, points in reversed(rates.items())),
+        dots=tuple(alone + at_decisions),
         ticks=_share_ticks(top, y),
         rule=None,
-        description="Error rate over time; highest "
-        + ", ".join(f"{arm.name} {format_percent(peak)}" for arm, peak in peaks.items())
-        + ".",
+        description=f"Error rate over time; highest {', '.join(said)}{''.join(f'; {title}' for _, _, title in decided)}.",
     )
 
 
+def _rates_at_decisions(rollout: Rollout, arms: Sequence[Arm], x: Scale) -> list[tuple[float, float, str]]:
+    """The canary's error rate at its step as each decision saw it: samples come twice a second, decisions between them."""
+    name = next((arm.name for arm in arms if arm.part == "canary"), "")
+    found = []
+    for transition in rollout.transitions if name else ():
+        asked, failed = (read_number(transition.evidence.get(f"step_canary_{count}")) for count in ("requests", "errors"))
+        moment = transition.decided
+        if moment is None or not asked or failed is None or not x.low <= moment <= x.high:
+            continue
+        title = f"{name}, {format_words(transition.to)}: {failed:.0f} of {asked:.0f} requests failed"
+        found.append((moment, min(1.0, failed / asked), title))
+    return found
+
+
 def _rates_of(samples: Sequence[Sample], arm: Arm, window: float) -> list[tuple[float, float | None]]:
-    seen = [(_time(sample), sample.arms[arm.digest]) for sample in samples if arm.digest in sample.arms]
+    seen = [(sample_time(sample), sample.arms[arm.digest]) for sample in samples if arm.digest in sample.arms]
     times = [time for time, _ in seen]
     requests, errors = ([number(counts) or 0.0 for _, counts in seen] for number in (_requests, _errors))
-    served = {_time(sample): _is_served(sample, arm) for sample in samples}
+    served = {sample_time(sample): _is_served(sample, arm) for sample in samples}
     rates = error_rates(times, requests, errors, window=window, most=_MOST_POINTS)
     # A trailing rate lives on for a window after the last request: cut it where the traffic was taken away.
     return [(time, rate if served[time] else None) for time, rate in rates]
@@ -248,40 +202,6 @@ def _rates_of(samples: Sequence[Sample], arm: Arm, window: float) -> list[tuple[
 
 def _share_ticks(top: float, y: Scale) -> tuple[Tick, ...]:
     return tuple(Tick(y.place(value), format_percent(value)) for value in nice_ticks(0.0, top, most=4))
-
-
-def _draw_evidence(rollout: Rollout, samples: Sequence[Sample], x: Scale) -> Panel | None:
-    """The e-value on a log scale, below the line at which the canary is condemned."""
-    values = [(_time(sample), sample.e_value) for sample in samples if sample.e_value is not None and sample.e_value >= 0]
-    if not values:
-        return None
-    limit = _limit_of(rollout)
-    highest = max(value for _, value in values)
-    decades = range(round(math.log10(_LEAST_E)), math.ceil(math.log10(max(highest, limit) * 3)) + 1)
-    y = Scale(decades[0], decades[-1], 100.0, 0.0)
-    logs = [(time, math.log10(max(value, _LEAST_E))) for time, value in values]
-    ends = thin_points(logs, most=_MOST_POINTS)
-    path = line_path(ends, x, y)
-    every = -(-len(decades) // 4)
-    shown = [decade for decade in decades if decade % every == 0]
-    return Panel(
-        key="evidence",
-        title="Evidence against the canary",
-        note="e-value, log scale",
-        areas=(Line("canary", f"{path}L{x.place(ends[-1][0]):.1f} 100L{x.place(ends[0][0]):.1f} 100Z", ""),),
-        lines=(Line("canary", path, ""),),
-        ticks=tuple(Tick(y.place(decade), f"{10.0**decade:g}" if abs(decade) < 4 else f"1e{decade}") for decade in shown),  # noqa: PLR2004
-        rule=Tick(y.place(math.log10(limit)), f"condemned at e ≥ {limit:g}"),
-        description=f"Evidence against the canary: e-value, highest {format_number(highest)}; it is condemned at {limit:g}.",
-    )
-
-
-def _limit_of(rollout: Rollout) -> float:
-    for name in ("evidence_threshold", "evidence_limit", "condemn_at"):
-        value = rollout.numbers.get(name)
-        if isinstance(value, int | float) and value > 1:
-            return float(value)
-    return DEFAULT_EVIDENCE
 
 
 def _draw_latency(samples: Sequence[Sample], arms: Sequence[Arm], x: Scale) -> Panel | None:
@@ -299,6 +219,11 @@ def _draw_latency(samples: Sequence[Sample], arms: Sequence[Arm], x: Scale) -> P
         lines=tuple(
             Line(arm.role, line_path(thin_points(points, most=_MOST_POINTS), x, y), arm.name) for arm, points in series.items()
         ),
+        dots=tuple(
+            place_dot(arm.role, *points[0], x, y, f"{arm.name}: {format_number(points[0][1])} ms")
+            for arm, points in series.items()
+            if len(points) == 1
+        ),
         ticks=tuple(Tick(y.place(value), f"{value:g} ms") for value in nice_ticks(0.0, top, most=3)),
         rule=None,
         description=f"99th percentile of latency, highest {format_number(highest)} milliseconds.",
@@ -307,7 +232,7 @@ def _draw_latency(samples: Sequence[Sample], arms: Sequence[Arm], x: Scale) -> P
 
 def _latencies_of(samples: Sequence[Sample], arm: Arm, number: Callable[[Counts], float | None]) -> list[tuple[float, float]]:
     values = (
-        (_time(sample), number(sample.arms[arm.digest]))
+        (sample_time(sample), number(sample.arms[arm.digest]))
         for sample in samples
         if arm.digest in sample.arms and _is_served(sample, arm)
     )
@@ -329,7 +254,3 @@ def _errors(counts: Counts) -> float | None:
 
 def _p99(counts: Counts) -> float | None:
     return counts.p99_ms
-
-
-def _time(sample: Sample) -> float:
-    return sample.time or 0.0

@@ -84,6 +84,16 @@ def error_rates(
     return rates
 
 
+def find_lone_points(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """The points between two gaps: a line has nothing to draw there."""
+    values = [None, *(value for _, value in points), None]
+    return [
+        (time, value)
+        for place, (time, value) in enumerate(points)
+        if value is not None and values[place] is None and values[place + 2] is None
+    ]
+
+
 def request_rate(times: Sequence[float], requests: Sequence[Sequence[float]]) -> float | None:
     """Requests per second over all arms, from their cumulative counters; None for less than a second of samples."""
     seconds = times[-1] - times[0] if times else 0.0

@@ -72,7 +72,7 @@ def test_one_verdict_for_each_expectation_in_their_order(
     assert [
         (verdict.check, verdict.outcome.value, verdict.observed, verdict.comparison, verdict.threshold) for verdict in verdicts
     ] == [
-        ("mean_to_be_between[spend]", "fail", 115.0, "<=", 50.0),
+        ("mean_to_be_between[spend]", "fail", 115.0, ">=", 20.0),
         ("mean_to_be_between[spend]", "pass", 115.0, ">=", 20.0),
         ("values_to_be_in_set[contract]", "fail", pytest.approx(2 / 3), ">=", 1.0),
         ("values_to_be_in_set[contract]", "inconclusive", pytest.approx(2 / 3), ">=", 1.0),
@@ -123,16 +123,18 @@ def test_the_data_layer_leaves_data_docs(run: Callable[..., LayerResult]) -> Non
 @pytest.mark.parametrize(
     ("limits", "value", "expected"),
     [
-        ({"min_value": 1, "max_value": 5}, 0.5, (">=", 1.0)),
-        ({"min_value": 1, "max_value": 5, "strict_max": True}, 9.0, ("<", 5.0)),
-        ({"min_value": None, "max_value": 5}, 3.0, ("<=", 5.0)),
-        ({}, 3.0, ("", None)),
+        ({"min_value": 1, "max_value": 5}, 0.5, (">=", 1.0, 5.0)),
+        ({"min_value": 1, "strict_min": True, "max_value": 5}, 9.0, (">", 1.0, 5.0)),
+        ({"min_value": 1}, 0.5, (">=", 1.0, None)),
+        ({"min_value": None, "max_value": 5}, 3.0, ("<=", 5.0, None)),
+        ({"min_value": None, "max_value": 5, "strict_max": True}, 3.0, ("<", 5.0, None)),
+        ({}, 3.0, ("", None, None)),
     ],
 )
-def test_a_verdict_shows_the_bound_that_matters(limits: dict[str, object], value: float, expected: tuple[str, float]) -> None:
+def test_a_verdict_shows_both_bounds(limits: dict[str, object], value: float, expected: tuple[object, ...]) -> None:
     config = {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "spend", **limits}}
     verdict = read_result({"expectation_config": config, "success": False, "result": {"observed_value": value}})
-    assert (verdict.comparison, verdict.threshold) == expected
+    assert (verdict.comparison, verdict.threshold, verdict.upper) == expected
 
 
 def test_an_observation_that_is_no_number_is_told_in_words() -> None:

@@ -14,7 +14,7 @@ from sluice.checks.inputs import LATEST_MODEL, load_model
 from sluice.checks.layers import LayerInputs, LayerResult
 from sluice.data.holdout import read_labelled
 from sluice.data.snapshots import digest_file, pin_snapshot
-from sluice.errors import IntegrityError
+from sluice.errors import DataError, IntegrityError, StateError
 from sluice.verdicts import Outcome
 
 if TYPE_CHECKING:
@@ -123,12 +123,13 @@ def spring(word: str) -> None:
     Trap.sprung.append(word)
 
 
-@pytest.mark.parametrize("stored", [b"", b"not a pickle at all", b"\x80\x04cno_such_module_anywhere\nThing\n."])
+@pytest.mark.parametrize("stored", [b"", b"junk", b"not a pickle at all", b"\x80\x04cno_such_module_anywhere\nThing\n."])
 def test_a_model_that_cannot_be_read_says_so(run: Run, tmp_path: Path, stored: bytes) -> None:
     broken = tmp_path / "broken.joblib"
     broken.write_bytes(stored)
-    result = run("def test_one(model): ...", layer="model", inputs=LayerInputs(model=broken))
-    assert "the model broken.joblib cannot be loaded" in result.verdicts[0].detail
+    with pytest.raises(DataError, match=r"the model broken\.joblib cannot be loaded") as refused:
+        run("def test_one(model): ...\ndef test_two(model): ...", layer="model", inputs=LayerInputs(model=broken))
+    assert refused.value.exit_code == 2
     result = run("def test_one(champion): ...", layer="model", inputs=LayerInputs(champion=broken))
     assert result.verdicts[0].outcome is Outcome.INCONCLUSIVE
     assert "no comparison with the champion" in result.verdicts[0].detail
@@ -148,8 +149,37 @@ def test_the_snapshot_that_was_given(run: Run, shop: Project) -> None:
 
 
 def test_no_release_to_serve(run: Run) -> None:
-    result = run("def test_one(service): ...", layer="integration")
-    assert "there is no packaged release to serve" in result.verdicts[0].detail
+    with pytest.raises(StateError, match="there is no packaged release to serve"):
+        run("def test_one(service): ...", layer="integration")
+
+
+def test_a_holdout_that_is_missing_or_another_ends_the_layer_with_its_own_words(run: Run, shop: Project) -> None:
+    suite = "def test_one(holdout): ...\ndef test_two(holdout): ..."
+    (shop.root / "data" / "holdout.csv").unlink()
+    with pytest.raises(DataError, match=r"there is no file .*holdout\.csv"):
+        run(suite, layer="model")
+    file = shop.root / "sluice.toml"
+    file.write_text(file.read_text().replace("[model]", f'holdout_digest = "sha256:{"0" * 64}"\n[model]', 1))
+    (shop.root / "data" / "holdout.csv").write_text("key,spend,left\n1,2,0\n")
+    with pytest.raises(IntegrityError, match=r"sluice\.toml declares"):
+        run(suite, layer="model")
+
+
+def test_an_error_of_the_projects_own_is_told_as_what_it_is_a_kind_of(run: Run) -> None:
+    suite = """
+        import pytest
+        from sluice.errors import DataError
+
+        class ShopError(DataError): ...
+
+        @pytest.fixture(scope="session")
+        def orders(): raise ShopError("no orders since Monday", hint="Ask the warehouse.")
+
+        def test_one(orders): ...
+    """
+    with pytest.raises(DataError, match="no orders since Monday") as refused:
+        run(suite)
+    assert refused.value.hint == "Ask the warehouse."
 
 
 def test_verify_takes_verdicts_only(run: Run) -> None:

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import json
 import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -53,9 +54,10 @@ def test_any_text_makes_a_readable_file(tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("pages")
     verdict = Verdict(check=name, outcome=Outcome.FAIL, detail=said)
     failure = Failure(name, said, said, said)
-    write_junit(folder / "junit.xml", "code", [verdict], [failure], {}, total=1.0)
+    write_junit(folder / "junit.xml", "code", [verdict], [failure], {}, total=1.0, began=datetime(2026, 3, 1, 12, tzinfo=UTC))
     case = ET.parse(folder / "junit.xml").getroot()[0][0]  # noqa: S314 - its own file
     assert case.find("failure") is not None
+    assert ET.parse(folder / "junit.xml").getroot()[0].get("timestamp") == "2026-03-01T12:00:00+00:00"  # noqa: S314 - its own file
     write_page(folder / "page.html", "code", Outcome.FAIL, [verdict], [failure], 1.0)
     page = (folder / "page.html").read_text(encoding="utf-8")
     assert page.count("<article") == 1

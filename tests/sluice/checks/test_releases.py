@@ -13,6 +13,7 @@ import pytest
 from sluice.checks.layers import LayerInputs, LayerResult
 from sluice.data.holdout import read_labelled
 from sluice.data.snapshots import digest_file
+from sluice.errors import ConfigurationError, StateError
 from sluice.project import Project, read_project
 from sluice.release.packaging import build_release
 from sluice.release.store import ReleaseStore
@@ -76,9 +77,16 @@ def test_the_integration_layer(packaged: tuple[ReleaseStore, str], run: Callable
 
 
 def test_a_release_that_is_not_there(packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult]) -> None:
-    result = run(SUITE, layer="integration", inputs=LayerInputs(release="release-9"))
-    assert result.outcome is Outcome.FAIL
-    assert "release-9" in result.verdicts[0].detail
+    with pytest.raises(StateError, match="release-9"):
+        run(SUITE, layer="integration", inputs=LayerInputs(release="release-9"))
+
+
+def test_without_its_serving_environment_there_is_one_error(
+    packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_SERVING__PYTHON", "nowhere/bin/python")
+    with pytest.raises(ConfigurationError, match=r"serving\.python names 'nowhere/bin/python'"):
+        run(SUITE, layer="integration", inputs=LayerInputs(release=packaged[1]))
 
 
 def test_no_champion_before_the_first_is_live(packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult]) -> None:

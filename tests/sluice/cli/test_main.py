@@ -156,3 +156,116 @@ def test_rolling_back_where_nothing_serves_says_so(small: Path) -> None:
 
 def test_version(tmp_path: Path) -> None:
     assert sluice("--version", cwd=tmp_path).stdout.startswith("sluice ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["release"], ["rollout"]])
+def test_a_command_alone_shows_its_help_and_nothing_else(small: Path, arguments: list[str]) -> None:
+    done = sluice(*arguments, cwd=small)
+    assert done.returncode == 2
+    assert "Usage: " in done.stdout + done.stderr
+    assert "error:" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["rollout", "rollback", "--yes"], "rollout rollback"),
+        (["release", "show", "champion"], "release show"),
+        (["--debug", "release", "show", "7"], "release show"),
+        (["test", "soul"], "test"),
+    ],
+)
+def test_an_error_names_the_same_command_as_a_result(small: Path, arguments: list[str], command: str) -> None:
+    document = json.loads(sluice(*arguments, "--output", "json", cwd=small).stdout)
+    assert (document["command"], document["outcome"]) == (command, "error")
+
+
+def test_a_layer_that_does_not_exist_is_told_in_the_words_of_the_help(small: Path) -> None:
+    said = sluice("test", "soul", cwd=small).stderr.partition("\n")[0]
+    assert said == "error: Invalid value for 'LAYER': 'soul' is not one of 'code', 'data', 'model', 'integration'."
+
+
+@pytest.mark.parametrize("arguments", [["test", "code"], ["serve", "--port", "0"], ["run", "only"]])
+def test_a_folder_that_takes_no_files_is_one_service_error(small: Path, arguments: list[str]) -> None:
+    (small / "tests" / "code").mkdir(parents=True)
+    (small / "sluice.toml").write_text(MINIMAL + '[pipelines]\nonly = "loading:pipeline"\n')
+    (small / "rows.csv").touch()
+    (small / "holdout.csv").touch()
+    (small / "file").touch()
+    done = sluice(*arguments, cwd=small, SLUICE_STATE=str(small / "file" / "state"))
+    assert done.returncode == 5, done.stderr
+    assert "Not a directory" in done.stderr
+    assert "$SLUICE_STATE" in done.stderr
+
+
+def test_what_would_change_production_can_be_tried_dry_and_asks_first(small: Path) -> None:
+    for verb in ("promote", "abort", "rollback"):
+        options = sluice("rollout", verb, "--help", cwd=small).stdout
+        assert "--dry-run" in options
+        assert "--yes" in options
+    assert "--dry-run" in sluice("release", "build", "--help", cwd=small).stdout
+
+
+class TestWrongInputs:
+    """What is wrong with a layer's inputs is one error with exit code 2, in the words of who gave them."""
+
+    @pytest.fixture
+    def small(self, small: Path) -> Path:
+        for layer in ("code", "data", "model", "integration"):
+            (small / "tests" / layer).mkdir(parents=True)
+            (small / "tests" / layer / "test_one.py").write_text("def test_one(holdout): ...\ndef test_two(model): ...\n")
+        (small / "loading.py").write_text("import pandas as pd\nload = pd.read_csv\n")
+        (small / "holdout.csv").write_text("id,y,x\n" + "".join(f"{row},{row % 2},{row}\n" for row in range(50)))
+        (small / "rows.csv").write_text((small / "holdout.csv").read_text())
+        return small
+
+    def error_of(self, small: Path, *arguments: str, **environment: str) -> dict[str, object]:
+        done = sluice("test", *arguments, "--output", "json", cwd=small, **environment)
+        error: dict[str, object] = json.loads(done.stdout)["error"]
+        assert error["exit_code"] == done.returncode
+        return error
+
+    def test_a_snapshot_that_was_cut_off(self, small: Path) -> None:
+        (small / "cut.parquet").write_bytes(b"PAR1 and no more")
+        error = self.error_of(small, "data", "--snapshot", "cut.parquet")
+        assert error["exit_code"] == 2
+        assert "cut.parquet is no readable Parquet file" in str(error["message"])
+        (small / "empty.csv").touch()
+        assert "empty.csv is empty" in str(self.error_of(small, "data", "--snapshot", "empty.csv")["message"])
+
+    def test_a_holdout_that_is_not_there_or_another(self, small: Path) -> None:
+        error = self.error_of(small, "model", SLUICE_DATA__HOLDOUT_DIGEST="sha256:" + "0" * 64)
+        assert error["exit_code"] == 4
+        assert "holdout.csv has digest sha256:" in str(error["message"])
+        (small / "holdout.csv").unlink()
+        error = self.error_of(small, "model")
+        assert error["exit_code"] == 2
+        assert "there is no file" in str(error["message"])
+
+    def test_a_model_that_is_none(self, small: Path) -> None:
+        (small / "junk.joblib").write_bytes(b"junk")
+        error = self.error_of(small, "model", "--model", "junk.joblib")
+        assert error["exit_code"] == 2
+        assert "the model junk.joblib cannot be loaded" in str(error["message"])
+
+    def test_no_serving_environment(self, small: Path) -> None:
+        error = self.error_of(small, "integration")
+        assert error["exit_code"] == 2
+        assert "serving.python names" in str(error["message"])
+
+    def test_no_suite(self, small: Path) -> None:
+        error = self.error_of(small, "code", SLUICE_TESTS__CODE="tests/units")
+        assert error["exit_code"] == 2
+        assert "tests.code names 'tests/units'" in str(error["message"])
+
+
+def test_what_passes_is_a_count_and_the_page_is_named(small: Path) -> None:
+    (small / "tests" / "code").mkdir(parents=True)
+    (small / "tests" / "code" / "test_one.py").write_text("def test_fine(): ...\ndef test_wrong(): assert 1 == 2\n")
+    shown = sluice("test", "code", cwd=small).stdout
+    assert "1 more passed; --verbose shows them" in shown
+    assert "test_wrong" in shown
+    assert "test_fine" not in shown
+    assert "layers/code/report.html" in shown.replace("\n", "")
+    assert "test_fine" in sluice("test", "code", "--verbose", cwd=small).stdout

@@ -23,7 +23,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.binary(max_size=300))
 def test_a_snapshot_has_the_bytes_of_its_source_and_their_name(tmp_path: Path, stored: bytes) -> None:
     source = tmp_path / "a.parquet"

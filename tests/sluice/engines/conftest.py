@@ -58,10 +58,10 @@ def crash(word: str) -> str:
 
 @dsl.component(base_image="python:3.11", install_kfp_package=False)
 def sleep_long(word: str) -> str:
-    import subprocess, sys, time
+    import subprocess, sys, tempfile, time
     from sluice.steps.records import running_step
 
-    with running_step("sleep-long"):
+    with tempfile.TemporaryDirectory(prefix=f"sluice-{word}-"), running_step("sleep-long"):
         subprocess.Popen([sys.executable, "-c", f"import time; marker = {word!r}; time.sleep(300)"])
         time.sleep(300)
     return word

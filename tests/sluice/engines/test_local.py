@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -32,6 +33,10 @@ def processes_with(marker: str) -> list[int]:
         if marker in line and int(folder.name) != os.getpid():
             found.append(int(folder.name))
     return found
+
+
+def temporary_folders(marker: str) -> list[Path]:
+    return list(Path(tempfile.gettempdir()).glob(f"sluice-{marker}-*"))
 
 
 def wait_until_gone(marker: str) -> bool:
@@ -90,8 +95,10 @@ def test_cancelling_ends_every_process_and_says_interrupted(small_project: Proje
     run = engine.submit("endless", {"snapshot": marker})
     wait_for_step(run)
     assert processes_with(marker)
+    assert temporary_folders(marker)
     engine.cancel(run)
     assert wait_until_gone(marker)
+    assert not temporary_folders(marker), "SIGTERM unwinds the step"
     document = read_run(run)
     assert document["outcome"] == "interrupted"
     assert document["steps"][-1]["outcome"] == "interrupted"
@@ -105,6 +112,7 @@ def test_leaving_the_watch_early_cancels_the_run(small_project: Project) -> None
         if event["step"] == "sleep-long":
             break
     assert wait_until_gone(marker)
+    assert not temporary_folders(marker)
     assert read_run(run)["outcome"] == "interrupted"
 
 
@@ -127,6 +135,8 @@ def test_killing_the_engine_leaves_no_process(small_project: Project) -> None:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     assert wait_until_gone(marker)
+    for folder in temporary_folders(marker):  # nobody can clean up behind a SIGKILL
+        folder.rmdir()
 
 
 def test_ctrl_c_in_the_command_is_one_message_and_leaves_no_process(small_project: Project) -> None:
@@ -144,4 +154,5 @@ def test_ctrl_c_in_the_command_is_one_message_and_leaves_no_process(small_projec
     assert said.startswith("error: interrupted")
     assert "next: " in said
     assert not [pid for pid in processes_with(marker) if not wait_until_gone(marker)]
+    assert not temporary_folders(marker)
     assert read_run(runs[0])["outcome"] == "interrupted"

@@ -89,7 +89,7 @@ def test_the_budget_splits_alpha() -> None:
     assert answers == [True, False]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.floats(-0.05, 0.1), st.floats(0, 0.05), st.floats(0.01, 0.4), st.integers(1, 60))
 def test_promoted_if_and_only_if_above_the_margin_and_proven(
     seed: int, better: float, margin: float, alpha: float, budget: int

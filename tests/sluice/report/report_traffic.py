@@ -162,7 +162,7 @@ def back_by_hand(start: float) -> dict[str, Any]:
     moment = traffic.time
     traffic.run(6, {now: 0, before: 100}, "")
     moves = [transition(moment, "idle", "rolled_back", "release-manager asked for N-1.", {before: 100, now: 0}, release=now)]
-    moves[0] |= {"decided_at": moment - 0.086}
+    moves[0] |= {"decided_at": moment - 0.086, "word_of": "release-manager"}
     numbers = {"seconds": 0.086}
     return {
         "outcome": "rolled_back",

@@ -16,6 +16,7 @@ from sluice.report.charts.marks import choose_window_of, place_marks
 from sluice.report.charts.rollouts import RolloutChart, draw_rollout, name_arms
 from sluice.report.charts.timeline import draw_timeline
 from sluice.report.collect import parse_run
+from sluice.report.decisions import list_decisions
 from sluice.report.results import Curve, Curves, Roc, Rollout, RunResult
 from sluice.verdicts import Interval, Outcome, Verdict
 
@@ -205,3 +206,60 @@ def test_a_step_without_an_end_lasts_until_the_runs() -> None:
     assert timeline is not None
     assert [(bar.left, bar.width) for bar in timeline.bars] == [(0, 40), (40, 60), (0, None)]
     assert draw_timeline(RunResult()) is None
+
+
+def test_the_evidence_that_decided_is_drawn_though_no_sample_saw_it() -> None:
+    raw = report_records.story_runs()[2]["rollout"]
+    decided = raw["transitions"][-1]["time"]
+    for sample in raw["samples"]:
+        sample["e_value"] = min(sample["e_value"] or 0.0, 90.0)
+    raw["transitions"][-1]["evidence"] |= {"e_value": 909.0, "step_canary_requests": 12, "step_canary_errors": 3}
+    chart = draw_rollout(Rollout.model_validate(raw), {report_traffic.digest_of("layer 3"): "release 3"})
+    assert chart is not None
+    panels = {panel.key: panel for panel in chart.panels}
+    assert "highest 909" in panels["evidence"].description
+    assert [dot.title for dot in panels["evidence"].dots][-1] == "rolled back: e-value 909"
+    dot = panels["evidence"].dots[-1].path.removeprefix("M").partition("L")[0]
+    assert dot in panels["evidence"].lines[0].path, "the line goes through it"
+    assert [dot.title for dot in panels["errors"].dots] == ["release 3, rolled back: 3 of 12 requests failed"]
+    window = choose_window_of(Rollout.model_validate(raw))
+    assert window is not None
+    at = (decided - window.start) / (window.end - window.start) * 1000
+    assert float(dot.split()[0]) == pytest.approx(at, abs=0.1)
+
+
+def test_a_point_between_gaps_is_found() -> None:
+    points = [(0.0, 0.5), (1.0, None), (2.0, 0.1), (3.0, 0.2), (4.0, None), (5.0, None), (6.0, 0.3)]
+    assert series.find_lone_points(points) == [(0.0, 0.5), (6.0, 0.3)]
+    assert series.find_lone_points([]) == []
+
+
+def test_the_table_counts_from_the_same_moment_as_the_chart() -> None:
+    raw = report_records.story_runs()[1]["rollout"]
+    raw["started"] -= 7
+    rollout = Rollout.model_validate(raw)
+    chart = draw_rollout(rollout, {})
+    assert chart is not None
+    after = {row.decision: row.after for row in list_decisions(rollout, {})}
+    assert [mark.after for mark in chart.marks] == list(after.values())[-len(chart.marks) :]
+    assert next(iter(after.values())).startswith("\N{MINUS SIGN}"), "the request was before"
+
+
+def test_both_bounds_of_a_check_are_its_zone() -> None:
+    verdict = Verdict(check="mean", outcome=Outcome.PASS, observed=115.0, threshold=20.0, upper=400.0, comparison=">=")
+    drawing = draw_interval(verdict)
+    assert drawing is not None
+    assert drawing.zone is not None
+    assert drawing.threshold == drawing.zone[0] < drawing.point < drawing.zone[1] < 200
+    assert "must be ≥ 20, ≤ 400" in drawing.description
+
+
+def test_a_canary_that_gets_a_place_but_no_traffic_changes_none() -> None:
+    raw = report_records.story_runs()[1]["rollout"]
+    first = raw["samples"][0]
+    alone = {release: share for release, share in first["weights"].items() if share}
+    early = [first | {"weights": alone, "time": first["time"] - second} for second in (9, 8, 7)]
+    window = choose_window_of(Rollout.model_validate(raw | {"samples": early + raw["samples"]}))
+    assert window is not None
+    step = next(move for move in raw["transitions"] if move["to"] == "step-1")
+    assert window.zero == pytest.approx(step["applied_at"], abs=0.5)

@@ -146,14 +146,14 @@ PATHS = [path for path in paths_of(small_run()) if path]
 CHANGES = st.lists(st.tuples(st.sampled_from(PATHS), JUNK), min_size=1, max_size=4)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(CHANGES)
 def test_whatever_a_record_holds_it_is_read_and_shown(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     show_changed_record(changes)
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 @given(CHANGES)
 def test_whatever_a_record_holds_it_is_read_and_shown_at_length(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     show_changed_record(changes)

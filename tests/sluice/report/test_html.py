@@ -156,7 +156,7 @@ def test_foreign_text_stays_text() -> None:
     assert "\x1b" not in "".join(page.text)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.text(st.characters(codec=None), min_size=1, max_size=60))
 def test_a_commit_message_is_shown_as_it_is(message: str) -> None:
     page = Page(render_html(one_act({"commit": "a" * 40, "message": message})))

@@ -11,17 +11,19 @@ import pytest
 import report_records
 
 from sluice.gate.decision import decide_promotion
+from sluice.project import RolloutTable
 from sluice.report.collect import parse_run
 from sluice.report.html import render_html
 from sluice.report.results import Act, Report
-from sluice.report.summary import describe_gate, list_tiles
+from sluice.report.summary import describe_gate, find_key_number, list_headline_tiles, list_tiles
+from sluice.rollout.evidence import Judgement
+from sluice.rollout.plan import advance, plan_next
 from sluice.rollout.records import read_numbers
-from sluice.rollout.states import Transition
+from sluice.rollout.states import Command, CommandKind, Journal, Phase, Reign, Request, State, Transition
 from sluice.statistics.auc import estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
 
 if TYPE_CHECKING:
-    from sluice.project import RolloutTable
     from sluice.report.results import RunResult
 
 ROWS = 3000
@@ -122,3 +124,29 @@ def test_transitions_and_numbers_of_a_rollback(rollout_settings: RolloutTable) -
         ("40", ""),
         ("10 s", ""),
     ]
+
+
+def test_what_a_person_commanded_is_never_told_as_detected() -> None:
+    story = report_records.story()
+    headline = {fact.label: fact.value for fact in list_headline_tiles(story)}
+    assert headline["Detection to 0 % at the proxy"] == "118 ms", "the automatic rollback's, though the one by hand took 86 ms"
+    assert "Command to 0 % at the proxy" not in headline
+    by_hand = story.acts[4].run
+    assert by_hand.rollout is not None
+    assert ("Command to 0 % at the proxy", "86 ms") in [(fact.label, fact.value) for fact in list_tiles(by_hand.rollout)]
+    key = find_key_number(by_hand)
+    assert key is not None
+    assert (key.label, key.value) == ("command to 0 %", "86 ms")
+    alone = story.model_copy(update={"acts": story.acts[4:]})
+    assert "Command to 0 % at the proxy" in {fact.label for fact in list_headline_tiles(alone)}
+
+
+def test_a_transition_says_whose_command_it_obeys() -> None:
+    state, request = State(phase=Phase.STEP, step=0, since=1.0), Request(id="r", release="b", by="bob", at=1.0, steps=(5, 100))
+    journal = Journal(history=(Reign(release="a", by="bob", at=0.0),), request=request, state=state, weights={"a": 95, "b": 5})
+    settings = RolloutTable()
+    late = plan_next(journal, Judgement(), {}, now=9000.0, settings=settings)
+    assert advance(journal, late, evidence={}, now=9000.0).transitions[-1].word_of == ""
+    asked = dataclasses.replace(journal, command=Command(kind=CommandKind.ROLLBACK, by="kim", at=2.0))
+    obeyed = plan_next(asked, Judgement(), {}, now=2.1, settings=settings)
+    assert advance(asked, obeyed, evidence={}, now=2.1).transitions[-1].to_dict()["word_of"] == "kim"

@@ -141,7 +141,7 @@ def test_junit_names_a_layer_that_failed_without_a_verdict() -> None:
     assert failures_of(one_act(raw)) == ["1. a", "code"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(st.characters(codec=None), max_size=60))
 def test_junit_is_xml_whatever_a_record_says(text: str) -> None:
     raw = {

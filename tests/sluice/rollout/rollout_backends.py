@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from sluice.errors import ServiceError
+from sluice.errors import IntegrityError, ServiceError
 from sluice.rollout.children import end_child, read_last_lines, start_child
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class Backends:
 
     folder: Path
     broken: set[str] = field(default_factory=set)
+    altered: set[str] = field(default_factory=set)
     marked: list[tuple[str | None, str | None]] = field(default_factory=list)
 
     def set_mode(self, release: str, **mode: object) -> None:
@@ -89,6 +90,8 @@ class Backends:
         draft.replace(folder / "mode")
 
     def prepare(self, release: str) -> Path:
+        if release in self.altered:
+            raise IntegrityError("a blob does not have its digest", hint="Restore it.")
         if release in self.broken:
             raise ServiceError("the release is not sound")
         folder = self.folder / release[-1]

@@ -107,7 +107,7 @@ model = project.load_object("orders.model:build", key="model.build")().fit(rows[
 joblib.dump(model, project.root / "model.joblib")
 folder = build_release(
     project, model=project.root / "model.joblib", snapshot_digest=digest_file(project.root / "orders.parquet"),
-    verdicts={"code": [], "data": [], "model": []}, gate=None, parent=None,
+    verdicts={"code": [], "data": [], "model": []}, gate={"promote": True, "first": True}, parent=None,
 )
 print(ReleaseStore(project.state / "releases").add(folder).digest)
 """

@@ -241,7 +241,7 @@ EVENTS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(EVENTS, max_size=80),
     st.sampled_from([(), ("a",), ("a", "b")]),

@@ -18,16 +18,19 @@ import pytest
 from rollout_backends import Backends, is_running, name_release, wait_for
 from rollout_traffic import Traffic
 
-from sluice.errors import NotServingError, PortInUseError, ServiceError, StateError
+from sluice.errors import IntegrityError, NotServingError, PortInUseError, ServiceError, StateError
 from sluice.rollout import requests
 from sluice.rollout.journal import open_journal
 from sluice.rollout.ports import reserve_port
+from sluice.rollout.splitters.envoy import EnvoySplitter
 from sluice.rollout.supervisor import run_supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sluice.project import Project
+
+pytestmark = pytest.mark.usefixtures("gate_passed")
 
 A, B, C, D = (name_release(letter) for letter in "abcd")
 CHILD = Path(__file__).with_name("rollout_child.py")
@@ -239,6 +242,38 @@ def test_a_port_in_use_is_said_before_anything_is_started(project: Project, back
             run_supervisor(project, port=port, launcher=backends)
     assert not (project.state / "rollout" / "envoy").exists()
     assert not open_journal(project).is_supervised()
+
+
+def test_an_altered_champion_ends_the_start_once(
+    project: Project, backends: Backends, supervise: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    first = supervise()
+    requests.wait_until_serving(project, 20)
+    release(project, A)
+    first.terminate()
+    first.wait()
+    backends.altered.add(A)
+    said: list[str] = []
+    with pytest.raises(IntegrityError, match="the champion cannot be served: a blob does not have its digest") as refused:
+        run_supervisor(project, launcher=backends, say=said.append)
+    assert refused.value.exit_code == 4
+    assert "release verify" in refused.value.hint
+    assert not [line for line in said if line.startswith("serving on")]
+    assert sum("cannot be served" in line for line in said) == 1
+
+
+def test_trouble_after_the_start_is_in_the_status_until_it_is_over(
+    project: Project, serving: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release(project, A)
+
+    def fail(*_: object) -> None:
+        raise ServiceError("the proxy's admin interface does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EnvoySplitter, "read_counts", fail)
+        wait_for(lambda: "does not answer" in requests.read_status(project).trouble)
+    wait_for(lambda: requests.read_status(project).trouble == "")
 
 
 def test_requests_without_a_supervisor_say_so(project: Project) -> None:

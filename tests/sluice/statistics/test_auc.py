@@ -46,7 +46,7 @@ def samples(draw: st.DrawFn, models: int = 1) -> tuple[np.ndarray, ...]:
     return labels, *(np.array(draw(st.lists(values, min_size=labels.size, max_size=labels.size))) for _ in range(models))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(samples())
 def test_estimate_equals_the_definition(sample: tuple[np.ndarray, ...]) -> None:
     labels, scores = sample
@@ -59,7 +59,7 @@ def test_estimate_equals_the_definition(sample: tuple[np.ndarray, ...]) -> None:
     assert estimate.auc - 1e-12 <= estimate.interval.high <= 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(samples(models=2))
 def test_comparison_equals_the_brute_force_covariance(sample: tuple[np.ndarray, ...]) -> None:
     labels, scores_a, scores_b = sample
@@ -96,7 +96,7 @@ def test_a_hundred_thousand_rows_need_no_square_of_memory() -> None:
     assert estimate.auc == pytest.approx(roc_auc_score(labels, scores), abs=1e-10)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(samples())
 def test_only_the_order_of_the_scores_counts(sample: tuple[np.ndarray, ...]) -> None:
     labels, scores = sample
@@ -104,7 +104,7 @@ def test_only_the_order_of_the_scores_counts(sample: tuple[np.ndarray, ...]) -> 
     assert estimate_auc(labels, scores) == estimate_auc(labels, ranks**3 + 5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(samples())
 def test_turning_the_scores_around_mirrors_the_estimate(sample: tuple[np.ndarray, ...]) -> None:
     labels, scores = sample

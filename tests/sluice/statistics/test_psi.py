@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, norm
 
@@ -61,7 +61,6 @@ def test_a_shift_of_a_normal_has_the_index_that_follows_from_its_deciles(shift: 
     assert (expected > 0.2) == (shift > 0.45)  # the customary limit is a shift of about .45 standard deviations
 
 
-@settings(deadline=None)
 @given(st.lists(floats, min_size=1), st.lists(floats, min_size=1), st.integers(2, 12))
 def test_every_row_of_any_numbers_falls_into_one_bin(before: list[float], after: list[float], bins: int) -> None:
     if all(math.isnan(value) for value in before):

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -27,7 +27,6 @@ def samples(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return np.array(labels), np.array(draw(st.lists(values, min_size=len(labels), max_size=len(labels))))
 
 
-@settings(deadline=None)
 @given(samples())
 def test_roc_is_that_of_scikit_learn(sample: tuple[np.ndarray, np.ndarray]) -> None:
     points = roc_points(*sample)

@@ -1,0 +1,111 @@
+"""What must hold before anybody's wish enters the journal; each refusal says what to do instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sluice.errors import NotServingError, RefusedError, StateError
+from sluice.release.store import ReleaseStore
+from sluice.rollout.states import Phase
+
+if TYPE_CHECKING:
+    from sluice.project import Project
+    from sluice.rollout.journal import JournalFile
+    from sluice.rollout.states import Approval, EndedRollout, Journal
+
+
+def check_gate(project: Project, digest: str) -> None:
+    """Whether the gate has promoted this release; what it never saw takes no production traffic, whoever asks.
+
+    Raises:
+        RefusedError: It was never asked, or said no.
+        StateError: There is no such release.
+    """
+    release = ReleaseStore(project.state / "releases").get(digest)
+    gate = release.manifest.get("gate")
+    if not gate:
+        raise RefusedError(
+            f"release {release.number} was packaged without asking the gate, so it never takes production traffic",
+            hint="`sluice run` makes a release that the gate has judged.",
+        )
+    if gate.get("promote") is not True:
+        raise RefusedError(
+            f"the gate did not promote release {release.number}, so it never takes production traffic",
+            hint=f"`sluice release show {release.number}` shows the gate's decision.",
+        )
+
+
+def check_supervised(file: JournalFile) -> None:
+    """Whether anybody is there to make a wish come true.
+
+    Raises:
+        NotServingError: No supervisor is running.
+    """
+    if not file.is_supervised():
+        raise NotServingError("no supervisor is running, so traffic cannot be moved", hint="Start `sluice serve` first.")
+
+
+def check_free(journal: Journal, digest: str) -> None:
+    """Whether no other release's rollout is running.
+
+    Raises:
+        StateError: One is.
+    """
+    if journal.request is not None and journal.request.release != digest:
+        raise StateError(
+            f"a rollout of {journal.request.release[:19]} is running ({journal.state.name})",
+            hint="Wait for its end, or end it with `sluice rollout abort`.",
+        )
+
+
+def check_running(journal: Journal) -> str:
+    """The release whose rollout is running.
+
+    Raises:
+        StateError: None is.
+    """
+    if journal.request is None:
+        raise StateError("no rollout is running", hint="To leave the champion use `sluice rollout rollback`.")
+    return journal.request.release
+
+
+def check_promotable(journal: Journal, digest: str, approval: Approval | None) -> None:
+    """Whether a release may be taken to 100 % on a person's word.
+
+    Raises:
+        StateError: It is not at a step, or its approval has expired.
+    """
+    if journal.target != digest or not journal.state.phase.exposed:
+        raise StateError(
+            f"{digest[:19]} takes no canary traffic, so it cannot be promoted",
+            hint="`sluice rollout status` says where it stands; an approval lets it begin.",
+        )
+    if approval is None:
+        raise StateError(f"the approval of {digest[:19]} has expired", hint="Approve it again, then promote.")
+
+
+def find_rollback_target(journal: Journal) -> str:
+    """The release that a rollback sends all traffic to: stable while a canary takes traffic, else N-1.
+
+    Raises:
+        StateError: There is none.
+    """
+    if journal.state.phase.exposed and journal.champion:
+        return journal.champion
+    if journal.previous is not None:
+        return journal.previous
+    if journal.champion is None:
+        raise StateError("nothing to roll back to: there is no champion", hint="`sluice release list` shows the releases.")
+    left = _rolled_back_last(journal)
+    why = f"{left.release[:19]} was rolled back before, and nothing" if left else "nothing"
+    raise StateError(
+        f"nothing to roll back to: there is no N-1; {why} was champion before {journal.champion[:19]}",
+        hint="`sluice release list` shows the releases; `sluice rollout start` takes one up again.",
+    )
+
+
+def _rolled_back_last(journal: Journal) -> EndedRollout | None:
+    """The champion that a person rolled back last."""
+    return next(
+        (one for one in reversed(journal.rollouts) if one.outcome is Phase.ROLLED_BACK and one.stable == journal.champion), None
+    )

@@ -1,0 +1,63 @@
+"""Values are data on a real Argo: what a step emits arrives unchanged, whatever it goes through; and a step's settings hold."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from expected_values import ARTIFACT_CASES, CONTROL_CASES, NUMBER_CASES, SAME_LOCALLY, TEXT_CASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from argo_runs import Case, Run
+
+LOCAL = """
+import json, sys
+from kfp import local
+sys.path.insert(0, sys.argv[1])
+import local_pipelines
+local.init(local.SubprocessRunner(use_venv=False), pipeline_root=sys.argv[3], raise_on_error=True)
+task = getattr(local_pipelines, sys.argv[2])()
+print("\\nRESULT" + json.dumps({name: value for name, value in task.outputs.items()}))
+"""
+
+
+@pytest.mark.parametrize("case", TEXT_CASES, ids=str)
+def test_a_text_arrives_as_it_was_sent(case: Case, run_case: Callable[[Case], Run]) -> None:
+    case.judge(run_case(case))
+
+
+@pytest.mark.parametrize("case", NUMBER_CASES, ids=str)
+def test_a_number_keeps_its_type_and_its_last_digit(case: Case, run_case: Callable[[Case], Run]) -> None:
+    case.judge(run_case(case))
+
+
+@pytest.mark.parametrize("case", ARTIFACT_CASES, ids=str)
+def test_an_artifact_arrives_with_its_content_and_metadata(case: Case, run_case: Callable[[Case], Run]) -> None:
+    case.judge(run_case(case))
+
+
+@pytest.mark.parametrize("case", CONTROL_CASES, ids=str)
+def test_a_step_runs_when_and_as_it_is_told(case: Case, run_case: Callable[[Case], Run]) -> None:
+    case.judge(run_case(case))
+
+
+@pytest.mark.parametrize("case", SAME_LOCALLY, ids=str)
+def test_kfp_local_gives_the_same(case: Case, run_case: Callable[[Case], Run], tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", LOCAL, str(Path(__file__).parent), case.name, str(tmp_path / "root")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-2000:]
+    locally = json.loads(found.stdout.rpartition("\nRESULT")[2])
+    run = run_case(case)
+    case.judge(run)
+    assert run.given == locally

@@ -1,0 +1,58 @@
+"""Keys, URIs and paths are three spellings of one thing, for every kind of store."""
+
+from __future__ import annotations
+
+import pytest
+
+from sluice.argo.launcher import local
+from sluice.argo.store import Store, foreign_location
+
+STORES = [
+    Store(),
+    Store("s3", "s3://bucket"),
+    Store("s3", "s3://bucket/a/b/"),
+    Store("s3", "minio://b/p"),
+    Store("gcs", "gs://b/p"),
+]
+
+
+@pytest.mark.parametrize("store", STORES, ids=lambda store: store.root or "unknown")
+def test_the_path_is_the_one_that_kfps_runtime_derives_from_the_uri(store: Store) -> None:
+    assert local(store.base + "run/pod/model") == store.folder + "run/pod/model"
+
+
+@pytest.mark.parametrize("store", STORES, ids=lambda store: store.root or "unknown")
+def test_a_location_names_no_credentials(store: Store) -> None:
+    ((driver, fields),) = store.location("run/model").items()
+    assert driver == store.driver
+    assert set(fields) <= {"bucket", "key"}
+    assert fields["key"].endswith("run/model")
+
+
+def test_a_prefix_of_the_root_is_part_of_the_key() -> None:
+    assert Store("s3", "s3://bucket/a/b/").location("k") == {"s3": {"bucket": "bucket", "key": "a/b/k"}}
+    assert Store("s3", "s3://bucket").location("k") == {"s3": {"bucket": "bucket", "key": "k"}}
+    assert Store().location("k") == {"s3": {"key": "k"}}
+    assert Store("azure").location("k") == {"azure": {"blob": "k", "container": "", "endpoint": ""}}
+
+
+def test_the_key_of_a_uri_is_what_follows_the_base() -> None:
+    assert Store("s3", "s3://b/p").key_expression("x") == "trimPrefix(x, 's3://b/p/')"
+
+
+@pytest.mark.parametrize(("kind", "driver", "mount"), [("gs", "gcs", "/gcs/"), ("s3", "s3", "/s3/"), ("minio", "s3", "/minio/")])
+def test_an_artifact_from_elsewhere_is_found_by_bucket_and_key(kind: str, driver: str, mount: str) -> None:
+    fields, place = foreign_location(kind, "u")
+    assert fields == {
+        f"{driver}.bucket": "split(split(u, '://')[1], '/')[0]",
+        f"{driver}.key": "join(split(split(u, '://')[1], '/')[1:], '/')",
+    }
+    assert place == f"'{mount}' + split(u, '://')[1]"
+
+
+def test_an_artifact_from_the_web_is_fetched_by_its_address() -> None:
+    assert foreign_location("https", "u") == ({"http.url": "u"}, "'/kfp/store/' + replace(u, '://', '/')")
+
+
+def test_the_scheme_of_a_submitted_uri_is_that_of_the_store() -> None:
+    assert (Store().scheme, Store("gcs").scheme) == ("s3", "gs")

@@ -1,0 +1,109 @@
+"""`sluice run` around its pipeline: the answer at the prompt, ctrl-C, and a run that is unchanged."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+from rich.prompt import Confirm
+
+from sluice.cli import running
+from sluice.errors import RefusedError
+from sluice.project import Project, read_project
+from sluice.release.store import ReleaseStore
+from sluice.rollout.journal import open_journal
+from sluice.rollout.states import Journal, Phase, Reign, Request, State
+from sluice.steps.production import wait_for_approval
+from sluice.steps.records import RUN_FOLDER_VARIABLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+TOML = """
+[project]
+name = "small"
+[data]
+snapshot = "rows.csv"
+holdout = "holdout.csv"
+load = "loading:load"
+label = "y"
+id = "id"
+[model]
+build = "loading:build"
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    (tmp_path / "sluice.toml").write_text(TOML)
+    monkeypatch.setenv("SLUICE_ROOT", str(tmp_path))
+    return read_project(tmp_path)
+
+
+@pytest.fixture
+def run(project: Project) -> Path:
+    """A run that has packaged release 2."""
+    folder = project.state / "runs" / "one"
+    (folder / "parts").mkdir(parents=True)
+    (folder / "parts" / "release.json").write_text(json.dumps({"number": 2, "digest": B}))
+    return folder
+
+
+def journal_of(project: Project, **values: Any) -> None:
+    open_journal(project).update(lambda _: Journal(history=(Reign(release=A, by="bob", at=1.0),), weights={A: 100}, **values))
+
+
+def test_no_at_the_prompt_refuses_the_release(project: Project, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(Confirm, "ask", lambda *_, **__: False)
+    monkeypatch.setattr(running.getpass, "getuser", lambda: "kim")
+    running.answer_approval(project, run, Console(), approver="")
+    monkeypatch.setenv(RUN_FOLDER_VARIABLE, str(run))
+    monkeypatch.setattr(ReleaseStore, "get", lambda *_: type("Release", (), {"number": 2}))
+    with pytest.raises(SystemExit) as ended:
+        wait_for_approval(B)
+    assert ended.value.code == RefusedError.exit_code
+    last = json.loads((run / "events.jsonl").read_text().splitlines()[-1])
+    assert last["error"] == "kim refused release 2: nothing was rolled out"
+    assert open_journal(project).read() == Journal()
+
+
+def test_a_terminal_that_went_away_refuses_nothing(
+    project: Project, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone(*_: object, **__: object) -> bool:
+        raise EOFError
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(Confirm, "ask", gone)
+    running.answer_approval(project, run, Console(), approver="")
+    assert "sluice rollout approve 2" in capsys.readouterr().out
+    assert not (run / "refused-by.txt").exists()
+
+
+def test_ctrl_c_says_that_a_rollout_goes_on(project: Project, run: Path) -> None:
+    assert "Nothing is half-written" in running.tell_interruption(project, run).hint
+    request = Request(id="1", release=B, by="bob", at=2.0, steps=(5, 100))
+    journal_of(project, request=request, state=State(phase=Phase.STEP, step=0, since=3.0))
+    said = running.tell_interruption(project, run)
+    assert said.exit_code == 130
+    assert "goes on without it" in said.message
+    assert "`sluice rollout status`" in said.hint
+    assert "`sluice rollout abort`" in said.hint
+    (run / "parts" / "release.json").write_text(json.dumps({"number": 1, "digest": A}))
+    assert "Nothing is half-written" in running.tell_interruption(project, run).hint, "another run's rollout"
+
+
+def test_unchanged_says_when_its_release_serves_no_longer(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    same = {"id": "one", "outcome": "promoted", "release": {"number": 2, "digest": B}}
+    journal_of(project)
+    running._tell_unchanged(running.Format.TABLE, "release", same, "sha256:0", project)
+    said = capsys.readouterr().out
+    assert "its release 2 is no longer champion" in said
+    assert "sluice rollout start 2" in said
+    running._tell_unchanged(running.Format.TABLE, "release", same | {"release": {"number": 1, "digest": A}}, "sha256:0", project)
+    assert "no longer champion" not in capsys.readouterr().out

@@ -1,0 +1,38 @@
+"""The Pod that serves a release under test: what is asked of the cluster."""
+
+from __future__ import annotations
+
+import pytest  # noqa: TC002 - monkeypatch is a type here alone
+
+from sluice.release.pods import plan_pod, runs_in_pod
+
+IMAGE = "registry.example.com/churn@sha256:" + "1" * 64
+DIGEST = "sha256:" + "2" * 64
+
+
+def test_the_pod_runs_the_image_by_digest_and_is_told_the_release_from_outside() -> None:
+    pod = plan_pod(IMAGE, DIGEST, owner=None)
+    container = pod["spec"]["containers"][0]
+    assert container["image"] == IMAGE
+    assert {"name": "SLUICE_RELEASE_DIGEST", "value": DIGEST} in container["env"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/health/status"
+
+
+def test_the_pod_is_owned_by_the_step_s_pod() -> None:
+    (owner,) = plan_pod(IMAGE, DIGEST, owner={"name": "step", "uid": "u"})["metadata"]["ownerReferences"]
+    assert owner == {"apiVersion": "v1", "kind": "Pod", "name": "step", "uid": "u"}
+
+
+def test_the_pod_passes_the_restricted_level() -> None:
+    spec = plan_pod(IMAGE, DIGEST, owner=None)["spec"]
+    context = spec["containers"][0]["securityContext"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert spec["automountServiceAccountToken"] is False
+
+
+def test_a_laptop_is_no_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert runs_in_pod() is False

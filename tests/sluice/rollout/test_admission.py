@@ -1,0 +1,71 @@
+"""Who is let into the journal: what the gate has promoted, and wishes that fit the state."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rollout_backends import name_release
+
+from sluice.errors import RefusedError, StateError
+from sluice.rollout import admission, requests
+from sluice.rollout.admission import check_gate, find_rollback_target
+from sluice.rollout.journal import open_journal
+from sluice.rollout.states import EndedRollout, Journal, Phase, Reign
+
+if TYPE_CHECKING:
+    from sluice.project import Project
+
+A, B = name_release("a"), name_release("b")
+
+
+def keep(monkeypatch: pytest.MonkeyPatch, gate: dict[str, Any] | None) -> None:
+    """A store with one release that the gate has judged so."""
+    store = SimpleNamespace(get=lambda _: SimpleNamespace(number=3, manifest={"gate": gate}))
+    monkeypatch.setattr(admission, "ReleaseStore", lambda _: store)
+
+
+@pytest.mark.parametrize(("gate", "words"), [(None, "without asking the gate"), ({"promote": False}, "the gate did not promote")])
+def test_what_the_gate_has_not_promoted_is_neither_approved_nor_rolled_out(
+    project: Project, monkeypatch: pytest.MonkeyPatch, gate: dict[str, Any] | None, words: str
+) -> None:
+    keep(monkeypatch, gate)
+    monkeypatch.setattr(requests, "check_supervised", lambda _: None)
+    for ask in (
+        lambda: requests.check_request(project, A),
+        lambda: requests.request_rollout(project, A, by="bob"),
+        lambda: requests.check_approval(project, A, "eve"),
+        lambda: requests.approve(project, A, by="eve"),
+    ):
+        with pytest.raises(RefusedError, match=words) as refused:
+            ask()
+        assert refused.value.exit_code == 4
+    assert open_journal(project).read() == Journal()
+
+
+def test_what_the_gate_has_promoted_is(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch, {"promote": True})
+    check_gate(project, A)
+    assert requests.approve(project, A, by="eve").release == A
+
+
+def test_the_champion_is_not_approved_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch, {"promote": True})
+    open_journal(project).update(lambda _: Journal(history=(Reign(release=A, by="bob", at=1.0),), weights={A: 100}))
+    with pytest.raises(StateError, match="is the champion: there is nothing to approve"):
+        requests.approve(project, A, by="eve")
+
+
+def test_a_second_rollback_says_what_became_of_n_minus_1() -> None:
+    alone = Journal(history=(Reign(release=A, by="bob", at=1.0),), weights={A: 100})
+    with pytest.raises(StateError, match="there is no N-1; nothing was champion before sha256:aaaa"):
+        find_rollback_target(alone)
+    left = EndedRollout(
+        id="command-2", release=B, stable=A, outcome=Phase.ROLLED_BACK, reason="by kim", by="kim", started=2.0, ended=2.0
+    )
+    back = Journal(history=alone.history, weights={A: 100, B: 0}, rollouts=(left,))
+    with pytest.raises(StateError, match=r"sha256:bbbb.* was rolled back before, and nothing was champion before sha256:aaaa"):
+        find_rollback_target(back)
+    with pytest.raises(StateError, match="there is no champion"):
+        find_rollback_target(Journal())
