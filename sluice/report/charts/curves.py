@@ -119,6 +119,8 @@ def _ticks(scale: Scale) -> tuple[Tick, ...]:
 
 def _roc_path(roc: Roc) -> str:
     points = list(zip(roc.fpr, roc.tpr, strict=False))
+    if not points:
+        return ""
     every = max(1, -(-len(points) // _MOST_POINTS))
     kept = [*points[:-1:every], points[-1]]
     return line_path(kept, _X, _Y)

@@ -227,11 +227,12 @@ def test_from_first_release_to_rollback_with_real_parts(
         httpx.get(f"{url}/api/v1.0/health/status", trust_env=False)
 
 
-def test_a_release_that_is_not_there_is_rejected(
+def test_a_release_that_is_not_there_is_refused_at_once(
     served_project: Project, releases: list[str], supervisor: subprocess.Popen[bytes]
 ) -> None:
     requests.wait_until_serving(served_project, 60)
-    assert roll_out(served_project, "sha256:" + "f" * 64) == "rejected"
+    with pytest.raises(StateError, match="there is no release"):
+        roll_out(served_project, "sha256:" + "f" * 64)
 
 
 def test_tags_wait_for_the_first_champion(served_project: Project) -> None:
