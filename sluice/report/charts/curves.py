@@ -146,7 +146,7 @@ def _calibration_series(role: str, bins: Calibration) -> Series:
         for predicted, observed, bottom, top in points
     )
     path = line_path([(predicted, observed) for predicted, observed, _, _ in points], _X, _Y)
-    farthest = max(abs(predicted - observed) for predicted, observed, _, _ in points)
+    farthest = max((abs(predicted - observed) for predicted, observed, _, _ in points), default=0.0)
     return Series(role, path, markers, f"largest gap {farthest * 100:.1f} points")
 
 
