@@ -8,10 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import pickle
 import re
-import struct
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +17,7 @@ from sluice.data.holdout import SNAPSHOT_FOLDER
 from sluice.data.labelled import read_frame
 from sluice.data.snapshots import PREFIX, digest_file, pin_for_reading
 from sluice.errors import ConfigurationError, DataError, IntegrityError, StateError
+from sluice.release.layer import LOAD_ERRORS, MODEL_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,27 +27,7 @@ if TYPE_CHECKING:
 LATEST_MODEL = Path("models") / "latest"
 """Below the project's state: a link to the model that was trained last, whose file is named by its digest."""
 
-MODEL_FILE = "model.joblib"
-"""Below a release's unpacked model layer."""
-
 _DIGITS = re.compile("[0-9a-f]{64}")
-
-LOAD_ERRORS = (
-    pickle.UnpicklingError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    NameError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-"""What joblib raises on a model that these libraries, or this version of the project's code, cannot read."""
 
 
 class PinnedData:

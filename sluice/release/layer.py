@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
+import struct
 import tarfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
@@ -24,6 +27,24 @@ LAYER_ROOT = "opt/sluice/release"
 """Where the layer's files lie in an image."""
 
 MODEL_FILE = "model.joblib"
+
+LOAD_ERRORS = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What joblib raises on a model that these libraries, or this version of the project's code, cannot read."""
+
 MANIFEST_FILE = "manifest.json"
 PREFIX = "sha256:"
 CACHE_FOLDER = "__pycache__"

@@ -14,7 +14,7 @@ from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, DataError, IntegrityError
 from sluice.release.fingerprint import read_fingerprint
 from sluice.release.golden import GOLDEN_FILE, Golden, make_golden
-from sluice.release.layer import CACHE_FOLDER, MANIFEST_FILE, MODEL_FILE, layer_digest
+from sluice.release.layer import CACHE_FOLDER, LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, layer_digest
 from sluice.release.manifest import Inputs, plan_manifest, read_code, write_json
 from sluice.release.sources import CODE_FOLDER
 from sluice.release.unpacked import FOLDER, draft_folder, place_layer
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sluice.project import Project
-
-_LOAD_ERRORS = (AttributeError, EOFError, ImportError, LookupError, TypeError, ValueError)
 
 
 def build_release(
@@ -100,7 +98,7 @@ def _make_golden(project: Project, model: Path) -> Golden:
         fitted = joblib.load(model)
     except FileNotFoundError as error:
         raise DataError(f"there is no model file {model}", hint="Train one: `sluice run`.") from error
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise DataError(
             f"the model {model} cannot be loaded: {type(error).__name__}: {error}",
             hint="Train it again with the project's present code: `sluice run`.",

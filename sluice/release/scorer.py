@@ -10,7 +10,6 @@ Needs the standard library, numpy, pandas, joblib and threadpoolctl: it runs in 
 from __future__ import annotations
 
 import json
-import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ from sluice.release.golden import (
     predict_probabilities,
     read_golden,
 )
-from sluice.release.layer import MANIFEST_FILE, MODEL_FILE, verify_folder
+from sluice.release.layer import LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, verify_folder
 from sluice.release.sources import import_from_layer
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ FOLDER_VARIABLE = "SLUICE_RELEASE_FOLDER"
 
 DIGEST_VARIABLE = "SLUICE_RELEASE_DIGEST"
 """Environment variable with the digest that the layer must have: set by who deploys, never in the image."""
-
-_LOAD_ERRORS = (AttributeError, EOFError, ImportError, LookupError, OSError, TypeError, ValueError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +115,7 @@ def _load_model(folder: Path) -> Any:  # noqa: ANN401 - scikit-learn is untyped
     try:
         import_from_layer(folder)
         return joblib.load(folder / MODEL_FILE)
-    except _LOAD_ERRORS as error:
+    except (*LOAD_ERRORS, OSError) as error:
         raise RefusedError(
             f"the model cannot be loaded with the release's own code: {type(error).__name__}: {error}",
             hint="Name every package that the fitted pipeline needs in project.packages of sluice.toml, and package it again.",

@@ -128,8 +128,9 @@ def test_a_model_that_is_not_there(apart: Trained) -> None:
         apart.package()
 
 
-def test_a_model_that_is_no_model(apart: Trained) -> None:
-    apart.model.write_bytes(b"no model")
+@pytest.mark.parametrize("content", [b"no model", b"junk\n"])
+def test_a_model_that_is_no_model(apart: Trained, content: bytes) -> None:
+    apart.model.write_bytes(content)
     with pytest.raises(DataError, match="cannot be loaded"):
         apart.package()
 
