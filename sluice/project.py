@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from sluice.errors import ConfigurationError, DataError
+from sluice.errors import ConfigurationError
+from sluice.roots import FILE_NAME, find_root
 
 ObjectPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 """``package.module:name``, imported with the project's root first on the path."""
@@ -24,8 +25,6 @@ ObjectPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """``sha256:`` and 64 lower-case hexadecimal digits."""
 
-FILE_NAME = "sluice.toml"
-ROOT_VARIABLE = "SLUICE_ROOT"
 STATE_VARIABLE = "SLUICE_STATE"
 STATE_FOLDER = ".sluice"
 ALL_TRAFFIC = 100
@@ -281,22 +280,6 @@ class Project:
         if root in sys.path:
             sys.path.remove(root)
         sys.path.insert(0, root)
-
-
-def find_root(start: Path | None = None) -> Path:
-    """The nearest folder with a sluice.toml, from `start` (default: $SLUICE_ROOT, else the working directory) upwards.
-
-    Raises:
-        DataError: There is none.
-    """
-    first = Path(start or os.environ.get(ROOT_VARIABLE) or Path.cwd()).resolve()
-    for folder in (first, *first.parents):
-        if (folder / FILE_NAME).is_file():
-            return folder
-    raise DataError(
-        f"no {FILE_NAME} in {first} or above it",
-        hint="Run inside a project, or name its folder with --project or $SLUICE_ROOT; README shows a first sluice.toml.",
-    )
 
 
 def read_project(start: Path | None = None) -> Project:

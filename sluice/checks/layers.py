@@ -28,7 +28,7 @@ from sluice.checks.pages import write_junit, write_page
 from sluice.checks.processes import run_group
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, DataError, ServiceError, SluiceError, UsageError
-from sluice.project import ROOT_VARIABLE
+from sluice.roots import ROOT_VARIABLE
 from sluice.verdicts import Outcome, Verdict, worst_outcome
 
 if TYPE_CHECKING:

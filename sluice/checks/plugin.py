@@ -15,6 +15,7 @@ them, and pydantic with the first fixture that reads sluice.toml.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -25,10 +26,11 @@ from sluice.checks.events import EventLog
 from sluice.checks.expectations import switch_telemetry_off
 from sluice.checks.processes import follow_parent
 from sluice.checks.recording import RECORDER, Recorder
+from sluice.errors import DataError
+from sluice.roots import ROOT_VARIABLE, find_root
 
 pytest_plugins = ("sluice.checks.fixtures",)
 
-_ROOT_VARIABLE = "SLUICE_ROOT"
 _LOG = pytest.StashKey[EventLog]()
 
 
@@ -67,9 +69,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def find_project(config: pytest.Config) -> Path | None:
     """The folder with this session's sluice.toml: from $SLUICE_ROOT, else where pytest was started, else its root, upwards."""
-    named = os.environ.get(_ROOT_VARIABLE)
+    named = os.environ.get(ROOT_VARIABLE)
     for start in [Path(named)] if named else [config.invocation_params.dir, config.rootpath]:
-        for folder in (start, *start.parents):
-            if (folder / "sluice.toml").is_file():
-                return folder
+        with contextlib.suppress(DataError):
+            return find_root(start)
     return None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.engines.local_session import LIFELINE_VARIABLE
 from sluice.engines.runs import LOG_FILE, assemble_run, create_run, read_events
 from sluice.errors import ConfigurationError
-from sluice.project import ROOT_VARIABLE
+from sluice.roots import ROOT_VARIABLE
 from sluice.steps.records import RUN_FOLDER_VARIABLE
 
 if TYPE_CHECKING:

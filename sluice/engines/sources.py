@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluice.errors import DataError, UnsupportedError
 from sluice.ir.lint import find_rounded
-from sluice.ir.reading import parse_ir
+from sluice.ir.reading import parse_ir, read_file
+from sluice.roots import find_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,7 @@ def read_source(source: str, project: Project | None, *, images: Iterable[str] =
         UsageError: The source is none of these, or an image pair is no pair.
     """
     if is_ir(source):
-        text = _read(Path(source))
+        text = read_file(Path(source))
         if images:
             from sluice.engines.kfp import replace_images  # noqa: PLC0415 - only where it is asked for
 
@@ -54,10 +54,13 @@ def read_source(source: str, project: Project | None, *, images: Iterable[str] =
     return text, parse_ir(text, source=source)
 
 
-def has_project(start: Path | None = None) -> bool:
+def has_project() -> bool:
     """Whether the working directory is inside a project, told without reading it."""
-    first = Path(start or os.environ.get("SLUICE_ROOT") or Path.cwd()).resolve()
-    return any((folder / "sluice.toml").is_file() for folder in (first, *first.parents))
+    try:
+        find_root()
+    except DataError:
+        return False
+    return True
 
 
 def find_inexact(source: str, pipeline: Pipeline) -> list[Finding]:
@@ -71,14 +74,3 @@ def find_inexact(source: str, pipeline: Pipeline) -> list[Finding]:
         told = "; ".join(f"{finding.task}, {finding.field}" for finding in found)
         raise UnsupportedError(f"{found[0].reason}: {told}", hint=found[0].hint)
     return found
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise DataError(
-            f"there is no file {file}", hint="Give a pipeline's name, a file.py[:function] or a file of IR."
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}", hint="Give a file of compiled KFP IR (YAML).") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -30,6 +30,7 @@ from sluice.ir.graph import (
     Task,
     Unknown,
 )
+from sluice.ir.references import check_components, refuse_missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,11 +53,22 @@ def read_ir(file: Path) -> Pipeline:
     Raises:
         DataError: It is not there, not YAML, or not KFP IR; the message says where.
     """
+    return parse_ir(read_file(file), source=str(file))
+
+
+def read_file(file: Path) -> str:
+    """The text of a file of compiled IR.
+
+    Raises:
+        DataError: It is not there, or no text.
+    """
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}", hint="Give a file of compiled KFP IR (YAML).") from error
-    return parse_ir(text, source=str(file))
+        why = "there is no file of that name" if isinstance(error, FileNotFoundError) else str(error)
+        raise DataError(
+            f"{file} cannot be read: {why}", hint="Give a pipeline's name, a file.py[:function] or a file of compiled KFP IR."
+        ) from error
 
 
 def parse_ir(text: str, *, source: str = "the IR") -> Pipeline:
@@ -97,9 +109,7 @@ def _pipeline(spec: Raw, platform: Raw) -> Pipeline:
     root = _component("root", spec["root"], executors, settings)
     if not isinstance(root.body, Dag):
         raise ValueError("root has no dag")  # noqa: TRY004 - a wrong value in a document
-    for component in (root, *components.values()):
-        _check_references(component, components)
-    _check_nesting(components)
+    check_components(root, components)
     info = spec.get("pipelineInfo") or {}
     return Pipeline(
         name=info.get("name", "pipeline"),
@@ -116,7 +126,7 @@ def _component(name: str, raw: Raw, executors: Raw, settings: Raw) -> Component:
     inputs, outputs = raw.get("inputDefinitions") or {}, raw.get("outputDefinitions") or {}
     label = raw.get("executorLabel", "")
     if "dag" not in raw and label not in executors:
-        _missing(name, f"executor {label!r}")
+        refuse_missing(name, f"executor {label!r}")
     body = _dag(raw["dag"]) if "dag" in raw else _executor(executors[label], name)
     return Component(
         name=name,
@@ -317,106 +327,6 @@ def _retry(raw: Raw) -> Retry:
 def _seconds(raw: str | None) -> float:
     """A protobuf duration, ``3600s``, in seconds."""
     return float(raw.removesuffix("s")) if raw else 0.0
-
-
-def _check_references(component: Component, components: Mapping[str, Component]) -> None:
-    """Every name that a DAG uses exists, and its tasks wait for each other in no circle.
-
-    Raises:
-        ValueError: A name does not, or they do; it says which.
-    """
-    if not isinstance(component.body, Dag):
-        return
-    tasks = component.body.tasks
-    for task in tasks.values():
-        if task.component not in components:
-            _missing(task.name, f"component {task.component!r}")
-    for task in tasks.values():
-        _check_task(task, component, components)
-    for output in (*component.body.parameters.values(), *component.body.artifacts.values()):
-        for selected in output:
-            _check_output(component.name, selected, tasks, components)
-    _check_order(component.name, tasks)
-
-
-def _check_task(task: Task, component: Component, components: Mapping[str, Component]) -> None:
-    assert isinstance(component.body, Dag)  # noqa: S101 - the caller looked
-    for given in _input_sources(task):
-        if given.name not in component.inputs and given.name not in component.input_artifacts:
-            _missing(task.name, f"input {given.name!r} of {component.name}")
-    loop = task.iterator
-    if loop and isinstance(loop.items, FromInput):
-        given_names = task.artifacts if loop.over_artifacts else task.parameters
-        if loop.items.name not in given_names:
-            _missing(task.name, f"input {loop.items.name!r} of the loop")
-    for name in task.after:
-        if name not in component.body.tasks:
-            _missing(task.name, f"task {name!r}")
-    for made in _task_sources(task):
-        _check_output(task.name, made, component.body.tasks, components)
-
-
-def _check_output(
-    user: str, source: FromTask | FromFinalStatus, tasks: Mapping[str, Task], components: Mapping[str, Component]
-) -> None:
-    if source.task not in tasks:
-        _missing(user, f"task {source.task!r}")
-    producer = components[tasks[source.task].component]
-    if isinstance(source, FromTask) and source.key not in producer.outputs and source.key not in producer.output_artifacts:
-        _missing(user, f"output {source.key!r} of task {source.task!r}")
-
-
-def _missing(user: str, what: str) -> NoReturn:
-    raise ValueError(f"{user} uses {what}, which does not exist")
-
-
-def _task_sources(task: Task) -> list[FromTask | FromFinalStatus]:
-    parameters = [b.source for b in task.parameters.values() if isinstance(b.source, FromTask | FromFinalStatus)]
-    return [*parameters, *(s for s in task.artifacts.values() if isinstance(s, FromTask))]
-
-
-def _input_sources(task: Task) -> list[FromInput]:
-    parameters = [b.source for b in task.parameters.values() if isinstance(b.source, FromInput)]
-    return [*parameters, *(s for s in task.artifacts.values() if isinstance(s, FromInput))]
-
-
-def _check_order(name: str, tasks: Mapping[str, Task]) -> None:
-    waiting = {task.name: {*task.after, *(s.task for s in _task_sources(task))} for task in tasks.values()}
-    users: dict[str, list[str]] = {}
-    for task, needs in waiting.items():
-        for need in needs:
-            users.setdefault(need, []).append(task)
-    free = [task for task, needs in waiting.items() if not needs]
-    while free:
-        done = free.pop()
-        for user in users.get(done, ()):
-            waiting[user].discard(done)
-            if not waiting[user]:
-                free.append(user)
-        del waiting[done]
-    if waiting:
-        raise ValueError(f"tasks of {name} wait for each other: {', '.join(sorted(waiting))}")
-
-
-def _check_nesting(components: Mapping[str, Component]) -> None:
-    """No component holds itself, however deep.
-
-    Raises:
-        ValueError: One does; it says which.
-    """
-    left = {
-        name: {t.component for t in c.body.tasks.values()} if isinstance(c.body, Dag) else set() for name, c in components.items()
-    }
-    while True:
-        flat = [name for name, held in left.items() if not held]
-        for name in flat:
-            del left[name]
-        if not flat:
-            break
-        for held in left.values():
-            held.difference_update(flat)
-    if left:
-        raise ValueError(f"components hold themselves or each other: {', '.join(sorted(left))}")
 
 
 def is_exact(value: Any) -> bool:  # noqa: ANN401 - any JSON value
