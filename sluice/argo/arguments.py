@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.argo.naming import input_of
 from sluice.argo.store import OUTPUTS
-from sluice.argo.values import Run, dynamic, to_text
+from sluice.argo.values import Run, dynamic, join, to_text
 from sluice.argo.wire import Tag, dump, literal, plain, wire
 from sluice.ir.graph import ParameterType
 from sluice.ir.placeholders import (
@@ -129,9 +129,9 @@ def _argument(argument: Argument, context: Context) -> str:
     """One argument as an expression of its text."""
     match argument:
         case Concat(items):
-            return " + ".join(_argument(item, context) for item in items) or "''"
+            return join([_argument(item, context) for item in items])
         case IfPresent(name, then, otherwise):
-            joined = [" + ".join(_argument(item, context) for item in branch) or "''" for branch in (then, otherwise)]
+            joined = [join([_argument(item, context) for item in branch]) for branch in (then, otherwise)]
             if not context.is_given(name):
                 return f"({joined[1]})"
             return f"({context.input(name)} == 'null' ? {joined[1]} : {joined[0]})" if name in context.call.unsure else joined[0]
@@ -140,7 +140,7 @@ def _argument(argument: Argument, context: Context) -> str:
 
 
 def _text(text: Text, context: Context) -> str:
-    return " + ".join(_piece(piece, context) for piece in text.pieces) or "''"
+    return join([_piece(piece, context) for piece in text.pieces])
 
 
 def _piece(piece: Piece, context: Context) -> str:

@@ -200,7 +200,7 @@ def _assemble(lowering: Lowering, pod: Pod, call: Call, extra: list[str]) -> dic
         template["podSpecPatch"] = patch
     if task.retry and task.retry.limit:
         template["retryStrategy"] = _retry(task)
-    if lowering.options.cache and task.cached and component.name not in lowering.uncached:
+    if lowering.options.cache and task.cached and component.name not in lowering.collected:
         template["memoize"] = _memoize(lowering, call, template, [*inputs, *extra])
     return template
 

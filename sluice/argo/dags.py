@@ -111,10 +111,9 @@ class _Dag:
             self.lowering.findings.refuse(path, "inputs", str(error), "See docs/compiler.md.")
             return {}
         arguments = arguments | dict(extra)
+        found["template"] = template
         if task.iterator:
-            self._loop(task, component, template, found, arguments)
-        else:
-            found["template"] = template
+            self._loop(task, component, found, arguments)
         if arguments:
             found["arguments"] = {"parameters": [{"name": name, "value": value.text} for name, value in arguments.items()]}
         return found
@@ -184,7 +183,8 @@ class _Dag:
         special = lower_special(self.lowering, call)
         return (special, []) if special else lower_container(self.lowering, call)
 
-    def _loop(self, task: Task, component: Component, template: str, found: dict[str, Any], arguments: dict[str, Value]) -> None:
+    def _loop(self, task: Task, component: Component, found: dict[str, Any], arguments: dict[str, Value]) -> None:
+        """Make a task a loop over its template; `found` and `arguments` are changed."""
         loop = task.iterator
         assert loop is not None  # noqa: S101 - the caller looked
         if isinstance(loop.items, Constant):
@@ -196,11 +196,10 @@ class _Dag:
                 self.scope.artifact(task, loop.items.name) if loop.over_artifacts else self.scope.bound(task, loop.items.name)
             )
             items = {"withParam": str(Tag(to_items(source)))}
-        found["template"] = template
-        if not loop.parallelism:
+        if loop.parallelism:
+            found["template"] = self._limited(task, component, found["template"], items, arguments)
+        else:
             found |= items
-            return
-        found["template"] = self._limited(task, component, template, items, arguments)
 
     def _item(self, item: Any, task: Task) -> str:  # noqa: ANN401 - any JSON value
         if not has_placeholder(item):

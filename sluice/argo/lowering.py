@@ -11,7 +11,7 @@ from sluice.argo.containers import is_python
 from sluice.argo.naming import label, names_of, unused
 from sluice.argo.store import Store
 from sluice.argo.values import Run
-from sluice.ir.graph import Component, Container, Dag, FromTask, Pipeline
+from sluice.ir.graph import Component, Container, Dag, Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,8 +76,7 @@ class Lowering:
         options: What the cluster wants.
         findings: What is refused.
         templates: Template name → template, in the order they were made.
-        collected: Components whose output artifacts a loop collects.
-        uncached: Components that are never memoized.
+        collected: Components whose output artifacts a loop collects: never memoized.
         uses_launcher: Whether any step needs the launcher.
     """
 
@@ -86,7 +85,6 @@ class Lowering:
     findings: Findings
     templates: dict[str, dict[str, Any]] = field(default_factory=dict)
     collected: frozenset[str] = frozenset()
-    uncached: frozenset[str] = frozenset()
     uses_launcher: bool = False
     dags: dict[Any, str] = field(default_factory=dict)
     _by_content: dict[str, str] = field(default_factory=dict)
@@ -95,7 +93,6 @@ class Lowering:
     def __post_init__(self) -> None:
         """Find what loops collect: those artifacts lie under one folder, and are made anew in each run."""
         self.collected = frozenset(collected_components(self.pipeline))
-        self.uncached = self.collected
 
     @property
     def name(self) -> str:
@@ -169,11 +166,10 @@ def makers(pipeline: Pipeline, component: Component, output: str) -> Iterator[st
 
 
 def is_collected(pipeline: Pipeline, component: Component, output: str) -> bool:
-    """Whether a DAG's output is already a loop's list: the loop around it adds no level, as in KFP."""
+    """Whether a DAG's output artifact is already a loop's list."""
     if not isinstance(component.body, Dag):
         return False
-    sources: tuple[FromTask, ...] = component.body.parameters.get(output) or component.body.artifacts.get(output) or ()
-    for source in sources:
+    for source in component.body.artifacts.get(output, ()):
         task = component.body.tasks[source.task]
         if task.iterator is not None or is_collected(pipeline, pipeline.component(task), source.key):
             return True

@@ -97,7 +97,7 @@ def collect(aggregate: str, *, flatten: bool) -> str:
 
     Args:
         aggregate: Expression of Argo's aggregate.
-        flatten: Whether each iteration gives a list of its own loop's: KFP collects nested loops into one flat list.
+        flatten: Whether each iteration gives a list of its own loop's, to be one list with the others.
     """
     number = f"# matches {literal(_FRAGILE)} ? '\\u0000#' + #"
     items = f"map(fromJSON({aggregate}), {{type(#) == 'string' ? ({number} : fromJSON(#)) : #}})"
@@ -211,18 +211,12 @@ def pieces_expression(pieces: tuple[Piece, ...], inputs: dict[str, tuple[Value, 
 def filled(value: JSON, inputs: dict[str, tuple[Value, ParameterType]], run: Run, task: str) -> JSON | Tag:
     """A constant with its placeholders as tags, to be put into JSON with `sluice.argo.wire.dump`."""
     if isinstance(value, dict):
-        return {_key(key, inputs, run, task): filled(part, inputs, run, task) for key, part in value.items()}
+        return {filled(key, inputs, run, task): filled(part, inputs, run, task) for key, part in value.items()}
     if isinstance(value, list):
         return [filled(part, inputs, run, task) for part in value]
     if not has_placeholder(value):
         return value
     return Tag(safe(f"toJson({pieces_expression(read_text(value).pieces, inputs, run, task)})"))
-
-
-def _key(key: str, inputs: dict[str, tuple[Value, ParameterType]], run: Run, task: str) -> str | Tag:
-    if not has_placeholder(key):
-        return key
-    return Tag(safe(f"toJson({pieces_expression(read_text(key).pieces, inputs, run, task)})"))
 
 
 def constant_with_placeholders(value: JSON, inputs: dict[str, tuple[Value, ParameterType]], run: Run, task: str) -> Value:

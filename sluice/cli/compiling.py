@@ -100,7 +100,6 @@ def compile_(
         sys.stderr.write(f"warning: {finding.task}, {finding.field}: {finding.reason}\n")
     explanation = None
     if target is Target.ARGO:
-        from sluice.argo.explaining import explain as explain_pipeline
         from sluice.engines.compiling import compile_to_argo
 
         options = _options(
@@ -117,7 +116,10 @@ def compile_(
         if no_cache:
             options = dataclasses.replace(options, cache=False)
         text = compile_to_argo(pipeline, options)
-        explanation = explain_pipeline(pipeline, options) if explain else None
+        if explain:
+            from sluice.argo.explaining import explain as explain_pipeline
+
+            explanation = explain_pipeline(pipeline, options)
     elif target is Target.KFP_CRD:
         from sluice.engines.compiling import compile_to_crd
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from commands import sluice
 
 ROOT = Path(__file__).resolve().parents[3]
 IR = ROOT / "pipelines" / "compiled" / "kfp" / "release.yaml"
@@ -24,19 +22,6 @@ def say(word: str, times: int = 1) -> str:
 def greeting(word: str = "hello"):
     say(word=word, times={times}).set_display_name("Say it")
 """
-
-
-def sluice(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "sluice", *arguments],
-        cwd=cwd,
-        env=clean | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import sluice
 
 ROOT = Path(__file__).resolve().parents[3]
 MINIMAL = """
@@ -24,19 +22,6 @@ id = "id"
 [model]
 build = "loading:build"
 """
-
-
-def sluice(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "sluice", *arguments],
-        cwd=cwd,
-        env=clean | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
 
 
 @pytest.fixture
