@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sluice.errors import IntegrityError, ServiceError
-from sluice.rollout.evidence import Counts, Evidence, Judgement, Window, count_since, describe, enter_state, judge, observe
-from sluice.rollout.journal import Checkpoint, ConflictError, JournalFile
+from sluice.rollout.gathering import Gathering
+from sluice.rollout.journal import ConflictError, JournalFile
 from sluice.rollout.plan import Health, Plan, advance, plan_next
 from sluice.rollout.splitters.envoy_config import LOCALHOST, SLOTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from sluice.project import Project
+    from sluice.rollout.evidence import Counts
     from sluice.rollout.servers import Servers
     from sluice.rollout.splitters import Reading
     from sluice.rollout.splitters.envoy import EnvoySplitter
@@ -55,13 +56,10 @@ class Control:
     say: Callable[[str], object]
     release_port: Callable[[], object]
     started: bool = False
+    _gathering: Gathering = field(init=False)
     _began: float = field(default_factory=time.time)
-    _evidence: Evidence | None = None
-    _recorded: dict[str, Counts] = field(default_factory=dict)
     _resumed: bool = False
     _readings: dict[str, Reading] = field(default_factory=dict)
-    _seen: dict[str, int] = field(default_factory=dict)
-    _reliable: bool = False
     _placed: dict[str, int] = field(default_factory=dict)
     _last_traffic: dict[str, float] = field(default_factory=dict)
     _marked: tuple[str | None, str | None] | None = None
@@ -69,6 +67,9 @@ class Control:
     _next_status: float = 0.0
     _next_restart: float = 0.0
     _pause: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._gathering = Gathering(self.project.settings.rollout)
 
     def tick(self) -> None:
         """One round.
@@ -83,13 +84,8 @@ class Control:
         if self._keep_proxy(journal):
             self._look(journal, now)
         health = self._health()
-        settings = self.project.settings.rollout
-        judgement = Judgement()
-        if journal.request is not None:
-            # Always: what was counted at one step must never speak for the next.
-            self._evidence = enter_state(self._evidence, journal.request, journal.state, settings)
-            judgement = judge(self._evidence, settings)
-        plan = plan_next(journal, judgement, health, now=now, settings=settings)
+        judgement = self._gathering.judge(journal)
+        plan = plan_next(journal, judgement, health, now=now, settings=self.project.settings.rollout)
         if plan.changes:
             journal = self._write(journal, plan, now)
         if self.started:
@@ -106,14 +102,13 @@ class Control:
     def _resume(self) -> None:
         """Take over what a predecessor had gathered."""
         if not self._resumed:
-            checkpoint = self.file.read_checkpoint()
-            self._evidence, self._recorded = checkpoint.evidence, dict(checkpoint.recorded)
+            self._gathering.resume(self.file.read_checkpoint())
             self._resumed = True
 
     def _keep_servers(self, journal: Journal) -> None:
         """A server for each that has a place; those who lost theirs first finish what they were sent."""
         steady = time.monotonic()
-        for release in self._seen:
+        for release in self._gathering.seen:
             self._last_traffic[release] = steady
         weighted = [release for release, weight in journal.weights.items() if weight]
         drain = self.project.settings.rollout.request_timeout_seconds + _DRAIN_MARGIN_SECONDS
@@ -155,7 +150,7 @@ class Control:
         if self.started:
             self.say("the proxy has ended: starting it again with the journal's weights")
         self.release_port()
-        self._reliable = False
+        self._gathering.distrust()
         self._placed.clear()
         self._pause = min(_LONGEST_PAUSE, 2 * self._pause + 0.1)
         self._next_restart = steady + self._pause
@@ -189,40 +184,21 @@ class Control:
 
     def _look(self, journal: Journal, now: float) -> None:
         """Read weights and counters, and let what they grew by be evidence where all of it fell under the same weights."""
-        seen, readings = self.splitter.read_weights(), self.splitter.read_counts()
-        before = self._readings
-        grown = {
-            release: count_since(before[release].counts if release in before else None, reading.counts)
-            for release, reading in readings.items()
-        }
-        steady = self._reliable and seen == self._seen == _wished(journal)
-        self._seen, self._readings, self._reliable = seen, readings, True
+        seen, self._readings = self.splitter.read_weights(), self.splitter.read_counts()
         champion = journal.champion
-        if champion is None or not steady or not self.servers.health()[champion].ready:
-            return  # what an outage of stable does to it says nothing about the canary
-        stable = grown.get(champion, Counts())
-        if seen.get(champion):
-            self._recorded[champion] = self._recorded.get(champion, Counts()) + stable
-        self._gather(journal, grown, stable)
-        if any(counts.requests for counts in grown.values()) and (self._evidence or now >= self._next_sample):
-            kept = {release: counts for release, counts in self._recorded.items() if release in readings}
-            self.file.write_checkpoint(Checkpoint(evidence=self._evidence, recorded=kept))
+        ready = champion is not None and self.servers.health()[champion].ready
+        if self._gathering.look(journal, seen, self._counts(), stable_ready=ready) and (
+            self._gathering.evidence or now >= self._next_sample
+        ):
+            self.file.write_checkpoint(self._gathering.checkpoint(self._readings))
 
-    def _gather(self, journal: Journal, grown: Mapping[str, Counts], stable: Counts) -> None:
-        """Add the window to the running rollout's evidence."""
-        if journal.request is None:
-            self._evidence = None
-        elif journal.state.phase.exposed:
-            settings, target = self.project.settings.rollout, journal.request.release
-            evidence = enter_state(self._evidence, journal.request, journal.state, settings)
-            window = Window(canary=grown.get(target, Counts()), stable=stable, share=journal.weights.get(target, 0))
-            self._evidence = observe(evidence, window, settings, recorded=self._recorded.get(journal.champion or ""))
+    def _counts(self) -> dict[str, Counts]:
+        return {release: reading.counts for release, reading in self._readings.items()}
 
     def _write(self, journal: Journal, plan: Plan, now: float) -> Journal:
         """Write a decision, before anything is done about it."""
-        evidence = describe(self._evidence, self.project.settings.rollout) if self._evidence and journal.request else {}
         try:
-            written = self.file.replace(advance(journal, plan, evidence=evidence, now=now))
+            written = self.file.replace(advance(journal, plan, evidence=self._gathering.describe(journal), now=now))
         except ConflictError:
             return journal  # somebody asked for something meanwhile: the next round decides anew
         self.say(f"{journal.state.name} → {plan.state.name}: {plan.reason}")
@@ -231,12 +207,13 @@ class Control:
 
     def _follow(self, journal: Journal) -> None:
         """Bring the proxy to the journal's weights, see it say so, and write down when it did."""
-        wished = _wished(journal)
-        if self._seen != wished:
+        wished = journal.shares
+        if self._gathering.seen != wished:
             self.splitter.set_weights(wished)
-            self._seen, self._readings = self.splitter.read_weights(), self.splitter.read_counts()
-            if self._seen != wished:
-                raise ServiceError(f"the proxy applies {self._seen}, not {wished}", hint=f"Its log is {self.splitter.log}.")
+            seen, self._readings = self.splitter.read_weights(), self.splitter.read_counts()
+            self._gathering.moved(seen, self._counts())
+            if seen != wished:
+                raise ServiceError(f"the proxy applies {seen}, not {wished}", hint=f"Its log is {self.splitter.log}.")
         last = journal.transitions[-1] if journal.transitions else None
         if last is None or last.applied_at is not None:
             return
@@ -256,7 +233,7 @@ class Control:
         last = journal.transitions[-1].time if journal.transitions else 0.0
         busy = journal.request is not None or now - last < AFTERMATH_SECONDS
         self._next_sample = now + (DENSE_SECONDS if busy else SPARSE_SECONDS)
-        evidence = self._evidence if journal.request else None
+        evidence = self._gathering.evidence if journal.request else None
         arms = {
             release: {
                 "requests": reading.counts.requests,
@@ -268,7 +245,7 @@ class Control:
         }
         sample = {
             "time": time.time(),
-            "weights": dict.fromkeys(arms, 0) | self._seen,
+            "weights": dict.fromkeys(arms, 0) | self._gathering.seen,
             "arms": arms,
             "e_value": evidence.process.e_value if evidence else None,
             "upper_bound": evidence.upper_bound if evidence else None,
@@ -288,7 +265,6 @@ class Control:
         if steady < self._next_status and not plan.changes:
             return
         self._next_status = steady + _STATUS_SECONDS
-        settings = self.project.settings.rollout
         self.file.write_status(
             {
                 "pid": os.getpid(),
@@ -298,14 +274,9 @@ class Control:
                 "admin_url": self.splitter.admin_url,
                 "envoy_pid": self.splitter.pid,
                 "servers": self.servers.describe(),
-                "seen_weights": self._seen,
+                "seen_weights": self._gathering.seen,
                 "reason": plan.reason,
                 "trouble": "",
-                "evidence": describe(self._evidence, settings) if self._evidence and journal.request else None,
+                "evidence": self._gathering.describe(journal) or None,
             }
         )
-
-
-def _wished(journal: Journal) -> dict[str, int]:
-    """The weights above 0."""
-    return {release: weight for release, weight in journal.weights.items() if weight}

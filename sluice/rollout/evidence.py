@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sluice.rollout.states import ALL_TRAFFIC
@@ -89,6 +90,19 @@ class Evidence:
     looked: int = 0
     upper_bound: float | None = None
     passed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a restarted supervisor or controller goes on with.
+
+    Attributes:
+        evidence: Of the running rollout.
+        recorded: Counts of each champion while it was one: the record that a bake holds a canary against.
+    """
+
+    evidence: Evidence | None = None
+    recorded: Mapping[str, Counts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

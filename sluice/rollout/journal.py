@@ -12,18 +12,17 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from sluice.errors import DataError, ServiceError
-from sluice.rollout.evidence import Counts, Evidence  # noqa: TC001 - pydantic reads the annotations
+from sluice.rollout.evidence import Checkpoint
 from sluice.rollout.states import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from sluice.project import Project
 
@@ -31,27 +30,11 @@ MOST_SAMPLE_BYTES = 32 * 1024 * 1024
 """Size at which the samples are moved aside, once: a supervisor may run for months."""
 
 _JOURNAL: TypeAdapter[Journal] = TypeAdapter(Journal)
-_CHECKPOINT: TypeAdapter[Checkpoint]
+_CHECKPOINT: TypeAdapter[Checkpoint] = TypeAdapter(Checkpoint)
 
 
 class ConflictError(ServiceError):
     """Somebody else wrote the journal since it was read; read it again and decide anew."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """What a restarted supervisor goes on with.
-
-    Attributes:
-        evidence: Of the running rollout.
-        recorded: Counts of each champion while it was one: the record that a bake holds a canary against.
-    """
-
-    evidence: Evidence | None = None
-    recorded: Mapping[str, Counts] = dataclasses.field(default_factory=dict)
-
-
-_CHECKPOINT = TypeAdapter(Checkpoint)
 
 
 class JournalFile:

@@ -206,6 +206,11 @@ class Journal:
         """The canary."""
         return self.request.release if self.request else None
 
+    @property
+    def shares(self) -> dict[str, int]:
+        """The wished weights above 0."""
+        return {release: weight for release, weight in self.weights.items() if weight}
+
     def find_approval(self, release: str, steps: tuple[int, ...], now: float) -> Approval | None:
         """The approval that lets `release` take traffic over `steps` at this time; the latest of several."""
         return next((approval for approval in reversed(self.approvals) if approval.covers(release, steps, now)), None)
