@@ -113,6 +113,9 @@ class ServingTable(Table):
 class RolloutTable(Table):
     """``[rollout]``."""
 
+    splitter: Literal["envoy", "seldon"] = Field(
+        default="envoy", description="What splits the traffic: the Envoy of `sluice serve`, or Seldon Core in a cluster."
+    )
     steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(default=[5, 25, 100], description="Canary shares, in %.")
     margin: float = Field(default=0.01, gt=0, lt=1, description="Tolerated excess of the canary's error rate over stable's.")
     first_look: int = Field(default=300, ge=1, description="Canary requests at a step before the first look.")
@@ -130,6 +133,27 @@ class RolloutTable(Table):
         if not steps or steps[-1] != ALL_TRAFFIC or steps != sorted(set(steps)):
             raise ValueError("must rise and end at 100, for example [5, 25, 100]")
         return steps
+
+
+class SeldonTable(Table):
+    """``[seldon]``: production in a cluster, where ``rollout.splitter`` is ``seldon``."""
+
+    name: str = Field(default="", description="Name of the SeldonDeployment; empty for the project's.")
+    namespace: str = Field(default="", description="Its namespace; empty for the Pod's own, or the kubeconfig's.")
+    replicas: int = Field(default=1, ge=1, description="Replicas of a release; a canary gets as many as the champion has.")
+    requests: dict[str, str] = Field(
+        default={"cpu": "100m", "memory": "256Mi"}, description="Resources that each replica of the model asks for."
+    )
+    limits: dict[str, str] = Field(default={}, description="Resources that each replica of the model may use.")
+    service_account: str = Field(default="", description="Account of the model's Pods; its token is not mounted.")
+    pull_secrets: list[str] = Field(default=[], description="Secrets that the registry of releases wants.")
+    gateway: str = Field(default="", description="Istio gateway, `namespace/name`; empty for the operator's.")
+    host: str = Field(default="", description="Host that the gateway routes; empty for all.")
+    request_log_url: str = Field(default="", description="Where executors send requests and answers to, for the drift monitor.")
+    url: str = Field(default="", description="Where users reach the gateway; for status and reports only.")
+    drain_seconds: float = Field(default=30.0, ge=0, description="Between a release's last traffic and its removal.")
+    look_seconds: float = Field(default=1.0, gt=0, le=30, description="Between two looks at the executors' counters.")
+    lease_seconds: float = Field(default=15.0, ge=2, description="How long a controller that vanished keeps others from acting.")
 
 
 class StepsTable(Table):
@@ -202,6 +226,7 @@ class Settings(BaseSettings):
     gate: GateTable = GateTable()
     serving: ServingTable = ServingTable()
     rollout: RolloutTable = RolloutTable()
+    seldon: SeldonTable = SeldonTable()
     pipelines: dict[str, ObjectPath] = Field(default={}, description="Pipeline name → KFP pipeline function.")
     steps: StepsTable = StepsTable()
     drift: DriftTable = DriftTable()

@@ -24,7 +24,7 @@ from sluice.cli.surface import (
 
 if TYPE_CHECKING:
     from sluice.project import Project
-    from sluice.release.store import Release
+    from sluice.rollout.naming import NamedRelease
     from sluice.rollout.requests import RolloutStatus
 
 app = typer.Typer(help="Rollouts: 5 → 25 → 100 %, with evidence at each step, and back.", no_args_is_help=True)
@@ -33,10 +33,10 @@ RefArgument = Annotated[str, typer.Argument(help="A release: number, release-<n>
 ByOption = Annotated[str, typer.Option("--by", help="In whose name; default: the user at this machine.")]
 
 
-def _release(project: Project, ref: str) -> Release:
-    from sluice.release.store import ReleaseStore
+def _release(project: Project, ref: str) -> NamedRelease:
+    from sluice.rollout.naming import find_release
 
-    return ReleaseStore(project.state / "releases").get(ref)
+    return find_release(project, ref)
 
 
 def _by(name: str) -> str:
@@ -52,7 +52,7 @@ def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
         f"release {_release(project, digest).number}": f"{weight} %" for digest, weight in status.weights.items() if weight
     }
     return {
-        "serving": status.url or "no: `sluice serve` starts it",
+        "serving": status.url or _where(project, status),
         "state": status.state,
         "champion": _number(project, status.champion),
         "previous": _number(project, status.previous),
@@ -60,6 +60,12 @@ def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
         "traffic": ", ".join(f"{name} {weight}" for name, weight in weights.items()) or "none",
         "reason": status.reason,
     } | _troubles(project, status)
+
+
+def _where(project: Project, status: RolloutStatus) -> str:
+    if project.settings.rollout.splitter == "seldon":
+        return "by Seldon Core" if status.supervised else "no controller: `sluice rollout controller`, or manifests/, starts one"
+    return "no: `sluice serve` starts it"
 
 
 def _troubles(project: Project, status: RolloutStatus) -> dict[str, object]:
@@ -209,6 +215,30 @@ def rollback(
     _say(output, "rollout rollback", "rolled-back", release, **done)
 
 
-def _say(output: Format, command: str, outcome: str, release: Release, **more: Any) -> None:  # noqa: ANN401
+@app.command("controller")
+def controller(
+    port: Annotated[int | None, typer.Option(help="Port of /metrics; none by default, 0 chooses a free one.")] = None,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Act on rollout requests in a cluster: what the Deployment in manifests/ runs. Ends with ctrl-C; traffic stays as it is."""
+    import sys
+
+    from sluice.errors import UsageError
+    from sluice.rollout.seldon.controller import run_controller
+
+    project = open_project(project_folder)
+    if project.settings.rollout.splitter != "seldon":
+        raise UsageError(
+            "this project's rollouts are on this machine", hint='Set rollout.splitter = "seldon", or use `sluice serve`.'
+        )
+
+    def say(line: str) -> None:
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+        sys.stderr.flush()
+
+    run_controller(project, port=port, say=say)
+
+
+def _say(output: Format, command: str, outcome: str, release: NamedRelease, **more: Any) -> None:  # noqa: ANN401
     data = {"number": release.number, "digest": release.digest} | more
     show(output, Envelope(command, outcome, data), facts({outcome: f"release {release.number}  {release.digest}"} | more))

@@ -6,22 +6,30 @@ from typing import TYPE_CHECKING
 
 from sluice.errors import NotServingError, RefusedError, StateError
 from sluice.release.store import ReleaseStore
+from sluice.rollout.journal import open_journal
 from sluice.rollout.states import Phase
 
 if TYPE_CHECKING:
     from sluice.project import Project
-    from sluice.rollout.journal import JournalFile
+    from sluice.rollout.journal import JournalStore
     from sluice.rollout.states import Approval, EndedRollout, Journal
 
 
 def check_gate(project: Project, digest: str) -> None:
     """Whether the gate has promoted this release; what it never saw takes no production traffic, whoever asks.
 
+    In a cluster the store may be elsewhere: a release whose rollout was requested passed this before.
+
     Raises:
         RefusedError: It was never asked, or said no.
         StateError: There is no such release.
     """
-    release = ReleaseStore(project.state / "releases").get(digest)
+    try:
+        release = ReleaseStore(project.state / "releases").get(digest)
+    except StateError:
+        if project.settings.rollout.splitter == "seldon" and open_journal(project).read().target == digest:
+            return
+        raise
     gate = release.manifest.get("gate")
     if not gate:
         raise RefusedError(
@@ -35,14 +43,17 @@ def check_gate(project: Project, digest: str) -> None:
         )
 
 
-def check_supervised(file: JournalFile) -> None:
+def check_supervised(file: JournalStore) -> None:
     """Whether anybody is there to make a wish come true.
 
     Raises:
         NotServingError: No supervisor is running.
     """
     if not file.is_supervised():
-        raise NotServingError("no supervisor is running, so traffic cannot be moved", hint="Start `sluice serve` first.")
+        raise NotServingError(
+            "nobody is there to move traffic: no supervisor, and no controller, is running",
+            hint="Start `sluice serve`; in a cluster, `sluice rollout controller`.",
+        )
 
 
 def check_free(journal: Journal, digest: str) -> None:

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -35,6 +35,25 @@ _CHECKPOINT: TypeAdapter[Checkpoint] = TypeAdapter(Checkpoint)
 
 class ConflictError(ServiceError):
     """Somebody else wrote the journal since it was read; read it again and decide anew."""
+
+
+class JournalStore(Protocol):
+    """Where a journal is kept, and what is said beside it: a file, or annotations in a cluster."""
+
+    def read(self) -> Journal:
+        """The journal; an empty one where nothing was ever written."""
+
+    def update(self, change: Callable[[Journal], Journal]) -> Journal:
+        """Read, change and write as one; `change` may raise to refuse, and gives back what it got to change nothing."""
+
+    def is_supervised(self) -> bool:
+        """Whether anybody is there who acts on it."""
+
+    def read_status(self) -> dict[str, Any]:
+        """What whoever acts last said."""
+
+    def read_samples(self, start: float, end: float) -> list[dict[str, Any]]:
+        """The samples between two times, oldest first."""
 
 
 class JournalFile:
@@ -163,9 +182,22 @@ class JournalFile:
             yield
 
 
-def open_journal(project: Project) -> JournalFile:
-    """The journal of a project."""
+def open_file(project: Project) -> JournalFile:
+    """The journal of a project on this machine."""
     return JournalFile(project.state / "rollout")
+
+
+def open_journal(project: Project) -> JournalStore:
+    """The journal of a project, wherever ``rollout.splitter`` says that its production is.
+
+    Raises:
+        ServiceError: It is in a cluster, and there is none to talk to.
+    """
+    if project.settings.rollout.splitter == "seldon":
+        from sluice.rollout.seldon.journal import open_seldon_journal  # noqa: PLC0415 - only where it is used
+
+        return open_seldon_journal(project)
+    return open_file(project)
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:

@@ -44,10 +44,12 @@ class Health:
     Attributes:
         ready: It answers.
         failure: Why it was given up (it crash-loops, or its release is not sound); empty while it was not.
+        parked: It is started only once it is approved, since what stands alone takes all the traffic.
     """
 
     ready: bool = False
     failure: str = ""
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +202,7 @@ def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: f
         by=request.by if request else journal.command.by if journal.command else "",
         started=request.at if request else plan.decided_at,
         ended=now,
+        number=request.number if request else next((one.number for one in journal.history if one.release == release), 0),
     )
     return dataclasses.replace(
         after,
@@ -298,6 +301,8 @@ def _last_hold(situation: _Situation) -> str:
 
 
 def _await_ready(situation: _Situation) -> Plan:
+    if situation.canary.parked:
+        return situation.go(Phase.AWAITING_APPROVAL, 0, "the first release is started once it is approved")
     if not situation.canary.ready:
         return situation.hold("the canary's server is starting")
     return situation.go(Phase.AWAITING_APPROVAL, 0, "the canary's server is ready")
@@ -347,7 +352,8 @@ def _enter_step(situation: _Situation, step: int, reason: str) -> Plan:
 
 
 def _promote(situation: _Situation, reason: str) -> Plan:
-    reign = Reign(release=situation.request.release, by=situation.request.by, at=situation.now)
+    request = situation.request
+    reign = Reign(release=request.release, by=request.by, at=situation.now, number=request.number, image=request.image)
     # A release that comes back is champion anew; its earlier time would make it its own N-1.
     history = (*(one for one in situation.journal.history if one.release != reign.release), reign)
     return dataclasses.replace(situation.go(Phase.PROMOTED, ALL_TRAFFIC, reason), history=history, ends=True, obeys=True)

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sluice.project import RolloutTable
-    from sluice.rollout.journal import JournalFile
+    from sluice.rollout.journal import JournalStore
     from sluice.rollout.states import EndedRollout, Journal, Transition
 
 MARGIN_SECONDS = 5.0
 """Samples this long before and after are part of the picture."""
 
 
-def describe_rollout(file: JournalFile, journal: Journal, ended: EndedRollout | None, settings: RolloutTable) -> dict[str, Any]:
+def describe_rollout(file: JournalStore, journal: Journal, ended: EndedRollout | None, settings: RolloutTable) -> dict[str, Any]:
     """One rollout: the running one where `ended` is None."""
     request = journal.request
     rollout = ended.id if ended else request.id if request else ""
@@ -39,7 +39,7 @@ def describe_rollout(file: JournalFile, journal: Journal, ended: EndedRollout | 
     }
 
 
-def describe_span(file: JournalFile, journal: Journal, since: float, until: float, settings: RolloutTable) -> dict[str, Any]:
+def describe_span(file: JournalStore, journal: Journal, since: float, until: float, settings: RolloutTable) -> dict[str, Any]:
     """Everything between two times, as one rollout whose target is what the last transition was about."""
     transitions = [transition for transition in journal.transitions if since <= transition.time <= until]
     last = transitions[-1] if transitions else None

@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import NotServingError, ServiceError, StateError
+from sluice.release.store import ReleaseStore
 from sluice.rollout.admission import (
     check_free,
     check_gate,
@@ -85,7 +86,8 @@ def request_rollout(project: Project, digest: str, by: str) -> None:
     check_gate(project, digest)
     now = time.time()
     steps = tuple(project.settings.rollout.steps)
-    request = Request(id=uuid.uuid4().hex, release=digest, by=by, at=now, steps=steps)
+    number, image = _package(project, digest)
+    request = Request(id=uuid.uuid4().hex, release=digest, by=by, at=now, steps=steps, number=number, image=image)
 
     def ask(journal: Journal) -> Journal:
         check_free(journal, digest)
@@ -94,6 +96,17 @@ def request_rollout(project: Project, digest: str, by: str) -> None:
         return begin(journal, request)
 
     file.update(ask)
+
+
+def _package(project: Project, digest: str) -> tuple[int, str]:
+    """Number and image of a release: in its registry, where a cluster is to run it."""
+    if project.settings.rollout.splitter != "seldon":
+        return 0, ""
+    from sluice.release.publishing import find_destination, publish  # noqa: PLC0415 - only for a cluster
+
+    store = ReleaseStore(project.state / "releases")
+    release = store.get(digest)
+    return release.number, publish(store, release, find_destination(project)).image
 
 
 def approve(project: Project, digest: str, by: str, note: str = "") -> Approval:

@@ -66,13 +66,20 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Somebody wants a release to become champion over these steps."""
+    """Somebody wants a release to become champion over these steps.
+
+    Attributes:
+        number: Of the release in its store; 0 where only the digest matters.
+        image: Of the release, by digest; empty on a laptop.
+    """
 
     id: str
     release: str
     by: str
     at: float
     steps: tuple[int, ...]
+    number: int = 0
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,15 +162,18 @@ class EndedRollout:
     by: str
     started: float
     ended: float
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reign:
-    """A release that became champion."""
+    """A release that became champion; `number` and `image` as in its request."""
 
     release: str
     by: str
     at: float
+    number: int = 0
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ class RolloutStatus:
         servers: Each release's server: pid, port, ready, crashes.
         pid: Of the supervisor.
         admin_url: Of the proxy's admin interface.
+        supervised: Somebody acts on requests.
         trouble: What the supervisor could not do in its last round, and tries again; empty where nothing.
     """
 
@@ -44,6 +45,7 @@ class RolloutStatus:
     evidence: dict[str, Any] | None
     approvals: list[dict[str, Any]]
     servers: list[dict[str, Any]] = field(default_factory=list)
+    supervised: bool = False
     pid: int | None = None
     admin_url: str = ""
     trouble: str = ""
@@ -57,7 +59,8 @@ def read_status(project: Project) -> RolloutStatus:
     """
     file = open_journal(project)
     journal = file.read()
-    said = file.read_status() if file.is_supervised() else {}
+    supervised = file.is_supervised()
+    said = file.read_status() if supervised else {}
     ended = journal.rollouts[-1].reason if journal.rollouts else "nothing was ever rolled out"
     return RolloutStatus(
         url=said.get("url", ""),
@@ -71,6 +74,7 @@ def read_status(project: Project) -> RolloutStatus:
         evidence=said.get("evidence"),
         approvals=[dataclasses.asdict(approval) | {"steps": list(approval.steps)} for approval in journal.approvals],
         servers=said.get("servers", []),
+        supervised=supervised,
         pid=said.get("pid"),
         admin_url=said.get("admin_url", ""),
         trouble=said.get("trouble", ""),

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 from sluice.errors import SluiceError, StateError
 from sluice.rollout.control import Control
-from sluice.rollout.journal import JournalFile, open_journal
+from sluice.rollout.journal import JournalFile, open_file
 from sluice.rollout.microservices import Microservices
 from sluice.rollout.ports import reserve_port
 from sluice.rollout.servers import Servers
@@ -58,7 +58,7 @@ def run_supervisor(
         ServiceError: Envoy cannot be started, or the state folder cannot be written.
     """
     ending = stop or threading.Event()
-    file = open_journal(project)
+    file = open_file(project)
     with _hold_lock(file), _end_on_signals(ending), contextlib.ExitStack() as stack:
         file.read()
         for draft in file.folder.glob(".*.json.*"):  # of a writer that was killed

@@ -136,7 +136,10 @@ def test_status_before_anything_was_served(small: Path) -> None:
 def test_rolling_back_where_nothing_serves_says_so(small: Path) -> None:
     done = sluice("rollout", "rollback", "--yes", cwd=small)
     assert done.returncode == 5
-    assert done.stderr == "error: no supervisor is running, so traffic cannot be moved\nnext:  Start `sluice serve` first.\n"
+    assert done.stderr == (
+        "error: nobody is there to move traffic: no supervisor, and no controller, is running\n"
+        "next:  Start `sluice serve`; in a cluster, `sluice rollout controller`.\n"
+    )
 
 
 def test_version(tmp_path: Path) -> None:

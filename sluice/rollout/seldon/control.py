@@ -1,0 +1,353 @@
+"""One round of the controller: hold the lease, look, decide, write, move both objects, see that they agree."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from sluice.errors import ServiceError
+from sluice.rollout.evidence import Checkpoint
+from sluice.rollout.gathering import Gathering
+from sluice.rollout.journal import ConflictError
+from sluice.rollout.plan import Health, advance, plan_next
+from sluice.rollout.seldon.api import POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.seldon.executors import Executors
+from sluice.rollout.seldon.journal import EPOCH_ANNOTATION, ROLLOUT_MANAGER
+from sluice.rollout.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
+from sluice.rollout.seldon.pods import judge_health, read_pod
+from sluice.rollout.seldon.predictors import list_packaged, plan_deployment, plan_predictors, release_of
+from sluice.rollout.seldon.routes import host_of, hosts_in, plan_routes, read_weights
+from sluice.rollout.states import ALL_TRAFFIC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sluice.project import Settings
+    from sluice.rollout.plan import Plan
+    from sluice.rollout.seldon.api import Cluster
+    from sluice.rollout.seldon.journal import SeldonJournal
+    from sluice.rollout.seldon.leases import LeaseLock
+    from sluice.rollout.seldon.pods import ServingPod
+    from sluice.rollout.states import Journal, Transition
+
+AGREE_SECONDS = 2.0
+"""How long one round waits for both objects to show what was written; the next one goes on."""
+
+_AGREE_POLL_SECONDS = 0.05
+_CHECKPOINT: TypeAdapter[Checkpoint] = TypeAdapter(Checkpoint)
+
+
+class SupersededError(ServiceError):
+    """A controller with a later epoch has written: this one must not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What one round saw.
+
+    Attributes:
+        deployment: The SeldonDeployment.
+        service: The VirtualService; None while the operator has not written one.
+        pods: Of all predictors.
+        hosts: Host by release, of the predictors.
+        seen: Per cents above 0 by release that the VirtualService says; None where its routes do not agree.
+    """
+
+    deployment: Mapping[str, Any]
+    service: Mapping[str, Any] | None
+    pods: Sequence[ServingPod]
+    hosts: Mapping[str, str]
+    seen: Mapping[str, int] | None
+
+    @property
+    def predictors(self) -> list[dict[str, Any]]:
+        """As they are."""
+        return list(self.deployment.get("spec", {}).get("predictors") or [])
+
+
+@dataclass(slots=True)
+class SeldonControl:
+    """The state of a controller between rounds; all that must survive it is in the journal and the lease.
+
+    Attributes:
+        settings: The project's.
+        cluster: The namespace.
+        journal: Of the project.
+        lock: Its lease.
+        say: Told what happens, one line at a time.
+        record: Told each transition that was written, and each that was seen to hold.
+    """
+
+    settings: Settings
+    cluster: Cluster
+    journal: SeldonJournal
+    lock: LeaseLock
+    say: Callable[[str], object]
+    record: Callable[[Journal, Transition], object] = lambda _journal, _transition: None
+    gathering: Gathering = field(init=False)
+    executors: Executors = field(default_factory=Executors)
+    status: dict[str, Any] = field(default_factory=dict)
+    _epoch: int = 0
+    _last_traffic: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.gathering = Gathering(self.settings.rollout)
+
+    def tick(self) -> bool:
+        """One round; whether this controller is the one that acts.
+
+        Raises:
+            SluiceError: Something did not answer, cannot be read, or was changed by others meanwhile; the next round tries again.
+        """
+        if not self._hold():
+            return False
+        world = self._read_world()
+        if world is None:
+            self.status = {"reason": "nothing was ever rolled out", "trouble": ""}
+            return True
+        journal = self.journal.parse(world.deployment)
+        self._refuse_superseded(world)
+        trouble = self._look(journal, world)
+        health = self._health(journal, world)
+        judgement = self.gathering.judge(journal)
+        plan = plan_next(journal, judgement, health, now=time.time(), settings=self.settings.rollout)
+        if plan.changes:
+            journal = self._write(journal, plan, world)
+            world = self._read_world() or world
+        self._follow(journal, world, health)
+        self._tell(journal, plan, world, health, trouble)
+        return True
+
+    def _hold(self) -> bool:
+        """Take or renew the lease; a controller that has just taken it goes on from what the last one knew."""
+        if self.lock.due and not self.lock.hold(self._annotations()):
+            self._epoch = 0
+            return False
+        if not self.lock.held:
+            return False
+        if self._epoch != self.lock.epoch:
+            self.say(f"holding the lease {self.lock.name}, epoch {self.lock.epoch}")
+            self.gathering.distrust()
+            self.gathering.resume(self._read_checkpoint())
+            self._fence()
+            self._epoch = self.lock.epoch
+        return True
+
+    def _annotations(self) -> dict[str, str]:
+        checkpoint = self.gathering.checkpoint(self.gathering.counts)
+        return {
+            STATUS_ANNOTATION: json.dumps(self.status, allow_nan=False),
+            EVIDENCE_ANNOTATION: _CHECKPOINT.dump_json(checkpoint).decode(),
+        }
+
+    def _read_checkpoint(self) -> Checkpoint:
+        try:
+            return _CHECKPOINT.validate_json(self.lock.annotations.get(EVIDENCE_ANNOTATION, ""))
+        except ValidationError:
+            return Checkpoint()  # evidence can be gathered anew
+
+    def _fence(self) -> None:
+        """Write the epoch into both objects: what an earlier holder has read of them, it can no longer write over."""
+        for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
+            found = self.cluster.get(kind, self.journal.name)
+            if found is not None and _epoch_of(found) < self.lock.epoch:
+                metadata = self._metadata(found)
+                self.cluster.merge(kind, self.journal.name, {"metadata": metadata}, manager=ROLLOUT_MANAGER)
+
+    def _refuse_superseded(self, world: World) -> None:
+        later = max(_epoch_of(world.deployment), _epoch_of(world.service or {}))
+        if later > self.lock.epoch:
+            self.lock.epoch = self._epoch = 0
+            raise SupersededError(f"a controller of epoch {later} has taken over", hint="This one waits for its turn.")
+
+    def _metadata(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """What every write carries: the version that was read, and the epoch."""
+        return {
+            "resourceVersion": found["metadata"]["resourceVersion"],
+            "annotations": {EPOCH_ANNOTATION: str(self.lock.epoch)},
+        }
+
+    def _read_world(self) -> World | None:
+        deployment = self.cluster.get(SELDON_DEPLOYMENT, self.journal.name)
+        if deployment is None:
+            return None
+        service = self.cluster.get(VIRTUAL_SERVICE, self.journal.name)
+        found = self.cluster.list(POD, f"seldon-deployment-id={self.journal.name}")
+        predictors = deployment.get("spec", {}).get("predictors") or []
+        hosts = {
+            release_of(one): host_of(self.journal.name, one["name"], self.cluster.namespace)
+            for one in predictors
+            if release_of(one)
+        }
+        seen = read_weights(service, {host: release for release, host in hosts.items()}) if service else {}
+        return World(deployment=deployment, service=service, pods=[read_pod(pod) for pod in found], hosts=hosts, seen=seen)
+
+    def _look(self, journal: Journal, world: World) -> str:
+        """Let what the executors counted be evidence; gives what kept it from that."""
+        if world.seen is None:
+            self.gathering.distrust()
+            return ""
+        now = time.monotonic()
+        for release in world.seen:
+            self._last_traffic[release] = now
+        try:
+            counts = self.executors.read([pod for pod in world.pods if pod.ip and (pod.ready or not pod.leaving)], time.time())
+        except ServiceError as error:
+            if world.seen != self.gathering.seen:
+                self.gathering.distrust()
+            return str(error)
+        ready = any(pod.ready and pod.release == journal.champion for pod in world.pods)
+        self.gathering.look(journal, world.seen, counts, stable_ready=ready)
+        return ""
+
+    def _health(self, journal: Journal, world: World) -> dict[str, Health]:
+        """Ready is who answers, and whom every route knows."""
+        now, found = time.time(), {}
+        routed = hosts_in(world.service or {})
+        for digest, release in list_packaged(journal).items():
+            exposed = digest == journal.target and journal.state.phase.exposed
+            health = judge_health(
+                world.pods,
+                release,
+                exposed=exposed,
+                now=now,
+                start_timeout_seconds=self.settings.serving.start_timeout_seconds,
+            )
+            if self._is_parked(journal) and digest == journal.target:
+                health = Health(parked=True)
+            known = world.hosts.get(digest) in routed
+            found[digest] = dataclasses.replace(health, ready=health.ready and known)
+        return found
+
+    def _is_parked(self, journal: Journal) -> bool:
+        """Whether the first release still waits for its approval."""
+        request = journal.request
+        if request is None or journal.champion is not None:
+            return False
+        return journal.find_approval(request.release, request.steps, time.time()) is None
+
+    def _write(self, journal: Journal, plan: Plan, world: World) -> Journal:
+        """Write a decision, before anything is done about it.
+
+        Going down does not wait for that: where nothing can be written to the SeldonDeployment (its operator's webhook is away),
+        the routes go there first, and the decision stands again in the next round, until it could be written.
+        """
+        advanced = advance(journal, plan, evidence=self.gathering.describe(journal), now=time.time())
+        try:
+            written = self.journal.write(advanced, world.deployment, epoch=self.lock.epoch)
+        except ConflictError:
+            raise
+        except ServiceError:
+            if journal.state.phase.exposed and advanced.shares.get(journal.champion or "") == ALL_TRAFFIC:
+                self._move_routes(advanced, world)
+            raise
+        self.say(f"{journal.state.name} → {plan.state.name}: {plan.reason}")
+        self.record(written, written.transitions[-1])
+        return written
+
+    def _follow(self, journal: Journal, world: World, health: Mapping[str, Health]) -> None:
+        """Bring both objects to the journal's weights, see them say so, and write down when they did."""
+        deadline = time.monotonic() + AGREE_SECONDS
+        while not self._move(journal, world, health):
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"the routes say {world.seen}, not {journal.shares}", hint="The next round goes on bringing them there."
+                )
+            time.sleep(_AGREE_POLL_SECONDS)
+            world = self._read_world() or world
+        self._mark_applied(journal)
+
+    def _move(self, journal: Journal, world: World, health: Mapping[str, Health]) -> bool:
+        """One try; whether there was nothing left to do.
+
+        The SeldonDeployment first: the operator undoes what only the routes say. They are set as well, since it writes none while
+        any Deployment is not ready; and they are set where the SeldonDeployment cannot be written.
+        """
+        try:
+            moved = self._move_predictors(journal, world, health)
+        except ConflictError:
+            return False
+        except ServiceError:
+            with contextlib.suppress(ConflictError):
+                self._move_routes(journal, world)
+            raise
+        try:
+            moved = self._move_routes(journal, world) or moved
+        except ConflictError:
+            return False
+        return not moved
+
+    def _move_predictors(self, journal: Journal, world: World, health: Mapping[str, Health]) -> bool:
+        """Let the SeldonDeployment have the journal's predictors and weights; whether anything was to be done."""
+        parked = health.get(journal.target or "", Health()).parked
+        wished = plan_predictors(world.predictors, journal, self.settings, draining=self._draining(world), parked=parked)
+        if wished == world.predictors:
+            return False
+        planned = plan_deployment(self.settings, wished)
+        planned["metadata"] |= self._metadata(world.deployment)
+        self.cluster.apply(SELDON_DEPLOYMENT, self.journal.name, planned, manager=ROLLOUT_MANAGER)
+        return True
+
+    def _move_routes(self, journal: Journal, world: World) -> bool:
+        """Set the VirtualService's weights; whether anything was to be done."""
+        if world.service is None or not journal.shares or world.seen == journal.shares:
+            return False
+        weights = {world.hosts[release]: share for release, share in journal.shares.items() if release in world.hosts}
+        self.gathering.distrust()
+        try:
+            routes = plan_routes(world.service, weights)
+        except ValueError:
+            return True  # the operator adds it as soon as all are ready
+        patch = {"metadata": self._metadata(world.service), "spec": {"http": routes}}
+        self.cluster.merge(VIRTUAL_SERVICE, self.journal.name, patch, manager=ROLLOUT_MANAGER)
+        return True
+
+    def _draining(self, world: World) -> list[str]:
+        """Releases that got traffic not long ago."""
+        now = time.monotonic()
+        drain = self.settings.seldon.drain_seconds
+        return [release for release in world.hosts if now - self._last_traffic.setdefault(release, now) < drain]
+
+    def _mark_applied(self, journal: Journal) -> None:
+        """Write down when the weights of the last transition were seen."""
+        last = journal.transitions[-1] if journal.transitions else None
+        if last is None or last.applied_at is not None:
+            return
+        applied = dataclasses.replace(last, applied_at=time.time())
+
+        def mark(found: Journal) -> Journal:
+            if not found.transitions or found.transitions[-1] != last:
+                return found
+            return dataclasses.replace(found, transitions=(*found.transitions[:-1], applied))
+
+        self.journal.update(mark, epoch=self.lock.epoch)
+        self.record(journal, applied)
+
+    def _tell(self, journal: Journal, plan: Plan, world: World, health: Mapping[str, Health], trouble: str) -> None:
+        """Keep for the lease what others read: who serves, and what is being waited for."""
+        self.status = {
+            "state": journal.state.name,
+            "url": self.settings.seldon.url,
+            "seen_weights": dict(world.seen or {}),
+            "reason": plan.reason,
+            "trouble": trouble,
+            "evidence": self.gathering.describe(journal) or None,
+            "servers": [
+                {"release": digest, "ready": found.ready, "failure": found.failure, "pods": _count_ready(world.pods, digest)}
+                for digest, found in health.items()
+            ],
+        }
+
+
+def _epoch_of(found: Mapping[str, Any]) -> int:
+    return int((found.get("metadata", {}).get("annotations") or {}).get(EPOCH_ANNOTATION, 0))
+
+
+def _count_ready(pods: Sequence[ServingPod], digest: str) -> int:
+    return sum(pod.ready and pod.release == digest for pod in pods)

@@ -1,0 +1,97 @@
+"""Seldon's executors, one in each Pod: what their ``/prometheus`` counts, summed by release, with restarts taken out.
+
+Errors are 5xx and 400: the executor answers 500 for a timeout and for a server that it cannot reach, the model server turns
+invalid outputs into 500s, and Seldon answers 400 where a model gave nothing.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import httpx
+
+from sluice.errors import ServiceError
+from sluice.rollout.evidence import NO_COUNTS, Counts, count_since
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluice.rollout.seldon.pods import ServingPod
+
+PORT, PATH = 8000, "/prometheus"
+METRIC = "seldon_api_executor_server_requests_seconds_count"
+TIMEOUT_SECONDS = 2.0
+
+
+def read_counts(text: str) -> Counts:
+    """Predictions and errors among them, of one executor's metrics in Prometheus' text format.
+
+    Raises:
+        ValueError: That is no such text.
+    """
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - only a controller needs it
+
+    requests = errors = 0
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == METRIC and sample.labels.get("service") == "predictions":
+                count = int(sample.value)
+                requests += count
+                errors += count if _is_error(sample.labels.get("code", "")) else 0
+    return Counts(requests, errors)
+
+
+def _is_error(code: str) -> bool:
+    return code.startswith("5") or code == str(HTTPStatus.BAD_REQUEST.value)
+
+
+@dataclass(slots=True)
+class Executors:
+    """The executors of a deployment.
+
+    Attributes:
+        totals: Counts by release since this was made; they never fall.
+    """
+
+    totals: dict[str, Counts] = field(default_factory=dict)
+    _last: dict[str, Counts] = field(default_factory=dict)
+    _started: float | None = None
+    _client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False))
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="executors"))
+
+    def read(self, pods: Sequence[ServingPod], now: float) -> dict[str, Counts]:
+        """Ask all of these; what a Pod had counted before this was made is no growth.
+
+        Args:
+            pods: Those with an address.
+            now: Seconds since the epoch.
+
+        Raises:
+            ServiceError: One did not answer; nothing was counted, and the next time covers this one as well.
+        """
+        found = dict(zip((pod.uid for pod in pods), self._threads.map(self._fetch, pods), strict=True))
+        first = self._started is None
+        self._started = now if self._started is None else self._started
+        for pod in pods:
+            counted = found[pod.uid]
+            before = self._last.get(pod.uid, counted if first or pod.since < self._started else NO_COUNTS)
+            self.totals[pod.release] = self.totals.get(pod.release, NO_COUNTS) + count_since(before, counted)
+        self._last = {uid: counts for uid, counts in (self._last | found).items() if uid in found}
+        return dict(self.totals)
+
+    def close(self) -> None:
+        """End the connections."""
+        self._threads.shutdown(wait=False)
+        self._client.close()
+
+    def _fetch(self, pod: ServingPod) -> Counts:
+        try:
+            answer = self._client.get(f"http://{pod.ip}:{PORT}{PATH}").raise_for_status()
+            return read_counts(answer.text)
+        except (httpx.HTTPError, ValueError) as error:
+            raise ServiceError(
+                f"the metrics of {pod.name} cannot be read: {error}", hint="Without them the rollout holds where it is."
+            ) from error

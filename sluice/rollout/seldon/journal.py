@@ -1,0 +1,175 @@
+"""The journal in a cluster: an annotation of the SeldonDeployment, written only over the version that was read.
+
+Approvals lie in ConfigMaps of their own (``approvals``): the controller's account may read those and not make any.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from sluice.errors import DataError, NotServingError
+from sluice.rollout.journal import ConflictError
+from sluice.rollout.seldon.api import LEASE, SELDON_DEPLOYMENT, connect
+from sluice.rollout.seldon.approvals import read_approvals, write_approval
+from sluice.rollout.seldon.leases import STATUS_ANNOTATION, is_fresh, lease_name
+from sluice.rollout.seldon.predictors import deployment_name, plan_deployment, plan_predictors
+from sluice.rollout.states import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sluice.project import Project, Settings
+    from sluice.rollout.seldon.api import Cluster
+
+JOURNAL_ANNOTATION = "sluice.dev/journal"
+EPOCH_ANNOTATION = "sluice.dev/epoch"
+JOURNAL_MANAGER, ROLLOUT_MANAGER = "sluice-journal", "sluice-rollout"
+"""Field managers: of the journal, which everybody writes; of the predictors and routes, which the controller writes."""
+
+MOST_BYTES = 120_000
+"""Of the journal: all annotations of an object may have 256 KiB. Over that its oldest transitions go."""
+
+_TRIES = 20
+_JOURNAL: TypeAdapter[Journal] = TypeAdapter(Journal)
+
+
+class SeldonJournal:
+    """The journal of one project in one namespace.
+
+    Args:
+        cluster: The namespace.
+        settings: The project's.
+    """
+
+    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+        self.cluster, self.settings = cluster, settings
+        self.name = deployment_name(settings)
+
+    def read(self) -> Journal:
+        """The journal, with the approvals that hold; an empty one where nothing was ever written.
+
+        Raises:
+            DataError: The annotation is not a journal.
+            ServiceError: The API server does not answer, or refuses.
+        """
+        return self.parse(self.cluster.get(SELDON_DEPLOYMENT, self.name))
+
+    def parse(self, deployment: Mapping[str, Any] | None) -> Journal:
+        """The journal of a SeldonDeployment that was just read."""
+        text = ((deployment or {}).get("metadata", {}).get("annotations") or {}).get(JOURNAL_ANNOTATION)
+        try:
+            journal = _JOURNAL.validate_json(text) if text else Journal()
+        except ValidationError as error:
+            raise DataError(
+                f"the annotation {JOURNAL_ANNOTATION} of SeldonDeployment {self.name} is no rollout journal: {error}",
+                hint="Restore it from a backup; without it nobody knows which release is champion.",
+            ) from error
+        return dataclasses.replace(journal, approvals=read_approvals(self.cluster, self.name, journal))
+
+    def update(self, change: Callable[[Journal], Journal], *, epoch: int | None = None) -> Journal:
+        """Read, change and write as one, again where somebody else wrote meanwhile; `change` may raise to refuse.
+
+        Args:
+            change: Gives back what it got to change nothing.
+            epoch: Of the controller that writes; None for anybody else.
+
+        Raises:
+            ConflictError: Somebody else wrote each time.
+            ServiceError: The API server does not answer, or refuses.
+        """
+        for attempt in range(_TRIES):
+            deployment = self.cluster.get(SELDON_DEPLOYMENT, self.name)
+            journal = self.parse(deployment)
+            changed = change(journal)
+            for approval in changed.approvals:
+                if approval not in journal.approvals:
+                    write_approval(self.cluster, self.name, approval)
+            if dataclasses.replace(changed, approvals=journal.approvals) == journal:
+                return changed
+            try:
+                return self._create(changed) if deployment is None else self.write(changed, deployment, epoch=epoch)
+            except ConflictError:
+                if attempt == _TRIES - 1:
+                    raise
+                time.sleep(0.05 * (attempt + 1))
+        raise AssertionError
+
+    def write(self, journal: Journal, deployment: Mapping[str, Any], *, epoch: int | None = None) -> Journal:
+        """Write what was derived from this SeldonDeployment.
+
+        Raises:
+            ConflictError: It has changed since.
+        """
+        written = dataclasses.replace(journal, version=self._version(deployment) + 1)
+        annotations = {JOURNAL_ANNOTATION: dump_journal(written)}
+        if epoch is not None:
+            annotations[EPOCH_ANNOTATION] = str(epoch)
+        metadata = {"resourceVersion": deployment["metadata"]["resourceVersion"], "annotations": annotations}
+        self.cluster.merge(SELDON_DEPLOYMENT, self.name, {"metadata": metadata}, manager=JOURNAL_MANAGER)
+        return written
+
+    def is_supervised(self) -> bool:
+        """Whether a controller holds the lease."""
+        lease = self.cluster.get(LEASE, lease_name(self.name))
+        return lease is not None and is_fresh(lease, time.time())
+
+    def read_status(self) -> dict[str, Any]:
+        """What the controller last said; empty where it said nothing."""
+        lease = self.cluster.get(LEASE, lease_name(self.name)) or {}
+        try:
+            said: dict[str, Any] = json.loads((lease.get("metadata", {}).get("annotations") or {})[STATUS_ANNOTATION])
+        except (LookupError, ValueError):
+            return {}
+        return said
+
+    def read_samples(self, start: float, end: float) -> list[dict[str, Any]]:
+        """None: in a cluster Prometheus has the curves."""
+        del start, end
+        return []
+
+    def _version(self, deployment: Mapping[str, Any]) -> int:
+        text = (deployment["metadata"].get("annotations") or {}).get(JOURNAL_ANNOTATION)
+        return int(json.loads(text)["version"]) if text else 0
+
+    def _create(self, journal: Journal) -> Journal:
+        """Make the SeldonDeployment with its first release, which gets no replicas before it is approved.
+
+        Raises:
+            ConflictError: Somebody else has made it meanwhile.
+            NotServingError: There is nothing to make it of.
+        """
+        if journal.request is None:
+            raise NotServingError(
+                f"there is no SeldonDeployment {self.name} in {self.cluster.namespace}",
+                hint="`sluice rollout start` makes it with the first release.",
+            )
+        written = dataclasses.replace(journal, version=1)
+        planned = plan_deployment(self.settings, plan_predictors((), written, self.settings, parked=True))
+        planned["metadata"]["annotations"] = {JOURNAL_ANNOTATION: dump_journal(written)}
+        self.cluster.create(SELDON_DEPLOYMENT, planned, manager=ROLLOUT_MANAGER)
+        return written
+
+
+def dump_journal(journal: Journal) -> str:
+    """Compact JSON of at most `MOST_BYTES`; approvals are not in it."""
+    journal = dataclasses.replace(journal, approvals=())
+    while True:
+        document = _JOURNAL.dump_python(journal, mode="json") | {"champion": journal.champion, "previous": journal.previous}
+        text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+        if len(text) <= MOST_BYTES or not journal.transitions:
+            return text
+        journal = dataclasses.replace(journal, transitions=journal.transitions[len(journal.transitions) // 4 + 1 :])
+
+
+def open_seldon_journal(project: Project) -> SeldonJournal:
+    """The journal of a project whose rollouts are in a cluster.
+
+    Raises:
+        ServiceError: There is no cluster to talk to.
+    """
+    return SeldonJournal(connect(project.settings.seldon.namespace), project.settings)

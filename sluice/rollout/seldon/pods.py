@@ -1,0 +1,115 @@
+"""The Pods behind the predictors: which release each serves, whether it is ready, and why it never will be. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sluice.release.scorer import DIGEST_VARIABLE
+from sluice.rollout.plan import Health
+from sluice.rollout.seldon.predictors import CONTAINER
+from sluice.rollout.servers import MOST_CRASHES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sluice.rollout.seldon.predictors import Packaged
+
+_HOPELESS = {"CrashLoopBackOff", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "ErrImageNeverPull"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingPod:
+    """One Pod of a predictor.
+
+    Attributes:
+        uid: Its own; a Pod of the same name that comes after it has another.
+        name: Its name.
+        release: What it was told to serve, and refuses to be ready with anything else.
+        image: Of the model container.
+        ip: Empty while it has none.
+        ready: It answers, and its golden rows were answered as at training.
+        since: When it was made, in seconds since the epoch.
+        trouble: What keeps it from being ready; empty where nothing does.
+        crashes: Restarts of the model container.
+        leaving: It is being deleted.
+    """
+
+    uid: str
+    name: str
+    release: str
+    image: str
+    ip: str
+    ready: bool
+    since: float
+    trouble: str
+    crashes: int
+    leaving: bool
+
+
+def read_pod(pod: Mapping[str, Any]) -> ServingPod:
+    """A Pod of the API's JSON."""
+    metadata, status = pod["metadata"], pod.get("status", {})
+    model: Mapping[str, Any] = next((one for one in pod["spec"]["containers"] if one["name"] == CONTAINER), {})
+    digest = next((one.get("value", "") for one in model.get("env") or [] if one["name"] == DIGEST_VARIABLE), "")
+    conditions = {one["type"]: one for one in status.get("conditions") or []}
+    ready = conditions.get("Ready", {}).get("status") == "True"
+    containers = status.get("containerStatuses") or []
+    return ServingPod(
+        uid=metadata["uid"],
+        name=metadata["name"],
+        release=digest,
+        image=model.get("image", ""),
+        ip=status.get("podIP", ""),
+        ready=ready,
+        since=datetime.fromisoformat(metadata["creationTimestamp"]).timestamp(),
+        trouble="" if ready else _read_trouble(containers, conditions),
+        crashes=sum(int(one.get("restartCount", 0)) for one in containers if one["name"] == CONTAINER),
+        leaving="deletionTimestamp" in metadata,
+    )
+
+
+def judge_health(
+    pods: Sequence[ServingPod], release: Packaged, *, exposed: bool, now: float, start_timeout_seconds: float
+) -> Health:
+    """How a release's server is.
+
+    Args:
+        pods: Of all predictors.
+        release: Which.
+        exposed: It takes traffic as a canary: nobody who could answer in its place waits for it to come back.
+        now: Seconds since the epoch.
+        start_timeout_seconds: A Pod that is not ready by then is given up.
+    """
+    own = [pod for pod in pods if pod.release == release.digest and not pod.leaving]
+    ready = any(pod.ready and pod.image == release.image for pod in own)
+    if ready:
+        return Health(ready=True)
+    troubles = [pod.trouble or "it is not ready" for pod in own]
+    said = "; ".join(dict.fromkeys(troubles)) or "it has no Pod"
+    if exposed:
+        return Health(failure=f"none of its Pods is ready: {said}")
+    for pod in own:
+        reason = pod.trouble.partition(":")[0]
+        if reason in _HOPELESS and (reason != "CrashLoopBackOff" or pod.crashes >= MOST_CRASHES):
+            return Health(failure=said)
+        if now - pod.since > start_timeout_seconds:
+            return Health(failure=f"not ready within {start_timeout_seconds:g} s: {said}")
+    return Health()
+
+
+def _read_trouble(containers: Sequence[Mapping[str, Any]], conditions: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why it is not ready: a container that waits or ended before one that only has not passed its probe."""
+    for container in containers:
+        state = container.get("state", {})
+        ended = state.get("terminated") or container.get("lastState", {}).get("terminated")
+        if (waiting := state.get("waiting")) and waiting.get("reason") not in {"ContainerCreating", "PodInitializing"}:
+            last = f" (it ended with code {ended.get('exitCode')})" if ended else ""
+            return f"{waiting.get('reason', 'waiting')}: {waiting.get('message', '')}".rstrip(": ") + last
+        if state.get("terminated"):
+            return f"ended: container {container['name']} with code {state['terminated'].get('exitCode')}"
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}".rstrip(": ")
+    return ""
