@@ -78,6 +78,8 @@ class Evidence:
         looked: Canary requests of this step at the last look; 0 before the first.
         upper_bound: Upper bound of the difference of rates at the last look.
         passed: Whether the last look allows going up.
+        usual: The champion's record when the rollout began.
+        recent: Stable's counts of late; older ones fade.
     """
 
     rollout: str
@@ -90,6 +92,8 @@ class Evidence:
     looked: int = 0
     upper_bound: float | None = None
     passed: bool = False
+    usual: Counts = NO_COUNTS
+    recent: Counts = NO_COUNTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,20 +133,33 @@ def count_since(before: Counts | None, now: Counts) -> Counts:
     return Counts(requests, min(now.errors - before.errors, requests))
 
 
-def enter_state(evidence: Evidence | None, request: Request, state: State, settings: RolloutTable) -> Evidence:
-    """The evidence for this state: begun with a new rollout, its step's counts begun with a new step."""
+def enter_state(
+    evidence: Evidence | None, request: Request, state: State, settings: RolloutTable, *, usual: Counts = NO_COUNTS
+) -> Evidence:
+    """The evidence for this state: begun with a new rollout, its step's counts begun with a new step.
+
+    Args:
+        evidence: What there is.
+        request: The running rollout.
+        state: Where it stands.
+        settings: ``[rollout]``.
+        usual: The champion's record; only a rollout that begins takes it.
+    """
     if evidence is None or evidence.rollout != request.id:
         ratios = tuple(settings.tolerated_ratio * ratio for ratio in start_evidence().ratios)
         process = start_evidence(tolerated_ratio=settings.tolerated_ratio, ratios=ratios)
-        return Evidence(rollout=request.id, place=state.name, process=process)
+        return Evidence(rollout=request.id, place=state.name, process=process, usual=usual)
     if evidence.place == state.name:
         return evidence
-    return Evidence(
-        rollout=evidence.rollout,
+    return dataclasses.replace(
+        evidence,
         place=state.name,
         process=start_step(evidence.process),
-        canary=evidence.canary,
-        stable=evidence.stable,
+        step_canary=NO_COUNTS,
+        step_stable=NO_COUNTS,
+        looked=0,
+        upper_bound=None,
+        passed=False,
     )
 
 
@@ -161,6 +178,7 @@ def observe(evidence: Evidence, window: Window, settings: RolloutTable, *, recor
         stable=evidence.stable + window.stable,
         step_canary=evidence.step_canary + window.canary,
         step_stable=evidence.step_stable + window.stable,
+        recent=_fade(evidence.recent + window.stable, settings),
     )
     if window.share < ALL_TRAFFIC:
         process = add_window(
@@ -225,6 +243,8 @@ def judge(evidence: Evidence, settings: RolloutTable) -> Judgement:
     counted = f"errors {canary.errors} of {canary.requests} at the canary, {stable.errors} of {stable.requests} at stable"
     if e_value >= settings.evidence:
         return Judgement(condemned=True, reason=f"e-value {e_value:.3g} reached {settings.evidence:g}: {counted}")
+    if incident := _describe_incident(evidence, settings):
+        return Judgement(reason=incident)
     if evidence.upper_bound is None:
         return Judgement(reason=f"inconclusive: {requests} of {settings.first_look} canary requests for the first look")
     bound = f"excess error rate at most {evidence.upper_bound:.2%} after {evidence.looked} requests, margin {settings.margin:.2%}"
@@ -251,6 +271,29 @@ def describe(evidence: Evidence, settings: RolloutTable) -> dict[str, Any]:
         "looked": evidence.looked,
         "next_look": next_look(evidence.looked, settings),
     }
+
+
+def _fade(recent: Counts, settings: RolloutTable) -> Counts:
+    """At most two first looks' worth of requests, the older half of them forgotten each time."""
+    while recent.requests >= 2 * settings.first_look:
+        recent = Counts(recent.requests // 2, recent.errors // 2)
+    return recent
+
+
+def _describe_incident(evidence: Evidence, settings: RolloutTable) -> str:
+    """Whether stable itself fails more than it used to, surely and by more than the margin; then nobody goes up.
+
+    What both arms suffer from is not the canary's doing, and the comparison of two arms does not see it.
+    """
+    recent, usual = evidence.recent, evidence.usual
+    if not recent.errors:
+        return ""
+    usually = clopper_pearson_interval(usual.errors, usual.requests, level=2 * LEVEL - 1).high
+    usually = usually if usual.requests >= settings.first_look else 0.0
+    least = clopper_pearson_interval(recent.errors, recent.requests, level=2 * LEVEL - 1).low
+    if least <= usually + settings.margin:
+        return ""
+    return f"frozen: stable itself fails, {recent.errors} of its last {recent.requests} requests; nobody goes up meanwhile"
 
 
 def _look(evidence: Evidence, reference: Counts, settings: RolloutTable) -> Evidence:

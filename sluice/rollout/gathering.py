@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sluice.project import RolloutTable
-    from sluice.rollout.states import Journal
+    from sluice.rollout.states import Journal, Request
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class Gathering:
             self.evidence = None
         elif journal.state.phase.exposed:
             target = journal.request.release
-            evidence = enter_state(self.evidence, journal.request, journal.state, self.settings)
+            evidence = self._enter(journal, journal.request)
             window = Window(canary=grown.get(target, NO_COUNTS), stable=stable, share=journal.weights.get(target, 0))
             self.evidence = observe(evidence, window, self.settings, recorded=self.recorded.get(champion))
         return any(found.requests for found in grown.values())
@@ -96,8 +96,12 @@ class Gathering:
         """What the evidence says; what was counted at one step never speaks for the next."""
         if journal.request is None:
             return Judgement()
-        self.evidence = enter_state(self.evidence, journal.request, journal.state, self.settings)
+        self.evidence = self._enter(journal, journal.request)
         return judge(self.evidence, self.settings)
+
+    def _enter(self, journal: Journal, request: Request) -> Evidence:
+        usual = self.recorded.get(journal.champion or "", NO_COUNTS)
+        return enter_state(self.evidence, request, journal.state, self.settings, usual=usual)
 
     def describe(self, journal: Journal) -> dict[str, Any]:
         """The running rollout's numbers as plain JSON types; empty where none is running."""

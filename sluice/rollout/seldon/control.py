@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
 from sluice.errors import ServiceError
+from sluice.rollout.clocks import REAL_CLOCK, Clock
 from sluice.rollout.evidence import Checkpoint
 from sluice.rollout.gathering import Gathering
 from sluice.rollout.journal import ConflictError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sluice.project import Settings
+    from sluice.rollout.evidence import Counts
     from sluice.rollout.plan import Plan
     from sluice.rollout.seldon.api import Cluster
     from sluice.rollout.seldon.journal import SeldonJournal
@@ -41,6 +42,20 @@ AGREE_SECONDS = 2.0
 
 _AGREE_POLL_SECONDS = 0.05
 _CHECKPOINT: TypeAdapter[Checkpoint] = TypeAdapter(Checkpoint)
+
+
+class Counters(Protocol):
+    """Who counts the requests."""
+
+    def read(self, pods: Sequence[ServingPod], now: float) -> dict[str, Counts]:
+        """Counts by release since it was made; they never fall.
+
+        Raises:
+            ServiceError: They cannot all be read.
+        """
+
+    def close(self) -> None:
+        """End the connections."""
 
 
 class SupersededError(ServiceError):
@@ -82,6 +97,10 @@ class SeldonControl:
         lock: Its lease.
         say: Told what happens, one line at a time.
         record: Told each transition that was written, and each that was seen to hold.
+        executors: What counts the requests.
+        clock: Time.
+        gathering: The evidence.
+        status: What the last round saw, for the lease.
     """
 
     settings: Settings
@@ -90,8 +109,9 @@ class SeldonControl:
     lock: LeaseLock
     say: Callable[[str], object]
     record: Callable[[Journal, Transition], object] = lambda _journal, _transition: None
+    executors: Counters = field(default_factory=Executors)
+    clock: Clock = REAL_CLOCK
     gathering: Gathering = field(init=False)
-    executors: Executors = field(default_factory=Executors)
     status: dict[str, Any] = field(default_factory=dict)
     _epoch: int = 0
     _last_traffic: dict[str, float] = field(default_factory=dict)
@@ -116,7 +136,7 @@ class SeldonControl:
         trouble = self._look(journal, world)
         health = self._health(journal, world)
         judgement = self.gathering.judge(journal)
-        plan = plan_next(journal, judgement, health, now=time.time(), settings=self.settings.rollout)
+        plan = plan_next(journal, judgement, health, now=self.clock.now(), settings=self.settings.rollout)
         if plan.changes:
             journal = self._write(journal, plan, world)
             world = self._read_world() or world
@@ -193,11 +213,13 @@ class SeldonControl:
         if world.seen is None:
             self.gathering.distrust()
             return ""
-        now = time.monotonic()
+        now = self.clock.steady()
         for release in world.seen:
             self._last_traffic[release] = now
         try:
-            counts = self.executors.read([pod for pod in world.pods if pod.ip and (pod.ready or not pod.leaving)], time.time())
+            counts = self.executors.read(
+                [pod for pod in world.pods if pod.ip and (pod.ready or not pod.leaving)], self.clock.now()
+            )
         except ServiceError as error:
             if world.seen != self.gathering.seen:
                 self.gathering.distrust()
@@ -208,7 +230,7 @@ class SeldonControl:
 
     def _health(self, journal: Journal, world: World) -> dict[str, Health]:
         """Ready is who answers, and whom every route knows."""
-        now, found = time.time(), {}
+        now, found = self.clock.now(), {}
         routed = hosts_in(world.service or {})
         for digest, release in list_packaged(journal).items():
             exposed = digest == journal.target and journal.state.phase.exposed
@@ -230,7 +252,7 @@ class SeldonControl:
         request = journal.request
         if request is None or journal.champion is not None:
             return False
-        return journal.find_approval(request.release, request.steps, time.time()) is None
+        return journal.find_approval(request.release, request.steps, self.clock.now()) is None
 
     def _write(self, journal: Journal, plan: Plan, world: World) -> Journal:
         """Write a decision, before anything is done about it.
@@ -238,7 +260,7 @@ class SeldonControl:
         Going down does not wait for that: where nothing can be written to the SeldonDeployment (its operator's webhook is away),
         the routes go there first, and the decision stands again in the next round, until it could be written.
         """
-        advanced = advance(journal, plan, evidence=self.gathering.describe(journal), now=time.time())
+        advanced = advance(journal, plan, evidence=self.gathering.describe(journal), now=self.clock.now())
         try:
             written = self.journal.write(advanced, world.deployment, epoch=self.lock.epoch)
         except ConflictError:
@@ -253,13 +275,13 @@ class SeldonControl:
 
     def _follow(self, journal: Journal, world: World, health: Mapping[str, Health]) -> None:
         """Bring both objects to the journal's weights, see them say so, and write down when they did."""
-        deadline = time.monotonic() + AGREE_SECONDS
+        deadline = self.clock.steady() + AGREE_SECONDS
         while not self._move(journal, world, health):
-            if time.monotonic() > deadline:
+            if self.clock.steady() > deadline:
                 raise ServiceError(
                     f"the routes say {world.seen}, not {journal.shares}", hint="The next round goes on bringing them there."
                 )
-            time.sleep(_AGREE_POLL_SECONDS)
+            self.clock.sleep(_AGREE_POLL_SECONDS)
             world = self._read_world() or world
         self._mark_applied(journal)
 
@@ -286,7 +308,7 @@ class SeldonControl:
     def _move_predictors(self, journal: Journal, world: World, health: Mapping[str, Health]) -> bool:
         """Let the SeldonDeployment have the journal's predictors and weights; whether anything was to be done."""
         parked = health.get(journal.target or "", Health()).parked
-        wished = plan_predictors(world.predictors, journal, self.settings, draining=self._draining(world), parked=parked)
+        wished = plan_predictors(world.predictors, journal, self.settings, draining=self._draining(journal, world), parked=parked)
         if wished == world.predictors:
             return False
         planned = plan_deployment(self.settings, wished)
@@ -308,10 +330,11 @@ class SeldonControl:
         self.cluster.merge(VIRTUAL_SERVICE, self.journal.name, patch, manager=ROLLOUT_MANAGER)
         return True
 
-    def _draining(self, world: World) -> list[str]:
+    def _draining(self, journal: Journal, world: World) -> list[str]:
         """Releases that got traffic not long ago."""
-        now = time.monotonic()
-        drain = self.settings.seldon.drain_seconds
+        if not journal.shares:
+            return []
+        now, drain = self.clock.steady(), self.settings.seldon.drain_seconds
         return [release for release in world.hosts if now - self._last_traffic.setdefault(release, now) < drain]
 
     def _mark_applied(self, journal: Journal) -> None:
@@ -319,7 +342,7 @@ class SeldonControl:
         last = journal.transitions[-1] if journal.transitions else None
         if last is None or last.applied_at is not None:
             return
-        applied = dataclasses.replace(last, applied_at=time.time())
+        applied = dataclasses.replace(last, applied_at=self.clock.now())
 
         def mark(found: Journal) -> Journal:
             if not found.transitions or found.transitions[-1] != last:

@@ -65,21 +65,29 @@ class Executors:
     def read(self, pods: Sequence[ServingPod], now: float) -> dict[str, Counts]:
         """Ask all of these; what a Pod had counted before this was made is no growth.
 
+        A Pod that is starting, leaving or broken gets no traffic: it may be silent.
+
         Args:
             pods: Those with an address.
             now: Seconds since the epoch.
 
         Raises:
-            ServiceError: One did not answer; nothing was counted, and the next time covers this one as well.
+            ServiceError: One that is ready did not answer; nothing was counted, and the next time covers this one as well.
         """
-        found = dict(zip((pod.uid for pod in pods), self._threads.map(self._fetch, pods), strict=True))
+        found: dict[str, Counts] = {}
+        for pod, answer in zip(pods, self._threads.map(self._fetch, pods), strict=True):
+            if isinstance(answer, Counts):
+                found[pod.uid] = answer
+            elif pod.ready and not pod.leaving:
+                raise answer
         first = self._started is None
         self._started = now if self._started is None else self._started
         for pod in pods:
-            counted = found[pod.uid]
-            before = self._last.get(pod.uid, counted if first or pod.since < self._started else NO_COUNTS)
-            self.totals[pod.release] = self.totals.get(pod.release, NO_COUNTS) + count_since(before, counted)
-        self._last = {uid: counts for uid, counts in (self._last | found).items() if uid in found}
+            if (counted := found.get(pod.uid)) is not None:
+                before = self._last.get(pod.uid, counted if first or pod.since < self._started else NO_COUNTS)
+                self.totals[pod.release] = self.totals.get(pod.release, NO_COUNTS) + count_since(before, counted)
+        there = {pod.uid for pod in pods}
+        self._last = {uid: counts for uid, counts in (self._last | found).items() if uid in there}
         return dict(self.totals)
 
     def close(self) -> None:
@@ -87,11 +95,11 @@ class Executors:
         self._threads.shutdown(wait=False)
         self._client.close()
 
-    def _fetch(self, pod: ServingPod) -> Counts:
+    def _fetch(self, pod: ServingPod) -> Counts | ServiceError:
         try:
             answer = self._client.get(f"http://{pod.ip}:{PORT}{PATH}").raise_for_status()
             return read_counts(answer.text)
         except (httpx.HTTPError, ValueError) as error:
-            raise ServiceError(
+            return ServiceError(
                 f"the metrics of {pod.name} cannot be read: {error}", hint="Without them the rollout holds where it is."
-            ) from error
+            )

@@ -49,6 +49,7 @@ class SeldonJournal:
     def __init__(self, cluster: Cluster, settings: Settings) -> None:
         self.cluster, self.settings = cluster, settings
         self.name = deployment_name(settings)
+        self._parsed: tuple[str, Journal] = ("", Journal())
 
     def read(self) -> Journal:
         """The journal, with the approvals that hold; an empty one where nothing was ever written.
@@ -63,12 +64,13 @@ class SeldonJournal:
         """The journal of a SeldonDeployment that was just read."""
         text = ((deployment or {}).get("metadata", {}).get("annotations") or {}).get(JOURNAL_ANNOTATION)
         try:
-            journal = _JOURNAL.validate_json(text) if text else Journal()
+            journal = self._parsed[1] if text == self._parsed[0] else _JOURNAL.validate_json(text) if text else Journal()
         except ValidationError as error:
             raise DataError(
                 f"the annotation {JOURNAL_ANNOTATION} of SeldonDeployment {self.name} is no rollout journal: {error}",
                 hint="Restore it from a backup; without it nobody knows which release is champion.",
             ) from error
+        self._parsed = (text or "", journal)
         return dataclasses.replace(journal, approvals=read_approvals(self.cluster, self.name, journal))
 
     def update(self, change: Callable[[Journal], Journal], *, epoch: int | None = None) -> Journal:

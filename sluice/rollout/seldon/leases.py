@@ -6,11 +6,11 @@ gets an epoch, higher than all before, and writes it into the objects that it mo
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from sluice.rollout.clocks import REAL_CLOCK, Clock
 from sluice.rollout.journal import ConflictError
 from sluice.rollout.seldon.api import LEASE
 
@@ -47,6 +47,7 @@ class LeaseLock:
         name: Of the Lease.
         holder: Who asks; nobody else has this name.
         seconds: How long it is held without being renewed.
+        clock: Time.
         epoch: Of this holder, higher than all before; 0 while it does not hold it.
         annotations: What the Lease carried when it was read last.
     """
@@ -55,6 +56,7 @@ class LeaseLock:
     name: str
     holder: str
     seconds: float
+    clock: Clock = REAL_CLOCK
     epoch: int = 0
     annotations: dict[str, str] = field(default_factory=dict)
     _renewed: float = 0.0
@@ -64,12 +66,12 @@ class LeaseLock:
     @property
     def held(self) -> bool:
         """Whether it is certainly still held: others wait for `seconds`, this one stops well before."""
-        return self.epoch > 0 and time.monotonic() - self._renewed < 0.6 * self.seconds
+        return self.epoch > 0 and self.clock.steady() - self._renewed < 0.6 * self.seconds
 
     @property
     def due(self) -> bool:
         """Whether it is time to take or renew it."""
-        return not self.epoch or time.monotonic() - self._renewed > self.seconds / 6
+        return not self.epoch or self.clock.steady() - self._renewed > self.seconds / 6
 
     def hold(self, annotations: Mapping[str, str]) -> bool:
         """Take it where it is free, renew it where it is held; whether it is held now.
@@ -80,7 +82,7 @@ class LeaseLock:
         Raises:
             ServiceError: The API server does not answer, or refuses.
         """
-        asked = time.monotonic()
+        asked = self.clock.steady()
         lease = self.cluster.get(LEASE, self.name)
         try:
             if lease is None:
@@ -118,13 +120,13 @@ class LeaseLock:
         # By its own clock alone: whether the lease was renewed, not when the other's clock says that it was.
         observed = (spec.get("holderIdentity") or "", spec.get("renewTime") or "")
         if observed != self._observed:
-            self._observed, self._observed_at = observed, time.monotonic()
-        if observed[0] and time.monotonic() - self._observed_at < self.seconds:
+            self._observed, self._observed_at = observed, self.clock.steady()
+        if observed[0] and self.clock.steady() - self._observed_at < self.seconds:
             return None
         return {"metadata": {}, "spec": self._spec(transitions=transitions + 1, taken=True)}
 
     def _spec(self, *, transitions: int, taken: bool) -> dict[str, Any]:
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = datetime.fromtimestamp(self.clock.now(), UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         spec = {
             "holderIdentity": self.holder,
             "leaseDurationSeconds": max(1, round(self.seconds)),

@@ -114,7 +114,8 @@ def plan_predictors(
     if not planned:  # the operator takes none without predictors: what was refused last stays, without replicas
         planned = [copy.deepcopy(dict(predictor)) | {"replicas": 0} for predictor in live[:1]]
     elif not parked:
-        planned = [one if one.get("replicas") != 0 else one | {"replicas": replicas} for one in planned]
+        started = {"replicas": replicas}
+        planned = [one | started if release_of(one) in named and one.get("replicas") == 0 else one for one in planned]
     return [one | {"traffic": journal.weights.get(release_of(one), 0)} for one in planned]
 
 

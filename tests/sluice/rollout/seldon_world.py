@@ -1,0 +1,336 @@
+"""A cluster in memory, with its operator, its traffic and its clock: what the controller meets, at any speed and with any fault.
+
+Used where thousands of rollouts, or a fault at each single call, are to be tried; ``tests/cluster`` has the real parts.
+The operator acts as Seldon Core 1.17.1 does: it writes the VirtualService only while all Deployments are ready, and then undoes
+what others wrote there.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sluice.errors import ServiceError
+from sluice.project import DataTable, ModelTable, ProjectTable, RolloutTable, SeldonTable, ServingTable, Settings
+from sluice.rollout.clocks import Clock
+from sluice.rollout.evidence import NO_COUNTS, Counts
+from sluice.rollout.journal import ConflictError
+from sluice.rollout.plan import begin
+from sluice.rollout.seldon.api import CONFIG_MAP, POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Kind
+from sluice.rollout.seldon.control import SeldonControl
+from sluice.rollout.seldon.journal import SeldonJournal
+from sluice.rollout.seldon.leases import LeaseLock
+from sluice.rollout.seldon.predictors import release_of
+from sluice.rollout.seldon.routes import host_of, read_weights
+from sluice.rollout.states import Approval, Command, CommandKind, Journal, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sluice.rollout.seldon.pods import ServingPod
+
+NAME, NAMESPACE = "churn", "prod"
+START = 1_800_000_000.0
+
+
+def make_settings(**rollout: Any) -> Settings:
+    return Settings(
+        project=ProjectTable(name=NAME),
+        data=DataTable(snapshot="s", holdout="h", load="m:f", label="l", id="i"),
+        model=ModelTable(build="m:f"),
+        serving=ServingTable(start_timeout_seconds=120.0),
+        seldon=SeldonTable(drain_seconds=30.0),
+        rollout=RolloutTable(splitter="seldon", **rollout),
+    )
+
+
+class Killed(BaseException):
+    """The controller's process ends here."""
+
+
+@dataclass
+class MemoryCluster:
+    """Objects by kind and name, with resource versions; `before` is called ahead of each call and may raise."""
+
+    namespace: str = NAMESPACE
+    objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    before: Callable[[str, str, str], None] = lambda _verb, _plural, _name: None
+    user: str = "system:serviceaccount:prod:sluice-controller"
+    _versions: Any = field(default_factory=lambda: itertools.count(1))
+
+    def get(self, kind: Kind, name: str) -> dict[str, Any] | None:
+        self.before("get", kind.plural, name)
+        return copy.deepcopy(self.objects.get((kind.plural, name)))
+
+    def list(self, kind: Kind, selector: str) -> list[dict[str, Any]]:
+        self.before("list", kind.plural, "")
+        wanted = dict(part.split("=", 1) for part in selector.split(","))
+        return [
+            copy.deepcopy(found)
+            for (plural, _), found in self.objects.items()
+            if plural == kind.plural and wanted.items() <= (found["metadata"].get("labels") or {}).items()
+        ]
+
+    def create(self, kind: Kind, body: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
+        name = body["metadata"]["name"]
+        self.before("create", kind.plural, name)
+        if (kind.plural, name) in self.objects:
+            raise ConflictError(f"{name} is there already")
+        return self.put(kind, name, {"apiVersion": kind.api_version, "kind": kind.name, **copy.deepcopy(dict(body))})
+
+    def merge(self, kind: Kind, name: str, patch: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
+        self.before("patch", kind.plural, name)
+        found = self._expect(kind, name, patch)
+        return self.put(kind, name, _merge(found, patch))
+
+    def apply(self, kind: Kind, name: str, body: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
+        return self.merge(kind, name, body, manager=manager)  # lists are atomic in both
+
+    def delete(self, kind: Kind, name: str) -> None:
+        self.before("delete", kind.plural, name)
+        self.objects.pop((kind.plural, name), None)
+
+    def whoami(self) -> str:
+        return self.user
+
+    def put(self, kind: Kind, name: str, found: dict[str, Any]) -> dict[str, Any]:
+        found["metadata"]["resourceVersion"] = str(next(self._versions))
+        self.objects[kind.plural, name] = found
+        return copy.deepcopy(found)
+
+    def _expect(self, kind: Kind, name: str, patch: Mapping[str, Any]) -> dict[str, Any]:
+        found = self.objects.get((kind.plural, name))
+        if found is None:
+            raise ConflictError(f"{name} not found: {HTTPStatus.NOT_FOUND}")
+        version = patch.get("metadata", {}).get("resourceVersion")
+        if version is not None and version != found["metadata"]["resourceVersion"]:
+            raise ConflictError("the object has been modified")
+        return copy.deepcopy(found)
+
+
+def _merge(found: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in patch.items():
+        if isinstance(value, dict) and isinstance(found.get(key), dict):
+            _merge(found[key], value)
+        elif value is None:
+            found.pop(key, None)
+        else:
+            found[key] = copy.deepcopy(value)
+    return found
+
+
+@dataclass
+class Server:
+    """How one release behaves: its error rate, and the faults that a test switches."""
+
+    error_rate: float = 0.001
+    broken: str = ""
+    ready_after: float = 25.0
+    replicas: int = 0
+    since: float = 0.0
+
+
+@dataclass
+class SeldonWorld:
+    """The whole: cluster, operator, servers, traffic and a controller or two."""
+
+    settings: Settings = field(default_factory=make_settings)
+    rate: float = 100.0
+    seed: int = 0
+    cluster: MemoryCluster = field(default_factory=MemoryCluster)
+    servers: dict[str, Server] = field(default_factory=dict)
+    operator_works: bool = True
+    metrics_work: bool = True
+    shared_error_rate: float | None = None
+    now: float = START
+    jump: float = 0.0
+    counts: dict[str, Counts] = field(default_factory=dict)
+    lost: int = 0
+    carried: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.random = np.random.default_rng(self.seed)
+        self.clock = Clock(now=lambda: self.now + self.jump, steady=lambda: self.now, sleep=self.pass_time)
+        self.said: list[str] = []
+
+    # -- people -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def journal(self) -> SeldonJournal:
+        return SeldonJournal(self.cluster, self.settings)  # type: ignore[arg-type]
+
+    def request(self, release: str, number: int) -> None:
+        steps = tuple(self.settings.rollout.steps)
+        request = Request(
+            id=f"{release}-{self.now}",
+            release=release,
+            by="ann",
+            at=self.now,
+            steps=steps,
+            number=number,
+            image=f"churn@{release}",
+        )
+        self.journal.update(lambda journal: begin(journal, request))
+
+    def approve(self, release: str, seconds: float = 86400.0) -> None:
+        steps = tuple(self.settings.rollout.steps)
+        approval = Approval(release=release, steps=steps, by="ann", at=self.now, until=self.now + seconds)
+        self.journal.update(lambda journal: _with(journal, approvals=(*journal.approvals, approval)))
+
+    def command(self, kind: CommandKind) -> None:
+        self.journal.update(lambda journal: _with(journal, command=Command(kind=kind, by="bob", at=self.now)))
+
+    def champion(self, release: str, number: int) -> None:
+        """Make a release champion without a canary's traffic."""
+        control = self.controller()
+        self.servers.setdefault(release, Server())
+        self.request(release, number)
+        self.approve(release)
+        self.run(control, until=lambda journal: journal.champion == release)
+
+    # -- the controller ---------------------------------------------------------------------------------------------------
+
+    def controller(self, holder: str = "one") -> SeldonControl:
+        lock = LeaseLock(self.cluster, "churn-rollout", f"{holder}-{self.now}", 15.0, clock=self.clock)  # type: ignore[arg-type]
+        return SeldonControl(
+            self.settings,
+            self.cluster,  # type: ignore[arg-type]
+            self.journal,
+            lock,
+            self.said.append,
+            executors=self,
+            clock=self.clock,
+        )
+
+    def tick(self, control: SeldonControl) -> bool:
+        """A round and the second after it; what the round could not do is its own matter."""
+        try:
+            acted = control.tick()
+        except ServiceError as error:
+            self.said.append(f"trouble: {error}")
+            acted = False
+        self.pass_time(self.settings.seldon.look_seconds)
+        return acted
+
+    def run(self, control: SeldonControl, until: Callable[[Journal], bool], most: int = 2000) -> Journal:
+        for _ in range(most):
+            self.tick(control)
+            before, self.cluster.before = self.cluster.before, lambda *_: None
+            journal = self.journal.read()
+            self.cluster.before = before
+            if until(journal):
+                return journal
+        raise AssertionError(f"not within {most} rounds: {journal.state}; {self.said[-5:]}")
+
+    # -- what the controller sees -----------------------------------------------------------------------------------------
+
+    def read(self, pods: list[ServingPod], now: float) -> dict[str, Counts]:
+        """As the executors' metrics."""
+        if not self.metrics_work:
+            raise ServiceError("the metrics cannot be read")
+        return dict(self.counts)
+
+    def close(self) -> None:
+        pass
+
+    def weights(self) -> dict[str, int]:
+        service = self.cluster.objects.get((VIRTUAL_SERVICE.plural, NAME))
+        hosts = {host_of(NAME, one["name"], NAMESPACE): release_of(one) for one in self.predictors()}
+        return (read_weights(service, hosts) or {}) if service else {}
+
+    def predictors(self) -> list[dict[str, Any]]:
+        return self.cluster.objects.get((SELDON_DEPLOYMENT.plural, NAME), {}).get("spec", {}).get("predictors", [])
+
+    # -- the rest of the world --------------------------------------------------------------------------------------------
+
+    def pass_time(self, seconds: float) -> None:
+        """Requests come and are answered by the weights that hold; then the operator and the kubelet do their part."""
+        self.now += seconds
+        self._serve(seconds)
+        self._run_pods()
+        if self.operator_works:
+            self._reconcile()
+
+    def _serve(self, seconds: float) -> None:
+        self.carried += self.rate * seconds
+        requests = int(self.carried)
+        self.carried -= requests
+        weights = self.weights()
+        if not requests or not weights:
+            return
+        split = self.random.multinomial(requests, [share / sum(weights.values()) for share in weights.values()])
+        for release, sent in zip(weights, split.tolist(), strict=True):
+            server = self.servers.get(release, Server())
+            if not self._ready(release):
+                self.lost += sent  # nobody answers: no executor counts it
+                continue
+            rate = server.error_rate if self.shared_error_rate is None else self.shared_error_rate
+            errors = int(self.random.binomial(sent, rate))
+            self.counts[release] = self.counts.get(release, NO_COUNTS) + Counts(sent, errors)
+
+    def _ready(self, release: str) -> bool:
+        server = self.servers.get(release)
+        return server is not None and server.replicas > 0 and not server.broken and self.now - server.since >= server.ready_after
+
+    def _run_pods(self) -> None:
+        wished = {release_of(one): one for one in self.predictors() if release_of(one)}
+        for release, server in self.servers.items():
+            replicas = int(wished.get(release, {}).get("replicas") or 0)
+            if replicas and not server.replicas:
+                server.since = self.now
+            server.replicas = replicas
+        for key in [key for key in self.cluster.objects if key[0] == POD.plural]:
+            del self.cluster.objects[key]
+        for release, predictor in wished.items():
+            if self.servers.setdefault(release, Server()).replicas:
+                self.cluster.objects[POD.plural, predictor["name"]] = self._pod(release, predictor)
+
+    def _pod(self, release: str, predictor: Mapping[str, Any]) -> dict[str, Any]:
+        server = self.servers[release]
+        ready = self._ready(release)
+        state = {"waiting": {"reason": server.broken}} if server.broken else {"running": {}}
+        return {
+            "metadata": {
+                "uid": f"{release}-{server.since}",
+                "name": predictor["name"],
+                "creationTimestamp": datetime.fromtimestamp(server.since, UTC).isoformat(),
+                "labels": {"seldon-deployment-id": NAME},
+            },
+            "spec": predictor["componentSpecs"][0]["spec"],
+            "status": {
+                "podIP": "10.0.0.1",
+                "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+                "containerStatuses": [{"name": "model", "restartCount": 3 if server.broken else 0, "state": state}],
+            },
+        }
+
+    def _reconcile(self) -> None:
+        predictors = self.predictors()
+        if not predictors or not all(self._ready(release_of(one)) for one in predictors):
+            return
+        routes = [
+            {
+                "destination": {"host": host_of(NAME, one["name"], NAMESPACE), "port": {"number": 8000}},
+                **({"weight": one["traffic"]} if one.get("traffic") else {}),
+            }
+            for one in predictors
+        ]
+        spec = {"http": [{"match": [{"uri": {"prefix": f"/seldon/{NAMESPACE}/{NAME}/"}}], "route": routes}]}
+        found = self.cluster.objects.get((VIRTUAL_SERVICE.plural, NAME)) or {"metadata": {"name": NAME}}
+        if found.get("spec") != spec:
+            self.cluster.put(VIRTUAL_SERVICE, NAME, copy.deepcopy(found) | {"spec": spec})
+
+
+def _with(journal: Journal, **changes: Any) -> Journal:
+    import dataclasses
+
+    return dataclasses.replace(journal, **changes)
+
+
+__all__ = ["CONFIG_MAP", "Killed", "MemoryCluster", "SeldonWorld", "Server", "make_settings"]

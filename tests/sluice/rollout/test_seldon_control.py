@@ -1,0 +1,406 @@
+"""The controller in a cluster in memory: every fault at every call, and what must hold after each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from seldon_world import NAME, Killed, SeldonWorld, Server, make_settings
+
+from sluice.errors import ServiceError
+from sluice.rollout.journal import ConflictError
+from sluice.rollout.seldon.api import CONFIG_MAP, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.seldon.control import SupersededError
+from sluice.rollout.seldon.predictors import release_of
+from sluice.rollout.states import CommandKind, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sluice.rollout.states import Journal
+
+A, B, C, D = (f"sha256:{letter * 64}" for letter in "abcd")
+QUICK = {"margin": 0.05, "first_look": 60, "bake_seconds": 5.0, "deadline_seconds": 900.0}
+WRITES = {"create", "patch"}
+
+
+def ended(journal: Journal) -> bool:
+    return journal.request is None
+
+
+@pytest.fixture
+def world() -> SeldonWorld:
+    """Release A is champion; B is on its way to be a canary."""
+    return make_world()
+
+
+def make_world(**server: object) -> SeldonWorld:
+    world = SeldonWorld(make_settings(**QUICK))
+    world.champion(A, 1)
+    world.servers[B] = Server(**server)  # type: ignore[arg-type]
+    world.now += 20  # the lease of the controller that made A champion
+    world.request(B, 2)
+    return world
+
+
+def check_invariants(world: SeldonWorld) -> None:
+    """What holds whatever happened: everybody was answered, and nobody was promoted unseen."""
+    journal = world.journal.read()
+    assert world.lost == 0
+    assert world.weights() == journal.shares
+    assert sum(journal.shares.values()) == 100
+    for transition in journal.transitions:
+        if transition.to_state in {"step-2", "baking", "promoted"} and transition.release != A:
+            assert transition.evidence["looked"] >= 60
+    for one in world.predictors():
+        if release_of(one) in {journal.champion, journal.previous}:
+            assert one["replicas"] >= 1
+
+
+def test_a_first_release_gets_no_replicas_and_no_traffic_before_it_is_approved() -> None:
+    world = SeldonWorld(make_settings(**QUICK))
+    world.servers[A] = Server()
+    world.request(A, 1)
+    control = world.controller()
+    for _ in range(60):
+        world.tick(control)
+    journal = world.journal.read()
+    assert journal.state.phase is Phase.AWAITING_APPROVAL
+    assert [one["replicas"] for one in world.predictors()] == [0]
+    assert world.weights() == {}
+    world.approve(A)
+    world.run(control, until=lambda journal: journal.champion == A)
+    assert world.weights() == {A: 100}
+    assert [one["replicas"] for one in world.predictors()] == [1]
+
+
+def test_a_first_release_that_is_refused_makes_room_for_another() -> None:
+    world = SeldonWorld(make_settings(**QUICK))
+    world.servers[A] = Server()
+    world.request(A, 1)
+    control = world.controller()
+    world.tick(control)
+    world.command(CommandKind.ABORT)
+    world.run(control, until=ended)
+    for _ in range(3):
+        world.tick(control)
+    assert [one["replicas"] for one in world.predictors()] == [0], "the operator takes none without predictors"
+    world.servers[B] = Server()
+    world.request(B, 2)
+    world.approve(B)
+    world.run(control, until=lambda journal: journal.champion == B)
+    assert [release_of(one) for one in world.predictors()] == [B]
+
+
+def test_a_good_canary_is_promoted_and_the_release_before_stays_warm(world: SeldonWorld) -> None:
+    world.approve(B)
+    control = world.controller()
+    journal = world.run(control, until=ended)
+    assert (journal.champion, journal.previous) == (B, A)
+    assert [line.to_state for line in journal.transitions][-4:] == ["step-1", "step-2", "baking", "promoted"]
+    assert all(line.applied_at is not None for line in journal.transitions[1:])
+    for _ in range(60):
+        world.tick(control)
+    assert [release_of(one) for one in world.predictors()] == [A, B], "appended, and never reordered"
+    check_invariants(world)
+
+
+def test_a_canary_gets_as_many_replicas_as_the_champion_has(world: SeldonWorld) -> None:
+    world.predictors()[0]["replicas"] = 4
+    world.run(world.controller(), until=lambda journal: journal.state.phase is Phase.AWAITING_APPROVAL)
+    assert [one["replicas"] for one in world.predictors()] == [4, 4]
+
+
+def test_what_others_wrote_into_a_predictor_stays(world: SeldonWorld) -> None:
+    world.predictors()[0]["svcOrchSpec"] = {"resources": {"requests": {"cpu": "1"}}}
+    world.cluster.objects[SELDON_DEPLOYMENT.plural, NAME]["metadata"]["labels"]["team"] = "risk"
+    world.approve(B)
+    world.run(world.controller(), until=ended)
+    assert world.predictors()[0]["svcOrchSpec"] == {"resources": {"requests": {"cpu": "1"}}}
+    assert world.cluster.objects[SELDON_DEPLOYMENT.plural, NAME]["metadata"]["labels"]["team"] == "risk"
+
+
+def test_nobody_goes_anywhere_without_an_approval(world: SeldonWorld) -> None:
+    control = world.controller()
+    journal = world.run(control, until=ended, most=1000)
+    assert journal.rollouts[-1].outcome is Phase.REJECTED
+    assert "no approval holds" in journal.rollouts[-1].reason
+    assert B not in world.counts
+
+
+def test_an_approval_that_expires_holds_the_canary_where_it_is(world: SeldonWorld) -> None:
+    world.approve(B, seconds=50.0)
+    control = world.controller()
+    world.run(control, until=lambda journal: journal.state.phase.exposed)
+    for _ in range(60):
+        world.tick(control)
+    journal = world.journal.read()
+    assert journal.state.phase is Phase.STEP
+    assert world.weights()[B] < 100
+    world.approve(B)
+    assert world.run(control, until=ended).champion == B
+
+
+def test_an_approval_serves_one_rollout(world: SeldonWorld) -> None:
+    world.approve(B)
+    control = world.controller()
+    world.run(control, until=lambda journal: journal.state.phase.exposed)
+    world.command(CommandKind.ABORT)
+    world.run(control, until=ended)
+    world.request(B, 2)
+    for _ in range(60):
+        world.tick(control)
+    assert world.journal.read().state.phase is Phase.AWAITING_APPROVAL
+    assert len([key for key in world.cluster.objects if key[0] == CONFIG_MAP.plural]) == 2
+
+
+def test_a_broken_canary_goes_back_and_is_removed_once_it_has_drained() -> None:
+    world = make_world(error_rate=0.3)
+    world.approve(B)
+    control = world.controller()
+    journal = world.run(control, until=ended)
+    assert journal.rollouts[-1].outcome is Phase.ROLLED_BACK
+    assert world.weights() == {A: 100}
+    assert [release_of(one) for one in world.predictors()] == [A, B], "it still answers what it was sent"
+    for _ in range(40):
+        world.tick(control)
+    assert [release_of(one) for one in world.predictors()] == [A]
+    check_invariants(world)
+
+
+def test_a_shared_incident_freezes_and_rolls_nobody_back(world: SeldonWorld) -> None:
+    world.approve(B)
+    control = world.controller()
+    world.run(control, until=lambda journal: journal.state.name == "step-1")
+    world.shared_error_rate = 0.3
+    for _ in range(120):
+        world.tick(control)
+    journal = world.journal.read()
+    assert journal.state.name in {"step-1", "step-2"}, "it went up before anybody could know"
+    assert control.status["reason"].startswith("frozen: stable itself fails")
+    world.shared_error_rate = None
+    assert world.run(control, until=ended).champion == B
+
+
+@pytest.mark.parametrize("state", ["awaiting_ready", "awaiting_approval", "step-1", "step-2", "baking"])
+def test_a_canary_that_crash_loops_is_given_up_in_every_state(world: SeldonWorld, state: str) -> None:
+    control = world.controller()
+    if state not in {"awaiting_ready", "awaiting_approval"}:
+        world.approve(B)
+    world.run(control, until=lambda journal: journal.state.name == state)
+    world.servers[B].broken = "CrashLoopBackOff"
+    sent_before = world.lost
+    journal = world.run(control, until=ended)
+    assert journal.champion == A
+    assert world.weights() == {A: 100}, "the operator writes no weights while a Deployment is not ready"
+    assert world.lost - sent_before <= 300, "what was on its way for the second or two until it was seen"
+    assert not [line for line in world.said if "trouble" in line]
+
+
+def test_stable_that_is_being_scaled_does_not_hold_a_rollback_up() -> None:
+    world = make_world(error_rate=0.3)
+    world.approve(B)
+    control = world.controller()
+    world.run(control, until=lambda journal: journal.state.name == "step-1")
+    world.operator_works = False
+    assert world.run(control, until=ended).rollouts[-1].outcome is Phase.ROLLED_BACK
+    assert world.weights() == {A: 100}
+
+
+def test_a_rollback_does_not_wait_for_the_operator_s_webhook() -> None:
+    """Without the operator every write to a SeldonDeployment is refused, an annotation's as well."""
+    world = make_world(error_rate=0.3)
+    world.approve(B)
+    control = world.controller()
+    world.run(control, until=lambda journal: journal.state.name == "step-1")
+    world.operator_works = False
+
+    def refuse(verb: str, plural: str, name: str) -> None:
+        if verb in WRITES and plural == SELDON_DEPLOYMENT.plural:
+            raise ServiceError("failed calling webhook")
+
+    world.cluster.before = refuse
+    for _ in range(60):
+        world.tick(control)
+    assert world.weights() == {A: 100}
+    world.cluster.before = lambda *_: None
+    world.operator_works = True
+    assert world.run(control, until=ended).rollouts[-1].outcome is Phase.ROLLED_BACK
+    check_invariants(world)
+
+
+def test_a_hand_takes_the_champion_back_to_n_1(world: SeldonWorld) -> None:
+    world.approve(B)
+    control = world.controller()
+    world.run(control, until=ended)
+    world.command(CommandKind.ROLLBACK)
+    journal = world.run(control, until=lambda journal: journal.champion == A)
+    assert world.weights() == {A: 100}
+    assert journal.transitions[-1].word_of == "bob"
+    check_invariants(world)
+
+
+def test_without_traffic_nothing_is_promoted(world: SeldonWorld) -> None:
+    world.approve(B)
+    world.rate = 0.0
+    journal = world.run(world.controller(), until=ended)
+    assert journal.champion == A
+    assert "deadline" in journal.rollouts[-1].reason
+
+
+@pytest.mark.parametrize("state", ["step-1", "step-2", "baking"])
+def test_without_metrics_it_holds_and_goes_on_when_they_are_back(world: SeldonWorld, state: str) -> None:
+    world.approve(B)
+    control = world.controller()
+    world.run(control, until=lambda journal: journal.state.name == state)
+    world.metrics_work = False
+    for _ in range(100):
+        world.tick(control)
+    assert world.journal.read().state.name == state
+    assert "metrics" in control.status["trouble"]
+    world.metrics_work = True
+    assert world.run(control, until=ended).champion == B
+    check_invariants(world)
+
+
+@pytest.mark.parametrize("seconds", [-3600.0, 3600.0])
+@pytest.mark.parametrize("state", ["awaiting_approval", "step-1", "baking"])
+def test_a_clock_that_jumps_promotes_nobody_unseen(world: SeldonWorld, state: str, seconds: float) -> None:
+    control = world.controller()
+    if state != "awaiting_approval":
+        world.approve(B)
+    world.run(control, until=lambda journal: journal.state.name == state)
+    world.jump = seconds
+    if state == "awaiting_approval" and seconds < 0:
+        world.now += 3600.0
+    if state == "awaiting_approval":
+        world.approve(B)
+    journal = world.run(control, until=ended, most=6000)
+    assert journal.champion in {A, B}
+    check_invariants(world)
+
+
+def test_two_controllers_are_one(world: SeldonWorld) -> None:
+    world.approve(B)
+    first, second = world.controller("first"), world.controller("second")
+    acted = [0, 0]
+    for _ in range(400):
+        acted[0] += world.tick(first)
+        acted[1] += world.tick(second)
+        if ended(world.journal.read()):
+            break
+    assert world.journal.read().champion == B
+    assert min(acted) == 0
+    check_invariants(world)
+
+
+def test_a_controller_that_was_stopped_for_a_minute_writes_nothing_over_its_successor(world: SeldonWorld) -> None:
+    world.approve(B)
+    old = world.controller("old")
+    world.run(old, until=lambda journal: journal.state.name == "step-1")
+    frozen = old._read_world()
+    assert frozen is not None
+    new = world.controller("new")
+    for _ in range(30):
+        world.tick(new)
+    assert new.lock.epoch > old.lock.epoch
+    stale = old.journal.read()
+    with pytest.raises(ConflictError):
+        old.journal.write(stale, frozen.deployment, epoch=old.lock.epoch)
+    with pytest.raises(SupersededError):
+        old._refuse_superseded(new._read_world())  # type: ignore[arg-type]
+    old.lock.epoch, old.lock._renewed = 2, world.now  # it still believes in its lease
+    assert world.run(new, until=ended).champion == B
+
+
+def play(world: SeldonWorld, *, most: int = 800) -> Journal:
+    """One rollout under whatever `before` does; a controller that was killed has a successor."""
+    control = world.controller("c0")
+    for number in range(most):
+        try:
+            control.tick()
+        except Killed:
+            world.now += 20
+            control = world.controller(f"c{number + 1}")
+        except ServiceError:
+            pass
+        world.pass_time(1.0)
+        before, world.cluster.before = world.cluster.before, lambda *_: None
+        journal = world.journal.read()
+        world.cluster.before = before
+        if ended(journal) and world.weights() == journal.shares:
+            return journal
+    raise AssertionError(f"it does not end: {journal.state}")
+
+
+def count_writes(make: Callable[[], SeldonWorld]) -> int:
+    world, writes = make(), 0
+
+    def count(verb: str, _plural: str, _name: str) -> None:
+        nonlocal writes
+        writes += verb in WRITES
+
+    world.cluster.before = count
+    play(world)
+    return writes
+
+
+def good() -> SeldonWorld:
+    world = make_world()
+    world.approve(B)
+    return world
+
+
+def bad() -> SeldonWorld:
+    world = make_world(error_rate=0.3)
+    world.approve(B)
+    return world
+
+
+@pytest.mark.parametrize(("make", "champion"), [(good, B), (bad, A)], ids=["good", "bad"])
+def test_killed_at_any_write_the_next_one_goes_on(make: Callable[[], SeldonWorld], champion: str) -> None:
+    for deadly in range(1, count_writes(make) + 1):
+        world, writes = make(), 0
+
+        def kill(verb: str, _plural: str, _name: str, *, at: int = deadly) -> None:
+            nonlocal writes
+            writes += verb in WRITES
+            if verb in WRITES and writes == at:
+                raise Killed
+
+        world.cluster.before = kill
+        assert play(world).champion == champion, deadly
+        check_invariants(world)
+
+
+@pytest.mark.parametrize(("make", "champion"), [(good, B), (bad, A)], ids=["good", "bad"])
+def test_every_write_meets_a_conflict_first(make: Callable[[], SeldonWorld], champion: str) -> None:
+    world = make()
+    tries: dict[tuple[str, str], int] = {}
+
+    def touch(verb: str, plural: str, name: str) -> None:
+        """Somebody else writes the object between the reading and the writing, two times of three."""
+        if verb == "patch" and plural in {SELDON_DEPLOYMENT.plural, VIRTUAL_SERVICE.plural}:
+            tries[plural, name] = tries.get((plural, name), 0) + 1
+            if tries[plural, name] % 3:
+                found = world.cluster.objects[plural, name]
+                found["metadata"]["resourceVersion"] = f"{found['metadata']['resourceVersion']}x"
+
+    world.cluster.before = touch
+    assert play(world).champion == champion
+    check_invariants(world)
+
+
+@pytest.mark.parametrize(("make", "champion"), [(good, B), (bad, A)], ids=["good", "bad"])
+def test_the_api_server_goes_away_for_half_a_minute_at_any_time(make: Callable[[], SeldonWorld], champion: str) -> None:
+    for begins in range(0, 90, 7):
+        world = make()
+        start = world.now
+
+        def away(_verb: str, _plural: str, _name: str, *, world: SeldonWorld = world, since: float = start + begins) -> None:
+            if since <= world.now < since + 30:
+                raise ServiceError("the API server does not answer")
+
+        world.cluster.before = away
+        assert play(world).champion == champion, begins
+        check_invariants(world)
