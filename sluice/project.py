@@ -29,6 +29,9 @@ STATE_VARIABLE = "SLUICE_STATE"
 STATE_FOLDER = ".sluice"
 ALL_TRAFFIC = 100
 
+SLOW_BOUNDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Bounds of latency, in seconds, that both Seldon's executor and Envoy count."""
+
 
 class Table(BaseModel):
     """One table of sluice.toml: immutable, and an unknown key is an error."""
@@ -125,7 +128,17 @@ class RolloutTable(Table):
     bake_seconds: float = Field(default=60.0, ge=0, description="How long the canary is watched at 100 % before it is champion.")
     deadline_seconds: float = Field(default=3600.0, gt=0, description="A rollout that has not ended by then is rolled back.")
     approval_seconds: float = Field(default=86400.0, gt=0, description="How long an approval holds.")
+    slow_seconds: float = Field(
+        default=0.5, description="An answer that takes longer is slow: the canary's slow answers are a second, weaker evidence."
+    )
     request_timeout_seconds: float = Field(default=5.0, gt=0, description="A prediction that takes longer is an error.")
+
+    @field_validator("slow_seconds")
+    @classmethod
+    def _is_a_bound(cls, seconds: float) -> float:
+        if seconds not in SLOW_BOUNDS:
+            raise ValueError(f"must be one of {', '.join(f'{bound:g}' for bound in SLOW_BOUNDS)}")
+        return seconds
 
     @field_validator("steps")
     @classmethod

@@ -247,7 +247,7 @@ class Control:
             "time": time.time(),
             "weights": dict.fromkeys(arms, 0) | self._gathering.seen,
             "arms": arms,
-            "e_value": evidence.process.e_value if evidence else None,
+            "e_value": evidence.e_value if evidence else None,
             "upper_bound": evidence.upper_bound if evidence else None,
         }
         self.file.append_sample(sample)

@@ -26,18 +26,40 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 """Of the one-sided upper bounds."""
 
+LATENCY_WEIGHT = 0.1
+"""Share of the evidence that slow answers have: a second guard, which costs the first one next to nothing."""
+
+LATENCY_BURST = 3.0
+"""Slow answers come together more than errors do: the logarithm of their evidence is divided by this."""
+
 _MOST_LIKELY_ERROR = 0.999  # an alternative of 1 would let one success end all evidence
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Requests that were answered, and errors among them."""
+    """Requests that were answered, and errors among them.
+
+    Attributes:
+        requests: All of them.
+        errors: Those that failed.
+        timed: Those whose duration is known; a proxy may tell it later than the number.
+        slow: Those of `timed` that took longer than ``rollout.slow_seconds``.
+    """
 
     requests: int = 0
     errors: int = 0
+    timed: int = 0
+    slow: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.requests + other.requests, self.errors + other.errors)
+        return Counts(
+            self.requests + other.requests, self.errors + other.errors, self.timed + other.timed, self.slow + other.slow
+        )
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(
+            self.requests - other.requests, self.errors - other.errors, self.timed - other.timed, self.slow - other.slow
+        )
 
     @property
     def rate(self) -> float | None:
@@ -71,6 +93,7 @@ class Evidence:
         rollout: Id of the request.
         place: Name of the state that the step's counts belong to.
         process: The e-process over all steps.
+        latency: The same of slow answers.
         canary: The canary's counts over the whole rollout.
         stable: Stable's counts over the whole rollout.
         step_canary: The canary's counts at this step.
@@ -85,6 +108,7 @@ class Evidence:
     rollout: str
     place: str
     process: ErrorEvidence
+    latency: ErrorEvidence
     canary: Counts = NO_COUNTS
     stable: Counts = NO_COUNTS
     step_canary: Counts = NO_COUNTS
@@ -94,6 +118,11 @@ class Evidence:
     passed: bool = False
     usual: Counts = NO_COUNTS
     recent: Counts = NO_COUNTS
+
+    @property
+    def e_value(self) -> float:
+        """Errors and slow answers against the canary as one: a mean of two e-processes is one, and keeps its promise."""
+        return (1 - LATENCY_WEIGHT) * self.process.e_value + LATENCY_WEIGHT * self.latency.e_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +155,12 @@ class Judgement:
 
 def count_since(before: Counts | None, now: Counts) -> Counts:
     """What cumulative counters grew by; counters that fell were reset and count from zero."""
-    if before is None or now.requests < before.requests or now.errors < before.errors:
-        return Counts(now.requests, min(now.errors, now.requests))
-    requests = now.requests - before.requests
-    # The two counters are not read in one instant: an error may be seen before its request is.
-    return Counts(requests, min(now.errors - before.errors, requests))
+    grown = now if before is None else now - before
+    if min(dataclasses.astuple(grown)) < 0:
+        grown = now
+    # The counters are not read in one instant: an error may be seen before its request is.
+    errors, slow = min(grown.errors, grown.requests), min(grown.slow, grown.timed)
+    return Counts(grown.requests, errors, grown.timed, slow)
 
 
 def enter_state(
@@ -148,13 +178,15 @@ def enter_state(
     if evidence is None or evidence.rollout != request.id:
         ratios = tuple(settings.tolerated_ratio * ratio for ratio in start_evidence().ratios)
         process = start_evidence(tolerated_ratio=settings.tolerated_ratio, ratios=ratios)
-        return Evidence(rollout=request.id, place=state.name, process=process, usual=usual)
+        latency = start_evidence(tolerated_ratio=settings.tolerated_ratio, ratios=ratios, burst=LATENCY_BURST)
+        return Evidence(rollout=request.id, place=state.name, process=process, latency=latency, usual=usual)
     if evidence.place == state.name:
         return evidence
     return dataclasses.replace(
         evidence,
         place=state.name,
         process=start_step(evidence.process),
+        latency=start_step(evidence.latency),
         step_canary=NO_COUNTS,
         step_stable=NO_COUNTS,
         looked=0,
@@ -180,21 +212,17 @@ def observe(evidence: Evidence, window: Window, settings: RolloutTable, *, recor
         step_stable=evidence.step_stable + window.stable,
         recent=_fade(evidence.recent + window.stable, settings),
     )
+    canary, stable = window.canary, window.stable
     if window.share < ALL_TRAFFIC:
-        process = add_window(
-            evidence.process,
-            canary_requests=window.canary.requests,
-            canary_errors=window.canary.errors,
-            stable_requests=window.stable.requests,
-            stable_errors=window.stable.errors,
-            # The proxy draws each request's way: a window of a few requests would measure its share badly.
-            share=window.share / ALL_TRAFFIC,
-        )
-        return _look(dataclasses.replace(after, process=process), after.step_stable, settings)
+        # The proxy draws each request's way: a window of a few requests would measure its share badly.
+        share = window.share / ALL_TRAFFIC
+        process = _compare(evidence.process, canary, stable, share)
+        latency = _compare(evidence.latency, _slow(canary), _slow(stable), share)
+        return _look(dataclasses.replace(after, process=process, latency=latency), after.step_stable, settings)
     reference = choose_reference(evidence.stable, recorded, settings)
-    return _look(
-        dataclasses.replace(after, process=weigh_against_rate(evidence.process, window.canary, reference)), reference, settings
-    )
+    process = weigh_against_rate(evidence.process, canary, reference)
+    latency = weigh_against_rate(evidence.latency, _slow(canary), _slow(reference))
+    return _look(dataclasses.replace(after, process=process, latency=latency), reference, settings)
 
 
 def choose_reference(stable: Counts, recorded: Counts | None, settings: RolloutTable) -> Counts:
@@ -237,10 +265,13 @@ def next_look(looked: int, settings: RolloutTable) -> int:
 
 def judge(evidence: Evidence, settings: RolloutTable) -> Judgement:
     """What the evidence says now."""
-    e_value = evidence.process.e_value
+    e_value = evidence.e_value
     requests = evidence.step_canary.requests
     canary, stable = evidence.canary, evidence.stable
     counted = f"errors {canary.errors} of {canary.requests} at the canary, {stable.errors} of {stable.requests} at stable"
+    if evidence.latency.e_value > evidence.process.e_value:
+        canary, stable = _slow(canary), _slow(stable)
+        counted = f"slow {canary.errors} of {canary.requests} at the canary, {stable.errors} of {stable.requests} at stable"
     if e_value >= settings.evidence:
         return Judgement(condemned=True, reason=f"e-value {e_value:.3g} reached {settings.evidence:g}: {counted}")
     if incident := _describe_incident(evidence, settings):
@@ -266,11 +297,29 @@ def describe(evidence: Evidence, settings: RolloutTable) -> dict[str, Any]:
         "step_canary_errors": evidence.step_canary.errors,
         "step_stable_requests": evidence.step_stable.requests,
         "step_stable_errors": evidence.step_stable.errors,
-        "e_value": evidence.process.e_value,
+        "canary_slow": evidence.canary.slow,
+        "stable_slow": evidence.stable.slow,
+        "e_value": evidence.e_value,
         "upper_bound": evidence.upper_bound,
         "looked": evidence.looked,
         "next_look": next_look(evidence.looked, settings),
     }
+
+
+def _compare(process: ErrorEvidence, canary: Counts, stable: Counts, share: float) -> ErrorEvidence:
+    return add_window(
+        process,
+        canary_requests=canary.requests,
+        canary_errors=canary.errors,
+        stable_requests=stable.requests,
+        stable_errors=stable.errors,
+        share=share,
+    )
+
+
+def _slow(counts: Counts) -> Counts:
+    """The same with slow answers as the errors."""
+    return Counts(counts.timed, counts.slow)
 
 
 def _fade(recent: Counts, settings: RolloutTable) -> Counts:

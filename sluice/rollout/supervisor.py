@@ -70,6 +70,7 @@ def run_supervisor(
             folder=file.folder / "envoy",
             port=held.getsockname()[1],
             request_timeout_seconds=project.settings.rollout.request_timeout_seconds,
+            slow_seconds=project.settings.rollout.slow_seconds,
         )
         stack.callback(splitter.stop)
         stack.callback(file.write_status, {})

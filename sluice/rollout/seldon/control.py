@@ -97,6 +97,7 @@ class SeldonControl:
         lock: Its lease.
         say: Told what happens, one line at a time.
         record: Told each transition that was written, and each that was seen to hold.
+        mark: Told the images of champion and N-1 whenever they change; empty where there is none.
         executors: What counts the requests.
         clock: Time.
         gathering: The evidence.
@@ -110,10 +111,12 @@ class SeldonControl:
     say: Callable[[str], object]
     record: Callable[[Journal, Transition], object] = lambda _journal, _transition: None
     executors: Counters = field(default_factory=Executors)
+    mark: Callable[[str, str], object] = lambda _champion, _previous: None
     clock: Clock = REAL_CLOCK
     gathering: Gathering = field(init=False)
     status: dict[str, Any] = field(default_factory=dict)
     _epoch: int = 0
+    _marked: tuple[str, str] = ("", "")
     _last_traffic: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -141,6 +144,7 @@ class SeldonControl:
             journal = self._write(journal, plan, world)
             world = self._read_world() or world
         self._follow(journal, world, health)
+        self._mark(journal)
         self._tell(journal, plan, world, health, trouble)
         return True
 
@@ -351,6 +355,14 @@ class SeldonControl:
 
         self.journal.update(mark, epoch=self.lock.epoch)
         self.record(journal, applied)
+
+    def _mark(self, journal: Journal) -> None:
+        """Let the registry's tags follow the journal; the journal is the truth, so that they may come late but not be wrong."""
+        images = [reign.image for reign in reversed(journal.history[-2:])]
+        wished = (images[0] if images else "", images[1] if len(images) > 1 else "")
+        if wished != self._marked:
+            self.mark(*wished)
+            self._marked = wished
 
     def _tell(self, journal: Journal, plan: Plan, world: World, health: Mapping[str, Health], trouble: str) -> None:
         """Keep for the lease what others read: who serves, and what is being waited for."""

@@ -18,8 +18,10 @@ from sluice.errors import SluiceError
 from sluice.rollout.journal import ConflictError
 from sluice.rollout.seldon.api import SELDON_DEPLOYMENT, connect
 from sluice.rollout.seldon.control import SeldonControl
+from sluice.rollout.seldon.executors import Executors
 from sluice.rollout.seldon.journal import SeldonJournal
 from sluice.rollout.seldon.leases import LeaseLock, lease_name
+from sluice.rollout.seldon.tags import RegistryTags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,13 +59,16 @@ def run_controller(
     journal = SeldonJournal(cluster, project.settings)
     holder = f"{os.environ.get('HOSTNAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     lock = LeaseLock(cluster, lease_name(journal.name), holder, project.settings.seldon.lease_seconds)
+    tags = RegistryTags(plain_http=project.settings.serving.plain_http, say=say)
     control, metrics = _build(project, cluster, journal, lock, say)
+    control.mark = tags.follow
     say(f"{holder} looks after SeldonDeployment {journal.name} in {cluster.namespace}")
     with _end_on_signals(ending, wake), _serve_metrics(metrics, port, say):
         watcher = threading.Thread(target=_watch, args=(cluster, journal.name, ending, wake), daemon=True, name="watch")
         watcher.start()
         _run(control, metrics, ending, wake, say)
     control.executors.close()
+    tags.close()
     with contextlib.suppress(SluiceError):
         lock.release()
     say("ending: another controller may take over")
@@ -79,7 +84,8 @@ def _build(
     def record(written: Journal, transition: Transition) -> None:
         report_transition(metrics, events, written, transition)
 
-    return SeldonControl(project.settings, cluster, journal, lock, say, record), metrics
+    executors = Executors(project.settings.rollout.slow_seconds)
+    return SeldonControl(project.settings, cluster, journal, lock, say, record, executors), metrics
 
 
 def _run(

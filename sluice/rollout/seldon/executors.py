@@ -22,26 +22,33 @@ if TYPE_CHECKING:
     from sluice.rollout.seldon.pods import ServingPod
 
 PORT, PATH = 8000, "/prometheus"
-METRIC = "seldon_api_executor_server_requests_seconds_count"
+METRIC = "seldon_api_executor_server_requests_seconds"
 TIMEOUT_SECONDS = 2.0
 
 
-def read_counts(text: str) -> Counts:
-    """Predictions and errors among them, of one executor's metrics in Prometheus' text format.
+def read_counts(text: str, slow_seconds: float = 0.5) -> Counts:
+    """Predictions, errors and slow ones among them, of one executor's metrics in Prometheus' text format.
+
+    Args:
+        text: The metrics; an executor that was asked nothing yet has none of these.
+        slow_seconds: A bound of the executor's buckets.
 
     Raises:
         ValueError: That is no such text.
     """
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - only a controller needs it
 
-    requests = errors = 0
+    requests = errors = quick = 0
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            if sample.name == METRIC and sample.labels.get("service") == "predictions":
-                count = int(sample.value)
-                requests += count
-                errors += count if _is_error(sample.labels.get("code", "")) else 0
-    return Counts(requests, errors)
+            if sample.labels.get("service") != "predictions":
+                continue
+            if sample.name == f"{METRIC}_count":
+                requests += int(sample.value)
+                errors += int(sample.value) if _is_error(sample.labels.get("code", "")) else 0
+            elif sample.name == f"{METRIC}_bucket" and float(sample.labels["le"]) == slow_seconds:
+                quick += int(sample.value)
+    return Counts(requests, errors, requests, requests - quick)
 
 
 def _is_error(code: str) -> bool:
@@ -53,9 +60,11 @@ class Executors:
     """The executors of a deployment.
 
     Attributes:
+        slow_seconds: An answer that takes longer is slow.
         totals: Counts by release since this was made; they never fall.
     """
 
+    slow_seconds: float = 0.5
     totals: dict[str, Counts] = field(default_factory=dict)
     _last: dict[str, Counts] = field(default_factory=dict)
     _started: float | None = None
@@ -98,7 +107,7 @@ class Executors:
     def _fetch(self, pod: ServingPod) -> Counts | ServiceError:
         try:
             answer = self._client.get(f"http://{pod.ip}:{PORT}{PATH}").raise_for_status()
-            return read_counts(answer.text)
+            return read_counts(answer.text, self.slow_seconds)
         except (httpx.HTTPError, ValueError) as error:
             return ServiceError(
                 f"the metrics of {pod.name} cannot be read: {error}", hint="Without them the rollout holds where it is."

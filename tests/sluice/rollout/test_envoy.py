@@ -64,7 +64,8 @@ def ask(client: httpx.Client, times: int) -> Counter[tuple[int, str]]:
 
 
 def counts(envoy: EnvoySplitter) -> dict[str, Counts]:
-    return {release: reading.counts for release, reading in envoy.read_counts().items()}
+    """Requests and errors; how long they took is told later."""
+    return {name: Counts(found.counts.requests, found.counts.errors) for name, found in envoy.read_counts().items()}
 
 
 def test_weights_take_effect_at_once_and_answers_name_their_release(
@@ -270,3 +271,16 @@ def test_configuration_is_plain_and_on_the_loopback_only(tmp_path: Path) -> None
 def test_weight_keys_are_read_back() -> None:
     keys = weight_keys({"slot-2": 25, "slot-3": 75})
     assert read_weight_keys({key: {"final_value": str(value)} for key, value in keys.items()}) == {"slot-2": 25, "slot-3": 75}
+
+
+def test_slow_answers_are_counted_when_envoy_tells_how_long_they_took(
+    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
+) -> None:
+    envoy.slow_seconds = 0.1
+    serve(A)
+    envoy.start({A: 100})
+    ask(client, 3)
+    backends.set_mode(A, delay=0.2)
+    ask(client, 2)
+    wait_for(lambda: envoy.read_counts()[A].counts.timed == 5)
+    assert envoy.read_counts()[A].counts == Counts(5, 0, 5, 2)

@@ -168,6 +168,14 @@ def test_a_broken_canary_goes_back_and_is_removed_once_it_has_drained() -> None:
     check_invariants(world)
 
 
+def test_a_canary_that_has_become_slow_goes_back() -> None:
+    world = make_world(slow_rate=0.2)
+    world.approve(B)
+    journal = world.run(world.controller(), until=ended)
+    assert journal.rollouts[-1].outcome is Phase.ROLLED_BACK
+    assert "slow " in journal.rollouts[-1].reason
+
+
 def test_a_shared_incident_freezes_and_rolls_nobody_back(world: SeldonWorld) -> None:
     world.approve(B)
     control = world.controller()

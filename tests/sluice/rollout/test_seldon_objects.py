@@ -192,22 +192,30 @@ def test_a_pod_is_read_from_the_api() -> None:
 
 # -- metrics --------------------------------------------------------------------------------------------------------------
 
-LINE = 'seldon_api_executor_server_requests_seconds_count{{code="{code}",method="post",service="{service}"}} {n}'
 
-
-def metrics(**counts: int) -> str:
-    lines = ["# TYPE seldon_api_executor_server_requests_seconds histogram"]
-    lines += [LINE.format(code=code.removeprefix("c"), service="predictions", n=n) for code, n in counts.items()]
-    lines += [LINE.format(code="500", service="status", n=999)]
-    lines += ['seldon_api_executor_server_requests_seconds_summary_count{code="200",service="predictions"} 999']
+def metrics(*, quick: int | None = None, **counts: int) -> str:
+    """One executor's text; `quick` of the answers with code 200 took half a second at most, by default all."""
+    name = "seldon_api_executor_server_requests_seconds"
+    lines = [f"# TYPE {name} histogram"]
+    for code, n in counts.items():
+        labels = f'code="{code.removeprefix("c")}",method="post",service="predictions"'
+        below = n if quick is None or code != "c200" else quick
+        lines += [f'{name}_bucket{{{labels},le="0.5"}} {below}', f'{name}_bucket{{{labels},le="+Inf"}} {n}']
+        lines += [f"{name}_count{{{labels}}} {n}"]
+    lines += [f'{name}_count{{code="500",method="get",service="status"}} 999']
+    lines += [f'{name}_summary_count{{code="200",service="predictions"}} 999']
     return "\n".join(lines) + "\n"
 
 
 def test_errors_are_5xx_and_400_of_predictions_alone() -> None:
-    assert read_counts(metrics(c200=90, c400=4, c404=3, c500=2, c503=1)) == Counts(100, 7)
+    assert read_counts(metrics(c200=90, c400=4, c404=3, c500=2, c503=1)) == Counts(100, 7, 100, 0)
     assert read_counts("") == Counts(0, 0)
     with pytest.raises(ValueError, match=r".+"):
         read_counts("<html>not found</html>")
+
+
+def test_what_took_longer_than_the_bound_is_slow() -> None:
+    assert read_counts(metrics(c200=90, quick=80, c500=10)) == Counts(100, 10, 100, 10)
 
 
 @pytest.fixture
@@ -237,11 +245,11 @@ def test_what_was_counted_before_the_first_look_is_no_growth_and_a_restart_count
     executor["text"] = metrics(c200=1000, c500=50)
     assert found.read(serving, 100.0) == {B: Counts(0, 0)}
     executor["text"] = metrics(c200=1010, c500=51)
-    assert found.read(serving, 101.0) == {B: Counts(11, 1)}
+    assert found.read(serving, 101.0) == {B: Counts(11, 1, 11)}
     executor["text"] = metrics(c200=5)
-    assert found.read(serving, 102.0) == {B: Counts(16, 1)}, "the executor was restarted"
+    assert found.read(serving, 102.0) == {B: Counts(16, 1, 16)}, "the executor was restarted"
     newcomer = pod(ip="127.0.0.1", ready=True, uid="v", since=101.0)
-    assert found.read([*serving, newcomer], 103.0) == {B: Counts(21, 1)}, "a Pod that is new counts from its start"
+    assert found.read([*serving, newcomer], 103.0) == {B: Counts(21, 1, 21)}, "a Pod that is new counts from its start"
     found.close()
 
 
@@ -254,7 +262,7 @@ def test_a_ready_pod_that_is_silent_stops_the_counting_and_a_starting_one_does_n
         found.read([pod(ip="127.0.0.1", ready=True)], 101.0)
     assert found.read([pod(ip="127.0.0.1"), pod(ip="127.0.0.1", ready=True, leaving=True, uid="w")], 102.0) == {B: Counts(0, 0)}
     executor["status"], executor["text"] = "200", metrics(c200=14)
-    assert found.read([pod(ip="127.0.0.1", ready=True)], 103.0) == {B: Counts(4, 0)}, "the next time covers what was missed"
+    assert found.read([pod(ip="127.0.0.1", ready=True)], 103.0) == {B: Counts(4, 0, 4)}, "the next time covers what was missed"
     found.close()
 
 
