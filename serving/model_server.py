@@ -5,6 +5,10 @@ Request: ``{"data": {"names": [columns], "ndarray": [[values], …]}}``; answer:
 
 It serves the release in ``$SLUICE_RELEASE_FOLDER``, which must have the digest in ``$SLUICE_RELEASE_DIGEST``. The digest comes
 from who deploys, never from the image.
+
+Where it is quicker than a plain Seldon class (``python -m benchmarks.serving``): requests that wait at the same time are asked in
+one call of the model (`sluice.release.batching`), connections stay open, and an answer without metrics of its own is not reported
+to the process that keeps them. Each request is still checked, answered and refused by itself.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import flask  # type: ignore[import-not-found]  # only the serving environment has it
 import numpy as np
 from seldon_core.flask_utils import SeldonMicroserviceException
+from seldon_core.metrics import SeldonMetrics
 from seldon_core.proto.prediction_pb2 import SeldonMessage
 from seldon_core.user_model import SeldonComponent
 from seldon_core.utils import json_to_seldon_message, seldon_message_to_json
@@ -29,7 +34,7 @@ from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
 from sluice.release.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE, Scorer, load_scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 OUTPUT = "probability"
 BAD_DATA = "MICROSERVICE_BAD_DATA"
@@ -72,7 +77,9 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
         seconds = time.perf_counter() - started
         compared = "equal to the last bit" if self._scorer.exact else "equal within 1e-12, on another class of processor"
         rows = len(self._scorer.golden.rows)
+        asked = "in one call" if self._scorer.joins else "one by one, since the model answers a row otherwise amid others"
         logger.info("release %s is ready in %.2f s: %d golden rows %s", digest, seconds, rows, compared)
+        logger.info("requests that wait at the same time are asked %s", asked)
 
     def predict_raw(self, msg: Any) -> Any:  # noqa: ANN401 - parsed JSON or a protobuf message, and the same back
         """Answer a request with the values as they were sent: for `predict`, Seldon would make texts of mixed rows.
@@ -140,6 +147,19 @@ def answer_undecodable(error: ValueError) -> tuple[flask.Response, int]:
 
 ModelServer.model_error_handler.app_errorhandler(HTTPException)(answer_http_error)
 ModelServer.model_error_handler.app_errorhandler(ValueError)(answer_undecodable)
+
+
+def _report_some(report: Callable[[SeldonMetrics, list[Any], str], None]) -> Callable[[SeldonMetrics, list[Any], str], None]:
+    """Seldon's report of an answer's own metrics, left out where there are none: it costs six messages between processes."""
+
+    def update(self: SeldonMetrics, custom_metrics: list[Any], method: str) -> None:
+        if custom_metrics:
+            report(self, custom_metrics, method)
+
+    return update
+
+
+SeldonMetrics.update = _report_some(SeldonMetrics.update)
 
 
 def _read_variable(name: str) -> str:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import joblib
 from threadpoolctl import threadpool_limits
 
 from sluice.errors import IntegrityError, RefusedError, ServiceError
+from sluice.release.batching import Batches, answers_apart
 from sluice.release.columns import Cell, rows_to_frame
 from sluice.release.fingerprint import compare_fingerprints, read_fingerprint, same_cpu
 from sluice.release.golden import (
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sluice.release.batching import Predict
+
 FOLDER_VARIABLE = "SLUICE_RELEASE_FOLDER"
 """Environment variable with the folder of the unpacked layer that a server serves."""
 
@@ -46,16 +53,18 @@ class Scorer:
     """A loaded release.
 
     Attributes:
-        model: The fitted pipeline.
+        predict: The fitted pipeline's probabilities of a frame's rows.
         golden: Its golden rows, with the columns that it wants.
         digest: The release.
         exact: Whether the golden rows were compared to the last bit.
+        joins: Whether requests that wait at the same time are asked in one call.
     """
 
-    model: Any
+    predict: Predict
     golden: Golden
     digest: str
     exact: bool
+    joins: bool
 
     def score(self, names: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[float]:
         """Probabilities of the positive class, one per row.
@@ -66,7 +75,7 @@ class Scorer:
         """
         frame = rows_to_frame(names, rows, self.golden.columns)
         try:
-            found = predict_probabilities(self.model, frame)
+            found = self.predict(frame)
         except PREDICTION_ERRORS as error:
             raise ServiceError(f"the model failed on these rows: {type(error).__name__}: {error}") from error
         if fault := describe_bad_outputs(found):
@@ -95,9 +104,11 @@ def load_scorer(folder: Path, digest: str) -> Scorer:
         )
     exact = same_cpu(fingerprint, here)
     golden = read_golden(folder)
-    model = _load_model(folder)
-    _require_golden(model, golden, exact=exact)
-    return Scorer(model, golden, digest, exact)
+    predict = partial(predict_probabilities, _load_model(folder))
+    with threadpool_limits(1):  # as at training: the number of threads moves last bits
+        found = _require_golden(predict, golden, exact=exact)
+        joins = answers_apart(predict, golden.frame(), found)
+    return Scorer(Batches(predict).predict if joins else predict, golden, digest, exact, joins)
 
 
 def _read_manifest(folder: Path) -> Mapping[str, Any]:
@@ -122,10 +133,10 @@ def _load_model(folder: Path) -> Any:  # noqa: ANN401 - scikit-learn is untyped
         ) from error
 
 
-def _require_golden(model: Any, golden: Golden, *, exact: bool) -> None:  # noqa: ANN401 - scikit-learn is untyped
+def _require_golden(predict: Predict, golden: Golden, *, exact: bool) -> NDArray[np.float64]:
+    """The model's answers to its golden rows, which are those at training."""
     try:
-        with threadpool_limits(1):  # as at training: the number of threads moves last bits
-            found = predict_probabilities(model, golden.frame())
+        found = predict(golden.frame())
     except PREDICTION_ERRORS as error:
         raise RefusedError(
             f"the model fails on its golden rows: {type(error).__name__}: {error}",
@@ -133,3 +144,4 @@ def _require_golden(model: Any, golden: Golden, *, exact: bool) -> None:  # noqa
         ) from error
     if fault := describe_difference(golden.expected, found, exact=exact):
         raise RefusedError(fault, hint="Do not serve it: find what differs from training before you train again.")
+    return found

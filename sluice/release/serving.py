@@ -39,7 +39,7 @@ _SELDON_ARGUMENTS = (
     "--service-type=MODEL",
     "--log-level=WARNING",
     "--workers=1",
-    "--threads=4",  # gunicorn keeps connections open only with threads
+    "--threads=16",  # so many requests can be asked in one call of the model; without threads, connections do not stay open
     "--keepalive=7200",  # longer than a proxy keeps one (Envoy: an hour), so that no request meets a closing connection
     "--grpc-workers=0",
 )

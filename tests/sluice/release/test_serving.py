@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +176,32 @@ def test_it_answers_at_once_and_side_by_side(served: ServedRelease) -> None:
     assert found == [served.golden.expected.tobytes()] * 8
 
 
+def test_requests_side_by_side_are_answered_and_refused_each_by_itself(served: ServedRelease) -> None:
+    cells = dict(zip(served.golden.names, served.golden.rows[0], strict=True))
+    kinds: list[tuple[dict[str, Any], int, str]] = [
+        *(({"weight": float(weight)}, 200, "probability") for weight in range(1, 5)),
+        ({"weight": 1.5e6}, 500, "1 of 1 probabilities are not in [0, 1]; row 0 is nan"),
+        ({"items": None}, 500, "the model failed on these rows: ValueError"),
+        ({"weight": "heavy"}, 400, "row 0 has 'heavy'"),
+    ]
+    alone = [served.post(row(served, **changes)) for changes, *_ in kinds]
+
+    def ask(number: int) -> None:
+        with httpx.Client(base_url=served.url, trust_env=False) as client:
+            for turn in range(20):
+                place = (number + turn) % len(kinds)
+                changes, status, told = kinds[place]
+                payload = {"data": {"names": served.golden.names, "ndarray": [list((cells | changes).values())]}}
+                response = client.post("/api/v1.0/predictions", json=payload)
+                assert (response.status_code, told in response.text) == (status, True), response.text
+                if status == 200:
+                    found, expected = (answer.json()["data"]["ndarray"][0][0] for answer in (response, alone[place]))
+                    assert abs(found - expected) <= 1e-12
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(ask, range(16))) == [None] * 16
+
+
 def test_it_listens_on_the_loopback_interface_alone(served: ServedRelease) -> None:
     listening = set()
     for pid in processes_of(served.pid):
@@ -192,6 +219,7 @@ def test_the_log_tells_the_release_and_no_requests(served: ServedRelease) -> Non
     text = served.log.read_text()
     assert f"release {served.digest} is ready" in text
     assert "golden rows equal to the last bit" in text
+    assert "requests that wait at the same time are asked in one call" in text
     assert "predictions" not in text
 
 
@@ -218,3 +246,24 @@ print(answer["data"]["ndarray"] == as_json["data"]["ndarray"])
     command = [REPOSITORY / ".venv-serving/bin/python", "-c", code, REPOSITORY]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd="/")
     assert done.stdout == "True\n", done.stderr
+
+
+def test_seldons_own_metrics_are_kept() -> None:
+    code = """\
+import sys; sys.path.insert(0, sys.argv[1])
+from seldon_core.metrics import SeldonMetrics
+import serving.model_server
+class Metrics(SeldonMetrics):
+    def __init__(self):
+        self.data, self._lock, self.worker_id_func = {}, __import__("threading").Lock(), lambda: 1
+    def __del__(self):
+        pass
+metrics = Metrics()
+metrics.update([], "predict")
+print(metrics.data)
+metrics.update_reward(0.5)
+print(sorted(key[1] for key in metrics.data[1]))
+"""
+    command = [REPOSITORY / ".venv-serving/bin/python", "-c", code, REPOSITORY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert done.stdout == "{}\n['seldon_api_model_feedback', 'seldon_api_model_feedback_reward']\n", done.stderr
