@@ -35,7 +35,7 @@ _POLL_SECONDS = 0.02
 _LOG_TAIL_BYTES = 16_384
 _REFUSAL = "refused: "
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-_SELDON_ARGUMENTS = (
+SELDON_ARGUMENTS = (
     "--service-type=MODEL",
     "--log-level=WARNING",
     "--workers=1",
@@ -202,7 +202,7 @@ def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, 
                 "socket": bound.fileno(),
                 "lifeline": reading,
                 "packages": packages,
-                "arguments": [project.settings.serving.server, *_SELDON_ARGUMENTS],
+                "arguments": [project.settings.serving.server, *SELDON_ARGUMENTS],
             }
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as output:

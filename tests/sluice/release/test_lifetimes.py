@@ -9,9 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from release_project import PATIENCE_SECONDS, REPOSITORY, processes_of, wait_until
 
@@ -183,6 +187,27 @@ def test_the_request_that_is_being_answered_is_finished(trained: Trained, layer:
                 answer += received
         assert answer.startswith(b"HTTP/1.0 200 OK")
         assert len(json.loads(answer.partition(b"\r\n\r\n")[2])["data"]["ndarray"]) == 150_000
+
+
+@pytest.mark.slow
+def test_those_who_wait_together_are_answered_before_it_ends(trained: Trained, layer: Path, tmp_path: Path) -> None:
+    with start_server(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log") as server:
+        body, answered = json.dumps(row(server)), threading.Semaphore(0)
+
+        def ask() -> set[int]:
+            found: set[int] = set()
+            with httpx.Client(base_url=server.url, trust_env=False) as client, suppress(httpx.TransportError):  # it has ended
+                while True:
+                    found.add(client.post("/predict", content=body, headers={"content-type": "application/json"}).status_code)
+                    answered.release()
+            return found
+
+        with ThreadPoolExecutor(16) as pool:
+            asked = [pool.submit(ask) for _ in range(16)]
+            assert all(answered.acquire(timeout=PATIENCE_SECONDS) for _ in range(64))
+            server.terminate()
+            assert [future.result(PATIENCE_SECONDS) for future in asked] == [{200}] * 16
+        assert wait_until(lambda: not server.alive())
 
 
 def test_a_server_class_of_another_project(trained: Trained, tmp_path: Path, layer: Path) -> None:
