@@ -1,0 +1,37 @@
+"""The plain Seldon class that `benchmarks.serving` compares with: a frame for each request, and one call of the model."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import joblib
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+MODEL_VARIABLE = "PLAIN_MODEL"
+"""Environment variable with the path of the fitted pipeline."""
+
+TYPES_VARIABLE = "PLAIN_TYPES"
+"""Environment variable with column → pandas type as JSON: Seldon makes texts of the numbers in a row that holds a text."""
+
+
+class Plain:
+    """What the documentation of Seldon Core shows, for a pipeline that wants named columns."""
+
+    def load(self) -> None:
+        """Load the model."""
+        self.model = joblib.load(os.environ[MODEL_VARIABLE])
+        self.types = json.loads(os.environ[TYPES_VARIABLE])
+
+    def predict(self, X: NDArray[np.object_], names: Sequence[str], meta: object = None) -> NDArray[np.float64]:  # noqa: N803 - Seldon's name
+        """Probabilities of the positive class, shape (rows, 1)."""
+        del meta
+        found: NDArray[np.float64] = self.model.predict_proba(pd.DataFrame(X, columns=names).astype(self.types))[:, 1:]
+        return found
