@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from sluice.rollout.seldon.pods import ServingPod
     from sluice.rollout.states import Journal, Transition
 
+NO_ROUTES = (
+    "its Pods are ready, and there is no VirtualService: Seldon's operator writes one only with ISTIO_ENABLED=true. "
+    "Ambassador is not supported: it serves a split of 100:0 as 50:50"
+)
+
 AGREE_SECONDS = 2.0
 """How long one round waits for both objects to show what was written; the next one goes on."""
 
@@ -216,7 +221,9 @@ class SeldonControl:
         """Let what the executors counted be evidence; gives what kept it from that."""
         if world.seen is None:
             self.gathering.distrust()
-            return ""
+            return "the VirtualService's routes do not agree in their weights"
+        if world.service is None and any(pod.ready for pod in world.pods):
+            return NO_ROUTES
         now = self.clock.steady()
         for release in world.seen:
             self._last_traffic[release] = now

@@ -92,6 +92,21 @@ def test_a_first_release_that_is_refused_makes_room_for_another() -> None:
     assert [release_of(one) for one in world.predictors()] == [B]
 
 
+def test_an_operator_without_istio_is_told_from_one_that_is_slow() -> None:
+    world = SeldonWorld(make_settings(**QUICK))
+    world.operator_works = False
+    world.servers[A] = Server()
+    world.request(A, 1)
+    world.approve(A)
+    control = world.controller()
+    world.tick(control)
+    assert not control.status["trouble"]
+    for _ in range(60):
+        world.tick(control)
+    assert "ISTIO_ENABLED" in control.status["trouble"]
+    assert world.journal.read().champion is None
+
+
 def test_a_good_canary_is_promoted_and_the_release_before_stays_warm(world: SeldonWorld) -> None:
     world.approve(B)
     control = world.controller()
