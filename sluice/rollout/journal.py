@@ -38,7 +38,15 @@ class ConflictError(ServiceError):
 
 
 class JournalStore(Protocol):
-    """Where a journal is kept, and what is said beside it: a file, or annotations in a cluster."""
+    """Where a journal is kept, and what is said beside it: a file, or annotations in a cluster.
+
+    Attributes:
+        poll_seconds: How long one who waits for a change lets pass between two looks.
+        absence_seconds: How long one who waits for an outcome waits for somebody who acts to come back.
+    """
+
+    poll_seconds: float
+    absence_seconds: float
 
     def read(self) -> Journal:
         """The journal; an empty one where nothing was ever written."""
@@ -62,6 +70,8 @@ class JournalFile:
     Args:
         folder: ``rollout`` below the project's state; made on the first write.
     """
+
+    poll_seconds, absence_seconds = 0.05, 30.0
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

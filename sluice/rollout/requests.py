@@ -55,9 +55,6 @@ SETTLE_SECONDS = 15.0
 APPLY_SECONDS = 5.0
 """How long one waits, once a rollout has ended, until the proxy is seen to have followed."""
 
-ABSENCE_SECONDS = 30.0
-"""How long one waits for a supervisor that went away while somebody waited for an outcome."""
-
 
 def check_request(project: Project, digest: str) -> None:
     """Whether `request_rollout` would be accepted.
@@ -269,7 +266,7 @@ def rollback(project: Project, by: str) -> dict[str, Any]:
                     "applied_at": transition.applied_at,
                     "seconds": round(transition.applied_at - transition.decided_at, 3),
                 }
-        time.sleep(POLL_SECONDS)
+        time.sleep(file.poll_seconds)
     raise ServiceError(
         f"the rollback to {target[:19]} was not applied yet: {read_status(project).reason}",
         hint="The supervisor goes on with it; `sluice rollout status` shows when it is done.",
@@ -296,25 +293,31 @@ def wait_for_outcome(project: Project, digest: str, timeout: float) -> str:
     deadline = time.monotonic() + timeout + SETTLE_SECONDS
     seen = decided = time.monotonic()
     while True:
-        journal = file.read()
         now = time.monotonic()
+        try:
+            journal, supervised = file.read(), file.is_supervised()
+        except ServiceError:
+            if now - seen > file.absence_seconds:
+                raise
+            time.sleep(file.poll_seconds)
+            continue
         if journal.target != digest:
             # The proxy follows an instant after the decision: whoever reads the record next shall find when.
             last = journal.transitions[-1] if journal.transitions else None
             if last is None or last.applied_at is not None or now > decided + APPLY_SECONDS:
                 return _outcome_of(journal, digest)
-            time.sleep(POLL_SECONDS)
+            time.sleep(file.poll_seconds)
             continue
         decided = now
-        seen = now if file.is_supervised() else seen
-        if now - seen > ABSENCE_SECONDS:
+        seen = now if supervised else seen
+        if now - seen > file.absence_seconds:
             check_supervised(file)
         if now > deadline:
             raise ServiceError(
                 f"no outcome of {digest[:19]} within {timeout:g} s: {journal.state.name}",
                 hint="`sluice rollout status` says what it waits for.",
             )
-        time.sleep(POLL_SECONDS)
+        time.sleep(file.poll_seconds)
 
 
 def wait_until_serving(project: Project, timeout: float) -> str:

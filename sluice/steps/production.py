@@ -70,6 +70,9 @@ def run_canary(release: str, by: str) -> str:
     with running_step("canary") as step:
         store = ReleaseStore(project.state / "releases")
         number = store.get(release).number
+        if by and project.settings.rollout.splitter == "seldon" and requests.find_approval(project, release) is None:
+            # Argo's approval is a suspended node: whoever resumed it told the workflow, which writes it down here.
+            requests.approve(project, release, by=by, note="given to the pipeline")
         requests.request_rollout(project, release, by=by)
         step.wait(f"release {number}: {' → '.join(map(str, project.settings.rollout.steps))} %")
         outcome = requests.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)

@@ -46,6 +46,8 @@ class SeldonJournal:
         settings: The project's.
     """
 
+    poll_seconds, absence_seconds = 0.5, 600.0  # a node that has died, and its Pods made anew elsewhere
+
     def __init__(self, cluster: Cluster, settings: Settings) -> None:
         self.cluster, self.settings = cluster, settings
         self.name = deployment_name(settings)

@@ -1,0 +1,126 @@
+"""What steps and the command line ask of a cluster: requests, approvals, waiting, with nothing but the API between."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from seldon_world import MemoryCluster, SeldonWorld, Server, make_settings
+
+from sluice.errors import NotServingError, ServiceError, StateError
+from sluice.project import Project
+from sluice.rollout import requests
+from sluice.rollout.naming import find_release
+from sluice.rollout.seldon import journal as seldon_journal
+from sluice.rollout.seldon.api import CONFIG_MAP, LEASE
+from sluice.rollout.states import CommandKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+A, B = (f"sha256:{letter * 64}" for letter in "ab")
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> SeldonWorld:
+    """A is champion; the lease is held by a controller that these tests' wall clock takes for alive."""
+    world = SeldonWorld(make_settings(margin=0.05, first_look=60, bake_seconds=1.0), now=time.time() - 100)
+    world.champion(A, 1)
+    lease = world.cluster.objects[LEASE.plural, "churn-rollout"]
+    lease["spec"]["renewTime"] = "2100-01-01T00:00:00.000000Z"
+    monkeypatch.setattr(seldon_journal, "connect", lambda _namespace: world.cluster)
+    monkeypatch.setattr(seldon_journal.SeldonJournal, "poll_seconds", 0.01)
+    monkeypatch.setattr(requests, "_package", lambda _project, digest: (2, f"churn@{digest}"))
+    monkeypatch.setattr(requests, "check_gate", lambda _project, _digest: None)
+    return world
+
+
+@pytest.fixture
+def project(tmp_path: Path, world: SeldonWorld) -> Project:
+    return Project(tmp_path, world.settings)
+
+
+def test_a_request_names_the_image_and_an_approval_is_an_object_of_its_own(project: Project, world: SeldonWorld) -> None:
+    requests.request_rollout(project, B, by="ann")
+    assert requests.find_approval(project, B) is None
+    requests.approve(project, B, by="eve", note="looks good")
+    journal = world.journal.read()
+    assert (journal.request.number, journal.request.image) == (2, f"churn@{B}")  # type: ignore[union-attr]
+    assert requests.find_approval(project, B).by == "eve"  # type: ignore[union-attr]
+    kept = [found for (plural, _), found in world.cluster.objects.items() if plural == CONFIG_MAP.plural]
+    assert all(one["immutable"] for one in kept)
+    assert kept[-1]["data"]["recorded_by"] == MemoryCluster.user
+
+
+def test_the_same_request_twice_is_one(project: Project, world: SeldonWorld) -> None:
+    requests.request_rollout(project, B, by="ann")
+    version = world.journal.read().version
+    requests.request_rollout(project, B, by="ann")
+    assert world.journal.read().version == version
+
+
+def test_another_rollout_is_not_begun_beside_one(project: Project, world: SeldonWorld) -> None:
+    requests.request_rollout(project, B, by="ann")
+    with pytest.raises(StateError, match="is running"):
+        requests.request_rollout(project, f"sha256:{'c' * 64}", by="ann")
+
+
+def test_a_person_without_the_store_names_releases_by_the_journal(project: Project, world: SeldonWorld) -> None:
+    requests.request_rollout(project, B, by="ann")
+    assert find_release(project, "2").digest == B
+    assert find_release(project, "champion").digest == A
+    with pytest.raises(StateError):
+        find_release(project, "3")
+
+
+def test_nobody_is_asked_where_no_controller_holds_the_lease(project: Project, world: SeldonWorld) -> None:
+    world.cluster.objects[LEASE.plural, "churn-rollout"]["spec"]["renewTime"] = "2020-01-01T00:00:00.000000Z"
+    with pytest.raises(NotServingError, match="controller"):
+        requests.request_rollout(project, B, by="ann")
+    assert requests.read_status(project).supervised is False
+
+
+def test_who_waits_for_an_outcome_outlasts_an_api_server_that_is_away(project: Project, world: SeldonWorld) -> None:
+    requests.request_rollout(project, B, by="ann")
+    requests.approve(project, B, by="ann")
+    world.servers[B] = Server()
+    failures = iter([True] * 40)
+    mine = threading.get_ident()
+
+    def away(_verb: str, _plural: str, _name: str) -> None:
+        if threading.get_ident() == mine and next(failures, False):
+            raise ServiceError("the API server does not answer")
+
+    stop = threading.Event()
+
+    def act() -> None:
+        world.now += 20
+        control = world.controller("two")
+        control.lock._observed_at = -1e9
+        lease = world.cluster.objects[LEASE.plural, "churn-rollout"]["spec"]
+        lease["holderIdentity"] = ""
+        while not stop.is_set():
+            world.tick(control)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    try:
+        world.cluster.before = away
+        assert requests.wait_for_outcome(project, B, timeout=60) == "promoted"
+    finally:
+        stop.set()
+        thread.join()
+    assert next(failures, None) is None, "it met all of them"
+    record = requests.read_rollout(project, B)
+    assert record["outcome"] == "promoted"
+    assert record["samples"] == []
+
+
+def test_a_command_of_a_person_is_a_line_in_the_journal(project: Project, world: SeldonWorld) -> None:
+    requests.request_rollout(project, B, by="ann")
+    assert requests.abort(project, by="bob") == B
+    command = world.journal.read().command
+    assert command is not None
+    assert (command.kind, command.by) == (CommandKind.ABORT, "bob")
