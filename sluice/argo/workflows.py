@@ -17,6 +17,7 @@ from sluice.argo.scopes import Known
 from sluice.argo.store import TEMPORARY, VOLUME
 from sluice.argo.wire import launcher_text, wire
 from sluice.ir.graph import ParameterType
+from sluice.ir.lint import find_unread_fields
 
 if TYPE_CHECKING:
     from sluice.ir.graph import Parameter, Pipeline
@@ -38,6 +39,7 @@ def lower_pipeline(pipeline: Pipeline, options: Options) -> tuple[dict[str, Any]
     """
     findings = Findings("argo")
     lowering = Lowering(pipeline, options, findings)
+    findings.refusals += find_unread_fields(pipeline, matters=True)
     entrypoint = lower_dag(lowering, pipeline.root, known=Known())
     return _object(lowering, entrypoint), findings
 

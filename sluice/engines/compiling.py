@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from sluice.argo.workflows import lower_pipeline, to_yaml
 from sluice.errors import ServiceError
+from sluice.ir.documents import find_platforms, find_spec, load_documents
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,16 +38,15 @@ def compile_to_crd(text: str, pipeline: Pipeline, *, name: str = "", namespace: 
         name: Name of both objects; empty for the pipeline's.
         namespace: Their namespace; empty for the one they are created in.
     """
-    documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    spec = next(document for document in documents if "root" in document)
-    platform = next((document for document in documents if "platforms" in document), None)
+    documents = load_documents(text)
+    platforms = find_platforms(documents)
     named = name or pipeline.name
     metadata: dict[str, Any] = {"name": named} | ({"namespace": namespace} if namespace else {})
     shown = {"displayName": pipeline.display_name, "description": pipeline.description}
     about = {key: value for key, value in shown.items() if value}
-    version: dict[str, Any] = {"pipelineName": named, **about, "pipelineSpec": spec}
-    if platform:
-        version["platformSpec"] = platform
+    version: dict[str, Any] = {"pipelineName": named, **about, "pipelineSpec": find_spec(documents)}
+    if platforms:
+        version["platformSpec"] = {"platforms": platforms}
     objects = [
         {"apiVersion": KFP_API, "kind": "Pipeline", "metadata": metadata, "spec": about},
         {"apiVersion": KFP_API, "kind": "PipelineVersion", "metadata": metadata, "spec": version},

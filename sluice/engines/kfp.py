@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import sys
+import sysconfig
 import tempfile
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.errors import DataError, UsageError
+from sluice.errors import DataError, SluiceError, UsageError
+from sluice.ir.documents import load_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sluice.project import Project
 
+_PACKAGE = Path(__file__).resolve().parents[1]
 
-def compile_to_ir(project: Project, source: str, *, images: Iterable[str] = ()) -> str:
+
+def compile_to_ir(project: Project | None, source: str, *, images: Iterable[str] = ()) -> str:
     """Compile a pipeline to IR YAML.
 
     Args:
-        project: The project.
+        project: The project; may be None for a Python file.
         source: A name under ``[pipelines]``, or ``file.py[:function]``.
         images: ``NAME=DIGEST`` pairs; every step whose image is NAME gets NAME@DIGEST, or DIGEST where that is a whole reference.
 
@@ -27,28 +34,54 @@ def compile_to_ir(project: Project, source: str, *, images: Iterable[str] = ()) 
         The YAML text, the same for the same source.
 
     Raises:
-        DataError: There is no such file or function.
+        DataError: There is no such file or function, or it does not run; the message names file and line.
         UsageError: The source names neither, or an image pair is no pair.
     """
     from kfp import compiler  # noqa: PLC0415 - half a second that only this call needs
 
-    function = load_pipeline(project, source)
-    with tempfile.TemporaryDirectory(prefix="sluice-compile-") as name:
+    with _others_code(source), tempfile.TemporaryDirectory(prefix="sluice-compile-") as name:
+        function = load_pipeline(project, source)
         file = Path(name) / "pipeline.yaml"
         compiler.Compiler().compile(function, str(file))
         text = file.read_text(encoding="utf-8")
     return replace_images(text, images)
 
 
-def load_pipeline(project: Project, source: str) -> Any:  # noqa: ANN401 - a KFP pipeline function
+@contextlib.contextmanager
+def _others_code(source: str) -> Iterator[None]:
+    """Run what the author of a pipeline wrote: what it prints goes to standard error, what it raises is the author's to mend."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except SluiceError:
+        raise
+    except (Exception, SystemExit) as error:
+        told = f"{error.msg}" if isinstance(error, SyntaxError) else f"{error}"
+        raise DataError(
+            f"{_place_of(error) or source}: {type(error).__name__}: {told}",
+            hint="Mend the file; --debug shows the whole traceback.",
+        ) from error
+
+
+def _place_of(error: BaseException) -> str:
+    """File and line of the author's own code that an error comes from: the innermost that no library has."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    libraries = tuple(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib"))
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith((*libraries, "<frozen", str(_PACKAGE)))]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
+
+
+def load_pipeline(project: Project | None, source: str) -> Any:  # noqa: ANN401 - a KFP pipeline function
     """The KFP pipeline that a source names.
 
     Raises:
         DataError: There is no such file or function.
         UsageError: It is neither a pipeline of the project nor a Python file.
     """
-    named = project.settings.pipelines
-    if source in named:
+    named = project.settings.pipelines if project else {}
+    if project and source in named:
         return project.load_object(named[source], key=f"pipelines.{source}")
     file, _, function = source.partition(":")
     if not file.endswith(".py"):
@@ -87,7 +120,7 @@ def replace_images(text: str, images: Iterable[str]) -> str:
         return text
     import yaml  # noqa: PLC0415
 
-    documents = list(yaml.safe_load_all(text))
+    documents = load_documents(text)
     used = {name for document in documents for name in _replace(document, pairs)}
     if unknown := sorted(set(pairs) - used):
         raise UsageError(f"no step has the image {unknown[0]!r}", hint="`sluice compile` without --image shows the images.")
@@ -103,7 +136,8 @@ def _split_pair(pair: str) -> tuple[str, str]:
 
 
 def _replace(document: Mapping[str, Any], pairs: Mapping[str, str]) -> set[str]:
-    executors = document.get("deploymentSpec", {}).get("executors", {})
+    spec = document.get("pipelineSpec", document)  # a PipelineJob holds one
+    executors = spec.get("deploymentSpec", {}).get("executors", {})
     used = set()
     for executor in executors.values():
         container = executor.get("container", {})

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluice.errors import DataError, UnsupportedError
-from sluice.ir.lint import find_rounded
+from sluice.ir.lint import find_rounded, find_unread_fields
 from sluice.ir.reading import parse_ir, read_file
 from sluice.roots import find_root
 
@@ -21,8 +21,13 @@ IR_ENDINGS = frozenset({".yaml", ".yml", ".json"})
 
 
 def is_ir(source: str) -> bool:
-    """Whether a source is a file of compiled IR, which needs neither a project nor kfp."""
+    """Whether a source is a file of compiled IR, which needs no kfp."""
     return Path(source).suffix in IR_ENDINGS
+
+
+def is_file(source: str) -> bool:
+    """Whether a source is a file, which needs no project."""
+    return is_ir(source) or source.partition(":")[0].endswith(".py")
 
 
 def read_source(source: str, project: Project | None, *, images: Iterable[str] = ()) -> tuple[str, Pipeline]:
@@ -30,7 +35,7 @@ def read_source(source: str, project: Project | None, *, images: Iterable[str] =
 
     Args:
         source: ``NAME`` under ``[pipelines]``, ``file.py[:function]``, or a file of IR.
-        project: The project; may be None for a file of IR.
+        project: The project; may be None for a file.
         images: ``NAME=DIGEST`` pairs to put into it.
 
     Returns:
@@ -42,15 +47,16 @@ def read_source(source: str, project: Project | None, *, images: Iterable[str] =
     """
     if is_ir(source):
         text = read_file(Path(source))
+        pipeline = parse_ir(text, source=source)
         if images:
             from sluice.engines.kfp import replace_images  # noqa: PLC0415 - only where it is asked for
 
             text = replace_images(text, images)
-        return text, parse_ir(text, source=source)
+            pipeline = parse_ir(text, source=source)
+        return text, pipeline
     from sluice.engines.kfp import compile_to_ir  # noqa: PLC0415 - half a second that a file of IR does not need
-    from sluice.project import read_project  # noqa: PLC0415 - likewise
 
-    text = compile_to_ir(project or read_project(), source, images=images)
+    text = compile_to_ir(project, source, images=images)
     return text, parse_ir(text, source=source)
 
 
@@ -63,8 +69,8 @@ def has_project() -> bool:
     return True
 
 
-def find_inexact(source: str, pipeline: Pipeline) -> list[Finding]:
-    """Constants that KFP's compiler may have rounded: warnings for IR, whose author is not here.
+def find_warnings(source: str, pipeline: Pipeline) -> list[Finding]:
+    """What is to be known of a pipeline that compiles: fields that mean nothing here, and constants that KFP may have rounded.
 
     Raises:
         UnsupportedError: The source is Python, so that its author can be told.
@@ -73,4 +79,4 @@ def find_inexact(source: str, pipeline: Pipeline) -> list[Finding]:
     if found and not is_ir(source):
         told = "; ".join(f"{finding.task}, {finding.field}" for finding in found)
         raise UnsupportedError(f"{found[0].reason}: {told}", hint=found[0].hint)
-    return found
+    return [*found, *find_unread_fields(pipeline, matters=False)]

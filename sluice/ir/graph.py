@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sluice.ir.fields import Unread
+
 JSON = Any
 """Any JSON value: None, bool, int, float, str, list, dict."""
 
@@ -269,6 +271,7 @@ class Pipeline:
         components: The others by name.
         default_root: Where KFP would keep its artifacts; empty for the server's choice.
         config: KFP's ``PipelineConfig`` (workspace, ttl, deadline), as it is written.
+        unread: Fields of the IR that nothing here reads.
     """
 
     name: str
@@ -278,6 +281,7 @@ class Pipeline:
     components: Mapping[str, Component]
     default_root: str = ""
     config: Mapping[str, JSON] = field(default_factory=dict)
+    unread: tuple[Unread, ...] = ()
 
     def component(self, task: Task) -> Component:
         """The component of a task."""

@@ -64,6 +64,13 @@ def find_rounded(pipeline: Pipeline) -> list[Finding]:
     return found
 
 
+def find_unread_fields(pipeline: Pipeline, *, matters: bool) -> list[Finding]:
+    """Fields of the IR that nothing here reads: those that a run may differ by, or the others."""
+    reason = "Sluice does not know this" + ("; a run might do something else with it" if matters else ", and does without it")
+    hint = "Remove it, or keep to KFP's backend; a newer Sluice may know it."
+    return [Finding(each.place, each.field, reason, hint) for each in pipeline.unread if each.matters is matters]
+
+
 def _rounded(path: str, field: str) -> Finding:
     return Finding(
         path,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sluice.errors import DataError
+from sluice.ir.documents import find_job, find_platforms, find_spec, load_documents
+from sluice.ir.fields import find_unread
 from sluice.ir.graph import (
     Artifact,
     Binding,
@@ -36,8 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml where the wheel has it: ten times faster, the same result."""
+    from sluice.ir.fields import Unread
 
 _SELECTOR = re.compile(r"""^parseJson\(string_value\)((?:\[(?:"[^"]*"|'[^']*'|\d+)\])+)$""")
 _KEY = re.compile(r"""\[(?:"([^"]*)"|'([^']*)'|(\d+))\]""")
@@ -82,27 +83,25 @@ def parse_ir(text: str, *, source: str = "the IR") -> Pipeline:
         DataError: It is not YAML or not KFP IR.
     """
     try:
-        documents = [document for document in yaml.load_all(text, Loader=_LOADER) if document is not None]
+        documents = load_documents(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist is a ValueError of the reader's
         raise DataError(f"{source} is not YAML: {error}", hint="Compile the pipeline again with KFP.") from error
-    spec = next((d for d in documents if isinstance(d, dict) and "root" in d), None)
-    if spec is None and documents and isinstance(documents[0], dict) and "pipelineSpec" in documents[0]:
-        spec = documents[0]["pipelineSpec"]  # a PipelineJob
-    if not isinstance(spec, dict) or "deploymentSpec" not in spec:
+    spec = find_spec(documents)
+    if spec is None:
         raise DataError(
             f"{source} is no KFP pipeline: it has no root and deploymentSpec",
             hint="Give what `kfp dsl compile` or `kfp.compiler` wrote (schema version 2).",
         )
-    platforms: Raw = next((d["platforms"] for d in documents if isinstance(d, dict) and "platforms" in d), {})
     try:
-        return _pipeline(spec, (platforms.get("kubernetes") or {}))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        platforms = find_platforms(documents)
+        return _pipeline(spec, platforms.get("kubernetes") or {}, find_unread(spec, platforms, find_job(documents)))
+    except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise DataError(
             f"{source} is not valid KFP IR: {type(error).__name__} {error}", hint="Compile the pipeline again with KFP."
         ) from error
 
 
-def _pipeline(spec: Raw, platform: Raw) -> Pipeline:
+def _pipeline(spec: Raw, platform: Raw, unread: tuple[Unread, ...]) -> Pipeline:
     executors = (spec.get("deploymentSpec") or {}).get("executors") or {}
     settings = (platform.get("deploymentSpec") or {}).get("executors") or {}
     components = {name: _component(name, raw, executors, settings) for name, raw in (spec.get("components") or {}).items()}
@@ -119,6 +118,7 @@ def _pipeline(spec: Raw, platform: Raw) -> Pipeline:
         components=components,
         default_root=spec.get("defaultPipelineRoot", ""),
         config=platform.get("pipelineConfig") or {},
+        unread=unread,
     )
 
 
@@ -309,7 +309,7 @@ def _iterator(raw: Raw) -> Iterator | None:
     loop = raw["parameterIterator"]
     if "inputParameter" in loop["items"]:
         return Iterator(loop["itemInput"], FromInput(loop["items"]["inputParameter"]), parallelism=parallelism)
-    items = yaml.load(loop["items"]["raw"], Loader=_LOADER)  # noqa: S506 - a safe loader
+    items = next(iter(load_documents(loop["items"]["raw"])), None)
     if not isinstance(items, list):
         raise ValueError(f"the loop's items are no list: {loop['items']['raw']!r}")  # noqa: TRY004 - a wrong value in a document
     return Iterator(loop["itemInput"], Constant(items), parallelism=parallelism)

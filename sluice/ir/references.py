@@ -10,11 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_DEEPEST = 90
+"""Levels of pipelines in pipelines. Argo ends a run at 100 templates in each other; a step and limited loops need some too."""
+
+
 def check_components(root: Component, components: Mapping[str, Component]) -> None:
     """Check a whole pipeline.
 
     Raises:
-        ValueError: A name does not exist, tasks wait for each other, or components hold each other; it says which.
+        ValueError: A name does not exist, tasks wait for each other, components hold each other, or too deep; it says which.
     """
     for component in (root, *components.values()):
         _check_component(component, components)
@@ -106,7 +110,7 @@ def _check_order(name: str, tasks: Mapping[str, Task]) -> None:
 
 
 def _check_nesting(components: Mapping[str, Component]) -> None:
-    """No component holds itself, however deep.
+    """No component holds itself, however deep, and none goes too deep.
 
     Raises:
         ValueError: One does; it says which.
@@ -114,7 +118,7 @@ def _check_nesting(components: Mapping[str, Component]) -> None:
     left = {
         name: {t.component for t in c.body.tasks.values()} if isinstance(c.body, Dag) else set() for name, c in components.items()
     }
-    while True:
+    for _ in range(_DEEPEST):
         flat = [name for name, held in left.items() if not held]
         for name in flat:
             del left[name]
@@ -122,5 +126,8 @@ def _check_nesting(components: Mapping[str, Component]) -> None:
             break
         for held in left.values():
             held.difference_update(flat)
+    else:
+        if left:
+            raise ValueError(f"pipelines are nested more than {_DEEPEST} levels deep, which no engine runs")
     if left:
         raise ValueError(f"components hold themselves or each other: {', '.join(sorted(left))}")

@@ -165,3 +165,29 @@ def test_a_source_of_no_known_kind_is_refused() -> None:
 def test_a_document_of_ten_thousand_levels_is_refused() -> None:
     with pytest.raises(DataError, match=r"is not YAML|no KFP pipeline"):
         parse_ir("[" * 10_000 + "]" * 10_000)
+
+
+def test_aliases_that_repeat_without_end_are_refused_at_once() -> None:
+    bomb = ["z0: &z0 [a, a, a, a, a, a, a, a, a, a]"]
+    bomb += [f"z{n}: &z{n} [{', '.join([f'*z{n - 1}'] * 10)}]" for n in range(1, 9)]
+    with pytest.raises(DataError, match="aliases repeat"):
+        parse_ir("\n".join(bomb))
+    loop = {"itemInput": "text", "items": {"raw": "\n".join(bomb)}}
+    assert "aliases repeat" in refused({"step": task(parameterIterator=loop)})
+
+
+def test_a_value_that_holds_itself_is_refused() -> None:
+    with pytest.raises(DataError, match="holds itself"):
+        parse_ir("a: &a [*a]")
+
+
+def test_an_alias_as_kfp_writes_it_is_read() -> None:
+    shared = {"parameterType": "LIST", "defaultValue": [1, 2]}
+    raw = document({"step": task()}, inputDefinitions={"parameters": {"one": shared, "other": shared}})
+    assert read(raw).root.inputs["one"].default == [1, 2]
+
+
+def test_pipelines_nested_beyond_what_argo_runs_are_refused() -> None:
+    components = {f"comp-{n}": {"dag": {"tasks": {"inner": task(f"comp-{n + 1}")}}} for n in range(1200)}
+    message = refused({"outer": task("comp-0")}, components={**components, "comp-1200": step()})
+    assert "nested more than 90 levels deep" in message
