@@ -14,6 +14,8 @@ from sluice.cli.surface import Envelope, Format, OutputOption, ProjectOption, fa
 from sluice.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
 
     from sluice.argo.explaining import Explanation
@@ -71,7 +73,7 @@ def register(app: typer.Typer) -> None:
 def compile_(
     source: SourceArgument,
     target: TargetOption = Target.ARGO,
-    kind: Annotated[Kind, typer.Option(help="Kind of Argo's object.")] = Kind.WORKFLOW,
+    kind: Annotated[Kind | None, typer.Option(help="Kind of Argo's object; default: Workflow.")] = None,
     name: Annotated[str, typer.Option(help="Name of Argo's object; default: the pipeline's.")] = "",
     namespace: Annotated[str, typer.Option(help="Its namespace; default: argo.namespace of sluice.toml.")] = "",
     schedule: Annotated[list[str] | None, typer.Option(metavar="CRON", help="When a CronWorkflow runs; may be repeated.")] = None,
@@ -90,13 +92,26 @@ def compile_(
     project_folder: ProjectOption = None,
 ) -> None:
     """Compile a pipeline; the local run comes from the same definition."""
-    from sluice.engines.sources import find_inexact, read_source
+    from sluice.engines.sources import find_warnings, read_source
 
-    if kind is Kind.CRON and not schedule:
-        raise UsageError("a CronWorkflow needs a schedule", hint='Say --schedule "17 4 * * 1".')
+    _check_options(
+        target,
+        kind or Kind.WORKFLOW,
+        {
+            "--kind": kind,
+            "--name": name,
+            "--namespace": namespace,
+            "--schedule": schedule,
+            "--timezone": timezone,
+            "--concurrency": concurrency,
+            "--service-account": service_account,
+            "--no-cache": no_cache,
+            "--explain": explain,
+        },
+    )
     project = _project(source, project_folder)
     text, pipeline = read_source(source, project, images=image or [])
-    for finding in find_inexact(source, pipeline):
+    for finding in find_warnings(source, pipeline):
         sys.stderr.write(f"warning: {finding.task}, {finding.field}: {finding.reason}\n")
     explanation = None
     if target is Target.ARGO:
@@ -105,7 +120,7 @@ def compile_(
         options = _options(
             project,
             source,
-            kind=kind.value,
+            kind=(kind or Kind.WORKFLOW).value,
             name=name,
             namespace=namespace,
             schedules=tuple(schedule or ()),
@@ -125,6 +140,31 @@ def compile_(
 
         text = compile_to_crd(text, pipeline, name=name, namespace=namespace)
     _write(text, target, explanation, file, output)
+
+
+def _check_options(target: Target, kind: Kind, given: Mapping[str, Any]) -> None:
+    """Make sure that every option that is given means something, and is what Argo takes.
+
+    Raises:
+        UsageError: One does not, or is not.
+    """
+    from sluice.argo.schedules import check_name, check_schedule, check_timezone
+
+    taken = {Target.ARGO: set(given), Target.KFP: set(), Target.KFP_CRD: {"--name", "--namespace"}}[target]
+    if surplus := [option for option, value in given.items() if value and option not in taken]:
+        raise UsageError(f"{surplus[0]} means nothing for --target {target.value}", hint="Leave it out, or say --target argo.")
+    of_schedules = [option for option in ("--schedule", "--timezone", "--concurrency") if given[option]]
+    if of_schedules and kind is not Kind.CRON:
+        raise UsageError(f"{of_schedules[0]} is for a CronWorkflow, not for a {kind.value}", hint="Say --kind CronWorkflow.")
+    if kind is Kind.CRON and not given["--schedule"]:
+        raise UsageError("a CronWorkflow needs a schedule", hint='Say --schedule "17 4 * * 1".')
+    for text in given["--schedule"] or ():
+        check_schedule(text)
+    if given["--timezone"]:
+        check_timezone(given["--timezone"])
+    for option in ("--name", "--namespace", "--service-account"):
+        if given[option]:
+            check_name(given[option], option)
 
 
 def _write(text: str, target: Target, explanation: Explanation | None, file: Path | None, output: Format) -> None:
@@ -166,12 +206,12 @@ def lint(
     """Name everything in a pipeline that the target cannot express, all at once."""
     from sluice.engines.compiling import find_refusals
     from sluice.engines.sources import read_source
-    from sluice.ir.lint import find_rounded, find_unsupported_by_kfp
+    from sluice.ir.lint import find_rounded, find_unread_fields, find_unsupported_by_kfp
 
     project = _project(source, project_folder)
     _, pipeline = read_source(source, project)
     refused = find_refusals(pipeline, _options(project, source)) if target is Target.ARGO else find_unsupported_by_kfp(pipeline)
-    warnings = find_rounded(pipeline)
+    warnings = [*find_rounded(pipeline), *find_unread_fields(pipeline, matters=False)]
     data = {
         "target": target.value,
         "refused": [dataclasses.asdict(finding) for finding in refused],
@@ -225,10 +265,10 @@ def _short(text: str) -> str:
 
 
 def _project(source: str, folder: Path | None) -> Project | None:
-    """The project; a file of IR may lie outside of any."""
-    from sluice.engines.sources import has_project, is_ir
+    """The project; a file may lie outside of any."""
+    from sluice.engines.sources import has_project, is_file
 
-    if folder is None and is_ir(source) and not has_project():
+    if folder is None and is_file(source) and not has_project():
         return None
     return open_project(folder)
 

@@ -155,3 +155,64 @@ def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     done = sluice("compile", str(IR), "-o", str(IR / "below.yaml"), cwd=tmp_path)
     assert done.returncode == 5
     assert "cannot be written" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["argo", "kfp", "kfp-crd"])
+def test_a_pipeline_job_is_a_source_for_every_target(target: str, tmp_path: Path) -> None:
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps({"pipelineSpec": yaml.safe_load(IR.read_text(encoding="utf-8"))}), encoding="utf-8")
+    done = sluice("compile", str(job), "--target", target, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    if target == "kfp-crd":
+        _, version = yaml.safe_load_all(done.stdout)
+        assert version["spec"]["pipelineSpec"]["pipelineInfo"]["name"] == "release"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--schedule", "17 4 * * 1"), "--schedule is for a CronWorkflow"),
+        (("--timezone", "Europe/Berlin"), "--timezone is for a CronWorkflow"),
+        (("--kind", "WorkflowTemplate", "--concurrency", "Forbid"), "--concurrency is for a CronWorkflow"),
+        (("--kind", "CronWorkflow", "--schedule", ""), "0 fields"),
+        (("--kind", "CronWorkflow", "--schedule", "@daily", "--timezone", "Mars/X"), "no time zone"),
+        (("--name", "Bad_Name!"), "no name that Kubernetes takes"),
+        (("--target", "kfp", "--explain"), "--explain means nothing for --target kfp"),
+        (("--target", "kfp", "--kind", "CronWorkflow"), "--kind means nothing for --target kfp"),
+        (("--target", "kfp", "--name", "x"), "--name means nothing"),
+        (("--target", "kfp-crd", "--no-cache"), "--no-cache means nothing for --target kfp-crd"),
+        (("--target", "kfp-crd", "--service-account", "x"), "--service-account means nothing"),
+    ],
+)
+def test_an_option_that_means_nothing_or_is_wrong_is_refused(options: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = sluice("compile", str(IR), *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "next: " in done.stderr
+
+
+def test_a_python_file_needs_no_project_and_its_prints_stay_off_standard_output(tmp_path: Path) -> None:
+    source = tmp_path / "greeting.py"
+    source.write_text("print('HELLO')\n" + SOURCE.replace("{times}", "1"), encoding="utf-8")
+    done = sluice("compile", "greeting.py", "--output", "json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(json.loads(done.stdout)["data"]["yaml"])["kind"] == "Workflow"
+    assert "HELLO" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("from kfp import dsl\ndef x(:\n", ":2: SyntaxError"),
+        ("\nimport nosuchmodule\n", ":2: ModuleNotFoundError: No module named 'nosuchmodule'"),
+        ("def f():\n    raise ValueError('mine')\nf()\n", ":2: ValueError: mine"),
+        ("import sys\nsys.exit(0)\n", ":2: SystemExit"),
+        (SOURCE.replace("{times}", "'often'"), ":10: InconsistentTypeException"),
+    ],
+)
+def test_a_mistake_in_a_python_file_is_told_with_its_line(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mistaken.py").write_text(text, encoding="utf-8")
+    done = sluice("compile", "mistaken.py", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"mistaken.py{message}" in done.stderr
+    assert "unexpected" not in done.stderr
