@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from sluice.argo import arguments, interfaces
 from sluice.argo.kubernetes import apply_settings
 from sluice.argo.naming import input_of, label, names_of
-from sluice.argo.pods import Pod, as_field
+from sluice.argo.pods import Pod, as_field, decimal
 from sluice.argo.resources import apply_resources
 from sluice.argo.store import TEMPORARY, VOLUME
-from sluice.argo.values import WORKSPACE, Value, dynamic
+from sluice.argo.values import Value, dynamic
 from sluice.argo.wire import Tag, dump, escape_argument, literal, plain
+from sluice.argo.workspaces import mount_workspace, uses_workspace
 from sluice.ir.graph import Container, ParameterType
 from sluice.ir.placeholders import ExecutorInput, is_plain, pieces_of, read_argument
 from sluice.ir.reading import read_source
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
     from sluice.argo.interfaces import Origins
     from sluice.argo.lowering import Lowering, Options
+    from sluice.argo.pods import Resolve
     from sluice.ir.graph import Component, Source, Task
 
-STATE = "state"
+STATE = "sluice-state"
 STATE_FOLDER = "/project/.sluice"
 """Where a project's own steps keep their state: see components/Dockerfile."""
 
@@ -95,11 +97,7 @@ def lower_container(lowering: Lowering, call: Call) -> tuple[str, list[tuple[str
         return dynamic(input_of(name), maybe_null=value.maybe_null)
 
     pod = Pod()
-    unknown = apply_settings(pod, call.component.platform, call.component.passthroughs, resolve)
-    for name in unknown:
-        lowering.findings.refuse(
-            call.path, f"platforms.kubernetes {name}", "this setting is not known", "Ask for it, or set it by podSpecPatch."
-        )
+    _apply_settings(lowering, pod, call, resolve)
     context = lowering.context(call)
     try:
         _fill(lowering, pod, executor, context)
@@ -107,6 +105,17 @@ def lower_container(lowering: Lowering, call: Call) -> tuple[str, list[tuple[str
         lowering.findings.refuse(call.path, "container", str(error), "See docs/compiler.md for what a container's text may hold.")
     template = _assemble(lowering, pod, call, [name for name, _ in extra])
     return lowering.add_template(template, call.component.name.removeprefix("comp-")), extra
+
+
+def _apply_settings(lowering: Lowering, pod: Pod, call: Call, resolve: Resolve) -> None:
+    field = "platforms.kubernetes"
+    try:
+        unknown = apply_settings(pod, call.component.platform, call.component.passthroughs, resolve)
+    except ValueError as error:
+        lowering.findings.refuse(call.path, field, str(error), "Give the volume a name of its own.")
+        return
+    for name in unknown:
+        lowering.findings.refuse(call.path, f"{field} {name}", "Sluice does not know this setting", "Leave it out.")
 
 
 def _fill(lowering: Lowering, pod: Pod, executor: Container, context: arguments.Context) -> None:
@@ -118,6 +127,8 @@ def _fill(lowering: Lowering, pod: Pod, executor: Container, context: arguments.
             pod.config.setdefault("env", []).append(entry)
         if call.component.passthroughs.get("ENV", True):
             pod.env(entry)
+    if lowering.pipeline.config.get("workspace") and uses_workspace(call):
+        mount_workspace(pod, call)
     apply_resources(pod, executor.resources, context, keep=call.component.passthroughs.get("RESOURCES", True))
     if is_python(executor):
         _launched(lowering, pod, executor, context)
@@ -129,15 +140,13 @@ def _fill(lowering: Lowering, pod: Pod, executor: Container, context: arguments.
         pod.env({"name": name, "value": plain(value)})
     if lowering.options.state_claim:
         pod.mount(None, {"name": STATE, "mountPath": STATE_FOLDER})
-    if lowering.pipeline.config.get("workspace"):
-        pod.mount(None, {"name": "kfp-workspace", "mountPath": WORKSPACE})
     for argo, image, folder in interfaces.model_images(context):
         _copy_models(pod, argo, image, folder)
 
 
 def _copy_models(pod: Pod, name: str, image: str, folder: str) -> None:
     """A model that is an OCI image (KServe's modelcar): its own ``cp`` copies ``/models`` before the step starts."""
-    volume = f"model-{label(name)}"
+    volume = f"sluice-model-{label(name)}"[:63].rstrip("-")
     pod.mount({"name": volume, "emptyDir": {}}, {"name": volume, "mountPath": folder})
     copy = {"name": volume, "image": image, "command": ["cp", "-R", "/models", "/sluice-model/"]}
     pod.template.setdefault("initContainers", []).append(
@@ -188,8 +197,8 @@ def _assemble(lowering: Lowering, pod: Pod, call: Call, extra: list[str]) -> dic
     outputs = interfaces.outputs(lowering, call)
     if outputs:
         template["outputs"] = outputs
-    template |= {key: as_field(value) for key, value in pod.template.items()}
     _secure(pod, lowering.options)
+    template |= {key: as_field(value) for key, value in pod.template.items()}
     template["container"] = {
         key: pod.container[key]
         for key in ("image", "imagePullPolicy", "command", "args", "env", "resources", "securityContext", "volumeMounts")
@@ -206,7 +215,7 @@ def _assemble(lowering: Lowering, pod: Pod, call: Call, extra: list[str]) -> dic
 
 
 def _secure(pod: Pod, options: Options) -> None:
-    """What the cluster's options ask of the container, under what the component itself asks for."""
+    """What the cluster's options ask of every container of the pod, under what the component itself asks for."""
     asked: dict[str, Any] = {}
     if options.security:
         asked |= {
@@ -218,9 +227,11 @@ def _secure(pod: Pod, options: Options) -> None:
         asked["runAsNonRoot"] = True
     if options.read_only:
         asked["readOnlyRootFilesystem"] = True
-        pod.mount(None, {"name": TEMPORARY, "mountPath": "/tmp"})  # noqa: S108 - the container's own
-    if asked:
-        pod.container["securityContext"] = asked | pod.container.get("securityContext", {})
+    for container in (pod.container, *pod.template.get("initContainers", ())) if asked else ():
+        container["securityContext"] = asked | container.get("securityContext", {})
+        mounts = container.get("volumeMounts", [])
+        if options.read_only and not any(mount["mountPath"] == "/tmp" for mount in mounts):  # noqa: S108 - the container's own
+            container["volumeMounts"] = [*mounts, {"name": TEMPORARY, "mountPath": "/tmp"}]  # noqa: S108 - likewise
 
 
 def _retry(task: Task) -> dict[str, Any]:
@@ -229,11 +240,11 @@ def _retry(task: Task) -> dict[str, Any]:
     strategy: dict[str, Any] = {"limit": str(retry.limit)}
     backoff: dict[str, Any] = {}
     if retry.backoff_seconds:
-        backoff["duration"] = f"{retry.backoff_seconds:g}s"
+        backoff["duration"] = f"{decimal(retry.backoff_seconds)}s"
     if retry.factor:
-        backoff["factor"] = f"{retry.factor:g}"
+        backoff["factor"] = decimal(retry.factor)
     if retry.backoff_max_seconds:
-        backoff["maxDuration"] = f"{retry.backoff_max_seconds:g}s"
+        backoff["maxDuration"] = f"{decimal(retry.backoff_max_seconds)}s"
     if backoff:
         strategy["backoff"] = {"duration": "0s", **backoff}
     return strategy

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.pods import Pod, Resolve, as_field, has_tag, text_tag
+from sluice.argo.affinities import node_affinity, pod_affinity
+from sluice.argo.pods import OWN, Pod, Resolve, as_field, has_tag, text_tag
 from sluice.argo.wire import Tag, parse_json, plain
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def apply_settings(pod: Pod, settings: Mapping[str, JSON], passthroughs: Mapping
 
     Returns:
         Names of settings that no handler knows.
+
+    Raises:
+        ValueError: A volume has a name that another one has, or may have.
     """
     unknown = []
     for name, value in settings.items():
@@ -40,6 +44,9 @@ def apply_settings(pod: Pod, settings: Mapping[str, JSON], passthroughs: Mapping
             unknown.append(name)
         elif value:
             handler(_target(pod, name, passthroughs), value, resolve)
+    own = [volume["name"] for volume in pod.template.get("volumes", ()) if volume["name"].startswith(OWN)]
+    if own:
+        raise ValueError(f"the volume {own[0]!r} has a name that begins like Sluice's own")
     return unknown
 
 
@@ -199,66 +206,6 @@ def _joined_tolerations(given: list[Any]) -> str:
     return f"toJson({parts[0] if len(parts) == 1 else 'concat(' + ', '.join(parts) + ')'})"
 
 
-def _node_affinity(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
-    required: list[Any] = []
-    preferred: list[Any] = []
-    whole: Any = None
-    for entry in entries:
-        if entry.get("nodeAffinityJson"):
-            whole = _json(resolve(entry["nodeAffinityJson"]))
-            continue
-        term = {key: entry[key] for key in ("matchExpressions", "matchFields") if entry.get(key)}
-        (preferred if "weight" in entry else required).append(
-            {"weight": int(entry["weight"]), "preference": term} if "weight" in entry else term
-        )
-    affinity = whole or _terms(required, preferred, "nodeSelectorTerms")
-    _merge(pod, "nodeAffinity", affinity)
-
-
-def _terms(required: list[Any], preferred: list[Any], key: str) -> Raw:
-    terms: Raw = {}
-    if required:
-        terms["requiredDuringSchedulingIgnoredDuringExecution"] = {key: required} if key else required
-    if preferred:
-        terms["preferredDuringSchedulingIgnoredDuringExecution"] = preferred
-    return terms
-
-
-def _pod_affinity(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
-    del resolve
-    for anti in (False, True):
-        required: list[Any] = []
-        preferred: list[Any] = []
-        for entry in entries:
-            if bool(entry.get("anti")) is not anti:
-                continue
-            term = _pod_term(entry)
-            weighted = {"weight": int(entry["weight"]), "podAffinityTerm": term} if "weight" in entry else None
-            (preferred if weighted else required).append(weighted or term)
-        if required or preferred:
-            _merge(pod, "podAntiAffinity" if anti else "podAffinity", _terms(required, preferred, ""))
-
-
-def _pod_term(entry: Raw) -> Raw:
-    term: Raw = {"topologyKey": entry.get("topologyKey", "")}
-    for name, expressions, labels in (
-        ("labelSelector", "matchPodExpressions", "matchPodLabels"),
-        ("namespaceSelector", "matchNamespaceExpressions", "matchNamespaceLabels"),
-    ):
-        selector = {"matchExpressions": entry.get(expressions), "matchLabels": entry.get(labels)}
-        if any(selector.values()):
-            term[name] = {key: value for key, value in selector.items() if value}
-    if entry.get("namespaces"):
-        term["namespaces"] = entry["namespaces"]
-    return term
-
-
-def _merge(pod: Pod, kind: str, terms: JSON | Tag) -> None:
-    pod.config.setdefault("affinity", {})[kind] = terms
-    place = pod.patch if has_tag(terms) else pod.template
-    place.setdefault("affinity", {})[kind] = terms
-
-
 def _set(pod: Pod, key: str, value: JSON | Tag) -> None:
     if not value:
         return
@@ -331,8 +278,8 @@ HANDLERS: dict[str, Handler] = {
     "fieldPathAsEnv": _field_path_as_env,
     "tolerations": _tolerations,
     "genericEphemeralVolume": _ephemeral_volume,
-    "nodeAffinity": _node_affinity,
-    "podAffinity": _pod_affinity,
+    "nodeAffinity": node_affinity,
+    "podAffinity": pod_affinity,
     "enabledSharedMemory": _shared_memory,
     "emptyDirMounts": _empty_dirs,
     "securityContext": _security_context,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.values import Value
@@ -14,6 +15,12 @@ from sluice.argo.wire import Tag, dump, parse_json
 
 if TYPE_CHECKING:
     from sluice.ir.graph import JSON
+
+WORKSPACE_VOLUME = "kfp-workspace"
+"""KFP's name of the workspace's volume and claim."""
+
+OWN = "sluice-"
+"""How the names of Sluice's own volumes begin, so that every other is free for the user's."""
 
 Resolve = Callable[[dict[str, Any]], Value]
 """An ``InputParameterSpec`` of the platform's settings → a value inside the template."""
@@ -38,9 +45,16 @@ class Pod:
     config: dict[str, Any] = field(default_factory=dict)
 
     def mount(self, volume: dict[str, Any] | None, mount: dict[str, Any]) -> None:
-        """Add a volume and where it is mounted."""
-        if volume is not None:
-            self.template.setdefault("volumes", []).append(volume)
+        """Add a volume, unless the same is there, and where it is mounted.
+
+        Raises:
+            ValueError: Another volume has its name.
+        """
+        volumes = self.template.setdefault("volumes", []) if volume is not None else []
+        if volume is not None and volume not in volumes:
+            if volume["name"] == WORKSPACE_VOLUME or volume["name"] in {each["name"] for each in volumes}:
+                raise ValueError(f"two volumes are called {volume['name']!r}")
+            volumes.append(volume)
         self.container.setdefault("volumeMounts", []).append(mount)
 
     def env(self, entry: dict[str, Any]) -> None:
@@ -53,6 +67,12 @@ class Pod:
         if self.main_patch:
             patch["containers"] = [{"name": "main", **self.main_patch}]
         return dump(patch) if patch else ""
+
+
+def decimal(number: float) -> str:
+    """A number as Kubernetes and Go read it: digits and a point, no exponent."""
+    text = format(Decimal(repr(float(number))), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def text_tag(value: Value) -> str | Tag:

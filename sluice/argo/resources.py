@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.arguments import field_text
-from sluice.argo.pods import has_tag
+from sluice.argo.pods import decimal, has_tag
 from sluice.argo.wire import Tag
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def apply_resources(pod: Pod, raw: Mapping[str, JSON], context: Context, *, keep
         if raw.get(new):
             resources.setdefault(kind, {})[name] = field_text(str(raw[new]), context)
         elif raw.get(old):
-            resources.setdefault(kind, {})[name] = f"{float(raw[old]):g}" + ("G" if name == "memory" else "")
+            resources.setdefault(kind, {})[name] = decimal(raw[old]) + ("G" if name == "memory" else "")
     accelerator = raw.get("accelerator") or {}
     count = accelerator.get("resourceCount") or accelerator.get("count")
     if count and str(count) != "0":

@@ -14,11 +14,11 @@ from sluice.argo.wire import literal
 if TYPE_CHECKING:
     from sluice.ir.graph import JSON
 
-VOLUME = "kfp"
+VOLUME = "sluice-outputs"
 """An emptyDir, mounted at each folder that a step writes to and at none that it reads from: what Argo downloads into a volume,
 only the executor's own user can read."""
 
-TEMPORARY = "tmp"
+TEMPORARY = "sluice-tmp"
 """An emptyDir at /tmp, where a step's root file system is read-only."""
 
 OUTPUTS = "/kfp/outputs"

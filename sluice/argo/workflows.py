@@ -12,6 +12,7 @@ from sluice.argo.containers import LAUNCHER_ANNOTATION, STATE
 from sluice.argo.dags import lower_dag
 from sluice.argo.lowering import Lowering, Options
 from sluice.argo.naming import names_of
+from sluice.argo.pods import WORKSPACE_VOLUME
 from sluice.argo.refusals import Findings
 from sluice.argo.scopes import Known
 from sluice.argo.store import TEMPORARY, VOLUME
@@ -140,7 +141,7 @@ def _workspace(raw: dict[str, Any]) -> dict[str, Any]:
     spec |= (raw.get("kubernetes") or {}).get("pvcSpecPatch") or {}
     resources = dict(spec.get("resources") or {})
     resources["requests"] = {"storage": raw["size"]} | (resources.get("requests") or {})
-    return {"metadata": {"name": "kfp-workspace"}, "spec": spec | {"resources": resources}}
+    return {"metadata": {"name": WORKSPACE_VOLUME}, "spec": spec | {"resources": resources}}
 
 
 def to_yaml(document: dict[str, Any]) -> str:
