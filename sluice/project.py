@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sluice.errors import ConfigurationError
@@ -199,7 +199,8 @@ class ArgoTable(Table):
     )
     artifact_root: str = Field(
         default="",
-        description="URI under which artifacts lie, `s3://bucket/prefix`; empty: an artifact's URI is its path in the pod.",
+        description="URI under which artifacts lie, `s3://bucket/prefix` (with driver gcs `gs://…`); "
+        "empty: an artifact's URI is its path in the pod.",
     )
     cache: bool = Field(default=True, description="Memoize the steps that KFP would cache.")
     cache_ttl: str = Field(default="", description="How long a memoized result holds, for example `168h`; empty for ever.")
@@ -216,6 +217,18 @@ class ArgoTable(Table):
     )
     labels: dict[str, str] = Field(default={}, description="Labels of the workflows.")
     annotations: dict[str, str] = Field(default={}, description="Annotations of the workflows.")
+
+    @field_validator("artifact_root")
+    @classmethod
+    def _has_a_bucket(cls, root: str, info: ValidationInfo) -> str:
+        """KFP's runtime knows a path for these URIs alone, and Argo's location of the others needs more than a bucket."""
+        driver = info.data.get("artifact_driver", "s3")
+        schemes = {"s3": ("s3", "minio"), "gcs": ("gs",)}.get(driver, ())
+        scheme, _, rest = root.partition("://")
+        if root and (scheme not in schemes or not rest.strip("/")):
+            wanted = " or ".join(f"{each}://bucket/prefix" for each in schemes) or "empty"
+            raise ValueError(f"{root!r} is no root for artifact_driver {driver!r}: it must be {wanted}")
+        return root
 
 
 class DemoTable(Table):

@@ -102,9 +102,10 @@ def lower_container(lowering: Lowering, call: Call) -> tuple[str, list[tuple[str
     try:
         _fill(lowering, pod, executor, context)
     except ValueError as error:
-        lowering.findings.refuse(call.path, "container", str(error), "See docs/compiler.md for what a container's text may hold.")
+        hint = "A container's texts may name its own inputs, outputs and the run: KFP's documented placeholders."
+        lowering.findings.refuse(call.path, "container", str(error), hint)
     template = _assemble(lowering, pod, call, [name for name, _ in extra])
-    return lowering.add_template(template, call.component.name.removeprefix("comp-")), extra
+    return lowering.add_template(template, call.component.name.removeprefix("comp-"), call.task), extra
 
 
 def _apply_settings(lowering: Lowering, pod: Pod, call: Call, resolve: Resolve) -> None:
@@ -207,8 +208,7 @@ def _assemble(lowering: Lowering, pod: Pod, call: Call, extra: list[str]) -> dic
     patch = pod.pod_spec_patch()
     if patch:
         template["podSpecPatch"] = patch
-    if task.retry and task.retry.limit:
-        template["retryStrategy"] = _retry(task)
+    template |= retry_strategy(task)
     if lowering.options.cache and task.cached and component.name not in lowering.collected:
         template["memoize"] = _memoize(lowering, call, template, [*inputs, *extra])
     return template
@@ -234,9 +234,11 @@ def _secure(pod: Pod, options: Options) -> None:
             container["volumeMounts"] = [*mounts, {"name": TEMPORARY, "mountPath": "/tmp"}]  # noqa: S108 - likewise
 
 
-def _retry(task: Task) -> dict[str, Any]:
+def retry_strategy(task: Task) -> dict[str, Any]:
+    """The field of a template for a task that is tried again; empty where it is not."""
     retry = task.retry
-    assert retry is not None  # noqa: S101 - the caller looked
+    if retry is None or not retry.limit:
+        return {}
     strategy: dict[str, Any] = {"limit": str(retry.limit)}
     backoff: dict[str, Any] = {}
     if retry.backoff_seconds:
@@ -247,7 +249,7 @@ def _retry(task: Task) -> dict[str, Any]:
         backoff["maxDuration"] = f"{decimal(retry.backoff_max_seconds)}s"
     if backoff:
         strategy["backoff"] = {"duration": "0s", **backoff}
-    return strategy
+    return {"retryStrategy": strategy}
 
 
 def _memoize(lowering: Lowering, call: Call, template: dict[str, Any], inputs: list[str]) -> dict[str, Any]:

@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.conditions import lower_condition
-from sluice.argo.containers import Call, lower_container
-from sluice.argo.naming import input_of, label, names_of
+from sluice.argo.containers import Call, lower_container, retry_strategy
+from sluice.argo.naming import DISPLAY_NAME, display_name, input_of, label, names_of
+from sluice.argo.refusals import InexpressibleError
 from sluice.argo.scopes import Known, Scope
 from sluice.argo.special import lower_special
 from sluice.argo.values import Value, dynamic, has_placeholder, to_items
 from sluice.argo.wire import NULL, Tag, wire
-from sluice.ir.graph import Constant, Dag, Parameter, ParameterType, Task, Unknown
+from sluice.ir.graph import Constant, Dag, Importer, Parameter, ParameterType, Task, Unknown
 
 if TYPE_CHECKING:
     from sluice.argo.lowering import Lowering
@@ -22,7 +23,9 @@ _ENDED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
 _ITEM = Value("item", "{{=item}}")
 
 
-def lower_dag(lowering: Lowering, component: Component, *, known: Known, path: str = "", default: str = "") -> str:
+def lower_dag(
+    lowering: Lowering, component: Component, *, known: Known, path: str = "", default: str = "", task: Task | None = None
+) -> str:
     """Lower a component's DAG and everything in it.
 
     Args:
@@ -31,14 +34,15 @@ def lower_dag(lowering: Lowering, component: Component, *, known: Known, path: s
         known: What is known of its inputs.
         path: Task names from the outermost DAG inwards, for messages.
         default: What its outputs are where it does not run; empty where it always does.
+        task: The task that runs it; none for the pipeline itself.
 
     Returns:
         The template's name.
     """
-    key = (component.name, known.key, default)
+    key = (component.name, known.key, default, task and task.retry, bool(task and display_name(task)))
     name = lowering.dags.get(key)
     if name is None:
-        name = lowering.dags[key] = _Dag(lowering, component, known, path).lower(default)
+        name = lowering.dags[key] = _Dag(lowering, component, known, path).lower(default, task)
     return name
 
 
@@ -55,10 +59,14 @@ class _Dag:
         self.names = self.scope.task_names
         self.has_cleanup = any(task.when_all_ended for task in self.dag.tasks.values())
 
-    def lower(self, default: str) -> str:
+    def lower(self, default: str, task: Task | None) -> str:
         """The template's name."""
-        tasks = [self._task(task) for task in self.dag.tasks.values() if task.name in self.names]
-        tasks = [task for task in tasks if task] or [self._nothing()]
+        for each in self.dag.tasks.values():
+            body = self.lowering.pipeline.component(each).body
+            if isinstance(body, Importer):
+                self._check_importer(each, body)
+        lowered = [self._task(inner) for inner in self.dag.tasks.values() if inner.name in self.names]
+        tasks = [each for each in lowered if each] or [self._nothing()]
         template: dict[str, Any] = {}
         names = names_of(self.component)
         root = self.component is self.lowering.pipeline.root
@@ -70,10 +78,10 @@ class _Dag:
         template["dag"] = {"tasks": tasks}
         if self.has_cleanup:
             # Every task is a target: a cleanup that succeeds must not make a failed run succeed (argo-workflows#11405).
-            template["dag"] = {"failFast": False, "target": " ".join(task["name"] for task in tasks), "tasks": tasks}
-        return self.lowering.add_template(
-            template, self.lowering.pipeline.name if root else self.component.name.removeprefix("comp-")
-        )
+            template["dag"] = {"failFast": False, "target": " ".join(each["name"] for each in tasks), "tasks": tasks}
+        template |= retry_strategy(task) if task else {}
+        name = self.lowering.pipeline.name if root else self.component.name.removeprefix("comp-")
+        return self.lowering.add_template(template, name, task)
 
     def _nothing(self) -> dict[str, Any]:
         """A task without a pod that ends at once: a DAG of importers alone needs one, since Argo takes no empty DAG."""
@@ -83,7 +91,11 @@ class _Dag:
         found = []
         names = names_of(self.component)
         for name, sources in (*self.dag.parameters.items(), *self.dag.artifacts.items()):
-            value_from: dict[str, Any] = {"expression": self.scope.first_of(sources)}
+            try:
+                value_from: dict[str, Any] = {"expression": self.scope.first_of(sources)}
+            except ValueError as error:
+                self.lowering.findings.refuse_error(self.path or "pipeline", f"output {name}", error)
+                continue
             if default:
                 value_from["default"] = default
             found.append({"name": names.outputs.get(name, label(name)), "valueFrom": value_from})
@@ -105,18 +117,44 @@ class _Dag:
             arguments = self._arguments(task, component, path)
             self._order(task, found)
             if task.condition:
-                found["when"] = lower_condition(task.condition, self.scope.inputs_of(task))
+                found["when"] = self._condition(task)
             template, extra = self._template(task, component, path, arguments)
         except ValueError as error:
-            self.lowering.findings.refuse(path, "inputs", str(error), "See docs/compiler.md.")
+            self.lowering.findings.refuse_error(path, "inputs", error)
             return {}
         arguments = arguments | dict(extra)
         found["template"] = template
         if task.iterator:
             self._loop(task, component, found, arguments)
+        elif "annotations" in self.lowering.templates[template]:
+            arguments[DISPLAY_NAME] = Value("", display_name(task))
         if arguments:
             found["arguments"] = {"parameters": [{"name": name, "value": value.text} for name, value in arguments.items()]}
         return found
+
+    def _condition(self, task: Task) -> str:
+        inputs = self.scope.inputs_of(task)
+        try:
+            return lower_condition(task.condition, inputs)
+        except ValueError as error:
+            hint = "Compare parameters and constants, joined by && and ||; decide the rest in a step, and compare its output."
+            raise InexpressibleError("triggerPolicy.condition", str(error), hint) from error
+
+    def _check_importer(self, task: Task, importer: Importer) -> None:
+        """An importer has no pod: what would need one is refused."""
+        path = f"{self.path}.{task.name}" if self.path else task.name
+        if importer.to_workspace:
+            self.lowering.findings.refuse(
+                path,
+                "importer.downloadToWorkspace",
+                "an importer has no pod here that could copy the artifact into the workspace",
+                "Leave it out: each step that takes the artifact finds it at its path, and may copy it.",
+            )
+        if task.condition or task.iterator:
+            field = "triggerPolicy.condition" if task.condition else "iterator"
+            self.lowering.findings.refuse(
+                path, field, "an importer has no pod here that could be skipped or repeated", "Put it into a pipeline of its own."
+            )
 
     def _order(self, task: Task, found: dict[str, Any]) -> None:
         """What the task waits for; what it reads of tasks without a pod, it waits for their own needs."""
@@ -168,7 +206,7 @@ class _Dag:
         known = self.scope.known_of(task)
         if isinstance(component.body, Dag):
             default = "[]" if task.iterator else NULL if task.condition or task.when_all_ended else ""
-            return lower_dag(self.lowering, component, known=known, path=path, default=default), []
+            return lower_dag(self.lowering, component, known=known, path=path, default=default, task=task), []
         names = names_of(component).inputs
         by_argo = {argo: name for name, argo in names.items()}
         call = Call(

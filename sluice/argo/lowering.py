@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.argo.arguments import Context
 from sluice.argo.containers import is_python
-from sluice.argo.naming import label, names_of, unused
+from sluice.argo.naming import DISPLAY_NAME, display_name, label, names_of, unused
 from sluice.argo.store import Store
 from sluice.argo.values import Run
 from sluice.ir.graph import Component, Container, Dag, Pipeline
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sluice.argo.containers import Call
     from sluice.argo.refusals import Findings
+    from sluice.ir.graph import Task
 
 
 APPROVAL = "approval"
@@ -124,8 +125,13 @@ class Lowering:
         """Whether a component's output parameters are raw text: what a plain container writes, or a person supplies."""
         return isinstance(component.body, Container) and (not self.is_launched(component) or is_approval(component))
 
-    def add_template(self, template: dict[str, Any], name: str) -> str:
-        """Add a template, unless an equal one is there; gives its name."""
+    def add_template(self, template: dict[str, Any], name: str, task: Task | None = None) -> str:
+        """Add a template, unless an equal one is there; gives its name. It takes the name for people of a task that has one."""
+        if task and display_name(task):
+            inputs = template.get("inputs", {})
+            given = [*inputs.get("parameters", ()), {"name": DISPLAY_NAME}]
+            shown = {"workflows.argoproj.io/display-name": f"{{{{inputs.parameters.{DISPLAY_NAME}}}}}"}
+            template = {"annotations": shown, **template, "inputs": {**inputs, "parameters": given}}
         content = json.dumps(template)
         known = self._by_content.get(content)
         if known is None:

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sluice.ir.graph import Component
+    from sluice.ir.graph import Component, Task
 
 _NOT_PARAMETER = re.compile(r"[^A-Za-z0-9_]+")
 _NOT_LABEL = re.compile(r"[^a-z0-9-]+")
+_NOT_SHOWN = re.compile(r"[^A-Za-z0-9.-]+")
 _CHANNEL = "pipelinechannel--"
 _LONGEST = 52
 """Argo builds pod names of the workflow's and the template's; Kubernetes' limit is 63."""
+
+DISPLAY_NAME = "_display_name"
+"""Input of a template whose tasks have names for people; no name of KFP's becomes one that begins like this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,17 @@ def output_of(task: str, name: str) -> str:
 def label(name: str) -> str:
     """A name for a task, a template or an object of Kubernetes."""
     return _NOT_LABEL.sub("-", name.lower().removeprefix(_CHANNEL)).strip("-")[:_LONGEST].rstrip("-") or "step"
+
+
+def display_name(task: Task) -> str:
+    """A task's name for people, of the signs that Argo takes (it ends a run otherwise); empty where there is none.
+
+    The iterations of a loop have none: Argo tells them apart by their item.
+    """
+    if task.display_name == task.name or task.iterator:
+        return ""
+    shown = _NOT_SHOWN.sub("-", task.display_name).strip("-.")[:63].rstrip("-.")
+    return shown if len(shown) > 1 else ""
 
 
 def unused(name: str, taken: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.argo.interfaces import STORED, Origin, Origins
 from sluice.argo.lowering import is_collected
 from sluice.argo.naming import input_of, label, names_of, output_of, unused
+from sluice.argo.refusals import InexpressibleError
 from sluice.argo.values import (
     Value,
     collect,
@@ -148,13 +149,21 @@ class Scope:
         parameter = self.component.inputs[name]
         optional = parameter.optional and not parameter.has_default
         if parameter.type is ParameterType.STRING and parameter.has_default and "{{" in str(parameter.default):
-            raise ValueError(f"the default of {name!r} holds two opening braces, which Argo takes for a tag")
+            raise InexpressibleError(
+                f"input {name}",
+                f"the default of {name!r} holds two opening braces, which Argo takes for a tag",
+                "Give the input no such default; a constant argument of a task may hold them.",
+            )
         return raw(f"workflow.parameters.{argo}", parameter.type, maybe_null=optional)
 
     def _submitted(self, argo: str, artifact: Artifact) -> Value:
         """An artifact that the pipeline itself takes: a person gives its URI."""
         if artifact.is_list:
-            raise ValueError(f"the pipeline's input {argo!r}: a list of artifacts cannot be submitted")
+            raise InexpressibleError(
+                f"input {argo}",
+                f"the pipeline's input {argo!r}: a list of artifacts cannot be submitted",
+                "Take one artifact, or a list of URIs and a step that reads them.",
+            )
         text = f"workflow.parameters.{argo}"
         content = {"name": argo, "type": dict(artifact.schema), "uri": Tag(f"toJson({text})"), "metadata": {}}
         expression = expression_of(content)
@@ -293,16 +302,26 @@ class Scope:
             source = binding.source if binding else Constant(self.lowering.pipeline.component(task).inputs[source.name].default)
         uri = self.uri_of(source)
         scheme = uri.partition("://")[0]
+        field_, readable = "importer.artifactUri", "gs, s3, minio, http, https or oci"
+        if not uri:
+            raise InexpressibleError(
+                field_,
+                f"importer {task.name!r}: its URI is known only to the run, and Argo must know the kind of store before",
+                f"Give the URI itself, or an input whose default has the same scheme ({readable}).",
+            )
         if scheme not in {"gs", "s3", "minio", "http", "https", "oci"}:
-            raise ValueError(
-                f"importer {task.name!r}: the kind of store must be known when compiling (gs, s3, minio, http, https, oci), "
-                f"and the artifact's URI is {uri or 'not known'!r}"
+            raise InexpressibleError(
+                field_,
+                f"importer {task.name!r}: {uri!r} is of a kind that Argo cannot fetch",
+                f"Copy it to a store that it can ({readable}); a claim can be mounted with kubernetes.mount_pvc.",
             )
         root = self.lowering.store.root
         if scheme in {"s3", "minio"} and _bucket(root) not in {"", _bucket(uri)}:
             # Argo takes a location without an endpoint for one in its own repository, and drops the bucket without a word.
-            raise ValueError(
-                f"importer {task.name!r}: Argo reads {scheme}:// from its artifact repository {root!r} alone, not {uri!r}"
+            raise InexpressibleError(
+                field_,
+                f"importer {task.name!r}: Argo reads {scheme}:// from its artifact repository {root!r} alone, not {uri!r}",
+                "Copy the artifact into that bucket.",
             )
         return scheme
 

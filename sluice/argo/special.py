@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sluice.argo.containers import retry_strategy
 from sluice.argo.lowering import APPROVAL, is_approval
 from sluice.argo.naming import input_of, names_of
 from sluice.argo.wire import Markup, Tag, dump
@@ -21,9 +22,9 @@ def lower_special(lowering: Lowering, call: Call) -> str:
     body = call.component.body
     image = body.image if isinstance(body, Container) else ""
     if image == CREATE:
-        return lowering.add_template(_create_claim(call), "createpvc")
+        return lowering.add_template(_create_claim(call) | retry_strategy(call.task), "createpvc", call.task)
     if image == DELETE:
-        return lowering.add_template(_delete_claim(call), "deletepvc")
+        return lowering.add_template(_delete_claim(call) | retry_strategy(call.task), "deletepvc", call.task)
     if is_approval(call.component):
         return lowering.add_template(_approval(call), APPROVAL)
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sluice.argo.refusals import InexpressibleError
 from sluice.argo.wire import NULL, Tag, dump, literal, safe, wire
 from sluice.ir.graph import JSON, ParameterType
 from sluice.ir.placeholders import InputParameter, Piece, RunField, read_text
@@ -202,8 +203,10 @@ def pieces_expression(pieces: tuple[Piece, ...], inputs: dict[str, tuple[Value, 
             case RunField(name):
                 parts.append(run.field(name, task))
             case _:
-                raise ValueError(
-                    f"the placeholder {getattr(piece, 'text', None) or getattr(piece, 'name', piece)!r} in a constant"
+                raise InexpressibleError(
+                    "inputs",
+                    f"the placeholder {getattr(piece, 'text', None) or getattr(piece, 'name', piece)!r} in a constant",
+                    "A constant may name the task's parameters and the run (its name, id, times); give artifacts as artifacts.",
                 )
     return join(parts)
 

@@ -31,7 +31,7 @@ LOG, PHASE, ATTEMPTS = "log:", "phase:", "attempts:"
 
 _ENDED = {"Succeeded", "Failed", "Error"}
 _INDEX = re.compile(r"\((\d+):.*?\)(?=\.|$)", re.DOTALL)
-_ATTEMPT = re.compile(r"\(\d+\)$")
+_ATTEMPT = re.compile(r"\(\d+\)(?=\.|$)")
 _LIMITED = re.compile(r"(^|\.)([a-z0-9-]+)\.\2\[")
 _NO_IMAGE = re.compile("ImagePullBackOff|ErrImagePull|InvalidImageName")
 

@@ -217,6 +217,16 @@ CONTROL_CASES = [
         {"claim": claim, "marker": "once"},
         {"Output": "the second time"},
     ),
+    Case(
+        "a_nested_pipeline_that_fails_once",
+        {
+            "inner-that-fails-once.fail-once": {"Output": "the second time", ATTEMPTS: 2},
+            "inner-that-fails-once.echo-text": {"Output": "the second time"},
+            "echo-text": {"Output": "the second time"},
+        },
+        {"claim": claim, "marker": "nested"},
+        {"Output": "the second time"},
+    ),
     Case("a_step_that_takes_too_long", {"sleep": {PHASE: "Failed"}}, phase="Failed"),
     Case(
         "a_loop_over_nothing",

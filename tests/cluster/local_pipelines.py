@@ -171,6 +171,30 @@ def a_step_that_fails_once(claim: str, marker: str) -> str:
 
 
 @dsl.pipeline
+def inner_that_fails_once(claim: str, marker: str) -> str:
+    told = fail_once(marker=marker)
+    kubernetes.mount_pvc(told, pvc_name=claim, mount_path="/marker")
+    return echo_text(text=told.output).output
+
+
+@dsl.pipeline
+def a_nested_pipeline_that_fails_once(claim: str, marker: str) -> str:
+    tried = inner_that_fails_once(claim=claim, marker=marker).set_retry(2)
+    return echo_text(text=tried.output).output
+
+
+@dsl.pipeline
+def inner_named(text: str) -> str:
+    return echo_text(text=text).output
+
+
+@dsl.pipeline
+def names_for_people() -> str:
+    named = inner_named(text="a").set_display_name("The inner one")
+    return echo_text(text=named.output).set_display_name("Shown to people!").output
+
+
+@dsl.pipeline
 def a_step_that_takes_too_long():
     kubernetes.set_timeout(sleep(seconds=120), 5)
 

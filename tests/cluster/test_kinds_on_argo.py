@@ -39,6 +39,18 @@ def test_kfps_own_cached_pipelines_need_no_pod_the_second_time(name: str, cluste
     assert (first.pods, second.pods) == (2, 0)
 
 
+NAMED = Case("names_for_people", {"inner-named.echo-text": {"Output": "a"}, "echo-text": {"Output": "a"}}, gives={"Output": "a"})
+
+
+def test_names_for_people_are_those_of_the_nodes(cluster: Cluster, pool: Pool) -> None:
+    run = pool.run(compile_pipeline(pipeline_of(NAMED), cluster))
+    NAMED.judge(run)
+    shown = {run.path(node): node["displayName"] for node in run.nodes if run.path(node) != run.name}
+    assert shown["inner-named"] == "The-inner-one"
+    assert shown["inner-named.echo-text"] == "echo-text"
+    assert shown["echo-text"] == "Shown-to-people"
+
+
 def create(cluster: Cluster, plural: str, document: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = cluster.custom.create_namespaced_custom_object(GROUP, VERSION, cluster.namespace, plural, document)
     return made

@@ -216,3 +216,14 @@ def test_a_mistake_in_a_python_file_is_told_with_its_line(text: str, message: st
     assert done.returncode == 2
     assert f"mistaken.py{message}" in done.stderr
     assert "unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("driver", "root"), [("s3", "gs://b/p"), ("s3", "s3://"), ("gcs", "s3://b"), ("azure", "azure://x/y"), ("oss", "oss://b")]
+)
+def test_a_root_that_does_not_fit_the_driver_is_an_error_of_the_configuration(driver: str, root: str) -> None:
+    settings = {"SLUICE_ARGO__ARTIFACT_DRIVER": driver, "SLUICE_ARGO__ARTIFACT_ROOT": root}
+    done = sluice("compile", "ci", cwd=ROOT, **settings)
+    assert done.returncode == 2
+    assert "argo.artifact_root" in done.stderr
+    assert f"no root for artifact_driver '{driver}'" in done.stderr
