@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluice.argo.lowering import is_approval
+from sluice.argo.lowering import collected_components, is_approval
+from sluice.argo.naming import display_name
+from sluice.argo.special import CREATE, DELETE
 from sluice.ir.graph import Constant, Container, Dag, FromFinalStatus, Importer
 
 if TYPE_CHECKING:
@@ -37,10 +39,11 @@ def explain(pipeline: Pipeline, options: Options) -> Explanation:
     """Count pods and features."""
     counts = _count(pipeline, pipeline.root)
     seen: dict[tuple[str, str], int] = {}
+    collected = frozenset(collected_components(pipeline))
     exact = True
     for task, component in _tasks(pipeline, pipeline.root):
         exact = exact and not (task.iterator and not isinstance(task.iterator.items, Constant))
-        for feature in _features(task, component, options):
+        for feature in _features(task, component, options, collected):
             seen[feature] = seen.get(feature, 0) + 1
     config = pipeline.config
     for key, kfp, argo in (
@@ -74,7 +77,10 @@ def _count(pipeline: Pipeline, component: Component) -> tuple[int, int]:
             here += times * below[0]
             kfp += (1 if task.iterator else 0) + times * (below[1] + 1)
         elif isinstance(inner.body, Importer):
-            kfp += 1
+            kfp += times
+        elif _is_claim(inner):
+            here += times
+            kfp += times  # its driver makes and deletes claims by itself
         elif is_approval(inner):
             kfp += 2 * times
         else:
@@ -83,14 +89,22 @@ def _count(pipeline: Pipeline, component: Component) -> tuple[int, int]:
     return here, kfp
 
 
-def _body(task: Task, component: Component, options: Options) -> Iterator[tuple[str, str]]:
+def _is_claim(component: Component) -> bool:
+    return isinstance(component.body, Container) and component.body.image in {CREATE, DELETE}
+
+
+def _body(task: Task, component: Component, options: Options, collected: frozenset[str]) -> Iterator[tuple[str, str]]:
     if isinstance(component.body, Importer):
         yield "importer", "a key or URL of the input artifact, no pod"
     elif is_approval(component):
         yield "approval", "suspend"
+    elif _is_claim(component):
+        yield "claim", "resource template with one pod"
     elif isinstance(component.body, Container):
         yield "step", "template with one pod"
-        if task.cached and options.cache:
+        if task.cached and options.cache and component.name in collected:
+            yield "cached step", "none: a loop collects its artifacts, which lie in the run's own folder"
+        elif task.cached and options.cache:
             yield "cached step", "memoize"
         for setting in component.platform:
             yield f"kfp-kubernetes {setting}", "the pod's own field, or podSpecPatch"
@@ -98,8 +112,10 @@ def _body(task: Task, component: Component, options: Options) -> Iterator[tuple[
         yield "nested pipeline", "DAG template"
 
 
-def _features(task: Task, component: Component, options: Options) -> Iterator[tuple[str, str]]:
-    yield from _body(task, component, options)
+def _features(task: Task, component: Component, options: Options, collected: frozenset[str]) -> Iterator[tuple[str, str]]:
+    yield from _body(task, component, options, collected)
+    if display_name(task) and not is_approval(component) and not isinstance(component.body, Importer):
+        yield "display name", "annotation of the template"
     if task.condition:
         yield "condition", "when"
     if task.iterator:

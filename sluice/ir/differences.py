@@ -11,7 +11,7 @@ from sluice.ir.lint import walk
 from sluice.ir.reading import typed
 
 if TYPE_CHECKING:
-    from sluice.ir.graph import Binding, Component, Parameter, Pipeline, Source, Task
+    from sluice.ir.graph import Artifact, Binding, Component, Parameter, Pipeline, Source, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,45 @@ def _fields(place: str, old: dict[str, str], new: dict[str, str]) -> list[Differ
 
 
 def _pipeline(pipeline: Pipeline) -> dict[str, str]:
-    body = pipeline.root.body
-    outputs = {**body.parameters, **body.artifacts} if isinstance(body, Dag) else {}
     return {
         "name": pipeline.name,
+        "display name": pipeline.display_name,
+        "description": pipeline.description,
+        "root": pipeline.default_root,
         **{f"input {name}": _parameter(parameter) for name, parameter in pipeline.root.inputs.items()},
-        **{f"input {name}": "artifact" for name in pipeline.root.input_artifacts},
-        **{f"output {name}": " or ".join(_source(source) for source in sources) for name, sources in outputs.items()},
+        **{f"input {name}": _artifact(artifact) for name, artifact in pipeline.root.input_artifacts.items()},
+        **_outputs(pipeline.root),
         **{f"setting {name}": _text(value) for name, value in pipeline.config.items()},
     }
+
+
+def _outputs(component: Component) -> dict[str, str]:
+    """What a component gives: its types, and of a DAG, which task's output it is."""
+    kinds = {name: str(parameter.type) for name, parameter in component.outputs.items()}
+    kinds |= {name: _artifact(artifact) for name, artifact in component.output_artifacts.items()}
+    found = {f"output {name}": kind for name, kind in kinds.items()}
+    if isinstance(component.body, Dag):
+        for name, sources in (*component.body.parameters.items(), *component.body.artifacts.items()):
+            selected = " or ".join(_source(source) for source in sources)
+            found[f"output {name}"] = f"{kinds[name]} of {selected}" if name in kinds else selected
+    return found
+
+
+def _artifact(artifact: Artifact) -> str:
+    title = next(iter(artifact.schema.values()), "artifact")
+    metadata = f" {_text(dict(artifact.metadata))}" if artifact.metadata else ""
+    return f"{'list of ' if artifact.is_list else ''}{title}{' (optional)' if artifact.optional else ''}{metadata}"
+
+
+def _declared(task: Task, component: Component) -> dict[str, str]:
+    """What a component declares of its inputs: the default of one that is not given, the type of one that is."""
+    found = {}
+    for name, parameter in component.inputs.items():
+        if name in task.parameters or (task.iterator and task.iterator.item == name):
+            found[f"type of input {name}"] = str(parameter.type)
+        else:
+            found[f"input {name}"] = f"not given: {_parameter(parameter)}"
+    return found | {f"type of input {name}": _artifact(artifact) for name, artifact in component.input_artifacts.items()}
 
 
 def _parameter(parameter: Parameter) -> str:
@@ -68,7 +98,9 @@ def _parameter(parameter: Parameter) -> str:
 def _step(task: Task, component: Component) -> dict[str, str]:
     step = {
         "runs": _runs(component),
+        "display name": task.display_name if task.display_name != task.name else "",
         **_body(component),
+        **_declared(task, component),
         **{f"input {name}": _binding(binding, component, name) for name, binding in task.parameters.items()},
         **{f"input {name}": _source(source) for name, source in task.artifacts.items()},
         "after": ", ".join(sorted(task.after)),
@@ -76,9 +108,12 @@ def _step(task: Task, component: Component) -> dict[str, str]:
         "when upstream failed": "runs too" if task.when_all_ended else "",
         "retries": _text(asdict(task.retry)) if task.retry else "",
         "cached": f"yes {task.cache_key}".strip() if task.cached else "no",
+        **_outputs(component),
         **{f"setting {name}": _text(value) for name, value in component.platform.items()},
+        **{f"passed on {name}": "and kept" if kept else "only" for name, kept in component.passthroughs.items()},
     }
     if task.iterator:
+        step["item"] = task.iterator.item
         step["loop"] = _source(task.iterator.items)
         step["parallelism"] = str(task.iterator.parallelism or "all")
     return {name: value for name, value in step.items() if value}
@@ -98,7 +133,13 @@ def _runs(component: Component) -> str:
 
 def _body(component: Component) -> dict[str, str]:
     if isinstance(component.body, Importer):
-        return {"uri": _source(component.body.uri), "metadata": _text(dict(component.body.metadata))}
+        importer = component.body
+        return {
+            "uri": _source(importer.uri),
+            "metadata": _text(dict(importer.metadata)),
+            "type": _text(dict(importer.schema)),
+            "into the workspace": "yes" if importer.to_workspace else "",
+        }
     if not isinstance(component.body, Container):
         return {}
     container = component.body
