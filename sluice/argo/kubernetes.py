@@ -32,7 +32,7 @@ def apply_settings(pod: Pod, settings: Mapping[str, JSON], passthroughs: Mapping
         resolve: Turns an ``InputParameterSpec`` into a value inside the template.
 
     Returns:
-        Names of settings that no handler knows.
+        Names of settings that no handler knows, ``name.key`` for one of which it does not know everything.
 
     Raises:
         ValueError: A volume has a name that another one has, or may have.
@@ -40,9 +40,9 @@ def apply_settings(pod: Pod, settings: Mapping[str, JSON], passthroughs: Mapping
     unknown = []
     for name, value in settings.items():
         handler = HANDLERS.get(name)
-        if handler is None:
-            unknown.append(name)
-        elif value:
+        keys = {key for entry in (value if isinstance(value, list) else [value]) if isinstance(entry, dict) for key in entry}
+        unknown += [f"{name}.{key}" for key in sorted(keys - FIELDS[name])] if handler else [name]
+        if handler and value:
             handler(_target(pod, name, passthroughs), value, resolve)
     own = [volume["name"] for volume in pod.template.get("volumes", ()) if volume["name"].startswith(OWN)]
     if own:
@@ -286,6 +286,33 @@ HANDLERS: dict[str, Handler] = {
     "initContainers": _init_containers,
 }
 """Setting → what it does to the pod."""
+
+FIELDS = {
+    name: frozenset(keys.split())
+    for name, keys in {
+        "secretAsVolume": "secretName secretNameParameter mountPath subPath optional",
+        "secretAsEnv": "secretName secretNameParameter keyToEnv optional",
+        "pvcMount": "pvcNameParameter taskOutputParameter componentInputParameter constant mountPath subPath",
+        "nodeSelector": "labels nodeSelectorJson",
+        "podMetadata": "labels annotations",
+        "imagePullSecret": "secretName secretNameParameter",
+        "imagePullPolicy": "",
+        "configMapAsVolume": "configMapName configMapNameParameter mountPath subPath optional",
+        "configMapAsEnv": "configMapName configMapNameParameter keyToEnv optional",
+        "activeDeadlineSeconds": "",
+        "fieldPathAsEnv": "name fieldPath",
+        "tolerations": "key operator value effect tolerationSeconds tolerationJson",
+        "genericEphemeralVolume": "volumeName mountPath subPath accessModes size defaultStorageClass storageClassName metadata",
+        "nodeAffinity": "matchExpressions matchFields weight nodeAffinityJson",
+        "podAffinity": "matchPodExpressions matchPodLabels topologyKey namespaces matchNamespaceExpressions matchNamespaceLabels "
+        "weight anti",
+        "enabledSharedMemory": "volumeName size",
+        "emptyDirMounts": "volumeName mountPath medium sizeLimit",
+        "securityContext": "runAsUser runAsGroup runAsNonRoot",
+        "initContainers": "name image restartPolicy resources command args env volumeMounts",
+    }.items()
+}
+"""Setting → what a handler reads of it, or does right without."""
 
 PASSTHROUGHS = {
     "secretAsVolume": "KUBERNETES_VOLUMES",

@@ -7,7 +7,7 @@ from argo_pipelines import arguments, compile_flow, lower, parse_with_tags
 from kfp import dsl, kubernetes
 from kfp.kubernetes import kubernetes_executor_config_pb2 as proto
 
-from sluice.argo.kubernetes import HANDLERS, PASSTHROUGHS, apply_settings
+from sluice.argo.kubernetes import FIELDS, HANDLERS, PASSTHROUGHS, apply_settings
 from sluice.argo.pods import Pod
 from sluice.argo.values import constant, dynamic
 
@@ -41,8 +41,19 @@ def pod_of(apply: Any) -> dict[str, Any]:
 
 def test_every_setting_that_kfp_kubernetes_can_write_has_a_handler() -> None:
     fields = {field.json_name for field in proto.KubernetesExecutorConfig.DESCRIPTOR.fields}
-    assert fields <= set(HANDLERS)
+    assert fields <= set(HANDLERS) == set(FIELDS)
     assert set(PASSTHROUGHS) <= set(HANDLERS)
+
+
+def test_every_field_of_a_setting_is_read() -> None:
+    for setting in proto.KubernetesExecutorConfig.DESCRIPTOR.fields:
+        inner = {field.json_name for field in setting.message_type.fields} if setting.message_type else set()
+        assert inner <= FIELDS[setting.json_name], setting.json_name
+
+
+def test_a_field_that_is_not_known_is_told_with_its_setting() -> None:
+    settings = {"securityContext": {"runAsUser": 5, "fsGroup": 7}, "tolerations": [{"key": "a"}, {"forever": True}]}
+    assert apply_settings(Pod(), settings, {}, lambda _: constant("x")) == ["securityContext.fsGroup", "tolerations.forever"]
 
 
 def test_every_function_of_kfp_kubernetes_has_a_test_here() -> None:
