@@ -89,7 +89,7 @@ def test_an_importer_whose_store_nobody_knows_is_refused() -> None:
         score(model=dsl.importer(artifact_uri=uri, artifact_class=dsl.Model).output)
 
     (refusal,) = lower(flow).refusals
-    assert "kind of store must be known" in refusal.reason
+    assert "its URI is known only to the run" in refusal.reason
     assert refusal.task == "score"
 
 

@@ -89,7 +89,7 @@ FAULTS: dict[str, tuple[Callable[[Raw], Any], str]] = {
         lambda d: step(d)["container"]["args"].append("{{nobody}}"),
         "tag 'nobody' is none of Argo's",
     ),
-    "a volume that is not there": (lambda d: d["spec"].pop("volumes"), "volume 'kfp' does not exist"),
+    "a volume that is not there": (lambda d: d["spec"].pop("volumes"), "volume 'sluice-outputs' does not exist"),
     "two mounts at one place": (
         lambda d: step(d)["container"]["volumeMounts"].append(step(d)["container"]["volumeMounts"][0]),
         "two mounts at one place",
