@@ -8,6 +8,7 @@ written as ``{$(SLUICE_BRACE)``: Argo finds no tag, and Kubernetes puts the brac
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.naming import input_of
@@ -31,6 +32,8 @@ from sluice.ir.placeholders import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sluice.argo.containers import Call
     from sluice.argo.naming import Names
     from sluice.argo.store import Store
@@ -87,15 +90,25 @@ def lower_all(texts: tuple[str, ...], context: Context) -> Any:  # noqa: ANN401 
         A list of texts; or an expression of a JSON list, where their number is known only when running.
     """
     parsed = [read_argument(text) for text in texts]
-    if any(isinstance(each, IfPresent) and each.name in context.call.unsure for each in parsed):
-        return _dynamic_list(parsed, context)
+    if any(_is_open(each, context) for each in parsed):
+        return f"toJson({_listed(parsed, context)})"
     return [text for each in parsed for text in _static(each, context)]
+
+
+def _is_open(argument: Argument, context: Context) -> bool:
+    """Whether only the run knows how many texts an argument is."""
+    if not isinstance(argument, IfPresent):
+        return False
+    return argument.name in context.call.unsure or any(_is_open(each, context) for each in _chosen(argument, context))
+
+
+def _chosen(argument: IfPresent, context: Context) -> tuple[Argument, ...]:
+    return argument.then if context.is_given(argument.name) else argument.otherwise
 
 
 def _static(argument: Argument, context: Context) -> list[str]:
     if isinstance(argument, IfPresent):
-        chosen = argument.then if context.is_given(argument.name) else argument.otherwise
-        return [text for each in chosen for text in _static(each, context)]
+        return [text for each in _chosen(argument, context) for text in _static(each, context)]
     if is_plain(argument) and isinstance(argument, Text):
         text = "".join(str(piece) for piece in argument.pieces)
         return [text.replace("{{", f"{{$({BRACE})")]
@@ -106,19 +119,22 @@ def _static(argument: Argument, context: Context) -> list[str]:
     return [str(Tag(_dollars(_argument(argument, context))))]
 
 
-def _dynamic_list(parsed: list[Argument], context: Context) -> str:
+def _listed(arguments: Sequence[Argument], context: Context) -> str:
+    """Arguments as an expression of the list of their texts."""
     parts = []
-    for each in parsed:
-        if isinstance(each, IfPresent):
-            then, other = (_list(branch, context) for branch in (each.then, each.otherwise))
-            parts.append(f"({context.input(each.name)} == 'null' ? {other} : {then})" if context.is_given(each.name) else other)
+    for is_choice, group in groupby(arguments, lambda each: isinstance(each, IfPresent)):
+        if is_choice:
+            parts += [_choice(each, context) for each in group if isinstance(each, IfPresent)]
         else:
-            parts.append(_list((each,), context))
-    return f"toJson(concat({', '.join(parts)}))"
+            parts.append("[" + ", ".join(_dollars(_argument(each, context)) for each in group) + "]")
+    return parts[0] if len(parts) == 1 else f"concat({', '.join(parts)})" if parts else "[]"
 
 
-def _list(items: tuple[Argument, ...], context: Context) -> str:
-    return "[" + ", ".join(_dollars(_argument(item, context)) for item in items) + "]"
+def _choice(argument: IfPresent, context: Context) -> str:
+    if argument.name not in context.call.unsure:
+        return _listed(_chosen(argument, context), context)
+    then, other = (_listed(branch, context) for branch in (argument.then, argument.otherwise))
+    return f"({context.input(argument.name)} == 'null' ? {other} : {then})"
 
 
 def _dollars(expression: str) -> str:
@@ -131,10 +147,10 @@ def _argument(argument: Argument, context: Context) -> str:
         case Concat(items):
             return join([_argument(item, context) for item in items])
         case IfPresent(name, then, otherwise):
-            joined = [join([_argument(item, context) for item in branch]) for branch in (then, otherwise)]
-            if not context.is_given(name):
-                return f"({joined[1]})"
-            return f"({context.input(name)} == 'null' ? {joined[1]} : {joined[0]})" if name in context.call.unsure else joined[0]
+            if name not in context.call.unsure:
+                return f"({join([_argument(item, context) for item in _chosen(argument, context)])})"
+            given, other = (join([_argument(item, context) for item in branch]) for branch in (then, otherwise))
+            return f"({context.input(name)} == 'null' ? {other} : {given})"
         case Text():
             return _text(argument, context)
 
@@ -149,7 +165,7 @@ def _piece(piece: Piece, context: Context) -> str:
         case str():
             return literal(piece)
         case InputParameter(name) if name in component.inputs:
-            return to_text(dynamic(context.input(name)), component.inputs[name].type) if context.is_given(name) else "''"
+            return _parameter(name, context)
         case RunField(name):
             return context.run.field(name, context.call.task.name)
         case OutputFile(""):
@@ -160,6 +176,14 @@ def _piece(piece: Piece, context: Context) -> str:
             return _artifact(piece, context)
         case _:
             raise ValueError(f"the placeholder {getattr(piece, 'text', None) or piece!r} has no meaning here")
+
+
+def _parameter(name: str, context: Context) -> str:
+    if not context.is_given(name):
+        return "''"
+    declared, expression = context.call.component.inputs[name], context.input(name)
+    text = to_text(dynamic(expression), declared.type)
+    return f"({expression} == 'null' ? '' : {text})" if declared.optional and name in context.call.unsure else text
 
 
 def _artifact(piece: ArtifactField, context: Context) -> str:  # noqa: PLR0911 - one for each field

@@ -96,9 +96,7 @@ class Scope:
         inputs = self.lowering.pipeline.component(task).inputs
         kind = inputs[name].type if name in inputs else ParameterType.STRUCT
         value = self.settle(binding.source, kind, task)
-        if binding.selector:
-            value = dynamic(select(value.parsed, binding.selector))
-        return value
+        return select(value, binding.selector) if binding.selector else value
 
     def artifact(self, task: Task, name: str) -> Value:
         """What a task's input artifact is bound to, as a descriptor."""
@@ -140,9 +138,9 @@ class Scope:
     def input(self, name: str) -> Value:
         """An input of the DAG; the pipeline's own inputs are what a person submitted, as text."""
         if not self.is_root:
-            parameter = self.component.inputs.get(name)
-            maybe = parameter is None or (parameter.optional and not parameter.has_default)
-            return dynamic(input_of(names_of(self.component).inputs[name]), maybe_null=maybe)
+            # Whatever is declared: KFP's compiler calls the inputs of conditions and loops required, and optional ones of the
+            # pipeline go through them.
+            return dynamic(input_of(names_of(self.component).inputs[name]), maybe_null=True)
         argo = names_of(self.component).inputs[name]
         if name in self.component.input_artifacts:
             return self._submitted(argo, self.component.input_artifacts[name])
@@ -185,7 +183,7 @@ class Scope:
             return dynamic(self.collected(self.task_names[source.task], names[source.key], component, source.key))
         if may_have_failed:
             reference = f"(tasks['{self.task_names[source.task]}']?.outputs?.parameters?.{names[source.key]} ?? 'null')"
-        maybe = may_have_failed or bool(task.condition)
+        maybe = may_have_failed or bool(task.condition) or isinstance(component.body, Dag)
         parameter = component.outputs.get(source.key)
         if parameter is not None and self.lowering.gives_text(component):
             return raw(reference, parameter.type, maybe_null=maybe)

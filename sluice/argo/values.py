@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sluice.argo.refusals import InexpressibleError
 from sluice.argo.wire import NULL, Tag, dump, literal, safe, wire
 from sluice.ir.graph import JSON, ParameterType
 from sluice.ir.placeholders import InputParameter, Piece, RunField, read_text
+
+TAG = "\\u0000#"
+"""What a tagged number begins with (see `sluice.argo.launcher`), as it stands in a literal of Argo's expressions and in JSON."""
 
 TRUE_TEXTS = "['1', 't', 'true']"
 
@@ -22,6 +25,7 @@ class Value:
         maybe_null: Whether it can turn out to be null.
         is_constant: Whether it is known when compiling.
         native: A shorter expression of the value itself than parsing its wire JSON, where there is one.
+        is_raw: Whether it is text that a person submitted or a container wrote, in which no number is tagged.
     """
 
     expression: str
@@ -29,11 +33,17 @@ class Value:
     maybe_null: bool = False
     is_constant: bool = False
     native: str = ""
+    is_raw: bool = False
 
     @property
     def parsed(self) -> str:
         """An expression of the value itself: a string, a number, a list."""
         return self.native or f"fromJSON({self.expression})"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether `native` is known to be a string, whatever the value turns out to be."""
+        return self.is_raw and bool(self.native) and not self.native.startswith("fromJSON(")
 
     @property
     def is_null(self) -> bool:
@@ -59,7 +69,8 @@ def raw(text: str, kind: ParameterType, *, maybe_null: bool = False) -> Value:
         native = text
     elif kind in {ParameterType.LIST, ParameterType.STRUCT, ParameterType.INTEGER, ParameterType.DOUBLE}:
         native = f"fromJSON(trim({text}))"
-    return dynamic(from_text(text, kind, null_text=maybe_null), maybe_null=maybe_null, native=native)
+    found = dynamic(from_text(text, kind, null_text=maybe_null), maybe_null=maybe_null, native=native)
+    return replace(found, is_raw=True)
 
 
 def from_text(text: str, kind: ParameterType, *, null_text: bool = False) -> str:
@@ -81,10 +92,10 @@ def from_text(text: str, kind: ParameterType, *, null_text: bool = False) -> str
     return safe(f"trim({text})")
 
 
-def select(parsed: str, keys: tuple[str | int, ...]) -> str:
+def select(value: Value, keys: tuple[str | int, ...]) -> Value:
     """A part of a structured value: an item's ``["a"]["b"]``."""
-    path = "".join(f"[{key}]" if isinstance(key, int) else f"[{literal(key)}]" for key in keys)
-    return safe(f"toJson({parsed}{path})")
+    part = value.parsed + "".join(f"[{key}]" if isinstance(key, int) else f"[{literal(key)}]" for key in keys)
+    return dynamic(safe(f"toJson({part})"), maybe_null=True, native=part)
 
 
 _FRAGILE = "^-?([0-9]{16,}|[0-9]+[.]0|[0-9.]+e[-+]?[0-9]+)$"
@@ -100,7 +111,7 @@ def collect(aggregate: str, *, flatten: bool) -> str:
         aggregate: Expression of Argo's aggregate.
         flatten: Whether each iteration gives a list of its own loop's, to be one list with the others.
     """
-    number = f"# matches {literal(_FRAGILE)} ? '\\u0000#' + #"
+    number = f"# matches {literal(_FRAGILE)} ? '{TAG}' + #"
     items = f"map(fromJSON({aggregate}), {{type(#) == 'string' ? ({number} : fromJSON(#)) : #}})"
     items = f"filter({items}, {{# != nil}})"
     if flatten:
@@ -113,19 +124,34 @@ def to_items(value: Value) -> str:
     return f"toJson(map({value.parsed}, {{{safe('toJson(#)')}}}))"
 
 
-_TAGGED = r'"\\u0000#([^"]*)"'
-"""A tagged number inside wire JSON, of which a container without Python gets the digits."""
+_TAGGED = r'(^|[^\\])"\\u0000#([^"\\]*)"'
+"""A tagged number inside wire JSON. A quote behind a backslash is part of a text, which only looks like one."""
 
 
 def to_text(value: Value, kind: ParameterType) -> str:
-    """A value as the text that KFP puts into a container's argument: strings bare, everything else as JSON."""
-    if kind in {ParameterType.LIST, ParameterType.STRUCT}:
-        return f"sprig.regexReplaceAll({literal(_TAGGED)}, {value.expression}, '$1')"
-    if kind is not ParameterType.STRING:
+    """A value as the text that KFP puts into a container's argument: strings bare, everything else as JSON, numbers untagged.
+
+    Args:
+        value: The value.
+        kind: Its declared type. STRING says nothing of the value: KFP's compiler declares it for whatever a loop over a plain
+            list gives, and for a field of an item.
+    """
+    if kind is ParameterType.BOOLEAN:
         return value.expression
-    if value.native and not value.native.startswith("fromJSON("):
+    if kind in {ParameterType.INTEGER, ParameterType.DOUBLE}:
+        return value.expression if value.is_raw else f"""trimPrefix(trim({value.expression}, '"'), '\\{TAG}')"""
+    pattern = literal(_TAGGED)
+    untagged = value.expression if value.is_raw else f"sprig.regexReplaceAll({pattern}, {value.expression}, '$1$2')"
+    if kind is not ParameterType.STRING:
+        return untagged
+    if value.is_text:
         return value.native
-    return f"(type({value.parsed}) == 'string' ? {value.parsed} : {value.expression})"
+    return f"(type({value.parsed}) == 'string' ? {untag(value.parsed)} : {untagged})"
+
+
+def untag(parsed: str) -> str:
+    """A text, or a tagged number's text, out of an expression of either."""
+    return f"trimPrefix({parsed}, '{TAG}')"
 
 
 RUN_FIELDS = {

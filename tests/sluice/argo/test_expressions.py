@@ -74,7 +74,10 @@ def test_the_text_null_is_null_only_where_a_value_may_be_missing() -> None:
 
 
 def test_a_selector_is_followed_by_literal_keys() -> None:
-    assert "fromJSON(x)['a']['it\\'s'][0]" in select("fromJSON(x)", ("a", "it's", 0))
+    found = select(dynamic("x"), ("a", "it's", 0))
+    assert found.parsed == "fromJSON(x)['a']['it\\'s'][0]"
+    assert f"toJson({found.parsed})" in found.expression
+    assert found.maybe_null
 
 
 def test_a_loop_runs_over_the_wire_json_of_each_item() -> None:
@@ -88,16 +91,31 @@ def test_what_a_loop_gave_is_one_list() -> None:
     assert "concat(#acc, #), [])" in collect("x", flatten=True)
 
 
+DIGITS = """trimPrefix(trim(x, '"'), '\\\\u0000#')"""
+UNTAGGED = r"""sprig.regexReplaceAll('(^|[^\\\\])"\\\\u0000#([^"\\\\]*)"', x, '$1$2')"""
+
+
 @pytest.mark.parametrize(
     ("value", "kind", "text"),
     [
-        (dynamic("x"), INTEGER, "x"),
-        (dynamic("x"), STRING, "(type(fromJSON(x)) == 'string' ? fromJSON(x) : x)"),
+        (dynamic("x"), BOOLEAN, "x"),
+        (dynamic("x"), INTEGER, DIGITS),
+        (dynamic("x"), DOUBLE, DIGITS),
+        (dynamic("x"), LIST, UNTAGGED),
+        (dynamic("x"), STRUCT, UNTAGGED),
+        (dynamic("x"), STRING, f"(type(fromJSON(x)) == 'string' ? trimPrefix(fromJSON(x), '\\u0000#') : {UNTAGGED})"),
         (raw("t", STRING), STRING, "t"),
-        (raw("t", INTEGER), STRING, "(type(fromJSON(trim(t))) == 'string' ? fromJSON(trim(t)) : trim(t))"),
+        (raw("t", INTEGER), INTEGER, "trim(t)"),
+        (
+            raw("t", INTEGER),
+            STRING,
+            "(type(fromJSON(trim(t))) == 'string' ? trimPrefix(fromJSON(trim(t)), '\\u0000#') : trim(t))",
+        ),
     ],
 )
-def test_a_value_becomes_text_never_a_number_added_to_a_text(value: Value, kind: ParameterType, text: str) -> None:
+def test_a_value_becomes_text_never_a_tagged_number_nor_a_number_added_to_a_text(
+    value: Value, kind: ParameterType, text: str
+) -> None:
     assert to_text(value, kind) == text
 
 
@@ -119,12 +137,21 @@ def test_a_placeholder_that_a_constant_cannot_hold_is_named() -> None:
 
 
 def condition(text: str) -> str:
-    inputs = {"s": (dynamic("inputs.parameters.s"), STRING), "n": (dynamic("inputs.parameters.n"), INTEGER)}
+    inputs = {
+        "s": (dynamic("inputs.parameters.s"), STRING),
+        "n": (dynamic("inputs.parameters.n"), INTEGER),
+        "t": (raw("workflow.parameters.t", STRING), STRING),
+    }
     return lower_condition(text, inputs)
 
 
 NUMBER = "float(trimPrefix(string(fromJSON(inputs.parameters.n)), '\\u0000#'))"
-S, N = "inputs.parameter_values['s']", "inputs.parameter_values['n']"
+S, N, TEXT = "inputs.parameter_values['s']", "inputs.parameter_values['n']", "inputs.parameter_values['t']"
+BIG = "'9007199254740993', 9007199254740992.0, '\\u0000#9007199254740992.0', '\\u0000#9007199254740993'"
+GREATER = (
+    "type(fromJSON(inputs.parameters.s)) == 'string' && !hasPrefix(fromJSON(inputs.parameters.s), '\\u0000#') ? "
+    "fromJSON(inputs.parameters.s) > '0' : float(trimPrefix(string(fromJSON(inputs.parameters.s)), '\\u0000#'))"
+)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +166,18 @@ S, N = "inputs.parameter_values['s']", "inputs.parameter_values['n']"
         ),
         (f"bool({S}) == true", "{{=((fromJSON(inputs.parameters.s) in [true, 'true']) == true)}}"),
         (f"string({N}) == '3'", f"{{{{=(string({NUMBER}) == '3')}}}}"),
+        (f"{S} == '1'", "{{=(fromJSON(inputs.parameters.s) in ['1', 1, '\\u0000#1.0'])}}"),
+        (f"'1.0' != {S}", "{{=!(fromJSON(inputs.parameters.s) in ['1.0', 1, '\\u0000#1.0'])}}"),
+        (f"{S} == '0.5'", "{{=(fromJSON(inputs.parameters.s) in ['0.5', 0.5])}}"),
+        (f"{S} == 'true'", "{{=(fromJSON(inputs.parameters.s) in ['true', true])}}"),
+        (
+            f"{S} == '9007199254740993'",
+            f"{{{{=(fromJSON(inputs.parameters.s) in [{BIG}])}}}}",
+        ),
+        (f"{S} > '0'", f"{{{{=({GREATER} > 0.0)}}}}"),
+        (f"'0' < {S}", f"{{{{=({GREATER} > 0.0)}}}}"),
+        (f"{TEXT} == '1'", "{{=(workflow.parameters.t == '1')}}"),
+        (f"{S} == {TEXT}", f"{{{{=({to_text(dynamic('inputs.parameters.s'), STRING)} == workflow.parameters.t)}}}}"),
         (f"{S} == null", "{{=(fromJSON(inputs.parameters.s) == nil)}}"),
         (
             f"{S} == '{{{{workflow.name}}}} it\\'s'",
