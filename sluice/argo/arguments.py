@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.argo.naming import input_of
 from sluice.argo.store import OUTPUTS
 from sluice.argo.values import Run, dynamic, join, to_text
-from sluice.argo.wire import Tag, dump, literal, plain, wire
+from sluice.argo.wire import Tag, dump, literal, plain, safe, wire
 from sluice.ir.graph import ParameterType
 from sluice.ir.placeholders import (
     Argument,
@@ -68,14 +68,27 @@ class Context:
         return name not in self.call.absent
 
 
-def field_text(text: str, context: Context) -> str | Tag:
-    """A field that is no argument (image, environment, quantity): its text, or an expression of it."""
-    if "{{" not in text:
-        return text
+def field_text(text: str, context: Context) -> str:
+    """A field that Kubernetes takes as it is, such as an image."""
     parsed = read_text(text)
-    if is_plain(parsed):
-        return plain(text)
-    return Tag(_text(parsed, context))
+    return plain(text) if is_plain(parsed) else str(Tag(_text(parsed, context)))
+
+
+def json_text(text: str, context: Context) -> str | Tag:
+    """A text for a place in JSON: itself, or an expression of its JSON."""
+    parsed = read_text(text)
+    return text if is_plain(parsed) else Tag(safe(f"toJson({_text(parsed, context)})"))
+
+
+def env_text(text: str, context: Context) -> str:
+    """An environment variable: what its author wrote is Kubernetes' text, and what a placeholder stands for is data."""
+    parsed = read_text(text)
+    return without_tags(text) if is_plain(parsed) else str(Tag(_dollars(_text(parsed, context))))
+
+
+def without_tags(text: str) -> str:
+    """A text of Kubernetes' in which Argo finds no tag, and which Kubernetes puts together again."""
+    return text.replace("{{", f"{{$({BRACE})")
 
 
 def mixed_text(text: str, context: Context) -> str:
@@ -110,8 +123,7 @@ def _static(argument: Argument, context: Context) -> list[str]:
     if isinstance(argument, IfPresent):
         return [text for each in _chosen(argument, context) for text in _static(each, context)]
     if is_plain(argument) and isinstance(argument, Text):
-        text = "".join(str(piece) for piece in argument.pieces)
-        return [text.replace("{{", f"{{$({BRACE})")]
+        return [without_tags("".join(str(piece) for piece in argument.pieces))]
     if isinstance(argument, Text) and argument.pieces == (ExecutorInput(),):
         from sluice.argo.interfaces import executor_input  # noqa: PLC0415 - they need each other
 

@@ -121,13 +121,8 @@ def _apply_settings(lowering: Lowering, pod: Pod, call: Call, resolve: Resolve) 
 
 def _fill(lowering: Lowering, pod: Pod, executor: Container, context: arguments.Context) -> None:
     call = context.call
-    pod.container["image"] = str(arguments.field_text(executor.image, context))
-    for name, value in executor.env:
-        entry = {"name": name, "value": str(arguments.field_text(value, context))}
-        if "ENV" in call.component.passthroughs:
-            pod.config.setdefault("env", []).append(entry)
-        if call.component.passthroughs.get("ENV", True):
-            pod.env(entry)
+    pod.container["image"] = arguments.field_text(executor.image, context)
+    _set_env(pod, executor, context)
     if lowering.pipeline.config.get("workspace") and uses_workspace(call):
         mount_workspace(pod, call)
     apply_resources(pod, executor.resources, context, keep=call.component.passthroughs.get("RESOURCES", True))
@@ -138,11 +133,22 @@ def _fill(lowering: Lowering, pod: Pod, executor: Container, context: arguments.
     for mount in interfaces.mounts(context, launched=is_python(executor)):
         pod.mount(None, {"name": VOLUME, "mountPath": mount})
     for name, value in lowering.options.env:
-        pod.env({"name": name, "value": plain(value)})
+        pod.env({"name": name, "value": arguments.without_tags(value)})
     if lowering.options.state_claim:
         pod.mount(None, {"name": STATE, "mountPath": STATE_FOLDER})
     for argo, image, folder in interfaces.model_images(context):
         _copy_models(pod, argo, image, folder)
+    if arguments.BRACE in str((pod.container, pod.main_patch)):
+        pod.container.setdefault("env", []).insert(0, {"name": arguments.BRACE, "value": "{"})
+
+
+def _set_env(pod: Pod, executor: Container, context: arguments.Context) -> None:
+    passthroughs = context.call.component.passthroughs
+    for name, value in executor.env:
+        if "ENV" in passthroughs:
+            pod.config.setdefault("env", []).append({"name": name, "value": arguments.json_text(value, context)})
+        if passthroughs.get("ENV", True):
+            pod.env({"name": name, "value": arguments.env_text(value, context)})
 
 
 def _copy_models(pod: Pod, name: str, image: str, folder: str) -> None:
@@ -176,8 +182,6 @@ def _launched(lowering: Lowering, pod: Pod, executor: Container, context: argume
 def _plain(pod: Pod, executor: Container, context: arguments.Context) -> None:
     """A container that knows nothing of KFP: placeholders become expressions."""
     given = {"command": arguments.lower_all(executor.command, context), "args": arguments.lower_all(executor.args, context)}
-    if arguments.BRACE in str(given):
-        pod.container.setdefault("env", []).insert(0, {"name": arguments.BRACE, "value": "{"})
     for field, texts in given.items():
         if isinstance(texts, str):  # the number of texts is known only when running
             pod.main_patch[field] = Tag(texts)
@@ -201,7 +205,7 @@ def _assemble(lowering: Lowering, pod: Pod, call: Call, extra: list[str]) -> dic
     _secure(pod, lowering.options)
     template |= {key: as_field(value) for key, value in pod.template.items()}
     template["container"] = {
-        key: pod.container[key]
+        key: as_field(pod.container[key])
         for key in ("image", "imagePullPolicy", "command", "args", "env", "resources", "securityContext", "volumeMounts")
         if pod.container.get(key) is not None
     }

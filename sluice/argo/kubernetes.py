@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.affinities import node_affinity, pod_affinity
-from sluice.argo.pods import OWN, Pod, Resolve, as_field, has_tag, text_tag
+from sluice.argo.pods import OWN, Pod, Resolve, has_tag, text_tag
 from sluice.argo.wire import Tag, parse_json, plain
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ def _secret_as_volume(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
     for entry in entries:
         name = _named(entry, "secretName", resolve)
         if name:
-            _volume(pod, {"secret": {"secretName": as_field(text_tag(name)), "optional": bool(entry.get("optional"))}}, entry)
+            _volume(pod, {"secret": {"secretName": text_tag(name), "optional": bool(entry.get("optional"))}}, entry)
 
 
 def _config_map_as_volume(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
     for entry in entries:
         name = _named(entry, "configMapName", resolve)
         if name:
-            _volume(pod, {"configMap": {"name": as_field(text_tag(name)), "optional": bool(entry.get("optional"))}}, entry)
+            _volume(pod, {"configMap": {"name": text_tag(name), "optional": bool(entry.get("optional"))}}, entry)
 
 
 def _volume(pod: Pod, source: Raw, entry: Raw, name: str = "") -> None:
@@ -108,7 +108,7 @@ def _config_map_as_env(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
 def _env_from(pod: Pod, variable: str, kind: str, name: Value | None, key: str, entry: Raw) -> None:
     if name is None:
         return
-    reference = {"name": as_field(text_tag(name)), "key": key}
+    reference: Raw = {"name": text_tag(name), "key": key}
     if "optional" in entry:
         reference["optional"] = bool(entry["optional"])
     _add_env(pod, {"name": variable, "valueFrom": {kind: reference}})
@@ -131,7 +131,7 @@ def _pvc_mount(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
         spec = entry.get("pvcNameParameter") or old or {"runtimeValue": {"constant": entry.get("constant")}}
         name = resolve(spec)
         if not name.is_null:
-            _volume(pod, {"persistentVolumeClaim": {"claimName": as_field(text_tag(name))}}, entry)
+            _volume(pod, {"persistentVolumeClaim": {"claimName": text_tag(name)}}, entry)
 
 
 def _ephemeral_volume(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:

@@ -28,12 +28,12 @@ Resolve = Callable[[dict[str, Any]], Value]
 
 @dataclass(slots=True)
 class Pod:
-    """A step's pod.
+    """A step's pod. A tag in it gives JSON, wherever it stands.
 
     Attributes:
         template: Fields of the Argo template.
         container: Fields of the main container.
-        patch: Fields of the pod that go into ``podSpecPatch``; may hold tags.
+        patch: Fields of the pod that go into ``podSpecPatch``.
         main_patch: Fields of the main container that do.
         config: What a ``dsl.TaskConfig`` input gets.
     """
@@ -76,8 +76,8 @@ def decimal(number: float) -> str:
 
 
 def text_tag(value: Value) -> str | Tag:
-    """A string value for a field of Argo's: the text where it is known, else an expression of it."""
-    return str(parse_json(value.text)) if value.is_constant else Tag(f"fromJSON({value.expression})", quoted=True)
+    """A string value: the text where it is known, else an expression of its JSON."""
+    return str(parse_json(value.text)) if value.is_constant else Tag(value.expression)
 
 
 def has_tag(value: JSON | Tag) -> bool:
@@ -90,9 +90,9 @@ def has_tag(value: JSON | Tag) -> bool:
 
 
 def as_field(value: JSON | Tag) -> JSON:
-    """A value for a field of Argo's template, which takes text with an expression in it."""
+    """A value for a field of Argo's template, which takes text with an expression in it: a tag's JSON becomes the text it is."""
     if isinstance(value, dict):
         return {str(key): as_field(each) for key, each in value.items()}
     if isinstance(value, list):
         return [as_field(each) for each in value]
-    return str(value) if isinstance(value, Tag) else value
+    return str(Tag(f"fromJSON({value.expression})")) if isinstance(value, Tag) else value

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.arguments import field_text
+from sluice.argo.arguments import json_text
 from sluice.argo.pods import decimal, has_tag
-from sluice.argo.wire import Tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,26 +28,20 @@ def apply_resources(pod: Pod, raw: Mapping[str, JSON], context: Context, *, keep
     resources: dict[str, Any] = {}
     for new, old, kind, name in _FIELDS:
         if raw.get(new):
-            resources.setdefault(kind, {})[name] = field_text(str(raw[new]), context)
+            resources.setdefault(kind, {})[name] = json_text(str(raw[new]), context)
         elif raw.get(old):
             resources.setdefault(kind, {})[name] = decimal(raw[old]) + ("G" if name == "memory" else "")
     accelerator = raw.get("accelerator") or {}
     count = accelerator.get("resourceCount") or accelerator.get("count")
     if count and str(count) != "0":
-        name_ = field_text(str(accelerator.get("resourceType") or accelerator.get("type")), context)
-        resources.setdefault("limits", {})[name_] = field_text(str(count), context)
+        name_ = json_text(str(accelerator.get("resourceType") or accelerator.get("type")), context)
+        resources.setdefault("limits", {})[name_] = json_text(str(count), context)
     if not resources:
         return
     pod.config["resources"] = resources
     if not keep:
         return
     if has_tag(resources):
-        pod.main_patch["resources"] = {
-            kind: {_quoted(key): _quoted(value) for key, value in entries.items()} for kind, entries in resources.items()
-        }
+        pod.main_patch["resources"] = resources
     else:
         pod.container["resources"] = resources
-
-
-def _quoted(value: str | Tag) -> str | Tag:
-    return Tag(value.expression, quoted=True) if isinstance(value, Tag) else value

@@ -94,9 +94,22 @@ def test_resources_that_only_the_run_knows_are_a_patch() -> None:
 def test_an_environment_variable_with_braces_stays_that_text() -> None:
     found = one(lambda task: task.set_env_variable("A", "{{workflow.name}}").set_env_variable("B", "plain"))
     assert {each["name"]: each["value"] for each in found["container"]["env"]} == {
-        "A": r"{{='\u007b\u007bworkflow.name\u007d\u007d'}}",
+        "SLUICE_BRACE": "{",
+        "A": "{$(SLUICE_BRACE)workflow.name}}",
         "B": "plain",
     }
+    assert found["container"]["env"][0]["name"] == "SLUICE_BRACE", "Kubernetes puts in what stands before"
+
+
+def test_what_a_placeholder_in_an_environment_variable_stands_for_is_no_template() -> None:
+    @dsl.pipeline(name="flow")
+    def flow() -> None:
+        say(text="$(HOME) {{workflow.name}}").set_env_variable("A", "a-{{$.inputs.parameters['text']}}")
+
+    variables = {each["name"]: each["value"] for each in lower(flow).inner("say")["container"]["env"]}
+    assert variables["SLUICE_BRACE"] == "{"
+    assert variables["A"].startswith("{{=replace(replace('a-' + ")
+    assert variables["A"].endswith(", '$', '$$'), '\\u007b\\u007b', '\\u007b$(SLUICE_BRACE)')}}")
 
 
 def test_an_image_can_come_from_a_parameter() -> None:
@@ -233,3 +246,36 @@ def test_restricted_security_is_asked_for_in_every_container() -> None:
     }
     assert "runAsNonRoot" not in one(lambda task: task, security="baseline")["container"]["securityContext"]
     assert "securityContext" not in one(lambda task: task)["container"]
+
+
+def test_a_task_config_gets_what_only_the_run_knows_as_json() -> None:
+    fields = [getattr(dsl.TaskConfigField, name) for name in ("RESOURCES", "ENV", "KUBERNETES_VOLUMES")]
+
+    @dsl.component(base_image="python:3.11", install_kfp_package=False, task_config_passthroughs=fields)
+    def launch(config: dsl.TaskConfig) -> None:
+        pass
+
+    @dsl.pipeline(name="flow", pipeline_config=dsl.PipelineConfig(workspace=dsl.WorkspaceConfig(size="1Gi")))
+    def flow(cpu: str, kind: str) -> None:
+        named = say(text="x").output
+        task = launch().set_cpu_limit(cpu).set_accelerator_type(kind).set_accelerator_limit(1)
+        task.set_env_variable("A", "{{workflow.name}} $(HOME)").set_env_variable("B", "{{$.pipeline_job_uuid}}")
+        kubernetes.mount_pvc(task, pvc_name=named, mount_path="/data")
+        kubernetes.use_secret_as_env(task, secret_name=named, secret_key_to_env={"k": "K"})
+
+    template = lower(flow).inner("launch")
+    text = template["container"]["args"][0]
+    assert "fromJSON(inputs.parameters.setting_1)" not in text, "a name in JSON is JSON"
+    config = launcher_input(template)["executor"]["inputs"]["parameterValues"]["config"]
+    assert config["volumes"] == [
+        {"name": "persistentvolumeclaim-1", "persistentVolumeClaim": {"claimName": "<=inputs.parameters.setting_1>"}},
+        {"name": "kfp-workspace", "persistentVolumeClaim": {"claimName": "<workflow.name>-kfp-workspace"}},
+    ]
+    assert config["volumeMounts"][1] == {"name": "kfp-workspace", "mountPath": "/kfp-workspace"}
+    env = {each["name"]: each for each in config["env"]}
+    assert env["K"]["valueFrom"]["secretKeyRef"]["name"] == "<=inputs.parameters.setting_1>"
+    assert env["A"]["value"] == "{{workflow.name}} $(HOME)"
+    assert env["B"]["value"].startswith("<=replace(replace(toJson(workflow.uid)")
+    assert all(each.startswith(("1", "<=replace(replace(toJson(")) for each in config["resources"]["limits"].values())
+    assert "volumes" not in template
+    assert "podSpecPatch" not in template
