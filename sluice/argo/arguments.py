@@ -45,12 +45,22 @@ BRACE = "SLUICE_BRACE"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a text inside a template can speak of; `collected` names the components whose artifacts a loop collects."""
+    """What a text inside a template can speak of.
+
+    Attributes:
+        run: The run.
+        store: Where artifacts lie.
+        call: The task.
+        names: Argo's names of its inputs and outputs.
+        is_launched: Whether the launcher runs it.
+        collected: Components whose artifacts a loop collects.
+    """
 
     run: Run
     store: Store
     call: Call
     names: Names
+    is_launched: bool = False
     collected: frozenset[str] = frozenset()
 
     def input(self, name: str) -> str:
@@ -181,7 +191,9 @@ def _piece(piece: Piece, context: Context) -> str:
         case RunField(name):
             return context.run.field(name, context.call.task.name)
         case OutputFile(""):
-            return literal(f"{OUTPUTS}/executor_output.json")
+            from sluice.argo.interfaces import result_place  # noqa: PLC0415 - they need each other
+
+            return result_place(context)
         case OutputFile(name) if name in component.outputs:
             return literal(f"{OUTPUTS}/{context.names.outputs[name]}")
         case ArtifactField(name, output, _, _) if name in (component.output_artifacts if output else component.input_artifacts):

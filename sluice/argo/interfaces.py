@@ -69,14 +69,29 @@ def executor_input(context: Context, config: dict[str, Any]) -> dict[str, Any]:
     return {
         "inputs": {"parameterValues": values} | ({"artifacts": artifacts} if artifacts else {}),
         "outputs": {
-            "parameters": {name: {"outputFile": f"{OUTPUTS}/{name}"} for name in component.outputs},
+            "parameters": {name: {"outputFile": f"{OUTPUTS}/{context.names.outputs[name]}"} for name in component.outputs},
             "artifacts": {
                 name: {"artifacts": [descriptor(context, name, artifact)]}
                 for name, artifact in component.output_artifacts.items()
             },
-            "outputFile": Markup(f"{context.store.folder}{RUN}/{POD}/executor_output.json"),
+            "outputFile": Markup(_result_file(context)),
         },
     }
+
+
+def _result_file(context: Context) -> str:
+    return f"{context.store.folder}{RUN}/{POD}/executor_output.json"
+
+
+def result_place(context: Context) -> str:
+    """The path of the executor's output file as an expression.
+
+    Raises:
+        ValueError: Nothing reads it, since no launcher runs the container.
+    """
+    if not context.is_launched:
+        raise ValueError("only a Python component has an executor's output file; write each output to its own file")
+    return text_expression(_result_file(context))
 
 
 def launcher_input(context: Context, config: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +141,8 @@ def input_place(context: Context, name: str) -> str:
     if context.call.component.input_artifacts[name].is_list:
         origin = next(iter(sorted(origins, key=repr)), Origin(STORED))
         return text_expression(f"{context.store.folder}{origin.prefix}")
-    return _place(context.store, next((origin.kind for origin in origins), STORED), f"fromJSON({context.input(name)}).uri")[1]
+    kind = next((origin.kind for origin in origins), STORED)
+    return f"({_place(context.store, kind, f'fromJSON({context.input(name)}).uri', context.names.inputs[name])[1]})"
 
 
 def input_artifacts(lowering: Lowering, call: Call) -> list[dict[str, Any]]:
@@ -154,27 +170,26 @@ def input_artifacts(lowering: Lowering, call: Call) -> list[dict[str, Any]]:
         uri = f"({descriptor_}?.uri ?? {nothing})" if name in call.unsure else f"{descriptor_}.uri"
         if kind == "oci":
             continue  # an init container's, see `model_images`
-        location, place = _place(lowering.store, kind, uri)
-        elsewhere = [*uris, nothing] if name in call.unsure else uris
-        # Kubernetes mounts nothing twice at one path, nor at an empty one: such an artifact goes where nobody looks.
-        if elsewhere:
-            place = f"{uri} in [{', '.join(elsewhere)}] ? '{AGAIN}{names.inputs[name]}' : {place}"
+        location, place = _place(lowering.store, kind, uri, names.inputs[name])
+        # Kubernetes mounts nothing twice at one path: the second goes where nobody looks.
+        if uris:
+            place = f"{uri} in [{', '.join(uris)}] ? '{AGAIN}{names.inputs[name]}' : {place}"
         uris.append(uri)
         found.append({"name": names.inputs[name], "path": str(Tag(place)), **_PLAIN, **location})
     return found
 
 
-def _place(store: Store, kind: str, uri: str) -> tuple[dict[str, Any], str]:
+def _place(store: Store, kind: str, uri: str, argo: str) -> tuple[dict[str, Any], str]:
     """Argo's location of an artifact, and an expression of its path."""
     if kind == STORED:
-        key = store.key_expression(uri)
-        return store.location(str(Tag(key))), uri if store.base == store.folder else f"'{store.folder}' + {key}"
+        return store.read(uri, AGAIN + argo)
     fields, place = foreign_location(kind, uri)
     location: dict[str, Any] = {}
     for field_, expression in fields.items():
         driver, _, key = field_.partition(".")
         location.setdefault(driver, {})[key] = str(Tag(expression))
-    return location, place
+    start = "http" if kind in {"http", "https"} else f"{kind}://"
+    return location, f"hasPrefix({uri}, '{start}') ? {place} : '{AGAIN}{argo}'"
 
 
 def _list_artifacts(lowering: Lowering, call: Call, name: str, argo: str, places: set[str]) -> list[dict[str, Any]]:

@@ -112,7 +112,8 @@ class Lowering:
 
     def context(self, call: Call) -> Context:
         """What a text inside a task's template can speak of."""
-        return Context(self.run, self.store, call, names_of(call.component), self.collected)
+        component = call.component
+        return Context(self.run, self.store, call, names_of(component), self.is_launched(component), self.collected)
 
     def is_launched(self, component: Component) -> bool:
         """Whether a component's container is run by the launcher."""

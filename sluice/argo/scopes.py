@@ -98,6 +98,13 @@ class Scope:
         value = self.settle(binding.source, kind, task)
         return select(value, binding.selector) if binding.selector else value
 
+    def given(self, task: Task, name: str) -> Value:
+        """What a task's input parameter is bound to, or else its default."""
+        if name in task.parameters:
+            return self.bound(task, name)
+        parameter = self.lowering.pipeline.component(task).inputs[name]
+        return self.constant(parameter.default, parameter.type, task)
+
     def artifact(self, task: Task, name: str) -> Value:
         """What a task's input artifact is bound to, as a descriptor."""
         return self.settle(task.artifacts[name], ParameterType.STRUCT, task)
@@ -128,11 +135,13 @@ class Scope:
     def _plain_inputs(self, task: Task) -> dict[str, tuple[Value, ParameterType]]:
         """Those of a task's inputs that hold no placeholder themselves."""
         inputs = self.lowering.pipeline.component(task).inputs
+        defaults = {name: Constant(parameter.default) for name, parameter in inputs.items() if parameter.has_default}
+        sources = defaults | {name: binding.source for name, binding in task.parameters.items()}
         found = {}
-        for name, binding in task.parameters.items():
-            if not (isinstance(binding.source, Constant) and has_placeholder(binding.source.value)):
+        for name, source in sources.items():
+            if not (isinstance(source, Constant) and has_placeholder(source.value)):
                 kind = inputs[name].type if name in inputs else ParameterType.STRING
-                found[name] = (self.bound(task, name), kind)
+                found[name] = (self.given(task, name), kind)
         return found
 
     def input(self, name: str) -> Value:
@@ -211,7 +220,7 @@ class Scope:
         inputs = self._plain_inputs(task)
         uri: Any
         if isinstance(importer.uri, FromInput):
-            uri = Tag(self.bound(task, importer.uri.name).expression)
+            uri = Tag(self.given(task, importer.uri.name).expression)
         else:
             uri = filled(importer.uri.value, inputs, self.lowering.run, task.name)
         metadata = filled(dict(importer.metadata), inputs, self.lowering.run, task.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluice.argo.wire import literal
+from sluice.argo.wire import Tag, literal
 
 if TYPE_CHECKING:
     from sluice.ir.graph import JSON
@@ -22,7 +22,9 @@ TEMPORARY = "sluice-tmp"
 """An emptyDir at /tmp, where a step's root file system is read-only."""
 
 OUTPUTS = "/kfp/outputs"
-WIRE = f"{OUTPUTS}/wire"
+WIRE = f"{OUTPUTS}/.wire"
+"""A name that no output has: artifacts lie in the same volume."""
+
 READABLE = 0o755
 _LOCAL = "/kfp/store/"
 _MOUNTS = {"gs": "/gcs", "s3": "/s3", "minio": "/minio"}
@@ -65,9 +67,26 @@ class Store:
         bucket, _, prefix = self.root.partition("://")[2].rstrip("/").partition("/")
         return {self.driver: {"bucket": bucket, "key": f"{prefix}/{key}" if prefix else key}}
 
-    def key_expression(self, uri: str) -> str:
-        """The key of an artifact, from an expression of its URI."""
-        return f"trimPrefix({uri}, {literal(self.base)})"
+    def read(self, uri: str, aside: str) -> tuple[dict[str, JSON], str]:
+        """Argo's location of an artifact that a step made, and an expression of its path.
+
+        A step may say itself where its artifact is (``model.uri = …``). What lies in the store's own bucket Argo fetches. Anything
+        else it cannot, and such a URI is no path to mount at: the consumer gets the URI, and an empty folder out of the way.
+
+        Args:
+            uri: Expression of the URI.
+            aside: Path of that folder.
+        """
+        reach, place = self.base, uri
+        location = self.location(str(Tag(f"trimPrefix({uri}, {literal(reach)})")))
+        if self.root:
+            scheme, _, rest = self.root.partition("://")
+            bucket = rest.partition("/")[0]
+            reach = f"{scheme}://{bucket}/"
+            key = f"trimPrefix({uri}, {literal(reach)})"
+            place = f"{literal(f'{_MOUNTS[scheme]}/{bucket}/')} + {key}"
+            location = {self.driver: {"bucket": bucket, "key": str(Tag(key))}}
+        return location, f"hasPrefix({uri}, {literal(reach)}) ? {place} : {literal(aside)}"
 
 
 def foreign_location(kind: str, uri: str) -> tuple[dict[str, str], str]:

@@ -36,8 +36,18 @@ def test_a_prefix_of_the_root_is_part_of_the_key() -> None:
     assert Store("azure").location("k") == {"azure": {"blob": "k", "container": "", "endpoint": ""}}
 
 
-def test_the_key_of_a_uri_is_what_follows_the_base() -> None:
-    assert Store("s3", "s3://b/p").key_expression("x") == "trimPrefix(x, 's3://b/p/')"
+def test_whatever_lies_in_the_stores_own_bucket_can_be_read() -> None:
+    location, place = Store("s3", "s3://b/p").read("x", "/aside")
+    assert location == {"s3": {"bucket": "b", "key": "{{=trimPrefix(x, 's3://b/')}}"}}
+    assert place == "hasPrefix(x, 's3://b/') ? '/s3/b/' + trimPrefix(x, 's3://b/') : '/aside'"
+    location, place = Store("gcs", "gs://b").read("x", "/aside")
+    assert place == "hasPrefix(x, 'gs://b/') ? '/gcs/b/' + trimPrefix(x, 'gs://b/') : '/aside'"
+
+
+def test_where_only_the_cluster_knows_the_store_a_uri_of_it_is_the_path() -> None:
+    location, place = Store().read("x", "/aside")
+    assert location == {"s3": {"key": "{{=trimPrefix(x, '/kfp/store/')}}"}}
+    assert place == "hasPrefix(x, '/kfp/store/') ? x : '/aside'"
 
 
 @pytest.mark.parametrize(("kind", "driver", "mount"), [("gs", "gcs", "/gcs/"), ("s3", "s3", "/s3/"), ("minio", "s3", "/minio/")])

@@ -1,13 +1,16 @@
 """Artifacts: made, read, imported, submitted; their bytes by key, what is known of them as wire JSON."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from argo_components import component, say, score, train
-from argo_pipelines import arguments, launcher_input, lower, outputs
+from argo_pipelines import Lowered, arguments, compile_flow, launcher_input, lower, outputs, parse_with_tags
 from kfp import dsl
 
+from sluice.argo.lowering import Options
 from sluice.argo.store import Store
+from sluice.argo.workflows import lower_pipeline
 
 
 def test_a_made_artifact_lies_under_the_runs_and_the_pods_name() -> None:
@@ -25,7 +28,8 @@ def test_a_made_artifact_lies_under_the_runs_and_the_pods_name() -> None:
     assert described["type"] == {"schemaTitle": "system.Model", "schemaVersion": "0.0.1"}
     (read,) = found.inner("score")["inputs"]["artifacts"]
     assert read["s3"]["key"] == "{{=trimPrefix(fromJSON(inputs.parameters.model).uri, '/kfp/store/')}}"
-    assert read["path"] == "{{=fromJSON(inputs.parameters.model).uri}}"
+    uri = "fromJSON(inputs.parameters.model).uri"
+    assert read["path"] == f"{{{{=hasPrefix({uri}, '/kfp/store/') ? {uri} : '/kfp/again/model'}}}}", "a step may say another URI"
     assert arguments(found.task("score"))["model"] == "{{=tasks['train'].outputs.parameters.model}}"
 
 
@@ -70,7 +74,7 @@ def test_an_imported_constant_has_no_pod_and_no_task() -> None:
     assert "workflow.parameters.version" in given
     (read,) = found.inner("score")["inputs"]["artifacts"]
     assert set(read["gcs"]) == {"bucket", "key"}
-    assert read["path"].startswith("{{='/gcs/' + ")
+    assert "hasPrefix(fromJSON(inputs.parameters.model).uri, 'gs://') ? '/gcs/' + " in read["path"]
 
 
 def test_an_importer_of_a_parameter_takes_the_kind_of_store_from_its_default() -> None:
@@ -81,6 +85,29 @@ def test_an_importer_of_a_parameter_takes_the_kind_of_store_from_its_default() -
     found = lower(flow)
     assert "workflow.parameters.uri" in arguments(found.task("score"))["model"]
     assert set(found.inner("score")["inputs"]["artifacts"][0]["s3"]) == {"bucket", "key"}
+
+
+def test_an_importer_takes_what_it_is_not_given_from_its_components_defaults() -> None:
+    @dsl.pipeline(name="flow")
+    def flow(uri: str = "s3://b/k") -> None:
+        imported = dsl.importer(artifact_uri=uri, artifact_class=dsl.Model, metadata={"by": uri})
+        score(model=imported.output)
+
+    pipeline = compile_flow(flow)
+    importer = pipeline.root.body.tasks["importer"]
+    component = pipeline.components[importer.component]
+    inputs = {name: replace(each, default="s3://b/default", has_default=True) for name, each in component.inputs.items()}
+    tasks = {**pipeline.root.body.tasks, "importer": replace(importer, parameters={})}
+    changed = replace(
+        pipeline,
+        root=replace(pipeline.root, body=replace(pipeline.root.body, tasks=tasks)),
+        components={**pipeline.components, component.name: replace(component, inputs=inputs)},
+    )
+    document, findings = lower_pipeline(changed, Options())
+    assert not findings.refusals
+    given = arguments(Lowered(document, ()).task("score"))["model"]
+    assert parse_with_tags(given)["uri"] == "<='\"s3://b/default\"'>"
+    assert "s3://b/default" in parse_with_tags(given)["metadata"]["by"]
 
 
 def test_an_importer_whose_store_nobody_knows_is_refused() -> None:
@@ -157,7 +184,7 @@ def test_an_optional_artifact_of_the_pipeline_may_be_left_out() -> None:
     assert found.spec["arguments"]["parameters"][0]["value"] == "null"
     (artifact,) = found.inner("maybe")["inputs"]["artifacts"]
     assert "?.uri ?? '://'" in artifact["path"], "splitting a URI that is not there must find an empty one"
-    assert "in ['://'] ? '/kfp/again/model' : " in artifact["path"], "Kubernetes mounts nothing at an empty path"
+    assert artifact["path"].endswith(" : '/kfp/again/model'}}"), "Kubernetes mounts nothing at an empty path"
     assert "arguments" not in found.task("maybe-2")
 
 
@@ -199,7 +226,7 @@ def test_an_artifact_that_two_inputs_have_is_put_into_one_place_once() -> None:
 
     found = lower(flow)
     first, second = found.inner("both")["inputs"]["artifacts"]
-    assert "/kfp/again" not in first["path"]
+    assert "/kfp/again/two" not in first["path"]
     assert second["path"].startswith(
         "{{=fromJSON(inputs.parameters.two).uri in [fromJSON(inputs.parameters.one).uri] ? '/kfp/again/two'"
     )
@@ -240,3 +267,45 @@ def test_a_model_in_an_image_is_copied_by_an_init_container() -> None:
     assert copied["image"] == "{{=trimPrefix(fromJSON(inputs.parameters.model).uri, 'oci://')}}"
     assert copied["command"][:2] == ["cp", "-R"]
     assert "artifacts" not in template["inputs"]
+
+
+def test_the_executors_output_file_is_that_of_the_executor_input_and_a_containers_is_refused() -> None:
+    @dsl.container_component
+    def shell(out: dsl.OutputPath(str)) -> dsl.ContainerSpec:
+        return dsl.ContainerSpec(image="alpine", command=["sh"], args=[dsl.PIPELINE_TASK_EXECUTOR_OUTPUT_PATH_PLACEHOLDER, out])
+
+    @dsl.container_component
+    def python(out: dsl.OutputPath(str)) -> dsl.ContainerSpec:
+        return dsl.ContainerSpec(
+            image="python:3.11", command=["python3"], args=["{{$}}", dsl.PIPELINE_TASK_EXECUTOR_OUTPUT_PATH_PLACEHOLDER, out]
+        )
+
+    @dsl.pipeline(name="flow")
+    def refused() -> None:
+        shell()
+
+    @dsl.pipeline(name="flow")
+    def flow() -> None:
+        python()
+
+    (refusal,) = lower(refused).refusals
+    assert "only a Python component has an executor's output file" in refusal.reason
+    template = lower(flow).inner("python")
+    place = launcher_input(template)["executor"]["outputs"]["outputFile"]
+    assert place == "/kfp/store/<workflow.name>/<pod.name>/executor_output.json"
+    assert "{{='/kfp/store/' + workflow.name + '/' + pod.name + '/executor_output.json'}}" in template["container"]["args"]
+
+
+def test_an_output_may_have_any_name() -> None:
+    @component
+    def make(wire: dsl.Output[dsl.Model], other: dsl.OutputPath(str)) -> None:
+        pass
+
+    @dsl.pipeline(name="flow")
+    def flow() -> None:
+        make()
+
+    template = lower(flow).inner("make")
+    wire = launcher_input(template)["wire"]
+    taken = [template["outputs"]["artifacts"][0]["path"], *(each["path"] for each in outputs(template).values())]
+    assert wire.rpartition("/")[2] not in {each.rpartition("/")[2] for each in taken}
