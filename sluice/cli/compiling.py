@@ -205,13 +205,17 @@ def lint(
 ) -> None:
     """Name everything in a pipeline that the target cannot express, all at once."""
     from sluice.engines.compiling import find_refusals
-    from sluice.engines.sources import read_source
+    from sluice.engines.sources import is_ir, read_source
     from sluice.ir.lint import find_rounded, find_unread_fields, find_unsupported_by_kfp
 
     project = _project(source, project_folder)
     _, pipeline = read_source(source, project)
     refused = find_refusals(pipeline, _options(project, source)) if target is Target.ARGO else find_unsupported_by_kfp(pipeline)
-    warnings = [*find_rounded(pipeline), *find_unread_fields(pipeline, matters=False)]
+    rounded, warnings = find_rounded(pipeline), find_unread_fields(pipeline, matters=False)
+    if is_ir(source):
+        warnings = [*rounded, *warnings]
+    else:  # as compile does
+        refused = [*refused, *rounded]
     data = {
         "target": target.value,
         "refused": [dataclasses.asdict(finding) for finding in refused],

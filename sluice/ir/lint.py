@@ -51,15 +51,16 @@ def _walk(pipeline: Pipeline, component: Component, path: str) -> Iterator[tuple
 def find_rounded(pipeline: Pipeline) -> list[Finding]:
     """Whole numbers of 2**53 and more: KFP's compiler writes them as doubles, so what the IR holds may be another number."""
     found = []
-    for path, task, _ in walk(pipeline):
+    for path, task, component in walk(pipeline):
         for name, binding in task.parameters.items():
-            if isinstance(binding.source, Constant) and not is_exact(binding.source.value):
+            kind = component.inputs[name].type if name in component.inputs else None
+            if isinstance(binding.source, Constant) and not is_exact(binding.source.value, kind):
                 found.append(_rounded(path, f"input {name}"))
         if task.iterator and isinstance(task.iterator.items, Constant) and not is_exact(task.iterator.items.value):
             found.append(_rounded(path, "items"))
     for component in (pipeline.root, *pipeline.components.values()):
         for name, parameter in component.inputs.items():
-            if parameter.has_default and not is_exact(parameter.default):
+            if parameter.has_default and not is_exact(parameter.default, parameter.type):
                 found.append(_rounded(component.name, f"default of {name}"))
     return found
 

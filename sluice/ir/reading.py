@@ -329,12 +329,12 @@ def _seconds(raw: str | None) -> float:
     return float(raw.removesuffix("s")) if raw else 0.0
 
 
-def is_exact(value: Any) -> bool:  # noqa: ANN401 - any JSON value
-    """Whether every number of a constant survives KFP's own rounding to doubles."""
+def is_exact(value: Any, kind: ParameterType | None = None) -> bool:  # noqa: ANN401 - any JSON value
+    """Whether every number of a constant survives KFP's own rounding to doubles; one that is declared a double always does."""
     if isinstance(value, dict):
         return all(is_exact(entry) for entry in value.values())
     if isinstance(value, list):
         return all(is_exact(entry) for entry in value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if kind is ParameterType.DOUBLE or isinstance(value, bool) or not isinstance(value, int | float):
         return True
     return not math.isfinite(value) or abs(value) < 2**53

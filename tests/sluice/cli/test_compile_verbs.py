@@ -118,6 +118,9 @@ def test_a_number_that_kfp_would_round_is_refused_in_python_and_warned_of_in_ir(
     refused = sluice("compile", str(source), "--project", str(ROOT), cwd=tmp_path)
     assert refused.returncode == 3
     assert "rounds whole numbers" in refused.stderr
+    linted = sluice("lint", str(source), "--project", str(ROOT), "--output", "json", cwd=tmp_path)
+    assert linted.returncode == 3, "lint and compile agree"
+    assert "rounds whole numbers" in json.loads(linted.stdout)["data"]["refused"][0]["reason"]
     ir = tmp_path / "big.yaml"
     sluice("compile", str(IR), "--target", "kfp", "-o", str(ir), cwd=tmp_path)
     text = ir.read_text(encoding="utf-8")

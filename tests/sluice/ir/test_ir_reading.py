@@ -24,6 +24,7 @@ from sluice.ir.graph import (
     Retry,
     Unknown,
 )
+from sluice.ir.lint import find_rounded
 from sluice.ir.reading import is_exact, parse_ir, read_ir, read_selector, typed
 
 if TYPE_CHECKING:
@@ -288,11 +289,27 @@ def test_a_file_is_read_like_its_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "exact"),
-    [(2**53 - 1, True), (2**53, False), ({"a": [2.0**60]}, False), (float("inf"), True), (True, True), ("x", True)],
+    ("value", "kind", "exact"),
+    [
+        (2**53 - 1, ParameterType.INTEGER, True),
+        (2**53, ParameterType.INTEGER, False),
+        (2**53, None, False),
+        (1e300, ParameterType.DOUBLE, True),
+        ({"a": [2.0**60]}, ParameterType.STRUCT, False),
+        (float("inf"), None, True),
+        (True, ParameterType.BOOLEAN, True),
+        ("x", ParameterType.STRING, True),
+    ],
 )
-def test_numbers_that_kfp_may_have_rounded_are_told(value: Any, exact: bool) -> None:
-    assert is_exact(value) is exact
+def test_numbers_that_kfp_may_have_rounded_are_told(value: Any, kind: ParameterType | None, exact: bool) -> None:
+    assert is_exact(value, kind) is exact
+
+
+def test_a_double_is_never_rounded_wherever_it_stands() -> None:
+    inputs = {"parameters": {"x": {"parameterType": "NUMBER_DOUBLE", "defaultValue": 1e18}}}
+    bound = given(x={"runtimeValue": {"constant": 1e300}})
+    found = document({"step": task(inputs=bound)}, components={"comp-step": step(inputDefinitions=inputs)})
+    assert find_rounded(read(found)) == []
 
 
 def test_a_constant_takes_the_declared_type() -> None:
