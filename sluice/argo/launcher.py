@@ -123,9 +123,13 @@ def prepare(spec):
 
 
 def run(command, environment):
-    child = subprocess.Popen(command, env=environment)
+    child, early = None, []
+    # The handlers stand before the child does: a signal that ended the launcher in between would leave the child alone.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, lambda number, frame: child.send_signal(number))
+        signal.signal(number, lambda number, frame: child.send_signal(number) if child else early.append(number))
+    child = subprocess.Popen(command, env=environment)
+    for number in early:
+        child.send_signal(number)
     code = child.wait()
     if code < 0:
         signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
@@ -133,25 +137,40 @@ def run(command, environment):
     return code
 
 
-def collect(spec, outputs):
+def told(what, function, *arguments):
+    try:
+        return function(*arguments)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        sys.exit("sluice: %s cannot be read: %s: %s" % (what, type(error).__name__, error))
+
+
+def load(path):
     result = {}
-    if os.path.exists(outputs["outputFile"]):
-        with open(outputs["outputFile"], encoding="utf-8") as file:
-            result = json.load(file)
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            result = json.load(file) or {}
+    return {key: result.get(key) or {} for key in ("parameterValues", "artifacts")}
+
+
+def given(name, kind, values, path):
+    if name in values:
+        return cast(values[name], kind)
+    if not os.path.exists(path):
+        sys.exit("sluice: the component gave no output " + repr(name))
+    with open(path, encoding="utf-8", newline="") as file:
+        return parse(file.read(), kind)
+
+
+def collect(spec, outputs):
+    result = told(outputs["outputFile"], load, outputs["outputFile"])
     os.makedirs(spec["wire"], exist_ok=True)
     for name, kind in spec["outputs"].items():
         path = outputs["parameters"][name]["outputFile"]
-        values = result.get("parameterValues") or {}
-        if name in values:
-            value = cast(values[name], kind)
-        elif os.path.exists(path):
-            with open(path, encoding="utf-8", newline="") as file:
-                value = parse(file.read(), kind)
-        else:
-            sys.exit("sluice: the component gave no output " + repr(name))
+        value = told("output %r (%s)" % (name, kind), given, name, kind, result["parameterValues"], path)
         write(spec, name, wire(value, isinstance(value, (list, dict))))
     for name, expected in outputs.get("artifacts", {}).items():
-        write(spec, name, wire(settle(expected["artifacts"][0], result.get("artifacts", {}).get(name))))
+        artifact = told("artifact %r" % name, settle, expected["artifacts"][0], result["artifacts"].get(name))
+        write(spec, name, wire(artifact))
 
 
 def settle(artifact, reported):

@@ -70,7 +70,7 @@ class Store:
     def read(self, uri: str, aside: str) -> tuple[dict[str, JSON], str]:
         """Argo's location of an artifact that a step made, and an expression of its path.
 
-        A step may say itself where its artifact is (``model.uri = …``). What lies in the store's own bucket Argo fetches. Anything
+        A step may say itself where its artifact is (``model.uri = …``). Argo fetches what lies in the store's bucket. Anything
         else it cannot, and such a URI is no path to mount at: the consumer gets the URI, and an empty folder out of the way.
 
         Args:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,27 @@ def test_no_process_stays_behind(launched: Launched, tmp_path: Path) -> None:
         assert process.wait(timeout=20) == -signal.SIGTERM
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), 0)
+
+
+EARLY = """
+import os, signal, subprocess
+from sluice.argo import launcher
+start = subprocess.Popen
+def started(*arguments, **named):
+    child = start(*arguments, **named)
+    print(child.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return child
+launcher.subprocess.Popen = started
+launcher.run(["sleep", "30"], dict(os.environ))
+"""
+
+
+def test_a_signal_that_comes_while_the_component_starts_reaches_it() -> None:
+    done = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == -signal.SIGTERM, done.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)
 
 
 def wait_for(file: Path, *, filled: bool = False) -> None:

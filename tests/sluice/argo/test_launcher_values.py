@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 import pytest
@@ -227,11 +228,44 @@ def test_what_a_component_writes_to_its_output_paths_is_read_by_its_type(launche
     assert found["named"] == {"a": None}
 
 
-def test_a_file_that_is_not_of_its_type_fails_the_step(launched: Launched) -> None:
-    spec = launched.spec(outputs={"n": "NUMBER_INTEGER"})
-    done = launched.run(spec, ["sh", "-c", 'echo seven > "$0"', spec["executor"]["outputs"]["parameters"]["n"]["outputFile"]])
+@pytest.mark.parametrize(
+    ("kind", "content", "why"),
+    [
+        ("NUMBER_INTEGER", b"seven", "'seven'"),
+        ("NUMBER_INTEGER", b"3.0", "'3.0'"),
+        ("BOOLEAN", b"yes", "'yes'"),
+        ("LIST", b"[1,", "JSONDecodeError"),
+        ("STRING", b"\xff\xfe", "UnicodeDecodeError"),
+    ],
+)
+def test_a_file_that_is_not_of_its_type_fails_the_step_and_names_the_output(
+    launched: Launched, kind: str, content: bytes, why: str
+) -> None:
+    spec = launched.spec(outputs={"n": kind})
+    file = Path(spec["executor"]["outputs"]["parameters"]["n"]["outputFile"])
+    done = launched.run(spec, ["python3", "-c", f"open({str(file)!r}, 'wb').write({content!r})"])
     assert done.code == 1
-    assert "seven" in done.stderr
+    assert done.stderr.startswith(f"sluice: output 'n' ({kind}) cannot be read: ")
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("result", ["[1]", "{", '{"artifacts": {"model": [1]}}', '{"artifacts": {"model": {"artifacts": [1]}}}'])
+def test_a_result_of_the_executor_that_is_none_fails_the_step_without_a_traceback(launched: Launched, result: str) -> None:
+    spec = launched.spec(made=["model"])
+    done = launched.run(spec, ["sh", "-c", 'printf %s "$0" > "$1"', result, spec["executor"]["outputs"]["outputFile"]])
+    assert done.code == 1
+    assert done.stderr.startswith("sluice: ")
+    assert "cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("result", ["null", "[]", "{}", '{"artifacts": null, "parameterValues": null}'])
+def test_a_result_that_says_nothing_is_one(launched: Launched, result: str) -> None:
+    spec = launched.spec(made=["model"])
+    done = launched.run(spec, ["sh", "-c", 'printf %s "$0" > "$1"', result, spec["executor"]["outputs"]["outputFile"]])
+    assert done.code == 0, done.stderr
+    assert done.value("model")["name"] == "model"
 
 
 def test_a_declared_output_that_is_missing_fails_with_its_name(launched: Launched) -> None:
