@@ -104,10 +104,12 @@ TEXT_CASES = [
     ),
     Case("long_text_to_a_step", {"make-text": {"Output": lambda text: len(text.encode()) > 200_000}, "check-text": {}}),
     Case("texts_to_a_shell", shell_steps()),
+    Case("a_value_in_an_environment_variable", {"make-text": {}, "check-variable": {"Output": "equal"}}),
     Case("text_from_a_shell", {"shell-give": {"told": Raw(GIVEN)}, "check-given": {"Output": GIVEN}}),
 ]
 
 KNOWN = numbers()
+ROW = {"whole": 1, "flag": True, "real": 10.0, "big": BIG}
 NUMBER_CASES = [
     Case(
         "numbers_from_step_to_step",
@@ -140,6 +142,28 @@ NUMBER_CASES = [
         {"make-fragile": {}, "shell-list": {"told": Raw('[3.0, 9007199254740993, "a", {"b": 1e+300}]')}},
     ),
     Case(
+        "fields_of_loop_items",
+        {
+            "make-rows": {},
+            "for-loop-1[0].condition-2.echo-text": {"Output": "one"},
+            "for-loop-1[0].condition-3.echo-text-2": {"Output": "flagged"},
+            "for-loop-1[0].condition-4.echo-text-3": {"Output": "more than nine"},
+            "for-loop-1[0].shell-words": {"told": Raw("10.0|9007199254740993|10.0|")},
+            "for-loop-1[1].shell-words": {"told": Raw("2.0|1|2.0|")},
+            "for-loop-1[0].echo-text-4": {"Output": lambda text: json.loads(text.removeprefix("row=")) == ROW},
+            "for-loop-1[1].echo-text-4": {},
+        },
+    ),
+    Case(
+        "nulls_inside",
+        {
+            "condition-1.shell-maybe": {"told": Raw("--no-first|")},
+            "for-loop-3[0].shell-maybe-2": {"told": Raw("--first|a|--no-second|")},
+            "shell-maybe-3": {"told": Raw("--first|a|--no-second|")},
+            "shell-maybe-4": {"told": Raw("--no-first|")},
+        },
+    ),
+    Case(
         "nested_lists",
         {f"for-loop-2[{n}].for-loop-4[{m}].add": {"Output": n + m + 4} for n in range(2) for m in range(2)}
         | {"echo-list": {"Output": [[4, 5], [5, 6]]}},
@@ -148,6 +172,7 @@ NUMBER_CASES = [
 ]
 
 ARTIFACT_CASES = [
+    Case("an_artifact_that_is_elsewhere", {"say-elsewhere": {}, "told-uri": {"Output": "gs://bucket/somewhere/else"}}),
     Case(
         "artifacts_through_everything",
         {

@@ -243,6 +243,40 @@ def numbers_to_a_shell():
 
 
 @dsl.pipeline
+def fields_of_loop_items():
+    with dsl.ParallelFor(make_rows().output) as row:
+        with dsl.If(row.whole == 1):
+            echo_text(text="one")
+        with dsl.If(row.flag == True):  # noqa: E712 - kfp's form
+            echo_text(text="flagged")
+        with dsl.If(row.real > 9):
+            echo_text(text="more than nine")
+        shell_words(real=row.real, whole=row.big, text=row.real)
+        echo_text(text=f"row={row}")
+
+
+@dsl.pipeline
+def nulls_inside(maybe: Optional[str] = None, other: Optional[str] = None, flag: bool = True):
+    with dsl.If(flag == True):  # noqa: E712 - kfp's form
+        shell_maybe(first=maybe, second="b")
+    with dsl.ParallelFor([1]):
+        shell_maybe(first="a", second=other)
+    shell_maybe(first="a", second=other)
+    shell_maybe(first=maybe, second=other)
+
+
+@dsl.pipeline
+def a_value_in_an_environment_variable() -> str:
+    made = make_text(name="tags")
+    return check_variable(text=made.output).set_env_variable("A", "{{$.inputs.parameters['text']}}").output
+
+
+@dsl.pipeline
+def an_artifact_that_is_elsewhere() -> str:
+    return told_uri(found=say_elsewhere().outputs["out"]).output
+
+
+@dsl.pipeline
 def artifacts_given_twice():
     made = make_file(text="a")
     join_two(one=made.outputs["out"], other=made.outputs["out"])

@@ -183,3 +183,32 @@ def shell_give(told: dsl.OutputPath(str)):
 @dsl.container_component
 def shell_upper(found: Input[Dataset], out: Output[Dataset]):
     return dsl.ContainerSpec(image=SHELL, command=["sh", "-c", 'tr a-z A-Z < "$0" > "$1"'], args=[found.path, out.path])
+
+
+@component()
+def say_elsewhere(out: Output[Dataset]):
+    out.uri = "gs://bucket/somewhere/else"
+
+
+@component()
+def told_uri(found: Input[Dataset]) -> str:
+    return found.uri
+
+
+@dsl.container_component
+def shell_words(real: float, whole: int, text: str, told: dsl.OutputPath(str)):
+    return dsl.ContainerSpec(
+        image=SHELL,
+        command=["sh", "-c", 'mkdir -p "$(dirname "$3")"; printf "%s|" "$0" "$1" "$2" > "$3"'],
+        args=[real, whole, text, told],
+    )
+
+
+@dsl.container_component
+def shell_maybe(told: dsl.OutputPath(str), first: Optional[str] = None, second: Optional[str] = None):
+    inner = dsl.IfPresentPlaceholder("second", then=["--second", second], else_=["--no-second"])
+    return dsl.ContainerSpec(
+        image=SHELL,
+        command=["sh", "-c", 'mkdir -p "$(dirname "$0")"; file="$0"; printf "%s|" "$@" > "$file"'],
+        args=[told, dsl.IfPresentPlaceholder("first", then=["--first", first, inner], else_=["--no-first"])],
+    )

@@ -219,3 +219,19 @@ def add(one: int, other: int) -> int:
 @component()
 def echo_list(found: list) -> list:
     return found
+
+
+@component()
+def make_rows() -> List[dict]:
+    return [
+        {"whole": 1, "flag": True, "real": 10.0, "big": 2**53 + 1},
+        {"whole": 2, "flag": False, "real": 2.0, "big": 1},
+    ]
+
+
+@component()
+def check_variable(text: str) -> str:
+    import os
+
+    assert os.environ["A"] == text == samples()["tags"], os.environ["A"]
+    return "equal"
