@@ -1,0 +1,141 @@
+"""What kustomize builds is complete, and runs with as little as it needs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from manifest_objects import BUILDS, MANIFESTS, build, find, read_files
+from typer.testing import CliRunner
+
+from sluice.cli import app
+from sluice.project import Settings
+
+CLUSTER_WIDE = {"Namespace", "PriorityClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_it_builds(name: str) -> None:
+    found = build(name)
+    assert found
+    seen = set()
+    for item in found:
+        assert item["apiVersion"]
+        assert NAME.fullmatch(item["metadata"]["name"]), item["metadata"]
+        namespace = item["metadata"].get("namespace")
+        assert (namespace is None) == (item["kind"] in CLUSTER_WIDE), f"{item['kind']} {item['metadata']['name']}: {namespace}"
+        assert item["metadata"].get("labels", {}).get("app.kubernetes.io/part-of") == "sluice" or item["kind"] == "Namespace"
+        seen.add((item["kind"], namespace, item["metadata"]["name"]))
+    assert len(seen) == len(found), "an object is there twice"
+
+
+def test_every_folder_is_built() -> None:
+    folders = {str(path.parent.relative_to(MANIFESTS)) for path in MANIFESTS.rglob("kustomization.yaml")}
+    roots = {name for name in folders if not name.startswith("components/")}
+    assert roots == {*BUILDS, "overlays/argo/pipelines", "overlays/kfp/pipelines"}
+
+
+@pytest.mark.parametrize("name", ["overlays/production", "overlays/argo", "overlays/kfp"])
+def test_accounts_and_roles_that_are_bound_are_there(name: str) -> None:
+    found = [item for overlay in {name, "overlays/production"} for item in build(overlay)]
+    roles = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in found if item["kind"] == "Role"}
+    accounts = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in found if item["kind"] == "ServiceAccount"}
+    for item in found:
+        if item["kind"] == "RoleBinding":
+            assert (item["metadata"]["namespace"], item["roleRef"]["name"]) in roles
+            for subject in item["subjects"]:
+                if subject["kind"] == "ServiceAccount" and subject["name"] != "pipeline-runner":  # KFP's own
+                    assert (subject["namespace"], subject["name"]) in accounts
+
+
+def deployment() -> dict[str, Any]:
+    return find("Deployment", "sluice-controller")
+
+
+def pod() -> dict[str, Any]:
+    found: dict[str, Any] = deployment()["spec"]["template"]["spec"]
+    return found
+
+
+def test_the_controller_would_run_in_a_restricted_namespace() -> None:
+    (container,) = pod()["containers"]
+    assert pod()["securityContext"]["runAsNonRoot"] is True
+    assert pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert all(set(volume) == {"name", "emptyDir"} for volume in pod()["volumes"])
+
+
+def test_the_controller_has_bounds_and_probes_of_its_metrics() -> None:
+    (container,) = pod()["containers"]
+    assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+    assert "memory" in container["resources"]["limits"]
+    (port,) = container["ports"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/metrics", "port": port["name"]}
+    scraped = deployment()["spec"]["template"]["metadata"]["annotations"]
+    assert scraped["prometheus.io/port"] == str(port["containerPort"]) == container["command"][-1]
+    assert scraped["prometheus.io/path"] == "/metrics"
+
+
+def test_the_controller_leaves_a_lost_node_soon() -> None:
+    waits = {one["key"].rpartition("/")[2]: one["tolerationSeconds"] for one in pod()["tolerations"]}
+    assert set(waits) == {"not-ready", "unreachable"}
+    assert max(waits.values()) <= 30
+    assert deployment()["spec"]["replicas"] == 1
+
+
+def test_its_command_is_one_that_sluice_has() -> None:
+    command = pod()["containers"][0]["command"]
+    assert command[:3] == ["python3", "-m", "sluice"]
+    ended = CliRunner().invoke(app, [*command[3:5], "--help"])
+    assert ended.exit_code == 0, ended.output
+    assert "--port" in ended.output
+
+
+def test_its_environment_names_settings_that_there_are() -> None:
+    (settings,) = [item for item in build("base") if item["kind"] == "ConfigMap"]
+    assert settings["data"]["SLUICE_ROLLOUT__SPLITTER"] == "seldon"
+    for name in settings["data"]:
+        table, _, key = name.removeprefix("SLUICE_").lower().partition("__")
+        model: Any = Settings.model_fields[table].annotation
+        assert key in model.model_fields, name
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_no_image_is_whatever_was_pushed_last(name: str) -> None:
+    for item in build(name):
+        for container in item.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
+            _, _, tag = container["image"].rpartition(":")
+            assert tag, container["image"]
+            assert "/" not in tag, container["image"]
+            assert tag != "latest", container["image"]
+
+
+def test_namespaces_say_their_pod_security() -> None:
+    levels = {
+        item["metadata"]["name"]: item["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        for _, item in read_files()
+        if item["kind"] == "Namespace"
+    }
+    assert levels == {"sluice-production": "baseline", "sluice-pipelines": "restricted"}
+
+
+def test_policies_refuse_where_they_cannot_judge() -> None:
+    policies = {item["metadata"]["name"]: item for _, item in read_files() if item["kind"] == "ValidatingAdmissionPolicy"}
+    bound = {
+        item["spec"]["policyName"]: item["spec"] for _, item in read_files() if item["kind"] == "ValidatingAdmissionPolicyBinding"
+    }
+    assert policies.keys() == bound.keys()
+    for name, policy in policies.items():
+        assert policy["spec"]["failurePolicy"] == "Fail"
+        assert "Deny" in bound[name]["validationActions"]
+        assert all("message" in one or "messageExpression" in one for one in policy["spec"]["validations"])
+    namespace = find("Namespace", "sluice-production")
+    selected = bound["sluice-steering"]["matchResources"]["namespaceSelector"]["matchLabels"]
+    assert selected.items() <= namespace["metadata"]["labels"].items()

@@ -1,0 +1,98 @@
+"""Each Role holds the calls that the code makes in its name: none is refused, and none more is allowed."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_calls import KINDS, VERBS, read_calls
+from manifest_objects import find, read_files
+
+import sluice.rollout.seldon
+from sluice.rollout.seldon import approvals
+
+CONTROLLER, REQUESTER, APPROVER = "sluice-controller", "sluice-requester", "sluice-approver"
+CALLERS = {
+    "approvals.read_approvals": (CONTROLLER, REQUESTER, APPROVER),
+    "approvals.write_approval": (APPROVER,),
+    "control._fence": (CONTROLLER,),
+    "control._move_predictors": (CONTROLLER,),
+    "control._move_routes": (CONTROLLER,),
+    "control._read_world": (CONTROLLER,),
+    "controller._watch": (CONTROLLER,),
+    "journal._create": (REQUESTER,),
+    "journal.is_supervised": (REQUESTER, APPROVER),
+    "journal.read": (CONTROLLER, REQUESTER, APPROVER),
+    "journal.read_status": (REQUESTER, APPROVER),
+    "journal.update": (CONTROLLER, REQUESTER, APPROVER),
+    "journal.write": (CONTROLLER, REQUESTER),
+    "leases.hold": (CONTROLLER,),
+    "leases.release": (CONTROLLER,),
+    "telemetry.emit": (CONTROLLER,),
+}
+"""In whose name each function that talks to the API server runs."""
+
+NOT_CALLED = {APPROVER: {("machinelearning.seldon.io", "seldondeployments", "approve")}}
+"""What a Role allows that no code calls: the policy on approvals asks for it."""
+
+
+def rules_of(role: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    ]
+
+
+def test_it_is_known_in_whose_name_each_call_is_made() -> None:
+    assert {call.function for call in read_calls()} == set(CALLERS), "say in CALLERS who makes the new call, and mend the Roles"
+
+
+def test_no_call_escapes_this_test() -> None:
+    """Whatever names a kind hands it to a method of the cluster that the reader of calls knows."""
+    read = {(call.function.partition(".")[0], call.plural) for call in read_calls()}
+    for path in Path(sluice.rollout.seldon.__path__[0]).glob("*.py"):
+        named = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)} & set(KINDS)
+        used = {(path.stem, KINDS[name].plural) for name in named}
+        if path.stem not in {"api", "telemetry", "predictors"}:  # those name a kind's name and version as well
+            assert used <= read, path.name
+    from sluice.rollout.seldon.api import Cluster
+
+    methods = {name for name in vars(Cluster) if not name.startswith("_")}
+    assert methods == {*VERBS, "whoami"}, "a new method of Cluster: which verb is it?"
+
+
+@pytest.mark.parametrize("name", [CONTROLLER, REQUESTER, APPROVER])
+def test_a_role_allows_exactly_what_is_called(name: str) -> None:
+    called = {call.rule for call in read_calls() if name in CALLERS[call.function]}
+    allowed = rules_of(find("Role", name))
+    assert len(allowed) == len(set(allowed)), "a rule stands there twice"
+    assert set(allowed) == called | NOT_CALLED.get(name, set())
+
+
+def test_only_the_approver_writes_config_maps() -> None:
+    for path, item in read_files():
+        if item["kind"] in {"Role", "ClusterRole"} and item["metadata"]["name"] != APPROVER:
+            for group, resource, verb in rules_of(item):
+                assert "*" not in {group, resource, verb}, path
+                assert resource != "configmaps" or verb in {"get", "list", "watch"}, path
+                assert verb != "approve", path
+
+
+def test_no_pipeline_and_no_controller_is_an_approver() -> None:
+    for path, item in read_files():
+        if item["kind"] == "RoleBinding" and item["roleRef"]["name"] == APPROVER:
+            assert {subject["kind"] for subject in item["subjects"]} == {"Group"}, path
+
+
+def test_the_policy_on_approvals_sees_what_the_controller_reads() -> None:
+    selector = find("ValidatingAdmissionPolicy", "sluice-approvals")["spec"]["matchConstraints"]["objectSelector"]
+    read = dict(part.split("=") for part in approvals.selector_of("churn").split(","))
+    exact = selector["matchLabels"]
+    exists = {one["key"] for one in selector["matchExpressions"] if one["operator"] == "Exists"}
+    assert exact.items() <= read.items()
+    assert exact.keys() | exists == read.keys(), "an approval without one of these labels is read, and not held to the policy"
