@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from sluice.project import RolloutTable
     from sluice.rollout.evidence import Judgement
+    from sluice.rollout.states import Approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,12 @@ class _Situation:
 
     @property
     def approved(self) -> bool:
-        return self.journal.find_approval(self.request.release, self.request.steps, self.now) is not None
+        return self.approval is not None
+
+    @property
+    def approval(self) -> Approval | None:
+        request = self.request
+        return self.journal.find_approval(request.release, request.steps, self.now, image=request.image)
 
     def hold(self, reason: str) -> Plan:
         return _hold(self.journal, reason, self.now)
@@ -160,6 +166,7 @@ def begin(journal: Journal, request: Request) -> Journal:
     return dataclasses.replace(
         journal,
         request=request,
+        requested=request.id,
         command=None,
         state=State(phase=Phase.AWAITING_READY, since=request.at),
         transitions=(*journal.transitions, transition)[-KEPT_TRANSITIONS:],
@@ -188,6 +195,7 @@ def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: f
         weights=dict(plan.weights),
         history=plan.history[-KEPT_RELEASES:],
         command=None if plan.obeys else journal.command,
+        obeyed=journal.command.at if plan.obeys and journal.command else journal.obeyed,
         transitions=(*journal.transitions, transition)[-KEPT_TRANSITIONS:],
     )
     if not plan.ends:
@@ -309,7 +317,7 @@ def _await_ready(situation: _Situation) -> Plan:
 
 
 def _await_approval(situation: _Situation) -> Plan:
-    approval = situation.journal.find_approval(situation.request.release, situation.request.steps, situation.now)
+    approval = situation.approval
     if approval is None:
         return situation.hold("waits for an approval of this release and these steps")
     if not situation.canary.ready:

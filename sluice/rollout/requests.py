@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import uuid
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import NotServingError, ServiceError, StateError
@@ -24,7 +25,10 @@ from sluice.rollout.states import Approval, Command, CommandKind, Journal, Phase
 from sluice.rollout.statuses import RolloutStatus, read_status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sluice.project import Project
+    from sluice.release.publishing import Destination
     from sluice.rollout.states import EndedRollout
 
 __all__ = [
@@ -99,11 +103,18 @@ def _package(project: Project, digest: str) -> tuple[int, str]:
     """Number and image of a release: in its registry, where a cluster is to run it."""
     if project.settings.rollout.splitter != "seldon":
         return 0, ""
-    from sluice.release.publishing import find_destination, publish  # noqa: PLC0415 - only for a cluster
+    from sluice.release.publishing import find_destination  # noqa: PLC0415 - only for a cluster
 
-    store = ReleaseStore(project.state / "releases")
+    return _publish_once(project.state / "releases", digest, find_destination(project))
+
+
+@cache
+def _publish_once(folder: Path, digest: str, destination: Destination) -> tuple[int, str]:
+    from sluice.release.publishing import publish  # noqa: PLC0415 - only for a cluster
+
+    store = ReleaseStore(folder)
     release = store.get(digest)
-    return release.number, publish(store, release, find_destination(project)).image
+    return release.number, publish(store, release, destination).image
 
 
 def approve(project: Project, digest: str, by: str, note: str = "") -> Approval:
@@ -119,8 +130,9 @@ def approve(project: Project, digest: str, by: str, note: str = "") -> Approval:
     now = time.time()
     settings = project.settings.rollout
     file = open_journal(project)
-    steps = _steps_of(project, file.read(), digest)
-    approval = Approval(release=digest, steps=steps, by=by, at=now, until=now + settings.approval_seconds, note=note)
+    journal = file.read()
+    steps, image = _steps_of(project, journal, digest), _image_of(project, journal, digest)
+    approval = Approval(release=digest, steps=steps, by=by, at=now, until=now + settings.approval_seconds, note=note, image=image)
 
     def add(journal: Journal) -> Journal:
         holding = [one for one in journal.approvals if one.until > now]
@@ -151,7 +163,7 @@ def check_approval(project: Project, digest: str, by: str) -> None:
 def find_approval(project: Project, digest: str) -> Approval | None:
     """The approval that holds now for a release, over the steps of its running request or of sluice.toml."""
     journal = open_journal(project).read()
-    return journal.find_approval(digest, _steps_of(project, journal, digest), time.time())
+    return _find_approval(project, journal, digest)
 
 
 def check_promote(project: Project, digest: str) -> None:
@@ -363,8 +375,19 @@ def read_span(project: Project, since: float, until: float) -> dict[str, Any]:
 
 
 def _check_promote(project: Project, journal: Journal, digest: str) -> None:
-    approval = journal.find_approval(digest, _steps_of(project, journal, digest), time.time())
-    check_promotable(journal, digest, approval)
+    check_promotable(journal, digest, _find_approval(project, journal, digest))
+
+
+def _find_approval(project: Project, journal: Journal, digest: str) -> Approval | None:
+    image = _image_of(project, journal, digest)
+    return journal.find_approval(digest, _steps_of(project, journal, digest), time.time(), image=image)
+
+
+def _image_of(project: Project, journal: Journal, digest: str) -> str:
+    """The image that a release is served as: its running request's, else what its registry has."""
+    if journal.request is not None and journal.request.release == digest:
+        return journal.request.image
+    return _package(project, digest)[1]
 
 
 def _steps_of(project: Project, journal: Journal, digest: str) -> tuple[int, ...]:

@@ -84,7 +84,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """One person's word that one release may take production traffic over one set of steps, until some time."""
+    """One person's word that one release may take production traffic over one set of steps, until some time.
+
+    Attributes:
+        image: The release's image, by digest, which the word is about as well; empty on a laptop.
+    """
 
     release: str
     steps: tuple[int, ...]
@@ -92,10 +96,11 @@ class Approval:
     at: float
     until: float
     note: str = ""
+    image: str = ""
 
-    def covers(self, release: str, steps: tuple[int, ...], now: float) -> bool:
-        """Whether it holds for this release over these steps at this time."""
-        return self.release == release and self.steps == steps and self.at <= now < self.until
+    def covers(self, release: str, steps: tuple[int, ...], now: float, *, image: str = "") -> bool:
+        """Whether it holds for this release, as this image, over these steps at this time."""
+        return (self.release, self.steps, self.image) == (release, steps, image) and self.at <= now < self.until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +191,8 @@ class Journal:
         request: The running rollout; None where none is running.
         approvals: Unused approvals; a rollout's end uses those of its release up.
         command: Not yet obeyed.
+        obeyed: When the last command that was done with was given.
+        requested: Id of the last request that was begun.
         weights: Wished per cent by release: empty before the first release, else summing to 100.
         transitions: The last 200.
         rollouts: The last 20 that ended.
@@ -200,6 +207,8 @@ class Journal:
     weights: Mapping[str, int] = field(default_factory=dict)
     transitions: tuple[Transition, ...] = ()
     rollouts: tuple[EndedRollout, ...] = ()
+    obeyed: float = 0.0
+    requested: str = ""
 
     @property
     def champion(self) -> str | None:
@@ -221,6 +230,6 @@ class Journal:
         """The wished weights above 0."""
         return {release: weight for release, weight in self.weights.items() if weight}
 
-    def find_approval(self, release: str, steps: tuple[int, ...], now: float) -> Approval | None:
-        """The approval that lets `release` take traffic over `steps` at this time; the latest of several."""
-        return next((approval for approval in reversed(self.approvals) if approval.covers(release, steps, now)), None)
+    def find_approval(self, release: str, steps: tuple[int, ...], now: float, *, image: str = "") -> Approval | None:
+        """The approval that lets `release`, as this image, take traffic over `steps` at this time; the latest of several."""
+        return next((one for one in reversed(self.approvals) if one.covers(release, steps, now, image=image)), None)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from typing import TYPE_CHECKING
 
-from sluice.errors import RefusedError, RolledBackError
+from sluice.errors import RefusedError, RolledBackError, ServiceError
 from sluice.project import read_project
 from sluice.release.store import ReleaseStore
 from sluice.rollout import requests
 from sluice.steps.records import read_refusal, record_part, running_step
 
-POLL_SECONDS = 0.2
+if TYPE_CHECKING:
+    from sluice.project import Project
+
+POLL_SECONDS, CLUSTER_POLL_SECONDS = 0.2, 2.0
 
 AFTERMATH_SECONDS = 1.5
 """How long after a rollout's end its record still looks: that traffic goes on where it was sent is part of the picture."""
@@ -47,7 +52,7 @@ def wait_for_approval(release: str) -> str:
                     f"nobody approved release {number} within {project.settings.rollout.approval_seconds:.0f} s",
                     hint=f"`sluice rollout start {number}` and `sluice rollout approve {number}` take it up again.",
                 )
-            time.sleep(POLL_SECONDS)
+            time.sleep(CLUSTER_POLL_SECONDS if project.settings.rollout.splitter == "seldon" else POLL_SECONDS)
         step.detail = f"by {approval.by}"
     return approval.by
 
@@ -70,10 +75,9 @@ def run_canary(release: str, by: str) -> str:
     with running_step("canary") as step:
         store = ReleaseStore(project.state / "releases")
         number = store.get(release).number
-        if by and project.settings.rollout.splitter == "seldon" and requests.find_approval(project, release) is None:
-            # Argo's approval is a suspended node: whoever resumed it told the workflow, which writes it down here.
-            requests.approve(project, release, by=by, note="given to the pipeline")
         requests.request_rollout(project, release, by=by)
+        if by and project.settings.rollout.splitter == "seldon":
+            _write_down_approval(project, release, by)
         step.wait(f"release {number}: {' → '.join(map(str, project.settings.rollout.steps))} %")
         outcome = requests.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)
         time.sleep(AFTERMATH_SECONDS)
@@ -87,3 +91,13 @@ def run_canary(release: str, by: str) -> str:
             )
         step.detail = f"release {number} is champion"
     return outcome
+
+
+def _write_down_approval(project: Project, release: str, by: str) -> None:
+    """Argo's approval is a suspended node: whoever resumed it told the workflow, which writes it down.
+
+    Where its account may not approve, the rollout waits for somebody who may.
+    """
+    if requests.find_approval(project, release) is None:
+        with contextlib.suppress(ServiceError):
+            requests.approve(project, release, by=by, note="given to the pipeline")

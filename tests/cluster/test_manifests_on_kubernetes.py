@@ -90,7 +90,7 @@ MAY = {
     (SELDON, "create"): "rp",
     (SELDON, "update"): "",
     (SELDON, "delete"): "",
-    (SELDON, "approve"): "a",
+    (SELDON, "approve"): "ap",
     (ISTIO, "get"): "c",
     (ISTIO, "patch"): "c",
     (ISTIO, "create"): "",
@@ -100,7 +100,7 @@ MAY = {
     ("leases.coordination.k8s.io", "patch"): "c",
     ("leases.coordination.k8s.io", "delete"): "",
     ("configmaps", "list"): "crap",
-    ("configmaps", "create"): "a",
+    ("configmaps", "create"): "ap",
     ("configmaps", "update"): "",
     ("configmaps", "patch"): "",
     ("configmaps", "delete"): "",
@@ -210,9 +210,11 @@ def test_who_may_make_config_maps_for_another_reason_may_not_approve(site: Site)
     refused(approve(site, EDITOR), "needs the verb `approve`")
 
 
-def test_no_pipeline_and_no_requester_approves(site: Site) -> None:
-    refused(approve(site, site.account("sluice-pipeline", site.pipelines)), "cannot create resource")
+def test_no_requester_approves_and_a_pipeline_on_argo_in_its_own_name_alone(site: Site) -> None:
     refused(approve(site, REQUESTER), "cannot create resource")
+    pipeline = site.account("sluice-pipeline", site.pipelines)
+    assert approve(site, pipeline).done
+    assert not approve(site, pipeline, recorded_by=ALICE).done
 
 
 def test_the_controller_approves_nothing_even_where_its_role_was_widened(site: Site) -> None:
@@ -315,7 +317,7 @@ def deployment(replicas: int = 0, **annotations: str) -> dict[str, Any]:
     return {
         "apiVersion": "machinelearning.seldon.io/v1",
         "kind": "SeldonDeployment",
-        "metadata": {"name": f"churn-{next(_NUMBERS)}", "annotations": {"sluice.dev/journal": "{}", **annotations}},
+        "metadata": {"name": f"churn-{next(_NUMBERS)}", "annotations": {"sluice.dev/request": "{}", **annotations}},
         "spec": {"name": "churn", "predictors": [predictor]},
     }
 
@@ -336,7 +338,7 @@ def steered(site: Site) -> tuple[str, str]:
     """A SeldonDeployment that a pipeline has made, and the pipeline's account."""
     needs(site, SELDON, ISTIO)
     pipeline = site.account("sluice-pipeline", site.pipelines)
-    answer = create(site, deployment(**{"sluice.dev/epoch": "3"}), pipeline)
+    answer = create(site, deployment(), pipeline)
     assert answer.done, answer.error
     return answer.out.strip(), pipeline
 
@@ -366,18 +368,24 @@ def test_nothing_starts_that_was_not_approved(site: Site, steered: tuple[str, st
     refused(create(site, started(deployment(), change), steered[1]), "a new SeldonDeployment has no replicas")
 
 
-def test_who_asks_writes_the_journal_and_nothing_else(site: Site, steered: tuple[str, str]) -> None:
+@pytest.mark.parametrize("key", ["sluice.dev/journal", "sluice.dev/epoch"])
+def test_nobody_makes_one_with_a_journal_of_their_own(site: Site, steered: tuple[str, str], key: str) -> None:
+    refused(create(site, deployment(**{key: "1"}), steered[1]), "a new SeldonDeployment has a request and no journal")
+
+
+def test_who_asks_writes_a_request_and_a_command_and_nothing_else(site: Site, steered: tuple[str, str]) -> None:
     name, pipeline = steered
-    journal = {"metadata": {"annotations": {"sluice.dev/journal": '{"version": 2}'}}}
+    journal = {"metadata": {"annotations": {"sluice.dev/request": '{"id": "2"}', "sluice.dev/command": "{}"}}}
     assert patch(site, name, journal, pipeline).done
     assert patch(site, name, journal, REQUESTER).done
     for change in (
-        {"metadata": {"annotations": {"sluice.dev/journal": None}}},
+        {"metadata": {"annotations": {"sluice.dev/request": None}}},
+        {"metadata": {"annotations": {"sluice.dev/journal": '{"version": 9}'}}},
         {"metadata": {"annotations": None}},
         {"metadata": {"annotations": {"sluice.dev/epoch": "1000000"}}},
         {"metadata": {"annotations": {"seldon.io/rest-timeout": "1"}}},
     ):
-        refused(patch(site, name, change, pipeline), "of the annotations only sluice.dev/journal")
+        refused(patch(site, name, change, pipeline), "of the annotations only sluice.dev/request")
     spec = {"spec": {"predictors": deployment(replicas=1)["spec"]["predictors"]}}
     refused(patch(site, name, spec, pipeline), "predictors and their traffic are the controller's")
     owner = {"apiVersion": "v1", "kind": "Pod", "name": "gone", "uid": "00000000-0000-0000-0000-000000000000"}

@@ -31,16 +31,24 @@ def selector_of(deployment: str) -> str:
     return f"app.kubernetes.io/component={COMPONENT},sluice.dev/deployment={deployment}"
 
 
-def read_approvals(cluster: Cluster, deployment: str, journal: Journal) -> tuple[Approval, ...]:
-    """The approvals that no rollout has used up, oldest first; what is none is left aside.
+def read_approvals(cluster: Cluster, deployment: str, journal: Journal, *, not_by: str = "") -> tuple[Approval, ...]:
+    """The approvals that no rollout has used up, oldest first; what is none, or can still be changed, is left aside.
 
     An approval serves one rollout: those given before the last one of that release ended are used up.
+
+    Args:
+        cluster: The namespace.
+        deployment: Name of the SeldonDeployment.
+        journal: Where everything stands.
+        not_by: An account whose approvals do not count: the controller's own.
     """
     ended = {one.release: one.ended for one in journal.rollouts}
     found = []
     for item in cluster.list(CONFIG_MAP, selector_of(deployment)):
         with contextlib.suppress(LookupError, ValidationError):
             approval = _APPROVAL.validate_json(item["data"]["approval"])
+            if item.get("immutable") is not True or item["data"]["recorded_by"] in {"", not_by}:
+                continue
             if approval.at > ended.get(approval.release, 0.0):
                 found.append(approval)
     return tuple(sorted(found, key=lambda one: one.at))

@@ -263,7 +263,7 @@ class SeldonControl:
         request = journal.request
         if request is None or journal.champion is not None:
             return False
-        return journal.find_approval(request.release, request.steps, self.clock.now()) is None
+        return journal.find_approval(request.release, request.steps, self.clock.now(), image=request.image) is None
 
     def _write(self, journal: Journal, plan: Plan, world: World) -> Journal:
         """Write a decision, before anything is done about it.

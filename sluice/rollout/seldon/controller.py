@@ -57,6 +57,7 @@ def run_controller(
     ending, wake = stop or threading.Event(), threading.Event()
     cluster = connect(project.settings.seldon.namespace)
     journal = SeldonJournal(cluster, project.settings)
+    journal.account = cluster.whoami()
     holder = f"{os.environ.get('HOSTNAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     lock = LeaseLock(cluster, lease_name(journal.name), holder, project.settings.seldon.lease_seconds)
     tags = RegistryTags(plain_http=project.settings.serving.plain_http, say=say)
@@ -107,7 +108,8 @@ def _run(
                 say(f"trouble: {error}")
             said = str(error)
         metrics.observe_round(time.monotonic() - started, outcome)
-        metrics.observe_status(control.status.get("state", "idle"), control.status)
+        if outcome != "waiting":
+            metrics.observe_status(control.status.get("state", "idle"), control.status)
         # Somebody wrote meanwhile: decide anew at once, but not ever faster where that goes on.
         again = min(2 * again, look) if outcome == "superseded" else _AGAIN_SECONDS
         pause = again if outcome == "superseded" else look - (time.monotonic() - started)

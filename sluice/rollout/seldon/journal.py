@@ -1,6 +1,8 @@
-"""The journal in a cluster: an annotation of the SeldonDeployment, written only over the version that was read.
+"""The journal in a cluster: annotations of the SeldonDeployment, written only over the version that was read.
 
-Approvals lie in ConfigMaps of their own (``approvals``): the controller's account may read those and not make any.
+The controller alone writes the journal: it says who is champion. What others wish, a request or a command, has an annotation of
+its own, which a policy can leave to them (``wishes``); whoever reads sees the journal with it. Approvals lie in ConfigMaps
+(``approvals``): the controller's account may read those and not make any.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from sluice.rollout.seldon.api import LEASE, SELDON_DEPLOYMENT, connect
 from sluice.rollout.seldon.approvals import read_approvals, write_approval
 from sluice.rollout.seldon.leases import STATUS_ANNOTATION, is_fresh, lease_name
 from sluice.rollout.seldon.predictors import deployment_name, plan_deployment, plan_predictors
+from sluice.rollout.seldon.wishes import JOURNAL_ANNOTATION, fold_wishes, plan_wishes
 from sluice.rollout.states import Journal
 
 if TYPE_CHECKING:
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from sluice.project import Project, Settings
     from sluice.rollout.seldon.api import Cluster
 
-JOURNAL_ANNOTATION = "sluice.dev/journal"
 EPOCH_ANNOTATION = "sluice.dev/epoch"
 JOURNAL_MANAGER, ROLLOUT_MANAGER = "sluice-journal", "sluice-rollout"
 """Field managers: of the journal, which everybody writes; of the predictors and routes, which the controller writes."""
@@ -44,6 +46,9 @@ class SeldonJournal:
     Args:
         cluster: The namespace.
         settings: The project's.
+
+    Attributes:
+        account: The controller's own name, where it is the controller's: it takes no approval that this account gave.
     """
 
     poll_seconds, absence_seconds = 0.5, 600.0  # a node that has died, and its Pods made anew elsewhere
@@ -51,6 +56,7 @@ class SeldonJournal:
     def __init__(self, cluster: Cluster, settings: Settings) -> None:
         self.cluster, self.settings = cluster, settings
         self.name = deployment_name(settings)
+        self.account = ""
         self._parsed: tuple[str, Journal] = ("", Journal())
 
     def read(self) -> Journal:
@@ -64,7 +70,8 @@ class SeldonJournal:
 
     def parse(self, deployment: Mapping[str, Any] | None) -> Journal:
         """The journal of a SeldonDeployment that was just read."""
-        text = ((deployment or {}).get("metadata", {}).get("annotations") or {}).get(JOURNAL_ANNOTATION)
+        annotations = (deployment or {}).get("metadata", {}).get("annotations") or {}
+        text = annotations.get(JOURNAL_ANNOTATION)
         try:
             journal = self._parsed[1] if text == self._parsed[0] else _JOURNAL.validate_json(text) if text else Journal()
         except ValidationError as error:
@@ -73,7 +80,8 @@ class SeldonJournal:
                 hint="Restore it from a backup; without it nobody knows which release is champion.",
             ) from error
         self._parsed = (text or "", journal)
-        return dataclasses.replace(journal, approvals=read_approvals(self.cluster, self.name, journal))
+        journal = fold_wishes(journal, annotations)
+        return dataclasses.replace(journal, approvals=read_approvals(self.cluster, self.name, journal, not_by=self.account))
 
     def update(self, change: Callable[[Journal], Journal], *, epoch: int | None = None) -> Journal:
         """Read, change and write as one, again where somebody else wrote meanwhile; `change` may raise to refuse.
@@ -93,29 +101,40 @@ class SeldonJournal:
             for approval in changed.approvals:
                 if approval not in journal.approvals:
                     write_approval(self.cluster, self.name, approval)
-            if dataclasses.replace(changed, approvals=journal.approvals) == journal:
+            changed = dataclasses.replace(changed, approvals=journal.approvals)
+            if changed == journal:
                 return changed
             try:
-                return self._create(changed) if deployment is None else self.write(changed, deployment, epoch=epoch)
+                if epoch is not None and deployment is not None:
+                    return self.write(changed, deployment, epoch=epoch)
+                return self._wish(changed, journal, deployment)
             except ConflictError:
                 if attempt == _TRIES - 1:
                     raise
                 time.sleep(0.05 * (attempt + 1))
         raise AssertionError
 
-    def write(self, journal: Journal, deployment: Mapping[str, Any], *, epoch: int | None = None) -> Journal:
-        """Write what was derived from this SeldonDeployment.
+    def write(self, journal: Journal, deployment: Mapping[str, Any], *, epoch: int) -> Journal:
+        """Write what the controller derived from this SeldonDeployment.
 
         Raises:
             ConflictError: It has changed since.
         """
         written = dataclasses.replace(journal, version=self._version(deployment) + 1)
-        annotations = {JOURNAL_ANNOTATION: dump_journal(written)}
-        if epoch is not None:
-            annotations[EPOCH_ANNOTATION] = str(epoch)
-        metadata = {"resourceVersion": deployment["metadata"]["resourceVersion"], "annotations": annotations}
-        self.cluster.merge(SELDON_DEPLOYMENT, self.name, {"metadata": metadata}, manager=JOURNAL_MANAGER)
+        self._annotate(deployment, {JOURNAL_ANNOTATION: dump_journal(written), EPOCH_ANNOTATION: str(epoch)})
         return written
+
+    def _wish(self, changed: Journal, journal: Journal, deployment: Mapping[str, Any] | None) -> Journal:
+        """Write what somebody else than the controller wishes."""
+        wishes = plan_wishes(changed, journal)
+        if deployment is None:
+            return self._create(changed, wishes)
+        self._annotate(deployment, wishes)
+        return changed
+
+    def _annotate(self, deployment: Mapping[str, Any], annotations: Mapping[str, str]) -> None:
+        metadata = {"resourceVersion": deployment["metadata"]["resourceVersion"], "annotations": dict(annotations)}
+        self.cluster.merge(SELDON_DEPLOYMENT, self.name, {"metadata": metadata}, manager=JOURNAL_MANAGER)
 
     def is_supervised(self) -> bool:
         """Whether a controller holds the lease."""
@@ -140,7 +159,7 @@ class SeldonJournal:
         text = (deployment["metadata"].get("annotations") or {}).get(JOURNAL_ANNOTATION)
         return int(json.loads(text)["version"]) if text else 0
 
-    def _create(self, journal: Journal) -> Journal:
+    def _create(self, journal: Journal, wishes: Mapping[str, str]) -> Journal:
         """Make the SeldonDeployment with its first release, which gets no replicas before it is approved.
 
         Raises:
@@ -152,11 +171,10 @@ class SeldonJournal:
                 f"there is no SeldonDeployment {self.name} in {self.cluster.namespace}",
                 hint="`sluice rollout start` makes it with the first release.",
             )
-        written = dataclasses.replace(journal, version=1)
-        planned = plan_deployment(self.settings, plan_predictors((), written, self.settings, parked=True))
-        planned["metadata"]["annotations"] = {JOURNAL_ANNOTATION: dump_journal(written)}
+        planned = plan_deployment(self.settings, plan_predictors((), journal, self.settings, parked=True))
+        planned["metadata"]["annotations"] = dict(wishes)
         self.cluster.create(SELDON_DEPLOYMENT, planned, manager=ROLLOUT_MANAGER)
-        return written
+        return journal
 
 
 def dump_journal(journal: Journal) -> str:

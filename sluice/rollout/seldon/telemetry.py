@@ -60,6 +60,9 @@ class Metrics:
         self._seconds.labels(self._deployment).observe(seconds)
         if outcome in {"acting", "waiting"}:
             self._acting.labels(self._deployment).set(outcome == "acting")
+        if outcome == "waiting":  # another one acts, and says what there is to say
+            for family in (self._phase, self._weight, self._evidence):
+                family.clear()
 
     def observe_status(self, state: str, status: Mapping[str, Any]) -> None:
         """What the last round saw."""

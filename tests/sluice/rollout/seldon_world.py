@@ -61,7 +61,7 @@ class MemoryCluster:
     namespace: str = NAMESPACE
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     before: Callable[[str, str, str], None] = lambda _verb, _plural, _name: None
-    user: str = "system:serviceaccount:prod:sluice-controller"
+    user: str = "ann@example.com"
     _versions: Any = field(default_factory=lambda: itertools.count(1))
 
     def get(self, kind: Kind, name: str) -> dict[str, Any] | None:
@@ -181,7 +181,8 @@ class SeldonWorld:
 
     def approve(self, release: str, seconds: float = 86400.0) -> None:
         steps = tuple(self.settings.rollout.steps)
-        approval = Approval(release=release, steps=steps, by="ann", at=self.now, until=self.now + seconds)
+        image = f"churn@{release}"
+        approval = Approval(release=release, steps=steps, by="ann", at=self.now, until=self.now + seconds, image=image)
         self.journal.update(lambda journal: _with(journal, approvals=(*journal.approvals, approval)))
 
     def command(self, kind: CommandKind) -> None:

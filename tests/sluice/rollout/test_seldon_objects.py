@@ -18,11 +18,12 @@ from sluice.rollout.naming import match_release
 from sluice.rollout.plan import Health
 from sluice.rollout.seldon import executors
 from sluice.rollout.seldon.executors import Executors, read_counts
-from sluice.rollout.seldon.journal import JOURNAL_ANNOTATION, MOST_BYTES, SeldonJournal, dump_journal
+from sluice.rollout.seldon.journal import MOST_BYTES, SeldonJournal, dump_journal
 from sluice.rollout.seldon.leases import LeaseLock, is_fresh
 from sluice.rollout.seldon.pods import ServingPod, judge_health, read_pod
 from sluice.rollout.seldon.predictors import Packaged, plan_deployment, plan_predictor, plan_predictors, release_of
 from sluice.rollout.seldon.routes import host_of, hosts_in, plan_routes, read_weights
+from sluice.rollout.seldon.wishes import JOURNAL_ANNOTATION
 from sluice.rollout.states import Journal, Phase, Reign, Request, State, Transition
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from sluice.project import Project
 from sluice.rollout import requests
 from sluice.rollout.naming import find_release
 from sluice.rollout.seldon import journal as seldon_journal
-from sluice.rollout.seldon.api import CONFIG_MAP, LEASE
+from sluice.rollout.seldon.api import CONFIG_MAP, LEASE, SELDON_DEPLOYMENT
+from sluice.rollout.seldon.wishes import COMMAND_ANNOTATION, JOURNAL_ANNOTATION, REQUEST_ANNOTATION
 from sluice.rollout.states import CommandKind
 
 if TYPE_CHECKING:
@@ -124,3 +126,64 @@ def test_a_command_of_a_person_is_a_line_in_the_journal(project: Project, world:
     command = world.journal.read().command
     assert command is not None
     assert (command.kind, command.by) == (CommandKind.ABORT, "bob")
+
+
+def test_who_asks_writes_no_journal(project: Project, world: SeldonWorld) -> None:
+    """A request, a command and an approval are all that an account without the controller's rights needs to write."""
+    before = journal_text(world)
+    requests.request_rollout(project, B, by="ann")
+    requests.approve(project, B, by="ann")
+    requests.abort(project, by="bob")
+    assert journal_text(world) == before
+    with pytest.raises(ValueError, match="only the controller"):
+        world.journal.update(lambda journal: dataclasses.replace(journal, history=()))
+
+
+def journal_text(world: SeldonWorld) -> str:
+    return world.cluster.objects[SELDON_DEPLOYMENT.plural, "churn"]["metadata"]["annotations"][JOURNAL_ANNOTATION]
+
+
+def test_a_request_that_was_fulfilled_is_not_begun_again(project: Project, world: SeldonWorld) -> None:
+    requests.request_rollout(project, B, by="ann")
+    requests.abort(project, by="bob")
+    world.now += 20
+    control = world.controller("two")
+    world.run(control, until=lambda journal: journal.request is None)
+    for _ in range(30):
+        world.tick(control)
+    journal = world.journal.read()
+    assert journal.request is None
+    assert journal.command is None
+    assert [one.outcome.value for one in journal.rollouts] == ["promoted", "aborted"]
+
+
+@pytest.mark.parametrize("change", [{"immutable": False}, {"recorded_by": ""}, {"recorded_by": "the-controller"}])
+def test_an_approval_that_can_be_changed_or_that_the_controller_gave_is_none(
+    project: Project, world: SeldonWorld, change: dict[str, object]
+) -> None:
+    requests.request_rollout(project, B, by="ann")
+    requests.approve(project, B, by="ann")
+    reader = world.journal
+    reader.account = "the-controller"
+    assert [one.release for one in reader.read().approvals] == [B]
+    kept = next(found for (plural, _), found in reversed(world.cluster.objects.items()) if plural == CONFIG_MAP.plural)
+    kept["immutable"] = change.get("immutable", True)
+    kept["data"]["recorded_by"] = change.get("recorded_by", "ann")
+    assert reader.read().approvals == ()
+
+
+def test_an_approval_is_for_one_image(project: Project, world: SeldonWorld) -> None:
+    """A request that names the approved release with another image is not what somebody approved."""
+    requests.request_rollout(project, B, by="ann")
+    requests.approve(project, B, by="ann")
+    assert requests.find_approval(project, B)
+    annotations = world.cluster.objects[SELDON_DEPLOYMENT.plural, "churn"]["metadata"]["annotations"]
+    annotations[REQUEST_ANNOTATION] = annotations[REQUEST_ANNOTATION].replace("churn@", "evil@")
+    assert requests.find_approval(project, B) is None
+
+
+def test_what_is_no_wish_is_left_aside(project: Project, world: SeldonWorld) -> None:
+    before = world.journal.read()
+    annotations = world.cluster.objects[SELDON_DEPLOYMENT.plural, "churn"]["metadata"]["annotations"]
+    annotations[REQUEST_ANNOTATION], annotations[COMMAND_ANNOTATION] = "{", '{"kind": "conquer"}'
+    assert world.journal.read() == before
