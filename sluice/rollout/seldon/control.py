@@ -20,10 +20,10 @@ from sluice.rollout.seldon.api import POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from sluice.rollout.seldon.executors import Executors
 from sluice.rollout.seldon.journal import EPOCH_ANNOTATION, ROLLOUT_MANAGER
 from sluice.rollout.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
-from sluice.rollout.seldon.pods import judge_health, read_pod
+from sluice.rollout.seldon.pods import Settling, judge_health, read_pod
 from sluice.rollout.seldon.predictors import list_packaged, plan_deployment, plan_predictors, release_of
 from sluice.rollout.seldon.routes import host_of, hosts_in, plan_routes, read_weights
-from sluice.rollout.states import ALL_TRAFFIC
+from sluice.rollout.states import ALL_TRAFFIC, CommandKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -122,6 +122,7 @@ class SeldonControl:
     status: dict[str, Any] = field(default_factory=dict)
     _epoch: int = 0
     _marked: tuple[str, str] = ("", "")
+    _settling: Settling = field(default_factory=Settling)
     _last_traffic: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -141,14 +142,20 @@ class SeldonControl:
             return True
         journal = self.journal.parse(world.deployment)
         self._refuse_superseded(world)
-        trouble = self._look(journal, world)
+        # An executor that hangs takes seconds; a person who wants to go down has them not.
+        trouble = "" if _is_way_down(journal) else self._look(journal, world)
         health = self._health(journal, world)
         judgement = self.gathering.judge(journal)
+        if trouble and not judgement.condemned:  # what was seen before does not speak for now
+            judgement = dataclasses.replace(judgement, passed=False, reason=trouble)
         plan = plan_next(journal, judgement, health, now=self.clock.now(), settings=self.settings.rollout)
         if plan.changes:
-            journal = self._write(journal, plan, world)
-            world = self._read_world() or world
-        self._follow(journal, world, health)
+            journal, world = self._write(journal, plan, world)
+        try:
+            self._follow(journal, world, health)
+        finally:
+            if plan.changes:  # nobody's traffic waits until it has been told
+                self.record(journal, journal.transitions[-1])
         self._mark(journal)
         self._tell(journal, plan, world, health, trouble)
         return True
@@ -255,7 +262,10 @@ class SeldonControl:
             if self._is_parked(journal) and digest == journal.target:
                 health = Health(parked=True)
             known = world.hosts.get(digest) in routed
-            found[digest] = dataclasses.replace(health, ready=health.ready and known)
+            ready = health.ready and known
+            if digest == journal.target and not exposed:
+                ready = self._settling.observe(digest, ready=ready, now=self.clock.steady())
+            found[digest] = dataclasses.replace(health, ready=ready)
         return found
 
     def _is_parked(self, journal: Journal) -> bool:
@@ -265,15 +275,15 @@ class SeldonControl:
             return False
         return journal.find_approval(request.release, request.steps, self.clock.now(), image=request.image) is None
 
-    def _write(self, journal: Journal, plan: Plan, world: World) -> Journal:
-        """Write a decision, before anything is done about it.
+    def _write(self, journal: Journal, plan: Plan, world: World) -> tuple[Journal, World]:
+        """Write a decision, before anything is done about it; gives what stands then, which needs no other look.
 
         Going down does not wait for that: where nothing can be written to the SeldonDeployment (its operator's webhook is away),
         the routes go there first, and the decision stands again in the next round, until it could be written.
         """
         advanced = advance(journal, plan, evidence=self.gathering.describe(journal), now=self.clock.now())
         try:
-            written = self.journal.write(advanced, world.deployment, epoch=self.lock.epoch)
+            written, deployment = self.journal.write(advanced, world.deployment, epoch=self.lock.epoch)
         except ConflictError:
             raise
         except ServiceError:
@@ -281,8 +291,7 @@ class SeldonControl:
                 self._move_routes(advanced, world)
             raise
         self.say(f"{journal.state.name} → {plan.state.name}: {plan.reason}")
-        self.record(written, written.transitions[-1])
-        return written
+        return written, dataclasses.replace(world, deployment=deployment)
 
     def _follow(self, journal: Journal, world: World, health: Mapping[str, Health]) -> None:
         """Bring both objects to the journal's weights, see them say so, and write down when they did."""
@@ -385,6 +394,11 @@ class SeldonControl:
                 for digest, found in health.items()
             ],
         }
+
+
+def _is_way_down(journal: Journal) -> bool:
+    """Whether a person has asked to go down, for which no evidence is needed."""
+    return journal.command is not None and journal.command.kind is not CommandKind.PROMOTE
 
 
 def _epoch_of(found: Mapping[str, Any]) -> int:

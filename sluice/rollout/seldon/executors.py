@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PORT, PATH = 8000, "/prometheus"
 METRIC = "seldon_api_executor_server_requests_seconds"
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS = 1.0
 
 
 def read_counts(text: str, slow_seconds: float = 0.5) -> Counts:

@@ -106,7 +106,7 @@ class SeldonJournal:
                 return changed
             try:
                 if epoch is not None and deployment is not None:
-                    return self.write(changed, deployment, epoch=epoch)
+                    return self.write(changed, deployment, epoch=epoch)[0]
                 return self._wish(changed, journal, deployment)
             except ConflictError:
                 if attempt == _TRIES - 1:
@@ -114,15 +114,15 @@ class SeldonJournal:
                 time.sleep(0.05 * (attempt + 1))
         raise AssertionError
 
-    def write(self, journal: Journal, deployment: Mapping[str, Any], *, epoch: int) -> Journal:
-        """Write what the controller derived from this SeldonDeployment.
+    def write(self, journal: Journal, deployment: Mapping[str, Any], *, epoch: int) -> tuple[Journal, dict[str, Any]]:
+        """Write what the controller derived from this SeldonDeployment; gives both as they are then.
 
         Raises:
             ConflictError: It has changed since.
         """
         written = dataclasses.replace(journal, version=self._version(deployment) + 1)
-        self._annotate(deployment, {JOURNAL_ANNOTATION: dump_journal(written), EPOCH_ANNOTATION: str(epoch)})
-        return written
+        annotations = {JOURNAL_ANNOTATION: dump_journal(written), EPOCH_ANNOTATION: str(epoch)}
+        return written, self._annotate(deployment, annotations)
 
     def _wish(self, changed: Journal, journal: Journal, deployment: Mapping[str, Any] | None) -> Journal:
         """Write what somebody else than the controller wishes."""
@@ -132,9 +132,9 @@ class SeldonJournal:
         self._annotate(deployment, wishes)
         return changed
 
-    def _annotate(self, deployment: Mapping[str, Any], annotations: Mapping[str, str]) -> None:
+    def _annotate(self, deployment: Mapping[str, Any], annotations: Mapping[str, str]) -> dict[str, Any]:
         metadata = {"resourceVersion": deployment["metadata"]["resourceVersion"], "annotations": dict(annotations)}
-        self.cluster.merge(SELDON_DEPLOYMENT, self.name, {"metadata": metadata}, manager=JOURNAL_MANAGER)
+        return self.cluster.merge(SELDON_DEPLOYMENT, self.name, {"metadata": metadata}, manager=JOURNAL_MANAGER)
 
     def is_supervised(self) -> bool:
         """Whether a controller holds the lease."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from sluice.rollout.seldon.predictors import Packaged
 
+SETTLE_SECONDS = 2.0
+"""How long a canary is ready before anything is sent to it; kube-proxy alone may take a second to know its Pods."""
+
 _HOPELESS = {"CrashLoopBackOff", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "ErrImageNeverPull"}
 
 
@@ -46,6 +49,25 @@ class ServingPod:
     trouble: str
     crashes: int
     leaving: bool
+
+
+@dataclass(slots=True)
+class Settling:
+    """Since when the canary has been ready: a node learns of a Service's new Pods with a lag of its own, and refuses until then.
+
+    Attributes:
+        release: The canary; empty while it is not ready.
+        since: On a clock that never jumps.
+    """
+
+    release: str = ""
+    since: float = 0.0
+
+    def observe(self, release: str, *, ready: bool, now: float) -> bool:
+        """Whether it has been ready for long enough to be sent to."""
+        if not ready or self.release != release:
+            self.release, self.since = (release if ready else ""), now
+        return ready and now - self.since >= SETTLE_SECONDS
 
 
 def read_pod(pod: Mapping[str, Any]) -> ServingPod:
