@@ -1,0 +1,145 @@
+"""A real Envoy that follows the VirtualServices of a namespace: ``python data_plane.py NAMESPACE FOLDER PORT``.
+
+As Istio's gateway would, it routes by prefix, rewrite and weight to the Services' cluster IPs; no weight is none where there are
+several destinations. Header matches and subsets are left out. ``x-upstream`` of each answer says where it was sent to, also
+where nobody answered there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kube import ISTIO, Informer, Kube
+
+from sluice.rollout.children import start_child
+from sluice.rollout.splitters.envoy import find_envoy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TYPE = "type.googleapis.com/envoy.{}"
+_TOLD = [{"header": {"key": "x-upstream", "value": "%UPSTREAM_CLUSTER%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
+
+
+class DataPlane:
+    """The files that Envoy follows."""
+
+    def __init__(self, kube: Kube, namespace: str, folder: Path) -> None:
+        self.folder = folder
+        self.changed = threading.Condition()
+        self.version = self.written = 0
+        root = f"/api/v1/namespaces/{namespace}/services"
+        self.services = Informer(kube, root, self.mark)
+        self.routes = Informer(kube, f"{ISTIO}/namespaces/{namespace}/virtualservices", self.mark)
+
+    def mark(self, _: object = None) -> None:
+        """Something changed."""
+        with self.changed:
+            self.version += 1
+            self.changed.notify()
+
+    def write(self) -> None:
+        """Write what the present objects say; clusters first, so that no route leads nowhere."""
+        routes, hosts = [], set()
+        for item in list(self.routes.objects.values()):
+            for prefix, rewrite, targets in read_routes(item):
+                hosts |= {(host, port) for host, port, _ in targets}
+                weighted = {"clusters": [{"name": f"{host}:{port}", "weight": weight} for host, port, weight in targets]}
+                action: dict[str, Any] = {"weighted_clusters": weighted, "timeout": "10s", "prefix_rewrite": rewrite}
+                routes.append({"match": {"prefix": prefix}, "route": action})
+        clusters = [self.plan_cluster(host, port) for host, port in sorted(hosts)]
+        self.publish("clusters", "config.cluster.v3.Cluster", clusters)
+        virtual = {"name": "all", "domains": ["*"], "routes": routes, "response_headers_to_add": _TOLD}
+        self.publish("routes", "config.route.v3.RouteConfiguration", [{"name": "routes", "virtual_hosts": [virtual]}])
+
+    def plan_cluster(self, host: str, port: int) -> dict[str, Any]:
+        """A Service; one that is gone has no endpoint."""
+        name, namespace = host.split(".")[:2]
+        service = self.services.objects.get(f"{namespace}/{name}")
+        places = []
+        if service is not None:
+            address = {"socket_address": {"address": service["spec"]["clusterIP"], "port_value": port}}
+            places = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+        named = f"{host}:{port}"
+        load = {"cluster_name": named, "endpoints": places}
+        return {"name": named, "type": "STATIC", "connect_timeout": "1s", "load_assignment": load}
+
+    def publish(self, name: str, kind: str, resources: list[dict[str, Any]]) -> None:
+        """Replace a file as a whole."""
+        document = {"version_info": str(self.version), "resources": [{"@type": _TYPE.format(kind)} | one for one in resources]}
+        draft = self.folder / f"{name}.draft"
+        draft.write_text(json.dumps(document))
+        draft.replace(self.folder / f"{name}.json")
+
+    def follow(self) -> None:
+        """Write whenever something changed."""
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: self.version != self.written)
+                self.written = self.version
+            self.write()
+
+
+def read_routes(item: dict[str, Any]) -> Iterator[tuple[str, str, list[tuple[str, int, int]]]]:
+    """Prefix, rewrite and (host, port, weight) of each plain route of a VirtualService."""
+    for route in item["spec"].get("http", []):
+        targets = route.get("route", [])
+        alone = 100 if len(targets) == 1 else 0
+        places = [
+            (one["destination"]["host"], one["destination"]["port"]["number"], int(one.get("weight", alone))) for one in targets
+        ]
+        for match in route.get("match", []):
+            prefix = match.get("uri", {}).get("prefix")
+            if prefix and "headers" not in match and sum(weight for _, _, weight in places):
+                yield prefix, route.get("rewrite", {}).get("uri", prefix), places
+
+
+def plan_bootstrap(folder: Path, port: int) -> dict[str, Any]:
+    """Envoy's own configuration."""
+
+    def source(name: str) -> dict[str, Any]:
+        watched = {"path": str(folder / f"{name}.json"), "watched_directory": {"path": str(folder)}}
+        return {"path_config_source": watched, "resource_api_version": "V3"}
+
+    router = {"@type": _TYPE.format("extensions.filters.http.router.v3.Router")}
+    status = {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "least_status"}}}
+    manager = {
+        "@type": _TYPE.format("extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "tests",
+        "rds": {"route_config_name": "routes", "config_source": source("routes")},
+        "local_reply_config": {"mappers": [{"filter": {"status_code_filter": status}, "headers_to_add": _TOLD}]},
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+    }
+    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+    listener = {
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": filters}],
+    }
+    return {
+        "node": {"id": "tests", "cluster": "tests"},
+        "dynamic_resources": {"cds_config": source("clusters")},
+        "static_resources": {"listeners": [listener]},
+    }
+
+
+def main() -> None:
+    """Follow until the process is ended; Envoy ends with it."""
+    namespace, folder, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    folder.mkdir(parents=True, exist_ok=True)
+    plane = DataPlane(Kube(), namespace, folder)
+    plane.services.listed.wait()
+    plane.routes.listed.wait()
+    plane.write()
+    bootstrap = folder / "bootstrap.json"
+    bootstrap.write_text(json.dumps(plan_bootstrap(folder, port)))
+    command = [str(find_envoy()), "-c", str(bootstrap), "-l", "warning", "--use-dynamic-base-id", "--concurrency", "1"]
+    start_child(command, log=folder / "envoy.log")
+    plane.follow()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The API server as these tests speak to it: any path, plain objects, with the account of $KUBECONFIG."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from kubernetes import client, config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
+SELDON = "/apis/machinelearning.seldon.io/v1"
+ISTIO = "/apis/networking.istio.io/v1beta1"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+class RefusedError(Exception):
+    """The API server said no."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text[:300]}")
+        self.status = status
+
+
+class Kube:
+    """A connection for each thread that asks."""
+
+    def __init__(self) -> None:
+        settings = client.Configuration()
+        config.load_kube_config(client_configuration=settings)
+        settings.retries = False
+        settings.connection_pool_maxsize = 32
+        api = client.ApiClient(settings)
+        self.url = settings.host
+        self.pool = api.rest_client.pool_manager
+        bearer = settings.auth_settings().get("BearerToken")
+        self.headers = {bearer["key"]: bearer["value"]} if bearer else {}
+
+    def ask(self, method: str, path: str, body: Any = None, *, kind: str = "application/json", **query: str) -> dict[str, Any]:
+        """One call.
+
+        Raises:
+            RefusedError: It was refused.
+        """
+        answer = self.open(method, path, json.dumps(body).encode() if body is not None else None, kind=kind, **query)
+        if answer.status >= 400:
+            raise RefusedError(answer.status, answer.data.decode(errors="replace"))
+        return dict(json.loads(answer.data))
+
+    def open(self, method: str, path: str, body: bytes | None, *, kind: str, stream: bool = False, **query: str) -> Any:
+        """The answer, whatever it is."""
+        headers = self.headers | {"accept": "application/json"} | ({"content-type": kind} if body is not None else {})
+        text = "&".join(f"{name}={value}" for name, value in query.items())
+        url = f"{self.url}{path}" + (("&" if "?" in path else "?") + text if text else "")
+        patience = 330 if stream else 20
+        return self.pool.request(method, url, body=body, headers=headers, preload_content=not stream, timeout=patience)
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """An object; None where it is not there."""
+        try:
+            return self.ask("GET", path)
+        except RefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def apply(self, path: str, body: dict[str, Any], manager: str = "stand-in") -> dict[str, Any]:
+        """Server-side apply."""
+        return self.ask("PATCH", path, body, kind=APPLY, fieldManager=manager, force="true")
+
+    def merge(self, path: str, patch: dict[str, Any], manager: str = "somebody") -> dict[str, Any]:
+        """Change some fields."""
+        return self.ask("PATCH", path, patch, kind=MERGE, fieldManager=manager)
+
+    def delete(self, path: str) -> None:
+        """Remove; one that is not there is no error."""
+        with contextlib.suppress(RefusedError):
+            self.ask("DELETE", path)
+
+    def list(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """The objects of a kind."""
+        return list(self.ask("GET", path, **query)["items"])
+
+
+class Informer:
+    """The objects of a kind as they are, by name, kept up by a watch."""
+
+    def __init__(self, kube: Kube, path: str, changed: Callable[[dict[str, Any]], object]) -> None:
+        self.kube, self.path, self.changed = kube, path, changed
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.listed = threading.Event()
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def _follow(self) -> None:
+        while True:
+            try:
+                self._follow_once()
+            except Exception:  # noqa: BLE001 - whatever it was, it looks anew
+                time.sleep(0.5)
+
+    def _follow_once(self) -> None:
+        found = self.kube.ask("GET", self.path)
+        before, self.objects = self.objects, {_key(item): item for item in found["items"]}
+        for item in (before | self.objects).values():
+            self.changed(item)
+        self.listed.set()
+        version = found["metadata"]["resourceVersion"]
+        query = {"watch": "true", "timeoutSeconds": "300", "resourceVersion": version}
+        answer = self.kube.open("GET", self.path, None, kind="", stream=True, **query)
+        for line in _lines(answer):
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                return
+            item = event["object"]
+            if event["type"] == "DELETED":
+                self.objects.pop(_key(item), None)
+            else:
+                self.objects[_key(item)] = item
+            self.changed(item)
+
+
+def _key(item: dict[str, Any]) -> str:
+    return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+
+
+def _lines(answer: Any) -> Iterator[bytes]:
+    left = b""
+    for chunk in answer.stream(65536):
+        *whole, left = (left + chunk).split(b"\n")
+        yield from filter(None, whole)

@@ -1,0 +1,133 @@
+"""Where the rollouts of a session take place: a namespace, the kinds of Seldon and Istio, and the stand-in operator."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kube import CRDS, SELDON, Kube, RefusedError
+from stand_in_images import push_model
+
+from sluice.release.references import read_reference
+from sluice.rollout.children import end_child, start_child
+
+if TYPE_CHECKING:
+    import subprocess
+
+KINDS = {
+    "seldondeployments": ("machinelearning.seldon.io", "SeldonDeployment", ("v1",)),
+    "virtualservices": ("networking.istio.io", "VirtualService", ("v1beta1", "v1alpha3")),
+    "destinationrules": ("networking.istio.io", "DestinationRule", ("v1beta1", "v1alpha3")),
+}
+HERE = Path(__file__).parent
+
+
+def find_missing() -> str:
+    """What these tests need and do not have; empty where nothing is missing."""
+    if not os.environ.get("KUBECONFIG"):
+        return "KUBECONFIG is not set"
+    for name in ("SLUICE_TEST_REPOSITORY", "SLUICE_TEST_PYTHON_IMAGE"):
+        if not os.environ.get(name):
+            return f"{name} is not set"
+    try:
+        Kube().ask("GET", "/version")
+    except Exception as error:  # noqa: BLE001 - whatever it is, there is no cluster to test on
+        return f"the cluster of KUBECONFIG does not answer: {str(error)[:200]}"
+    return ""
+
+
+@dataclass
+class Place:
+    """One namespace.
+
+    Attributes:
+        folder: For logs and projects.
+        seldon: Whether a real operator is to act in it; else a stand-in does.
+        model: Image of the stand-in model; `broken` is one that ends as soon as it starts.
+        registered: Kinds that had to be registered, permissive ones.
+    """
+
+    folder: Path
+    seldon: bool = field(default_factory=lambda: os.environ.get("SLUICE_TEST_SELDON") == "1")
+    namespace: str = field(default_factory=lambda: f"sluice-rollout-{uuid.uuid4().hex[:6]}")
+    registered: list[str] = field(default_factory=list)
+    model: str = ""
+    broken: str = ""
+    _operator: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.kube = Kube()
+        self.python = os.environ["SLUICE_TEST_PYTHON_IMAGE"]
+        self.repository = os.environ["SLUICE_TEST_REPOSITORY"]
+
+    def set_up(self) -> None:
+        """Make it."""
+        self.register()
+        labels = {"sluice.test/rollouts": "yes"} | ({} if self.seldon else {"seldon.io/controller-id": "stand-in"})
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
+        self.kube.ask("POST", "/api/v1/namespaces", body)
+        self.model, self.broken = self.push(), self.push("--broken")
+        self.start_operator()
+
+    def push(self, *flags: str, mark: str = "") -> str:
+        """An image of the stand-in model."""
+        return push_model(read_reference(self.python), read_reference(self.repository), *flags, mark=mark)
+
+    def start_operator(self) -> None:
+        """Start the stand-in, where it is to be one."""
+        if not self.seldon:
+            command = [sys.executable, str(HERE / "stand_in_operator.py"), self.namespace, self.python]
+            self._operator = start_child(command, log=self.folder / "operator.log")
+
+    def stop_operator(self) -> None:
+        """Let nobody act on SeldonDeployments."""
+        if self._operator is not None:
+            end_child(self._operator)
+
+    def register(self) -> None:
+        """Register the kinds that the cluster does not know; each takes any content."""
+        for plural, (group, kind, versions) in KINDS.items():
+            name = f"{plural}.{group}"
+            if self.kube.find(f"{CRDS}/{name}") is None:
+                self.kube.ask("POST", CRDS, _plan_kind(plural, group, kind, versions))
+                self.registered.append(name)
+
+    def path(self, root: str, plural: str, name: str = "") -> str:
+        """Path of an object here."""
+        return f"{root}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
+
+    def tear_down(self) -> None:
+        """Take everything away."""
+        for one in self.kube.list(self.path(SELDON, "seldondeployments")):
+            self.kube.delete(self.path(SELDON, "seldondeployments", one["metadata"]["name"]))
+        self.kube.delete(f"/api/v1/namespaces/{self.namespace}")
+        self.stop_operator()
+
+    def last_words(self) -> str:
+        """What the stand-in operator said."""
+        log = self.folder / "operator.log"
+        return log.read_text()[-2000:] if log.exists() else ""
+
+
+def _plan_kind(plural: str, group: str, kind: str, versions: tuple[str, ...]) -> dict[str, Any]:
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
+            "versions": [
+                {"name": version, "served": True, "storage": version == versions[-1], "schema": schema} for version in versions
+            ],
+        },
+    }
+
+
+__all__ = ["Place", "RefusedError", "find_missing"]

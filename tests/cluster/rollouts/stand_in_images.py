@@ -1,0 +1,88 @@
+"""Images of the stand-in model: a Python image of the registry, and one layer with a script. No builder."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from sluice.release.registry import Registry
+
+if TYPE_CHECKING:
+    from sluice.release.references import Reference
+
+SCRIPT = Path(__file__).with_name("stand_in_model.py")
+_MANIFEST, _CONFIG = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json"
+_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+def push_model(base: Reference, to: Reference, *flags: str, mark: str = "") -> str:
+    """Push an image that runs the stand-in with these flags; gives its name by digest. Another `mark` is another image."""
+    with (
+        Registry(base.host, base.repository, plain_http=True) as source,
+        Registry(to.host, to.repository, plain_http=True) as registry,
+        tempfile.TemporaryDirectory() as name,
+    ):
+        folder = Path(name)
+        manifest = _read_manifest(source, base.target)
+        source.read_blob(manifest["config"], folder / "config")
+        for each in manifest["layers"]:
+            if not registry.has_blob(each["digest"]) and not registry.mount_blob(each["digest"], base.repository):
+                source.read_blob(each, folder / "blob")
+                registry.write_blob(each, folder / "blob")
+        layer, unpacked = _make_layer()
+        config = json.loads((folder / "config").read_text())
+        config["config"] |= {"Cmd": ["python3", "-u", "/stand_in_model.py", *flags], "Labels": {"mark": mark}}
+        config["rootfs"]["diff_ids"].append(_digest(unpacked))
+        config.pop("history", None)
+        blobs = [
+            _write(registry, folder, json.dumps(config).encode(), _CONFIG),
+            _write(registry, folder, layer, _LAYER),
+        ]
+        planned = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": blobs[0], "layers": [*manifest["layers"], blobs[1]]}
+        data = json.dumps(planned).encode()
+        registry.write_manifest(_digest(data), data, _MANIFEST)
+    return f"{to.host}/{to.repository}@{_digest(data)}"
+
+
+def delete_image(image: str) -> None:
+    """Let the registry forget an image; whether it may is the registry's to say."""
+    place, _, digest = image.partition("@")
+    host, _, repository = place.partition("/")
+    answer = httpx.delete(f"http://{host}/v2/{repository}/manifests/{digest}", timeout=10, trust_env=False)
+    answer.raise_for_status()
+
+
+def _read_manifest(source: Registry, target: str) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads(source.read_manifest(target)[0])
+    if "manifests" in manifest:
+        fitting = [one for one in manifest["manifests"] if one.get("platform", {}).get("os") == "linux"]
+        manifest = json.loads(source.read_manifest(fitting[0]["digest"])[0])
+    return manifest
+
+
+def _make_layer() -> tuple[bytes, bytes]:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("stand_in_model.py")
+        entry.size, entry.mode = SCRIPT.stat().st_size, 0o644
+        archive.addfile(entry, io.BytesIO(SCRIPT.read_bytes()))
+    return gzip.compress(buffer.getvalue(), mtime=0), buffer.getvalue()
+
+
+def _write(registry: Registry, folder: Path, data: bytes, kind: str) -> dict[str, Any]:
+    descriptor = {"mediaType": kind, "digest": _digest(data), "size": len(data)}
+    (folder / "written").write_bytes(data)
+    registry.write_blob(descriptor, folder / "written")
+    return descriptor
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{sha256(data).hexdigest()}"

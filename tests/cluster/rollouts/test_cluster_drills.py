@@ -1,0 +1,64 @@
+"""Fifty rollbacks by hand under load, measured at the Envoy: from the decision until the release answers nothing any more."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+from lanes import wait_for
+from load import Load
+
+from sluice.rollout import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lanes import Lane
+
+DRILLS = int(os.environ.get("SLUICE_TEST_DRILLS", "50"))
+LIMIT_SECONDS = 2.0
+RATE = 60.0
+KINDS = ("at a step", "at a step", "at 100 %", "at 50 %", "at a step", "at 100 %", "champion to N-1")
+
+
+def drill(lane: Lane, load: Load, canary: str, kind: str) -> tuple[str, float, float, float]:
+    """One rollback; seconds until it was written, until both objects showed it, until the release answered for the last time."""
+    wait_for(lambda: lane.read().request is None)
+    requests.request_rollout(lane.project, canary, by="bob")
+    requests.approve(lane.project, canary, by="ann")
+    lane.wait_state("step-2" if kind == "at 50 %" else "step-1")
+    if kind in {"at 100 %", "champion to N-1"}:
+        requests.promote(lane.project, canary, by="eve")
+        lane.wait_state("baking")
+    if kind == "champion to N-1":
+        assert lane.wait_end(canary) == "promoted"
+    sent = time.time()
+    wait_for(lambda: load.of(canary, since=sent) > 2, what="traffic at the release that is to go")
+    done = requests.rollback(lane.project, by="kim")
+    assert done["left"] == canary
+    wait_for(lambda: load.of(done["to"], since=done["applied_at"] + 0.7) > 10, what="traffic at stable")
+    lane.check_converged()
+    last = next(one for one in reversed(lane.transitions(canary)) if one.decided_at == done["decided_at"])
+    return kind, last.time - last.decided_at, done["seconds"], max(0.0, load.last_of(canary) - done["decided_at"])
+
+
+def test_rollback_drills(make_lane: Callable[..., Lane]) -> None:
+    lane = make_lane("drills", drain=600.0, direct=True)  # its Pods stay warm from one drill to the next
+    lane.first()
+    canary = lane.name_release()
+    with Load(lane.url, RATE) as load:
+        drills = [drill(lane, load, canary, KINDS[number % len(KINDS)]) for number in range(DRILLS)]
+    failed = [one for one in load.answers if one.failed]
+    names = ("it is written", "both objects show it", "the last answer of the release that left")
+    for index, name in enumerate(names, 1):
+        values = np.array([one[index] for one in drills])
+        half, most = np.quantile(values, (0.5, 0.99))
+        spread = f"p50 {half:.2f} s, p99 {most:.2f} s, most {values.max():.2f} s"
+        sys.stdout.write(f"\n{len(drills)} drills, decision until {name}: {spread}")
+    sys.stdout.write(f"\n{Counter(one[0] for one in drills)}; {len(load.answers)} requests, {len(failed)} failed\n")
+    assert not failed, failed[:5]
+    assert np.quantile([one[3] for one in drills], 0.99) <= LIMIT_SECONDS

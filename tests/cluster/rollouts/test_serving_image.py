@@ -1,0 +1,81 @@
+"""Rollouts of real releases: the serving image with its model layer, asked with the example's live rows."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lanes import wait_for
+from load import Load, short
+
+from sluice.release.references import read_reference
+from sluice.release.registry import Registry
+from sluice.rollout import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lanes import Lane
+
+RELEASES = [name for name in os.environ.get("SLUICE_TEST_RELEASES", "").split(",") if name]
+pytestmark = pytest.mark.skipif(len(RELEASES) < 2, reason="rollouts on a cluster: SLUICE_TEST_RELEASES names no two releases")
+
+
+def read_release(name: str) -> tuple[str, str]:
+    """Digest of a release (of its model layer, which is the last one), and its image by digest."""
+    reference = read_reference(name)
+    with Registry(reference.host, reference.repository, plain_http=True) as registry, tempfile.TemporaryDirectory() as folder:
+        manifest = json.loads(registry.read_manifest(reference.target)[0])
+        registry.read_blob(manifest["config"], Path(folder) / "config")
+        config = json.loads((Path(folder) / "config").read_text())
+        image = registry.find_manifest(reference.target)
+    return config["rootfs"]["diff_ids"][-1], f"{reference.host}/{reference.repository}@{image}"
+
+
+def rows() -> Iterator[bytes]:
+    """The example's live rows as requests."""
+    from churn.story import live_rows
+
+    for row in itertools.islice(live_rows(7), 500):
+        yield json.dumps({"data": {"names": list(row), "ndarray": [list(row.values())]}}).encode()
+
+
+def roll_out(lane: Lane, digest: str) -> str:
+    requests.request_rollout(lane.project, digest, by="bob")
+    requests.approve(lane.project, digest, by="ann")
+    return lane.wait_end(digest, 240)
+
+
+def test_releases_of_the_serving_image(make_lane: Callable[..., Lane]) -> None:
+    """One is promoted over the other without a lost request, rolled back by hand, and one that fails on live rows goes."""
+    lane = make_lane("churn", start_timeout=180.0, request_timeout=5.0, deadline=400.0)
+    lane.ensure()
+    found = [read_release(name) for name in RELEASES]
+    first, second, *bad = [lane.name_release(image, digest) for digest, image in found]
+    payloads = list(rows())
+    assert roll_out(lane, first) == "promoted"
+    wait_for(lambda: lane.seen() == {first: 100}, 120, "the first release")
+    with Load(lane.url, 30.0, payloads) as load:
+        wait_for(lambda: load.of(first) > 30)
+        answered = time.time()
+        assert roll_out(lane, second) == "promoted"
+        lane.check_converged()
+        lane.check_evidence(second)
+        pods = {pod.uid for pod in lane.pods(first)}
+        done = requests.rollback(lane.project, by="kim")
+        wait_for(lambda: load.of(first, since=done["applied_at"] + 0.7) > 10)
+        lane.check_converged()
+        assert {pod.uid for pod in lane.pods(first)} == pods, "nothing was started anew"
+        assert max(0.0, load.last_of(second) - done["decided_at"]) < 2.0
+        assert not load.failed(since=answered), [one for one in load.answers if one.failed][:5]
+        for canary in bad:
+            assert roll_out(lane, canary) == "rolled_back"
+            lane.check_converged()
+            assert not load.lost(canary, since=answered)
+            assert load.failed(since=answered)[short(canary)] > 0
