@@ -164,7 +164,7 @@ class Operator:
             "ports": [{"name": "http-engine", "containerPort": 8000}],
             "readinessProbe": probe | {"initialDelaySeconds": 1, "httpGet": {"path": "/ready", "port": 8000}},
             "livenessProbe": probe | {"initialDelaySeconds": 20, "periodSeconds": 5, "httpGet": {"path": "/live", "port": 8000}},
-            "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+            "resources": {"requests": {"cpu": "5m", "memory": "32Mi"}},
             "securityContext": {"allowPrivilegeEscalation": False},
             "volumeMounts": [{"name": "engine", "mountPath": "/engine"}],
         }

@@ -82,7 +82,8 @@ def test_a_person_does_not_wait_for_an_executor_that_hangs(lanes: list[Lane], to
                 requests.promote(lane.project, canary, by="eve")
                 lane.wait_state(state)
             lane.fault(canary, port=8000, delay=30.0)
-            hold(lane, 3.0)
+            if state == "step-1":  # a bake on a person's word ends without metrics
+                hold(lane, 3.0)
             done = requests.rollback(lane.project, by="kim")
             assert (done["left"], done["seconds"] < QUICK) == (canary, True), done
             assert lane.wait_end(canary) == "rolled_back"
