@@ -1,8 +1,9 @@
 """Commands, arguments and other texts of a container, with their placeholders as Argo's expressions.
 
 A container without the launcher gets a value as text: strings bare, everything else as JSON. Argo would look for tags in it, also
-after it was put in, and Kubernetes for ``$(…)``. So dollar signs are doubled, which Kubernetes undoes, and two opening braces are
-written as ``{$(SLUICE_BRACE)``: Argo finds no tag, and Kubernetes puts the brace in from the container's environment.
+after it was put in, and Kubernetes for ``$(…)``. So a value's dollar signs are doubled, which Kubernetes undoes, and two opening
+braces are written as ``{$(SLUICE_BRACE)``: Argo finds no tag, and Kubernetes puts the brace in from the container's environment.
+What the author wrote beside the placeholders is Kubernetes' text as ever.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sluice.ir.placeholders import (
     OutputFile,
     RunField,
     Text,
+    describe_piece,
     is_plain,
     read_argument,
     read_text,
@@ -93,7 +95,7 @@ def json_text(text: str, context: Context) -> str | Tag:
 def env_text(text: str, context: Context) -> str:
     """An environment variable: what its author wrote is Kubernetes' text, and what a placeholder stands for is data."""
     parsed = read_text(text)
-    return without_tags(text) if is_plain(parsed) else str(Tag(_dollars(_text(parsed, context))))
+    return without_tags(text) if is_plain(parsed) else str(Tag(_kubernetes_text(parsed, context)))
 
 
 def without_tags(text: str) -> str:
@@ -138,7 +140,7 @@ def _static(argument: Argument, context: Context) -> list[str]:
         from sluice.argo.interfaces import executor_input  # noqa: PLC0415 - they need each other
 
         return [dump(executor_input(context, {}))]
-    return [str(Tag(_dollars(_argument(argument, context))))]
+    return [str(Tag(_kubernetes_text(argument, context)))]
 
 
 def _listed(arguments: Sequence[Argument], context: Context) -> str:
@@ -148,7 +150,7 @@ def _listed(arguments: Sequence[Argument], context: Context) -> str:
         if is_choice:
             parts += [_choice(each, context) for each in group if isinstance(each, IfPresent)]
         else:
-            parts.append("[" + ", ".join(_dollars(_argument(each, context)) for each in group) + "]")
+            parts.append("[" + ", ".join(_kubernetes_text(each, context) for each in group) + "]")
     return parts[0] if len(parts) == 1 else f"concat({', '.join(parts)})" if parts else "[]"
 
 
@@ -159,26 +161,37 @@ def _choice(argument: IfPresent, context: Context) -> str:
     return f"({context.input(argument.name)} == 'null' ? {other} : {then})"
 
 
-def _dollars(expression: str) -> str:
-    return f"replace(replace({expression}, '$', '$$'), '\\u007b\\u007b', '\\u007b$({BRACE})')"
+def _kubernetes_text(argument: Argument, context: Context) -> str:
+    """One argument as an expression of the text that Kubernetes makes the argument of."""
+    return f"replace({_argument(argument, context, is_shielded=True)}, '\\u007b\\u007b', '\\u007b$({BRACE})')"
 
 
-def _argument(argument: Argument, context: Context) -> str:
-    """One argument as an expression of its text."""
+def _argument(argument: Argument, context: Context, *, is_shielded: bool = False) -> str:
+    """One argument as an expression of its text; where it is shielded, its values are data to Kubernetes."""
+
+    def joined(arguments: Sequence[Argument]) -> str:
+        return join([_argument(each, context, is_shielded=is_shielded) for each in arguments])
+
     match argument:
         case Concat(items):
-            return join([_argument(item, context) for item in items])
+            return joined(items)
         case IfPresent(name, then, otherwise):
             if name not in context.call.unsure:
-                return f"({join([_argument(item, context) for item in _chosen(argument, context)])})"
-            given, other = (join([_argument(item, context) for item in branch]) for branch in (then, otherwise))
-            return f"({context.input(name)} == 'null' ? {other} : {given})"
-        case Text():
-            return _text(argument, context)
+                return f"({joined(_chosen(argument, context))})"
+            return f"({context.input(name)} == 'null' ? {joined(otherwise)} : {joined(then)})"
+        case Text(pieces):
+            return join([_shielded(piece, context) if is_shielded else _piece(piece, context) for piece in pieces])
 
 
 def _text(text: Text, context: Context) -> str:
     return join([_piece(piece, context) for piece in text.pieces])
+
+
+def _shielded(piece: Piece, context: Context) -> str:
+    if not isinstance(piece, str):
+        return f"replace({_piece(piece, context)}, '$', '$$')"
+    alone = (len(piece) - len(piece.rstrip("$"))) % 2  # else it would take a value's first brackets for a variable's
+    return literal(piece + "$" * alone)
 
 
 def _piece(piece: Piece, context: Context) -> str:
@@ -199,7 +212,7 @@ def _piece(piece: Piece, context: Context) -> str:
         case ArtifactField(name, output, _, _) if name in (component.output_artifacts if output else component.input_artifacts):
             return _artifact(piece, context)
         case _:
-            raise ValueError(f"the placeholder {getattr(piece, 'text', None) or piece!r} has no meaning here")
+            raise ValueError(f"the placeholder {describe_piece(piece)} has no meaning here")
 
 
 def _parameter(name: str, context: Context) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from sluice.argo.refusals import InexpressibleError
 from sluice.argo.wire import NULL, Tag, dump, literal, safe, wire
 from sluice.ir.graph import JSON, ParameterType
-from sluice.ir.placeholders import InputParameter, Piece, RunField, read_text
+from sluice.ir.placeholders import InputParameter, Piece, RunField, describe_piece, read_text
 
 TAG = "\\u0000#"
 """What a tagged number begins with (see `sluice.argo.launcher`), as it stands in a literal of Argo's expressions and in JSON."""
@@ -231,7 +231,7 @@ def pieces_expression(pieces: tuple[Piece, ...], inputs: dict[str, tuple[Value, 
             case _:
                 raise InexpressibleError(
                     "inputs",
-                    f"the placeholder {getattr(piece, 'text', None) or getattr(piece, 'name', piece)!r} in a constant",
+                    f"the placeholder {describe_piece(piece)} in a constant",
                     "A constant may name the task's parameters and the run (its name, id, times); give artifacts as artifacts.",
                 )
     return join(parts)

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 IR_ENDINGS = frozenset({".yaml", ".yml", ".json"})
 
 
+_BROKEN = (
+    "KFP's own compiler wrote this IR, and it does not hold together. Write what it names otherwise: "
+    "hand the value to the step as an argument of its own, or to a pipeline of its own."
+)
+
+
 def is_ir(source: str) -> bool:
     """Whether a source is a file of compiled IR, which needs no kfp."""
     return Path(source).suffix in IR_ENDINGS
@@ -57,7 +63,7 @@ def read_source(source: str, project: Project | None, *, images: Iterable[str] =
     from sluice.engines.kfp import compile_to_ir  # noqa: PLC0415 - half a second that a file of IR does not need
 
     text = compile_to_ir(project, source, images=images)
-    return text, parse_ir(text, source=source)
+    return text, parse_ir(text, source=source, hint=_BROKEN)
 
 
 def has_project() -> bool:

@@ -108,6 +108,13 @@ Argument = Text | Concat | IfPresent
 """One entry of a command or its arguments."""
 
 
+def describe_piece(piece: Piece) -> str:
+    """A placeholder as a person knows it."""
+    if isinstance(piece, ExecutorInput):
+        return "{{$}}"
+    return repr(getattr(piece, "text", None) or getattr(piece, "name", piece))
+
+
 def read_text(text: str) -> Text:
     """Split a text at its placeholders."""
     pieces: list[Piece] = []

@@ -72,12 +72,13 @@ def read_file(file: Path) -> str:
         ) from error
 
 
-def parse_ir(text: str, *, source: str = "the IR") -> Pipeline:
+def parse_ir(text: str, *, source: str = "the IR", hint: str = "Compile the pipeline again with KFP.") -> Pipeline:
     """Parse compiled IR.
 
     Args:
         text: The YAML: a PipelineSpec, and a PlatformSpec after it where there is one.
         source: What the text is called in messages.
+        hint: What to do where it is no IR.
 
     Raises:
         DataError: It is not YAML or not KFP IR.
@@ -85,7 +86,7 @@ def parse_ir(text: str, *, source: str = "the IR") -> Pipeline:
     try:
         documents = load_documents(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist is a ValueError of the reader's
-        raise DataError(f"{source} is not YAML: {error}", hint="Compile the pipeline again with KFP.") from error
+        raise DataError(f"{source} is not YAML: {error}", hint=hint) from error
     spec = find_spec(documents)
     if spec is None:
         raise DataError(
@@ -96,9 +97,15 @@ def parse_ir(text: str, *, source: str = "the IR") -> Pipeline:
         platforms = find_platforms(documents)
         return _pipeline(spec, platforms.get("kubernetes") or {}, find_unread(spec, platforms, find_job(documents)))
     except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise DataError(
-            f"{source} is not valid KFP IR: {type(error).__name__} {error}", hint="Compile the pipeline again with KFP."
-        ) from error
+        raise DataError(f"{source} is not valid KFP IR: {_describe(error)}", hint=hint) from error
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, ValueError | yaml.YAMLError):
+        return str(error)
+    if isinstance(error, KeyError):
+        return f"the field {error} is missing"
+    return f"a field is not of the kind that it must be ({error})"
 
 
 def _pipeline(spec: Raw, platform: Raw, unread: tuple[Unread, ...]) -> Pipeline:
@@ -125,6 +132,8 @@ def _pipeline(spec: Raw, platform: Raw, unread: tuple[Unread, ...]) -> Pipeline:
 def _component(name: str, raw: Raw, executors: Raw, settings: Raw) -> Component:
     inputs, outputs = raw.get("inputDefinitions") or {}, raw.get("outputDefinitions") or {}
     label = raw.get("executorLabel", "")
+    if "dag" not in raw and not label:
+        raise ValueError(f"{name} has neither tasks nor an executor")
     if "dag" not in raw and label not in executors:
         refuse_missing(name, f"executor {label!r}")
     body = _dag(raw["dag"]) if "dag" in raw else _executor(executors[label], name)

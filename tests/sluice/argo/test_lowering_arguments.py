@@ -31,13 +31,35 @@ def test_a_containers_arguments_are_expressions_without_tags_in_them() -> None:
     container = lower(flow).inner("shell")["container"]
     assert container["command"] == ["sh", "-c", "echo $0 {$(SLUICE_BRACE)x}} > $1"]
     assert {"name": "SLUICE_BRACE", "value": "{"} in container["env"]
-    assert container["args"][0].startswith("{{=replace(replace('--text=' + ")
+    assert container["args"][0].startswith("{{=replace('--text=' + replace(")
     assert "--no-model" in container["args"]
     assert (
         container["args"][-1]
         == "{{=replace(replace('/kfp/outputs/out', '$', '$$'), '\\u007b\\u007b', '\\u007b$(SLUICE_BRACE)')}}"
     )
     assert outputs(lower(flow).inner("shell"))["out"]["path"] == "/kfp/outputs/out"
+
+
+@dsl.container_component
+def authored(text: Optional[str] = None) -> dsl.ContainerSpec:  # noqa: UP045 - kfp reads this form
+    either = dsl.IfPresentPlaceholder(input_name="text", then=["--text", text], else_=["--no=$(HOME)"])
+    return dsl.ContainerSpec(image="alpine", command=["echo"], args=["$(HOME)", "$$", f"{text} $(HOME)$", either])
+
+
+def test_an_author_s_dollars_are_kubernetes_whether_or_not_the_run_decides_beside_them() -> None:
+    @dsl.pipeline(name="flow")
+    def flow(maybe: Optional[str] = None) -> None:  # noqa: UP045 - kfp reads this form
+        authored(text="a$(HOME)")
+        authored(text=maybe)
+
+    found = lower(flow)
+    known = found.inner("authored")["container"]["args"]
+    assert known[:2] == ["$(HOME)", "$$"]
+    assert "'$', '$$') + ' $(HOME)$$'" in known[2], "a value's dollars are data; one at the end is the same doubled"
+    patch = found.inner("authored-2")["podSpecPatch"]
+    assert "replace('$(HOME)', " in patch
+    assert "replace('$$', " in patch
+    assert "replace('--no=$(HOME)', " in patch
 
 
 @dsl.container_component
@@ -141,12 +163,12 @@ def test_an_if_present_inside_another_is_decided_by_itself() -> None:
         both(a="known")
 
     found = lower(flow)
-    inner = "(inputs.parameters.b == 'null' ? [replace(replace('--no-b', "
+    inner = "(inputs.parameters.b == 'null' ? [replace('--no-b', "
     patch = found.inner("both")["podSpecPatch"]
     assert inner in patch, "the outer is known, the inner is not"
     assert "inputs.parameters.a == 'null'" not in patch
     patch = found.inner("both-2")["podSpecPatch"]
-    assert "(inputs.parameters.a == 'null' ? [replace(replace('--no-a', " in patch
+    assert "(inputs.parameters.a == 'null' ? [replace('--no-a', " in patch
     assert inner in patch
     assert "'--b' + " not in patch, "two arguments, not one"
     assert found.inner("both-3")["container"]["args"][-1] == "--no-b"

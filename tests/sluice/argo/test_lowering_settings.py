@@ -108,7 +108,7 @@ def test_what_a_placeholder_in_an_environment_variable_stands_for_is_no_template
 
     variables = {each["name"]: each["value"] for each in lower(flow).inner("say")["container"]["env"]}
     assert variables["SLUICE_BRACE"] == "{"
-    assert variables["A"].startswith("{{=replace(replace('a-' + ")
+    assert variables["A"].startswith("{{=replace('a-' + replace(")
     assert variables["A"].endswith(", '$', '$$'), '\\u007b\\u007b', '\\u007b$(SLUICE_BRACE)')}}")
 
 
