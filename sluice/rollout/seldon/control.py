@@ -138,7 +138,7 @@ class SeldonControl:
             return False
         world = self._read_world()
         if world is None:
-            self.status = {"reason": "nothing was ever rolled out", "trouble": ""}
+            self.status = {"reason": "nothing was ever rolled out", "trouble": "", "account": self.journal.account}
             return True
         journal = self.journal.parse(world.deployment)
         self._refuse_superseded(world)
@@ -384,6 +384,7 @@ class SeldonControl:
         """Keep for the lease what others read: who serves, and what is being waited for."""
         self.status = {
             "state": journal.state.name,
+            "account": self.journal.account,
             "url": self.settings.seldon.url,
             "seen_weights": dict(world.seen or {}),
             "reason": plan.reason,

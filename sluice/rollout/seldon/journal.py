@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sluice.errors import DataError, NotServingError
+from sluice.errors import DataError, NotServingError, RefusedError
 from sluice.rollout.journal import ConflictError
 from sluice.rollout.seldon.api import LEASE, SELDON_DEPLOYMENT, connect
 from sluice.rollout.seldon.approvals import read_approvals, write_approval
@@ -100,6 +100,7 @@ class SeldonJournal:
             changed = change(journal)
             for approval in changed.approvals:
                 if approval not in journal.approvals:
+                    self._refuse_own_approval()
                     write_approval(self.cluster, self.name, approval)
             changed = dataclasses.replace(changed, approvals=journal.approvals)
             if changed == journal:
@@ -123,6 +124,15 @@ class SeldonJournal:
         written = dataclasses.replace(journal, version=self._version(deployment) + 1)
         annotations = {JOURNAL_ANNOTATION: dump_journal(written), EPOCH_ANNOTATION: str(epoch)}
         return written, self._annotate(deployment, annotations)
+
+    def _refuse_own_approval(self) -> None:
+        """The controller takes none that its own account gave: whoever uses that account is told at once."""
+        own = self.read_status().get("account")
+        if own and own == self.cluster.whoami():
+            raise RefusedError(
+                f"{own} is the controller's own account, which may not approve",
+                hint="Approve with an account of your own, or run the controller with its own (manifests/).",
+            )
 
     def _wish(self, changed: Journal, journal: Journal, deployment: Mapping[str, Any] | None) -> Journal:
         """Write what somebody else than the controller wishes."""

@@ -38,6 +38,16 @@ if TYPE_CHECKING:
 LANES = 3
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _ann() -> Iterator[None]:
+    """Who approves is another than who acts: here both have one kubeconfig, and the controllers are processes of their own."""
+    from sluice.rollout.seldon.api import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Cluster, "whoami", lambda _self: "ann")
+        yield
+
+
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A namespace with an operator."""

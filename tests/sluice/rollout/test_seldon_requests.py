@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from seldon_world import MemoryCluster, SeldonWorld, Server, make_settings
 
-from sluice.errors import NotServingError, ServiceError, StateError
+from sluice.errors import NotServingError, RefusedError, ServiceError, StateError
 from sluice.project import Project
 from sluice.rollout import requests
 from sluice.rollout.naming import find_release
 from sluice.rollout.seldon import journal as seldon_journal
 from sluice.rollout.seldon.api import CONFIG_MAP, LEASE, SELDON_DEPLOYMENT
+from sluice.rollout.seldon.leases import STATUS_ANNOTATION
 from sluice.rollout.seldon.wishes import COMMAND_ANNOTATION, JOURNAL_ANNOTATION, REQUEST_ANNOTATION
 from sluice.rollout.states import CommandKind
 
@@ -170,6 +172,14 @@ def test_an_approval_that_can_be_changed_or_that_the_controller_gave_is_none(
     kept["immutable"] = change.get("immutable", True)
     kept["data"]["recorded_by"] = change.get("recorded_by", "ann")
     assert reader.read().approvals == ()
+
+
+def test_who_uses_the_controller_s_account_is_told_that_it_may_not_approve(project: Project, world: SeldonWorld) -> None:
+    requests.request_rollout(project, B, by="ann")
+    lease = world.cluster.objects[LEASE.plural, "churn-rollout"]
+    lease["metadata"]["annotations"] = {STATUS_ANNOTATION: json.dumps({"account": MemoryCluster.user})}
+    with pytest.raises(RefusedError, match="may not approve"):
+        requests.approve(project, B, by="ann")
 
 
 def test_an_approval_is_for_one_image(project: Project, world: SeldonWorld) -> None:
