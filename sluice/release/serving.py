@@ -165,6 +165,8 @@ class ServedRelease(ReleaseClient):
 
     def _end_group(self) -> None:
         """Kill what is left of the process group, reap its leader and let go of the lifeline."""
+        if self._stopped:  # `stop` found that it had ended by itself
+            return
         self._stopped = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)

@@ -172,6 +172,14 @@ def test_a_worker_that_dies_is_replaced(trained: Trained, layer: Path, tmp_path:
         assert server.alive()
 
 
+def test_stopping_a_server_that_has_just_ended_by_itself_is_nothing(trained: Trained, layer: Path, tmp_path: Path) -> None:
+    server = spawn(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log")
+    os.kill(server.pid, signal.SIGKILL)
+    server._started.process.wait()
+    server.stop()  # closed a descriptor twice, perhaps one that was another's by then
+    server.stop()
+
+
 @pytest.mark.slow
 def test_the_request_that_is_being_answered_is_finished(trained: Trained, layer: Path, tmp_path: Path) -> None:
     with start_server(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log") as server:
