@@ -133,6 +133,11 @@ class RolloutTable(Table):
     )
     request_timeout_seconds: float = Field(default=5.0, gt=0, description="A prediction that takes longer is an error.")
 
+    @property
+    def in_cluster(self) -> bool:
+        """Whether production is in a cluster, and not on this machine."""
+        return self.splitter == "seldon"
+
     @field_validator("slow_seconds")
     @classmethod
     def _is_a_bound(cls, seconds: float) -> float:

@@ -63,7 +63,7 @@ def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
 
 
 def _where(project: Project, status: RolloutStatus) -> str:
-    if project.settings.rollout.splitter == "seldon":
+    if project.settings.rollout.in_cluster:
         return "by Seldon Core" if status.supervised else "no controller: `sluice rollout controller`, or manifests/, starts one"
     return "no: `sluice serve` starts it"
 
@@ -227,7 +227,7 @@ def controller(
     from sluice.rollout.seldon.controller import run_controller
 
     project = open_project(project_folder)
-    if project.settings.rollout.splitter != "seldon":
+    if not project.settings.rollout.in_cluster:
         raise UsageError(
             "this project's rollouts are on this machine", hint='Set rollout.splitter = "seldon", or use `sluice serve`.'
         )

@@ -27,14 +27,60 @@ def runs_in_pod() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ and (_ACCOUNT / "token").is_file()
 
 
+def read_own_namespace() -> str:
+    """Of the Pod that this process runs in."""
+    return (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+
+
+def plan_server(name: str, image: str, digest: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a Pod's container
+    """The container that serves a release, with the least rights; it needs the Pod of `plan_server_pod` around it.
+
+    Args:
+        name: The container's.
+        image: The release's image, by digest.
+        digest: The release: it comes from here, never from the image that it is to prove.
+        fields: Others of the container's.
+    """
+    return {
+        "name": name,
+        "image": image,
+        "env": [{"name": DIGEST_VARIABLE, "value": digest}],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the container's own
+        **fields,
+    }
+
+
+def plan_server_pod(container: dict[str, Any]) -> dict[str, Any]:
+    """The spec of a Pod around the container of `plan_server`."""
+    return {
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+        "containers": [container],
+    }
+
+
 def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[str, Any]:
     """The Pod that serves a release.
 
     Args:
         image: The release's image, by digest.
-        digest: The release: it comes from here, never from the image that it is to prove.
+        digest: The release.
         owner: ``name`` and ``uid`` of the Pod that it ends with; None for nobody.
     """
+    server = plan_server(
+        _CONTAINER,
+        image,
+        digest,
+        ports=[{"name": "http", "containerPort": PORT}],
+        readinessProbe={"httpGet": {"path": HEALTH_PATH, "port": PORT}, "periodSeconds": 1},
+        resources={"requests": dict(_REQUESTS)},
+    )
     reference = [{"apiVersion": "v1", "kind": "Pod", "name": owner["name"], "uid": owner["uid"]}] if owner else []
     return {
         "apiVersion": "v1",
@@ -44,29 +90,7 @@ def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[s
             "labels": {"app.kubernetes.io/managed-by": "sluice", "app.kubernetes.io/component": "release-under-test"},
             "ownerReferences": reference,
         },
-        "spec": {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": 1,
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "volumes": [{"name": "tmp", "emptyDir": {}}],
-            "containers": [
-                {
-                    "name": _CONTAINER,
-                    "image": image,
-                    "env": [{"name": DIGEST_VARIABLE, "value": digest}],
-                    "ports": [{"name": "http", "containerPort": PORT}],
-                    "readinessProbe": {"httpGet": {"path": HEALTH_PATH, "port": PORT}, "periodSeconds": 1},
-                    "resources": {"requests": dict(_REQUESTS)},
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                    "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the container's own
-                }
-            ],
-        },
+        "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, **plan_server_pod(server)},
     }
 
 
@@ -154,7 +178,7 @@ def start_pod(project: Project, folder: Path, digest: str, image: str, *, log: P
     from kubernetes import client, config  # noqa: PLC0415 - a second that only a cluster needs
 
     config.load_incluster_config()
-    namespace = (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+    namespace = read_own_namespace()
     api = client.CoreV1Api()
     try:
         own = api.read_namespaced_pod(os.environ["HOSTNAME"], namespace)

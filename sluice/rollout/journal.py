@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 MOST_SAMPLE_BYTES = 32 * 1024 * 1024
 """Size at which the samples are moved aside, once: a supervisor may run for months."""
 
-_JOURNAL: TypeAdapter[Journal] = TypeAdapter(Journal)
-_CHECKPOINT: TypeAdapter[Checkpoint] = TypeAdapter(Checkpoint)
+JOURNAL: TypeAdapter[Journal] = TypeAdapter(Journal)
+CHECKPOINT: TypeAdapter[Checkpoint] = TypeAdapter(Checkpoint)
 
 
 class ConflictError(ServiceError):
@@ -89,7 +89,7 @@ class JournalFile:
             DataError: The file is not a journal.
         """
         try:
-            return _JOURNAL.validate_json(self.path.read_bytes())
+            return JOURNAL.validate_json(self.path.read_bytes())
         except FileNotFoundError:
             return Journal()
         except (ValidationError, OSError) as error:
@@ -122,13 +122,13 @@ class JournalFile:
     def read_checkpoint(self) -> Checkpoint:
         """The last checkpoint; an empty one where there is none that can be read, since evidence can be gathered anew."""
         try:
-            return _CHECKPOINT.validate_json(self._checkpoint_path.read_bytes())
+            return CHECKPOINT.validate_json(self._checkpoint_path.read_bytes())
         except (OSError, ValidationError):
             return Checkpoint()
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep the evidence. Not synced to the disk: it survives the process, which is what it is for."""
-        write_atomically(self._checkpoint_path, _CHECKPOINT.dump_json(checkpoint), durable=False)
+        write_atomically(self._checkpoint_path, CHECKPOINT.dump_json(checkpoint), durable=False)
 
     def append_sample(self, sample: Mapping[str, Any]) -> None:
         """Add a line to the samples; a file that has grown too large is moved aside first."""
@@ -179,9 +179,7 @@ class JournalFile:
 
     def _write(self, journal: Journal, found: int) -> Journal:
         written = dataclasses.replace(journal, version=found + 1)
-        # Champion and previous follow from the history; they are written for whoever reads the file.
-        document = _JOURNAL.dump_python(written, mode="json") | {"champion": written.champion, "previous": written.previous}
-        write_atomically(self.path, json.dumps(document, indent=1, allow_nan=False).encode())
+        write_atomically(self.path, json.dumps(plan_document(written), indent=1, allow_nan=False).encode())
         return written
 
     @contextlib.contextmanager
@@ -190,6 +188,12 @@ class JournalFile:
         with (self.folder / "journal.lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def plan_document(journal: Journal) -> dict[str, Any]:
+    """A journal as plain JSON types. Champion and previous follow from the history; they are written for whoever reads it."""
+    document: dict[str, Any] = JOURNAL.dump_python(journal, mode="json")
+    return document | {"champion": journal.champion, "previous": journal.previous}
 
 
 def open_file(project: Project) -> JournalFile:
@@ -203,7 +207,7 @@ def open_journal(project: Project) -> JournalStore:
     Raises:
         ServiceError: It is in a cluster, and there is none to talk to.
     """
-    if project.settings.rollout.splitter == "seldon":
+    if project.settings.rollout.in_cluster:
         from sluice.rollout.seldon.journal import open_seldon_journal  # noqa: PLC0415 - only where it is used
 
         return open_seldon_journal(project)

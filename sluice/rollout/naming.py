@@ -34,7 +34,7 @@ def find_release(project: Project, ref: str) -> NamedRelease:
     try:
         release = ReleaseStore(project.state / "releases").get(ref)
     except StateError:
-        if project.settings.rollout.splitter != "seldon":
+        if not project.settings.rollout.in_cluster:
             raise
         if (found := match_release(open_journal(project).read(), ref)) is None:
             raise

@@ -101,7 +101,7 @@ def request_rollout(project: Project, digest: str, by: str) -> None:
 
 def _package(project: Project, digest: str) -> tuple[int, str]:
     """Number and image of a release: in its registry, where a cluster is to run it."""
-    if project.settings.rollout.splitter != "seldon":
+    if not project.settings.rollout.in_cluster:
         return 0, ""
     from sluice.release.publishing import find_destination  # noqa: PLC0415 - only for a cluster
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import threading
 import time
 from typing import IO, TYPE_CHECKING
@@ -21,6 +20,7 @@ from sluice.rollout.journal import JournalFile, open_file
 from sluice.rollout.microservices import Microservices
 from sluice.rollout.ports import reserve_port
 from sluice.rollout.servers import Servers
+from sluice.rollout.signals import end_on_signals
 from sluice.rollout.splitters.envoy import EnvoySplitter
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run_supervisor(
     """
     ending = stop or threading.Event()
     file = open_file(project)
-    with _hold_lock(file), _end_on_signals(ending), contextlib.ExitStack() as stack:
+    with _hold_lock(file), end_on_signals(ending), contextlib.ExitStack() as stack:
         file.read()
         for draft in file.folder.glob(".*.json.*"):  # of a writer that was killed
             draft.unlink(missing_ok=True)
@@ -123,17 +123,3 @@ def _try_lock(lock: IO[bytes]) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _end_on_signals(ending: threading.Event) -> Iterator[None]:
-    """Let ctrl-C and SIGTERM end the rounds; signals can be taken only in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, lambda *_: ending.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -52,7 +52,7 @@ def wait_for_approval(release: str) -> str:
                     f"nobody approved release {number} within {project.settings.rollout.approval_seconds:.0f} s",
                     hint=f"`sluice rollout start {number}` and `sluice rollout approve {number}` take it up again.",
                 )
-            time.sleep(CLUSTER_POLL_SECONDS if project.settings.rollout.splitter == "seldon" else POLL_SECONDS)
+            time.sleep(CLUSTER_POLL_SECONDS if project.settings.rollout.in_cluster else POLL_SECONDS)
         step.detail = f"by {approval.by}"
     return approval.by
 
@@ -76,7 +76,7 @@ def run_canary(release: str, by: str) -> str:
         store = ReleaseStore(project.state / "releases")
         number = store.get(release).number
         requests.request_rollout(project, release, by=by)
-        if by and project.settings.rollout.splitter == "seldon":
+        if by and project.settings.rollout.in_cluster:
             _write_down_approval(project, release, by)
         step.wait(f"release {number}: {' → '.join(map(str, project.settings.rollout.steps))} %")
         outcome = requests.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)

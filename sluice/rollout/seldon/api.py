@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError
+from sluice.release.pods import read_own_namespace, runs_in_pod
 from sluice.rollout.journal import ConflictError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 CONNECT_SECONDS, READ_SECONDS = 2.0, 5.0
 """Time limits of one call: a controller that waits for a server does not look at its canary."""
 
-_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _MERGE, _APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 
 
@@ -238,9 +237,9 @@ def connect(namespace: str = "") -> Cluster:
     settings = client.Configuration()
     settings.retries = False  # a call that failed is tried again by the next round, which has looked anew
     try:
-        if (_ACCOUNT / "token").is_file():
+        if runs_in_pod():
             config.load_incluster_config(client_configuration=settings)
-            own = (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+            own = read_own_namespace()
         else:
             config.load_kube_config(client_configuration=settings)
             own = config.list_kube_config_contexts()[1].get("context", {}).get("namespace", "default")

@@ -8,13 +8,13 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from sluice.errors import ServiceError
 from sluice.rollout.clocks import REAL_CLOCK, Clock
 from sluice.rollout.evidence import Checkpoint
 from sluice.rollout.gathering import Gathering
-from sluice.rollout.journal import ConflictError
+from sluice.rollout.journal import CHECKPOINT, ConflictError
 from sluice.rollout.plan import Health, advance, plan_next
 from sluice.rollout.seldon.api import POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from sluice.rollout.seldon.executors import Executors
@@ -46,7 +46,6 @@ AGREE_SECONDS = 2.0
 """How long one round waits for both objects to show what was written; the next one goes on."""
 
 _AGREE_POLL_SECONDS = 0.05
-_CHECKPOINT: TypeAdapter[Checkpoint] = TypeAdapter(Checkpoint)
 
 
 class Counters(Protocol):
@@ -114,7 +113,7 @@ class SeldonControl:
     journal: SeldonJournal
     lock: LeaseLock
     say: Callable[[str], object]
-    record: Callable[[Journal, Transition], object] = lambda _journal, _transition: None
+    record: Callable[[Transition], object] = lambda _transition: None
     executors: Counters = field(default_factory=Executors)
     mark: Callable[[str, str], object] = lambda _champion, _previous: None
     clock: Clock = REAL_CLOCK
@@ -155,7 +154,7 @@ class SeldonControl:
             self._follow(journal, world, health)
         finally:
             if plan.changes:  # nobody's traffic waits until it has been told
-                self.record(journal, journal.transitions[-1])
+                self.record(journal.transitions[-1])
         self._mark(journal)
         self._tell(journal, plan, world, health, trouble)
         return True
@@ -179,12 +178,12 @@ class SeldonControl:
         checkpoint = self.gathering.checkpoint(self.gathering.counts)
         return {
             STATUS_ANNOTATION: json.dumps(self.status, allow_nan=False),
-            EVIDENCE_ANNOTATION: _CHECKPOINT.dump_json(checkpoint).decode(),
+            EVIDENCE_ANNOTATION: CHECKPOINT.dump_json(checkpoint).decode(),
         }
 
     def _read_checkpoint(self) -> Checkpoint:
         try:
-            return _CHECKPOINT.validate_json(self.lock.annotations.get(EVIDENCE_ANNOTATION, ""))
+            return CHECKPOINT.validate_json(self.lock.annotations.get(EVIDENCE_ANNOTATION, ""))
         except ValidationError:
             return Checkpoint()  # evidence can be gathered anew
 
@@ -370,7 +369,7 @@ class SeldonControl:
             return dataclasses.replace(found, transitions=(*found.transitions[:-1], applied))
 
         self.journal.update(mark, epoch=self.lock.epoch)
-        self.record(journal, applied)
+        self.record(applied)
 
     def _mark(self, journal: Journal) -> None:
         """Let the registry's tags follow the journal; the journal is the truth, so that they may come late but not be wrong."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import threading
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sluice.errors import SluiceError
@@ -22,6 +22,7 @@ from sluice.rollout.seldon.executors import Executors
 from sluice.rollout.seldon.journal import SeldonJournal
 from sluice.rollout.seldon.leases import LeaseLock, lease_name
 from sluice.rollout.seldon.tags import RegistryTags
+from sluice.rollout.signals import end_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from sluice.project import Project
     from sluice.rollout.seldon.api import Cluster
     from sluice.rollout.seldon.telemetry import Metrics
-    from sluice.rollout.states import Journal, Transition
 
 WATCH_SECONDS = 60
 _PAUSE_SECONDS = 1.0
@@ -64,7 +64,7 @@ def run_controller(
     control, metrics = _build(project, cluster, journal, lock, say)
     control.mark = tags.follow
     say(f"{holder} looks after SeldonDeployment {journal.name} in {cluster.namespace}")
-    with _end_on_signals(ending, wake), _serve_metrics(metrics, port, say):
+    with end_on_signals(ending, wake), _serve_metrics(metrics, port, say):
         watcher = threading.Thread(target=_watch, args=(cluster, journal.name, ending, wake), daemon=True, name="watch")
         watcher.start()
         _run(control, metrics, ending, wake, say)
@@ -82,10 +82,7 @@ def _build(
 
     metrics, events = Metrics(journal.name), Events(cluster, journal.name, lock.holder)
 
-    def record(written: Journal, transition: Transition) -> None:
-        report_transition(metrics, events, written, transition)
-
-    executors = Executors(project.settings.rollout.slow_seconds)
+    record, executors = partial(report_transition, metrics, events), Executors(project.settings.rollout.slow_seconds)
     return SeldonControl(project.settings, cluster, journal, lock, say, record, executors), metrics
 
 
@@ -147,22 +144,3 @@ def _serve_metrics(metrics: Metrics, port: int | None, say: Callable[[str], obje
     finally:
         server.shutdown()
         thread.join()
-
-
-@contextlib.contextmanager
-def _end_on_signals(ending: threading.Event, wake: threading.Event) -> Iterator[None]:
-    """Let ctrl-C and SIGTERM end the rounds; signals can be taken only in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(*_: object) -> None:
-        ending.set()
-        wake.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,10 +12,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from sluice.errors import DataError, NotServingError, RefusedError
-from sluice.rollout.journal import ConflictError
+from sluice.rollout.journal import JOURNAL, ConflictError, plan_document
 from sluice.rollout.seldon.api import LEASE, SELDON_DEPLOYMENT, connect
 from sluice.rollout.seldon.approvals import read_approvals, write_approval
 from sluice.rollout.seldon.leases import STATUS_ANNOTATION, is_fresh, lease_name
@@ -37,7 +37,6 @@ MOST_BYTES = 120_000
 """Of the journal: all annotations of an object may have 256 KiB. Over that its oldest transitions go."""
 
 _TRIES = 20
-_JOURNAL: TypeAdapter[Journal] = TypeAdapter(Journal)
 
 
 class SeldonJournal:
@@ -73,7 +72,7 @@ class SeldonJournal:
         annotations = (deployment or {}).get("metadata", {}).get("annotations") or {}
         text = annotations.get(JOURNAL_ANNOTATION)
         try:
-            journal = self._parsed[1] if text == self._parsed[0] else _JOURNAL.validate_json(text) if text else Journal()
+            journal = self._parsed[1] if text == self._parsed[0] else JOURNAL.validate_json(text) if text else Journal()
         except ValidationError as error:
             raise DataError(
                 f"the annotation {JOURNAL_ANNOTATION} of SeldonDeployment {self.name} is no rollout journal: {error}",
@@ -121,7 +120,7 @@ class SeldonJournal:
         Raises:
             ConflictError: It has changed since.
         """
-        written = dataclasses.replace(journal, version=self._version(deployment) + 1)
+        written = dataclasses.replace(journal, version=journal.version + 1)
         annotations = {JOURNAL_ANNOTATION: dump_journal(written), EPOCH_ANNOTATION: str(epoch)}
         return written, self._annotate(deployment, annotations)
 
@@ -165,10 +164,6 @@ class SeldonJournal:
         del start, end
         return []
 
-    def _version(self, deployment: Mapping[str, Any]) -> int:
-        text = (deployment["metadata"].get("annotations") or {}).get(JOURNAL_ANNOTATION)
-        return int(json.loads(text)["version"]) if text else 0
-
     def _create(self, journal: Journal, wishes: Mapping[str, str]) -> Journal:
         """Make the SeldonDeployment with its first release, which gets no replicas before it is approved.
 
@@ -191,8 +186,7 @@ def dump_journal(journal: Journal) -> str:
     """Compact JSON of at most `MOST_BYTES`; approvals are not in it."""
     journal = dataclasses.replace(journal, approvals=())
     while True:
-        document = _JOURNAL.dump_python(journal, mode="json") | {"champion": journal.champion, "previous": journal.previous}
-        text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(plan_document(journal), separators=(",", ":"), allow_nan=False)
         if len(text) <= MOST_BYTES or not journal.transitions:
             return text
         journal = dataclasses.replace(journal, transitions=journal.transitions[len(journal.transitions) // 4 + 1 :])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.release.client import HEALTH_PATH
-from sluice.release.scorer import DIGEST_VARIABLE
+from sluice.release.pods import PORT, plan_server, plan_server_pod
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,8 +27,7 @@ PREDICTOR_LABEL = "sluice.dev/predictor"
 """Of a Pod: the predictor that it belongs to."""
 
 CONTAINER = "model"
-HTTP_PORT, GRPC_PORT, METRICS_PORT = 9000, 9500, 6000
-_TMP = "/tmp"  # noqa: S108 - the container's own
+HTTP_PORT, GRPC_PORT, METRICS_PORT = PORT, 9500, 6000
 _NAME_HEX = 8
 
 
@@ -156,12 +155,7 @@ def _plan_annotations(settings: Settings) -> dict[str, str]:
 
 
 def _plan_pod(release: Packaged, settings: Settings) -> dict[str, Any]:
-    spec: dict[str, Any] = {
-        "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
-        "containers": [_plan_container(release, settings)],
-    }
+    spec = plan_server_pod(_plan_container(release, settings))
     if settings.seldon.service_account:
         spec["serviceAccountName"] = settings.seldon.service_account
     if settings.seldon.pull_secrets:
@@ -171,23 +165,16 @@ def _plan_pod(release: Packaged, settings: Settings) -> dict[str, Any]:
 
 def _plan_container(release: Packaged, settings: Settings) -> dict[str, Any]:
     health = {"httpGet": {"path": HEALTH_PATH, "port": "http"}}
-    return {
-        "name": CONTAINER,
-        "image": release.image,
-        # The digest comes from here, never from the image that it is to prove.
-        "env": [{"name": DIGEST_VARIABLE, "value": release.digest}],
-        "ports": [
+    return plan_server(
+        CONTAINER,
+        release.image,
+        release.digest,
+        ports=[
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
             {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
         ],
-        "readinessProbe": health | {"periodSeconds": 2, "timeoutSeconds": 2},
-        "livenessProbe": health | {"initialDelaySeconds": 60, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
-        "resources": {"requests": dict(settings.seldon.requests), "limits": dict(settings.seldon.limits)},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [{"name": "tmp", "mountPath": _TMP}],
-    }
+        readinessProbe=health | {"periodSeconds": 2, "timeoutSeconds": 2},
+        livenessProbe=health | {"initialDelaySeconds": 60, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+        resources={"requests": dict(settings.seldon.requests), "limits": dict(settings.seldon.limits)},
+    )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sluice.rollout.seldon.api import Cluster
-    from sluice.rollout.states import Journal, Transition
+    from sluice.rollout.states import Transition
 
 MANAGER = "sluice-controller"
 _MOST_MESSAGE = 1000
@@ -61,19 +61,21 @@ class Metrics:
         if outcome in {"acting", "waiting"}:
             self._acting.labels(self._deployment).set(outcome == "acting")
         if outcome == "waiting":  # another one acts, and says what there is to say
-            for family in (self._phase, self._weight, self._evidence):
-                family.clear()
+            self._forget()
 
     def observe_status(self, state: str, status: Mapping[str, Any]) -> None:
         """What the last round saw."""
-        for family in (self._phase, self._weight, self._evidence):
-            family.clear()
+        self._forget()
         self._phase.labels(self._deployment, state).set(1)
         for release, weight in status.get("seen_weights", {}).items():
             self._weight.labels(self._deployment, release).set(weight)
         for number, value in (status.get("evidence") or {}).items():
             if value is not None:
                 self._evidence.labels(self._deployment, number).set(value)
+
+    def _forget(self) -> None:
+        for family in (self._phase, self._weight, self._evidence):
+            family.clear()
 
     def observe_transition(self, transition: Transition) -> None:
         """A transition was written, or seen to hold."""
@@ -98,7 +100,7 @@ class Events:
     instance: str
     _count: int = field(default=0)
 
-    def emit(self, transition: Transition, *, uid: str = "") -> None:
+    def emit(self, transition: Transition) -> None:
         """Say a transition that was written; nothing happens where that fails."""
         self._count += 1
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -109,7 +111,6 @@ class Events:
                 "kind": SELDON_DEPLOYMENT.name,
                 "name": self.deployment,
                 "namespace": self.cluster.namespace,
-                **({"uid": uid} if uid else {}),
             },
             "type": "Warning" if transition.to_state in _WARNINGS else "Normal",
             "reason": "".join(part.title() for part in transition.to_state.replace("-", "_").split("_")),
@@ -125,9 +126,8 @@ class Events:
             self.cluster.create(EVENT, body, manager=MANAGER)
 
 
-def report_transition(metrics: Metrics, events: Events, journal: Journal, transition: Transition, *, uid: str = "") -> None:
+def report_transition(metrics: Metrics, events: Events, transition: Transition) -> None:
     """Tell both; an event only when it was decided, since that is when people want to know."""
-    del journal
     metrics.observe_transition(transition)
     if transition.applied_at is None:
-        events.emit(transition, uid=uid)
+        events.emit(transition)

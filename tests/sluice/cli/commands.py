@@ -10,6 +10,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+MINIMAL = """
+[project]
+name = "small"
+[data]
+snapshot = "rows.csv"
+holdout = "holdout.csv"
+load = "loading:load"
+label = "y"
+id = "id"
+[model]
+build = "loading:build"
+"""
+"""A sluice.toml with what every project must say, and nothing that is there."""
+
 
 def sluice(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command without settings of the caller's environment but those given."""

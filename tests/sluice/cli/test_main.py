@@ -7,21 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from commands import sluice
+from commands import MINIMAL, sluice
 
 ROOT = Path(__file__).resolve().parents[3]
-MINIMAL = """
-[project]
-name = "small"
-[data]
-snapshot = "rows.csv"
-holdout = "holdout.csv"
-load = "loading:load"
-label = "y"
-id = "id"
-[model]
-build = "loading:build"
-"""
 
 
 @pytest.fixture

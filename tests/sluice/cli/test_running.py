@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from commands import MINIMAL
 from rich.console import Console
 from rich.prompt import Confirm
 
@@ -23,23 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-TOML = """
-[project]
-name = "small"
-[data]
-snapshot = "rows.csv"
-holdout = "holdout.csv"
-load = "loading:load"
-label = "y"
-id = "id"
-[model]
-build = "loading:build"
-"""
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    (tmp_path / "sluice.toml").write_text(TOML)
+    (tmp_path / "sluice.toml").write_text(MINIMAL)
     monkeypatch.setenv("SLUICE_ROOT", str(tmp_path))
     return read_project(tmp_path)
 
