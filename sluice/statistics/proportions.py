@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import betaincinv, ndtri
+from scipy.optimize import brentq
+from scipy.special import betaincinv, ndtri, rel_entr
 
 from sluice.statistics.samples import check_level
 from sluice.verdicts import Interval
@@ -44,6 +45,35 @@ def clopper_pearson_interval(successes: int, trials: int, *, level: float = 0.95
     tail = (1 - level) / 2
     low, high = _lower_rate(successes, trials, tail), _upper_rate(successes, trials, tail)
     return Interval(low, high, level, "Clopper-Pearson")
+
+
+def bounded_mean_interval(total: float, n: int, *, level: float = 0.95) -> Interval:
+    """Two-sided interval of the mean of values in [0, 1], whatever their distribution (Hoeffding, JASA 1963, theorem 1).
+
+    A mean as far from the true one as the sample's has at most the chance exp(-n KL(sample's, true one)), where KL is that of
+    two coins. 0.062 is the upper end at a mean of 0.03 of 300 values. No values say nothing: the interval is [0, 1].
+
+    Args:
+        total: Sum of the values.
+        n: How many there are.
+        level: Coverage, at least.
+
+    Raises:
+        ValueError: A sum outside [0, n], or a level outside (0, 1).
+    """
+    check_level(level)
+    if not 0 <= total <= n:
+        raise ValueError(f"the sum of {n} values in [0, 1] must lie in [0, {n}], not be {total}")
+    if n == 0:
+        return Interval(0.0, 1.0, level, "Hoeffding")
+    mean, reach = total / n, math.log(2 / (1 - level)) / n
+
+    def excess(true: float) -> float:
+        return float(rel_entr(mean, true) + rel_entr(1 - mean, 1 - true)) - reach
+
+    low = float(brentq(excess, 0.0, mean)) if mean > 0 and excess(0.0) > 0 else 0.0
+    high = float(brentq(excess, mean, 1.0)) if mean < 1 and excess(1.0) > 0 else 1.0
+    return Interval(low, high, level, "Hoeffding")
 
 
 def upper_bound_difference(errors_a: int, n_a: int, errors_b: int, n_b: int, *, level: float = 0.95) -> float:

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from sluice.statistics.proportions import clopper_pearson_interval, upper_bound_difference, wilson_interval
+from sluice.statistics.proportions import (
+    bounded_mean_interval,
+    clopper_pearson_interval,
+    upper_bound_difference,
+    wilson_interval,
+)
 
 counts = st.integers(1, 5000).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials)))
 levels = st.floats(0.5, 0.9999)
@@ -103,3 +108,34 @@ def test_bound_covers_by_exact_enumeration(rates: tuple[float, float], trials: t
                 low = middle + 1
         covered += weights[1][b] * weights[0][low:].sum()
     assert covered >= 0.95
+
+
+@given(counts, levels)
+def test_a_bounded_mean_is_no_surer_than_a_share_and_not_much_less(count: tuple[int, int], level: float) -> None:
+    """Values of 0 and 1 are the widest there are: the exact interval of their share lies within the bound."""
+    interval, exact = bounded_mean_interval(*count, level=level), clopper_pearson_interval(*count, level=level)
+    assert 0 <= interval.low <= exact.low + 1e-9
+    assert exact.high - 1e-9 <= interval.high <= 1
+    tail, trials = (1 - level) / 2, count[1]
+    for end in (interval.low, interval.high):
+        distance = abs(end - count[0] / trials)
+        assert distance <= (np.log(1 / tail) / (2 * trials)) ** 0.5 + 1e-9, "Pinsker: never further than the plain bound"
+
+
+@pytest.mark.parametrize("mean", [0.02, 0.1, 0.5])
+def test_a_bounded_mean_is_covered_whatever_the_values(mean: float) -> None:
+    random, missed = np.random.default_rng(1), 0
+    for _ in range(2000):
+        values = random.beta(mean * 0.5, (1 - mean) * 0.5, size=100)
+        interval = bounded_mean_interval(float(values.sum()), 100, level=0.9)
+        missed += not interval.low <= mean <= interval.high
+    assert missed <= 200
+
+
+def test_a_bounded_mean_of_nothing_or_of_nonsense() -> None:
+    assert (bounded_mean_interval(0.0, 0).low, bounded_mean_interval(0.0, 0).high) == (0.0, 1.0)
+    assert bounded_mean_interval(0.0, 100).low == 0.0
+    assert bounded_mean_interval(100.0, 100).high == 1.0
+    for total, n in ((-0.1, 5), (5.1, 5), (float("nan"), 5)):
+        with pytest.raises(ValueError, match="sum of"):
+            bounded_mean_interval(total, n)
