@@ -34,6 +34,7 @@ from seldon_core.utils import json_to_seldon_message, seldon_message_to_json
 from werkzeug.exceptions import HTTPException  # type: ignore[import-not-found]
 
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
+from sluice.release.recent import RECENT_PATH, RECENT_VARIABLE, RecentRequests
 from sluice.release.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE, Scorer, load_scorer
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
         except SluiceError as error:
             logger.critical("refused: %s. %s", error.message, error.hint)
             raise SystemExit(WORKER_CANNOT_BOOT) from None
+        recent.begin(int(os.environ.get(RECENT_VARIABLE) or 0))
         _favour_short_waits()
         seconds = time.perf_counter() - started
         compared = "equal to the last bit" if self._scorer.exact else "equal within 1e-12, on another class of processor"
@@ -124,6 +126,7 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
     def _answer(self, message: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
         names, rows, is_tensor = _read_request(message)
         found = self._score(names, rows)
+        recent.add(names, rows, found)
         values = (
             {"tensor": {"shape": [len(found), 1], "values": found}} if is_tensor else {"ndarray": [[value] for value in found]}
         )
@@ -140,6 +143,19 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
             ) from error
 
 
+recent = RecentRequests()
+"""Of this process."""
+
+
+def answer_recent() -> flask.Response:
+    """The requests that were answered last; 404 where none are kept, and 403 for a browser's page."""
+    if not recent.keeps:
+        flask.abort(HTTPStatus.NOT_FOUND)
+    if "Origin" in flask.request.headers:  # Seldon lets any page read any answer
+        flask.abort(HTTPStatus.FORBIDDEN)
+    return flask.jsonify(recent.to_dict())
+
+
 def answer_http_error(error: HTTPException) -> tuple[flask.Response, int]:
     """An error of Flask's own, such as an unknown path, with its code and as JSON."""
     return _plan_error(str(error.description), "MICROSERVICE_HTTP_ERROR"), error.code or HTTPStatus.INTERNAL_SERVER_ERROR
@@ -152,6 +168,7 @@ def answer_undecodable(error: ValueError) -> tuple[flask.Response, int]:
     return _plan_error(f"the request is no JSON: {error}", BAD_DATA), HTTPStatus.BAD_REQUEST
 
 
+ModelServer.model_error_handler.route(RECENT_PATH)(answer_recent)
 ModelServer.model_error_handler.app_errorhandler(HTTPException)(answer_http_error)
 ModelServer.model_error_handler.app_errorhandler(ValueError)(answer_undecodable)
 

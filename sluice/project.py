@@ -11,9 +11,18 @@ import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sluice.errors import ConfigurationError
@@ -125,7 +134,19 @@ class RolloutTable(Table):
     look_growth: float = Field(default=1.5, gt=1, description="Each further look comes after this many times the requests.")
     evidence: float = Field(default=100.0, gt=1, description="e-value at which the canary is condemned.")
     tolerated_ratio: float = Field(default=1.0, ge=1, description="Error ratio canary/stable that is still no worse.")
+    shadow_requests: int = Field(
+        default=0, ge=0, description="Requests of stable that the canary is asked as well before any traffic; 0: no shadow."
+    )
+    shadow_difference: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="Tolerated mean difference of the canary's probabilities from stable's in the shadow.",
+    )
     bake_seconds: float = Field(default=60.0, ge=0, description="How long the canary is watched at 100 % before it is champion.")
+    holdback: int = Field(
+        default=0, ge=0, le=50, description="Per cent that stable keeps while the canary bakes, to compare it with; 0: none."
+    )
     deadline_seconds: float = Field(default=3600.0, gt=0, description="A rollout that has not ended by then is rolled back.")
     approval_seconds: float = Field(default=86400.0, gt=0, description="How long an approval holds.")
     slow_seconds: float = Field(
@@ -152,6 +173,13 @@ class RolloutTable(Table):
             raise ValueError("must rise and end at 100, for example [5, 25, 100]")
         return steps
 
+    @model_validator(mode="after")
+    def _rises_to_the_bake(self) -> Self:
+        """A canary that gets less at 100 % than at the step before would go down where it goes up."""
+        if len(self.steps) > 1 and self.steps[-2] >= ALL_TRAFFIC - self.holdback:
+            raise ValueError(f"holdback must leave more than the step of {self.steps[-2]} % to the canary")
+        return self
+
 
 class SeldonTable(Table):
     """``[seldon]``: production in a cluster, where ``rollout.splitter`` is ``seldon``."""
@@ -160,8 +188,9 @@ class SeldonTable(Table):
     namespace: str = Field(default="", description="Its namespace; empty for the Pod's own, or the kubeconfig's.")
     replicas: int = Field(default=1, ge=1, description="Replicas of a release; a canary gets as many as the champion has.")
     requests: dict[str, str] = Field(
-        default={"cpu": "100m", "memory": "256Mi"}, description="Resources that each replica of the model asks for."
+        default={"cpu": "100m", "memory": "384Mi"}, description="Resources that each replica of the model asks for."
     )
+    workers: int = Field(default=2, ge=1, description="Processes of a replica that answer; each holds the model, about 100 MB.")
     limits: dict[str, str] = Field(default={}, description="Resources that each replica of the model may use.")
     service_account: str = Field(default="", description="Account of the model's Pods; its token is not mounted.")
     pull_secrets: list[str] = Field(default=[], description="Secrets that the registry of releases wants.")

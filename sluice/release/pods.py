@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError
@@ -13,6 +14,8 @@ from sluice.release.client import HEALTH_PATH, ReleaseClient
 from sluice.release.scorer import DIGEST_VARIABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sluice.project import Project
 
 PORT = 9000
@@ -32,19 +35,26 @@ def read_own_namespace() -> str:
     return (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
 
 
-def plan_server(name: str, image: str, digest: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a Pod's container
+def plan_server(
+    name: str,
+    image: str,
+    digest: str,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    **fields: Any,  # noqa: ANN401 - fields of a Pod's container
+) -> dict[str, Any]:
     """The container that serves a release, with the least rights; it needs the Pod of `plan_server_pod` around it.
 
     Args:
         name: The container's.
         image: The release's image, by digest.
         digest: The release: it comes from here, never from the image that it is to prove.
+        variables: Of its environment.
         fields: Others of the container's.
     """
     return {
         "name": name,
         "image": image,
-        "env": [{"name": DIGEST_VARIABLE, "value": digest}],
+        "env": [{"name": key, "value": value} for key, value in {DIGEST_VARIABLE: digest, **variables}.items()],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -41,6 +41,7 @@ _SIGNS = {
     "skipped": Sign("skipped", "\N{EN DASH}", "skip", "quiet"),
     "waiting": Sign("waiting", "…", "pause", "quiet"),
     "running": Sign("not ended", "…", "pause", "warn"),
+    "shadow": Sign("shadow", "…", "pause", "quiet"),
     "baking": Sign("baking", "…", "pause", "quiet"),
 }
 UNPROVEN = Sign("unproven", "≈", "unproven", "warn")

@@ -12,10 +12,11 @@ from sluice.errors import IntegrityError, ServiceError
 from sluice.rollout.gathering import Gathering
 from sluice.rollout.journal import ConflictError, JournalFile
 from sluice.rollout.plan import Health, Plan, advance, plan_next
+from sluice.rollout.shadows import Shadow, take_in_shadow
 from sluice.rollout.splitters.envoy_config import LOCALHOST, SLOTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sluice.project import Project
     from sluice.rollout.evidence import Counts
@@ -57,6 +58,7 @@ class Control:
     release_port: Callable[[], object]
     started: bool = False
     _gathering: Gathering = field(init=False)
+    _shadow: Shadow = field(init=False)
     _began: float = field(default_factory=time.time)
     _resumed: bool = False
     _readings: dict[str, Reading] = field(default_factory=dict)
@@ -70,6 +72,7 @@ class Control:
 
     def __post_init__(self) -> None:
         self._gathering = Gathering(self.project.settings.rollout)
+        self._shadow = Shadow(self.project.settings.rollout.request_timeout_seconds)
 
     def tick(self) -> None:
         """One round.
@@ -84,7 +87,10 @@ class Control:
         if self._keep_proxy(journal):
             self._look(journal, now)
         health = self._health()
+        trouble = self._compare(journal, health)
         judgement = self._gathering.judge(journal)
+        if trouble:
+            judgement = dataclasses.replace(judgement, passed=False, reason=trouble)
         plan = plan_next(journal, judgement, health, now=now, settings=self.project.settings.rollout)
         if plan.changes:
             journal = self._write(journal, plan, now)
@@ -191,6 +197,12 @@ class Control:
             self._gathering.evidence or now >= self._next_sample
         ):
             self.file.write_checkpoint(self._gathering.checkpoint(self._readings))
+
+    def _compare(self, journal: Journal, health: Mapping[str, Health]) -> str:
+        """Let what the canary answered in the shadow be evidence; gives what keeps it from that."""
+        urls = {release: f"http://{LOCALHOST}:{port}" for release, port in self.servers.ports().items() if health[release].ready}
+        champions, canaries = ([urls[release]] if release in urls else [] for release in (journal.champion, journal.target))
+        return take_in_shadow(self._gathering, journal, self._shadow, champions, canaries)
 
     def _counts(self) -> dict[str, Counts]:
         return {release: reading.counts for release, reading in self._readings.items()}

@@ -15,6 +15,8 @@ from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotati
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sluice.rollout.comparisons import NO_COMPARISON, Comparison
+from sluice.rollout.looks import LEVEL, Judgement, next_look
 from sluice.rollout.states import ALL_TRAFFIC
 from sluice.statistics.proportions import clopper_pearson_interval, upper_bound_difference
 from sluice.statistics.sequential import ErrorEvidence, add_window, start_evidence, start_step
@@ -22,9 +24,6 @@ from sluice.statistics.sequential import ErrorEvidence, add_window, start_eviden
 if TYPE_CHECKING:
     from sluice.project import RolloutTable
     from sluice.rollout.states import Request, State
-
-LEVEL = 0.95
-"""Of the one-sided upper bounds."""
 
 LATENCY_WEIGHT = 0.1
 """Share of the evidence that slow answers have: a second guard, which costs the first one next to nothing."""
@@ -103,6 +102,7 @@ class Evidence:
         passed: Whether the last look allows going up.
         usual: The champion's record when the rollout began.
         recent: Stable's counts of late; older ones fade.
+        shadow: What the canary answered to requests that stable had answered, before it took traffic.
     """
 
     rollout: str
@@ -118,6 +118,7 @@ class Evidence:
     passed: bool = False
     usual: Counts = NO_COUNTS
     recent: Counts = NO_COUNTS
+    shadow: Comparison = NO_COMPARISON
 
     @property
     def e_value(self) -> float:
@@ -136,21 +137,6 @@ class Checkpoint:
 
     evidence: Evidence | None = None
     recorded: Mapping[str, Counts] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """What the plan needs to know of the evidence.
-
-    Attributes:
-        condemned: The e-value has reached its limit: down.
-        passed: The last look at this step lets the canary go up.
-        reason: One clause for a person, with the numbers.
-    """
-
-    condemned: bool = False
-    passed: bool = False
-    reason: str = "no evidence yet"
 
 
 def count_since(before: Counts | None, now: Counts) -> Counts:
@@ -255,14 +241,6 @@ def weigh_against_rate(process: ErrorEvidence, canary: Counts, reference: Counts
     )
 
 
-def next_look(looked: int, settings: RolloutTable) -> int:
-    """Canary requests of a step at which the next look is due: first_look times growth^k, the first above `looked`."""
-    due = float(settings.first_look)
-    while math.ceil(due) <= looked:
-        due *= settings.look_growth
-    return math.ceil(due)
-
-
 def judge(evidence: Evidence, settings: RolloutTable) -> Judgement:
     """What the evidence says now."""
     e_value = evidence.e_value
@@ -282,7 +260,7 @@ def judge(evidence: Evidence, settings: RolloutTable) -> Judgement:
     if evidence.passed:
         return Judgement(passed=True, reason=f"{bound}; e-value {e_value:.3g}")
     return Judgement(
-        reason=f"inconclusive: {bound}; next look at {next_look(evidence.looked, settings)} requests, {requests} so far"
+        reason=f"inconclusive: {bound}; next look at {_next_look(evidence.looked, settings)} requests, {requests} so far"
     )
 
 
@@ -302,8 +280,16 @@ def describe(evidence: Evidence, settings: RolloutTable) -> dict[str, Any]:
         "e_value": evidence.e_value,
         "upper_bound": evidence.upper_bound,
         "looked": evidence.looked,
-        "next_look": next_look(evidence.looked, settings),
+        "next_look": _next_look(evidence.looked, settings),
+        "shadow_requests": evidence.shadow.requests,
+        "shadow_failed": evidence.shadow.failed,
+        "shadow_difference": evidence.shadow.mean,
     }
+
+
+def _next_look(looked: int, settings: RolloutTable) -> int:
+    """Canary requests of a step at which the next look is due."""
+    return next_look(looked, settings.first_look, settings.look_growth)
 
 
 def _compare(process: ErrorEvidence, canary: Counts, stable: Counts, share: float) -> ErrorEvidence:
@@ -348,7 +334,7 @@ def _describe_incident(evidence: Evidence, settings: RolloutTable) -> str:
 def _look(evidence: Evidence, reference: Counts, settings: RolloutTable) -> Evidence:
     """Take the look that is due, if one is."""
     requests = evidence.step_canary.requests
-    if requests < next_look(evidence.looked, settings):
+    if requests < _next_look(evidence.looked, settings):
         return evidence
     bound = upper_bound_difference(evidence.step_canary.errors, requests, reference.errors, reference.requests, level=LEVEL)
     return dataclasses.replace(evidence, looked=requests, upper_bound=bound, passed=bound <= settings.margin)

@@ -5,15 +5,16 @@ State, but no I/O: whoever looks hands in what was seen, and keeps what `checkpo
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sluice.rollout.comparisons import Comparison, add_comparison, judge_comparison
 from sluice.rollout.evidence import (
     NO_COUNTS,
     Checkpoint,
     Counts,
     Evidence,
-    Judgement,
     Window,
     count_since,
     describe,
@@ -21,6 +22,8 @@ from sluice.rollout.evidence import (
     judge,
     observe,
 )
+from sluice.rollout.looks import Judgement
+from sluice.rollout.states import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -97,7 +100,15 @@ class Gathering:
         if journal.request is None:
             return Judgement()
         self.evidence = self._enter(journal, journal.request)
+        if journal.state.phase is Phase.SHADOW:
+            return judge_comparison(self.evidence.shadow, self.settings)
         return judge(self.evidence, self.settings)
+
+    def compare(self, journal: Journal, found: Comparison) -> None:
+        """Take in what a round of the shadow found."""
+        if journal.request is not None and journal.state.phase is Phase.SHADOW:
+            evidence = self._enter(journal, journal.request)
+            self.evidence = dataclasses.replace(evidence, shadow=add_comparison(evidence.shadow, found, self.settings))
 
     def _enter(self, journal: Journal, request: Request) -> Evidence:
         usual = self.recorded.get(journal.champion or "", NO_COUNTS)

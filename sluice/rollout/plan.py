@@ -2,7 +2,7 @@
 
 Down goes before up, a person's word before both, and nothing waits for an approval to go down::
 
-    idle ─request→ awaiting_ready → awaiting_approval → step-1 → … → baking → promoted
+    idle ─request→ awaiting_ready → awaiting_approval (→ shadow) → step-1 → … → baking → promoted
                         │                 │                └──────┬──────┘
                         └──── rejected ───┘            rolled_back, aborted
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sluice.project import RolloutTable
-    from sluice.rollout.evidence import Judgement
-    from sluice.rollout.states import Approval
+    from sluice.rollout.looks import Judgement
+    from sluice.rollout.states import Approval, Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class Plan:
         changes: Whether anything is to be written; False holds.
         ends: The rollout, or the champion's time, is over.
         obeys: A command is done with.
+        word_of: Who gave the command that it obeys; empty where the evidence, or the plan itself, decided.
     """
 
     state: State
@@ -76,6 +77,7 @@ class Plan:
     changes: bool = True
     ends: bool = False
     obeys: bool = False
+    word_of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,11 @@ class _Situation:
     def approval(self) -> Approval | None:
         request = self.request
         return self.journal.find_approval(request.release, request.steps, self.now, image=request.image)
+
+    @property
+    def top_share(self) -> int:
+        """The canary's per cent while it bakes: all but the holdback."""
+        return ALL_TRAFFIC - (self.settings.holdback if self.journal.champion else 0)
 
     def hold(self, reason: str) -> Plan:
         return _hold(self.journal, reason, self.now)
@@ -187,7 +194,7 @@ def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: f
         weights=dict(plan.weights),
         evidence=dict(evidence),
         decided_at=plan.decided_at,
-        word_of=journal.command.by if journal.command and journal.command.at == plan.decided_at else "",
+        word_of=plan.word_of,
     )
     after = dataclasses.replace(
         journal,
@@ -238,11 +245,16 @@ def _plan_idle(journal: Journal, health: Mapping[str, Health], now: float) -> Pl
     command = journal.command
     if command is None:
         return _hold(journal, "no rollout is running" if journal.champion else "there is no champion yet", now)
-    refused = _hold(journal, f"{command.kind.value} by {command.by} refused: no rollout is running", now)
+    refused = dataclasses.replace(
+        _hold(journal, f"{command.kind.value} by {command.by} refused: no rollout is running", now),
+        changes=True,
+        obeys=True,
+        word_of=command.by,
+    )
     if command.kind is not CommandKind.ROLLBACK:
-        return dataclasses.replace(refused, changes=True, obeys=True)
+        return refused
     if journal.champion is None or journal.previous is None:
-        return dataclasses.replace(refused, reason=f"rollback by {command.by} refused: there is no N-1", changes=True, obeys=True)
+        return dataclasses.replace(refused, reason=f"rollback by {command.by} refused: there is no N-1")
     target = journal.previous
     if not health.get(target, Health()).ready:
         return _hold(journal, f"rollback by {command.by} waits: N-1's server is not ready", now)
@@ -254,6 +266,7 @@ def _plan_idle(journal: Journal, health: Mapping[str, Health], now: float) -> Pl
         history=journal.history[:-1],
         ends=True,
         obeys=True,
+        word_of=command.by,
     )
 
 
@@ -264,25 +277,28 @@ def _obey(situation: _Situation) -> Plan | None:
         return None
     if command.kind is CommandKind.PROMOTE:
         return None if situation.judgement.condemned or _is_late(situation) else _obey_promote(situation, command.by)
+    return dataclasses.replace(_obey_down(situation, command), decided_at=command.at, word_of=command.by)
+
+
+def _obey_down(situation: _Situation, command: Command) -> Plan:
     if command.kind is CommandKind.ABORT:
-        return dataclasses.replace(situation.end(Phase.ABORTED, f"aborted by {command.by}"), decided_at=command.at)
+        return situation.end(Phase.ABORTED, f"aborted by {command.by}")
     if situation.journal.state.phase.exposed:
-        return dataclasses.replace(situation.end(Phase.ROLLED_BACK, f"rolled back by {command.by}"), decided_at=command.at)
+        return situation.end(Phase.ROLLED_BACK, f"rolled back by {command.by}")
     # The canary takes no traffic: what is to be rolled back is the champion. This ends the rollout, the next plan obeys.
-    plan = situation.end(Phase.ABORTED, f"aborted: {command.by} rolls the champion back")
-    return dataclasses.replace(plan, decided_at=command.at, obeys=False)
+    return dataclasses.replace(situation.end(Phase.ABORTED, f"aborted: {command.by} rolls the champion back"), obeys=False)
 
 
 def _obey_promote(situation: _Situation, by: str) -> Plan:
     state = situation.journal.state
     if not state.phase.exposed or not situation.approved:
         plan = situation.hold(f"promote by {by} refused: the canary is not at a step, or its approval has expired")
-        return dataclasses.replace(plan, changes=True, obeys=True)
-    last = len(situation.request.steps) - 1
-    plan = situation.go(Phase.BAKING, ALL_TRAFFIC, f"taken to 100 % on the word of {by}", step=last, word_of=by)
+        return dataclasses.replace(plan, changes=True, obeys=True, word_of=by)
+    last, share = len(situation.request.steps) - 1, situation.top_share
+    plan = situation.go(Phase.BAKING, share, f"taken to {share} % on the word of {by}", step=last, word_of=by)
     if state.phase is Phase.BAKING:
         plan = dataclasses.replace(plan, state=dataclasses.replace(plan.state, since=state.since))
-    return dataclasses.replace(plan, obeys=True)
+    return dataclasses.replace(plan, obeys=True, word_of=by)
 
 
 def _is_late(situation: _Situation) -> bool:
@@ -291,7 +307,7 @@ def _is_late(situation: _Situation) -> bool:
 
 def _go_down(situation: _Situation) -> Plan | None:
     """Condemned by the evidence, given up by its server, or out of time."""
-    if situation.journal.state.phase.exposed and situation.judgement.condemned:
+    if situation.journal.state.phase.judged and situation.judgement.condemned:
         return situation.end(Phase.ROLLED_BACK, situation.judgement.reason)
     if situation.canary.failure:
         return situation.end(Phase.ROLLED_BACK, f"the canary's server was given up: {situation.canary.failure}")
@@ -324,7 +340,16 @@ def _await_approval(situation: _Situation) -> Plan:
         return situation.hold("approved; the canary's server is not ready")
     if situation.journal.champion is None:
         return _promote(situation, f"first release, approved by {approval.by}: there is nothing to compare it with")
+    if situation.settings.shadow_requests:
+        return situation.go(Phase.SHADOW, 0, f"approved by {approval.by}")
     return _enter_step(situation, 0, f"approved by {approval.by}")
+
+
+def _leave_shadow(situation: _Situation) -> Plan:
+    """To the first step where what it answers is near enough to what stable answered."""
+    if (waiting := _wait_to_rise(situation)) is not None:
+        return waiting
+    return _enter_step(situation, 0, situation.judgement.reason)
 
 
 def _climb(situation: _Situation) -> Plan:
@@ -356,7 +381,9 @@ def _wait_to_rise(situation: _Situation, *, word_of: str = "") -> Plan | None:
 
 def _enter_step(situation: _Situation, step: int, reason: str) -> Plan:
     share = situation.request.steps[step]
-    return situation.go(Phase.BAKING if share == ALL_TRAFFIC else Phase.STEP, share, reason, step=step)
+    if share == ALL_TRAFFIC:
+        return situation.go(Phase.BAKING, situation.top_share, reason, step=step)
+    return situation.go(Phase.STEP, share, reason, step=step)
 
 
 def _promote(situation: _Situation, reason: str) -> Plan:
@@ -370,6 +397,7 @@ def _promote(situation: _Situation, reason: str) -> Plan:
 _GO_UP: Mapping[Phase, Callable[[_Situation], Plan]] = {
     Phase.AWAITING_READY: _await_ready,
     Phase.AWAITING_APPROVAL: _await_approval,
+    Phase.SHADOW: _leave_shadow,
     Phase.STEP: _climb,
     Phase.BAKING: _bake,
 }

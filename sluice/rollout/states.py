@@ -21,6 +21,7 @@ class Phase(StrEnum):
     IDLE = "idle"
     AWAITING_READY = "awaiting_ready"
     AWAITING_APPROVAL = "awaiting_approval"
+    SHADOW = "shadow"
     STEP = "step"
     BAKING = "baking"
     PROMOTED = "promoted"
@@ -32,6 +33,11 @@ class Phase(StrEnum):
     def exposed(self) -> bool:
         """Whether the canary takes production traffic."""
         return self in {Phase.STEP, Phase.BAKING}
+
+    @property
+    def judged(self) -> bool:
+        """Whether the evidence may condemn the canary: it takes traffic, or is asked what stable was asked."""
+        return self.exposed or self is Phase.SHADOW
 
 
 class CommandKind(StrEnum):

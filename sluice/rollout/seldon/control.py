@@ -16,13 +16,16 @@ from sluice.rollout.evidence import Checkpoint
 from sluice.rollout.gathering import Gathering
 from sluice.rollout.journal import CHECKPOINT, ConflictError
 from sluice.rollout.plan import Health, advance, plan_next
-from sluice.rollout.seldon.api import POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.seldon.executors import PORT as EXECUTOR_PORT
 from sluice.rollout.seldon.executors import Executors
 from sluice.rollout.seldon.journal import EPOCH_ANNOTATION, ROLLOUT_MANAGER
 from sluice.rollout.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
-from sluice.rollout.seldon.pods import Settling, judge_health, read_pod
-from sluice.rollout.seldon.predictors import list_packaged, plan_deployment, plan_predictors, release_of
-from sluice.rollout.seldon.routes import host_of, hosts_in, plan_routes, read_weights
+from sluice.rollout.seldon.pods import Settling, judge_health
+from sluice.rollout.seldon.predictors import HTTP_PORT, list_packaged, plan_deployment, plan_predictors
+from sluice.rollout.seldon.routes import hosts_in, plan_routes
+from sluice.rollout.seldon.worlds import read_world
+from sluice.rollout.shadows import Shadow, take_in_shadow
 from sluice.rollout.states import ALL_TRAFFIC, CommandKind
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from sluice.rollout.seldon.journal import SeldonJournal
     from sluice.rollout.seldon.leases import LeaseLock
     from sluice.rollout.seldon.pods import ServingPod
+    from sluice.rollout.seldon.worlds import World
+    from sluice.rollout.shadows import Comparer
     from sluice.rollout.states import Journal, Transition
 
 NO_ROUTES = (
@@ -66,30 +71,6 @@ class SupersededError(ServiceError):
     """A controller with a later epoch has written: this one must not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """What one round saw.
-
-    Attributes:
-        deployment: The SeldonDeployment.
-        service: The VirtualService; None while the operator has not written one.
-        pods: Of all predictors.
-        hosts: Host by release, of the predictors.
-        seen: Per cents above 0 by release that the VirtualService says; None where its routes do not agree.
-    """
-
-    deployment: Mapping[str, Any]
-    service: Mapping[str, Any] | None
-    pods: Sequence[ServingPod]
-    hosts: Mapping[str, str]
-    seen: Mapping[str, int] | None
-
-    @property
-    def predictors(self) -> list[dict[str, Any]]:
-        """As they are."""
-        return list(self.deployment.get("spec", {}).get("predictors") or [])
-
-
 @dataclass(slots=True)
 class SeldonControl:
     """The state of a controller between rounds; all that must survive it is in the journal and the lease.
@@ -103,6 +84,7 @@ class SeldonControl:
         record: Told each transition that was written, and each that was seen to hold.
         mark: Told the images of champion and N-1 whenever they change; empty where there is none.
         executors: What counts the requests.
+        shadow: What asks the canary before it takes traffic.
         clock: Time.
         gathering: The evidence.
         status: What the last round saw, for the lease.
@@ -117,6 +99,7 @@ class SeldonControl:
     executors: Counters = field(default_factory=Executors)
     mark: Callable[[str, str], object] = lambda _champion, _previous: None
     clock: Clock = REAL_CLOCK
+    shadow: Comparer = field(init=False)
     gathering: Gathering = field(init=False)
     status: dict[str, Any] = field(default_factory=dict)
     _epoch: int = 0
@@ -126,6 +109,7 @@ class SeldonControl:
 
     def __post_init__(self) -> None:
         self.gathering = Gathering(self.settings.rollout)
+        self.shadow = Shadow(self.settings.rollout.request_timeout_seconds)
 
     def tick(self) -> bool:
         """One round; whether this controller is the one that acts.
@@ -135,14 +119,14 @@ class SeldonControl:
         """
         if not self._hold():
             return False
-        world = self._read_world()
+        world = read_world(self.cluster, self.journal.name)
         if world is None:
             self.status = {"reason": "nothing was ever rolled out", "trouble": "", "account": self.journal.account}
             return True
         journal = self.journal.parse(world.deployment)
         self._refuse_superseded(world)
         # An executor that hangs takes seconds; a person who wants to go down has them not.
-        trouble = "" if _is_way_down(journal) else self._look(journal, world)
+        trouble = "" if _is_way_down(journal) else self._look(journal, world) or self._compare(journal, world)
         health = self._health(journal, world)
         judgement = self.gathering.judge(journal)
         if trouble and not judgement.condemned:  # what was seen before does not speak for now
@@ -208,21 +192,6 @@ class SeldonControl:
             "annotations": {EPOCH_ANNOTATION: str(self.lock.epoch)},
         }
 
-    def _read_world(self) -> World | None:
-        deployment = self.cluster.get(SELDON_DEPLOYMENT, self.journal.name)
-        if deployment is None:
-            return None
-        service = self.cluster.get(VIRTUAL_SERVICE, self.journal.name)
-        found = self.cluster.list(POD, f"seldon-deployment-id={self.journal.name}")
-        predictors = deployment.get("spec", {}).get("predictors") or []
-        hosts = {
-            release_of(one): host_of(self.journal.name, one["name"], self.cluster.namespace)
-            for one in predictors
-            if release_of(one)
-        }
-        seen = read_weights(service, {host: release for release, host in hosts.items()}) if service else {}
-        return World(deployment=deployment, service=service, pods=[read_pod(pod) for pod in found], hosts=hosts, seen=seen)
-
     def _look(self, journal: Journal, world: World) -> str:
         """Let what the executors counted be evidence; gives what kept it from that."""
         if world.seen is None:
@@ -241,9 +210,15 @@ class SeldonControl:
             if world.seen != self.gathering.seen:
                 self.gathering.distrust()
             return str(error)
-        ready = any(pod.ready and pod.release == journal.champion for pod in world.pods)
-        self.gathering.look(journal, world.seen, counts, stable_ready=ready)
+        self.gathering.look(journal, world.seen, counts, stable_ready=bool(world.ready_pods(journal.champion)))
         return ""
+
+    def _compare(self, journal: Journal, world: World) -> str:
+        """Let what the canary answered in the shadow be evidence; gives what keeps it from that."""
+        # The champion's server itself, since its executor passes on predictions alone.
+        champions = [f"http://{pod.ip}:{HTTP_PORT}" for pod in world.ready_pods(journal.champion)]
+        canaries = [f"http://{pod.ip}:{EXECUTOR_PORT}" for pod in world.ready_pods(journal.target)]
+        return take_in_shadow(self.gathering, journal, self.shadow, champions, canaries)
 
     def _health(self, journal: Journal, world: World) -> dict[str, Health]:
         """Ready is who answers, and whom every route knows."""
@@ -297,11 +272,12 @@ class SeldonControl:
         deadline = self.clock.steady() + AGREE_SECONDS
         while not self._move(journal, world, health):
             if self.clock.steady() > deadline:
+                what = "the SeldonDeployment changes" if world.seen == journal.shares else f"the routes say {world.seen}"
                 raise ServiceError(
-                    f"the routes say {world.seen}, not {journal.shares}", hint="The next round goes on bringing them there."
+                    f"{what}, where {journal.shares} is wished", hint="The next round goes on bringing both there."
                 )
             self.clock.sleep(_AGREE_POLL_SECONDS)
-            world = self._read_world() or world
+            world = read_world(self.cluster, self.journal.name) or world
         self._mark_applied(journal)
 
     def _move(self, journal: Journal, world: World, health: Mapping[str, Health]) -> bool:
@@ -390,7 +366,7 @@ class SeldonControl:
             "trouble": trouble,
             "evidence": self.gathering.describe(journal) or None,
             "servers": [
-                {"release": digest, "ready": found.ready, "failure": found.failure, "pods": _count_ready(world.pods, digest)}
+                {"release": digest, "ready": found.ready, "failure": found.failure, "pods": len(world.ready_pods(digest))}
                 for digest, found in health.items()
             ],
         }
@@ -403,7 +379,3 @@ def _is_way_down(journal: Journal) -> bool:
 
 def _epoch_of(found: Mapping[str, Any]) -> int:
     return int((found.get("metadata", {}).get("annotations") or {}).get(EPOCH_ANNOTATION, 0))
-
-
-def _count_ready(pods: Sequence[ServingPod], digest: str) -> int:
-    return sum(pod.ready and pod.release == digest for pod in pods)

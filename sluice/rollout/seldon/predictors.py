@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.release.client import HEALTH_PATH
 from sluice.release.pods import PORT, plan_server, plan_server_pod
+from sluice.release.recent import KEPT_REQUESTS, RECENT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ PREDICTOR_LABEL = "sluice.dev/predictor"
 """Of a Pod: the predictor that it belongs to."""
 
 CONTAINER = "model"
+WORKERS_VARIABLE = "GUNICORN_WORKERS"
 HTTP_PORT, GRPC_PORT, METRICS_PORT = PORT, 9500, 6000
 _NAME_HEX = 8
 
@@ -164,11 +166,15 @@ def _plan_pod(release: Packaged, settings: Settings) -> dict[str, Any]:
 
 
 def _plan_container(release: Packaged, settings: Settings) -> dict[str, Any]:
+    variables = {WORKERS_VARIABLE: str(settings.seldon.workers)}
+    if settings.rollout.shadow_requests:
+        variables[RECENT_VARIABLE] = str(KEPT_REQUESTS)
     health = {"httpGet": {"path": HEALTH_PATH, "port": "http"}}
     return plan_server(
         CONTAINER,
         release.image,
         release.digest,
+        variables,
         ports=[
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
             {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},

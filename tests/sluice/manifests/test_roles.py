@@ -20,7 +20,6 @@ CALLERS = {
     "control._fence": (CONTROLLER,),
     "control._move_predictors": (CONTROLLER,),
     "control._move_routes": (CONTROLLER,),
-    "control._read_world": (CONTROLLER,),
     "controller._watch": (CONTROLLER,),
     "journal._create": (REQUESTER,),
     "journal.is_supervised": (REQUESTER, APPROVER),
@@ -31,6 +30,7 @@ CALLERS = {
     "leases.hold": (CONTROLLER,),
     "leases.release": (CONTROLLER,),
     "telemetry.emit": (CONTROLLER,),
+    "worlds.read_world": (CONTROLLER,),
 }
 """In whose name each function that talks to the API server runs."""
 

@@ -16,8 +16,12 @@ import pytest
 from release_project import REPOSITORY, processes_of
 
 from sluice.errors import DataError, ServiceError
+from sluice.project import read_project
+from sluice.release.serving import start_server
 
 if TYPE_CHECKING:
+    from release_project import Trained
+
     from sluice.release.serving import ServedRelease
 
 
@@ -212,6 +216,31 @@ def test_it_listens_on_the_loopback_interface_alone(served: ServedRelease) -> No
                 if fields[3] == "0A" and f"socket:[{fields[9]}]" in nodes:
                     listening.add(fields[1])
     assert listening == {f"0100007F:{served.port:04X}"}
+
+
+def test_no_request_is_kept_unless_it_is_wanted(served: ServedRelease) -> None:
+    served.post(row(served))
+    assert httpx.get(f"{served.url}/recent", trust_env=False).status_code == 404
+
+
+def test_the_last_requests_are_told_to_who_rolls_out_but_to_no_page(
+    trained: Trained, layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_ROLLOUT__SHADOW_REQUESTS", "1")
+    project = read_project(trained.project.root)
+    with start_server(project, layer, f"sha256:{layer.name}", log=tmp_path / "log.txt") as served:
+        sent = row(served)
+        answer = served.post(sent).json()
+        assert served.post({"data": {"names": ["nothing"], "ndarray": [[1]]}}).status_code == 400
+        told = httpx.get(f"{served.url}/recent", trust_env=False).json()["requests"]
+        assert [(one["number"], one["data"]) for one in told] == [(1, sent["data"])]
+        assert [told[0]["probabilities"]] == answer["data"]["ndarray"]
+        for _ in range(70):
+            served.post(sent)
+        numbers = [one["number"] for one in httpx.get(f"{served.url}/recent", trust_env=False).json()["requests"]]
+        assert numbers == list(range(8, 72))
+        page = {"Origin": "https://example.com"}
+        assert httpx.get(f"{served.url}/recent", headers=page, trust_env=False).status_code == 403
 
 
 def test_the_log_tells_the_release_and_no_requests(served: ServedRelease) -> None:

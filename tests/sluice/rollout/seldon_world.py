@@ -19,6 +19,7 @@ import numpy as np
 from sluice.errors import ServiceError
 from sluice.project import DataTable, ModelTable, ProjectTable, RolloutTable, SeldonTable, ServingTable, Settings
 from sluice.rollout.clocks import Clock
+from sluice.rollout.comparisons import Comparison
 from sluice.rollout.evidence import NO_COUNTS, Counts
 from sluice.rollout.journal import ConflictError
 from sluice.rollout.plan import begin
@@ -132,6 +133,7 @@ class Server:
     error_rate: float = 0.001
     slow_rate: float = 0.002
     broken: str = ""
+    difference: float = 0.02
     ready_after: float = 25.0
     replicas: int = 0
     since: float = 0.0
@@ -200,7 +202,7 @@ class SeldonWorld:
 
     def controller(self, holder: str = "one") -> SeldonControl:
         lock = LeaseLock(self.cluster, "churn-rollout", f"{holder}-{self.now}", 15.0, clock=self.clock)  # type: ignore[arg-type]
-        return SeldonControl(
+        control = SeldonControl(
             self.settings,
             self.cluster,  # type: ignore[arg-type]
             self.journal,
@@ -209,6 +211,8 @@ class SeldonWorld:
             executors=self,
             clock=self.clock,
         )
+        control.shadow = self
+        return control
 
     def tick(self, control: SeldonControl) -> bool:
         """A round and the second after it; what the round could not do is its own matter."""
@@ -237,6 +241,11 @@ class SeldonWorld:
         if not self.metrics_work:
             raise ServiceError("the metrics cannot be read")
         return dict(self.counts)
+
+    def poll(self, rollout: str, champions: list[str], canary: str) -> Comparison:
+        """As the shadow: a tick's requests of stable, asked of the canary."""
+        server = self.servers[self.journal.read().target or ""]
+        return Comparison(requests=50, difference=50 * server.difference)
 
     def close(self) -> None:
         pass

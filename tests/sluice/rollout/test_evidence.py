@@ -18,10 +18,10 @@ from sluice.rollout.evidence import (
     describe,
     enter_state,
     judge,
-    next_look,
     observe,
     weigh_against_rate,
 )
+from sluice.rollout.looks import next_look
 from sluice.rollout.states import Phase, Request, State
 from sluice.statistics.sequential import start_evidence
 
@@ -66,11 +66,11 @@ def test_the_first_reading_counts_whole() -> None:
 def test_looks_are_at_300_450_675_and_on() -> None:
     due, looks = 0, []
     for _ in range(5):
-        due = next_look(due, SETTINGS)
+        due = next_look(due, SETTINGS.first_look, SETTINGS.look_growth)
         looks.append(due)
     assert looks == [300, 450, 675, 1013, 1519]
-    assert next_look(449, SETTINGS) == 450
-    assert next_look(451, SETTINGS) == 675
+    assert next_look(449, 300, 1.5) == 450
+    assert next_look(451, 300, 1.5) == 675
 
 
 def test_too_few_requests_are_inconclusive_however_good() -> None:

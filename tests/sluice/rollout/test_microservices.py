@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,7 @@ PREPARATIONS = (
     "pass",
     "weight = np.log1p(weight.clip(lower=0))",
     "if (weight > 400).any(): raise KeyError('no bin for this weight')",
+    "weight = 1.0 * weight",
 )
 
 BUILD = """\
@@ -126,7 +128,7 @@ def served_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def releases(served_project: Project) -> list[str]:
-    """Three releases that differ in their preprocessing; the code of each is its own."""
+    """Four releases that differ in their preprocessing; the code of each is its own."""
     digests = []
     for preparation in PREPARATIONS:
         (served_project.root / "orders" / "model.py").write_text(MODEL.replace("{preparation}", preparation))
@@ -139,16 +141,25 @@ def releases(served_project: Project) -> list[str]:
 
 @pytest.fixture
 def supervisor(served_project: Project) -> Iterator[subprocess.Popen[bytes]]:
+    with supervise(served_project) as process:
+        yield process
+
+
+@contextmanager
+def supervise(project: Project, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     script = textwrap.dedent("""
         import sys; from pathlib import Path
         from sluice.project import read_project; from sluice.rollout.supervisor import run_supervisor
         run_supervisor(read_project(Path(sys.argv[1])), say=lambda line: print(line, flush=True))
     """)
-    with (served_project.root / "serve.txt").open("ab") as log:
-        process = subprocess.Popen([sys.executable, "-c", script, str(served_project.root)], stdout=log, stderr=log)
-    yield process
-    process.terminate()
-    process.wait()
+    command, environment = [sys.executable, "-c", script, str(project.root)], {**os.environ, **variables}
+    with (project.root / "serve.txt").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def payload(*weights: float | None) -> dict[str, object]:
@@ -182,7 +193,7 @@ def group_members(leader: int) -> list[int]:
 def test_from_first_release_to_rollback_with_real_parts(
     served_project: Project, releases: list[str], supervisor: subprocess.Popen[bytes]
 ) -> None:
-    first, second, broken = releases
+    first, second, broken, _ = releases
     project, store = served_project, ReleaseStore(served_project.state / "releases")
     url = requests.wait_until_serving(project, 30)
     assert roll_out(project, first) == "promoted"
@@ -225,6 +236,30 @@ def test_from_first_release_to_rollback_with_real_parts(
     time.sleep(0.2)
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{url}/api/v1.0/health/status", trust_env=False)
+
+
+def test_the_shadow_finds_what_only_production_sends_and_no_user_meets_it(served_project: Project, releases: list[str]) -> None:
+    first, _, broken, same = releases
+    project = served_project
+    shadow = {"SLUICE_ROLLOUT__SHADOW_REQUESTS": "60", "SLUICE_ROLLOUT__SHADOW_DIFFERENCE": "0.05"}
+    with supervise(project, **shadow):
+        url = requests.wait_until_serving(project, 60)
+        if requests.read_status(project).champion is None:
+            assert roll_out(project, first) == "promoted"
+        champion = predict(url)[0]
+        production = [payload(weight) for weight in (1.0, 2.5, 4.0, None, 6.5, 0.1, 3.3, 500.0)]
+        with Traffic(url, production) as traffic:
+            assert roll_out(project, broken) == "rejected"
+            reason = requests.read_status(project).reason
+            assert "shadow: its answers differ" in reason
+            assert " 0 failed" not in reason
+            assert roll_out(project, same) == "promoted"
+            assert not traffic.failed()
+            assert not traffic.of(broken, since=0.0)
+        moves = requests.read_transitions(project)
+        left = next(one for one in moves if (one["release"], one["from"]) == (same, "shadow"))
+        assert left["evidence"]["shadow_difference"] == 0.0
+        assert requests.rollback(project, by="kim")["to"] == champion
 
 
 def test_a_release_that_is_not_there_is_refused_at_once(

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.project import RolloutTable
-from sluice.rollout.evidence import Counts, Evidence, Judgement, Window, enter_state, judge, observe
+from sluice.rollout.comparisons import Comparison, add_comparison, judge_comparison
+from sluice.rollout.evidence import Counts, Evidence, Window, enter_state, judge, observe
+from sluice.rollout.looks import Judgement
 from sluice.rollout.plan import Health, Plan, advance, begin, plan_next
 from sluice.rollout.states import Approval, Command, CommandKind, Journal, Phase, Reign, Request, State
 
@@ -69,6 +71,41 @@ def test_a_good_canary_goes_5_25_100_and_becomes_champion() -> None:
     assert journal.approvals == ()
     assert journal.rollouts[-1].outcome is Phase.PROMOTED
     assert journal.rollouts[-1].stable == "b"
+
+
+def test_a_shadow_comes_between_the_approval_and_the_first_step() -> None:
+    table = SETTINGS.model_copy(update={"shadow_requests": 100})
+
+    def decide_with_shadow(journal: Journal, judgement: Judgement) -> tuple[Plan, Journal]:
+        plan = plan_next(journal, judgement, READY, now=10.0, settings=table)
+        return plan, advance(journal, plan, evidence={}, now=10.0) if plan.changes else journal
+
+    plan, journal = decide_with_shadow(running(Phase.AWAITING_APPROVAL), NOTHING)
+    assert (plan.state.name, plan.weights) == ("shadow", {"b": 100, "c": 0})
+    assert not decide_with_shadow(journal, NOTHING)[0].changes
+    assert decide_with_shadow(journal, PASSED)[0].weights == {"b": 95, "c": 5}
+    plan, ended = decide_with_shadow(journal, CONDEMNED)
+    assert plan.state.phase is Phase.REJECTED, "no user ever met it"
+    assert ended.weights == {"b": 100, "c": 0}
+    late = dataclasses.replace(journal, approvals=(approval(until=5.0),))
+    assert not decide_with_shadow(late, PASSED)[0].changes, "nothing goes up without an approval"
+    plan, _ = decide_with_shadow(dataclasses.replace(journal, command=command(CommandKind.PROMOTE)), PASSED)
+    assert "refused" in plan.reason
+
+
+def test_a_holdback_is_kept_until_the_canary_is_champion() -> None:
+    table = SETTINGS.model_copy(update={"holdback": 10})
+    journal = running(Phase.STEP, 1)
+    plan = plan_next(journal, PASSED, READY, now=10.0, settings=table)
+    assert (plan.state.phase, plan.weights) == (Phase.BAKING, {"b": 10, "c": 90})
+    journal = advance(journal, plan, evidence={}, now=10.0)
+    plan = plan_next(journal, PASSED, READY, now=70.0, settings=table)
+    assert (plan.state.phase, plan.weights) == (Phase.PROMOTED, {"b": 0, "c": 100})
+    word = dataclasses.replace(running(Phase.STEP, 0), command=command(CommandKind.PROMOTE))
+    plan = plan_next(word, NOTHING, READY, now=10.0, settings=table)
+    assert (plan.weights, plan.reason) == ({"b": 10, "c": 90}, "taken to 90 % on the word of kim")
+    first = Journal(request=request(), state=State(phase=Phase.AWAITING_APPROVAL), approvals=(approval(),))
+    assert plan_next(first, NOTHING, READY, now=10.0, settings=table).weights == {"c": 100}
 
 
 def test_the_first_release_goes_live_after_ready_and_approval() -> None:
@@ -247,12 +284,21 @@ EVENTS = st.one_of(
     st.sampled_from([(), ("a",), ("a", "b")]),
     st.sampled_from([[5, 25, 100], [100], [50, 100]]),
     st.sampled_from([None, 20.0, 500.0]),
+    st.sampled_from([0, 20]),
+    st.sampled_from([0, 50]),
 )
 def test_no_history_breaks_the_promises(
-    events: list[tuple[Any, Any, Any]], champions: tuple[str, ...], steps: list[int], lasting: float | None
+    events: list[tuple[Any, Any, Any]],
+    champions: tuple[str, ...],
+    steps: list[int],
+    lasting: float | None,
+    holdback: int,
+    shadow: int,
 ) -> None:
     """Weights sum to 100; nothing goes up without evidence and approval; every rollout ends by its deadline."""
-    table = RolloutTable(steps=steps, deadline_seconds=1000.0, bake_seconds=30.0, first_look=100)
+    table = RolloutTable(
+        steps=steps, deadline_seconds=1000.0, bake_seconds=30.0, first_look=100, holdback=holdback, shadow_requests=shadow
+    )
     world = World(table, Journal(history=reign(*champions), weights={champions[-1]: 100} if champions else {}))
     begun = [("request", "c", None), ("approve", "c", lasting)] if lasting else []
     for event in [*begun, *events]:
@@ -297,6 +343,12 @@ class World:
             assert self.evidence is not None
             window = Window(canary=Counts(*first), stable=Counts(*second) if share < 100 else Counts(), share=share)
             self.evidence = observe(self.evidence, window, self.settings)
+        elif kind == "window" and self.journal.request and self.journal.state.phase is Phase.SHADOW:
+            self.enter()
+            assert self.evidence is not None
+            asked = Comparison(requests=first[0], failed=first[1], difference=float(first[1]))
+            shadow = add_comparison(self.evidence.shadow, asked, self.settings)
+            self.evidence = dataclasses.replace(self.evidence, shadow=shadow)
         self.journal = dataclasses.replace(self.journal, **change)
 
     def enter(self) -> None:
@@ -310,13 +362,15 @@ class World:
             self.enter()
             assert self.evidence is not None
             judgement = judge(self.evidence, self.settings)
+            if before.state.phase is Phase.SHADOW:
+                judgement = judge_comparison(self.evidence.shadow, self.settings)
         plan = plan_next(before, judgement, self.health, now=self.now, settings=self.settings)
         assert plan == plan_next(before, judgement, self.health, now=self.now, settings=self.settings)
         if plan.changes:
             self.journal = advance(before, plan, evidence={}, now=self.now)
             assert len(self.journal.transitions) > len(before.transitions) or len(before.transitions) == 200
         self.check_weights()
-        if before.state.phase.exposed and judgement.condemned:
+        if before.state.phase.judged and judgement.condemned:
             assert self.journal.request is None, "a condemned canary goes at once"
         self.check_rise(before, judgement)
 
@@ -340,7 +394,7 @@ class World:
         assert before.find_approval(target, tuple(self.settings.steps), self.now), "nothing goes up without an approval"
         assert not judgement.condemned
         assert self.now < before.request.at + self.settings.deadline_seconds if before.request else True
-        first = before.state.phase is Phase.AWAITING_APPROVAL
+        first = before.state.phase is Phase.AWAITING_APPROVAL and not (before.champion and self.settings.shadow_requests)
         word = before.state.word_of or (before.command and before.command.kind is CommandKind.PROMOTE)
         assert first or word or judgement.passed, "nothing goes up without evidence"
         assert not promoted or not before.champion or before.state.phase is Phase.BAKING

@@ -48,7 +48,10 @@ def test_a_predictor_is_named_by_its_release_and_declares_its_ports() -> None:
     assert container["name"] == predictor["graph"]["name"]
     assert {port["name"] for port in container["ports"]} == {"http", "grpc", "metrics"}
     assert container["image"] == RELEASE.image
-    assert container["env"] == [{"name": "SLUICE_RELEASE_DIGEST", "value": B}]
+    assert container["env"] == [
+        {"name": "SLUICE_RELEASE_DIGEST", "value": B},
+        {"name": "GUNICORN_WORKERS", "value": "2"},
+    ], "no user's request is kept unless a shadow is wanted"
     assert container["readinessProbe"]["httpGet"]["path"] == "/health/status"
     assert container["securityContext"]["readOnlyRootFilesystem"]
 

@@ -1,0 +1,32 @@
+"""What every judgement has in common: its form, its level, and when one looks. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+LEVEL = 0.95
+"""Of the one-sided bounds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the plan needs to know of the evidence.
+
+    Attributes:
+        condemned: The canary is to go.
+        passed: The last look lets the canary go up.
+        reason: One clause for a person, with the numbers.
+    """
+
+    condemned: bool = False
+    passed: bool = False
+    reason: str = "no evidence yet"
+
+
+def next_look(looked: int, first: int, growth: float) -> int:
+    """Requests at which the next look is due: first times growth^k, the first above `looked`."""
+    due = float(first)
+    while math.ceil(due) <= looked:
+        due *= growth
+    return math.ceil(due)

@@ -1,0 +1,175 @@
+"""Asks the canary what stable was asked a moment ago, and holds the answers against each other. No user sees any of it.
+
+Nothing is mirrored in the proxy: a shadow predictor of Seldon's carries a label in its Pods' template, so it would start anew
+before it could take traffic, and with a mirror nobody sees both answers. Instead, stable's servers keep their last requests
+(`sluice.release.recent`); who rolls out fetches them and asks the canary, at a pace of its own. Nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+import numpy as np
+
+from sluice.errors import ServiceError
+from sluice.release.client import PREDICT_PATH
+from sluice.release.recent import RECENT_PATH
+from sluice.rollout.comparisons import Comparison
+from sluice.rollout.states import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sluice.rollout.gathering import Gathering
+    from sluice.rollout.states import Journal
+
+FETCH_SECONDS = 2.0
+"""How long a server of the champion's may take to say what it was asked."""
+
+ROUND_SECONDS = 1.0
+"""After that a round begins no other request; what is left comes with the next one."""
+
+NONE_KEPT = "the champion's server keeps no requests, since it was started without `rollout.shadow_requests`"
+
+
+class Comparer(Protocol):
+    """Who asks the canary."""
+
+    def poll(self, rollout: str, champions: Sequence[str], canary: str) -> Comparison:
+        """What was found since the last call; never waits.
+
+        Args:
+            rollout: Id of the request; what was found for another one is forgotten.
+            champions: URLs of the champion's servers.
+            canary: URL of one of the canary's.
+
+        Raises:
+            ServiceError: A server of the champion's does not say what it was asked.
+        """
+
+    def close(self) -> None:
+        """Begin nothing more."""
+
+
+def take_in_shadow(
+    gathering: Gathering, journal: Journal, shadow: Comparer, champions: Sequence[str], canaries: Sequence[str]
+) -> str:
+    """In the shadow, take in what was found since the last round; gives what keeps it from going on, empty where nothing does."""
+    if journal.request is None or journal.state.phase is not Phase.SHADOW or not (champions and canaries):
+        return ""
+    try:
+        found = shadow.poll(journal.request.id, champions, canaries[0])
+    except ServiceError as error:
+        return str(error)
+    gathering.compare(journal, found)
+    return ""
+
+
+@dataclass(slots=True)
+class Shadow:
+    """Asks in a thread, a round at a time.
+
+    Attributes:
+        timeout_seconds: An answer of the canary that takes longer is none.
+    """
+
+    timeout_seconds: float
+    _rollout: str = ""
+    _round: _Round | None = None
+    _asked: dict[str, int] = field(default_factory=dict)
+
+    def poll(self, rollout: str, champions: Sequence[str], canary: str) -> Comparison:
+        """As in `Comparer`; begins a round where none is running."""
+        ended = self._round if self._round is not None and not self._round.is_alive() else None
+        if self._round is None or ended:
+            self._round = _Round(champions, canary, self._asked, self.timeout_seconds)
+            self._round.start()
+        of_this_rollout, self._rollout = self._rollout == rollout, rollout
+        if ended is None or not of_this_rollout:
+            return Comparison()
+        if ended.trouble is not None:
+            raise ended.trouble
+        return ended.found
+
+    def close(self) -> None:
+        """Begin nothing more; a request that is under way ends with the process."""
+        self._round = None
+
+
+class _Round(threading.Thread):
+    """Once: fetch what stable was asked, ask the canary what it was not asked yet."""
+
+    def __init__(self, champions: Sequence[str], canary: str, asked: dict[str, int], timeout_seconds: float) -> None:
+        super().__init__(name="shadow", daemon=True)
+        self.found, self.trouble = Comparison(), None
+        self._champions, self._canary, self._asked, self._timeout = champions, canary, asked, timeout_seconds
+
+    found: Comparison
+    trouble: ServiceError | None
+
+    def run(self) -> None:
+        with httpx.Client(trust_env=False) as client:
+            try:
+                kept = [recent for url in self._champions if (recent := fetch_recent(client, url)) is not None]
+            except ServiceError as error:
+                self.trouble = error
+                return
+            if self._champions and not kept:
+                self.found = Comparison(impossible=NONE_KEPT)
+                return
+            deadline = time.monotonic() + ROUND_SECONDS
+            for request in self._new(kept):
+                answer = ask(client, self._canary, request["data"], self._timeout)
+                self.found = _add(self.found, request["probabilities"], answer)
+                if time.monotonic() > deadline:
+                    return
+
+    def _new(self, kept: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for recent in kept:
+            for request in recent["requests"]:
+                if request["number"] > self._asked.get(recent["server"], 0):
+                    self._asked[recent["server"]] = request["number"]
+                    yield request
+
+
+def fetch_recent(client: httpx.Client, url: str) -> dict[str, Any] | None:
+    """What a server was asked lately, as `sluice.release.recent` says it; None where it keeps nothing.
+
+    Raises:
+        ServiceError: It does not say.
+    """
+    try:
+        answer = client.get(url + RECENT_PATH, timeout=FETCH_SECONDS)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        recent = answer.raise_for_status().json()
+        return {"server": str(recent["server"]), "requests": list(recent["requests"])}
+    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+        raise ServiceError(
+            f"the champion's server at {url} does not say what it was asked: {type(error).__name__}: {error}",
+            hint="The shadow holds where it is. A network policy must let the controller in at that port.",
+        ) from error
+
+
+def ask(client: httpx.Client, url: str, data: dict[str, Any], timeout_seconds: float) -> list[float] | None:
+    """A server's probabilities of one request; None where it gives none."""
+    try:
+        answer = client.post(url + PREDICT_PATH, json={"data": data}, timeout=timeout_seconds).raise_for_status()
+        return [float(row[0]) for row in answer.json()["data"]["ndarray"]]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _add(found: Comparison, stable: Sequence[float], canary: Sequence[float] | None) -> Comparison:
+    """One more request: the mean absolute difference of its rows; 1 where the canary did not answer."""
+    if canary is None or len(canary) != len(stable):
+        failed, difference = 1, 1.0
+    else:
+        failed, difference = 0, float(np.mean(np.abs(np.subtract(stable, canary)))) if stable else 0.0
+    total = found.difference + min(1.0, difference)
+    return Comparison(requests=found.requests + 1, failed=found.failed + failed, difference=total)

@@ -1,0 +1,205 @@
+"""The shadow: what the comparison decides, and how the canary is asked, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sluice.errors import ServiceError
+from sluice.project import RolloutTable
+from sluice.release.recent import MOST_ROWS, RecentRequests
+from sluice.rollout.comparisons import NO_COMPARISON, Comparison, add_comparison, judge_comparison
+from sluice.rollout.shadows import Shadow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SETTINGS = RolloutTable(shadow_requests=100, shadow_difference=0.1)
+
+
+def found(requests: int, mean: float, failed: int = 0) -> Comparison:
+    return Comparison(requests=requests, failed=failed, difference=requests * mean)
+
+
+def test_answers_that_are_near_pass_and_far_ones_condemn() -> None:
+    near = judge_comparison(add_comparison(NO_COMPARISON, found(100, 0.02), SETTINGS), SETTINGS)
+    assert near.passed
+    assert "at most 0.0" in near.reason
+    far = judge_comparison(add_comparison(NO_COMPARISON, found(100, 0.3), SETTINGS), SETTINGS)
+    assert far.condemned
+    assert "limit 0.1" in far.reason
+
+
+def test_a_canary_that_fails_on_what_stable_answered_is_condemned() -> None:
+    judgement = judge_comparison(add_comparison(NO_COMPARISON, found(100, 0.4, failed=40), SETTINGS), SETTINGS)
+    assert judgement.condemned
+    assert "40 failed of 100" in judgement.reason
+
+
+def test_before_the_first_look_and_between_the_bounds_it_is_inconclusive() -> None:
+    few = add_comparison(NO_COMPARISON, found(99, 0.0), SETTINGS)
+    assert not judge_comparison(few, SETTINGS).passed
+    unclear = add_comparison(NO_COMPARISON, found(100, 0.1), SETTINGS)
+    judgement = judge_comparison(unclear, SETTINGS)
+    assert not judgement.passed
+    assert not judgement.condemned
+    assert "next look at 150" in judgement.reason
+
+
+def test_what_was_counted_between_two_looks_waits_for_the_next() -> None:
+    first = add_comparison(NO_COMPARISON, found(100, 0.02), SETTINGS)
+    later = add_comparison(first, found(49, 1.0), SETTINGS)
+    assert (later.looked, later.high) == (100, first.high)
+    assert add_comparison(later, found(1, 1.0), SETTINGS).looked == 150
+
+
+def test_a_champion_that_keeps_nothing_ends_the_shadow_and_says_so() -> None:
+    judgement = judge_comparison(add_comparison(NO_COMPARISON, Comparison(impossible="why"), SETTINGS), SETTINGS)
+    assert judgement.passed
+    assert judgement.reason == "no shadow: why"
+
+
+def test_the_last_requests_are_kept_and_others_forgotten() -> None:
+    recent = RecentRequests()
+    recent.add(["a"], [[1]], [0.5])
+    assert recent.to_dict()["requests"] == []
+    recent.begin(2)
+    for value in (1, 2, 3):
+        recent.add(["a"], [[value]], [value / 10])
+    recent.add(["a"], [[0]] * (MOST_ROWS + 1), [0.0] * (MOST_ROWS + 1))
+    told = recent.to_dict()
+    assert [(one["number"], one["data"]["ndarray"], one["probabilities"]) for one in told["requests"]] == [
+        (2, [[2]], [0.2]),
+        (3, [[3]], [0.3]),
+    ]
+    recent.begin(2)
+    assert recent.to_dict()["server"] != told["server"], "a forked worker counts apart"
+
+
+@contextmanager
+def serving(answer: Callable[[str, Any], tuple[int, Any]]) -> Iterator[str]:
+    """A server on the loopback interface; gives its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def respond(self, body: Any) -> None:
+            code, content = answer(self.path, body)
+            data = json.dumps(content).encode()
+            self.send_response(code)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_GET(self) -> None:
+            self.respond(None)
+
+        def do_POST(self) -> None:
+            self.respond(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def keeps(recent: RecentRequests) -> Callable[[str, Any], tuple[int, Any]]:
+    return lambda path, _: (200, recent.to_dict()) if path == "/recent" else (404, {})
+
+
+def answers(shift: float) -> Callable[[str, Any], tuple[int, Any]]:
+    """A canary whose probability is its row's value and a little more; it fails on 0.9."""
+
+    def answer(path: str, body: Any) -> tuple[int, Any]:
+        assert path == "/api/v1.0/predictions"
+        rows = body["data"]["ndarray"]
+        if rows[0][0] == 0.9:
+            return 500, {}
+        return 200, {"data": {"ndarray": [[row[0] + shift] for row in rows]}}
+
+    return answer
+
+
+def ask_all(shadow: Shadow, rollout: str, champions: list[str], canary: str, rounds: int = 1) -> Comparison:
+    """What so many rounds find together; a round's result comes with the poll after it."""
+    total = NO_COMPARISON
+    for _ in range(rounds + 1):
+        told = shadow.poll(rollout, champions, canary)
+        total = Comparison(
+            requests=total.requests + told.requests,
+            failed=total.failed + told.failed,
+            difference=total.difference + told.difference,
+            impossible=told.impossible,
+        )
+        shadow._round.join(10)  # type: ignore[union-attr]
+    return total
+
+
+def test_each_request_is_asked_once_of_the_canary_and_compared() -> None:
+    one, other = RecentRequests(), RecentRequests()
+    one.begin(10)
+    other.begin(10)
+    for value in (0.1, 0.2):
+        one.add(["a"], [[value]], [value])
+    other.add(["a"], [[0.3], [0.5]], [0.3, 0.5])
+    other.add(["a"], [[0.9]], [0.9])
+    with serving(keeps(one)) as first, serving(keeps(other)) as second, serving(answers(0.05)) as canary:
+        total = ask_all(Shadow(5.0), "r", [first, second], canary, rounds=3)
+    assert (total.requests, total.failed) == (4, 1)
+    assert total.difference == pytest.approx(3 * 0.05 + 1.0)
+
+
+def test_a_canary_that_hangs_or_is_away_fails_and_holds_nobody_up() -> None:
+    recent = RecentRequests()
+    recent.begin(10)
+    recent.add(["a"], [[0.1]], [0.1])
+    recent.add(["a"], [[0.2]], [0.2])
+
+    def hang(_path: str, _body: Any) -> tuple[int, Any]:
+        time.sleep(1.0)
+        return 200, {}
+
+    with serving(keeps(recent)) as champion, serving(hang) as canary:
+        shadow = Shadow(0.2)
+        began = time.monotonic()
+        shadow.poll("r", [champion], canary)
+        assert time.monotonic() - began < 0.15
+        shadow._round.join(10)  # type: ignore[union-attr]
+        assert shadow.poll("r", [champion], canary) == Comparison(requests=2, failed=2, difference=2.0)
+    recent.add(["a"], [[0.2]], [0.2])
+    with serving(keeps(recent)) as champion:
+        assert ask_all(Shadow(0.2), "r", [champion], canary).failed == 3
+
+
+def test_what_was_found_for_another_rollout_is_forgotten() -> None:
+    recent = RecentRequests()
+    recent.begin(10)
+    recent.add(["a"], [[0.1]], [0.1])
+    with serving(keeps(recent)) as champion, serving(answers(0.0)) as canary:
+        shadow = Shadow(5.0)
+        shadow.poll("one", [champion], canary)
+        shadow._round.join(10)  # type: ignore[union-attr]
+        assert shadow.poll("two", [champion], canary) == NO_COMPARISON
+
+
+def test_a_champion_without_recent_requests_is_told_from_one_that_is_broken() -> None:
+    with serving(lambda *_: (404, {})) as champion:
+        assert "keeps no requests" in ask_all(Shadow(5.0), "r", [champion], "http://127.0.0.1:1").impossible
+    for code, content in ((500, {}), (200, {"requests": 7}), (200, [])):
+        with serving(lambda *_, code=code, content=content: (code, content)) as champion:
+            shadow = Shadow(5.0)
+            shadow.poll("r", [champion], "http://127.0.0.1:1")
+            shadow._round.join(10)  # type: ignore[union-attr]
+            with pytest.raises(ServiceError, match="does not say what it was asked"):
+                shadow.poll("r", [champion], "http://127.0.0.1:1")
