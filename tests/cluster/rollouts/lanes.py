@@ -59,6 +59,7 @@ first_look = 60
 bake_seconds = 5.0
 deadline_seconds = {deadline}
 request_timeout_seconds = {request_timeout}
+{arms}
 [seldon]
 namespace = "{namespace}"
 requests = {{cpu = "5m", memory = "32Mi"}}
@@ -114,6 +115,7 @@ class Lane:
         name: Its name.
         entry: URL of the proxy, without a path.
         steps, deadline, start_timeout, drain, request_timeout: As in sluice.toml.
+        arms: More of the table rollout: a shadow, a holdback.
         direct: Whether its controllers speak to the API server without a proxy of the tests between.
     """
 
@@ -126,6 +128,7 @@ class Lane:
     drain: float = 2.0
     direct: bool = False
     request_timeout: float = 1.5
+    arms: str = ""
     controllers: list[Controller] = field(default_factory=list)
     _numbers: int = 0
 
@@ -140,6 +143,7 @@ class Lane:
             start_timeout=self.start_timeout,
             drain=self.drain,
             request_timeout=self.request_timeout,
+            arms=self.arms,
             namespace=self.place.namespace,
             url=url,
         )

@@ -53,6 +53,31 @@ def test_first_release_waits_for_its_approval_without_a_pod_and_a_canary_climbs_
     assert not load.failed(), [one for one in load.answers if one.failed][:5]
 
 
+def test_the_shadow_refuses_what_answers_otherwise_and_a_holdback_bakes_the_rest(make_lane: Callable[..., Lane]) -> None:
+    lane = make_lane("shadow", arms="shadow_requests = 60\nshadow_difference = 0.05\nholdback = 10")
+    champion = lane.first()
+    with Load(lane.url, RATE) as load:
+        other = lane.begin(approved=False)
+        lane.wait_state("awaiting_approval")
+        lane.fault(other, probability=0.9)
+        requests.approve(lane.project, other, by="ann")
+        assert lane.wait_end(other) == "rejected", [one.reason for one in lane.transitions(other)]
+        lane.check_converged()
+        assert not load.of(other), "no user met it"
+        assert "shadow: its answers differ from stable's by" in lane.transitions(other)[-1].reason
+
+        same = lane.begin()
+        lane.wait_state("baking")
+        wait_for(lambda: lane.seen() == {champion: 10, same: 90}, what="the holdback")
+        assert lane.wait_end(same) == "promoted"
+        lane.check_converged()
+        states = [one.to_state for one in lane.transitions(same)]
+        assert states == ["awaiting_ready", "awaiting_approval", "shadow", "step-1", "step-2", "baking", "promoted"]
+        assert lane.transitions(same)[3].evidence["shadow_failed"] == 0
+        assert all(pod.crashes == 0 for pod in lane.pods(same))
+    assert not load.failed(), [one for one in load.answers if one.failed][:5]
+
+
 def test_without_an_approval_nothing_moves_and_the_deadline_rejects(make_lane: Callable[..., Lane]) -> None:
     lane = make_lane("late", deadline=20.0)
     champion = lane.first()
