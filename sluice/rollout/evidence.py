@@ -281,10 +281,11 @@ def describe(evidence: Evidence, settings: RolloutTable) -> dict[str, Any]:
         "upper_bound": evidence.upper_bound,
         "looked": evidence.looked,
         "next_look": _next_look(evidence.looked, settings),
-        "shadow_requests": evidence.shadow.requests,
-        "shadow_failed": evidence.shadow.failed,
-        "shadow_difference": evidence.shadow.mean,
-    }
+    } | (_describe_shadow(evidence.shadow) if evidence.shadow.requests else {})
+
+
+def _describe_shadow(shadow: Comparison) -> dict[str, Any]:
+    return {"shadow_requests": shadow.requests, "shadow_failed": shadow.failed, "shadow_difference": shadow.mean}
 
 
 def _next_look(looked: int, settings: RolloutTable) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sluice.project import RolloutTable
 from sluice.rollout.comparisons import Comparison, add_comparison, judge_comparison
@@ -106,6 +107,12 @@ def test_a_holdback_is_kept_until_the_canary_is_champion() -> None:
     assert (plan.weights, plan.reason) == ({"b": 10, "c": 90}, "taken to 90 % on the word of kim")
     first = Journal(request=request(), state=State(phase=Phase.AWAITING_APPROVAL), approvals=(approval(),))
     assert plan_next(first, NOTHING, READY, now=10.0, settings=table).weights == {"c": 100}
+
+
+def test_a_holdback_that_would_take_traffic_back_from_the_canary_is_refused() -> None:
+    with pytest.raises(ValidationError, match="more than the step of 60 %"):
+        RolloutTable(steps=[5, 60, 100], holdback=40)
+    assert RolloutTable(steps=[100], holdback=50).holdback == 50
 
 
 def test_the_first_release_goes_live_after_ready_and_approval() -> None:
@@ -237,6 +244,8 @@ def test_a_persons_word_replaces_the_evidence_but_not_bake_approval_or_the_way_d
     plan, journal = decide(running(Phase.STEP, 0, command=word))
     assert plan.weights == {"b": 0, "c": 100}
     assert plan.state.word_of == "kim"
+    assert journal.transitions[-1].word_of == "kim"
+    assert decide(journal, PASSED, now=80.0)[1].transitions[-1].word_of == "", "the bake's end is the plan's own"
     assert not decide(journal, now=69.0)[0].changes
     assert decide(journal, now=70.0)[0].state.phase is Phase.PROMOTED
     assert decide(journal, CONDEMNED, now=70.0)[0].state.phase is Phase.ROLLED_BACK
