@@ -15,6 +15,7 @@ by itself.
 from __future__ import annotations
 
 import gc
+import ipaddress
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ import time
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import flask  # type: ignore[import-not-found]  # only the serving environment has it
 import numpy as np
@@ -34,7 +36,7 @@ from seldon_core.utils import json_to_seldon_message, seldon_message_to_json
 from werkzeug.exceptions import HTTPException  # type: ignore[import-not-found]
 
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
-from sluice.release.recent import RECENT_PATH, RECENT_VARIABLE, RecentRequests
+from sluice.release.recent import MOST_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
 from sluice.release.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE, Scorer, load_scorer
 
 if TYPE_CHECKING:
@@ -126,7 +128,8 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
     def _answer(self, message: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
         names, rows, is_tensor = _read_request(message)
         found = self._score(names, rows)
-        recent.add(names, rows, found)
+        if self._loaded.joins or len(rows) <= MOST_ROWS:  # else the beginning of a long request has other answers by itself
+            recent.add(names, rows, found)
         values = (
             {"tensor": {"shape": [len(found), 1], "values": found}} if is_tensor else {"ndarray": [[value] for value in found]}
         )
@@ -148,12 +151,25 @@ recent = RecentRequests()
 
 
 def answer_recent() -> flask.Response:
-    """The requests that were answered last; 404 where none are kept, and 403 for a browser's page."""
+    """The requests that were answered last; 404 where none are kept, and 403 for a browser's page.
+
+    Seldon lets any page read any answer. A page of another site names its origin; one whose name was bound to this address names
+    itself as the host, where who rolls out names an address.
+    """
     if not recent.keeps:
         flask.abort(HTTPStatus.NOT_FOUND)
-    if "Origin" in flask.request.headers:  # Seldon lets any page read any answer
+    if "Origin" in flask.request.headers or not _is_address(flask.request.host):
         flask.abort(HTTPStatus.FORBIDDEN)
     return flask.jsonify(recent.to_dict())
+
+
+def _is_address(host: str) -> bool:
+    """Whether a Host header has an IP address, with or without a port."""
+    try:
+        ipaddress.ip_address(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False
+    return True
 
 
 def answer_http_error(error: HTTPException) -> tuple[flask.Response, int]:

@@ -28,8 +28,8 @@ RECENT_VARIABLE = "SLUICE_RECENT_REQUESTS"
 KEPT_REQUESTS = 64
 """So many are enough for who asks once a second."""
 
-MOST_ROWS = 64
-"""A request of more rows is not kept."""
+MOST_ROWS = 16
+"""Of a request so many are kept: whoever fetches them waits for all, and so do users meanwhile."""
 
 
 class RecentRequests:
@@ -51,10 +51,11 @@ class RecentRequests:
         return bool(self._kept.maxlen)
 
     def add(self, names: Sequence[str], rows: Sequence[Sequence[Any]], probabilities: Sequence[float]) -> None:
-        """Keep a request that was answered with these probabilities."""
-        if self.keeps and len(rows) <= MOST_ROWS:
-            data = {"names": list(names), "ndarray": list(rows)}
-            self._kept.append({"number": next(self._numbers), "data": data, "probabilities": list(probabilities)})
+        """Keep a request that was answered with these probabilities, the beginning of a long one."""
+        if self.keeps:
+            data = {"names": list(names), "ndarray": list(rows[:MOST_ROWS])}
+            kept = {"number": next(self._numbers), "data": data, "probabilities": list(probabilities[:MOST_ROWS])}
+            self._kept.append(kept)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, oldest first."""

@@ -59,14 +59,16 @@ def add_comparison(before: Comparison, found: Comparison, settings: RolloutTable
         difference=before.difference + found.difference,
         impossible=found.impossible,
     )
-    if after.requests < next_look(before.looked, settings.shadow_requests, settings.look_growth):
+    if not settings.shadow_requests or after.requests < next_look(before.looked, settings.shadow_requests, settings.look_growth):
         return after
     interval = bounded_mean_interval(after.difference, after.requests, level=2 * LEVEL - 1)
     return dataclasses.replace(after, looked=after.requests, low=interval.low, high=interval.high)
 
 
 def judge_comparison(comparison: Comparison, settings: RolloutTable) -> Judgement:
-    """What the plan needs to know of it."""
+    """What the plan needs to know of it; a shadow that was switched off meanwhile keeps nobody."""
+    if not settings.shadow_requests:
+        return Judgement(passed=True, reason="no shadow: it was switched off")
     if comparison.impossible:
         return Judgement(passed=True, reason=f"no shadow: {comparison.impossible}")
     if not comparison.looked:

@@ -25,7 +25,13 @@ class Judgement:
 
 
 def next_look(looked: int, first: int, growth: float) -> int:
-    """Requests at which the next look is due: first times growth^k, the first above `looked`."""
+    """Requests at which the next look is due: first times growth^k, the first above `looked`.
+
+    Raises:
+        ValueError: `first` is below 1, or `growth` not above 1: no look would ever be due.
+    """
+    if first < 1 or growth <= 1:
+        raise ValueError(f"looks must begin at 1 or later and grow, not at {first} times {growth}")
     due = float(first)
     while math.ceil(due) <= looked:
         due *= growth

@@ -7,6 +7,7 @@ before it could take traffic, and with a mirror nobody sees both answers. Instea
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import numpy as np
 from sluice.errors import ServiceError
 from sluice.release.client import PREDICT_PATH
 from sluice.release.recent import RECENT_PATH
-from sluice.rollout.comparisons import Comparison
+from sluice.rollout.comparisons import NO_COMPARISON, Comparison
 from sluice.rollout.states import Phase
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ FETCH_SECONDS = 2.0
 
 ROUND_SECONDS = 1.0
 """After that a round begins no other request; what is left comes with the next one."""
+
+_JSON = {"content-type": "application/json"}
 
 NONE_KEPT = "the champion's server keeps no requests, since it was started without `rollout.shadow_requests`"
 
@@ -79,22 +82,21 @@ class Shadow:
     """
 
     timeout_seconds: float
-    _rollout: str = ""
     _round: _Round | None = None
     _asked: dict[str, int] = field(default_factory=dict)
 
     def poll(self, rollout: str, champions: Sequence[str], canary: str) -> Comparison:
         """As in `Comparer`; begins a round where none is running."""
-        ended = self._round if self._round is not None and not self._round.is_alive() else None
-        if self._round is None or ended:
-            self._round = _Round(champions, canary, self._asked, self.timeout_seconds)
-            self._round.start()
-        of_this_rollout, self._rollout = self._rollout == rollout, rollout
-        if ended is None or not of_this_rollout:
-            return Comparison()
-        if ended.trouble is not None:
-            raise ended.trouble
-        return ended.found
+        last = self._round
+        if last is not None and last.is_alive():
+            return NO_COMPARISON
+        self._round = _Round(rollout, champions, canary, self._asked, self.timeout_seconds)
+        self._round.start()
+        if last is None or last.rollout != rollout:
+            return NO_COMPARISON
+        if last.trouble is not None:
+            raise last.trouble
+        return last.found
 
     def close(self) -> None:
         """Begin nothing more; a request that is under way ends with the process."""
@@ -104,21 +106,27 @@ class Shadow:
 class _Round(threading.Thread):
     """Once: fetch what stable was asked, ask the canary what it was not asked yet."""
 
-    def __init__(self, champions: Sequence[str], canary: str, asked: dict[str, int], timeout_seconds: float) -> None:
+    def __init__(
+        self, rollout: str, champions: Sequence[str], canary: str, asked: dict[str, int], timeout_seconds: float
+    ) -> None:
         super().__init__(name="shadow", daemon=True)
-        self.found, self.trouble = Comparison(), None
+        self.rollout, self.found, self.trouble = rollout, NO_COMPARISON, None
         self._champions, self._canary, self._asked, self._timeout = champions, canary, asked, timeout_seconds
 
     found: Comparison
     trouble: ServiceError | None
 
     def run(self) -> None:
+        try:
+            self._compare()
+        except ServiceError as error:
+            self.trouble = error
+        except Exception as error:  # noqa: BLE001 - a thread that ends without a word looks like one that finds nothing
+            self.trouble = ServiceError(f"the shadow failed: {type(error).__name__}: {error}", hint="It begins anew.")
+
+    def _compare(self) -> None:
         with httpx.Client(trust_env=False) as client:
-            try:
-                kept = [recent for url in self._champions if (recent := fetch_recent(client, url)) is not None]
-            except ServiceError as error:
-                self.trouble = error
-                return
+            kept = [recent for url in self._champions if (recent := fetch_recent(client, url)) is not None]
             if self._champions and not kept:
                 self.found = Comparison(impossible=NONE_KEPT)
                 return
@@ -158,8 +166,9 @@ def fetch_recent(client: httpx.Client, url: str) -> dict[str, Any] | None:
 
 def ask(client: httpx.Client, url: str, data: dict[str, Any], timeout_seconds: float) -> list[float] | None:
     """A server's probabilities of one request; None where it gives none."""
+    body = json.dumps({"data": data})  # as clients write it: NaN, and halves of surrogate pairs, are what stable was asked
     try:
-        answer = client.post(url + PREDICT_PATH, json={"data": data}, timeout=timeout_seconds).raise_for_status()
+        answer = client.post(url + PREDICT_PATH, content=body, headers=_JSON, timeout=timeout_seconds).raise_for_status()
         return [float(row[0]) for row in answer.json()["data"]["ndarray"]]
     except (httpx.HTTPError, ValueError, LookupError, TypeError):
         return None

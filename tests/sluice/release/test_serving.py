@@ -17,7 +17,10 @@ from release_project import REPOSITORY, processes_of
 
 from sluice.errors import DataError, ServiceError
 from sluice.project import read_project
+from sluice.release.recent import MOST_ROWS
 from sluice.release.serving import start_server
+from sluice.rollout.comparisons import Comparison
+from sluice.rollout.shadows import Shadow
 
 if TYPE_CHECKING:
     from release_project import Trained
@@ -239,8 +242,26 @@ def test_the_last_requests_are_told_to_who_rolls_out_but_to_no_page(
             served.post(sent)
         numbers = [one["number"] for one in httpx.get(f"{served.url}/recent", trust_env=False).json()["requests"]]
         assert numbers == list(range(8, 72))
-        page = {"Origin": "https://example.com"}
-        assert httpx.get(f"{served.url}/recent", headers=page, trust_env=False).status_code == 403
+        for page in ({"Origin": "https://example.com"}, {"Host": "rebound.example.com"}):
+            assert httpx.get(f"{served.url}/recent", headers=page, trust_env=False).status_code == 403
+
+
+def test_a_release_in_the_shadow_of_itself_answers_the_same_whatever_was_sent(
+    trained: Trained, layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients write NaN for a missing number, texts that no UTF-8 holds, and more rows than are kept."""
+    monkeypatch.setenv("SLUICE_ROLLOUT__SHADOW_REQUESTS", "1")
+    project = read_project(trained.project.root)
+    with start_server(project, layer, f"sha256:{layer.name}", log=tmp_path / "log.txt") as served:
+        sent = [row(served), row(served, weight=float("nan")), row(served, zone="\ud800"), row(served, zone=None)]
+        long = {"data": {"names": served.golden.names, "ndarray": served.golden.rows[: MOST_ROWS + 5]}}
+        answered = [served.post(one).status_code for one in [*sent, long]]
+        shadow = Shadow(5.0)
+        shadow.poll("r", [served.url], served.url)
+        shadow._round.join(10)  # type: ignore[union-attr]
+        found = shadow.poll("r", [served.url], served.url)
+        assert found == Comparison(requests=answered.count(200))
+        assert answered[-1] == 200
 
 
 def test_the_log_tells_the_release_and_no_requests(served: ServedRelease) -> None:

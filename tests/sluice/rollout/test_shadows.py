@@ -15,6 +15,7 @@ from sluice.errors import ServiceError
 from sluice.project import RolloutTable
 from sluice.release.recent import MOST_ROWS, RecentRequests
 from sluice.rollout.comparisons import NO_COMPARISON, Comparison, add_comparison, judge_comparison
+from sluice.rollout.looks import next_look
 from sluice.rollout.shadows import Shadow
 
 if TYPE_CHECKING:
@@ -72,12 +73,14 @@ def test_the_last_requests_are_kept_and_others_forgotten() -> None:
     recent.begin(2)
     for value in (1, 2, 3):
         recent.add(["a"], [[value]], [value / 10])
-    recent.add(["a"], [[0]] * (MOST_ROWS + 1), [0.0] * (MOST_ROWS + 1))
     told = recent.to_dict()
     assert [(one["number"], one["data"]["ndarray"], one["probabilities"]) for one in told["requests"]] == [
         (2, [[2]], [0.2]),
         (3, [[3]], [0.3]),
     ]
+    recent.add(["a"], [[0]] * (MOST_ROWS + 1), [0.0] * (MOST_ROWS + 1))
+    long = recent.to_dict()["requests"][-1]
+    assert (len(long["data"]["ndarray"]), len(long["probabilities"])) == (MOST_ROWS, MOST_ROWS), "the beginning of a long one"
     recent.begin(2)
     assert recent.to_dict()["server"] != told["server"], "a forked worker counts apart"
 
@@ -203,3 +206,53 @@ def test_a_champion_without_recent_requests_is_told_from_one_that_is_broken() ->
             shadow._round.join(10)  # type: ignore[union-attr]
             with pytest.raises(ServiceError, match="does not say what it was asked"):
                 shadow.poll("r", [champion], "http://127.0.0.1:1")
+
+
+def test_what_clients_send_is_sent_on_as_they_sent_it() -> None:
+    """Python's clients write NaN for a missing number, and texts may hold half of a surrogate pair: stable has answered both."""
+    recent, got = RecentRequests(), []
+    recent.begin(10)
+    for value in (float("nan"), "half \ud800"):
+        recent.add(["a"], [[value]], [0.5])
+
+    def answer(_path: str, body: Any) -> tuple[int, Any]:
+        got.append(body["data"]["ndarray"][0][0])
+        return 200, {"data": {"ndarray": [[0.5]]}}
+
+    with serving(keeps(recent)) as champion, serving(answer) as canary:
+        assert ask_all(Shadow(5.0), "r", [champion], canary) == Comparison(requests=2)
+    assert got[0] != got[0]
+    assert got[1] == "half \ud800"
+
+
+def test_a_round_that_still_runs_for_another_rollout_is_not_counted() -> None:
+    recent, gate = RecentRequests(), threading.Event()
+    recent.begin(10)
+    recent.add(["a"], [[0.1]], [0.1])
+
+    def wait(_path: str, _body: Any) -> tuple[int, Any]:
+        gate.wait(5)
+        return 500, {}
+
+    with serving(keeps(recent)) as champion, serving(wait) as canary:
+        shadow = Shadow(5.0)
+        shadow.poll("one", [champion], canary)
+        running = shadow._round
+        assert shadow.poll("two", [champion], canary) == NO_COMPARISON
+        gate.set()
+        running.join(10)  # type: ignore[union-attr]
+        assert shadow.poll("two", [champion], canary) == NO_COMPARISON, "a failure of the canary of the first"
+
+
+def test_a_round_that_breaks_says_so() -> None:
+    shadow = Shadow(5.0)
+    shadow.poll("r", ["http://fd00::1:9000"], "http://127.0.0.1:1")
+    shadow._round.join(10)  # type: ignore[union-attr]
+    with pytest.raises(ServiceError, match="InvalidURL"):
+        shadow.poll("r", [], "")
+
+
+def test_looks_that_never_come_are_refused() -> None:
+    for first, growth in ((0, 1.5), (100, 1.0)):
+        with pytest.raises(ValueError, match="looks must begin"):
+            next_look(0, first, growth)
