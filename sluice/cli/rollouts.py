@@ -143,10 +143,12 @@ def approve(
 
     project = open_project(project_folder)
     release = _release(project, ref)
-    requests.check_approval(project, release.digest, _by(by))
-    if not dry_run:
-        requests.approve(project, release.digest, by=_by(by), note=note)
-    _say(output, "rollout approve", "would-approve" if dry_run else "approved", release, by=_by(by))
+    decide = requests.plan_approval if dry_run else requests.approve
+    approval = decide(project, release.digest, _by(by), note)
+    image = {"image": approval.image} if approval.image else {}
+    until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(approval.until))
+    told: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "until": until} | image
+    _say(output, "rollout approve", "would-approve" if dry_run else "approved", release, **told)
 
 
 @app.command("promote")
@@ -211,7 +213,7 @@ def rollback(
         _say(output, "rollout rollback", "would-roll-back", release)
         return
     confirm(yes, output, f"Send all production traffic to release {release.number}?")
-    done = requests.rollback(project, by=_by(by))
+    done = requests.rollback(project, by=_by(by), to=target)
     _say(output, "rollout rollback", "rolled-back", release, **done)
 
 

@@ -12,7 +12,7 @@ from sluice.rollout.states import Phase
 if TYPE_CHECKING:
     from sluice.project import Project
     from sluice.rollout.journal import JournalStore
-    from sluice.rollout.states import Approval, EndedRollout, Journal
+    from sluice.rollout.states import Approval, CommandKind, EndedRollout, Journal
 
 
 def check_gate(project: Project, digest: str) -> None:
@@ -93,6 +93,36 @@ def check_promotable(journal: Journal, digest: str, approval: Approval | None) -
         )
     if approval is None:
         raise StateError(f"the approval of {digest[:19]} has expired", hint="Approve it again, then promote.")
+
+
+def check_replaces(journal: Journal, kind: CommandKind) -> None:
+    """Whether a command may take the place of the one that waits: a way down is not taken back by a way up.
+
+    Raises:
+        StateError: It may not.
+    """
+    waiting = journal.command
+    if waiting is not None and kind.rank < waiting.kind.rank:
+        raise StateError(
+            f"a {waiting.kind.value} by {waiting.by} is under way", hint="`sluice rollout status` says when it is done."
+        )
+
+
+def check_rollback_target(journal: Journal, told: str) -> str:
+    """The release that a rollback sends all traffic to, which is the one that the person was told, or has it all already.
+
+    Raises:
+        StateError: It is another one by now, or there is none.
+    """
+    if told and told == journal.champion:
+        return told
+    found = find_rollback_target(journal)
+    if told and found != told:
+        raise StateError(
+            f"production has changed meanwhile: a rollback would go to {found[:19]} now, not to {told[:19]}",
+            hint="Look at `sluice rollout status`, and decide again.",
+        )
+    return found
 
 
 def find_rollback_target(journal: Journal) -> str:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from sluice.errors import IntegrityError, ServiceError
 from sluice.rollout.gathering import Gathering
 from sluice.rollout.journal import ConflictError, JournalFile
-from sluice.rollout.plan import Health, Plan, advance, plan_next
+from sluice.rollout.plan import Health, Plan, plan_next
 from sluice.rollout.shadows import Shadow, take_in_shadow
 from sluice.rollout.splitters.envoy_config import LOCALHOST, SLOTS
+from sluice.rollout.transitions import advance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

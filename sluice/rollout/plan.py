@@ -17,25 +17,18 @@ from typing import TYPE_CHECKING
 
 from sluice.rollout.states import (
     ALL_TRAFFIC,
-    KEPT_RELEASES,
-    KEPT_TRANSITIONS,
     CommandKind,
-    EndedRollout,
-    Journal,
     Phase,
     Reign,
-    Request,
     State,
-    Transition,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
 
     from sluice.project import RolloutTable
     from sluice.rollout.looks import Judgement
-    from sluice.rollout.states import Approval, Command
+    from sluice.rollout.states import Approval, Command, Journal, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,76 +150,6 @@ def plan_next(
     return _GO_UP[journal.state.phase](situation)
 
 
-def begin(journal: Journal, request: Request) -> Journal:
-    """The journal with a request that nobody has acted on; nothing else may be running."""
-    transition = Transition(
-        time=request.at,
-        from_state=journal.state.name,
-        to_state=Phase.AWAITING_READY.value,
-        reason=f"requested by {request.by}",
-        rollout=request.id,
-        release=request.release,
-        weights=dict(journal.weights),
-        decided_at=request.at,
-        applied_at=request.at,
-    )
-    return dataclasses.replace(
-        journal,
-        request=request,
-        requested=request.id,
-        command=None,
-        state=State(phase=Phase.AWAITING_READY, since=request.at),
-        transitions=(*journal.transitions, transition)[-KEPT_TRANSITIONS:],
-    )
-
-
-def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: float) -> Journal:
-    """The journal after a plan, its transition not yet applied; the writer sets the version."""
-    release = journal.target or journal.champion or ""
-    rollout = journal.request.id if journal.request else f"command-{journal.command.at:.6f}" if journal.command else ""
-    transition = Transition(
-        time=now,
-        from_state=journal.state.name,
-        to_state=plan.state.name,
-        reason=plan.reason,
-        rollout=rollout,
-        release=release,
-        weights=dict(plan.weights),
-        evidence=dict(evidence),
-        decided_at=plan.decided_at,
-        word_of=plan.word_of,
-    )
-    after = dataclasses.replace(
-        journal,
-        state=plan.state,
-        weights=dict(plan.weights),
-        history=plan.history[-KEPT_RELEASES:],
-        command=None if plan.obeys else journal.command,
-        obeyed=journal.command.at if plan.obeys and journal.command else journal.obeyed,
-        transitions=(*journal.transitions, transition)[-KEPT_TRANSITIONS:],
-    )
-    if not plan.ends:
-        return after
-    request = journal.request
-    ended = EndedRollout(
-        id=rollout,
-        release=release,
-        stable=journal.champion if request else journal.previous,
-        outcome=plan.state.phase,
-        reason=plan.reason,
-        by=request.by if request else journal.command.by if journal.command else "",
-        started=request.at if request else plan.decided_at,
-        ended=now,
-        number=request.number if request else next((one.number for one in journal.history if one.release == release), 0),
-    )
-    return dataclasses.replace(
-        after,
-        request=None,
-        rollouts=(*journal.rollouts, ended)[-KEPT_RELEASES:],
-        approvals=tuple(approval for approval in journal.approvals if approval.release != release),
-    )
-
-
 def _hold(journal: Journal, reason: str, now: float) -> Plan:
     return Plan(
         state=journal.state, weights=journal.weights, reason=reason, decided_at=now, history=journal.history, changes=False
@@ -245,29 +168,31 @@ def _plan_idle(journal: Journal, health: Mapping[str, Health], now: float) -> Pl
     command = journal.command
     if command is None:
         return _hold(journal, "no rollout is running" if journal.champion else "there is no champion yet", now)
-    refused = dataclasses.replace(
-        _hold(journal, f"{command.kind.value} by {command.by} refused: no rollout is running", now),
-        changes=True,
-        obeys=True,
-        word_of=command.by,
-    )
-    if command.kind is not CommandKind.ROLLBACK:
-        return refused
-    if journal.champion is None or journal.previous is None:
-        return dataclasses.replace(refused, reason=f"rollback by {command.by} refused: there is no N-1")
-    target = journal.previous
-    if not health.get(target, Health()).ready:
+    obeyed = dataclasses.replace(_hold(journal, "", now), changes=True, obeys=True, word_of=command.by)
+    if command.kind is CommandKind.ROLLBACK and command.target and command.target == journal.champion:
+        return _is_there_already(obeyed, command)
+    if why := _refuse_idle(journal, command):
+        return dataclasses.replace(obeyed, reason=f"{command.kind.value} by {command.by} refused: {why}")
+    if not health.get(journal.previous or "", Health()).ready:
         return _hold(journal, f"rollback by {command.by} waits: N-1's server is not ready", now)
-    return Plan(
+    return dataclasses.replace(
+        obeyed,
         state=State(phase=Phase.ROLLED_BACK, since=now),
-        weights=_share(target, journal.champion, 0),
+        weights=_share(journal.previous, journal.champion or "", 0),
         reason=f"rolled back to N-1 by {command.by}",
         decided_at=command.at,
         history=journal.history[:-1],
         ends=True,
-        obeys=True,
-        word_of=command.by,
     )
+
+
+def _refuse_idle(journal: Journal, command: Command) -> str:
+    """Why a command is refused while no rollout is running; empty where it is not."""
+    if command.kind is not CommandKind.ROLLBACK:
+        return "no rollout is running"
+    if journal.previous is None:
+        return "there is no N-1"
+    return "" if command.target in {"", journal.previous} else f"{command.target[:19]} is not N-1 any more"
 
 
 def _obey(situation: _Situation) -> Plan | None:
@@ -283,10 +208,20 @@ def _obey(situation: _Situation) -> Plan | None:
 def _obey_down(situation: _Situation, command: Command) -> Plan:
     if command.kind is CommandKind.ABORT:
         return situation.end(Phase.ABORTED, f"aborted by {command.by}")
-    if situation.journal.state.phase.exposed:
+    to_stable = command.target in {"", situation.journal.champion}
+    if situation.journal.state.phase.exposed and to_stable:
         return situation.end(Phase.ROLLED_BACK, f"rolled back by {command.by}")
-    # The canary takes no traffic: what is to be rolled back is the champion. This ends the rollout, the next plan obeys.
+    if command.target and to_stable:
+        held = dataclasses.replace(situation.hold(""), changes=True, obeys=True)
+        return _is_there_already(held, command)
+    # What is to be rolled back is the champion. This ends the rollout, the next plan obeys.
     return dataclasses.replace(situation.end(Phase.ABORTED, f"aborted: {command.by} rolls the champion back"), obeys=False)
+
+
+def _is_there_already(held: Plan, command: Command) -> Plan:
+    """A rollback to the release that has all the traffic by now: the canary that it was to leave went down by itself."""
+    reason = f"rollback by {command.by}: {command.target[:19]} has all the traffic already"
+    return dataclasses.replace(held, reason=reason, decided_at=command.at)
 
 
 def _obey_promote(situation: _Situation, by: str) -> Plan:

@@ -14,15 +14,17 @@ from sluice.rollout.admission import (
     check_free,
     check_gate,
     check_promotable,
+    check_replaces,
+    check_rollback_target,
     check_running,
     check_supervised,
     find_rollback_target,
 )
 from sluice.rollout.journal import open_journal
-from sluice.rollout.plan import begin
 from sluice.rollout.records import describe_rollout, describe_span
 from sluice.rollout.states import Approval, Command, CommandKind, Journal, Phase, Request
 from sluice.rollout.statuses import RolloutStatus, read_status
+from sluice.rollout.transitions import begin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,11 +38,11 @@ __all__ = [
     "abort",
     "approve",
     "check_abort",
-    "check_approval",
     "check_promote",
     "check_request",
     "check_rollback",
     "find_approval",
+    "plan_approval",
     "promote",
     "read_rollout",
     "read_span",
@@ -126,24 +128,18 @@ def approve(project: Project, digest: str, by: str, note: str = "") -> Approval:
         RefusedError: The gate did not promote that release, or was never asked.
         StateError: Nobody is named, or it is the champion.
     """
-    check_approval(project, digest, by)
-    now = time.time()
-    settings = project.settings.rollout
-    file = open_journal(project)
-    journal = file.read()
-    steps, image = _steps_of(project, journal, digest), _image_of(project, journal, digest)
-    approval = Approval(release=digest, steps=steps, by=by, at=now, until=now + settings.approval_seconds, note=note, image=image)
+    approval = plan_approval(project, digest, by, note)
 
     def add(journal: Journal) -> Journal:
-        holding = [one for one in journal.approvals if one.until > now]
+        holding = [one for one in journal.approvals if one.until > approval.at]
         return dataclasses.replace(journal, approvals=(*holding, approval))
 
-    file.update(add)
+    open_journal(project).update(add)
     return approval
 
 
-def check_approval(project: Project, digest: str, by: str) -> None:
-    """Whether `approve` would be accepted.
+def plan_approval(project: Project, digest: str, by: str, note: str = "") -> Approval:
+    """What `approve` would write down now.
 
     Raises:
         RefusedError: The gate did not promote that release, or was never asked.
@@ -158,6 +154,16 @@ def check_approval(project: Project, digest: str, by: str) -> None:
             hint="`sluice release list` shows the releases; approve the one that is to replace it.",
         )
     check_gate(project, digest)
+    now = time.time()
+    return Approval(
+        release=digest,
+        steps=_steps_of(project, journal, digest),
+        by=by,
+        at=now,
+        until=now + project.settings.rollout.approval_seconds,
+        note=note,
+        image=_image_of(project, journal, digest),
+    )
 
 
 def find_approval(project: Project, digest: str) -> Approval | None:
@@ -189,6 +195,7 @@ def promote(project: Project, digest: str, by: str) -> None:
 
     def ask(journal: Journal) -> Journal:
         _check_promote(project, journal, digest)
+        check_replaces(journal, CommandKind.PROMOTE)
         return dataclasses.replace(journal, command=Command(kind=CommandKind.PROMOTE, by=by, at=time.time()))
 
     open_journal(project).update(ask)
@@ -220,6 +227,7 @@ def abort(project: Project, by: str) -> str:
 
     def ask(journal: Journal) -> Journal:
         check_running(journal)
+        check_replaces(journal, CommandKind.ABORT)
         return dataclasses.replace(journal, command=Command(kind=CommandKind.ABORT, by=by, at=time.time()))
 
     open_journal(project).update(ask)
@@ -238,27 +246,32 @@ def check_rollback(project: Project) -> str:
     return find_rollback_target(file.read())
 
 
-def rollback(project: Project, by: str) -> dict[str, Any]:
+def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
     """Send all production traffic to stable, or to N-1 where no canary takes any, and wait until the proxy does it.
+
+    Args:
+        project: Whose.
+        by: Who asks.
+        to: What `check_rollback` gave, and the person was told; empty for whichever it is by now. Where it has all the traffic
+            already, since its canary went down by itself meanwhile, nothing moves.
 
     Returns:
         ``to`` and ``left`` (digests), ``decided_at``, ``applied_at`` (when the proxy was seen to send nothing elsewhere) and
         ``seconds`` between them.
 
     Raises:
-        StateError: There is nothing to go back to.
+        StateError: There is nothing to go back to, or it would be another release by now.
         NotServingError: No supervisor is running.
         ServiceError: The proxy did not follow in time; the command stays.
     """
     file = open_journal(project)
     check_supervised(file)
-    command = Command(kind=CommandKind.ROLLBACK, by=by, at=time.time())
-    target = ""
+    at, target = time.time(), ""
 
     def ask(journal: Journal) -> Journal:
         nonlocal target
-        target = find_rollback_target(journal)
-        return dataclasses.replace(journal, command=command)
+        target = check_rollback_target(journal, target or to)
+        return dataclasses.replace(journal, command=Command(kind=CommandKind.ROLLBACK, by=by, at=at, target=target))
 
     file.update(ask)
     deadline = time.monotonic() + project.settings.serving.start_timeout_seconds
@@ -266,14 +279,14 @@ def rollback(project: Project, by: str) -> dict[str, Any]:
         journal = file.read()
         for transition in reversed(journal.transitions):
             if (
-                transition.decided_at == command.at
+                transition.decided_at == at
                 and transition.applied_at
                 and transition.weights.get(target) == sum(transition.weights.values())
                 and transition.to_state != Phase.ABORTED.value
             ):
                 return {
                     "to": target,
-                    "left": transition.release,
+                    "left": transition.release if transition.release != target else "",
                     "decided_at": transition.decided_at,
                     "applied_at": transition.applied_at,
                     "seconds": round(transition.applied_at - transition.decided_at, 3),

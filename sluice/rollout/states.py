@@ -41,11 +41,16 @@ class Phase(StrEnum):
 
 
 class CommandKind(StrEnum):
-    """What a person may ask of a running supervisor."""
+    """What a person may ask of a running supervisor; one that waits is not replaced by one that stands before it here."""
 
-    ABORT = "abort"
     PROMOTE = "promote"
+    ABORT = "abort"
     ROLLBACK = "rollback"
+
+    @property
+    def rank(self) -> int:
+        """How far down it leads."""
+        return list(CommandKind).index(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +116,16 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What a person asked for; the supervisor takes it from the journal."""
+    """What a person asked for; the supervisor takes it from the journal.
+
+    Attributes:
+        target: Of a rollback: the release that is to have all the traffic, as the person was told; empty for whichever it is.
+    """
 
     kind: CommandKind
     by: str
     at: float
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

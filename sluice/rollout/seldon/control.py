@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
-from sluice.errors import ServiceError
+from sluice.errors import DataError, ServiceError
 from sluice.rollout.clocks import REAL_CLOCK, Clock
 from sluice.rollout.evidence import Checkpoint
 from sluice.rollout.gathering import Gathering
 from sluice.rollout.journal import CHECKPOINT, ConflictError
-from sluice.rollout.plan import Health, advance, plan_next
+from sluice.rollout.plan import Health, plan_next
 from sluice.rollout.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
-from sluice.rollout.seldon.executors import PORT as EXECUTOR_PORT
 from sluice.rollout.seldon.executors import Executors
-from sluice.rollout.seldon.journal import EPOCH_ANNOTATION, ROLLOUT_MANAGER
+from sluice.rollout.seldon.journal import EPOCH_ANNOTATION, ROLLOUT_MANAGER, read_epoch
 from sluice.rollout.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
 from sluice.rollout.seldon.pods import Settling, judge_health
 from sluice.rollout.seldon.predictors import HTTP_PORT, list_packaged, plan_deployment, plan_predictors
@@ -27,6 +26,7 @@ from sluice.rollout.seldon.routes import hosts_in, plan_routes
 from sluice.rollout.seldon.worlds import read_world
 from sluice.rollout.shadows import Shadow, take_in_shadow
 from sluice.rollout.states import ALL_TRAFFIC, CommandKind
+from sluice.rollout.transitions import advance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -123,10 +123,10 @@ class SeldonControl:
         if world is None:
             self.status = {"reason": "nothing was ever rolled out", "trouble": "", "account": self.journal.account}
             return True
-        journal = self.journal.parse(world.deployment)
         self._refuse_superseded(world)
+        journal, unread = self._read_journal(world)
         # An executor that hangs takes seconds; a person who wants to go down has them not.
-        trouble = "" if _is_way_down(journal) else self._look(journal, world) or self._compare(journal, world)
+        trouble = "" if _is_way_down(journal) else self._look(journal, world) or self._compare(journal, world) or unread
         health = self._health(journal, world)
         judgement = self.gathering.judge(journal)
         if trouble and not judgement.condemned:  # what was seen before does not speak for now
@@ -175,12 +175,12 @@ class SeldonControl:
         """Write the epoch into both objects: what an earlier holder has read of them, it can no longer write over."""
         for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
             found = self.cluster.get(kind, self.journal.name)
-            if found is not None and _epoch_of(found) < self.lock.epoch:
+            if found is not None and read_epoch(found) < self.lock.epoch:
                 metadata = self._metadata(found)
                 self.cluster.merge(kind, self.journal.name, {"metadata": metadata}, manager=ROLLOUT_MANAGER)
 
     def _refuse_superseded(self, world: World) -> None:
-        later = max(_epoch_of(world.deployment), _epoch_of(world.service or {}))
+        later = max(read_epoch(world.deployment), read_epoch(world.service))
         if later > self.lock.epoch:
             self.lock.epoch = self._epoch = 0
             raise SupersededError(f"a controller of epoch {later} has taken over", hint="This one waits for its turn.")
@@ -191,6 +191,15 @@ class SeldonControl:
             "resourceVersion": found["metadata"]["resourceVersion"],
             "annotations": {EPOCH_ANNOTATION: str(self.lock.epoch)},
         }
+
+    def _read_journal(self, world: World) -> tuple[Journal, str]:
+        """The journal, and what keeps its approvals from being read: nothing goes up without them, but things go down."""
+        try:
+            return self.journal.parse(world.deployment), ""
+        except DataError:
+            raise
+        except ServiceError as error:
+            return self.journal.parse_document(world.deployment), str(error)
 
     def _look(self, journal: Journal, world: World) -> str:
         """Let what the executors counted be evidence; gives what kept it from that."""
@@ -215,9 +224,9 @@ class SeldonControl:
 
     def _compare(self, journal: Journal, world: World) -> str:
         """Let what the canary answered in the shadow be evidence; gives what keeps it from that."""
-        # The champion's server itself, since its executor passes on predictions alone.
-        champions = [f"http://{pod.ip}:{HTTP_PORT}" for pod in world.ready_pods(journal.champion)]
-        canaries = [f"http://{pod.ip}:{EXECUTOR_PORT}" for pod in world.ready_pods(journal.target)]
+        # The servers themselves: the executors pass on predictions alone, and count those that are users'.
+        champions = [pod.url(HTTP_PORT) for pod in world.ready_pods(journal.champion)]
+        canaries = [pod.url(HTTP_PORT) for pod in world.ready_pods(journal.target)]
         return take_in_shadow(self.gathering, journal, self.shadow, champions, canaries)
 
     def _health(self, journal: Journal, world: World) -> dict[str, Health]:
@@ -315,7 +324,9 @@ class SeldonControl:
         """Set the VirtualService's weights; whether anything was to be done."""
         if world.service is None or not journal.shares or world.seen == journal.shares:
             return False
-        weights = {world.hosts[release]: share for release, share in journal.shares.items() if release in world.hosts}
+        if not journal.shares.keys() <= world.hosts.keys():
+            return True  # somebody's predictor is not there: half of the weights would give the other one all of the traffic
+        weights = {world.hosts[release]: share for release, share in journal.shares.items()}
         self.gathering.distrust()
         try:
             routes = plan_routes(world.service, weights)
@@ -375,7 +386,3 @@ class SeldonControl:
 def _is_way_down(journal: Journal) -> bool:
     """Whether a person has asked to go down, for which no evidence is needed."""
     return journal.command is not None and journal.command.kind is not CommandKind.PROMOTE
-
-
-def _epoch_of(found: Mapping[str, Any]) -> int:
-    return int((found.get("metadata", {}).get("annotations") or {}).get(EPOCH_ANNOTATION, 0))

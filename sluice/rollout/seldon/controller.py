@@ -21,11 +21,12 @@ from sluice.rollout.seldon.control import SeldonControl
 from sluice.rollout.seldon.executors import Executors
 from sluice.rollout.seldon.journal import SeldonJournal
 from sluice.rollout.seldon.leases import LeaseLock, lease_name
+from sluice.rollout.seldon.monitoring import serve_metrics
 from sluice.rollout.seldon.tags import RegistryTags
 from sluice.rollout.signals import end_on_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from sluice.project import Project
     from sluice.rollout.seldon.api import Cluster
@@ -47,7 +48,7 @@ def run_controller(
 
     Args:
         project: Whose.
-        port: Of ``/metrics``; None for no server, 0 for a free one.
+        port: Of ``/metrics`` and ``/healthz``; None for no server, 0 for a free one.
         say: Told what happens, one line at a time.
         stop: Ends it when set.
 
@@ -57,18 +58,19 @@ def run_controller(
     ending, wake = stop or threading.Event(), threading.Event()
     cluster = connect(project.settings.seldon.namespace)
     journal = SeldonJournal(cluster, project.settings)
-    journal.account = cluster.whoami()
     holder = f"{os.environ.get('HOSTNAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     lock = LeaseLock(cluster, lease_name(journal.name), holder, project.settings.seldon.lease_seconds)
     tags = RegistryTags(plain_http=project.settings.serving.plain_http, say=say)
     control, metrics = _build(project, cluster, journal, lock, say)
     control.mark = tags.follow
     say(f"{holder} looks after SeldonDeployment {journal.name} in {cluster.namespace}")
-    with end_on_signals(ending, wake), _serve_metrics(metrics, port, say):
+    with end_on_signals(ending, wake), serve_metrics(metrics, port, say):
+        journal.account = _learn_account(cluster, metrics, ending, say)
         watcher = threading.Thread(target=_watch, args=(cluster, journal.name, ending, wake), daemon=True, name="watch")
         watcher.start()
         _run(control, metrics, ending, wake, say)
     control.executors.close()
+    control.shadow.close()
     tags.close()
     with contextlib.suppress(SluiceError):
         lock.release()
@@ -98,12 +100,13 @@ def _run(
             said = ""
         except ConflictError:
             outcome = "superseded"
-        except (SluiceError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever others wrote into the cluster: the next round looks anew
             outcome = "failed"
-            control.status = control.status | {"trouble": str(error)}
-            if str(error) != said:
-                say(f"trouble: {error}")
-            said = str(error)
+            what = str(error) if isinstance(error, SluiceError | OSError) else f"{type(error).__name__}: {error}"
+            control.status = control.status | {"trouble": what}
+            if what != said:
+                say(f"trouble: {what}")
+            said = what
         metrics.observe_round(time.monotonic() - started, outcome)
         if outcome != "waiting":
             metrics.observe_status(control.status.get("state", "idle"), control.status)
@@ -111,6 +114,21 @@ def _run(
         again = min(2 * again, look) if outcome == "superseded" else _AGAIN_SECONDS
         pause = again if outcome == "superseded" else look - (time.monotonic() - started)
         wake.wait(max(_AGAIN_SECONDS / 2, pause))
+
+
+def _learn_account(cluster: Cluster, metrics: Metrics, ending: threading.Event, say: Callable[[str], object]) -> str:
+    """The controller's own name; one that starts while the API server is away waits, and is not started anew ever later."""
+    said = ""
+    while not ending.is_set():
+        try:
+            return cluster.whoami()
+        except SluiceError as error:
+            if str(error) != said:
+                say(f"trouble: {error}")
+            said = str(error)
+        metrics.observe_round(0.0, "failed")
+        ending.wait(_PAUSE_SECONDS)
+    return ""
 
 
 def _watch(cluster: Cluster, name: str, ending: threading.Event, wake: threading.Event) -> None:
@@ -123,24 +141,3 @@ def _watch(cluster: Cluster, name: str, ending: threading.Event, wake: threading
                     return
         except SluiceError:
             ending.wait(_PAUSE_SECONDS)
-
-
-@contextlib.contextmanager
-def _serve_metrics(metrics: Metrics, port: int | None, say: Callable[[str], object]) -> Iterator[None]:
-    if port is None:
-        yield
-        return
-    from prometheus_client import start_http_server  # noqa: PLC0415 - only a controller needs it
-
-    from sluice.errors import PortInUseError  # noqa: PLC0415
-
-    try:
-        server, thread = start_http_server(port, registry=metrics.registry)
-    except OSError as error:
-        raise PortInUseError(f"port {port} cannot be had: {error}", hint="Choose another with --port.") from error
-    say(f"metrics on port {server.server_port}")
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()

@@ -106,7 +106,7 @@ class Executors:
 
     def _fetch(self, pod: ServingPod) -> Counts | ServiceError:
         try:
-            answer = self._client.get(f"http://{pod.ip}:{PORT}{PATH}").raise_for_status()
+            answer = self._client.get(pod.url(PORT) + PATH).raise_for_status()
             return read_counts(answer.text, self.slow_seconds)
         except (httpx.HTTPError, ValueError) as error:
             return ServiceError(

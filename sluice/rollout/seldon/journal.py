@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from sluice.errors import DataError, NotServingError, RefusedError
+from sluice.rollout.clocks import REAL_CLOCK, Clock
 from sluice.rollout.journal import JOURNAL, ConflictError, plan_document
 from sluice.rollout.seldon.api import LEASE, SELDON_DEPLOYMENT, connect
 from sluice.rollout.seldon.approvals import read_approvals, write_approval
@@ -45,6 +46,7 @@ class SeldonJournal:
     Args:
         cluster: The namespace.
         settings: The project's.
+        clock: Time.
 
     Attributes:
         account: The controller's own name, where it is the controller's: it takes no approval that this account gave.
@@ -52,8 +54,8 @@ class SeldonJournal:
 
     poll_seconds, absence_seconds = 0.5, 600.0  # a node that has died, and its Pods made anew elsewhere
 
-    def __init__(self, cluster: Cluster, settings: Settings) -> None:
-        self.cluster, self.settings = cluster, settings
+    def __init__(self, cluster: Cluster, settings: Settings, clock: Clock = REAL_CLOCK) -> None:
+        self.cluster, self.settings, self.clock = cluster, settings, clock
         self.name = deployment_name(settings)
         self.account = ""
         self._parsed: tuple[str, Journal] = ("", Journal())
@@ -68,7 +70,21 @@ class SeldonJournal:
         return self.parse(self.cluster.get(SELDON_DEPLOYMENT, self.name))
 
     def parse(self, deployment: Mapping[str, Any] | None) -> Journal:
-        """The journal of a SeldonDeployment that was just read."""
+        """The journal of a SeldonDeployment that was just read, with the approvals that hold.
+
+        Raises:
+            DataError: The annotation is not a journal.
+            ServiceError: The approvals cannot be listed.
+        """
+        journal = self.parse_document(deployment)
+        return dataclasses.replace(journal, approvals=read_approvals(self.cluster, self.name, journal, not_by=self.account))
+
+    def parse_document(self, deployment: Mapping[str, Any] | None) -> Journal:
+        """The same without any approvals, which are not in it: nothing goes up by it.
+
+        Raises:
+            DataError: The annotation is not a journal.
+        """
         annotations = (deployment or {}).get("metadata", {}).get("annotations") or {}
         text = annotations.get(JOURNAL_ANNOTATION)
         try:
@@ -79,8 +95,7 @@ class SeldonJournal:
                 hint="Restore it from a backup; without it nobody knows which release is champion.",
             ) from error
         self._parsed = (text or "", journal)
-        journal = fold_wishes(journal, annotations)
-        return dataclasses.replace(journal, approvals=read_approvals(self.cluster, self.name, journal, not_by=self.account))
+        return fold_wishes(journal, annotations, now=self.clock.now())
 
     def update(self, change: Callable[[Journal], Journal], *, epoch: int | None = None) -> Journal:
         """Read, change and write as one, again where somebody else wrote meanwhile; `change` may raise to refuse.
@@ -90,12 +105,14 @@ class SeldonJournal:
             epoch: Of the controller that writes; None for anybody else.
 
         Raises:
-            ConflictError: Somebody else wrote each time.
+            ConflictError: Somebody else wrote each time, or a controller of a later epoch has.
             ServiceError: The API server does not answer, or refuses.
         """
         for attempt in range(_TRIES):
             deployment = self.cluster.get(SELDON_DEPLOYMENT, self.name)
-            journal = self.parse(deployment)
+            if epoch is not None and read_epoch(deployment) > epoch:
+                raise ConflictError(f"a controller of epoch {read_epoch(deployment)} has taken over")
+            journal = self.parse(deployment) if epoch is None else self.parse_document(deployment)
             changed = change(journal)
             for approval in changed.approvals:
                 if approval not in journal.approvals:
@@ -180,6 +197,11 @@ class SeldonJournal:
         planned["metadata"]["annotations"] = dict(wishes)
         self.cluster.create(SELDON_DEPLOYMENT, planned, manager=ROLLOUT_MANAGER)
         return journal
+
+
+def read_epoch(found: Mapping[str, Any] | None) -> int:
+    """Of the controller that wrote an object last; 0 where none has."""
+    return int(((found or {}).get("metadata", {}).get("annotations") or {}).get(EPOCH_ANNOTATION, 0))
 
 
 def dump_journal(journal: Journal) -> str:

@@ -37,6 +37,7 @@ class ServingPod:
         trouble: What keeps it from being ready; empty where nothing does.
         crashes: Restarts of the model container.
         leaving: It is being deleted.
+        waiting_since: When it was made, or stopped being ready.
     """
 
     uid: str
@@ -49,6 +50,11 @@ class ServingPod:
     trouble: str
     crashes: int
     leaving: bool
+    waiting_since: float = 0.0
+
+    def url(self, port: int) -> str:
+        """Of one of its ports."""
+        return f"http://[{self.ip}]:{port}" if ":" in self.ip else f"http://{self.ip}:{port}"
 
 
 @dataclass(slots=True)
@@ -76,7 +82,8 @@ def read_pod(pod: Mapping[str, Any]) -> ServingPod:
     model: Mapping[str, Any] = next((one for one in pod["spec"]["containers"] if one["name"] == CONTAINER), {})
     digest = next((one.get("value", "") for one in model.get("env") or [] if one["name"] == DIGEST_VARIABLE), "")
     conditions = {one["type"]: one for one in status.get("conditions") or []}
-    ready = conditions.get("Ready", {}).get("status") == "True"
+    told = conditions.get("Ready", {})
+    ready, made = told.get("status") == "True", metadata["creationTimestamp"]
     containers = status.get("containerStatuses") or []
     return ServingPod(
         uid=metadata["uid"],
@@ -85,10 +92,11 @@ def read_pod(pod: Mapping[str, Any]) -> ServingPod:
         image=model.get("image", ""),
         ip=status.get("podIP", ""),
         ready=ready,
-        since=datetime.fromisoformat(metadata["creationTimestamp"]).timestamp(),
+        since=datetime.fromisoformat(made).timestamp(),
         trouble="" if ready else _read_trouble(containers, conditions),
         crashes=sum(int(one.get("restartCount", 0)) for one in containers if one["name"] == CONTAINER),
         leaving="deletionTimestamp" in metadata,
+        waiting_since=datetime.fromisoformat(told.get("lastTransitionTime") or made).timestamp(),
     )
 
 
@@ -102,7 +110,7 @@ def judge_health(
         release: Which.
         exposed: It takes traffic as a canary: nobody who could answer in its place waits for it to come back.
         now: Seconds since the epoch.
-        start_timeout_seconds: A Pod that is not ready by then is given up.
+        start_timeout_seconds: A Pod that is not ready for so long is given up.
     """
     own = [pod for pod in pods if pod.release == release.digest and not pod.leaving]
     ready = any(pod.ready and pod.image == release.image for pod in own)
@@ -116,7 +124,7 @@ def judge_health(
         reason = pod.trouble.partition(":")[0]
         if reason in _HOPELESS and (reason != "CrashLoopBackOff" or pod.crashes >= MOST_CRASHES):
             return Health(failure=said)
-        if now - pod.since > start_timeout_seconds:
+        if now - max(pod.since, pod.waiting_since) > start_timeout_seconds:
             return Health(failure=f"not ready within {start_timeout_seconds:g} s: {said}")
     return Health()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.release.client import HEALTH_PATH
 from sluice.release.pods import PORT, plan_server, plan_server_pod
 from sluice.release.recent import KEPT_REQUESTS, RECENT_VARIABLE
+from sluice.release.scorer import DIGEST_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -84,8 +85,13 @@ def plan_predictor(release: Packaged, settings: Settings, *, replicas: int) -> d
 
 
 def release_of(predictor: Mapping[str, Any]) -> str:
-    """The release that a predictor serves; empty where it is not ours."""
-    return str(predictor.get("annotations", {}).get(RELEASE_ANNOTATION, ""))
+    """The release that a predictor serves, by what its server is told, which no edit of annotations changes; empty: not ours."""
+    for spec in predictor.get("componentSpecs") or []:
+        for container in (spec.get("spec") or {}).get("containers") or []:
+            for variable in container.get("env") or []:
+                if variable.get("name") == DIGEST_VARIABLE:
+                    return str(variable.get("value", ""))
+    return ""
 
 
 def plan_predictors(

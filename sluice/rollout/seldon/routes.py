@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from sluice.errors import ConfigurationError
 from sluice.rollout.states import ALL_TRAFFIC
 
 if TYPE_CHECKING:
@@ -19,10 +20,16 @@ _LONGEST_NAME = 63
 
 
 def host_of(deployment: str, predictor: str, namespace: str) -> str:
-    """Host of a predictor's Service, as the operator names it."""
+    """Host of a predictor's Service, as the operator names it.
+
+    Raises:
+        ConfigurationError: Its name is longer than a Service's may be.
+    """
     name = f"{deployment}-{predictor}"
     if len(name) > _LONGEST_NAME:
-        raise ValueError(f"{name} is longer than a Service's name may be")
+        raise ConfigurationError(
+            f"{name} is longer than the {_LONGEST_NAME} characters of a Service's name", hint="Set a shorter seldon.name."
+        )
     return f"{name}.{namespace}.svc.cluster.local"
 
 

@@ -31,6 +31,7 @@ class Metrics:
 
     def __init__(self, deployment: str) -> None:
         self.registry = CollectorRegistry()
+        self._last_round = time.monotonic()
         self._deployment = deployment
         labels, registry = ("deployment",), self.registry
         self._acting = Gauge("sluice_controller_acting", "1 where this controller holds the lease.", labels, registry=registry)
@@ -56,12 +57,17 @@ class Metrics:
 
     def observe_round(self, seconds: float, outcome: str) -> None:
         """One round ended: ``acting``, ``waiting``, ``superseded`` (somebody wrote meanwhile) or ``failed``."""
+        self._last_round = time.monotonic()
         self._rounds.labels(self._deployment, outcome).inc()
         self._seconds.labels(self._deployment).observe(seconds)
         if outcome in {"acting", "waiting"}:
             self._acting.labels(self._deployment).set(outcome == "acting")
         if outcome == "waiting":  # another one acts, and says what there is to say
             self._forget()
+
+    def round_age(self) -> float:
+        """Seconds since the last round ended."""
+        return time.monotonic() - self._last_round
 
     def observe_status(self, state: str, status: Mapping[str, Any]) -> None:
         """What the last round saw."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from sluice.rollout.plan import begin
-from sluice.rollout.states import Command, Journal, Request
+from sluice.rollout.states import ALL_TRAFFIC, Command, Journal, Request
+from sluice.rollout.transitions import begin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,21 +22,45 @@ if TYPE_CHECKING:
 JOURNAL_ANNOTATION = "sluice.dev/journal"
 REQUEST_ANNOTATION, COMMAND_ANNOTATION = "sluice.dev/request", "sluice.dev/command"
 
+CLOCKS_DIFFER_SECONDS = 300.0
+"""How much later than the controller's a requester's clock may be."""
+
+MOST_NUMBER = 99_999
+"""Of a release: it is part of its predictor's name, which has its limit."""
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_IMAGE = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 _COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 
 
-def fold_wishes(journal: Journal, annotations: Mapping[str, str]) -> Journal:
-    """The journal with the wishes that nobody has acted on yet; what is no wish is left aside."""
+def fold_wishes(journal: Journal, annotations: Mapping[str, str], *, now: float) -> Journal:
+    """The journal with the wishes that nobody has acted on yet; what is no wish is left aside.
+
+    Args:
+        journal: Where everything stands.
+        annotations: Of the SeldonDeployment; a requester may have written anything there.
+        now: Seconds since the epoch.
+    """
     with contextlib.suppress(ValidationError, KeyError):
         request = _REQUEST.validate_json(annotations[REQUEST_ANNOTATION])
-        if journal.request is None and request.id != journal.requested and request.release != journal.champion:
+        sound = is_sound(request, now)
+        if sound and journal.request is None and request.id != journal.requested and request.release != journal.champion:
             journal = begin(journal, request)
     with contextlib.suppress(ValidationError, KeyError):
         command = _COMMAND.validate_json(annotations[COMMAND_ANNOTATION])
         if command.at != journal.obeyed:
             journal = dataclasses.replace(journal, command=command)
     return journal
+
+
+def is_sound(request: Request, now: float) -> bool:
+    """Whether a request is one that `request_rollout` could have written, whoever wrote it."""
+    steps = request.steps
+    rises = bool(steps) and list(steps) == sorted(set(steps)) and steps[0] > 0 and steps[-1] == ALL_TRAFFIC
+    named = all(pattern.fullmatch(text) for pattern, text in ((_DIGEST, request.release), (_IMAGE, request.image)))
+    # One of tomorrow would have its deadline when it likes.
+    return rises and named and 0 <= request.number <= MOST_NUMBER and 0 <= request.at <= now + CLOCKS_DIFFER_SECONDS
 
 
 def plan_wishes(changed: Journal, journal: Journal) -> dict[str, str]:

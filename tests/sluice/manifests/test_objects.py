@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from sluice.cli import app
 from sluice.project import Settings
+from sluice.rollout.seldon.monitoring import HEALTH_PATH
 
 CLUSTER_WIDE = {"Namespace", "PriorityClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
@@ -76,8 +77,9 @@ def test_the_controller_has_bounds_and_probes_of_its_metrics() -> None:
     assert set(container["resources"]["requests"]) == {"cpu", "memory"}
     assert "memory" in container["resources"]["limits"]
     (port,) = container["ports"]
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/metrics", "port": port["name"]}
+    paths = {"startupProbe": "/metrics", "livenessProbe": HEALTH_PATH, "readinessProbe": "/metrics"}
+    for probe, path in paths.items():
+        assert container[probe]["httpGet"] == {"path": path, "port": port["name"]}
     scraped = deployment()["spec"]["template"]["metadata"]["annotations"]
     assert scraped["prometheus.io/port"] == str(port["containerPort"]) == container["command"][-1]
     assert scraped["prometheus.io/path"] == "/metrics"

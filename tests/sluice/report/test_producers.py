@@ -17,9 +17,10 @@ from sluice.report.html import render_html
 from sluice.report.results import Act, Report
 from sluice.report.summary import describe_gate, find_key_number, list_headline_tiles, list_tiles
 from sluice.rollout.looks import Judgement
-from sluice.rollout.plan import advance, plan_next
+from sluice.rollout.plan import plan_next
 from sluice.rollout.records import read_numbers
 from sluice.rollout.states import Command, CommandKind, Journal, Phase, Reign, Request, State, Transition
+from sluice.rollout.transitions import advance
 from sluice.statistics.auc import estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
 

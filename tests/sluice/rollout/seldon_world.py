@@ -22,7 +22,6 @@ from sluice.rollout.clocks import Clock
 from sluice.rollout.comparisons import Comparison
 from sluice.rollout.evidence import NO_COUNTS, Counts
 from sluice.rollout.journal import ConflictError
-from sluice.rollout.plan import begin
 from sluice.rollout.seldon.api import CONFIG_MAP, POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Kind
 from sluice.rollout.seldon.control import SeldonControl
 from sluice.rollout.seldon.journal import SeldonJournal
@@ -30,6 +29,7 @@ from sluice.rollout.seldon.leases import LeaseLock
 from sluice.rollout.seldon.predictors import release_of
 from sluice.rollout.seldon.routes import host_of, read_weights
 from sluice.rollout.states import Approval, Command, CommandKind, Journal, Request
+from sluice.rollout.transitions import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sluice.rollout.seldon.pods import ServingPod
 
 NAME, NAMESPACE = "churn", "prod"
+WRITES = {"create", "patch"}
 START = 1_800_000_000.0
 
 
@@ -133,6 +134,7 @@ class Server:
     error_rate: float = 0.001
     slow_rate: float = 0.002
     broken: str = ""
+    unready_since: float | None = None
     difference: float = 0.02
     ready_after: float = 25.0
     replicas: int = 0
@@ -166,7 +168,7 @@ class SeldonWorld:
 
     @property
     def journal(self) -> SeldonJournal:
-        return SeldonJournal(self.cluster, self.settings)  # type: ignore[arg-type]
+        return SeldonJournal(self.cluster, self.settings, self.clock)  # type: ignore[arg-type]
 
     def request(self, release: str, number: int) -> None:
         steps = tuple(self.settings.rollout.steps)
@@ -288,7 +290,9 @@ class SeldonWorld:
 
     def _ready(self, release: str) -> bool:
         server = self.servers.get(release)
-        return server is not None and server.replicas > 0 and not server.broken and self.now - server.since >= server.ready_after
+        if server is None or server.broken or server.unready_since is not None:
+            return False
+        return server.replicas > 0 and self.now - server.since >= server.ready_after
 
     def _run_pods(self) -> None:
         wished = {release_of(one): one for one in self.predictors() if release_of(one)}
@@ -306,18 +310,19 @@ class SeldonWorld:
     def _pod(self, release: str, predictor: Mapping[str, Any]) -> dict[str, Any]:
         server = self.servers[release]
         ready = self._ready(release)
+        changed = server.since if server.unready_since is None else server.unready_since
         state = {"waiting": {"reason": server.broken}} if server.broken else {"running": {}}
         return {
             "metadata": {
                 "uid": f"{release}-{server.since}",
                 "name": predictor["name"],
-                "creationTimestamp": datetime.fromtimestamp(server.since, UTC).isoformat(),
+                "creationTimestamp": _tell(server.since),
                 "labels": {"seldon-deployment-id": NAME},
             },
             "spec": predictor["componentSpecs"][0]["spec"],
             "status": {
                 "podIP": "10.0.0.1",
-                "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+                "conditions": [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": _tell(changed)}],
                 "containerStatuses": [{"name": "model", "restartCount": 3 if server.broken else 0, "state": state}],
             },
         }
@@ -337,6 +342,10 @@ class SeldonWorld:
         found = self.cluster.objects.get((VIRTUAL_SERVICE.plural, NAME)) or {"metadata": {"name": NAME}}
         if found.get("spec") != spec:
             self.cluster.put(VIRTUAL_SERVICE, NAME, copy.deepcopy(found) | {"spec": spec})
+
+
+def _tell(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
 def _with(journal: Journal, **changes: Any) -> Journal:

@@ -10,9 +10,9 @@ from rollout_backends import name_release
 
 from sluice.errors import RefusedError, StateError
 from sluice.rollout import admission, requests
-from sluice.rollout.admission import check_gate, find_rollback_target
+from sluice.rollout.admission import check_gate, check_replaces, check_rollback_target, find_rollback_target
 from sluice.rollout.journal import open_journal
-from sluice.rollout.states import EndedRollout, Journal, Phase, Reign
+from sluice.rollout.states import Command, CommandKind, EndedRollout, Journal, Phase, Reign, State
 
 if TYPE_CHECKING:
     from sluice.project import Project
@@ -35,7 +35,7 @@ def test_what_the_gate_has_not_promoted_is_neither_approved_nor_rolled_out(
     for ask in (
         lambda: requests.check_request(project, A),
         lambda: requests.request_rollout(project, A, by="bob"),
-        lambda: requests.check_approval(project, A, "eve"),
+        lambda: requests.plan_approval(project, A, "eve"),
         lambda: requests.approve(project, A, by="eve"),
     ):
         with pytest.raises(RefusedError, match=words) as refused:
@@ -69,3 +69,29 @@ def test_a_second_rollback_says_what_became_of_n_minus_1() -> None:
         find_rollback_target(back)
     with pytest.raises(StateError, match="there is no champion"):
         find_rollback_target(Journal())
+
+
+def test_a_way_down_that_waits_is_not_taken_back() -> None:
+    for waiting, refused in (
+        (CommandKind.ROLLBACK, (CommandKind.PROMOTE, CommandKind.ABORT)),
+        (CommandKind.ABORT, (CommandKind.PROMOTE,)),
+        (CommandKind.PROMOTE, ()),
+    ):
+        journal = Journal(command=Command(kind=waiting, by="kim", at=1.0))
+        for kind in CommandKind:
+            if kind in refused:
+                with pytest.raises(StateError, match=f"a {waiting.value} by kim is under way"):
+                    check_replaces(journal, kind)
+            else:
+                check_replaces(journal, kind)
+
+
+def test_a_rollback_goes_where_the_person_was_told_or_not_at_all() -> None:
+    history = tuple(Reign(release=release, by="ada", at=0.0) for release in "ab")
+    at_step = Journal(history=history, state=State(phase=Phase.STEP, step=0))
+    idle = Journal(history=history)
+    assert check_rollback_target(at_step, "") == "b"
+    assert check_rollback_target(idle, "") == "a"
+    assert check_rollback_target(idle, "b") == "b", "the canary went down by itself"
+    with pytest.raises(StateError, match="production has changed meanwhile"):
+        check_rollback_target(idle, "x")

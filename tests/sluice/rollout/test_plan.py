@@ -14,8 +14,9 @@ from sluice.project import RolloutTable
 from sluice.rollout.comparisons import Comparison, add_comparison, judge_comparison
 from sluice.rollout.evidence import Counts, Evidence, Window, enter_state, judge, observe
 from sluice.rollout.looks import Judgement
-from sluice.rollout.plan import Health, Plan, advance, begin, plan_next
+from sluice.rollout.plan import Health, Plan, plan_next
 from sluice.rollout.states import Approval, Command, CommandKind, Journal, Phase, Reign, Request, State
+from sluice.rollout.transitions import advance, begin
 
 SETTINGS = RolloutTable(bake_seconds=60.0, deadline_seconds=1000.0, approval_seconds=500.0)
 READY = {name: Health(ready=True) for name in "abc"}
@@ -229,6 +230,39 @@ def test_rollback_by_hand_waits_until_n_minus_1_answers() -> None:
     plan, _ = decide(idle, health={"b": Health(ready=True)})
     assert not plan.changes
     assert "not ready" in plan.reason
+
+
+def test_a_rollback_to_what_has_all_the_traffic_by_now_moves_nothing() -> None:
+    """The person was told "to b"; meanwhile the evidence sent the canary away. N-1 is not what they asked for."""
+    word = dataclasses.replace(command(CommandKind.ROLLBACK), target="b")
+    idle = Journal(history=reign("a", "b"), weights={"b": 100, "c": 0}, state=State(phase=Phase.ROLLED_BACK), command=word)
+    plan, journal = decide(idle)
+    assert (journal.champion, journal.weights, journal.command) == ("b", {"b": 100, "c": 0}, None)
+    assert (plan.decided_at, journal.transitions[-1].word_of) == (9.5, "kim")
+    assert "all the traffic already" in plan.reason
+    waiting = running(Phase.AWAITING_READY, command=word)
+    plan, journal = decide(waiting)
+    assert (journal.state.phase, journal.target, journal.command) == (Phase.AWAITING_READY, "c", None), "the next rollout goes on"
+    plan, journal = decide(running(Phase.STEP, 0, command=word))
+    assert (plan.state.phase, journal.champion) == (Phase.ROLLED_BACK, "b")
+
+
+def test_a_rollback_to_n_minus_1_goes_there_though_a_canary_has_begun_meanwhile() -> None:
+    word = dataclasses.replace(command(CommandKind.ROLLBACK), target="a")
+    _, journal = decide(running(Phase.STEP, 0, command=word))
+    assert journal.weights == {"b": 100, "c": 0}
+    _, journal = decide(journal)
+    assert (journal.champion, journal.weights) == ("a", {"a": 100, "b": 0})
+    idle = Journal(history=reign("x", "b"), weights={"b": 100}, command=word)
+    plan, journal = decide(idle)
+    assert "not N-1 any more" in plan.reason
+    assert (journal.champion, journal.command) == ("b", None)
+
+
+def test_a_rollback_that_waits_outlives_the_next_request_and_other_commands_do_not() -> None:
+    for kind, kept in ((CommandKind.ROLLBACK, True), (CommandKind.ABORT, False), (CommandKind.PROMOTE, False)):
+        idle = Journal(history=reign("a", "b"), weights={"b": 100}, command=command(kind))
+        assert (begin(idle, request()).command is not None) is kept
 
 
 def test_rollback_without_n_minus_1_is_refused_and_forgotten() -> None:

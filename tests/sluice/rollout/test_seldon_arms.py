@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from seldon_world import SeldonWorld, Server, make_settings
+from seldon_canaries import A, B, make_world
+from seldon_world import SeldonWorld, Server
 
 from sluice.errors import ServiceError
 from sluice.rollout.comparisons import Comparison
 from sluice.rollout.states import Journal, Phase
-
-A, B = (f"sha256:{letter * 64}" for letter in "ab")
-QUICK = {"margin": 0.05, "first_look": 60, "bake_seconds": 5.0, "deadline_seconds": 900.0}
-
-
-def make_world(canary: Server, **rollout: object) -> SeldonWorld:
-    """Release A is champion; B is approved, and on its way to be a canary."""
-    world = SeldonWorld(make_settings(**(QUICK | rollout)))
-    world.champion(A, 1)
-    world.servers[B] = canary
-    world.now += 20  # the lease of the controller that made A champion
-    world.request(B, 2)
-    world.approve(B)
-    return world
 
 
 def finish(world: SeldonWorld) -> Journal:
@@ -32,7 +19,7 @@ def visited(journal: Journal) -> list[str]:
 
 
 def test_a_canary_whose_answers_are_near_goes_through_the_shadow() -> None:
-    world = make_world(Server(), shadow_requests=100)
+    world = make_world(Server(), approved=True, shadow_requests=100)
     journal = finish(world)
     assert visited(journal) == ["awaiting_ready", "awaiting_approval", "shadow", "step-1", "step-2", "baking", "promoted"]
     left = next(one for one in journal.transitions if one.to_state == "step-1")
@@ -42,7 +29,7 @@ def test_a_canary_whose_answers_are_near_goes_through_the_shadow() -> None:
 
 
 def test_a_canary_whose_answers_are_far_off_never_meets_a_user() -> None:
-    world = make_world(Server(difference=0.4), shadow_requests=100)
+    world = make_world(Server(difference=0.4), approved=True, shadow_requests=100)
     journal = finish(world)
     assert journal.rollouts[-1].outcome is Phase.REJECTED
     assert "shadow: its answers differ" in journal.rollouts[-1].reason
@@ -50,7 +37,7 @@ def test_a_canary_whose_answers_are_far_off_never_meets_a_user() -> None:
 
 
 def test_the_shadow_goes_on_where_another_controller_takes_over() -> None:
-    world = make_world(Server(difference=0.1), shadow_requests=200)
+    world = make_world(Server(difference=0.1), approved=True, shadow_requests=200)
     control = world.controller("two")
     world.run(control, until=lambda journal: journal.state.phase is Phase.SHADOW)
     for _ in range(8):
@@ -67,7 +54,7 @@ def test_the_shadow_goes_on_where_another_controller_takes_over() -> None:
 
 
 def test_a_shadow_that_cannot_be_asked_holds_and_the_deadline_ends_it() -> None:
-    world = make_world(Server(), shadow_requests=100)
+    world = make_world(Server(), approved=True, shadow_requests=100)
 
     class Silent:
         def poll(self, *_: object) -> Comparison:
@@ -87,7 +74,7 @@ def test_a_shadow_that_cannot_be_asked_holds_and_the_deadline_ends_it() -> None:
 
 
 def test_a_champion_that_keeps_no_requests_is_no_reason_to_wait() -> None:
-    world = make_world(Server(), shadow_requests=100)
+    world = make_world(Server(), approved=True, shadow_requests=100)
 
     class Nothing:
         def poll(self, *_: object) -> Comparison:
@@ -106,7 +93,7 @@ def test_a_champion_that_keeps_no_requests_is_no_reason_to_wait() -> None:
 def test_with_a_holdback_an_incident_of_both_during_the_bake_is_not_the_canary_s_fault() -> None:
     outcomes = {}
     for holdback in (0, 10):
-        world = make_world(Server(), holdback=holdback, bake_seconds=60.0)
+        world = make_world(Server(), approved=True, holdback=holdback, bake_seconds=60.0)
         control = world.controller("two")
         world.run(control, until=lambda journal: journal.state.phase is Phase.BAKING)
         for _ in range(10):

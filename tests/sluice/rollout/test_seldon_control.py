@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-from seldon_world import NAME, Killed, SeldonWorld, Server, make_settings
+from seldon_canaries import QUICK, A, B, check_invariants, ended, make_world
+from seldon_world import NAME, WRITES, SeldonWorld, Server, make_settings
 
 from sluice.errors import ServiceError
 from sluice.rollout.journal import ConflictError
-from sluice.rollout.seldon.api import CONFIG_MAP, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.seldon.api import CONFIG_MAP, SELDON_DEPLOYMENT
 from sluice.rollout.seldon.control import SupersededError
 from sluice.rollout.seldon.predictors import release_of
+from sluice.rollout.seldon.worlds import read_world
 from sluice.rollout.states import CommandKind, Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sluice.rollout.states import Journal
-
-A, B, C, D = (f"sha256:{letter * 64}" for letter in "abcd")
-QUICK = {"margin": 0.05, "first_look": 60, "bake_seconds": 5.0, "deadline_seconds": 900.0}
-WRITES = {"create", "patch"}
-
-
-def ended(journal: Journal) -> bool:
-    return journal.request is None
 
 
 @pytest.fixture
 def world() -> SeldonWorld:
     """Release A is champion; B is on its way to be a canary."""
     return make_world()
-
-
-def make_world(**server: object) -> SeldonWorld:
-    world = SeldonWorld(make_settings(**QUICK))
-    world.champion(A, 1)
-    world.servers[B] = Server(**server)  # type: ignore[arg-type]
-    world.now += 20  # the lease of the controller that made A champion
-    world.request(B, 2)
-    return world
-
-
-def check_invariants(world: SeldonWorld) -> None:
-    """What holds whatever happened: everybody was answered, and nobody was promoted unseen."""
-    journal = world.journal.read()
-    assert world.lost == 0
-    assert world.weights() == journal.shares
-    assert sum(journal.shares.values()) == 100
-    for transition in journal.transitions:
-        if transition.to_state in {"step-2", "baking", "promoted"} and transition.release != A:
-            assert transition.evidence["looked"] >= 60
-    for one in world.predictors():
-        if release_of(one) in {journal.champion, journal.previous}:
-            assert one["replicas"] >= 1
 
 
 def test_a_first_release_gets_no_replicas_and_no_traffic_before_it_is_approved() -> None:
@@ -170,7 +134,7 @@ def test_an_approval_serves_one_rollout(world: SeldonWorld) -> None:
 
 
 def test_a_broken_canary_goes_back_and_is_removed_once_it_has_drained() -> None:
-    world = make_world(error_rate=0.3)
+    world = make_world(Server(error_rate=0.3))
     world.approve(B)
     control = world.controller()
     journal = world.run(control, until=ended)
@@ -184,7 +148,7 @@ def test_a_broken_canary_goes_back_and_is_removed_once_it_has_drained() -> None:
 
 
 def test_a_canary_that_has_become_slow_goes_back() -> None:
-    world = make_world(slow_rate=0.2)
+    world = make_world(Server(slow_rate=0.2))
     world.approve(B)
     journal = world.run(world.controller(), until=ended)
     assert journal.rollouts[-1].outcome is Phase.ROLLED_BACK
@@ -221,7 +185,7 @@ def test_a_canary_that_crash_loops_is_given_up_in_every_state(world: SeldonWorld
 
 
 def test_stable_that_is_being_scaled_does_not_hold_a_rollback_up() -> None:
-    world = make_world(error_rate=0.3)
+    world = make_world(Server(error_rate=0.3))
     world.approve(B)
     control = world.controller()
     world.run(control, until=lambda journal: journal.state.name == "step-1")
@@ -232,7 +196,7 @@ def test_stable_that_is_being_scaled_does_not_hold_a_rollback_up() -> None:
 
 def test_a_rollback_does_not_wait_for_the_operator_s_webhook() -> None:
     """Without the operator every write to a SeldonDeployment is refused, an annotation's as well."""
-    world = make_world(error_rate=0.3)
+    world = make_world(Server(error_rate=0.3))
     world.approve(B)
     control = world.controller()
     world.run(control, until=lambda journal: journal.state.name == "step-1")
@@ -321,7 +285,7 @@ def test_a_controller_that_was_stopped_for_a_minute_writes_nothing_over_its_succ
     world.approve(B)
     old = world.controller("old")
     world.run(old, until=lambda journal: journal.state.name == "step-1")
-    frozen = old._read_world()
+    frozen = read_world(old.cluster, NAME)
     assert frozen is not None
     new = world.controller("new")
     for _ in range(30):
@@ -331,99 +295,6 @@ def test_a_controller_that_was_stopped_for_a_minute_writes_nothing_over_its_succ
     with pytest.raises(ConflictError):
         old.journal.write(stale, frozen.deployment, epoch=old.lock.epoch)
     with pytest.raises(SupersededError):
-        old._refuse_superseded(new._read_world())  # type: ignore[arg-type]
+        old._refuse_superseded(read_world(new.cluster, NAME))  # type: ignore[arg-type]
     old.lock.epoch, old.lock._renewed = 2, world.now  # it still believes in its lease
     assert world.run(new, until=ended).champion == B
-
-
-def play(world: SeldonWorld, *, most: int = 800) -> Journal:
-    """One rollout under whatever `before` does; a controller that was killed has a successor."""
-    control = world.controller("c0")
-    for number in range(most):
-        try:
-            control.tick()
-        except Killed:
-            world.now += 20
-            control = world.controller(f"c{number + 1}")
-        except ServiceError:
-            pass
-        world.pass_time(1.0)
-        before, world.cluster.before = world.cluster.before, lambda *_: None
-        journal = world.journal.read()
-        world.cluster.before = before
-        if ended(journal) and world.weights() == journal.shares:
-            return journal
-    raise AssertionError(f"it does not end: {journal.state}")
-
-
-def count_writes(make: Callable[[], SeldonWorld]) -> int:
-    world, writes = make(), 0
-
-    def count(verb: str, _plural: str, _name: str) -> None:
-        nonlocal writes
-        writes += verb in WRITES
-
-    world.cluster.before = count
-    play(world)
-    return writes
-
-
-def good() -> SeldonWorld:
-    world = make_world()
-    world.approve(B)
-    return world
-
-
-def bad() -> SeldonWorld:
-    world = make_world(error_rate=0.3)
-    world.approve(B)
-    return world
-
-
-@pytest.mark.parametrize(("make", "champion"), [(good, B), (bad, A)], ids=["good", "bad"])
-def test_killed_at_any_write_the_next_one_goes_on(make: Callable[[], SeldonWorld], champion: str) -> None:
-    for deadly in range(1, count_writes(make) + 1):
-        world, writes = make(), 0
-
-        def kill(verb: str, _plural: str, _name: str, *, at: int = deadly) -> None:
-            nonlocal writes
-            writes += verb in WRITES
-            if verb in WRITES and writes == at:
-                raise Killed
-
-        world.cluster.before = kill
-        assert play(world).champion == champion, deadly
-        check_invariants(world)
-
-
-@pytest.mark.parametrize(("make", "champion"), [(good, B), (bad, A)], ids=["good", "bad"])
-def test_every_write_meets_a_conflict_first(make: Callable[[], SeldonWorld], champion: str) -> None:
-    world = make()
-    tries: dict[tuple[str, str], int] = {}
-
-    def touch(verb: str, plural: str, name: str) -> None:
-        """Somebody else writes the object between the reading and the writing, two times of three."""
-        if verb == "patch" and plural in {SELDON_DEPLOYMENT.plural, VIRTUAL_SERVICE.plural}:
-            tries[plural, name] = tries.get((plural, name), 0) + 1
-            if tries[plural, name] % 3:
-                found = world.cluster.objects[plural, name]
-                found["metadata"]["resourceVersion"] = f"{found['metadata']['resourceVersion']}x"
-
-    world.cluster.before = touch
-    assert play(world).champion == champion
-    check_invariants(world)
-
-
-@pytest.mark.parametrize(("make", "champion"), [(good, B), (bad, A)], ids=["good", "bad"])
-def test_the_api_server_goes_away_for_half_a_minute_at_any_time(make: Callable[[], SeldonWorld], champion: str) -> None:
-    for begins in range(0, 90, 7):
-        world = make()
-        start = world.now
-
-        def away(_verb: str, _plural: str, _name: str, *, world: SeldonWorld = world, since: float = start + begins) -> None:
-            if since <= world.now < since + 30:
-                raise ServiceError("the API server does not answer")
-
-        world.cluster.before = away
-        assert play(world).champion == champion, begins
-        check_invariants(world)

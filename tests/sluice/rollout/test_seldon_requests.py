@@ -197,3 +197,40 @@ def test_what_is_no_wish_is_left_aside(project: Project, world: SeldonWorld) -> 
     annotations = world.cluster.objects[SELDON_DEPLOYMENT.plural, "churn"]["metadata"]["annotations"]
     annotations[REQUEST_ANNOTATION], annotations[COMMAND_ANNOTATION] = "{", '{"kind": "conquer"}'
     assert world.journal.read() == before
+
+
+def test_a_rollback_that_the_evidence_was_quicker_with_leaves_the_champion(project: Project, world: SeldonWorld) -> None:
+    """The person reads "to B?", and before they say yes the canary C has gone by itself: B stays, though A is N-1."""
+    c = f"sha256:{'c' * 64}"
+    control = world.controller("two")
+    lease = world.cluster.objects[LEASE.plural, "churn-rollout"]["spec"]
+    lease["holderIdentity"] = ""
+
+    def roll_out(release: str, number: int) -> None:
+        world.servers[release] = Server()
+        world.request(release, number)
+        world.approve(release)
+
+    roll_out(B, 2)
+    world.run(control, until=lambda journal: journal.champion == B)
+    roll_out(c, 3)
+    world.run(control, until=lambda journal: journal.state.name == "step-1")
+    told = requests.check_rollback(project)
+    world.servers[c].error_rate = 1.0
+    world.run(control, until=lambda journal: journal.request is None)
+    stop = threading.Event()
+
+    def act() -> None:
+        while not stop.wait(0.01):
+            world.tick(control)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    try:
+        done = requests.rollback(project, by="kim", to=told)
+    finally:
+        stop.set()
+        thread.join()
+    assert (done["to"], done["left"]) == (B, "")
+    assert world.journal.read().champion == B
+    assert world.weights() == {B: 100}
