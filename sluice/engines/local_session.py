@@ -42,9 +42,18 @@ def check_serving(project: Project, function: Any) -> None:  # noqa: ANN401 - a 
     """Refuse a pipeline that ends in production where nothing serves, before the minutes of work and not after them.
 
     Raises:
-        NotServingError: The pipeline has a canary and no supervisor is running.
+        NotServingError: The pipeline has a canary, and no supervisor or controller is running.
     """
-    if CANARY in function.pipeline_spec.components and not requests.read_status(project).url:
+    if CANARY not in function.pipeline_spec.components:
+        return
+    status = requests.read_status(project)
+    if project.settings.rollout.in_cluster and not status.supervised:
+        where = f"namespace {project.settings.seldon.namespace}" if project.settings.seldon.namespace else "this namespace"
+        raise NotServingError(
+            f"this pipeline goes to production, and no controller acts in {where}",
+            hint=f"Install `sluice rollout controller` there (docs/installation.md){_name_others(project, function)}.",
+        )
+    if not (project.settings.rollout.in_cluster or status.url):
         raise NotServingError(
             "this pipeline goes to production, and nothing serves here",
             hint=f"Start `sluice serve` in another terminal{_name_others(project, function)}.",

@@ -125,7 +125,11 @@ class Cluster:
             ServiceError: The API server does not answer, or refuses.
         """
         query = {"watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(seconds)}
-        answer = self._request("GET", kind.path(self.namespace), query, None, {}, (CONNECT_SECONDS, seconds + READ_SECONDS))
+        path = kind.path(self.namespace)
+        try:
+            answer = self._request("GET", path, query, None, {}, (CONNECT_SECONDS, seconds + READ_SECONDS))
+        except _RefusedCallError as error:
+            raise error.translate("GET", path) from error.__cause__
         try:
             for _ in answer:
                 yield

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import threading
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from seldon_canaries import QUICK, A, B, ended, make_world, reach
-from seldon_world import NAME, SeldonWorld, Server, make_settings
+from seldon_world import NAME, NAMESPACE, SeldonWorld, Server, make_settings
 
 from sluice.errors import ServiceError
 from sluice.rollout.comparisons import NO_COMPARISON
 from sluice.rollout.journal import ConflictError
 from sluice.rollout.seldon import monitoring
-from sluice.rollout.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Cluster
 from sluice.rollout.seldon.approvals import write_approval
 from sluice.rollout.seldon.controller import _learn_account, _run
 from sluice.rollout.seldon.monitoring import serve_metrics
@@ -224,3 +226,29 @@ def test_the_kubelet_hears_of_a_controller_that_hangs(monkeypatch: pytest.Monkey
         monkeypatch.setattr(monitoring, "STALLED_SECONDS", 0.0)
         assert ask("/healthz")[0] == 503
         assert ask("/metrics")[0] == 200
+
+
+def test_a_watch_that_is_refused_is_an_error_like_any_other() -> None:
+    """The thread that watches ended for good where the Role was bound a moment after the controller began."""
+    from kubernetes.client import ApiClient, Configuration
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"kind": "Status", "message": "cannot watch"}).encode()
+            self.send_response(403)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        cluster = Cluster(ApiClient(Configuration(host=f"http://127.0.0.1:{server.server_port}")), NAMESPACE)
+        with pytest.raises(ServiceError, match=r"refused GET .*cannot watch"):
+            next(iter(cluster.watch(SELDON_DEPLOYMENT, NAME, 1)))
+    finally:
+        server.shutdown()
+        server.server_close()
