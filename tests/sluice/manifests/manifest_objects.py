@@ -17,17 +17,17 @@ BUILDS = ("base", "overlays/production", "overlays/production/serving", "overlay
 
 
 @functools.cache
-def _build(name: str) -> str:
-    ended = subprocess.run(["kubectl", "kustomize", str(MANIFESTS / name)], capture_output=True, text=True, check=False)
+def _build(folder: Path) -> str:
+    ended = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
 
-def build(name: str) -> list[dict[str, Any]]:
-    """What `kubectl kustomize` gives; the test is skipped where there is no kubectl."""
+def build(name: str | Path) -> list[dict[str, Any]]:
+    """What `kubectl kustomize` gives of one of our folders, or of another one; the test is skipped where there is no kubectl."""
     if shutil.which("kubectl") is None:
         pytest.skip("manifests: kubectl is not installed, so nothing can be built")
-    return list(yaml.safe_load_all(_build(name)))
+    return list(yaml.safe_load_all(_build(MANIFESTS / name)))
 
 
 def read_files() -> list[tuple[Path, dict[str, Any]]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+import shutil
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from manifest_objects import BUILDS, MANIFESTS, build, find, read_files
@@ -12,6 +13,9 @@ from typer.testing import CliRunner
 from sluice.cli import app
 from sluice.project import Settings
 from sluice.rollout.seldon.monitoring import HEALTH_PATH
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CLUSTER_WIDE = {"Namespace", "PriorityClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
@@ -49,6 +53,16 @@ def test_accounts_and_roles_that_are_bound_are_there(name: str) -> None:
             for subject in item["subjects"]:
                 if subject["kind"] == "ServiceAccount" and subject["name"] != "pipeline-runner":  # KFP's own
                     assert (subject["namespace"], subject["name"]) in accounts
+
+
+@pytest.mark.parametrize("name", ["base", "overlays/production/serving"])
+def test_an_overlay_in_another_namespace_binds_the_controller_there(name: str, tmp_path: Path) -> None:
+    copied = shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    (tmp_path / "kustomization.yaml").write_text(f"namespace: elsewhere\nresources: [{copied.name}/{name}]\n")
+    found = build(tmp_path)
+    (binding,) = [one for one in found if one["kind"] == "RoleBinding" and one["metadata"]["name"] == "sluice-controller"]
+    assert [one["namespace"] for one in binding["subjects"]] == ["elsewhere"]
+    assert {one["metadata"]["namespace"] for one in found if one["kind"] not in CLUSTER_WIDE} == {"elsewhere"}
 
 
 def deployment() -> dict[str, Any]:
