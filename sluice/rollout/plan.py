@@ -39,10 +39,12 @@ class Health:
         ready: It answers.
         failure: Why it was given up (it crash-loops, or its release is not sound); empty while it was not.
         parked: It is started only once it is approved, since what stands alone takes all the traffic.
+        waiting: What it still waits for; empty where nobody can say.
     """
 
     ready: bool = False
     failure: str = ""
+    waiting: str = ""
     parked: bool = False
 
 
@@ -263,7 +265,8 @@ def _await_ready(situation: _Situation) -> Plan:
     if situation.canary.parked:
         return situation.go(Phase.AWAITING_APPROVAL, 0, "the first release is started once it is approved")
     if not situation.canary.ready:
-        return situation.hold("the canary's server is starting")
+        waiting = situation.canary.waiting
+        return situation.hold(f"the canary's server is starting{': ' if waiting else ''}{waiting}")
     return situation.go(Phase.AWAITING_APPROVAL, 0, "the canary's server is ready")
 
 

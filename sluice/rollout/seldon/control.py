@@ -239,13 +239,13 @@ class SeldonControl:
                 world.pods,
                 release,
                 exposed=exposed,
+                routed=world.hosts.get(digest) in routed,
                 now=now,
                 start_timeout_seconds=self.settings.serving.start_timeout_seconds,
             )
             if self._is_parked(journal) and digest == journal.target:
                 health = Health(parked=True)
-            known = world.hosts.get(digest) in routed
-            ready = health.ready and known
+            ready = health.ready
             if digest == journal.target and not exposed:
                 ready = self._settling.observe(digest, ready=ready, now=self.clock.steady())
             found[digest] = dataclasses.replace(health, ready=ready)

@@ -101,7 +101,7 @@ def read_pod(pod: Mapping[str, Any]) -> ServingPod:
 
 
 def judge_health(
-    pods: Sequence[ServingPod], release: Packaged, *, exposed: bool, now: float, start_timeout_seconds: float
+    pods: Sequence[ServingPod], release: Packaged, *, exposed: bool, routed: bool, now: float, start_timeout_seconds: float
 ) -> Health:
     """How a release's server is.
 
@@ -109,24 +109,27 @@ def judge_health(
         pods: Of all predictors.
         release: Which.
         exposed: It takes traffic as a canary: nobody who could answer in its place waits for it to come back.
+        routed: Every route knows it. The operator writes routes only while all Pods are ready: until then, one that does not become so
+            holds up everybody's weights.
         now: Seconds since the epoch.
         start_timeout_seconds: A Pod that is not ready for so long is given up.
     """
     own = [pod for pod in pods if pod.release == release.digest and not pod.leaving]
     ready = any(pod.ready and pod.image == release.image for pod in own)
-    if ready:
-        return Health(ready=True)
-    troubles = [pod.trouble or "it is not ready" for pod in own]
-    said = "; ".join(dict.fromkeys(troubles)) or "it has no Pod"
+    if ready and (exposed or routed):
+        return Health(ready=routed)
+    late = [pod for pod in own if not (pod.ready and pod.image == release.image)]
+    said = "; ".join(dict.fromkeys(pod.trouble or "it is not ready" for pod in late)) or ("" if own else "it has no Pod")
     if exposed:
         return Health(failure=f"none of its Pods is ready: {said}")
-    for pod in own:
+    for pod in late:
         reason = pod.trouble.partition(":")[0]
         if reason in _HOPELESS and (reason != "CrashLoopBackOff" or pod.crashes >= MOST_CRASHES):
             return Health(failure=said)
         if now - max(pod.since, pod.waiting_since) > start_timeout_seconds:
             return Health(failure=f"not ready within {start_timeout_seconds:g} s: {said}")
-    return Health()
+    count = f"{len(late)} of its {len(own)} Pods: " if len(own) > 1 and late else ""
+    return Health(waiting=count + said if said else "the operator has not routed to it yet")
 
 
 def _read_trouble(containers: Sequence[Mapping[str, Any]], conditions: Mapping[str, Mapping[str, Any]]) -> str:

@@ -141,12 +141,22 @@ def pod(**changes: Any) -> ServingPod:
     return ServingPod(**(values | changes))
 
 
-def judge(*pods: ServingPod, exposed: bool = False, now: float = 10.0) -> Health:
-    return judge_health(pods, RELEASE, exposed=exposed, now=now, start_timeout_seconds=60.0)
+def judge(*pods: ServingPod, exposed: bool = False, routed: bool = True, now: float = 10.0) -> Health:
+    return judge_health(pods, RELEASE, exposed=exposed, routed=routed, now=now, start_timeout_seconds=60.0)
 
 
 def test_one_ready_pod_is_enough() -> None:
     assert judge(pod(), pod(ready=True)) == Health(ready=True)
+
+
+def test_until_it_is_routed_to_every_pod_must_become_ready() -> None:
+    """The operator writes no routes while one of two does not start: the rollout waited for its deadline, and did not say why."""
+    pending = pod(uid="v", trouble="Unschedulable: Insufficient cpu")
+    assert judge(pod(ready=True), routed=False) == Health(waiting="the operator has not routed to it yet")
+    assert judge(pod(ready=True), pending, routed=False) == Health(waiting="1 of its 2 Pods: Unschedulable: Insufficient cpu")
+    assert "not ready within 60 s: Unschedulable" in judge(pod(ready=True), pending, routed=False, now=61.0).failure
+    assert judge(pod(ready=True), pending, now=61.0) == Health(ready=True), "it serves, with one Pod less"
+    assert judge(pod(ready=True), exposed=True, routed=False) == Health()
 
 
 def test_a_pod_of_another_image_or_release_does_not_count() -> None:
@@ -156,7 +166,7 @@ def test_a_pod_of_another_image_or_release_does_not_count() -> None:
 
 
 def test_a_starting_pod_is_waited_for_and_not_for_ever() -> None:
-    assert judge(pod()) == Health()
+    assert judge(pod()) == Health(waiting="it is not ready")
     assert "not ready within 60 s" in judge(pod(trouble="Unschedulable: no node"), now=61.0).failure
 
 
