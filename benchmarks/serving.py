@@ -3,7 +3,7 @@
 Run as ``python -m benchmarks.serving`` from the project's root, after ``make setup data``; needs Linux and wrk. ``--seconds 1
 --rounds 1`` is a quick look.
 
-Both serve the same fitted pipeline with one gunicorn worker and one numerical thread, on the loopback interface, and must give
+Both serve the same fitted pipeline with one numerical thread a gunicorn worker, on the loopback interface, and must give
 the same probabilities to the bit before anything is measured. The plain class (`benchmarks.plain`) has Seldon's defaults: one
 thread, and connections that end with their answer. The model server has what ``sluice serve`` and the image give it. Two
 pipelines: a ColumnTransformer, as most have it, and the example's own, whose encoders are written to be quick for single rows.
@@ -65,7 +65,7 @@ LIMIT_CONNECTIONS = 4
 STARTS = 5
 PATIENCE_SECONDS = 120.0
 NUMBERS, TEXTS = ["tenure_months", "monthly_spend", "usage_hour"], ["contract_type", "acquisition_channel"]
-PLAIN, OURS, OURS_TWICE = "plain class", "model server", "model server, 2 workers"
+PLAIN, OURS, OURS_TWICE = "plain class", "model server", "2 workers, as in a cluster"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 SCRIPT = """\

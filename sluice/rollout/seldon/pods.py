@@ -109,8 +109,8 @@ def judge_health(
         pods: Of all predictors.
         release: Which.
         exposed: It takes traffic as a canary: nobody who could answer in its place waits for it to come back.
-        routed: Every route knows it. The operator writes routes only while all Pods are ready: until then, one that does not become so
-            holds up everybody's weights.
+        routed: Every route knows it. The operator writes none while any Pod is not ready, so one that never becomes so holds
+            everybody up.
         now: Seconds since the epoch.
         start_timeout_seconds: A Pod that is not ready for so long is given up.
     """
