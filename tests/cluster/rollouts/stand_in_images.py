@@ -39,7 +39,11 @@ def push_model(base: Reference, to: Reference, *flags: str, mark: str = "") -> s
                 registry.write_blob(each, folder / "blob")
         layer, unpacked = _make_layer()
         config = json.loads((folder / "config").read_text())
-        config["config"] |= {"Cmd": ["python3", "-u", "/stand_in_model.py", *flags], "Labels": {"mark": mark}}
+        config["config"] |= {
+            "User": "8888:8888",
+            "Cmd": ["python3", "-u", "/stand_in_model.py", *flags],
+            "Labels": {"mark": mark},
+        }
         config["rootfs"]["diff_ids"].append(_digest(unpacked))
         config.pop("history", None)
         blobs = [

@@ -134,7 +134,7 @@ class Operator:
         labels |= {**predictor.get("labels", {}), **given.get("labels", {})}
         notes = {**owner["spec"].get("annotations", {}), **predictor.get("annotations", {}), **given.get("annotations", {})}
         pod = json.loads(json.dumps(component["spec"]))
-        pod["securityContext"] = {"runAsUser": 8888, **pod.get("securityContext", {})}
+        pod.setdefault("securityContext", {"runAsUser": 8888})
         pod["terminationGracePeriodSeconds"] = 20
         pod["containers"].append(self.plan_engine(name, predictor["name"], notes.get("seldon.io/rest-timeout", "")))
         pod["volumes"] = [*pod.get("volumes", []), {"name": "engine", "configMap": {"name": CONFIG_MAP}}]
@@ -165,7 +165,7 @@ class Operator:
             "readinessProbe": probe | {"initialDelaySeconds": 1, "httpGet": {"path": "/ready", "port": 8000}},
             "livenessProbe": probe | {"initialDelaySeconds": 20, "periodSeconds": 5, "httpGet": {"path": "/live", "port": 8000}},
             "resources": {"requests": {"cpu": "5m", "memory": "32Mi"}},
-            "securityContext": {"allowPrivilegeEscalation": False},
+            "securityContext": {"runAsUser": 8888, "allowPrivilegeEscalation": False},
             "volumeMounts": [{"name": "engine", "mountPath": "/engine"}],
         }
 
