@@ -97,8 +97,9 @@ class _Situation:
 
     @property
     def top_share(self) -> int:
-        """The canary's per cent while it bakes: all but the holdback."""
-        return ALL_TRAFFIC - (self.settings.holdback if self.journal.champion else 0)
+        """The canary's per cent while it bakes: all but the holdback, and not less than at the step before."""
+        holdback = self.settings.holdback if self.journal.champion else 0
+        return max(ALL_TRAFFIC - holdback, *self.request.steps[:-1], 0)
 
     def hold(self, reason: str) -> Plan:
         return _hold(self.journal, reason, self.now)

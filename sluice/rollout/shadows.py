@@ -110,11 +110,9 @@ class _Round(threading.Thread):
         self, rollout: str, champions: Sequence[str], canary: str, asked: dict[str, int], timeout_seconds: float
     ) -> None:
         super().__init__(name="shadow", daemon=True)
-        self.rollout, self.found, self.trouble = rollout, NO_COMPARISON, None
+        self.rollout, self.found = rollout, NO_COMPARISON
+        self.trouble: ServiceError | None = None
         self._champions, self._canary, self._asked, self._timeout = champions, canary, asked, timeout_seconds
-
-    found: Comparison
-    trouble: ServiceError | None
 
     def run(self) -> None:
         try:

@@ -108,6 +108,10 @@ def test_a_holdback_is_kept_until_the_canary_is_champion() -> None:
     assert (plan.weights, plan.reason) == ({"b": 10, "c": 90}, "taken to 90 % on the word of kim")
     first = Journal(request=request(), state=State(phase=Phase.AWAITING_APPROVAL), approvals=(approval(),))
     assert plan_next(first, NOTHING, READY, now=10.0, settings=table).weights == {"c": 100}
+    steep = dataclasses.replace(
+        running(Phase.STEP, 1), request=request(steps=(5, 95, 100)), approvals=(approval(steps=(5, 95, 100)),)
+    )
+    assert plan_next(steep, PASSED, READY, now=10.0, settings=table).weights == {"b": 5, "c": 95}, "the steps are the requester's"
 
 
 def test_a_holdback_that_would_take_traffic_back_from_the_canary_is_refused() -> None:
