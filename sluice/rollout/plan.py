@@ -83,6 +83,7 @@ class _Situation:
     request: Request
     judgement: Judgement
     canary: Health
+    previous: Health
     now: float
     settings: RolloutTable
 
@@ -138,12 +139,13 @@ def plan_next(
         What to do; a plan with `changes` False holds and says why.
     """
     if journal.request is None:
-        return _plan_idle(journal, health, now)
+        return _plan_idle(journal, health, now, settings)
     situation = _Situation(
         journal=journal,
         request=journal.request,
         judgement=judgement,
         canary=health.get(journal.request.release, Health()),
+        previous=health.get(journal.previous or "", Health()),
         now=now,
         settings=settings,
     )
@@ -166,24 +168,24 @@ def _share(stable: str | None, canary: str, share: int) -> dict[str, int]:
     return {stable: ALL_TRAFFIC - share, canary: share}
 
 
-def _plan_idle(journal: Journal, health: Mapping[str, Health], now: float) -> Plan:
+def _plan_idle(journal: Journal, health: Mapping[str, Health], now: float, settings: RolloutTable) -> Plan:
     """Nothing is running: the only thing to do is a rollback to N-1, by hand."""
     command = journal.command
     if command is None:
         return _hold(journal, "no rollout is running" if journal.champion else "there is no champion yet", now)
-    obeyed = dataclasses.replace(_hold(journal, "", now), changes=True, obeys=True, word_of=command.by)
+    obeyed = dataclasses.replace(_hold(journal, "", command.at), changes=True, obeys=True, word_of=command.by)
+    previous = health.get(journal.previous or "", Health())
     if command.kind is CommandKind.ROLLBACK and command.target and command.target == journal.champion:
         return _is_there_already(obeyed, command)
-    if why := _refuse_idle(journal, command):
+    if why := _refuse_idle(journal, command) or _refuse_to_wait(previous, command, now, settings):
         return dataclasses.replace(obeyed, reason=f"{command.kind.value} by {command.by} refused: {why}")
-    if not health.get(journal.previous or "", Health()).ready:
+    if not previous.ready:
         return _hold(journal, f"rollback by {command.by} waits: N-1's server is not ready", now)
     return dataclasses.replace(
         obeyed,
         state=State(phase=Phase.ROLLED_BACK, since=now),
         weights=_share(journal.previous, journal.champion or "", 0),
         reason=f"rolled back to N-1 by {command.by}",
-        decided_at=command.at,
         history=journal.history[:-1],
         ends=True,
     )
@@ -196,6 +198,15 @@ def _refuse_idle(journal: Journal, command: Command) -> str:
     if journal.previous is None:
         return "there is no N-1"
     return "" if command.target in {"", journal.previous} else f"{command.target[:19]} is not N-1 any more"
+
+
+def _refuse_to_wait(previous: Health, command: Command, now: float, settings: RolloutTable) -> str:
+    """Why a rollback does not wait for N-1 any longer: one that waited for ever would end every rollout that comes after it."""
+    if previous.failure:
+        return f"N-1's server was given up: {previous.failure}"
+    if not previous.ready and now >= command.at + settings.deadline_seconds:
+        return f"N-1's server was not ready within {settings.deadline_seconds:g} s"
+    return ""
 
 
 def _obey(situation: _Situation) -> Plan | None:
@@ -217,6 +228,9 @@ def _obey_down(situation: _Situation, command: Command) -> Plan:
     if command.target and to_stable:
         held = dataclasses.replace(situation.hold(""), changes=True, obeys=True)
         return _is_there_already(held, command)
+    if not situation.previous.ready:
+        reason = f"rollback by {command.by} refused: N-1's server is not ready, and the canary need not go for it"
+        return dataclasses.replace(situation.hold(reason), changes=True, obeys=True)
     # What is to be rolled back is the champion. This ends the rollout, the next plan obeys.
     return dataclasses.replace(situation.end(Phase.ABORTED, f"aborted: {command.by} rolls the champion back"), obeys=False)
 

@@ -18,6 +18,7 @@ from sluice.rollout.admission import (
     check_rollback_target,
     check_running,
     check_supervised,
+    find_refusal,
     find_rollback_target,
 )
 from sluice.rollout.journal import open_journal
@@ -128,7 +129,7 @@ def approve(project: Project, digest: str, by: str, note: str = "") -> Approval:
         RefusedError: The gate did not promote that release, or was never asked.
         StateError: Nobody is named, or it is the champion.
     """
-    approval = plan_approval(project, digest, by, note)
+    approval = plan_approval(project, digest, by, note, push=True)
 
     def add(journal: Journal) -> Journal:
         holding = [one for one in journal.approvals if one.until > approval.at]
@@ -138,8 +139,8 @@ def approve(project: Project, digest: str, by: str, note: str = "") -> Approval:
     return approval
 
 
-def plan_approval(project: Project, digest: str, by: str, note: str = "") -> Approval:
-    """What `approve` would write down now.
+def plan_approval(project: Project, digest: str, by: str, note: str = "", *, push: bool = False) -> Approval:
+    """What `approve` would write down now; without a running request the image is named only where it may be pushed for that.
 
     Raises:
         RefusedError: The gate did not promote that release, or was never asked.
@@ -162,7 +163,7 @@ def plan_approval(project: Project, digest: str, by: str, note: str = "") -> App
         at=now,
         until=now + project.settings.rollout.approval_seconds,
         note=note,
-        image=_image_of(project, journal, digest),
+        image=_image_of(project, journal, digest) if push or journal.target == digest else "",
     )
 
 
@@ -260,7 +261,7 @@ def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
         ``seconds`` between them.
 
     Raises:
-        StateError: There is nothing to go back to, or it would be another release by now.
+        StateError: There is nothing to go back to, it would be another release by now, or its server does not become ready.
         NotServingError: No supervisor is running.
         ServiceError: The proxy did not follow in time; the command stays.
     """
@@ -269,20 +270,25 @@ def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
     at, target = time.time(), ""
 
     def ask(journal: Journal) -> Journal:
-        nonlocal target
+        nonlocal at, target
         target = check_rollback_target(journal, target or to)
+        waiting = journal.command
+        if waiting is not None and waiting.kind is CommandKind.ROLLBACK and waiting.target == target:
+            at = waiting.at  # somebody else asked for the same a moment ago
+            return journal
         return dataclasses.replace(journal, command=Command(kind=CommandKind.ROLLBACK, by=by, at=at, target=target))
 
     file.update(ask)
     deadline = time.monotonic() + project.settings.serving.start_timeout_seconds
     while time.monotonic() < deadline:
         journal = file.read()
+        if journal.obeyed >= at and (refusal := find_refusal(journal, at)):
+            raise StateError(refusal, hint="`sluice rollout status` shows how N-1 is.")
         for transition in reversed(journal.transitions):
             if (
                 transition.decided_at == at
                 and transition.applied_at
                 and transition.weights.get(target) == sum(transition.weights.values())
-                and transition.to_state != Phase.ABORTED.value
             ):
                 return {
                     "to": target,

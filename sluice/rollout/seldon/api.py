@@ -146,7 +146,12 @@ class Cluster:
         """
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         found = self._call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review) or {}
-        return str(found.get("status", {}).get("userInfo", {}).get("username", ""))
+        name = str(((found.get("status") or {}).get("userInfo") or {}).get("username") or "")
+        if not name:
+            raise ServiceError(
+                "the API server does not say who this is", hint="Without that nobody can tell whose approvals hold."
+            )
+        return name
 
     def _call(
         self,

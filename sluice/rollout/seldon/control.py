@@ -173,9 +173,11 @@ class SeldonControl:
 
     def _fence(self) -> None:
         """Write the epoch into both objects: what an earlier holder has read of them, it can no longer write over."""
-        for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
-            found = self.cluster.get(kind, self.journal.name)
-            if found is not None and read_epoch(found) < self.lock.epoch:
+        objects = {kind: self.cluster.get(kind, self.journal.name) for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE)}
+        if (highest := max(map(read_epoch, objects.values()))) >= self.lock.epoch:
+            self.lock.raise_epoch(highest + 1)
+        for kind, found in objects.items():
+            if found is not None:
                 metadata = self._metadata(found)
                 self.cluster.merge(kind, self.journal.name, {"metadata": metadata}, manager=ROLLOUT_MANAGER)
 
@@ -199,7 +201,10 @@ class SeldonControl:
         except DataError:
             raise
         except ServiceError as error:
-            return self.journal.parse_document(world.deployment), str(error)
+            journal = self.journal.parse_document(world.deployment)
+            # A promotion needs an approval: it waits in its annotation, where a refusal would be the end of it.
+            rises = journal.command is not None and journal.command.kind is CommandKind.PROMOTE
+            return dataclasses.replace(journal, command=None) if rises else journal, str(error)
 
     def _look(self, journal: Journal, world: World) -> str:
         """Let what the executors counted be evidence; gives what kept it from that."""

@@ -37,6 +37,9 @@ JOURNAL_MANAGER, ROLLOUT_MANAGER = "sluice-journal", "sluice-rollout"
 MOST_BYTES = 120_000
 """Of the journal: all annotations of an object may have 256 KiB. Over that its oldest transitions go."""
 
+MOST_EPOCH = 2**31 - 2
+"""A lease counts in 32 bits."""
+
 _TRIES = 20
 
 
@@ -200,8 +203,9 @@ class SeldonJournal:
 
 
 def read_epoch(found: Mapping[str, Any] | None) -> int:
-    """Of the controller that wrote an object last; 0 where none has."""
-    return int(((found or {}).get("metadata", {}).get("annotations") or {}).get(EPOCH_ANNOTATION, 0))
+    """Of the controller that wrote an object last; 0 where none has, or where it is none that a lease could count."""
+    text = str(((found or {}).get("metadata", {}).get("annotations") or {}).get(EPOCH_ANNOTATION, ""))
+    return int(text) if text.isascii() and text.isdecimal() and int(text) < MOST_EPOCH else 0
 
 
 def dump_journal(journal: Journal) -> str:

@@ -101,6 +101,20 @@ class LeaseLock:
         self.annotations = dict(lease["metadata"].get("annotations") or {})
         return True
 
+    def raise_epoch(self, epoch: int) -> None:
+        """Go on under a higher one, where objects carry a later one than the lease counts: it was made anew, say.
+
+        Raises:
+            ConflictError: Somebody else has taken the lease meanwhile.
+            ServiceError: The API server does not answer, or refuses.
+        """
+        lease = self.cluster.get(LEASE, self.name)
+        if lease is None or lease["spec"].get("holderIdentity") != self.holder:
+            raise ConflictError(f"the lease {self.name} was taken meanwhile")
+        version = {"resourceVersion": lease["metadata"]["resourceVersion"]}
+        self.cluster.merge(LEASE, self.name, {"metadata": version, "spec": {"leaseTransitions": epoch}}, manager=MANAGER)
+        self.epoch = epoch
+
     def release(self) -> None:
         """Let another one take it at once."""
         if not self.epoch:

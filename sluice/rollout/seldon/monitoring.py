@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 HEALTH_PATH = "/healthz"
 
-STALLED_SECONDS = 60.0
-"""A controller whose last round is longer ago hangs: the longest one, of an API server that says nothing, takes half of that."""
+STALLED_SECONDS = 120.0
+"""A controller whose last round is longer ago hangs. An API server that says nothing ends one after 7 s; one that takes 5 s for
+each of 15 calls, the most there are, after 75 s."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):

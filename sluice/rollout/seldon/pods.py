@@ -36,7 +36,7 @@ class ServingPod:
         since: When it was made, in seconds since the epoch.
         trouble: What keeps it from being ready; empty where nothing does.
         crashes: Restarts of the model container.
-        leaving: It is being deleted.
+        leaving: It is being deleted, or has ended for good (evicted, say) and is only still listed.
         waiting_since: When it was made, or stopped being ready.
     """
 
@@ -95,7 +95,7 @@ def read_pod(pod: Mapping[str, Any]) -> ServingPod:
         since=datetime.fromisoformat(made).timestamp(),
         trouble="" if ready else _read_trouble(containers, conditions),
         crashes=sum(int(one.get("restartCount", 0)) for one in containers if one["name"] == CONTAINER),
-        leaving="deletionTimestamp" in metadata,
+        leaving="deletionTimestamp" in metadata or status.get("phase") in {"Failed", "Succeeded"},
         waiting_since=datetime.fromisoformat(told.get("lastTransitionTime") or made).timestamp(),
     )
 

@@ -28,6 +28,9 @@ CLOCKS_DIFFER_SECONDS = 300.0
 MOST_NUMBER = 99_999
 """Of a release: it is part of its predictor's name, which has its limit."""
 
+MOST_TEXT = 1000
+"""Characters of a name: it is kept with each transition, and a journal has its limit."""
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _IMAGE = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
@@ -49,7 +52,7 @@ def fold_wishes(journal: Journal, annotations: Mapping[str, str], *, now: float)
             journal = begin(journal, request)
     with contextlib.suppress(ValidationError, KeyError):
         command = _COMMAND.validate_json(annotations[COMMAND_ANNOTATION])
-        if command.at != journal.obeyed:
+        if is_sound_command(command, now) and command.at != journal.obeyed:
             journal = dataclasses.replace(journal, command=command)
     return journal
 
@@ -59,8 +62,15 @@ def is_sound(request: Request, now: float) -> bool:
     steps = request.steps
     rises = bool(steps) and list(steps) == sorted(set(steps)) and steps[0] > 0 and steps[-1] == ALL_TRAFFIC
     named = all(pattern.fullmatch(text) for pattern, text in ((_DIGEST, request.release), (_IMAGE, request.image)))
+    short = max(map(len, (request.by, request.id, request.image))) <= MOST_TEXT
     # One of tomorrow would have its deadline when it likes.
-    return rises and named and 0 <= request.number <= MOST_NUMBER and 0 <= request.at <= now + CLOCKS_DIFFER_SECONDS
+    return rises and named and short and 0 <= request.number <= MOST_NUMBER and 0 <= request.at <= now + CLOCKS_DIFFER_SECONDS
+
+
+def is_sound_command(command: Command, now: float) -> bool:
+    """The same of a command."""
+    told = not command.target or _DIGEST.fullmatch(command.target) is not None
+    return told and len(command.by) <= MOST_TEXT and 0 <= command.at <= now + CLOCKS_DIFFER_SECONDS
 
 
 def plan_wishes(changed: Journal, journal: Journal) -> dict[str, str]:

@@ -269,6 +269,24 @@ def test_a_rollback_that_waits_outlives_the_next_request_and_other_commands_do_n
         assert (begin(idle, request()).command is not None) is kept
 
 
+def test_a_rollback_that_cannot_come_true_is_refused_and_ends_no_rollout() -> None:
+    """It waited for ever, and every request that came after it was aborted for it."""
+    word = command(CommandKind.ROLLBACK)
+    idle = Journal(history=reign("a", "b"), weights={"b": 100}, command=word)
+    gone = READY | {"a": Health(failure="ImagePullBackOff")}
+    plan, journal = decide(idle, health=gone)
+    assert "refused: N-1's server was given up: ImagePullBackOff" in plan.reason
+    assert (plan.decided_at, journal.command, journal.weights) == (9.5, None, {"b": 100})
+    slow = READY | {"a": Health()}
+    assert not decide(idle, health=slow)[0].changes
+    plan, journal = decide(idle, now=2000.0, health=slow)
+    assert "not ready within 1000 s" in plan.reason
+    for phase, step in ((Phase.AWAITING_READY, None), (Phase.AWAITING_APPROVAL, None)):
+        plan, journal = decide(running(phase, step, command=word), health=slow)
+        assert (journal.target, journal.command) == ("c", None)
+        assert "refused" in plan.reason
+
+
 def test_rollback_without_n_minus_1_is_refused_and_forgotten() -> None:
     idle = Journal(history=reign("b"), weights={"b": 100}, command=command(CommandKind.ROLLBACK))
     plan, journal = decide(idle)

@@ -19,13 +19,15 @@ from sluice.errors import ServiceError
 from sluice.rollout.comparisons import NO_COMPARISON
 from sluice.rollout.journal import ConflictError
 from sluice.rollout.seldon import monitoring
-from sluice.rollout.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Cluster
+from sluice.rollout.seldon.api import LEASE, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Cluster
 from sluice.rollout.seldon.approvals import write_approval
 from sluice.rollout.seldon.controller import _learn_account, _run
+from sluice.rollout.seldon.journal import EPOCH_ANNOTATION
 from sluice.rollout.seldon.monitoring import serve_metrics
+from sluice.rollout.seldon.pods import read_pod
 from sluice.rollout.seldon.telemetry import Metrics
-from sluice.rollout.seldon.wishes import _REQUEST, REQUEST_ANNOTATION, fold_wishes
-from sluice.rollout.states import Approval, Journal, Phase, Request
+from sluice.rollout.seldon.wishes import _COMMAND, _REQUEST, COMMAND_ANNOTATION, REQUEST_ANNOTATION, fold_wishes
+from sluice.rollout.states import Approval, Command, CommandKind, Journal, Phase, Request
 
 if TYPE_CHECKING:
     from sluice.rollout.comparisons import Comparison
@@ -113,6 +115,61 @@ def test_a_request_that_no_code_of_ours_writes_is_left_aside(strange: dict[str, 
     for _ in range(30):
         world.tick(control)
     assert world.weights() == {A: 100}
+
+
+@pytest.mark.parametrize("strange", [{"at": math.nan}, {"at": math.inf}, {"by": "x" * 70_000}, {"target": "nowhere"}])
+def test_a_command_that_no_code_of_ours_writes_is_left_aside(strange: dict[str, Any]) -> None:
+    """One with a time that is no number ended every round, the automatic rollback included."""
+    world = make_world(approved=True)
+    control = reach(world, Phase.STEP)
+    command = dataclasses.replace(Command(kind=CommandKind.PROMOTE, by="x", at=world.now), **strange)
+    text = _COMMAND.dump_json(command).decode().replace(":null", ":NaN")
+    world.cluster.merge(SELDON_DEPLOYMENT, NAME, {"metadata": {"annotations": {COMMAND_ANNOTATION: text}}}, manager="m")
+    before = len(world.journal.read().transitions)
+    world.tick(control)
+    assert world.weights() == {A: 95, B: 5}
+    assert len(world.journal.read().transitions) == before
+    world.servers[B].error_rate = 1.0
+    assert world.run(control, until=ended, most=20).champion == A
+
+
+def test_a_promotion_waits_while_approvals_cannot_be_read() -> None:
+    world = make_world(approved=True, bake_seconds=60.0)
+    control = reach(world, Phase.STEP)
+    world.command(CommandKind.PROMOTE)
+
+    def before(verb: str, plural: str, _name: str) -> None:
+        if (verb, plural) == ("list", "configmaps"):
+            raise ServiceError("away")
+
+    world.cluster.before = before
+    world.tick(control)
+    assert world.weights() == {A: 95, B: 5}
+    world.cluster.before = lambda *_: None
+    world.tick(control)
+    assert world.weights() == {B: 100}
+
+
+def test_a_pod_that_was_evicted_does_not_count() -> None:
+    world = make_world()
+    reach(world, Phase.AWAITING_APPROVAL)
+    ((_, found),) = [(key, one) for key, one in world.cluster.objects.items() if key[0] == "pods" and "r2" in key[1]]
+    assert not read_pod(found).leaving
+    for phase in ("Failed", "Succeeded"):
+        assert read_pod({**found, "status": {**found["status"], "phase": phase}}).leaving
+
+
+@pytest.mark.parametrize("epoch", ["x", "", "57", "999999999", "9" * 40, "-1"])
+def test_whatever_epoch_the_objects_carry_somebody_acts(epoch: str) -> None:
+    """A lease that was made anew counts from 1, where a SeldonDeployment that was restored carries its own."""
+    world = make_world(approved=True)
+    reach(world, Phase.STEP)
+    del world.cluster.objects[LEASE.plural, "churn-rollout"]
+    for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
+        annotations = world.cluster.objects[kind.plural, NAME]["metadata"].setdefault("annotations", {})
+        annotations[EPOCH_ANNOTATION] = epoch
+    world.servers[B].error_rate = 1.0
+    assert world.run(world.controller("three"), until=ended, most=60).champion == A
 
 
 def test_a_moment_of_unreadiness_after_a_long_wait_gives_nobody_up() -> None:

@@ -105,7 +105,7 @@ def test_who_waits_for_an_outcome_outlasts_an_api_server_that_is_away(project: P
         control.lock._observed_at = -1e9
         lease = world.cluster.objects[LEASE.plural, "churn-rollout"]["spec"]
         lease["holderIdentity"] = ""
-        while not stop.is_set():
+        while not stop.wait(0.001):  # the one that waits gets its turn
             world.tick(control)
 
     thread = threading.Thread(target=act)
@@ -234,3 +234,73 @@ def test_a_rollback_that_the_evidence_was_quicker_with_leaves_the_champion(proje
     assert (done["to"], done["left"]) == (B, "")
     assert world.journal.read().champion == B
     assert world.weights() == {B: 100}
+
+
+def test_a_rollback_of_what_somebody_aborted_meanwhile_is_done_and_two_at_once_are_one(
+    project: Project, world: SeldonWorld
+) -> None:
+    control = world.controller("two")
+    world.cluster.objects[LEASE.plural, "churn-rollout"]["spec"]["holderIdentity"] = ""
+    world.servers[B] = Server()
+    world.request(B, 2)
+    world.approve(B)
+    world.run(control, until=lambda journal: journal.state.name == "step-1")
+    world.now = max(world.now, time.time())
+    world.tick(control)
+    told = requests.check_rollback(project)
+    world.command(CommandKind.ABORT)
+    world.run(control, until=lambda journal: journal.request is None)
+    stop, done = threading.Event(), []
+
+    def act() -> None:
+        while not stop.wait(0.05):
+            world.tick(control)
+
+    def ask(by: str) -> None:
+        done.append(requests.rollback(project, by=by, to=told))
+
+    people = [threading.Thread(target=ask, args=(name,)) for name in ("kim", "lee")]
+    acting = threading.Thread(target=act)
+    for thread in people:
+        thread.start()
+    time.sleep(0.2)
+    acting.start()
+    for thread in people:
+        thread.join(20)
+    stop.set()
+    acting.join()
+    assert [one["to"] for one in done] == [A, A]
+
+
+def test_a_rollback_to_a_release_whose_server_was_given_up_is_refused(project: Project, world: SeldonWorld) -> None:
+    control = world.controller("two")
+    world.cluster.objects[LEASE.plural, "churn-rollout"]["spec"]["holderIdentity"] = ""
+    world.servers[B] = Server()
+    world.request(B, 2)
+    world.approve(B)
+    world.run(control, until=lambda journal: journal.champion == B)
+    world.servers[A].broken = "ImagePullBackOff"
+    world._run_pods()
+    stop = threading.Event()
+
+    def act() -> None:
+        while not stop.wait(0.01):
+            world.tick(control)
+
+    acting = threading.Thread(target=act)
+    acting.start()
+    try:
+        with pytest.raises(StateError, match="N-1's server was given up: ImagePullBackOff"):
+            requests.rollback(project, by="kim")
+    finally:
+        stop.set()
+        acting.join()
+    assert world.journal.read().command is None
+
+
+def test_what_an_approval_would_be_pushes_nothing(project: Project, world: SeldonWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    def push(_project: Project, _digest: str) -> tuple[int, str]:
+        raise AssertionError("a dry run")
+
+    monkeypatch.setattr(requests, "_package", push)
+    assert requests.plan_approval(project, B, by="eve").image == ""
