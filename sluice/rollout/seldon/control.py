@@ -173,11 +173,13 @@ class SeldonControl:
 
     def _fence(self) -> None:
         """Write the epoch into both objects: what an earlier holder has read of them, it can no longer write over."""
-        objects = {kind: self.cluster.get(kind, self.journal.name) for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE)}
+        objects = {}
+        for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
+            objects[kind] = self.cluster.get(kind, self.journal.name)
         if (highest := max(map(read_epoch, objects.values()))) >= self.lock.epoch:
             self.lock.raise_epoch(highest + 1)
-        for kind, found in objects.items():
-            if found is not None:
+        for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
+            if (found := objects[kind]) is not None:
                 metadata = self._metadata(found)
                 self.cluster.merge(kind, self.journal.name, {"metadata": metadata}, manager=ROLLOUT_MANAGER)
 

@@ -28,6 +28,7 @@ CALLERS = {
     "journal.update": (CONTROLLER, REQUESTER, APPROVER),
     "journal._annotate": (CONTROLLER, REQUESTER),
     "leases.hold": (CONTROLLER,),
+    "leases.raise_epoch": (CONTROLLER,),
     "leases.release": (CONTROLLER,),
     "telemetry.emit": (CONTROLLER,),
     "worlds.read_world": (CONTROLLER,),
