@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 import tomllib
+from collections.abc import Sequence  # noqa: TC003 - beside types that pydantic reads
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -122,6 +123,11 @@ class ServingTable(Table):
     start_timeout_seconds: float = Field(default=60.0, gt=0, description="How long a server may take until it is ready.")
 
 
+def rises_to_all(steps: Sequence[int]) -> bool:
+    """Whether these are a canary's steps: per cents above 0 that rise and end with all of the traffic."""
+    return bool(steps) and list(steps) == sorted(set(steps)) and steps[0] > 0 and steps[-1] == ALL_TRAFFIC
+
+
 class RolloutTable(Table):
     """``[rollout]``."""
 
@@ -169,7 +175,7 @@ class RolloutTable(Table):
     @field_validator("steps")
     @classmethod
     def _rises_to_all(cls, steps: list[int]) -> list[int]:
-        if not steps or steps[-1] != ALL_TRAFFIC or steps != sorted(set(steps)):
+        if not rises_to_all(steps):
             raise ValueError("must rise and end at 100, for example [5, 25, 100]")
         return steps
 

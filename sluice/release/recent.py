@@ -32,6 +32,11 @@ MOST_ROWS = 16
 """Of a request so many are kept: whoever fetches them waits for all, and so do users meanwhile."""
 
 
+def plan_variables(shadow_requests: int) -> dict[str, str]:
+    """What a server's environment needs for a rollout with a shadow of so many requests; nothing where there is to be none."""
+    return {RECENT_VARIABLE: str(KEPT_REQUESTS)} if shadow_requests else {}
+
+
 class RecentRequests:
     """The last answered requests of one process; for any number of threads."""
 

@@ -22,7 +22,7 @@ import sluice
 from sluice.errors import ConfigurationError, PortInUseError, ServiceError
 from sluice.release.client import HEALTH_PATH, ReleaseClient
 from sluice.release.probe import Probe
-from sluice.release.recent import KEPT_REQUESTS, RECENT_VARIABLE
+from sluice.release.recent import RECENT_VARIABLE, plan_variables
 from sluice.release.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, 
                     stdout=output,
                     stderr=output,
                     cwd=folder,
-                    env=_plan_environment(os.environ, folder, digest) | _plan_recent(project),
+                    env=_plan_environment(os.environ, folder, digest) | plan_variables(project.settings.rollout.shadow_requests),
                     pass_fds=(bound.fileno(), reading),
                     start_new_session=True,
                 )
@@ -256,11 +256,6 @@ def _plan_environment(outer: os._Environ[str] | dict[str, str], folder: Path, di
     }
     threads = {name: kept.get(name, "1") for name in _ONE_THREAD}  # one row has nothing to share between threads
     return kept | threads | {"PYTHONUNBUFFERED": "1", FOLDER_VARIABLE: str(folder.resolve()), DIGEST_VARIABLE: digest}
-
-
-def _plan_recent(project: Project) -> dict[str, str]:
-    """What lets a server keep its last requests, where a rollout is to have a shadow."""
-    return {RECENT_VARIABLE: str(KEPT_REQUESTS)} if project.settings.rollout.shadow_requests else {}
 
 
 def find_python(project: Project) -> Path:

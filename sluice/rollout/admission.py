@@ -125,11 +125,6 @@ def check_rollback_target(journal: Journal, told: str) -> str:
     return found
 
 
-def find_refusal(journal: Journal, at: float) -> str:
-    """Why the command that was given then was refused; empty where it was not."""
-    return next((one.reason for one in journal.transitions if one.decided_at == at and " refused: " in one.reason), "")
-
-
 def find_rollback_target(journal: Journal) -> str:
     """The release that a rollback sends all traffic to: stable while a canary takes traffic, else N-1.
 

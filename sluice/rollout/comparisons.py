@@ -41,6 +41,16 @@ class Comparison:
     high: float = 1.0
     impossible: str = ""
 
+    def __add__(self, other: Comparison) -> Comparison:
+        """Both, with the look of the first: no look is due by adding alone."""
+        return dataclasses.replace(
+            self,
+            requests=self.requests + other.requests,
+            failed=self.failed + other.failed,
+            difference=self.difference + other.difference,
+            impossible=other.impossible,
+        )
+
     @property
     def mean(self) -> float | None:
         """Of the differences; None before the first request."""
@@ -52,13 +62,7 @@ NO_COMPARISON = Comparison()
 
 def add_comparison(before: Comparison, found: Comparison, settings: RolloutTable) -> Comparison:
     """Both together, and the look that is due, if one is."""
-    after = dataclasses.replace(
-        before,
-        requests=before.requests + found.requests,
-        failed=before.failed + found.failed,
-        difference=before.difference + found.difference,
-        impossible=found.impossible,
-    )
+    after = before + found
     if not settings.shadow_requests or after.requests < next_look(before.looked, settings.shadow_requests, settings.look_growth):
         return after
     interval = bounded_mean_interval(after.difference, after.requests, level=2 * LEVEL - 1)

@@ -89,9 +89,7 @@ class Control:
             self._look(journal, now)
         health = self._health()
         trouble = self._compare(journal, health)
-        judgement = self._gathering.judge(journal)
-        if trouble:
-            judgement = dataclasses.replace(judgement, passed=False, reason=trouble)
+        judgement = self._gathering.judge(journal).beside(trouble)
         plan = plan_next(journal, judgement, health, now=now, settings=self.project.settings.rollout)
         if plan.changes:
             journal = self._write(journal, plan, now)

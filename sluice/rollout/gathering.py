@@ -104,11 +104,10 @@ class Gathering:
             return judge_comparison(self.evidence.shadow, self.settings)
         return judge(self.evidence, self.settings)
 
-    def compare(self, journal: Journal, found: Comparison) -> None:
-        """Take in what a round of the shadow found."""
-        if journal.request is not None and journal.state.phase is Phase.SHADOW:
-            evidence = self._enter(journal, journal.request)
-            self.evidence = dataclasses.replace(evidence, shadow=add_comparison(evidence.shadow, found, self.settings))
+    def compare(self, journal: Journal, request: Request, found: Comparison) -> None:
+        """Take in what a round of the running rollout's shadow found."""
+        evidence = self._enter(journal, request)
+        self.evidence = dataclasses.replace(evidence, shadow=add_comparison(evidence.shadow, found, self.settings))
 
     def _enter(self, journal: Journal, request: Request) -> Evidence:
         usual = self.recorded.get(journal.champion or "", NO_COUNTS)

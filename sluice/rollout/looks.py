@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -22,6 +23,12 @@ class Judgement:
     condemned: bool = False
     passed: bool = False
     reason: str = "no evidence yet"
+
+    def beside(self, trouble: str) -> Judgement:
+        """The same where something keeps the evidence from being gathered: what was seen before lets nobody up now."""
+        if not trouble or self.condemned:
+            return self
+        return dataclasses.replace(self, passed=False, reason=trouble)
 
 
 def next_look(looked: int, first: int, growth: float) -> int:

@@ -15,13 +15,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluice.rollout.states import (
-    ALL_TRAFFIC,
-    CommandKind,
-    Phase,
-    Reign,
-    State,
-)
+from sluice.rollout.states import ALL_TRAFFIC, CommandKind, Phase, Reign, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,6 +99,10 @@ class _Situation:
     def hold(self, reason: str) -> Plan:
         return _hold(self.journal, reason, self.now)
 
+    def settle(self, reason: str) -> Plan:
+        """Be done with a command, and move nothing."""
+        return dataclasses.replace(self.hold(reason), changes=True, obeys=True)
+
     def go(self, phase: Phase, share: int, reason: str, *, step: int | None = None, word_of: str = "") -> Plan:
         """Move to `phase` with `share` per cent for the canary."""
         state = State(phase=phase, step=step, since=self.now, word_of=word_of)
@@ -176,7 +174,7 @@ def _plan_idle(journal: Journal, health: Mapping[str, Health], now: float, setti
     obeyed = dataclasses.replace(_hold(journal, "", command.at), changes=True, obeys=True, word_of=command.by)
     previous = health.get(journal.previous or "", Health())
     if command.kind is CommandKind.ROLLBACK and command.target and command.target == journal.champion:
-        return _is_there_already(obeyed, command)
+        return dataclasses.replace(obeyed, reason=_describe_done(command))
     if why := _refuse_idle(journal, command) or _refuse_to_wait(previous, command, now, settings):
         return dataclasses.replace(obeyed, reason=f"{command.kind.value} by {command.by} refused: {why}")
     if not previous.ready:
@@ -226,26 +224,23 @@ def _obey_down(situation: _Situation, command: Command) -> Plan:
     if situation.journal.state.phase.exposed and to_stable:
         return situation.end(Phase.ROLLED_BACK, f"rolled back by {command.by}")
     if command.target and to_stable:
-        held = dataclasses.replace(situation.hold(""), changes=True, obeys=True)
-        return _is_there_already(held, command)
+        return situation.settle(_describe_done(command))
     if not situation.previous.ready:
-        reason = f"rollback by {command.by} refused: N-1's server is not ready, and the canary need not go for it"
-        return dataclasses.replace(situation.hold(reason), changes=True, obeys=True)
+        return situation.settle(f"rollback by {command.by} refused: N-1's server is not ready, and the canary need not go for it")
     # What is to be rolled back is the champion. This ends the rollout, the next plan obeys.
     return dataclasses.replace(situation.end(Phase.ABORTED, f"aborted: {command.by} rolls the champion back"), obeys=False)
 
 
-def _is_there_already(held: Plan, command: Command) -> Plan:
+def _describe_done(command: Command) -> str:
     """A rollback to the release that has all the traffic by now: the canary that it was to leave went down by itself."""
-    reason = f"rollback by {command.by}: {command.target[:19]} has all the traffic already"
-    return dataclasses.replace(held, reason=reason, decided_at=command.at)
+    return f"rollback by {command.by}: {command.target[:19]} has all the traffic already"
 
 
 def _obey_promote(situation: _Situation, by: str) -> Plan:
     state = situation.journal.state
     if not state.phase.exposed or not situation.approved:
-        plan = situation.hold(f"promote by {by} refused: the canary is not at a step, or its approval has expired")
-        return dataclasses.replace(plan, changes=True, obeys=True, word_of=by)
+        plan = situation.settle(f"promote by {by} refused: the canary is not at a step, or its approval has expired")
+        return dataclasses.replace(plan, word_of=by)
     last, share = len(situation.request.steps) - 1, situation.top_share
     plan = situation.go(Phase.BAKING, share, f"taken to {share} % on the word of {by}", step=last, word_of=by)
     if state.phase is Phase.BAKING:

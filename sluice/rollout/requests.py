@@ -18,7 +18,6 @@ from sluice.rollout.admission import (
     check_rollback_target,
     check_running,
     check_supervised,
-    find_refusal,
     find_rollback_target,
 )
 from sluice.rollout.journal import open_journal
@@ -282,21 +281,17 @@ def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
     deadline = time.monotonic() + project.settings.serving.start_timeout_seconds
     while time.monotonic() < deadline:
         journal = file.read()
-        if journal.obeyed >= at and (refusal := find_refusal(journal, at)):
-            raise StateError(refusal, hint="`sluice rollout status` shows how N-1 is.")
-        for transition in reversed(journal.transitions):
-            if (
-                transition.decided_at == at
-                and transition.applied_at
-                and transition.weights.get(target) == sum(transition.weights.values())
-            ):
-                return {
-                    "to": target,
-                    "left": transition.release if transition.release != target else "",
-                    "decided_at": transition.decided_at,
-                    "applied_at": transition.applied_at,
-                    "seconds": round(transition.applied_at - transition.decided_at, 3),
-                }
+        obeyed = next((one for one in reversed(journal.transitions) if one.decided_at == at and journal.obeyed >= at), None)
+        if obeyed is not None and obeyed.weights.get(target) != sum(obeyed.weights.values()):
+            raise StateError(obeyed.reason, hint="`sluice rollout status` shows how N-1 is.")
+        if obeyed is not None and obeyed.applied_at:
+            return {
+                "to": target,
+                "left": obeyed.release if obeyed.release != target else "",
+                "decided_at": obeyed.decided_at,
+                "applied_at": obeyed.applied_at,
+                "seconds": round(obeyed.applied_at - obeyed.decided_at, 3),
+            }
         time.sleep(file.poll_seconds)
     raise ServiceError(
         f"the rollback to {target[:19]} was not applied yet: {read_status(project).reason}",

@@ -63,13 +63,14 @@ def take_in_shadow(
     gathering: Gathering, journal: Journal, shadow: Comparer, champions: Sequence[str], canaries: Sequence[str]
 ) -> str:
     """In the shadow, take in what was found since the last round; gives what keeps it from going on, empty where nothing does."""
-    if journal.request is None or journal.state.phase is not Phase.SHADOW or not (champions and canaries):
+    request = journal.request
+    if request is None or journal.state.phase is not Phase.SHADOW or not (champions and canaries):
         return ""
     try:
-        found = shadow.poll(journal.request.id, champions, canaries[0])
+        found = shadow.poll(request.id, champions, canaries[0])
     except ServiceError as error:
         return str(error)
-    gathering.compare(journal, found)
+    gathering.compare(journal, request, found)
     return ""
 
 
@@ -175,8 +176,6 @@ def ask(client: httpx.Client, url: str, data: dict[str, Any], timeout_seconds: f
 def _add(found: Comparison, stable: Sequence[float], canary: Sequence[float] | None) -> Comparison:
     """One more request: the mean absolute difference of its rows; 1 where the canary did not answer."""
     if canary is None or len(canary) != len(stable):
-        failed, difference = 1, 1.0
-    else:
-        failed, difference = 0, float(np.mean(np.abs(np.subtract(stable, canary)))) if stable else 0.0
-    total = found.difference + min(1.0, difference)
-    return Comparison(requests=found.requests + 1, failed=found.failed + failed, difference=total)
+        return found + Comparison(requests=1, failed=1, difference=1.0)
+    difference = float(np.mean(np.abs(np.subtract(stable, canary)))) if stable else 0.0
+    return found + Comparison(requests=1, difference=min(1.0, difference))

@@ -128,9 +128,7 @@ class SeldonControl:
         # An executor that hangs takes seconds; a person who wants to go down has them not.
         trouble = "" if _is_way_down(journal) else self._look(journal, world) or self._compare(journal, world) or unread
         health = self._health(journal, world)
-        judgement = self.gathering.judge(journal)
-        if trouble and not judgement.condemned:  # what was seen before does not speak for now
-            judgement = dataclasses.replace(judgement, passed=False, reason=trouble)
+        judgement = self.gathering.judge(journal).beside(trouble)
         plan = plan_next(journal, judgement, health, now=self.clock.now(), settings=self.settings.rollout)
         if plan.changes:
             journal, world = self._write(journal, plan, world)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sluice.release.scorer import DIGEST_VARIABLE
 from sluice.rollout.plan import Health
-from sluice.rollout.seldon.predictors import CONTAINER
+from sluice.rollout.seldon.predictors import CONTAINER, find_model, read_digest
 from sluice.rollout.servers import MOST_CRASHES
 
 if TYPE_CHECKING:
@@ -79,8 +78,7 @@ class Settling:
 def read_pod(pod: Mapping[str, Any]) -> ServingPod:
     """A Pod of the API's JSON."""
     metadata, status = pod["metadata"], pod.get("status", {})
-    model: Mapping[str, Any] = next((one for one in pod["spec"]["containers"] if one["name"] == CONTAINER), {})
-    digest = next((one.get("value", "") for one in model.get("env") or [] if one["name"] == DIGEST_VARIABLE), "")
+    model = find_model(pod["spec"])
     conditions = {one["type"]: one for one in status.get("conditions") or []}
     told = conditions.get("Ready", {})
     ready, made = told.get("status") == "True", metadata["creationTimestamp"]
@@ -88,7 +86,7 @@ def read_pod(pod: Mapping[str, Any]) -> ServingPod:
     return ServingPod(
         uid=metadata["uid"],
         name=metadata["name"],
-        release=digest,
+        release=read_digest(model),
         image=model.get("image", ""),
         ip=status.get("podIP", ""),
         ready=ready,

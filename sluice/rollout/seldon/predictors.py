@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.release.client import HEALTH_PATH
 from sluice.release.pods import PORT, plan_server, plan_server_pod
-from sluice.release.recent import KEPT_REQUESTS, RECENT_VARIABLE
+from sluice.release.recent import plan_variables
 from sluice.release.scorer import DIGEST_VARIABLE
 
 if TYPE_CHECKING:
@@ -86,12 +86,18 @@ def plan_predictor(release: Packaged, settings: Settings, *, replicas: int) -> d
 
 def release_of(predictor: Mapping[str, Any]) -> str:
     """The release that a predictor serves, by what its server is told, which no edit of annotations changes; empty: not ours."""
-    for spec in predictor.get("componentSpecs") or []:
-        for container in (spec.get("spec") or {}).get("containers") or []:
-            for variable in container.get("env") or []:
-                if variable.get("name") == DIGEST_VARIABLE:
-                    return str(variable.get("value", ""))
-    return ""
+    models = (find_model(component.get("spec") or {}) for component in predictor.get("componentSpecs") or [])
+    return next((digest for model in models if (digest := read_digest(model))), "")
+
+
+def find_model(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The container of a Pod's spec that serves the release; empty where there is none."""
+    return next((one for one in spec.get("containers") or [] if one.get("name") == CONTAINER), {})
+
+
+def read_digest(model: Mapping[str, Any]) -> str:
+    """The release that a server is told to serve; empty where it is told none."""
+    return next((str(one.get("value", "")) for one in model.get("env") or [] if one.get("name") == DIGEST_VARIABLE), "")
 
 
 def plan_predictors(
@@ -172,9 +178,7 @@ def _plan_pod(release: Packaged, settings: Settings) -> dict[str, Any]:
 
 
 def _plan_container(release: Packaged, settings: Settings) -> dict[str, Any]:
-    variables = {WORKERS_VARIABLE: str(settings.seldon.workers)}
-    if settings.rollout.shadow_requests:
-        variables[RECENT_VARIABLE] = str(KEPT_REQUESTS)
+    variables = {WORKERS_VARIABLE: str(settings.seldon.workers), **plan_variables(settings.rollout.shadow_requests)}
     health = {"httpGet": {"path": HEALTH_PATH, "port": "http"}}
     return plan_server(
         CONTAINER,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from sluice.rollout.states import ALL_TRAFFIC, Command, Journal, Request
+from sluice.project import rises_to_all
+from sluice.rollout.states import Command, Journal, Request
 from sluice.rollout.transitions import begin
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ def fold_wishes(journal: Journal, annotations: Mapping[str, str], *, now: float)
 
 def is_sound(request: Request, now: float) -> bool:
     """Whether a request is one that `request_rollout` could have written, whoever wrote it."""
-    steps = request.steps
-    rises = bool(steps) and list(steps) == sorted(set(steps)) and steps[0] > 0 and steps[-1] == ALL_TRAFFIC
+    rises = rises_to_all(request.steps)
     named = all(pattern.fullmatch(text) for pattern, text in ((_DIGEST, request.release), (_IMAGE, request.image)))
     short = max(map(len, (request.by, request.id, request.image))) <= MOST_TEXT
     # One of tomorrow would have its deadline when it likes.
