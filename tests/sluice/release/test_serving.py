@@ -23,6 +23,8 @@ from sluice.rollout.comparisons import Comparison
 from sluice.rollout.shadows import Shadow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from release_project import Trained
 
     from sluice.release.serving import ServedRelease
@@ -226,42 +228,41 @@ def test_no_request_is_kept_unless_it_is_wanted(served: ServedRelease) -> None:
     assert httpx.get(f"{served.url}/recent", trust_env=False).status_code == 404
 
 
-def test_the_last_requests_are_told_to_who_rolls_out_but_to_no_page(
-    trained: Trained, layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def keeping(trained: Trained, layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedRelease]:
+    """A server that keeps its last requests."""
     monkeypatch.setenv("SLUICE_ROLLOUT__SHADOW_REQUESTS", "1")
     project = read_project(trained.project.root)
     with start_server(project, layer, f"sha256:{layer.name}", log=tmp_path / "log.txt") as served:
-        sent = row(served)
-        answer = served.post(sent).json()
-        assert served.post({"data": {"names": ["nothing"], "ndarray": [[1]]}}).status_code == 400
-        told = httpx.get(f"{served.url}/recent", trust_env=False).json()["requests"]
-        assert [(one["number"], one["data"]) for one in told] == [(1, sent["data"])]
-        assert [told[0]["probabilities"]] == answer["data"]["ndarray"]
-        for _ in range(70):
-            served.post(sent)
-        numbers = [one["number"] for one in httpx.get(f"{served.url}/recent", trust_env=False).json()["requests"]]
-        assert numbers == list(range(8, 72))
-        for page in ({"Origin": "https://example.com"}, {"Host": "rebound.example.com"}):
-            assert httpx.get(f"{served.url}/recent", headers=page, trust_env=False).status_code == 403
+        yield served
 
 
-def test_a_release_in_the_shadow_of_itself_answers_the_same_whatever_was_sent(
-    trained: Trained, layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_requests_are_told_to_who_rolls_out_but_to_no_page(keeping: ServedRelease) -> None:
+    sent = row(keeping)
+    answer = keeping.post(sent).json()
+    assert keeping.post({"data": {"names": ["nothing"], "ndarray": [[1]]}}).status_code == 400
+    told = httpx.get(f"{keeping.url}/recent", trust_env=False).json()["requests"]
+    assert [(one["number"], one["data"]) for one in told] == [(1, sent["data"])]
+    assert [told[0]["probabilities"]] == answer["data"]["ndarray"]
+    for _ in range(70):
+        keeping.post(sent)
+    numbers = [one["number"] for one in httpx.get(f"{keeping.url}/recent", trust_env=False).json()["requests"]]
+    assert numbers == list(range(8, 72))
+    for page in ({"Origin": "https://example.com"}, {"Host": "rebound.example.com"}):
+        assert httpx.get(f"{keeping.url}/recent", headers=page, trust_env=False).status_code == 403
+
+
+def test_a_release_in_the_shadow_of_itself_answers_the_same_whatever_was_sent(keeping: ServedRelease) -> None:
     """Clients write NaN for a missing number, texts that no UTF-8 holds, and more rows than are kept."""
-    monkeypatch.setenv("SLUICE_ROLLOUT__SHADOW_REQUESTS", "1")
-    project = read_project(trained.project.root)
-    with start_server(project, layer, f"sha256:{layer.name}", log=tmp_path / "log.txt") as served:
-        sent = [row(served), row(served, weight=float("nan")), row(served, zone="\ud800"), row(served, zone=None)]
-        long = {"data": {"names": served.golden.names, "ndarray": served.golden.rows[: MOST_ROWS + 5]}}
-        answered = [served.post(one).status_code for one in [*sent, long]]
-        shadow = Shadow(5.0)
-        shadow.poll("r", [served.url], served.url)
-        shadow._round.join(10)  # type: ignore[union-attr]
-        found = shadow.poll("r", [served.url], served.url)
-        assert found == Comparison(requests=answered.count(200))
-        assert answered[-1] == 200
+    sent = [row(keeping), row(keeping, weight=float("nan")), row(keeping, zone="\ud800"), row(keeping, zone=None)]
+    long = {"data": {"names": keeping.golden.names, "ndarray": keeping.golden.rows[: MOST_ROWS + 5]}}
+    answered = [keeping.post(one).status_code for one in [*sent, long]]
+    shadow = Shadow(5.0)
+    shadow.poll("r", [keeping.url], keeping.url)
+    shadow._round.join(10)  # type: ignore[union-attr]
+    found = shadow.poll("r", [keeping.url], keeping.url)
+    assert found == Comparison(requests=answered.count(200))
+    assert answered[-1] == 200
 
 
 def test_the_log_tells_the_release_and_no_requests(served: ServedRelease) -> None:

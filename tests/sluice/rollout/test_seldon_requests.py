@@ -6,6 +6,7 @@ import dataclasses
 import json
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,10 @@ from sluice.rollout.seldon.wishes import COMMAND_ANNOTATION, JOURNAL_ANNOTATION,
 from sluice.rollout.states import CommandKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from sluice.rollout.seldon.control import SeldonControl
 
 A, B = (f"sha256:{letter * 64}" for letter in "ab")
 
@@ -199,6 +203,24 @@ def test_what_is_no_wish_is_left_aside(project: Project, world: SeldonWorld) -> 
     assert world.journal.read() == before
 
 
+@contextmanager
+def acting(world: SeldonWorld, control: SeldonControl) -> Iterator[None]:
+    """The controller's rounds go on meanwhile, in a thread of their own."""
+    stop = threading.Event()
+
+    def act() -> None:
+        while not stop.wait(0.01):
+            world.tick(control)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_a_rollback_that_the_evidence_was_quicker_with_leaves_the_champion(project: Project, world: SeldonWorld) -> None:
     """The person reads "to B?", and before they say yes the canary C has gone by itself: B stays, though A is N-1."""
     c = f"sha256:{'c' * 64}"
@@ -218,19 +240,8 @@ def test_a_rollback_that_the_evidence_was_quicker_with_leaves_the_champion(proje
     told = requests.check_rollback(project)
     world.servers[c].error_rate = 1.0
     world.run(control, until=lambda journal: journal.request is None)
-    stop = threading.Event()
-
-    def act() -> None:
-        while not stop.wait(0.01):
-            world.tick(control)
-
-    thread = threading.Thread(target=act)
-    thread.start()
-    try:
+    with acting(world, control):
         done = requests.rollback(project, by="kim", to=told)
-    finally:
-        stop.set()
-        thread.join()
     assert (done["to"], done["left"]) == (B, "")
     assert world.journal.read().champion == B
     assert world.weights() == {B: 100}
@@ -250,25 +261,18 @@ def test_a_rollback_of_what_somebody_aborted_meanwhile_is_done_and_two_at_once_a
     told = requests.check_rollback(project)
     world.command(CommandKind.ABORT)
     world.run(control, until=lambda journal: journal.request is None)
-    stop, done = threading.Event(), []
-
-    def act() -> None:
-        while not stop.wait(0.05):
-            world.tick(control)
+    done = []
 
     def ask(by: str) -> None:
         done.append(requests.rollback(project, by=by, to=told))
 
     people = [threading.Thread(target=ask, args=(name,)) for name in ("kim", "lee")]
-    acting = threading.Thread(target=act)
     for thread in people:
         thread.start()
     time.sleep(0.2)
-    acting.start()
-    for thread in people:
-        thread.join(20)
-    stop.set()
-    acting.join()
+    with acting(world, control):
+        for thread in people:
+            thread.join(20)
     assert [one["to"] for one in done] == [A, A]
 
 
@@ -281,20 +285,8 @@ def test_a_rollback_to_a_release_whose_server_was_given_up_is_refused(project: P
     world.run(control, until=lambda journal: journal.champion == B)
     world.servers[A].broken = "ImagePullBackOff"
     world._run_pods()
-    stop = threading.Event()
-
-    def act() -> None:
-        while not stop.wait(0.01):
-            world.tick(control)
-
-    acting = threading.Thread(target=act)
-    acting.start()
-    try:
-        with pytest.raises(StateError, match="N-1's server was given up: ImagePullBackOff"):
-            requests.rollback(project, by="kim")
-    finally:
-        stop.set()
-        acting.join()
+    with acting(world, control), pytest.raises(StateError, match="N-1's server was given up: ImagePullBackOff"):
+        requests.rollback(project, by="kim")
     assert world.journal.read().command is None
 
 

@@ -134,18 +134,27 @@ def answers(shift: float) -> Callable[[str, Any], tuple[int, Any]]:
     return answer
 
 
+def poll_to_its_end(shadow: Shadow, rollout: str, champions: list[str], canary: str) -> Comparison:
+    """What the last round found; the one that this begins has ended by then."""
+    found = shadow.poll(rollout, champions, canary)
+    shadow._round.join(10)  # type: ignore[union-attr]
+    return found
+
+
+def keep(*values: Any, answer: float | None = None) -> RecentRequests:
+    """Requests of one row each, which were answered with their value or with `answer`."""
+    recent = RecentRequests()
+    recent.begin(10)
+    for value in values:
+        recent.add(["a"], [[value]], [value if answer is None else answer])
+    return recent
+
+
 def ask_all(shadow: Shadow, rollout: str, champions: list[str], canary: str, rounds: int = 1) -> Comparison:
     """What so many rounds find together; a round's result comes with the poll after it."""
     total = NO_COMPARISON
     for _ in range(rounds + 1):
-        told = shadow.poll(rollout, champions, canary)
-        total = Comparison(
-            requests=total.requests + told.requests,
-            failed=total.failed + told.failed,
-            difference=total.difference + told.difference,
-            impossible=told.impossible,
-        )
-        shadow._round.join(10)  # type: ignore[union-attr]
+        total += poll_to_its_end(shadow, rollout, champions, canary)
     return total
 
 
@@ -164,10 +173,7 @@ def test_each_request_is_asked_once_of_the_canary_and_compared() -> None:
 
 
 def test_a_canary_that_hangs_or_is_away_fails_and_holds_nobody_up() -> None:
-    recent = RecentRequests()
-    recent.begin(10)
-    recent.add(["a"], [[0.1]], [0.1])
-    recent.add(["a"], [[0.2]], [0.2])
+    recent = keep(0.1, 0.2)
 
     def hang(_path: str, _body: Any) -> tuple[int, Any]:
         time.sleep(1.0)
@@ -186,13 +192,10 @@ def test_a_canary_that_hangs_or_is_away_fails_and_holds_nobody_up() -> None:
 
 
 def test_what_was_found_for_another_rollout_is_forgotten() -> None:
-    recent = RecentRequests()
-    recent.begin(10)
-    recent.add(["a"], [[0.1]], [0.1])
+    recent = keep(0.1)
     with serving(keeps(recent)) as champion, serving(answers(0.0)) as canary:
         shadow = Shadow(5.0)
-        shadow.poll("one", [champion], canary)
-        shadow._round.join(10)  # type: ignore[union-attr]
+        poll_to_its_end(shadow, "one", [champion], canary)
         assert shadow.poll("two", [champion], canary) == NO_COMPARISON
 
 
@@ -202,18 +205,14 @@ def test_a_champion_without_recent_requests_is_told_from_one_that_is_broken() ->
     for code, content in ((500, {}), (200, {"requests": 7}), (200, [])):
         with serving(lambda *_, code=code, content=content: (code, content)) as champion:
             shadow = Shadow(5.0)
-            shadow.poll("r", [champion], "http://127.0.0.1:1")
-            shadow._round.join(10)  # type: ignore[union-attr]
+            poll_to_its_end(shadow, "r", [champion], "http://127.0.0.1:1")
             with pytest.raises(ServiceError, match="does not say what it was asked"):
                 shadow.poll("r", [champion], "http://127.0.0.1:1")
 
 
 def test_what_clients_send_is_sent_on_as_they_sent_it() -> None:
     """Python's clients write NaN for a missing number, and texts may hold half of a surrogate pair: stable has answered both."""
-    recent, got = RecentRequests(), []
-    recent.begin(10)
-    for value in (float("nan"), "half \ud800"):
-        recent.add(["a"], [[value]], [0.5])
+    recent, got = keep(float("nan"), "half \ud800", answer=0.5), []
 
     def answer(_path: str, body: Any) -> tuple[int, Any]:
         got.append(body["data"]["ndarray"][0][0])
@@ -226,9 +225,7 @@ def test_what_clients_send_is_sent_on_as_they_sent_it() -> None:
 
 
 def test_a_round_that_still_runs_for_another_rollout_is_not_counted() -> None:
-    recent, gate = RecentRequests(), threading.Event()
-    recent.begin(10)
-    recent.add(["a"], [[0.1]], [0.1])
+    recent, gate = keep(0.1), threading.Event()
 
     def wait(_path: str, _body: Any) -> tuple[int, Any]:
         gate.wait(5)
@@ -246,8 +243,7 @@ def test_a_round_that_still_runs_for_another_rollout_is_not_counted() -> None:
 
 def test_a_round_that_breaks_says_so() -> None:
     shadow = Shadow(5.0)
-    shadow.poll("r", ["http://fd00::1:9000"], "http://127.0.0.1:1")
-    shadow._round.join(10)  # type: ignore[union-attr]
+    poll_to_its_end(shadow, "r", ["http://fd00::1:9000"], "http://127.0.0.1:1")
     with pytest.raises(ServiceError, match="InvalidURL"):
         shadow.poll("r", [], "")
 
