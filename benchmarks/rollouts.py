@@ -1,6 +1,6 @@
 """What the rollout's rules do, simulated: `python -m benchmarks.rollouts [NUMBER]`, default 2,000 rollouts of each kind.
 
-The controller's own code runs (``sluice/rollout/seldon/control.py``, rounds of one second, its writes and its journal) in a
+The controller's own code runs (``sluice/rollout/round.py``, rounds of one second, its writes and its journal) in a
 cluster in memory (``tests/sluice/rollout/seldon_world.py``): 100 requests a second, steps 5 → 25 → 100 %, stable fails in 0.1 %.
 
 - healthy: the canary fails in 0.1 % too; it is to be promoted.

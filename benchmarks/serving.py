@@ -48,13 +48,13 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from benchmarks.plain import MODEL_VARIABLE, TYPES_VARIABLE
 from churn.data import load_churn_data
 from churn.model import build_model
-from sluice.project import read_project
-from sluice.release import launcher
-from sluice.release.client import HEALTH_PATH, PREDICT_PATH
+from sluice.project.projects import read_project
 from sluice.release.golden import UNSEEN, read_golden
 from sluice.release.packaging import build_release
-from sluice.release.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE
-from sluice.release.serving import SELDON_ARGUMENTS
+from sluice.scoring import server_launcher as launcher
+from sluice.scoring.client import HEALTH_PATH, PREDICT_PATH
+from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE
+from sluice.scoring.server_process import SELDON_ARGUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -5,7 +5,7 @@ One image runs them all (`components/Dockerfile`): nothing is installed when a s
 
 from pathlib import Path
 
-from sluice.project import read_project
+from sluice.project.projects import read_project
 
 STEP_IMAGE: str = read_project(Path(__file__).parent).settings.steps.image
 """The image of every step, from ``steps.image`` of sluice.toml."""

@@ -7,7 +7,7 @@ It serves the release in ``$SLUICE_RELEASE_FOLDER``, which must have the digest 
 from who deploys, never from the image.
 
 Where it is quicker than a plain Seldon class (``python -m benchmarks.serving``): requests that wait at the same time are asked in
-one call of the model (`sluice.release.batching`), connections stay open, an answer without metrics of its own is not reported to
+one call of the model (`sluice.scoring.batching`), connections stay open, an answer without metrics of its own is not reported to
 the process that keeps them, and what was loaded is not searched for garbage. Each request is still checked, answered and refused
 by itself.
 """
@@ -36,8 +36,8 @@ from seldon_core.utils import json_to_seldon_message, seldon_message_to_json
 from werkzeug.exceptions import HTTPException  # type: ignore[import-not-found]
 
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
-from sluice.release.recent import MOST_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
-from sluice.release.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE, Scorer, load_scorer
+from sluice.scoring.recent_requests import MOST_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
+from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE, Scorer, load_scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -28,11 +28,11 @@ from sluice.checks.pages import write_junit, write_page
 from sluice.checks.processes import run_group
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, DataError, ServiceError, SluiceError, UsageError
-from sluice.roots import ROOT_VARIABLE
+from sluice.project.roots import ROOT_VARIABLE
 from sluice.verdicts import Outcome, Verdict, worst_outcome
 
 if TYPE_CHECKING:
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 LAYERS = ("code", "data", "model", "integration")
 """The four layers, in the order in which they run."""
@@ -48,7 +48,7 @@ _FOREIGN_VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerInputs:
-    """What a layer tests. What is None is found as for a bare pytest: see `sluice.checks.inputs`.
+    """What a layer tests. What is None is found as for a bare pytest: see `sluice.checks.suites.inputs`.
 
     Attributes:
         snapshot: The pinned data.

@@ -15,8 +15,6 @@ them, and pydantic with the first fixture that reads sluice.toml.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from pathlib import Path
 
@@ -25,11 +23,10 @@ import pytest
 from sluice.checks.events import EventLog
 from sluice.checks.expectations import switch_telemetry_off
 from sluice.checks.processes import follow_parent
-from sluice.checks.recording import RECORDER, Recorder
-from sluice.errors import DataError
-from sluice.roots import ROOT_VARIABLE, find_root
+from sluice.checks.suites.locations import find_project
+from sluice.checks.suites.recording import RECORDER, Recorder
 
-pytest_plugins = ("sluice.checks.fixtures",)
+pytest_plugins = ("sluice.checks.suites.fixtures",)
 
 _LOG = pytest.StashKey[EventLog]()
 
@@ -65,12 +62,3 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Close the event log."""
     if _LOG in config.stash:
         config.stash[_LOG].close()
-
-
-def find_project(config: pytest.Config) -> Path | None:
-    """The folder with this session's sluice.toml: from $SLUICE_ROOT, else where pytest was started, else its root, upwards."""
-    named = os.environ.get(ROOT_VARIABLE)
-    for start in [Path(named)] if named else [config.invocation_params.dir, config.rootpath]:
-        with contextlib.suppress(DataError):
-            return find_root(start)
-    return None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sluice.argo.explaining import Explanation
     from sluice.argo.lowering import Options
     from sluice.ir.lint import Finding
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 
 class Target(StrEnum):

@@ -38,8 +38,8 @@ def push(
     project_folder: ProjectOption = None,
 ) -> None:
     """Push a release: the serving image with the model layer on top; no Docker daemon, no build, the same digest each time."""
-    from sluice.release.publishing import find_destination, publish, tags_of
-    from sluice.release.store import ReleaseStore
+    from sluice.release.registry.publishing import find_destination, publish, tags_of
+    from sluice.release.store.releases import ReleaseStore
 
     project = open_project(project_folder)
     destination = find_destination(project, to=to, base=base, plain_http=plain_http, verify=not insecure)

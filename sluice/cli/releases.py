@@ -21,8 +21,8 @@ from sluice.cli.surface import (
 )
 
 if TYPE_CHECKING:
-    from sluice.project import Project
-    from sluice.release.store import ReleaseStore
+    from sluice.project.projects import Project
+    from sluice.release.store.releases import ReleaseStore
 
 app = typer.Typer(help="Releases: code, data, model and environment bound into one digest.", no_args_is_help=True)
 
@@ -30,7 +30,7 @@ RefArgument = Annotated[str, typer.Argument(help="champion, previous, a number, 
 
 
 def _store(project: Project) -> ReleaseStore:
-    from sluice.release.store import ReleaseStore
+    from sluice.release.store.releases import ReleaseStore
 
     return ReleaseStore(project.state / "releases")
 

@@ -23,9 +23,9 @@ from sluice.cli.surface import (
 )
 
 if TYPE_CHECKING:
-    from sluice.project import Project
-    from sluice.rollout.naming import NamedRelease
-    from sluice.rollout.requests import RolloutStatus
+    from sluice.project.projects import Project
+    from sluice.rollout.requests.named_releases import NamedRelease
+    from sluice.rollout.requests.statuses import RolloutStatus
 
 app = typer.Typer(help="Rollouts: 5 → 25 → 100 %, with evidence at each step, and back.", no_args_is_help=True)
 
@@ -34,7 +34,7 @@ ByOption = Annotated[str, typer.Option("--by", help="In whose name; default: the
 
 
 def _release(project: Project, ref: str) -> NamedRelease:
-    from sluice.rollout.naming import find_release
+    from sluice.rollout.requests.named_releases import find_release
 
     return find_release(project, ref)
 
@@ -81,7 +81,7 @@ def _troubles(project: Project, status: RolloutStatus) -> dict[str, object]:
 @app.command("status")
 def status(output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
     """Who serves production traffic, and what the rollout is doing."""
-    from sluice.rollout.requests import read_status
+    from sluice.rollout.requests.statuses import read_status
 
     project = open_project(project_folder)
     now = read_status(project)
@@ -93,7 +93,7 @@ def history(output: OutputOption = Format.TABLE, project_folder: ProjectOption =
     """Every transition, oldest first: when, from what to what, and why."""
     from rich.table import Table
 
-    from sluice.rollout.requests import read_transitions
+    from sluice.rollout.requests.histories import read_transitions
 
     project = open_project(project_folder)
     transitions = read_transitions(project)
@@ -114,18 +114,18 @@ def start(
     project_folder: ProjectOption = None,
 ) -> None:
     """Ask for a release to be rolled out; it still needs an approval."""
-    from sluice.rollout import requests
+    from sluice.rollout.requests import starts, statuses
 
     project = open_project(project_folder)
     release = _release(project, ref)
-    requests.check_request(project, release.digest)
-    now = requests.read_status(project)
+    starts.check_request(project, release.digest)
+    now = statuses.read_status(project)
     if release.digest in {now.champion, now.target}:
         why = "it is the champion" if release.digest == now.champion else "its rollout is running"
         _say(output, "rollout start", "unchanged", release, reason=why)
         return
     if not dry_run:
-        requests.request_rollout(project, release.digest, by=_by(by))
+        starts.request_rollout(project, release.digest, by=_by(by))
     _say(output, "rollout start", "would-start" if dry_run else "requested", release, steps=project.settings.rollout.steps)
 
 
@@ -139,11 +139,11 @@ def approve(
     project_folder: ProjectOption = None,
 ) -> None:
     """Approve one release, by its digest, for production traffic."""
-    from sluice.rollout import requests
+    from sluice.rollout.requests import approvals
 
     project = open_project(project_folder)
     release = _release(project, ref)
-    decide = requests.plan_approval if dry_run else requests.approve
+    decide = approvals.plan_approval if dry_run else approvals.approve
     approval = decide(project, release.digest, _by(by), note)
     image = {"image": approval.image} if approval.image else {}
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(approval.until))
@@ -161,16 +161,16 @@ def promote(
     project_folder: ProjectOption = None,
 ) -> None:
     """Take the running canary to 100 % on a person's word, without waiting for more evidence."""
-    from sluice.rollout import requests
+    from sluice.rollout.requests import commands
 
     project = open_project(project_folder)
     release = _release(project, ref)
-    requests.check_promote(project, release.digest)
+    commands.check_promote(project, release.digest)
     if dry_run:
         _say(output, "rollout promote", "would-promote", release, by=_by(by))
         return
     confirm(yes, output, f"Promote release {release.number} to 100 % without waiting for evidence?")
-    requests.promote(project, release.digest, by=_by(by))
+    commands.promote(project, release.digest, by=_by(by))
     _say(output, "rollout promote", "requested", release, by=_by(by))
 
 
@@ -183,15 +183,15 @@ def abort(
     project_folder: ProjectOption = None,
 ) -> None:
     """End the running rollout: all traffic back to stable."""
-    from sluice.rollout import requests
+    from sluice.rollout.requests import commands
 
     project = open_project(project_folder)
-    release = _release(project, requests.check_abort(project))
+    release = _release(project, commands.check_abort(project))
     if dry_run:
         _say(output, "rollout abort", "would-abort", release, by=_by(by))
         return
     confirm(yes, output, f"End the rollout of release {release.number}, all traffic back to stable?")
-    requests.abort(project, by=_by(by))
+    commands.abort(project, by=_by(by))
     _say(output, "rollout abort", "requested", release, by=_by(by))
 
 
@@ -204,16 +204,16 @@ def rollback(
     project_folder: ProjectOption = None,
 ) -> None:
     """Back to N-1: model and preprocessing together, in seconds, without a build."""
-    from sluice.rollout import requests
+    from sluice.rollout.requests import commands
 
     project = open_project(project_folder)
-    target = requests.check_rollback(project)
+    target = commands.check_rollback(project)
     release = _release(project, target)
     if dry_run:
         _say(output, "rollout rollback", "would-roll-back", release)
         return
     confirm(yes, output, f"Send all production traffic to release {release.number}?")
-    done = requests.rollback(project, by=_by(by), to=target)
+    done = commands.rollback(project, by=_by(by), to=target)
     _say(output, "rollout rollback", "rolled-back", release, **done)
 
 
@@ -226,7 +226,7 @@ def controller(
     import sys
 
     from sluice.errors import UsageError
-    from sluice.rollout.seldon.controller import run_controller
+    from sluice.rollout.platforms.seldon.controller import run_controller
 
     project = open_project(project_folder)
     if not project.settings.rollout.in_cluster:
@@ -238,7 +238,7 @@ def controller(
         sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
         sys.stderr.flush()
 
-    run_controller(project, port=port, say=say)
+    run_controller(project, port=port, notify=say)
 
 
 def _say(output: Format, command: str, outcome: str, release: NamedRelease, **more: Any) -> None:  # noqa: ANN401

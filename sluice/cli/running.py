@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 EXIT_CODES = {"promoted": 0, "kept": 0, "passed": 0, "unchanged": 0, "rejected": 4, "rolled_back": 6, "interrupted": 130}
 SIGNS = {"pass": "[green]✓[/]", "fail": "[red]✗[/]", "skipped": "[dim]-[/]"}
@@ -100,7 +100,7 @@ def follow(engine: Any, folder: Path, console: Console, *, approver: str, projec
 
 def tell_interruption(project: Project, folder: Path) -> InterruptedRunError:
     """What ctrl-C has ended, and what it has not: a rollout that has begun is the supervisor's."""
-    from sluice.rollout.requests import read_status
+    from sluice.rollout.requests.statuses import read_status
 
     target = read_status(project).target
     if target is None or target != (_read_release(folder) or {}).get("digest"):
@@ -122,7 +122,7 @@ def _read_release(folder: Path) -> dict[str, Any] | None:
 
 def answer_approval(project: Project, folder: Path, console: Console, *, approver: str) -> None:
     """Approve in the given name, do what the person at the terminal says, or say how to approve from elsewhere."""
-    from sluice.rollout import requests
+    from sluice.rollout.requests import approvals
     from sluice.steps.records import record_refusal
 
     release = _read_release(folder) or {}
@@ -132,7 +132,7 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
             return
         approver = getpass.getuser()
     if approver:
-        requests.approve(project, release["digest"], by=approver, note="sluice run")
+        approvals.approve(project, release["digest"], by=approver, note="sluice run")
     else:
         console.print(f"  [yellow]…[/] waits for [bold]sluice rollout approve {release['number']}[/] from another terminal")
 
@@ -172,7 +172,7 @@ def _tell_unchanged(output: Format, pipeline: str, same: dict[str, Any] | None, 
 
 def _find_left(project: Project, same: dict[str, Any]) -> int | None:
     """Number of the release that a run promoted, where it has lost production since; None where it has not."""
-    from sluice.rollout.requests import read_status
+    from sluice.rollout.requests.statuses import read_status
 
     release = same.get("release") or {}
     if same["outcome"] != "promoted" or read_status(project).champion == release.get("digest"):

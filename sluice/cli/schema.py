@@ -22,7 +22,7 @@ def schema(output: OutputOption = Format.TABLE) -> None:
     """Print every key of sluice.toml with its type, default and meaning."""
     from rich.table import Table
 
-    from sluice.project import Settings
+    from sluice.project.settings import Settings
 
     document = Settings.model_json_schema()
     table = Table("key", "type", "default", "meaning", box=None, pad_edge=False)

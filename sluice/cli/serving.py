@@ -22,8 +22,8 @@ def serve(
     project_folder: ProjectOption = None,
 ) -> None:
     """Serve champion, previous and canary behind one Envoy, and act on rollouts, until ctrl-C."""
-    from sluice.rollout.supervisor import run_supervisor
+    from sluice.rollout.platforms.laptop.supervisor import run_supervisor
 
     project = open_project(project_folder)
     console = progress_console(output)
-    run_supervisor(project, port=port, say=console.print)
+    run_supervisor(project, port=port, notify=console.print)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from sluice.errors import SluiceError
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 SCHEMA = "sluice/v1"
 
@@ -102,7 +102,7 @@ def show(output: Format, envelope: Envelope, table: RenderableType) -> None:
 
 def open_project(folder: Path | None) -> Project:
     """Read the project, and let its own folders be imported first."""
-    from sluice.project import read_project  # a fifth of a second that not every verb needs
+    from sluice.project.projects import read_project  # a fifth of a second that not every verb needs
 
     project = read_project(folder)
     project.put_first_on_path()

@@ -38,7 +38,7 @@ def layer(
 ) -> None:
     """Run one test layer; exit code 4 where a check fails."""
     from sluice.checks.layers import PAGE_FILE, find_docs
-    from sluice.report.terminal import render_layer
+    from sluice.report.surfaces.terminal import render_layer
     from sluice.steps.alone import check_layer
 
     project = open_project(project_folder)

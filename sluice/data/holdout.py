@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sluice.data.snapshots import Snapshot
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 __all__ = [
     "LabelledRows",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 _LABEL_HINT = "Map the label to 0 and 1 in the loader, and leave out rows whose outcome is not known."
 _ID_HINT = "Name a column in data.id that tells every row from all others; the split of the holdout goes by it."

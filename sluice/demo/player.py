@@ -16,14 +16,14 @@ from sluice.demo.workspace import apply_edits, commit, create_workspace, enter_w
 from sluice.engines.local import LocalEngine, session_environment
 from sluice.engines.runs import read_run
 from sluice.errors import ServiceError
-from sluice.rollout import requests
+from sluice.rollout.requests import approvals, commands, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from sluice.demo.stories import Act, Story
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 PIPELINE = "release"
 APPROVER = "demo"
@@ -138,7 +138,7 @@ def _play(copy: Project, story: Story, number: int, act: Act, traffic: Traffic, 
         broken = copy.root / "data" / f"{act.break_snapshot}.parquet"
         story.break_data(act.break_snapshot, broken)
         arguments = {"snapshot": str(broken)}
-    before = requests.read_status(copy)
+    before = statuses.read_status(copy)
     engine = LocalEngine(copy)
     run = engine.submit(PIPELINE, arguments)
     for event in engine.watch(run):
@@ -155,16 +155,16 @@ def _approve(copy: Project, run: Path) -> None:
     import json  # noqa: PLC0415
 
     release = json.loads((run / "parts" / "release.json").read_text(encoding="utf-8"))
-    requests.approve(copy, release["digest"], by=APPROVER, note="the demonstration approves by itself")
+    approvals.approve(copy, release["digest"], by=APPROVER, note="the demonstration approves by itself")
 
 
 def _roll_back(copy: Project, number: int, act: Act, traffic: Traffic, started: float) -> Played:
     """Back to N-1 by hand, under traffic; a little longer, so that the requests after it are counted too."""
-    before = requests.read_status(copy)
+    before = statuses.read_status(copy)
     time.sleep(SETTLE_SECONDS)
-    done = requests.rollback(copy, by=APPROVER)
+    done = commands.rollback(copy, by=APPROVER)
     time.sleep(SETTLE_SECONDS)
-    after = requests.read_status(copy)
+    after = statuses.read_status(copy)
     restored = after.champion == before.previous
     ended = time.time()
     seen = _seen_by_users(traffic, started, ended, stable=before.champion)
@@ -216,7 +216,7 @@ def _serving(copy: Project, observer: Observer) -> Iterator[str]:
 def _wait_for_proxy(copy: Project, process: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        url = requests.read_status(copy).url
+        url = statuses.read_status(copy).url
         if url:
             return url
         time.sleep(0.1)

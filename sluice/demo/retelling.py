@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from sluice.engines.reports import list_releases
 from sluice.report.collect import read_run
 from sluice.report.results import Act, Fact, Report, RunResult
-from sluice.rollout import requests
+from sluice.rollout.requests import histories
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sluice.demo.player import Played
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 
 def retell(copy: Project, played: Sequence[Played]) -> Report:
@@ -47,7 +47,7 @@ def _by_hand(copy: Project, played: Played) -> RunResult:
             "reason": played.detail,
             "started": played.started,
             "ended": played.ended,
-            "rollout": requests.read_span(copy, since=played.started, until=played.ended) | {"numbers": played.numbers},
+            "rollout": histories.read_span(copy, since=played.started, until=played.ended) | {"numbers": played.numbers},
         }
     )
 

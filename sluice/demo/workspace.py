@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sluice.engines.runs import code_files
 from sluice.errors import ConfigurationError, ServiceError
-from sluice.project import Project, read_project
+from sluice.project.projects import Project, read_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

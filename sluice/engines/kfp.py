@@ -17,7 +17,7 @@ from sluice.ir.documents import load_documents
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 

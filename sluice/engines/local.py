@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from sluice.engines.local_session import LIFELINE_VARIABLE
 from sluice.engines.runs import LOG_FILE, assemble_run, create_run, read_events
 from sluice.errors import ConfigurationError
-from sluice.roots import ROOT_VARIABLE
+from sluice.project.roots import ROOT_VARIABLE
 from sluice.steps.records import RUN_FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 5.0

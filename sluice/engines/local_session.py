@@ -15,8 +15,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import NotServingError
-from sluice.project import Project, read_project
-from sluice.rollout import requests
+from sluice.project.projects import Project, read_project
+from sluice.rollout.requests import statuses
 from sluice.steps.records import interruptible, running_step
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def check_serving(project: Project, function: Any) -> None:  # noqa: ANN401 - a 
     """
     if CANARY not in function.pipeline_spec.components:
         return
-    status = requests.read_status(project)
+    status = statuses.read_status(project)
     if project.settings.rollout.in_cluster and not status.supervised:
         where = f"namespace {project.settings.seldon.namespace}" if project.settings.seldon.namespace else "this namespace"
         raise NotServingError(

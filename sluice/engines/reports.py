@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from sluice.engines.runs import list_runs
 from sluice.errors import DataError, ServiceError
-from sluice.release.store import ReleaseStore
+from sluice.release.store.releases import ReleaseStore
 from sluice.report.collect import read_run
-from sluice.report.html import render_html
-from sluice.report.junit import render_junit
-from sluice.report.markdown import render_markdown
 from sluice.report.results import Act, Release, Report
+from sluice.report.surfaces.html import render_html
+from sluice.report.surfaces.junit import render_junit
+from sluice.report.surfaces.markdown import render_markdown
 from sluice.steps.packaging import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 RENDERERS: dict[str, Callable[[Report], str]] = {"html": render_html, "markdown": render_markdown, "junit": render_junit}
 

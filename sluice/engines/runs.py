@@ -20,7 +20,7 @@ from sluice.steps.records import EVENTS_FILE, PARTS_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 RUN_FILE = "run.json"
 LOG_FILE = "log.txt"

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from sluice.errors import DataError, UnsupportedError
 from sluice.ir.lint import find_rounded, find_unread_fields
 from sluice.ir.reading import parse_ir, read_file
-from sluice.roots import find_root
+from sluice.project.roots import find_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sluice.ir.graph import Pipeline
     from sluice.ir.lint import Finding
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 IR_ENDINGS = frozenset({".yaml", ".yml", ".json"})
 

@@ -1,11 +1,10 @@
-"""Releases: code, data, model and environment bound into one digest, kept in an OCI layout, and served.
+"""Releases: code, data, model and environment, bound together under one digest.
 
-Belongs here: the model layer and its digest (``layer``, ``fingerprint``, ``golden``, ``manifest``, ``packaging``), where
-releases are kept (``store``, ``layout``, ``provenance``), and how one is loaded and served (``scorer``, ``sources``,
-``serving``, ``launcher``). Does not belong here: whether a model is good (`sluice.checks`, `sluice.gate`) and which release
-takes traffic (`sluice.rollout`).
+Belongs here: the model layer and its digest (``layer``, ``fingerprint``, ``golden``, ``columns``, ``manifest``, ``packaging``),
+where a release comes from (``provenance``), and the two places that store releases: ``store`` on disk and ``registry`` over the
+network. Does not belong here: serving a release (``sluice.scoring``), whether a model is good (``sluice.checks``,
+``sluice.gate``), and which release takes traffic (``sluice.rollout``).
 
-The serving environment imports this package without the tool's libraries: the module imports nothing; ``fingerprint``, ``layer``,
-``sources`` and ``launcher`` are of the standard library alone; ``columns``, ``golden`` and ``scorer`` add numpy, pandas and
-joblib.
+The serving environment imports this package without the tool's libraries: this module imports nothing, ``fingerprint`` and
+``layer`` use the standard library alone, and ``columns`` and ``golden`` add numpy and pandas.
 """

@@ -2,7 +2,7 @@
 
 The tar is also a layer of an OCI image as it stands: its files lie under `LAYER_ROOT`, it is not compressed (so that its
 digest is both the blob's and the image configuration's ``diff_id``), and nothing in it depends on when, where or by whom it
-was made. ``__pycache__`` folders are no part of it: `sluice.release.sources` never reads them.
+was made. ``__pycache__`` folders are no part of it: `sluice.scoring.sources` never reads them.
 
 Standard library only: the serving environment verifies its layer with it, before anything in it is loaded.
 """
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 LAYER_ROOT = "opt/sluice/release"
 """Where the layer's files lie in an image."""
+
+CODE_FOLDER = "code"
+"""Folder of a model layer that holds the project's own packages."""
 
 MODEL_FILE = "model.joblib"
 

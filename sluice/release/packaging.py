@@ -14,15 +14,14 @@ from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, DataError, IntegrityError
 from sluice.release.fingerprint import read_fingerprint
 from sluice.release.golden import GOLDEN_FILE, Golden, make_golden
-from sluice.release.layer import CACHE_FOLDER, LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, layer_digest
+from sluice.release.layer import CACHE_FOLDER, CODE_FOLDER, LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, layer_digest
 from sluice.release.manifest import Inputs, plan_manifest, read_code, write_json
-from sluice.release.sources import CODE_FOLDER
-from sluice.release.unpacked import FOLDER, draft_folder, place_layer
+from sluice.release.store.unpacked import FOLDER, draft_folder, place_layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 
 def build_release(

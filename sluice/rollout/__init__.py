@@ -1,7 +1,6 @@
-"""Rollouts: 5 → 25 → 100 %, with evidence at each step, and back by themselves.
+"""Rollouts: a release takes 5, 25 and then 100 % of the traffic, with evidence at each step, and is rolled back when it fails.
 
-Belongs here: what decides where production traffic goes (``states``, ``plan``, ``evidence``: pure), what remembers it
-(``journal``), what makes it so (``splitters``, ``servers``, ``control``, ``supervisor``) and what steps and the
-command line ask for (``requests``). Does not belong here: how a model is trained, tested or packaged, and anything
-that prints.
+Belongs here: the decisions (``decisions``, pure), what people and pipeline steps ask for (``requests``), the control round
+(``round``) with the protocol that it drives (``observations``), and the platforms that implement this protocol (``platforms``).
+Does not belong here: training, testing or packaging a model, and printing.
 """

@@ -2,7 +2,7 @@
 
 Nothing is mirrored in the proxy: a shadow predictor of Seldon's carries a label in its Pods' template, so it would start anew
 before it could take traffic, and with a mirror nobody sees both answers. Instead, stable's servers keep their last requests
-(`sluice.release.recent`); who rolls out fetches them and asks the canary, at a pace of its own. Nobody waits for it.
+(`sluice.scoring.recent_requests`); who rolls out fetches them and asks the canary, at a pace of its own. Nobody waits for it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,13 @@ import httpx
 import numpy as np
 
 from sluice.errors import ServiceError
-from sluice.release.client import PREDICT_PATH
-from sluice.release.recent import RECENT_PATH
-from sluice.rollout.comparisons import NO_COMPARISON, Comparison
-from sluice.rollout.states import Phase
+from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON, Comparison
+from sluice.scoring.client import PREDICT_PATH
+from sluice.scoring.recent_requests import RECENT_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sluice.rollout.gathering import Gathering
-    from sluice.rollout.states import Journal
 
 FETCH_SECONDS = 2.0
 """How long a server of the champion's may take to say what it was asked."""
@@ -40,7 +37,7 @@ _JSON = {"content-type": "application/json"}
 NONE_KEPT = "the champion's server keeps no requests, since it was started without `rollout.shadow_requests`"
 
 
-class Comparer(Protocol):
+class ShadowComparer(Protocol):
     """Who asks the canary."""
 
     def poll(self, rollout: str, champions: Sequence[str], canary: str) -> Comparison:
@@ -59,21 +56,6 @@ class Comparer(Protocol):
         """Begin nothing more."""
 
 
-def take_in_shadow(
-    gathering: Gathering, journal: Journal, shadow: Comparer, champions: Sequence[str], canaries: Sequence[str]
-) -> str:
-    """In the shadow, take in what was found since the last round; gives what keeps it from going on, empty where nothing does."""
-    request = journal.request
-    if request is None or journal.state.phase is not Phase.SHADOW or not (champions and canaries):
-        return ""
-    try:
-        found = shadow.poll(request.id, champions, canaries[0])
-    except ServiceError as error:
-        return str(error)
-    gathering.compare(journal, request, found)
-    return ""
-
-
 @dataclass(slots=True)
 class Shadow:
     """Asks in a thread, a round at a time.
@@ -87,7 +69,7 @@ class Shadow:
     _asked: dict[str, int] = field(default_factory=dict)
 
     def poll(self, rollout: str, champions: Sequence[str], canary: str) -> Comparison:
-        """As in `Comparer`; begins a round where none is running."""
+        """As in `ShadowComparer`; begins a round where none is running."""
         last = self._round
         if last is not None and last.is_alive():
             return NO_COMPARISON
@@ -145,10 +127,10 @@ class _Round(threading.Thread):
 
 
 def fetch_recent(client: httpx.Client, url: str) -> dict[str, Any] | None:
-    """What a server was asked lately, as `sluice.release.recent` says it; None where it keeps nothing.
+    """What a server was asked lately, as `sluice.scoring.recent_requests` says it; None where it keeps nothing.
 
     Raises:
-        ServiceError: It does not say.
+        ServiceError: It does not notify.
     """
     try:
         answer = client.get(url + RECENT_PATH, timeout=FETCH_SECONDS)

@@ -12,14 +12,14 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sluice.checks.inputs import LATEST_MODEL
 from sluice.checks.layers import LayerInputs, LayerResult, check_suite, run_layer
+from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.data.holdout import pin_holdout
 from sluice.data.snapshots import Snapshot, check_readable, digest_file, pin_snapshot
 from sluice.errors import StateError
 from sluice.release.packaging import build_release
-from sluice.release.serving import find_python
-from sluice.release.store import ReleaseStore
+from sluice.release.store.releases import ReleaseStore
+from sluice.scoring.server_process import find_python
 from sluice.steps.scoring import read_champion
 from sluice.steps.training import train
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from sluice.project import Project
-    from sluice.release.store import Release
+    from sluice.project.projects import Project
+    from sluice.release.store.releases import Release
 
 RESULT_FILE = "result.json"
 SUBJECT = "subject"

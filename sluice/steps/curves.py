@@ -12,8 +12,8 @@ import numpy as np
 
 from sluice.checks.judgements import predict_probability
 from sluice.data.holdout import holdout_digest, read_holdout
-from sluice.project import read_project
-from sluice.release.store import ReleaseStore
+from sluice.project.projects import read_project
+from sluice.release.store.releases import ReleaseStore
 from sluice.statistics.auc import estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
 from sluice.steps.records import record_part
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sluice.data.labelled import LabelledRows
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 
 ATTACHMENT = "curves"

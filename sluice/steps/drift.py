@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sluice.checks.drift import DriftResult, compare_frames
 from sluice.data.labelled import read_labelled
 from sluice.data.snapshots import pin_snapshot
-from sluice.project import Project, read_project
+from sluice.project.projects import Project, read_project
 from sluice.steps.records import record_part, running_step
 from sluice.steps.snapshots import reopen
 

@@ -14,7 +14,7 @@ from sluice.data.holdout import LabelledRows, holdout_digest, read_holdout
 from sluice.gate import questions
 from sluice.gate.ledger import Ledger
 from sluice.gate.uses import GateRule
-from sluice.project import Project, read_project
+from sluice.project.projects import Project, read_project
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion, score_release
 from sluice.steps.training import checked_model
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sluice.gate.decision import GateDecision
-    from sluice.release.store import Release
+    from sluice.release.store.releases import Release
 
 
 def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]) -> bool:

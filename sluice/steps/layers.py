@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.checks.layers import LayerInputs, LayerResult, run_layer
 from sluice.errors import CheckFailedError
-from sluice.project import read_project
+from sluice.project.projects import read_project
 from sluice.steps.curves import measure_curves
 from sluice.steps.records import record_part, run_folder, running_step
 from sluice.steps.snapshots import reopen

@@ -10,10 +10,10 @@ import numpy as np
 
 from sluice.data.holdout import holdout_digest
 from sluice.gate.ledger import Ledger
-from sluice.project import read_project
+from sluice.project.projects import read_project
 from sluice.release.packaging import build_release
-from sluice.release.publishing import find_destination, publish
-from sluice.release.store import ReleaseStore
+from sluice.release.registry.publishing import find_destination, publish
+from sluice.release.store.releases import ReleaseStore
 from sluice.steps.curves import ATTACHMENT
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion
@@ -22,7 +22,7 @@ from sluice.steps.training import checked_model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sluice.release.store import Release
+    from sluice.release.store.releases import Release
 
 
 def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], curves: str, decision: str, scores: str) -> str:

@@ -7,13 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 from sluice.errors import RefusedError, RolledBackError, ServiceError
-from sluice.project import read_project
-from sluice.release.store import ReleaseStore
-from sluice.rollout import requests
+from sluice.project.projects import read_project
+from sluice.release.store.releases import ReleaseStore
+from sluice.rollout.requests import approvals, histories, outcomes, starts, statuses
 from sluice.steps.records import read_refusal, record_part, running_step
 
 if TYPE_CHECKING:
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 POLL_SECONDS, CLUSTER_POLL_SECONDS = 0.2, 2.0
 
@@ -36,12 +36,12 @@ def wait_for_approval(release: str) -> str:
     project = read_project()
     with running_step("approval") as step:
         number = ReleaseStore(project.state / "releases").get(release).number
-        if requests.read_status(project).champion == release:
+        if statuses.read_status(project).champion == release:
             step.detail = f"release {number} is champion already"
             return ""
         deadline = time.monotonic() + project.settings.rollout.approval_seconds
         step.wait(f"release {number} waits for: sluice rollout approve {number}")
-        while (approval := requests.find_approval(project, release)) is None:
+        while (approval := approvals.find_approval(project, release)) is None:
             if (refused_by := read_refusal()) is not None:
                 raise RefusedError(
                     f"{refused_by} refused release {number}: nothing was rolled out",
@@ -75,13 +75,13 @@ def run_canary(release: str, by: str) -> str:
     with running_step("canary") as step:
         store = ReleaseStore(project.state / "releases")
         number = store.get(release).number
-        requests.request_rollout(project, release, by=by)
+        starts.request_rollout(project, release, by=by)
         if by and project.settings.rollout.in_cluster:
             _write_down_approval(project, release, by)
         step.wait(f"release {number}: {' → '.join(map(str, project.settings.rollout.steps))} %")
-        outcome = requests.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)
+        outcome = outcomes.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)
         time.sleep(AFTERMATH_SECONDS)
-        evidence = requests.read_rollout(project, release)
+        evidence = histories.read_rollout(project, release)
         record_part("rollout", evidence)
         store.attach(release, "rollout", evidence)
         if outcome != "promoted":
@@ -98,6 +98,6 @@ def _write_down_approval(project: Project, release: str, by: str) -> None:
 
     Where its account may not approve, the rollout waits for somebody who may.
     """
-    if requests.find_approval(project, release) is None:
+    if approvals.find_approval(project, release) is None:
         with contextlib.suppress(ServiceError):
-            requests.approve(project, release, by=by, note="given to the pipeline")
+            approvals.approve(project, release, by=by, note="given to the pipeline")

@@ -19,15 +19,15 @@ import numpy as np
 import pandas as pd
 
 from sluice.errors import ServiceError
-from sluice.release.sources import import_from_layer
-from sluice.release.store import ReleaseStore
-from sluice.rollout.requests import read_status
+from sluice.release.store.releases import ReleaseStore
+from sluice.rollout.requests.statuses import read_status
+from sluice.scoring.sources import import_from_layer
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from sluice.project import Project
-    from sluice.release.store import Release
+    from sluice.project.projects import Project
+    from sluice.release.store.releases import Release
 
 
 def read_champion(project: Project) -> Release | None:

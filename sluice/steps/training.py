@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import joblib
 
-from sluice.checks.inputs import LATEST_MODEL
+from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.data.holdout import read_labelled
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, IntegrityError
-from sluice.project import Project, read_project
+from sluice.project.projects import Project, read_project
 from sluice.steps.records import record_part, running_step
 from sluice.steps.snapshots import reopen
 

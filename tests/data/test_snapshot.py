@@ -14,7 +14,7 @@ from sluice.checks.expectations import run_expectations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sluice.checks.inputs import PinnedData
+    from sluice.checks.suites.inputs import PinnedData
 
 
 def test_expectations(snapshot: PinnedData, verify: Callable[..., None]) -> None:

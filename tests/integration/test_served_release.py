@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from sluice.release.fingerprint import read_fingerprint, same_cpu
-from sluice.release.store import ReleaseStore
+from sluice.release.store.releases import ReleaseStore
 from sluice.steps.scoring import score_release
 
 if TYPE_CHECKING:
     from sluice.data.holdout import LabelledRows
-    from sluice.project import Project
-    from sluice.release.serving import ServedRelease
+    from sluice.project.projects import Project
+    from sluice.scoring.server_process import ServedRelease
 
 ROUNDING = 1e-12
 """Largest difference of a probability where another processor or batch may move the last bits."""

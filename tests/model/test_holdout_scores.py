@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from sluice.data.holdout import LabelledRows
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 
 def within_contract(rows: pd.DataFrame) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 from sluice import errors
 from sluice.cli import app
 from sluice.cli.schema import list_keys
-from sluice.project import Settings
+from sluice.project.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")

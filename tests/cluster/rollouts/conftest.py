@@ -41,7 +41,7 @@ LANES = 3
 @pytest.fixture(scope="session", autouse=True)
 def _ann() -> Iterator[None]:
     """Who approves is another than who acts: here both have one kubeconfig, and the controllers are processes of their own."""
-    from sluice.rollout.seldon.api import Cluster
+    from sluice.rollout.platforms.seldon.api import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Cluster, "whoami", lambda _self: "ann")
@@ -73,8 +73,8 @@ def entry(place: Place) -> Iterator[str]:
         return
     from lanes import HERE, wait_for
 
-    from sluice.rollout.children import end_child, start_child
-    from sluice.rollout.ports import reserve_port
+    from sluice.rollout.platforms.laptop.child_processes import end_child, start_child
+    from sluice.rollout.platforms.laptop.ports import reserve_port
 
     folder = place.folder / "envoy"
     with reserve_port(0) as held:
@@ -94,11 +94,13 @@ def _packaged() -> Iterator[None]:
     """The releases of these tests are names: no store holds them, and no gate has seen them."""
     from lanes import IMAGES
 
-    from sluice.rollout import requests
+    from sluice.rollout.requests import approvals, published_releases, starts
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(requests, "_package", lambda _project, digest: IMAGES[digest])
-        patch.setattr(requests, "check_gate", lambda _project, _digest: None)
+        for module in (published_releases, starts):
+            patch.setattr(module, "publish_release", lambda _project, digest: IMAGES[digest])
+        for module in (approvals, starts):
+            patch.setattr(module, "check_gate", lambda _project, _digest: None)
         yield
 
 

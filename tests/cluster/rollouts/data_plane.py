@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from kube import ISTIO, Informer, Kube
 
-from sluice.rollout.children import start_child
-from sluice.rollout.splitters.envoy import find_envoy
+from sluice.rollout.platforms.laptop.child_processes import start_child
+from sluice.rollout.platforms.laptop.envoy import find_envoy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,19 +17,19 @@ from api_proxy import ApiProxy
 from kube import ISTIO, SELDON
 
 from sluice.errors import SluiceError
-from sluice.project import Project, read_project
-from sluice.rollout import requests
-from sluice.rollout.seldon.api import POD, connect
-from sluice.rollout.seldon.journal import SeldonJournal
-from sluice.rollout.seldon.pods import ServingPod, read_pod
-from sluice.rollout.seldon.routes import read_weights
+from sluice.project.projects import Project, read_project
+from sluice.rollout.platforms.seldon.api import POD, connect
+from sluice.rollout.platforms.seldon.journal_annotations import SeldonJournal
+from sluice.rollout.platforms.seldon.objects.routes import read_weights
+from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod, read_pod
+from sluice.rollout.requests import approvals, commands, starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from places import Place
 
-    from sluice.rollout.states import Journal, Transition
+    from sluice.rollout.decisions.states import Journal, Transition
 
 ENDS = {"promoted", "rolled_back", "aborted", "rejected"}
 HERE = Path(__file__).parent
@@ -196,7 +196,7 @@ class Lane:
             self.start()
         wait_for(self.journal.is_supervised, what="a controller")
         if self.read().target:
-            requests.abort(self.project, by="the next test")
+            commands.abort(self.project, by="the next test")
             wait_for(lambda: self.read().target is None, what="the end of the last test's rollout")
 
     def close(self) -> None:
@@ -222,9 +222,9 @@ class Lane:
     def begin(self, image: str = "", *, approved: bool = True) -> str:
         """Ask for a new release; gives it."""
         digest = self.name_release(image)
-        requests.request_rollout(self.project, digest, by="bob")
+        starts.request_rollout(self.project, digest, by="bob")
         if approved:
-            requests.approve(self.project, digest, by="ann")
+            approvals.approve(self.project, digest, by="ann")
         return digest
 
     def first(self) -> str:
@@ -295,14 +295,18 @@ class Lane:
         journal = self.read()
         assert journal.request is None
         assert journal.command is None
-        assert journal.shares == {journal.champion: 100}
-        wait_for(lambda: self.seen() == journal.shares, 10, f"the routes of {self.name}: {self.seen()}, not {journal.shares}")
+        assert journal.desired_weights == {journal.champion: 100}
+        wait_for(
+            lambda: self.seen() == journal.desired_weights,
+            10,
+            f"the routes of {self.name}: {self.seen()}, not {journal.desired_weights}",
+        )
         traffic = {
             one["annotations"]["sluice.dev/release"]: one["traffic"]
             for one in self.deployment()["spec"]["predictors"]
             if one["traffic"]
         }
-        assert traffic == journal.shares
+        assert traffic == journal.desired_weights
 
     def check_evidence(self, digest: str) -> None:
         """Each way up rests on a look that passed, or on a person's word."""

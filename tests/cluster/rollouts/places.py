@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from kube import CRDS, SELDON, Kube, RefusedError
 from stand_in_images import push_model
 
-from sluice.release.references import read_reference
-from sluice.rollout.children import end_child, start_child
+from sluice.release.registry.references import read_reference
+from sluice.rollout.platforms.laptop.child_processes import end_child, start_child
 
 if TYPE_CHECKING:
     import subprocess

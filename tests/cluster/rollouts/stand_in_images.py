@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from sluice.release.registry import Registry
+from sluice.release.registry.client import Registry
 
 if TYPE_CHECKING:
-    from sluice.release.references import Reference
+    from sluice.release.registry.references import Reference
 
 SCRIPT = Path(__file__).with_name("stand_in_model.py")
 _MANIFEST, _CONFIG = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json"

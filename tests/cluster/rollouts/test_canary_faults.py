@@ -9,7 +9,7 @@ import pytest
 from lanes import wait_for
 from load import Load
 
-from sluice.rollout.seldon.pods import MOST_CRASHES
+from sluice.rollout.platforms.seldon.objects.serving_pods import MOST_CRASHES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ import numpy as np
 from lanes import wait_for
 from load import Load
 
-from sluice.rollout import requests
+from sluice.rollout.requests import approvals, commands, starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,17 +28,17 @@ KINDS = ("at a step", "at a step", "at 100 %", "at 50 %", "at a step", "at 100 %
 def drill(lane: Lane, load: Load, canary: str, kind: str) -> tuple[str, float, float, float]:
     """One rollback; seconds until it was written, until both objects showed it, until the release answered for the last time."""
     wait_for(lambda: lane.read().request is None)
-    requests.request_rollout(lane.project, canary, by="bob")
-    requests.approve(lane.project, canary, by="ann")
+    starts.request_rollout(lane.project, canary, by="bob")
+    approvals.approve(lane.project, canary, by="ann")
     lane.wait_state("step-2" if kind == "at 50 %" else "step-1")
     if kind in {"at 100 %", "champion to N-1"}:
-        requests.promote(lane.project, canary, by="eve")
+        commands.promote(lane.project, canary, by="eve")
         lane.wait_state("baking")
     if kind == "champion to N-1":
         assert lane.wait_end(canary) == "promoted"
     sent = time.time()
     wait_for(lambda: load.of(canary, since=sent) > 2, what="traffic at the release that is to go")
-    done = requests.rollback(lane.project, by="kim")
+    done = commands.rollback(lane.project, by="kim")
     assert done["left"] == canary
     wait_for(lambda: load.of(done["to"], since=done["applied_at"] + 0.7) > 10, what="traffic at stable")
     lane.check_converged()

@@ -10,7 +10,7 @@ import pytest
 from lanes import wait_for
 from load import Load
 
-from sluice.rollout import requests
+from sluice.rollout.requests import approvals, commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def kill_at_every_state(lane: Lane, load: Load) -> str:
     lane.restart()
     lane.wait_state("awaiting_approval")
     lane.restart()
-    requests.approve(lane.project, canary, by="ann")
+    approvals.approve(lane.project, canary, by="ann")
     for state in ("step-1", "step-2", "baking"):
         lane.wait_state(state)
         lane.restart()
@@ -72,8 +72,8 @@ def kill_as_a_person_rolls_back(lane: Lane, load: Load) -> str:
     lane.controller.kill()
     wait_for(lane.journal.is_supervised)  # the lease is still fresh
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(requests, "check_supervised", lambda _file: None)
-        requests.abort(lane.project, by="kim")
+        patch.setattr(commands, "check_supervised", lambda _file: None)
+        commands.abort(lane.project, by="kim")
     lane.start()
     assert lane.wait_end(canary) == "aborted"
     return canary
@@ -145,7 +145,7 @@ def test_every_write_conflicts(lanes: list[Lane], together: Callable[..., list[o
     def by_hand(lane: Lane, load: Load) -> str:
         canary = lane.begin()
         lane.wait_state("step-2")
-        requests.rollback(lane.project, by="kim")
+        commands.rollback(lane.project, by="kim")
         assert lane.wait_end(canary) == "rolled_back"
         return canary
 

@@ -10,7 +10,7 @@ from lanes import wait_for
 from load import Load
 
 from sluice.errors import StateError
-from sluice.rollout import requests
+from sluice.rollout.requests import approvals, commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ def test_first_release_waits_for_its_approval_without_a_pod_and_a_canary_climbs_
     first = lane.begin(approved=False)
     lane.wait_state("awaiting_approval")
     assert not lane.pods(first), "what stands alone would take all the traffic"
-    requests.approve(lane.project, first, by="ann")
+    approvals.approve(lane.project, first, by="ann")
     lane.serve(first)
     with Load(lane.url, RATE) as load:
         second = lane.begin()
@@ -60,7 +60,7 @@ def test_the_shadow_refuses_what_answers_otherwise_and_a_holdback_bakes_the_rest
         other = lane.begin(approved=False)
         lane.wait_state("awaiting_approval")
         lane.fault(other, probability=0.9)
-        requests.approve(lane.project, other, by="ann")
+        approvals.approve(lane.project, other, by="ann")
         assert lane.wait_end(other) == "rejected", [one.reason for one in lane.transitions(other)]
         lane.check_converged()
         assert not load.of(other), "no user met it"
@@ -85,7 +85,7 @@ def test_without_an_approval_nothing_moves_and_the_deadline_rejects(make_lane: C
         canary = lane.begin(approved=False)
         lane.wait_state("awaiting_approval")
         with pytest.raises(StateError, match="takes no canary traffic"):
-            requests.promote(lane.project, canary, by="bob")
+            commands.promote(lane.project, canary, by="bob")
         assert lane.wait_end(canary) == "rejected"
         lane.check_converged()
         wait_for(lambda: not lane.pods(canary), what="the end of the refused release")
@@ -99,23 +99,23 @@ def test_people_end_rollouts_and_roll_champions_back(lanes: list[Lane], together
         champion = lane.read().champion
         canary = lane.begin()
         lane.wait_state("step-1")
-        done = requests.rollback(lane.project, by="kim")
+        done = commands.rollback(lane.project, by="kim")
         assert done["to"] == champion
         assert lane.wait_end(canary) == "rolled_back"
 
     def abort(lane: Lane) -> None:
         canary = lane.begin()
         lane.wait_state("step-1")
-        requests.abort(lane.project, by="kim")
+        commands.abort(lane.project, by="kim")
         assert lane.wait_end(canary) == "aborted"
 
     def roll_champion_back(lane: Lane) -> None:
         before = lane.read().champion
         canary = lane.begin()
         lane.wait_state("step-1")
-        requests.promote(lane.project, canary, by="eve")
+        commands.promote(lane.project, canary, by="eve")
         assert lane.wait_end(canary) == "promoted"
-        done = requests.rollback(lane.project, by="kim")
+        done = commands.rollback(lane.project, by="kim")
         assert (done["to"], done["left"]) == (before, canary)
         assert lane.read().champion == before
 

@@ -14,9 +14,9 @@ import pytest
 from lanes import wait_for
 from load import Load, short
 
-from sluice.release.references import read_reference
-from sluice.release.registry import Registry
-from sluice.rollout import requests
+from sluice.release.registry.client import Registry
+from sluice.release.registry.references import read_reference
+from sluice.rollout.requests import approvals, commands, starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,8 +47,8 @@ def rows() -> Iterator[bytes]:
 
 
 def roll_out(lane: Lane, digest: str) -> str:
-    requests.request_rollout(lane.project, digest, by="bob")
-    requests.approve(lane.project, digest, by="ann")
+    starts.request_rollout(lane.project, digest, by="bob")
+    approvals.approve(lane.project, digest, by="ann")
     return lane.wait_end(digest, 240)
 
 
@@ -68,7 +68,7 @@ def test_releases_of_the_serving_image(make_lane: Callable[..., Lane]) -> None:
         lane.check_converged()
         lane.check_evidence(second)
         pods = {pod.uid for pod in lane.pods(first)}
-        done = requests.rollback(lane.project, by="kim")
+        done = commands.rollback(lane.project, by="kim")
         wait_for(lambda: load.of(first, since=done["applied_at"] + 0.7) > 10)
         lane.check_converged()
         assert {pod.uid for pod in lane.pods(first)} == pods, "nothing was started anew"

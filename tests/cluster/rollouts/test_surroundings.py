@@ -11,7 +11,7 @@ from load import Load
 from stand_in_images import delete_image
 from test_controller_faults import RATE, check_promoted, run
 
-from sluice.rollout import requests
+from sluice.rollout.requests import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,12 +79,12 @@ def test_a_person_does_not_wait_for_an_executor_that_hangs(lanes: list[Lane], to
             canary = lane.begin()
             lane.wait_state("step-1")
             if state != "step-1":
-                requests.promote(lane.project, canary, by="eve")
+                commands.promote(lane.project, canary, by="eve")
                 lane.wait_state(state)
             lane.fault(canary, port=8000, delay=30.0)
             if state == "step-1":  # a bake on a person's word ends without metrics
                 hold(lane, 3.0)
-            done = requests.rollback(lane.project, by="kim")
+            done = commands.rollback(lane.project, by="kim")
             assert (done["left"], done["seconds"] < QUICK) == (canary, True), done
             assert lane.wait_end(canary) == "rolled_back"
             return canary
@@ -102,7 +102,7 @@ def test_without_traffic_it_holds(lanes: list[Lane], together: Callable[..., lis
         lane.wait_state("step-1")
         hold(lane, 8.0)
         if word:
-            requests.promote(lane.project, canary, by="eve")
+            commands.promote(lane.project, canary, by="eve")
             assert lane.wait_end(canary) == "promoted"
             assert lane.transitions(canary)[-1].reason.endswith("on the word of eve")
             return
@@ -164,7 +164,7 @@ def test_stable_is_scaled_in_the_middle(lanes: list[Lane], together: Callable[..
         canary = lane.begin()
         lane.wait_state("step-1")
         scale(lane, 2)
-        done = requests.rollback(lane.project, by="kim")
+        done = commands.rollback(lane.project, by="kim")
         assert done["seconds"] < QUICK
         assert lane.wait_end(canary) == "rolled_back"
         return canary
@@ -181,7 +181,7 @@ def test_the_image_is_deleted_from_the_registry(lanes: list[Lane], together: Cal
         def roll_back(lane: Lane, load: Load) -> str:
             champion = lane.begin(stable)
             lane.wait_state("step-1")
-            requests.promote(lane.project, champion, by="eve")
+            commands.promote(lane.project, champion, by="eve")
             assert lane.wait_end(champion) == "promoted"
             pods = {pod.uid for pod in lane.pods(champion)}
             canary = lane.begin(broken)
@@ -189,11 +189,11 @@ def test_the_image_is_deleted_from_the_registry(lanes: list[Lane], together: Cal
             for image in (stable, broken):
                 delete_image(image)
             if state != "step-1":
-                requests.promote(lane.project, canary, by="eve")
+                commands.promote(lane.project, canary, by="eve")
                 lane.wait_state(state)
             if state == "promoted":
                 wait_for(lambda: lane.read().target is None)
-            done = requests.rollback(lane.project, by="kim")
+            done = commands.rollback(lane.project, by="kim")
             assert (done["to"], done["left"]) == (champion, canary)
             assert done["seconds"] < QUICK
             assert {pod.uid for pod in lane.pods(champion)} == pods, "the same Pods"
@@ -217,7 +217,7 @@ def test_the_operator_is_away(lanes: list[Lane], together: Callable[..., list[ob
 
     def act(lane: Lane, canary: str) -> None:
         with Load(lane.url, RATE) as load:
-            done = requests.rollback(lane.project, by="kim")
+            done = commands.rollback(lane.project, by="kim")
             assert done["seconds"] < QUICK
             lane.check_converged()
         assert not load.lost(canary)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sluice.checks.layers import LayerInputs, LayerResult, run_layer
-from sluice.project import Project, read_project
+from sluice.project.projects import Project, read_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable

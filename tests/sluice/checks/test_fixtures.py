@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 import joblib
 import pytest
 
-from sluice.checks.inputs import LATEST_MODEL, load_model
 from sluice.checks.layers import LayerInputs, LayerResult
+from sluice.checks.suites.inputs import LATEST_MODEL, load_model
 from sluice.data.holdout import read_labelled
 from sluice.data.snapshots import digest_file, pin_snapshot
 from sluice.errors import DataError, IntegrityError, StateError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
     Run = Callable[..., LayerResult]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sluice.checks.layers import LayerResult
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
     Run = Callable[..., LayerResult]
 
@@ -84,7 +84,7 @@ if len(sys.argv) == 3:
     os.execv(sys.executable, [sys.executable, __file__, *sys.argv[1:], "again"])
 
 from sluice.checks.layers import LayerInputs, run_layer
-from sluice.project import read_project
+from sluice.project.projects import read_project
 
 root, results = Path(sys.argv[1]), Path(sys.argv[2])
 try:
@@ -197,7 +197,7 @@ def layer_process(shop: Project, tmp_path: Path) -> Iterator[tuple[subprocess.Po
     )
     script = (
         "import sys; from pathlib import Path\n"
-        "from sluice.checks.layers import LayerInputs, run_layer; from sluice.project import read_project\n"
+        "from sluice.checks.layers import LayerInputs, run_layer; from sluice.project.projects import read_project\n"
         "run_layer(read_project(Path(sys.argv[1])), 'code', LayerInputs(), Path(sys.argv[2]))\n"
     )
     process = subprocess.Popen(

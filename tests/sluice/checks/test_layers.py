@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
     Run = Callable[..., LayerResult]
 

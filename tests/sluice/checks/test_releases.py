@@ -14,9 +14,9 @@ from sluice.checks.layers import LayerInputs, LayerResult
 from sluice.data.holdout import read_labelled
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, StateError
-from sluice.project import Project, read_project
+from sluice.project.projects import Project, read_project
 from sluice.release.packaging import build_release
-from sluice.release.store import ReleaseStore
+from sluice.release.store.releases import ReleaseStore
 from sluice.verdicts import Outcome
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from rich.prompt import Confirm
 
 from sluice.cli import running
 from sluice.errors import RefusedError
-from sluice.project import Project, read_project
-from sluice.release.store import ReleaseStore
-from sluice.rollout.journal import open_journal
-from sluice.rollout.states import Journal, Phase, Reign, Request, State
+from sluice.project.projects import Project, read_project
+from sluice.release.store.releases import ReleaseStore
+from sluice.rollout.decisions.states import ChampionTerm, Journal, Phase, Request, State
+from sluice.rollout.platforms.selection import open_journal
 from sluice.steps.production import wait_for_approval
 from sluice.steps.records import RUN_FOLDER_VARIABLE
 
@@ -43,7 +43,9 @@ def run(project: Project) -> Path:
 
 
 def journal_of(project: Project, **values: Any) -> None:
-    open_journal(project).update(lambda _: Journal(history=(Reign(release=A, by="bob", at=1.0),), weights={A: 100}, **values))
+    open_journal(project).update(
+        lambda _: Journal(history=(ChampionTerm(release=A, by="bob", at=1.0),), weights={A: 100}, **values)
+    )
 
 
 def test_no_at_the_prompt_refuses_the_release(project: Project, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

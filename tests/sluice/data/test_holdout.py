@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sluice.data.holdout import holdout_digest, read_holdout, read_labelled, split_holdout
 from sluice.errors import ConfigurationError, DataError, IntegrityError, SluiceError
-from sluice.project import Project
+from sluice.project.projects import Project
 
 if TYPE_CHECKING:
     from pathlib import Path

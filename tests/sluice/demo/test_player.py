@@ -8,7 +8,7 @@ import pytest
 
 from sluice.demo.player import needed_acts
 from sluice.demo.workspace import apply_edits
-from sluice.project import read_project
+from sluice.project.projects import read_project
 
 ROOT = Path(__file__).resolve().parents[3]
 PROJECT = read_project(ROOT)

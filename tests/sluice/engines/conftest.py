@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sluice.project import Project, read_project
+from sluice.project.projects import Project, read_project
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from kfp import components
 
 from sluice.engines.kfp import compile_to_ir, replace_images
 from sluice.errors import DataError, UsageError
-from sluice.project import read_project
+from sluice.project.projects import read_project
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = [

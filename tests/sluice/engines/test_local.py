@@ -19,7 +19,7 @@ from sluice.engines.runs import read_run
 from sluice.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 
 def processes_with(marker: str) -> list[int]:
@@ -122,7 +122,7 @@ def test_killing_the_engine_leaves_no_process(small_project: Project) -> None:
     script = (
         "from pathlib import Path\n"
         "from sluice.engines.local import LocalEngine\n"
-        "from sluice.project import read_project\n"
+        "from sluice.project.projects import read_project\n"
         f"engine = LocalEngine(read_project(Path({str(small_project.root)!r})))\n"
         f"run = engine.submit('endless', {{'snapshot': {marker!r}}})\n"
         "print(run, flush=True)\n"

@@ -16,7 +16,7 @@ TO_PRODUCTION = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-
 
 def check(monkeypatch: pytest.MonkeyPatch, *, in_cluster: bool, url: str, supervised: bool) -> None:
     status = SimpleNamespace(url=url, supervised=supervised)
-    monkeypatch.setattr(local_session.requests, "read_status", lambda _project: status)
+    monkeypatch.setattr(local_session.statuses, "read_status", lambda _project: status)
     settings = SimpleNamespace(
         rollout=SimpleNamespace(in_cluster=in_cluster), seldon=SimpleNamespace(namespace="prod"), pipelines={}
     )

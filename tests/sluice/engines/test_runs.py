@@ -23,7 +23,7 @@ from sluice.errors import DataError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluice.project import Project
+    from sluice.project.projects import Project
 
 
 def step(name: str, outcome: str = "pass", **more: Any) -> dict[str, Any]:

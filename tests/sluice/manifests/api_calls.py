@@ -6,8 +6,8 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-import sluice.rollout.seldon
-from sluice.rollout.seldon import api
+import sluice.rollout.platforms.seldon
+from sluice.rollout.platforms.seldon import api
 
 KINDS = {name: kind for name, kind in vars(api).items() if isinstance(kind, api.Kind)}
 VERBS = {
@@ -37,9 +37,9 @@ class Call:
 
 
 def read_calls() -> list[Call]:
-    """All calls of `sluice/rollout/seldon/`, `api` itself aside."""
+    """All calls of `sluice/rollout/platforms/seldon/`, `api` itself aside."""
     found: list[Call] = []
-    for path in sorted(Path(sluice.rollout.seldon.__path__[0]).glob("*.py")):
+    for path in sorted(Path(sluice.rollout.platforms.seldon.__path__[0]).rglob("*.py")):
         if path.stem == "api":
             continue
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

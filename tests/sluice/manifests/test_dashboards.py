@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from manifest_objects import MANIFESTS, build, find
 
-from sluice.project import RolloutTable
-from sluice.rollout.evidence import describe, enter_state
-from sluice.rollout.seldon import executors
-from sluice.rollout.seldon.telemetry import Metrics
-from sluice.rollout.states import Phase, Request, State
+from sluice.project.tables.rollout import RolloutTable
+from sluice.rollout.decisions.evidence import describe, enter_state
+from sluice.rollout.decisions.states import Phase, Request, State
+from sluice.rollout.platforms.seldon import executors
+from sluice.rollout.platforms.seldon.telemetry import Metrics
 
 DASHBOARD: dict[str, Any] = json.loads((MANIFESTS / "dashboards" / "rollout.json").read_text(encoding="utf-8"))
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]] + [

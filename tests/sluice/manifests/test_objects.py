@@ -11,8 +11,8 @@ from manifest_objects import BUILDS, MANIFESTS, build, find, read_files
 from typer.testing import CliRunner
 
 from sluice.cli import app
-from sluice.project import Settings
-from sluice.rollout.seldon.monitoring import HEALTH_PATH
+from sluice.project.settings import Settings
+from sluice.rollout.platforms.seldon.monitoring import HEALTH_PATH
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,28 +10,28 @@ import pytest
 from api_calls import KINDS, VERBS, read_calls
 from manifest_objects import find, read_files
 
-import sluice.rollout.seldon
-from sluice.rollout.seldon import approvals
+import sluice.rollout.platforms.seldon
+from sluice.rollout.platforms.seldon import approval_objects
 
 CONTROLLER, REQUESTER, APPROVER = "sluice-controller", "sluice-requester", "sluice-approver"
 CALLERS = {
-    "approvals.read_approvals": (CONTROLLER, REQUESTER, APPROVER),
-    "approvals.write_approval": (APPROVER,),
-    "control._fence": (CONTROLLER,),
-    "control._move_predictors": (CONTROLLER,),
-    "control._move_routes": (CONTROLLER,),
+    "approval_objects.read_approvals": (CONTROLLER, REQUESTER, APPROVER),
+    "approval_objects.write_approval": (APPROVER,),
+    "platform._write_epoch": (CONTROLLER,),
+    "platform._move_predictors": (CONTROLLER,),
+    "platform._move_routes": (CONTROLLER,),
     "controller._watch": (CONTROLLER,),
-    "journal._create": (REQUESTER,),
-    "journal.is_supervised": (REQUESTER, APPROVER),
-    "journal.read": (CONTROLLER, REQUESTER, APPROVER),
-    "journal.read_status": (REQUESTER, APPROVER),
-    "journal.update": (CONTROLLER, REQUESTER, APPROVER),
-    "journal._annotate": (CONTROLLER, REQUESTER),
+    "journal_annotations._create": (REQUESTER,),
+    "journal_annotations.is_supervised": (REQUESTER, APPROVER),
+    "journal_annotations.read": (CONTROLLER, REQUESTER, APPROVER),
+    "journal_annotations.read_status": (REQUESTER, APPROVER),
+    "journal_annotations.update": (CONTROLLER, REQUESTER, APPROVER),
+    "journal_annotations._annotate": (CONTROLLER, REQUESTER),
     "leases.hold": (CONTROLLER,),
     "leases.raise_epoch": (CONTROLLER,),
     "leases.release": (CONTROLLER,),
     "telemetry.emit": (CONTROLLER,),
-    "worlds.read_world": (CONTROLLER,),
+    "cluster_snapshots.read_cluster_snapshot": (CONTROLLER,),
 }
 """In whose name each function that talks to the API server runs."""
 
@@ -56,12 +56,12 @@ def test_it_is_known_in_whose_name_each_call_is_made() -> None:
 def test_no_call_escapes_this_test() -> None:
     """Whatever names a kind hands it to a method of the cluster that the reader of calls knows."""
     read = {(call.function.partition(".")[0], call.plural) for call in read_calls()}
-    for path in Path(sluice.rollout.seldon.__path__[0]).glob("*.py"):
+    for path in Path(sluice.rollout.platforms.seldon.__path__[0]).rglob("*.py"):
         named = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)} & set(KINDS)
         used = {(path.stem, KINDS[name].plural) for name in named}
         if path.stem not in {"api", "telemetry", "predictors"}:  # those name a kind's name and version as well
             assert used <= read, path.name
-    from sluice.rollout.seldon.api import Cluster
+    from sluice.rollout.platforms.seldon.api import Cluster
 
     methods = {name for name in vars(Cluster) if not name.startswith("_")}
     assert methods == {*VERBS, "whoami"}, "a new method of Cluster: which verb is it?"
@@ -94,7 +94,7 @@ def test_no_controller_is_an_approver_and_of_pipelines_only_argo_s() -> None:
 
 def test_the_policy_on_approvals_sees_what_the_controller_reads() -> None:
     selector = find("ValidatingAdmissionPolicy", "sluice-approvals")["spec"]["matchConstraints"]["objectSelector"]
-    read = dict(part.split("=") for part in approvals.selector_of("churn").split(","))
+    read = dict(part.split("=") for part in approval_objects.selector_of("churn").split(","))
     exact = selector["matchLabels"]
     exists = {one["key"] for one in selector["matchExpressions"] if one["operator"] == "Exists"}
     assert exact.items() <= read.items()

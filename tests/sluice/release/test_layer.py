@@ -168,7 +168,7 @@ def test_what_is_no_tar_is_not_unpacked(tmp_path: Path) -> None:
         extract_layer(io.BytesIO(b"no tar at all" * 100), tmp_path / "out")
 
 
-@pytest.mark.parametrize("module", ["fingerprint", "layer", "sources", "launcher"])
+@pytest.mark.parametrize("module", ["release.fingerprint", "release.layer", "scoring.sources", "scoring.server_launcher"])
 def test_the_serving_side_starts_with_the_standard_library_alone(module: str) -> None:
-    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import sluice.release.{module}"
+    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import sluice.{module}"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)

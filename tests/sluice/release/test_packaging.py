@@ -12,7 +12,7 @@ import pytest
 
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, DataError, IntegrityError
-from sluice.project import read_project
+from sluice.project.projects import read_project
 from sluice.release.fingerprint import read_fingerprint
 from sluice.release.layer import layer_digest
 from sluice.release.manifest import read_code, write_json

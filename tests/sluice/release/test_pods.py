@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest  # noqa: TC002 - monkeypatch is a type here alone
 
-from sluice.release.pods import plan_pod, runs_in_pod
+from sluice.scoring.release_pods import plan_pod, runs_in_pod
 
 IMAGE = "registry.example.com/churn@sha256:" + "1" * 64
 DIGEST = "sha256:" + "2" * 64

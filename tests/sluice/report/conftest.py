@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 import report_records
 
-from sluice.project import RolloutTable
+from sluice.project.tables.rollout import RolloutTable
 
 if TYPE_CHECKING:
     from sluice.report.results import Report

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from sluice.errors import DataError
 from sluice.report.collect import parse_run, read_run, read_runs
-from sluice.report.html import render_html
-from sluice.report.junit import render_junit
-from sluice.report.markdown import render_markdown
 from sluice.report.results import Act, Report
-from sluice.report.terminal import render_terminal
+from sluice.report.surfaces.html import render_html
+from sluice.report.surfaces.junit import render_junit
+from sluice.report.surfaces.markdown import render_markdown
+from sluice.report.surfaces.terminal import render_terminal
 from sluice.verdicts import Outcome
 
 if TYPE_CHECKING:

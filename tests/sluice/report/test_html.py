@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.report.collect import parse_run
-from sluice.report.html import render_html
 from sluice.report.results import Act, Fact, Release, Report
+from sluice.report.surfaces.html import render_html
 from sluice.report.text import clean_text
 
 VOID = {"meta", "link", "br"}
@@ -167,7 +167,7 @@ def test_a_commit_message_is_shown_as_it_is(message: str) -> None:
 
 def test_the_same_model_gives_the_same_bytes_in_every_process(source: str) -> None:
     script = (
-        "import hashlib, report_records; from sluice.report.html import render_html;"
+        "import hashlib, report_records; from sluice.report.surfaces.html import render_html;"
         "print(hashlib.sha256(render_html(report_records.story()).encode()).hexdigest())"
     )
     digests = set()

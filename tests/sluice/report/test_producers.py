@@ -11,16 +11,16 @@ import pytest
 import report_records
 
 from sluice.gate.decision import decide_promotion
-from sluice.project import RolloutTable
+from sluice.project.tables.rollout import RolloutTable
 from sluice.report.collect import parse_run
-from sluice.report.html import render_html
 from sluice.report.results import Act, Report
 from sluice.report.summary import describe_gate, find_key_number, list_headline_tiles, list_tiles
-from sluice.rollout.looks import Judgement
-from sluice.rollout.plan import plan_next
-from sluice.rollout.records import read_numbers
-from sluice.rollout.states import Command, CommandKind, Journal, Phase, Reign, Request, State, Transition
-from sluice.rollout.transitions import advance
+from sluice.report.surfaces.html import render_html
+from sluice.rollout.decisions.interim_looks import Judgement
+from sluice.rollout.decisions.plan import plan_next
+from sluice.rollout.decisions.states import ChampionTerm, Command, CommandKind, Journal, Phase, Request, State, Transition
+from sluice.rollout.decisions.transitions import advance
+from sluice.rollout.requests.histories import read_numbers
 from sluice.statistics.auc import estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
 
@@ -144,10 +144,12 @@ def test_what_a_person_commanded_is_never_told_as_detected() -> None:
 
 def test_a_transition_says_whose_command_it_obeys() -> None:
     state, request = State(phase=Phase.STEP, step=0, since=1.0), Request(id="r", release="b", by="bob", at=1.0, steps=(5, 100))
-    journal = Journal(history=(Reign(release="a", by="bob", at=0.0),), request=request, state=state, weights={"a": 95, "b": 5})
+    journal = Journal(
+        history=(ChampionTerm(release="a", by="bob", at=0.0),), request=request, state=state, weights={"a": 95, "b": 5}
+    )
     settings = RolloutTable()
     late = plan_next(journal, Judgement(), {}, now=9000.0, settings=settings)
-    assert advance(journal, late, evidence={}, now=9000.0).transitions[-1].word_of == ""
+    assert advance(journal, late, evidence={}, now=9000.0).transitions[-1].commanded_by == ""
     asked = dataclasses.replace(journal, command=Command(kind=CommandKind.ROLLBACK, by="kim", at=2.0))
     obeyed = plan_next(asked, Judgement(), {}, now=2.1, settings=settings)
     assert advance(asked, obeyed, evidence={}, now=2.1).transitions[-1].to_dict()["word_of"] == "kim"

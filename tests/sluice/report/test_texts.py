@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sluice.report.collect import parse_run
-from sluice.report.junit import render_junit
-from sluice.report.markdown import escape, render_markdown
 from sluice.report.results import Act, Report
 from sluice.report.summary import write_headline
-from sluice.report.terminal import render_layer, render_terminal
+from sluice.report.surfaces.junit import render_junit
+from sluice.report.surfaces.markdown import escape, render_markdown
+from sluice.report.surfaces.terminal import render_layer, render_terminal
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

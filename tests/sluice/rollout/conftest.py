@@ -5,8 +5,14 @@ from typing import TYPE_CHECKING
 import pytest
 from rollout_backends import Backends
 
-from sluice.project import DataTable, ModelTable, Project, ProjectTable, RolloutTable, ServingTable, Settings
-from sluice.rollout import requests
+from sluice.project.projects import Project
+from sluice.project.settings import Settings
+from sluice.project.tables.data import DataTable
+from sluice.project.tables.model import ModelTable
+from sluice.project.tables.project import ProjectTable
+from sluice.project.tables.rollout import RolloutTable
+from sluice.project.tables.serving import ServingTable
+from sluice.rollout.requests import approvals, starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +38,8 @@ def spawned(backends: Backends) -> Iterator[list[Backend]]:
 @pytest.fixture
 def gate_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The releases of most of these tests are letters: no store holds them, and no gate has seen them."""
-    monkeypatch.setattr(requests, "check_gate", lambda _project, _digest: None)
+    for module in (starts, approvals):
+        monkeypatch.setattr(module, "check_gate", lambda _project, _digest: None)
 
 
 @pytest.fixture

@@ -5,22 +5,23 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from sluice.project import RolloutTable
-from sluice.rollout.looks import Judgement
-from sluice.rollout.plan import Health, Plan, plan_next
-from sluice.rollout.states import Approval, Command, CommandKind, Journal, Phase, Reign, Request, State
-from sluice.rollout.transitions import advance
+from sluice.project.tables.rollout import RolloutTable
+from sluice.rollout.decisions.health import Health
+from sluice.rollout.decisions.interim_looks import Judgement
+from sluice.rollout.decisions.plan import Plan, plan_next
+from sluice.rollout.decisions.states import Approval, ChampionTerm, Command, CommandKind, Journal, Phase, Request, State
+from sluice.rollout.decisions.transitions import advance
 
 SETTINGS = RolloutTable(bake_seconds=60.0, deadline_seconds=1000.0, approval_seconds=500.0)
 READY = {name: Health(ready=True) for name in "abc"}
 PASSED = Judgement(passed=True, reason="fine")
-CONDEMNED = Judgement(condemned=True, reason="e-value 120")
+FAILED = Judgement(failed=True, reason="e-value 120")
 NOTHING = Judgement()
 ENDS = {Phase.PROMOTED, Phase.ROLLED_BACK, Phase.ABORTED, Phase.REJECTED}
 
 
-def reign(*releases: str) -> tuple[Reign, ...]:
-    return tuple(Reign(release=release, by="ada", at=0.0) for release in releases)
+def term(*releases: str) -> tuple[ChampionTerm, ...]:
+    return tuple(ChampionTerm(release=release, by="ada", at=0.0) for release in releases)
 
 
 def request(release: str = "c", at: float = 0.0, steps: tuple[int, ...] = (5, 25, 100)) -> Request:
@@ -34,7 +35,7 @@ def approval(release: str = "c", until: float = 500.0, steps: tuple[int, ...] = 
 def running(phase: Phase = Phase.AWAITING_READY, step: int | None = None, **changes: Any) -> Journal:
     weights = {"b": 100} if step is None else {"b": 100 - (5, 25, 100)[step], "c": (5, 25, 100)[step]}
     base = Journal(
-        history=reign("a", "b"), request=request(), state=State(phase=phase, step=step), weights=weights, approvals=(approval(),)
+        history=term("a", "b"), request=request(), state=State(phase=phase, step=step), weights=weights, approvals=(approval(),)
     )
     return dataclasses.replace(base, **changes)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from sluice.errors import IntegrityError, ServiceError
-from sluice.rollout.children import end_child, read_last_lines, start_child
+from sluice.rollout.platforms.laptop.child_processes import end_child, read_last_lines, start_child
 
 if TYPE_CHECKING:
     import subprocess

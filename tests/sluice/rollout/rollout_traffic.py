@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
-from sluice.rollout.splitters.envoy_config import RELEASE_HEADER
+from sluice.rollout.platforms.laptop.envoy_config import RELEASE_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

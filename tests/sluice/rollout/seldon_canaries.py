@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from seldon_world import SeldonWorld, Server, make_settings
 
-from sluice.rollout.seldon.predictors import release_of
+from sluice.rollout.platforms.seldon.objects.predictors import release_of
 
 if TYPE_CHECKING:
-    from sluice.rollout.seldon.control import SeldonControl
-    from sluice.rollout.states import Journal, Phase
+    from sluice.rollout.decisions.states import Journal, Phase
+    from sluice.rollout.round import ControlLoop
 
 A, B, C, D = (f"sha256:{letter * 64}" for letter in "abcd")
 QUICK: dict[str, Any] = {"margin": 0.05, "first_look": 60, "bake_seconds": 5.0, "deadline_seconds": 900.0}
@@ -32,7 +32,7 @@ def ended(journal: Journal) -> bool:
     return journal.request is None
 
 
-def reach(world: SeldonWorld, phase: Phase) -> SeldonControl:
+def reach(world: SeldonWorld, phase: Phase) -> ControlLoop:
     """A controller that has brought the canary there."""
     control = world.controller("two")
     world.run(control, until=lambda journal: journal.state.phase is phase)
@@ -43,8 +43,8 @@ def check_invariants(world: SeldonWorld) -> None:
     """What holds whatever happened: everybody was answered, and nobody was promoted unseen."""
     journal = world.journal.read()
     assert world.lost == 0
-    assert world.weights() == journal.shares
-    assert sum(journal.shares.values()) == 100
+    assert world.weights() == journal.desired_weights
+    assert sum(journal.desired_weights.values()) == 100
     for transition in journal.transitions:
         if transition.to_state in {"step-2", "baking", "promoted"} and transition.release != A:
             assert transition.evidence["looked"] >= 60

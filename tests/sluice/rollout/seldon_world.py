@@ -17,24 +17,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sluice.errors import ServiceError
-from sluice.project import DataTable, ModelTable, ProjectTable, RolloutTable, SeldonTable, ServingTable, Settings
+from sluice.project.settings import Settings
+from sluice.project.tables.data import DataTable
+from sluice.project.tables.model import ModelTable
+from sluice.project.tables.project import ProjectTable
+from sluice.project.tables.rollout import RolloutTable
+from sluice.project.tables.seldon import SeldonTable
+from sluice.project.tables.serving import ServingTable
 from sluice.rollout.clocks import Clock
-from sluice.rollout.comparisons import Comparison
-from sluice.rollout.evidence import NO_COUNTS, Counts
-from sluice.rollout.journal import ConflictError
-from sluice.rollout.seldon.api import CONFIG_MAP, POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Kind
-from sluice.rollout.seldon.control import SeldonControl
-from sluice.rollout.seldon.journal import SeldonJournal
-from sluice.rollout.seldon.leases import LeaseLock
-from sluice.rollout.seldon.predictors import release_of
-from sluice.rollout.seldon.routes import host_of, read_weights
-from sluice.rollout.states import Approval, Command, CommandKind, Journal, Request
-from sluice.rollout.transitions import begin
+from sluice.rollout.decisions.evidence import NO_COUNTS, Counts
+from sluice.rollout.decisions.shadow_comparisons import Comparison
+from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Request
+from sluice.rollout.decisions.transitions import begin
+from sluice.rollout.journals import ConflictError
+from sluice.rollout.platforms.seldon.api import CONFIG_MAP, POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Kind
+from sluice.rollout.platforms.seldon.journal_annotations import SeldonJournal
+from sluice.rollout.platforms.seldon.leases import LeaseLock
+from sluice.rollout.platforms.seldon.objects.predictors import release_of
+from sluice.rollout.platforms.seldon.objects.routes import host_of, read_weights
+from sluice.rollout.platforms.seldon.platform import SeldonPlatform
+from sluice.rollout.round import ControlLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sluice.rollout.seldon.pods import ServingPod
+    from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
 
 NAME, NAMESPACE = "churn", "prod"
 WRITES = {"create", "patch"}
@@ -202,9 +209,9 @@ class SeldonWorld:
 
     # -- the controller ---------------------------------------------------------------------------------------------------
 
-    def controller(self, holder: str = "one") -> SeldonControl:
+    def controller(self, holder: str = "one") -> ControlLoop:
         lock = LeaseLock(self.cluster, "churn-rollout", f"{holder}-{self.now}", 15.0, clock=self.clock)  # type: ignore[arg-type]
-        control = SeldonControl(
+        platform = SeldonPlatform(
             self.settings,
             self.cluster,  # type: ignore[arg-type]
             self.journal,
@@ -213,20 +220,21 @@ class SeldonWorld:
             executors=self,
             clock=self.clock,
         )
+        control = ControlLoop(platform, self.settings.rollout, self.said.append, clock=self.clock)
         control.shadow = self
         return control
 
-    def tick(self, control: SeldonControl) -> bool:
+    def tick(self, control: ControlLoop) -> bool:
         """A round and the second after it; what the round could not do is its own matter."""
         try:
-            acted = control.tick()
+            acted = control.run_round()
         except ServiceError as error:
             self.said.append(f"trouble: {error}")
             acted = False
         self.pass_time(self.settings.seldon.look_seconds)
         return acted
 
-    def run(self, control: SeldonControl, until: Callable[[Journal], bool], most: int = 2000) -> Journal:
+    def run(self, control: ControlLoop, until: Callable[[Journal], bool], most: int = 2000) -> Journal:
         for _ in range(most):
             self.tick(control)
             before, self.cluster.before = self.cluster.before, lambda *_: None

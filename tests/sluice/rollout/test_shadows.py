@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sluice.errors import ServiceError
-from sluice.project import RolloutTable
-from sluice.release.recent import MOST_ROWS, RecentRequests
-from sluice.rollout.comparisons import NO_COMPARISON, Comparison, add_comparison, judge_comparison
-from sluice.rollout.looks import next_look
+from sluice.project.tables.rollout import RolloutTable
+from sluice.rollout.decisions.interim_looks import next_look
+from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON, Comparison, add_comparison, judge_comparison
 from sluice.rollout.shadows import Shadow
+from sluice.scoring.recent_requests import MOST_ROWS, RecentRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,14 +33,14 @@ def test_answers_that_are_near_pass_and_far_ones_condemn() -> None:
     assert near.passed
     assert "at most 0.0" in near.reason
     far = judge_comparison(add_comparison(NO_COMPARISON, found(100, 0.3), SETTINGS), SETTINGS)
-    assert far.condemned
+    assert far.failed
     assert "limit 0.1" in far.reason
 
 
 def test_a_canary_that_fails_on_what_stable_answered_is_condemned() -> None:
     judgement = judge_comparison(add_comparison(NO_COMPARISON, found(100, 0.4, failed=40), SETTINGS), SETTINGS)
-    assert judgement.condemned
-    assert "40 failed of 100" in judgement.reason
+    assert judgement.failed
+    assert "failed 40 of 100" in judgement.reason
 
 
 def test_before_the_first_look_and_between_the_bounds_it_is_inconclusive() -> None:
@@ -49,7 +49,7 @@ def test_before_the_first_look_and_between_the_bounds_it_is_inconclusive() -> No
     unclear = add_comparison(NO_COMPARISON, found(100, 0.1), SETTINGS)
     judgement = judge_comparison(unclear, SETTINGS)
     assert not judgement.passed
-    assert not judgement.condemned
+    assert not judgement.failed
     assert "next look at 150" in judgement.reason
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sluice.checks.inputs import LATEST_MODEL
+from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.data.snapshots import digest_file
 from sluice.errors import StateError
-from sluice.project import Project, read_project
+from sluice.project.projects import Project, read_project
 from sluice.steps import alone
 from sluice.steps.alone import check_layer, digest_code, plan_candidate, train_now
 

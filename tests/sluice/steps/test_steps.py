@@ -9,7 +9,7 @@ import pytest
 
 from sluice.data.snapshots import digest_file
 from sluice.errors import CheckFailedError, ConfigurationError, IntegrityError
-from sluice.project import Project, read_project
+from sluice.project.projects import Project, read_project
 from sluice.steps.records import RUN_FOLDER_VARIABLE, record_part, running_step
 from sluice.steps.snapshots import reopen
 from sluice.steps.training import build_model, checked_model

@@ -1,0 +1,35 @@
+"""The packaged release as layer 4 asks it: a process of the serving environment here, a Pod of its image in a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sluice.release.registry.publishing import find_destination, publish
+from sluice.release.store.releases import ReleaseStore
+from sluice.scoring.release_pods import PodRelease, runs_in_pod, start_pod
+from sluice.scoring.server_process import ServedRelease, start_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sluice.project.projects import Project
+
+
+def serve_release(project: Project, folder: Path, digest: str, *, log: Path) -> ServedRelease | PodRelease:
+    """Serve a release until `stop`.
+
+    Args:
+        project: The project.
+        folder: The unpacked model layer.
+        digest: The release.
+        log: File that the server's output goes to.
+
+    Raises:
+        ConfigurationError: The serving environment is not there.
+        ServiceError: It was not ready in time, with its reason.
+    """
+    if not (runs_in_pod() and project.settings.serving.repository):
+        return start_server(project, folder, digest, log=log)
+    store = ReleaseStore(project.state / "releases")
+    pushed = publish(store, store.get(digest), find_destination(project))
+    return start_pod(project, folder, digest, pushed.image, log=log)

@@ -1,0 +1,56 @@
+"""The whole of sluice.toml as one typed model; its JSON Schema is what `sluice schema` prints."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from sluice.project.base import ObjectPath  # noqa: TC001 - pydantic reads the annotations
+from sluice.project.tables.argo import ArgoTable
+from sluice.project.tables.data import DataTable  # noqa: TC001 - pydantic reads the annotations
+from sluice.project.tables.demo import DemoTable
+from sluice.project.tables.drift import DriftTable
+from sluice.project.tables.gate import GateTable
+from sluice.project.tables.model import ModelTable  # noqa: TC001 - pydantic reads the annotations
+from sluice.project.tables.project import ProjectTable  # noqa: TC001 - pydantic reads the annotations
+from sluice.project.tables.rollout import RolloutTable
+from sluice.project.tables.seldon import SeldonTable
+from sluice.project.tables.serving import ServingTable
+from sluice.project.tables.steps import StepsTable
+from sluice.project.tables.tests import TestsTable
+
+
+class Settings(BaseSettings):
+    """The whole of sluice.toml."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="SLUICE_", env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+    project: ProjectTable
+    data: DataTable
+    model: ModelTable
+    thresholds: dict[str, float] = Field(default={}, description="Numbers that the project's layer tests hold results against.")
+    tests: TestsTable = TestsTable()
+    gate: GateTable = GateTable()
+    serving: ServingTable = ServingTable()
+    rollout: RolloutTable = RolloutTable()
+    seldon: SeldonTable = SeldonTable()
+    pipelines: dict[str, ObjectPath] = Field(default={}, description="Pipeline name → KFP pipeline function.")
+    steps: StepsTable = StepsTable()
+    drift: DriftTable = DriftTable()
+    argo: ArgoTable = ArgoTable()
+    demo: DemoTable = DemoTable()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then the file (given as keyword arguments); no dotenv file and no secrets folder is read."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings

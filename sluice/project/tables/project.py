@@ -1,0 +1,21 @@
+"""The table ``[project]``: the name of the project and its own Python packages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from sluice.project.base import Table
+
+
+class ProjectTable(Table):
+    """``[project]``."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")] = Field(
+        description="Name of the project; names its releases and, in a cluster, its objects."
+    )
+    packages: list[str] = Field(
+        default=[],
+        description="Folders with the Python code that the fitted model needs to load; they travel in the release.",
+    )

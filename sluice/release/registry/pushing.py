@@ -1,0 +1,170 @@
+"""A release as an image in a registry: the serving image, and the model layer on top of it. No Docker daemon, no build.
+
+The same release on the same base is the same bytes, and so the same digest. Blobs come first, then the manifest under its digest,
+the tags last: a push that breaks half-way leaves no tag behind.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sluice.errors import UnsupportedError
+from sluice.release.manifest import write_json
+from sluice.release.registry.client import DOCKER_LIST, Registry
+from sluice.release.store import images
+from sluice.release.store.layout import INDEX_TYPE, MANIFEST_TYPE, hash_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sluice.release.registry.references import Reference
+    from sluice.release.store.layout import Descriptor
+    from sluice.release.store.releases import Release, ReleaseStore
+
+_OCI_LAYERS = {
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.docker.image.rootfs.diff.tar": "application/vnd.oci.image.layer.v1.tar",
+}
+"""Docker's media types as OCI's: one image is of one kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did.
+
+    Attributes:
+        image: The image, by digest.
+        tags: Tags that name it.
+        sent: Bytes that had to be sent.
+        reused: Blobs that were there already, or were taken over from another repository.
+    """
+
+    image: str
+    tags: tuple[str, ...]
+    sent: int
+    reused: int
+
+
+def plan_config(base: Mapping[str, Any], release: Mapping[str, Any]) -> dict[str, Any]:
+    """The image's configuration: the base's, with the release's labels and the model layer's ``diff_id``.
+
+    Args:
+        base: Configuration of the serving image.
+        release: Configuration of the release in its layout (`sluice.release.store.images.plan_config`).
+    """
+    settings = dict(base.get("config") or {})
+    settings["Labels"] = {**(settings.get("Labels") or {}), **release["config"]["Labels"]}
+    planned = {key: value for key, value in base.items() if key not in {"config", "rootfs", "history"}}
+    diff_ids = [*base["rootfs"]["diff_ids"], *release["rootfs"]["diff_ids"]]
+    return {**planned, "config": settings, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+
+
+def plan_manifest(base_layers: Sequence[Descriptor], config: Descriptor, layer: Descriptor) -> dict[str, Any]:
+    """The image's manifest: the base's layers, then the model layer."""
+    layers = [
+        {"mediaType": _OCI_LAYERS.get(each["mediaType"], each["mediaType"]), "digest": each["digest"], "size": each["size"]}
+        for each in base_layers
+    ]
+    return {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": config, "layers": [*layers, layer]}
+
+
+def push_release(
+    store: ReleaseStore, release: Release, base: Reference, registry: Registry, source: Registry, *, tags: Sequence[str]
+) -> Pushed:
+    """Push a release.
+
+    Args:
+        store: The store that holds it.
+        release: The release.
+        base: The serving image.
+        registry: The repository to push to.
+        source: The repository of the base.
+        tags: Tags to give it.
+
+    Returns:
+        The image, and what had to be sent.
+
+    Raises:
+        IntegrityError: Bytes of the release or of the base are not what they should be.
+        ServiceError: A registry does not answer or refuses.
+        UnsupportedError: The base is for no platform that the release is for.
+    """
+    image = store.layout.read_json(_image_descriptor(store, release))
+    release_config = store.layout.read_json(image["config"])
+    layer = image["layers"][0]
+    manifest = _read_base(source, base.target, str(release_config["architecture"]))
+    counts = _Counts()
+    with tempfile.TemporaryDirectory(prefix="sluice-push-") as name:
+        folder = Path(name)
+        source.read_blob(manifest["config"], folder / "config")
+        config = plan_config(json.loads((folder / "config").read_text(encoding="utf-8")), release_config)
+        for each in manifest["layers"]:
+            _take_over(each, registry, source, folder, counts)
+        counts.add(layer, sent=registry.write_blob(layer, store.layout.require_blob(layer)))
+        config_file = folder / "planned"
+        config_file.write_bytes(write_json(config))
+        digest, size = hash_file(config_file)
+        config_descriptor = {"mediaType": images.CONFIG_TYPE, "digest": digest, "size": size}
+        counts.add(config_descriptor, sent=registry.write_blob(config_descriptor, config_file))
+        data = write_json(plan_manifest(manifest["layers"], config_descriptor, layer))
+        (folder / "manifest").write_bytes(data)
+        image_digest, _ = hash_file(folder / "manifest")
+    for target in (image_digest, *tags):
+        if registry.find_manifest(target) != image_digest:
+            registry.write_manifest(target, data, MANIFEST_TYPE)
+    return Pushed(f"{registry.host}/{registry.repository}@{image_digest}", tuple(tags), counts.sent, counts.reused)
+
+
+@dataclass(slots=True)
+class _Counts:
+    sent: int = 0
+    reused: int = 0
+
+    def add(self, descriptor: Descriptor, *, sent: bool) -> None:
+        if sent:
+            self.sent += int(descriptor["size"])
+        else:
+            self.reused += 1
+
+
+def _image_descriptor(store: ReleaseStore, release: Release) -> Descriptor:
+    found = images.find_releases(store.layout.read_index())
+    return found[release.digest][0]
+
+
+def _read_base(source: Registry, target: str, architecture: str) -> dict[str, Any]:
+    """The manifest of the base for one architecture.
+
+    Raises:
+        UnsupportedError: It is not built for it.
+    """
+    data, media_type = source.read_manifest(target)
+    document = json.loads(data)
+    if media_type not in {INDEX_TYPE, DOCKER_LIST}:
+        return dict(document)
+    for entry in document["manifests"]:
+        platform = entry.get("platform") or {}
+        if platform.get("architecture") == architecture and platform.get("os", "linux") == "linux":
+            return dict(json.loads(source.read_manifest(entry["digest"])[0]))
+    raise UnsupportedError(
+        f"the base image {source.repository}:{target} is not built for linux/{architecture}",
+        hint="Build the serving image for it.",
+    )
+
+
+def _take_over(descriptor: Descriptor, registry: Registry, source: Registry, folder: Path, counts: _Counts) -> None:
+    """Bring one layer of the base into the release's repository, by reference where the registry can."""
+    if registry.has_blob(descriptor["digest"]):
+        counts.add(descriptor, sent=False)
+        return
+    if registry.host == source.host and registry.mount_blob(descriptor["digest"], source.repository):
+        counts.add(descriptor, sent=False)
+        return
+    file = folder / "layer"
+    source.read_blob(descriptor, file)
+    counts.add(descriptor, sent=registry.write_blob(descriptor, file))
+    file.unlink()

@@ -1,0 +1,110 @@
+"""What the store writes for a release, as OCI documents: image, its configuration, and what is attached to it later. Pure.
+
+Specification: opencontainers/image-spec v1.1: image manifests, ``artifactType`` and ``subject`` (referrers).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sluice.errors import IntegrityError
+from sluice.release.store.layout import MANIFEST_TYPE, Descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+DOCUMENT_TYPE = "application/json"
+EMPTY_DOCUMENT = b"{}"
+REF_NAME = "org.opencontainers.image.ref.name"
+RELEASE = "sluice.release"
+MANIFEST_LABEL = "sluice.manifest"
+LOCK_LABEL = "sluice.base-lock"
+_ATTACHMENT_PREFIX = "application/vnd.sluice."
+_ATTACHMENT_SUFFIX = ".v1+json"
+_ARCHITECTURES: Mapping[str, str] = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+def plan_config(manifest: Mapping[str, Any], layer_digest: str) -> dict[str, Any]:
+    """The image's configuration; the release's manifest is in its labels, so that any registry's tools show it.
+
+    Args:
+        manifest: The release's manifest.
+        layer_digest: Digest of the model layer, which is not compressed: its ``diff_id`` too.
+    """
+    machine = str(manifest["environment"]["fingerprint"]["machine"])
+    labels = {
+        MANIFEST_LABEL: json.dumps(manifest, sort_keys=True, ensure_ascii=False, separators=(",", ":")),
+        LOCK_LABEL: manifest["environment"]["lock_digest"],
+        "org.opencontainers.image.title": manifest["project"],
+        "org.opencontainers.image.revision": manifest["code"]["commit"],
+    }
+    return {
+        "architecture": _ARCHITECTURES.get(machine, machine),
+        "os": "linux",
+        "config": {"Labels": labels},
+        "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
+    }
+
+
+def plan_image(config: Descriptor, layer: Descriptor) -> dict[str, Any]:
+    """The image's manifest: the model layer alone, on a base that is named by its lock."""
+    return {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": config, "layers": [layer]}
+
+
+def plan_attachment(kind: str, document: Descriptor, empty: Descriptor, subject: Descriptor) -> dict[str, Any]:
+    """The manifest of one document that refers to a release's image."""
+    return {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "artifactType": f"{_ATTACHMENT_PREFIX}{kind}{_ATTACHMENT_SUFFIX}",
+        "config": empty,
+        "layers": [document],
+        "subject": {key: subject[key] for key in ("mediaType", "digest", "size")},
+    }
+
+
+def read_attachment_kind(artifact_type: str) -> str:
+    """The kind that `plan_attachment` was given."""
+    return artifact_type.removeprefix(_ATTACHMENT_PREFIX).removesuffix(_ATTACHMENT_SUFFIX)
+
+
+def read_manifest_label(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The release's manifest from an image's configuration.
+
+    Raises:
+        IntegrityError: It is not in it.
+    """
+    try:
+        return dict(json.loads(config["config"]["Labels"][MANIFEST_LABEL]))
+    except (LookupError, TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"the image has no manifest of a release in its labels: {error}", hint="It is no release of Sluice."
+        ) from error
+
+
+def find_releases(index: Mapping[str, Any]) -> dict[str, list[Descriptor]]:
+    """The index by release: digest of its model layer → one descriptor per tag, in the index's order."""
+    found: dict[str, list[Descriptor]] = {}
+    for descriptor in index["manifests"]:
+        annotations = descriptor.get("annotations", {})
+        if RELEASE in annotations and REF_NAME in annotations:
+            found.setdefault(annotations[RELEASE], []).append(descriptor)
+    return found
+
+
+def find_attachments(index: Mapping[str, Any], release: str) -> list[Descriptor]:
+    """What refers to a release, oldest first."""
+    return [
+        descriptor
+        for descriptor in index["manifests"]
+        if "artifactType" in descriptor and descriptor.get("annotations", {}).get(RELEASE) == release
+    ]
+
+
+def tags_of(descriptors: Sequence[Descriptor]) -> frozenset[str]:
+    """The tags that descriptors of one release carry."""
+    return frozenset(descriptor["annotations"][REF_NAME] for descriptor in descriptors)

@@ -1,0 +1,127 @@
+"""Collecting evidence: from one observation of the proxy to the next, on every platform.
+
+The collector keeps state but does no I/O. The control round passes in what the platform observed, and the platform stores the
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sluice.rollout.decisions.evidence import (
+    NO_COUNTS,
+    Checkpoint,
+    Counts,
+    Evidence,
+    Window,
+    add_window_to_evidence,
+    count_since,
+    describe,
+    enter_state,
+    judge,
+)
+from sluice.rollout.decisions.interim_looks import Judgement
+from sluice.rollout.decisions.shadow_comparisons import Comparison, add_comparison, judge_comparison
+from sluice.rollout.decisions.states import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from sluice.project.tables.rollout import RolloutTable
+    from sluice.rollout.decisions.states import Journal, Request
+
+
+@dataclass(slots=True)
+class EvidenceCollector:
+    """The evidence of the running rollout, and the record of each champion.
+
+    Attributes:
+        settings: ``[rollout]``.
+        evidence: The evidence of the running rollout; None if none is running.
+        recorded: Counts of each champion during its term. The bake compares a canary with this record.
+        applied_weights: Per cents above 0 that the proxy applied at the last observation.
+        counts: Cumulative counts at the last observation, by release.
+    """
+
+    settings: RolloutTable
+    evidence: Evidence | None = None
+    recorded: dict[str, Counts] = field(default_factory=dict)
+    applied_weights: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, Counts] = field(default_factory=dict)
+    _window_is_valid: bool = False
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Continue with the evidence of an earlier process."""
+        self.evidence, self.recorded = checkpoint.evidence, dict(checkpoint.recorded)
+        self.discard_window()
+
+    def discard_window(self) -> None:
+        """Discard what is counted until the next observation, because the counts of two situations would be mixed."""
+        self._window_is_valid = False
+
+    def add_observation(
+        self, journal: Journal, weights: Mapping[str, int], counts: Mapping[str, Counts], *, stable_ready: bool
+    ) -> bool:
+        """Add what was counted since the last observation. It is evidence only if the desired weights applied all the time.
+
+        Args:
+            journal: The present state of the rollout.
+            weights: Per cents above 0 that the proxy applies.
+            counts: Cumulative counts by release.
+            stable_ready: Whether the champion can serve. Its own outage says nothing about the canary.
+
+        Returns:
+            Whether there is something new to store.
+        """
+        grown = {release: count_since(self.counts.get(release), found) for release, found in counts.items()}
+        steady = self._window_is_valid and weights == self.applied_weights == journal.desired_weights
+        self.start_window(weights, counts)
+        champion = journal.champion
+        if champion is None or not steady or not stable_ready:
+            return False
+        stable = grown.get(champion, NO_COUNTS)
+        if weights.get(champion):
+            self.recorded[champion] = self.recorded.get(champion, NO_COUNTS) + stable
+        if journal.request is None:
+            self.evidence = None
+        elif journal.state.phase.exposed:
+            target = journal.request.release
+            evidence = self._enter(journal, journal.request)
+            window = Window(canary=grown.get(target, NO_COUNTS), stable=stable, share=journal.weights.get(target, 0))
+            self.evidence = add_window_to_evidence(evidence, window, self.settings, recorded=self.recorded.get(champion))
+        return any(found.requests for found in grown.values())
+
+    def start_window(self, weights: Mapping[str, int], counts: Mapping[str, Counts]) -> None:
+        """Start a new window with these weights and cumulative counts."""
+        self.applied_weights, self.counts = dict(weights), dict(counts)
+        self._window_is_valid = True
+
+    def judge(self, journal: Journal) -> Judgement:
+        """Judge the canary by the evidence. The counts of one step never decide about the next step."""
+        if journal.request is None:
+            return Judgement()
+        self.evidence = self._enter(journal, journal.request)
+        if journal.state.phase is Phase.SHADOW:
+            return judge_comparison(self.evidence.shadow, self.settings)
+        return judge(self.evidence, self.settings)
+
+    def add_shadow_answers(self, journal: Journal, request: Request, found: Comparison) -> None:
+        """Add what the shadow of the running rollout found."""
+        evidence = self._enter(journal, request)
+        self.evidence = dataclasses.replace(evidence, shadow=add_comparison(evidence.shadow, found, self.settings))
+
+    def _enter(self, journal: Journal, request: Request) -> Evidence:
+        record = self.recorded.get(journal.champion or "", NO_COUNTS)
+        return enter_state(self.evidence, request, journal.state, self.settings, champion_record=record)
+
+    def describe(self, journal: Journal) -> dict[str, Any]:
+        """Return the numbers of the running rollout as plain JSON types; empty if none is running."""
+        return describe(self.evidence, self.settings) if self.evidence and journal.request else {}
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the evidence, and the records of the releases that still have counters, for a process that restarts."""
+        recorded = {release: counts for release, counts in self.recorded.items() if release in self.counts}
+        return Checkpoint(evidence=self.evidence, recorded=recorded)

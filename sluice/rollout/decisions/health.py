@@ -1,0 +1,25 @@
+"""The health of a release's server, as the plan sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MOST_CRASHES = 3
+"""After so many crashes in a row, each soon after the server became ready, the server counts as failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The health of one release's server.
+
+    Attributes:
+        ready: It answers requests.
+        failure: Why it counts as failed (it crash-loops, or its release is not sound); empty while it does not.
+        waiting: What it still waits for; empty if that is not known.
+        held_for_approval: It starts only after the approval, because a release that is alone takes all traffic.
+    """
+
+    ready: bool = False
+    failure: str = ""
+    waiting: str = ""
+    held_for_approval: bool = False

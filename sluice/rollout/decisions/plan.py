@@ -1,0 +1,344 @@
+"""The decisions of a rollout: a pure function from journal, judgement, health and time to the next state and the desired weights.
+
+A rollback takes precedence over a promotion. A command from a person takes precedence over both. A rollback needs no approval::
+
+    idle ─request→ awaiting_ready → awaiting_approval (→ shadow) → step-1 → … → baking → promoted
+                        │                 │                └──────┬──────┘
+                        └──── rejected ───┘            rolled_back, aborted
+
+A canary that never took traffic ends as `rejected`. The next request starts from any of the four ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sluice.rollout.decisions.health import Health
+from sluice.rollout.decisions.states import ALL_TRAFFIC, ChampionTerm, CommandKind, Phase, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sluice.project.tables.rollout import RolloutTable
+    from sluice.rollout.decisions.interim_looks import Judgement
+    from sluice.rollout.decisions.states import Approval, Command, Journal, Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The next decision.
+
+    Attributes:
+        state: The state to be in.
+        weights: Desired per cent by release; empty before the first release, otherwise they sum to 100.
+        reason: Why, in one sentence.
+        decided_at: When it was decided; for a command, when the command was given.
+        history: The terms of the champions, oldest first.
+        changes: Whether anything must be written. False means that the rollout stays as it is.
+        ends: Whether the rollout, or the champion's term, ends.
+        completes_command: Whether the waiting command is done.
+        commanded_by: The person whose command it carries out; empty if the evidence or the plan itself decided.
+    """
+
+    state: State
+    weights: Mapping[str, int]
+    reason: str
+    decided_at: float
+    history: tuple[ChampionTerm, ...]
+    changes: bool = True
+    ends: bool = False
+    completes_command: bool = False
+    commanded_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Situation:
+    """Everything that a rule may look at while a rollout is running."""
+
+    journal: Journal
+    request: Request
+    judgement: Judgement
+    canary: Health
+    previous: Health
+    now: float
+    settings: RolloutTable
+
+    @property
+    def approved(self) -> bool:
+        return self.approval is not None
+
+    @property
+    def approval(self) -> Approval | None:
+        request = self.request
+        return self.journal.find_approval(request.release, request.steps, self.now, image=request.image)
+
+    @property
+    def late(self) -> bool:
+        """Whether the deadline of the rollout has passed."""
+        return self.now >= self.request.at + self.settings.deadline_seconds
+
+    @property
+    def bake_share(self) -> int:
+        """The canary's per cent during the bake: all but the holdback, and never less than at the step before."""
+        holdback = self.settings.holdback if self.journal.champion else 0
+        return max(ALL_TRAFFIC - holdback, *self.request.steps[:-1], 0)
+
+    def stay(self, reason: str) -> Plan:
+        """Change nothing, and say what the rollout waits for."""
+        return _stay(self.journal, reason, self.now)
+
+    def complete_command(self, reason: str) -> Plan:
+        """Mark the command as done without moving any traffic."""
+        return dataclasses.replace(self.stay(reason), changes=True, completes_command=True)
+
+    def move(self, phase: Phase, share: int, reason: str, *, step: int | None = None, promoted_by: str = "") -> Plan:
+        """Enter `phase` with `share` per cent of the traffic for the canary."""
+        state = State(phase=phase, step=step, since=self.now, promoted_by=promoted_by)
+        return Plan(
+            state=state,
+            weights=_split(self.journal.champion, self.request.release, share),
+            reason=reason,
+            decided_at=self.now,
+            history=self.journal.history,
+        )
+
+    def end(self, phase: Phase, reason: str) -> Plan:
+        """End the rollout with all traffic on stable. A canary that never took traffic is rejected, not rolled back."""
+        if not self.journal.state.phase.exposed and phase is Phase.ROLLED_BACK:
+            phase = Phase.REJECTED
+        return dataclasses.replace(self.move(phase, 0, reason), ends=True, completes_command=True)
+
+
+def plan_next(
+    journal: Journal, judgement: Judgement, health: Mapping[str, Health], *, now: float, settings: RolloutTable
+) -> Plan:
+    """Decide what happens next.
+
+    Args:
+        journal: The present state of the rollout.
+        judgement: What the evidence says about the running canary.
+        health: The health of the servers, by release. A release that is missing is not ready.
+        now: Seconds since the epoch.
+        settings: ``[rollout]``. The steps come from the request, not from here.
+
+    Returns:
+        The next decision. If its `changes` is False, the rollout stays as it is and `reason` says why.
+    """
+    if journal.request is None:
+        return _plan_idle(journal, health, now, settings)
+    situation = _Situation(
+        journal=journal,
+        request=journal.request,
+        judgement=judgement,
+        canary=health.get(journal.request.release, Health()),
+        previous=health.get(journal.previous or "", Health()),
+        now=now,
+        settings=settings,
+    )
+    for rule in (_carry_out_command, _roll_back):
+        if (plan := rule(situation)) is not None:
+            return plan
+    return _ADVANCE[journal.state.phase](situation)
+
+
+def _stay(journal: Journal, reason: str, now: float) -> Plan:
+    return Plan(
+        state=journal.state, weights=journal.weights, reason=reason, decided_at=now, history=journal.history, changes=False
+    )
+
+
+def _split(stable: str | None, canary: str, share: int) -> dict[str, int]:
+    """Return weights with `share` per cent for the canary. Both releases are in it, even with 0."""
+    if stable is None:
+        return {canary: ALL_TRAFFIC} if share == ALL_TRAFFIC else {}
+    return {stable: ALL_TRAFFIC - share, canary: share}
+
+
+def _plan_idle(journal: Journal, health: Mapping[str, Health], now: float, settings: RolloutTable) -> Plan:
+    """Decide while no rollout is running. Only a command to roll back to N-1 can change anything then."""
+    command = journal.command
+    if command is None:
+        return _stay(journal, "no rollout is running" if journal.champion else "there is no champion yet", now)
+    done = dataclasses.replace(_stay(journal, "", command.at), changes=True, completes_command=True, commanded_by=command.by)
+    previous = health.get(journal.previous or "", Health())
+    if command.kind is CommandKind.ROLLBACK and command.target and command.target == journal.champion:
+        return dataclasses.replace(done, reason=_describe_done(command))
+    if why := _refuse_while_idle(journal, command) or _refuse_to_wait(previous, command, now, settings):
+        return dataclasses.replace(done, reason=f"{command.kind.value} by {command.by} refused: {why}")
+    if not previous.ready:
+        return _stay(journal, f"rollback by {command.by} waits: N-1's server is not ready", now)
+    return dataclasses.replace(
+        done,
+        state=State(phase=Phase.ROLLED_BACK, since=now),
+        weights=_split(journal.previous, journal.champion or "", 0),
+        reason=f"rolled back to N-1 by {command.by}",
+        history=journal.history[:-1],
+        ends=True,
+    )
+
+
+def _refuse_while_idle(journal: Journal, command: Command) -> str:
+    """Return why a command is refused while no rollout is running; empty if it is not."""
+    if command.kind is not CommandKind.ROLLBACK:
+        return "no rollout is running"
+    if journal.previous is None:
+        return "there is no N-1"
+    return "" if command.target in {"", journal.previous} else f"{command.target[:19]} is not N-1 any more"
+
+
+def _refuse_to_wait(previous: Health, command: Command, now: float, settings: RolloutTable) -> str:
+    """Return why a rollback stops waiting for N-1; empty if it may wait.
+
+    A rollback that waited for ever would end every rollout that comes after it.
+    """
+    if previous.failure:
+        return f"N-1's server failed: {previous.failure}"
+    if not previous.ready and now >= command.at + settings.deadline_seconds:
+        return f"N-1's server was not ready within {settings.deadline_seconds:g} s"
+    return ""
+
+
+def _carry_out_command(situation: _Situation) -> Plan | None:
+    """Carry out the command that waits. A promotion does not apply to a canary that failed or that is past its deadline."""
+    command = situation.journal.command
+    if command is None:
+        return None
+    if command.kind is CommandKind.PROMOTE:
+        return None if situation.judgement.failed or situation.late else _carry_out_promote(situation, command.by)
+    plan = _carry_out_abort_or_rollback(situation, command)
+    return dataclasses.replace(plan, decided_at=command.at, commanded_by=command.by)
+
+
+def _carry_out_abort_or_rollback(situation: _Situation, command: Command) -> Plan:
+    if command.kind is CommandKind.ABORT:
+        return situation.end(Phase.ABORTED, f"aborted by {command.by}")
+    to_stable = command.target in {"", situation.journal.champion}
+    if situation.journal.state.phase.exposed and to_stable:
+        return situation.end(Phase.ROLLED_BACK, f"rolled back by {command.by}")
+    if command.target and to_stable:
+        return situation.complete_command(_describe_done(command))
+    if not situation.previous.ready:
+        why = "N-1's server is not ready, and the canary does not have to end for it"
+        return situation.complete_command(f"rollback by {command.by} refused: {why}")
+    # The person wants to leave the champion. This plan ends the rollout; the next one carries out the rollback.
+    ended = situation.end(Phase.ABORTED, f"aborted, because {command.by} rolls the champion back")
+    return dataclasses.replace(ended, completes_command=False)
+
+
+def _describe_done(command: Command) -> str:
+    """Describe a rollback to a release that has all traffic by now, because its canary was rolled back in the meantime."""
+    return f"rollback by {command.by}: {command.target[:19]} has all the traffic already"
+
+
+def _carry_out_promote(situation: _Situation, by: str) -> Plan:
+    state = situation.journal.state
+    if not state.phase.exposed or not situation.approved:
+        why = "the canary is not at a step, or its approval has expired"
+        return dataclasses.replace(situation.complete_command(f"promote by {by} refused: {why}"), commanded_by=by)
+    last, share = len(situation.request.steps) - 1, situation.bake_share
+    plan = situation.move(Phase.BAKING, share, f"moved to {share} % by the command of {by}", step=last, promoted_by=by)
+    if state.phase is Phase.BAKING:
+        plan = dataclasses.replace(plan, state=dataclasses.replace(plan.state, since=state.since))
+    return dataclasses.replace(plan, completes_command=True, commanded_by=by)
+
+
+def _roll_back(situation: _Situation) -> Plan | None:
+    """Roll the canary back if the evidence fails it, if its server failed, or if the deadline has passed."""
+    if situation.journal.state.phase.judged and situation.judgement.failed:
+        return situation.end(Phase.ROLLED_BACK, situation.judgement.reason)
+    if situation.canary.failure:
+        return situation.end(Phase.ROLLED_BACK, f"the canary's server failed: {situation.canary.failure}")
+    if situation.late:
+        limit = f"not promoted within the deadline of {situation.settings.deadline_seconds:g} s"
+        return situation.end(Phase.ROLLED_BACK, f"{limit}; last: {_describe_wait(situation)}")
+    return None
+
+
+def _describe_wait(situation: _Situation) -> str:
+    """Describe what a rollout was waiting for when its deadline passed."""
+    if not situation.canary.ready:
+        return "the canary's server is not ready"
+    return situation.judgement.reason if situation.approved else "no approval is valid for this release and these steps"
+
+
+def _await_ready(situation: _Situation) -> Plan:
+    if situation.canary.held_for_approval:
+        return situation.move(Phase.AWAITING_APPROVAL, 0, "the server of the first release starts after its approval")
+    if not situation.canary.ready:
+        waiting = situation.canary.waiting
+        return situation.stay(f"the canary's server is starting{': ' if waiting else ''}{waiting}")
+    return situation.move(Phase.AWAITING_APPROVAL, 0, "the canary's server is ready")
+
+
+def _await_approval(situation: _Situation) -> Plan:
+    approval = situation.approval
+    if approval is None:
+        return situation.stay("waits for an approval of this release and these steps")
+    if not situation.canary.ready:
+        return situation.stay("approved; the canary's server is not ready")
+    if situation.journal.champion is None:
+        return _promote(situation, f"first release, approved by {approval.by}: there is no champion to compare it with")
+    if situation.settings.shadow_requests:
+        return situation.move(Phase.SHADOW, 0, f"approved by {approval.by}")
+    return _enter_step(situation, 0, f"approved by {approval.by}")
+
+
+def _leave_shadow(situation: _Situation) -> Plan:
+    """Enter the first step if the canary's answers are close enough to those of stable."""
+    if (waiting := _wait_to_advance(situation)) is not None:
+        return waiting
+    return _enter_step(situation, 0, situation.judgement.reason)
+
+
+def _leave_step(situation: _Situation) -> Plan:
+    """Enter the next step if the last interim look passed; otherwise stay."""
+    if (waiting := _wait_to_advance(situation)) is not None:
+        return waiting
+    return _enter_step(situation, (situation.journal.state.step or 0) + 1, situation.judgement.reason)
+
+
+def _bake(situation: _Situation) -> Plan:
+    """Promote the canary if the bake time is over and the last interim look passed, or a person ordered the promotion."""
+    left = situation.journal.state.since + situation.settings.bake_seconds - situation.now
+    if left > 0:
+        return situation.stay(f"baking for {left:.0f} s more; {situation.judgement.reason}")
+    promoted_by = situation.journal.state.promoted_by
+    if (waiting := _wait_to_advance(situation, promoted_by=promoted_by)) is not None:
+        return waiting
+    return _promote(situation, f"baked; promoted by {promoted_by}" if promoted_by else f"baked; {situation.judgement.reason}")
+
+
+def _wait_to_advance(situation: _Situation, *, promoted_by: str = "") -> Plan | None:
+    """Return the plan that waits, with the reason; None if the canary may advance now."""
+    if not promoted_by and not situation.judgement.passed:
+        return situation.stay(situation.judgement.reason)
+    if not situation.approved:
+        return situation.stay("the approval has expired; waits for a new one")
+    return None if situation.canary.ready else situation.stay("the canary's server is not ready")
+
+
+def _enter_step(situation: _Situation, step: int, reason: str) -> Plan:
+    share = situation.request.steps[step]
+    if share == ALL_TRAFFIC:
+        return situation.move(Phase.BAKING, situation.bake_share, reason, step=step)
+    return situation.move(Phase.STEP, share, reason, step=step)
+
+
+def _promote(situation: _Situation, reason: str) -> Plan:
+    request = situation.request
+    term = ChampionTerm(release=request.release, by=request.by, at=situation.now, number=request.number, image=request.image)
+    # A release that becomes champion again gets a new term. If its earlier term stayed, it would be its own N-1.
+    history = (*(one for one in situation.journal.history if one.release != term.release), term)
+    promoted = situation.move(Phase.PROMOTED, ALL_TRAFFIC, reason)
+    return dataclasses.replace(promoted, history=history, ends=True, completes_command=True)
+
+
+_ADVANCE: Mapping[Phase, Callable[[_Situation], Plan]] = {
+    Phase.AWAITING_READY: _await_ready,
+    Phase.AWAITING_APPROVAL: _await_approval,
+    Phase.SHADOW: _leave_shadow,
+    Phase.STEP: _leave_step,
+    Phase.BAKING: _bake,
+}

@@ -1,0 +1,103 @@
+"""The journal after a request, and after a plan. These functions are pure: the caller writes the journal that they return."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from sluice.rollout.decisions.states import (
+    KEPT_RELEASES,
+    KEPT_TRANSITIONS,
+    CommandKind,
+    EndedRollout,
+    Journal,
+    Phase,
+    Request,
+    State,
+    Transition,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from sluice.rollout.decisions.plan import Plan
+
+
+def begin(journal: Journal, request: Request) -> Journal:
+    """Return the journal with a new request. No other rollout may be running. A rollback that still waits keeps waiting."""
+    waits = journal.command is not None and journal.command.kind is CommandKind.ROLLBACK
+    transition = Transition(
+        time=request.at,
+        from_state=journal.state.name,
+        to_state=Phase.AWAITING_READY.value,
+        reason=f"requested by {request.by}",
+        rollout=request.id,
+        release=request.release,
+        weights=dict(journal.weights),
+        decided_at=request.at,
+        applied_at=request.at,
+    )
+    return dataclasses.replace(
+        journal,
+        request=request,
+        last_request_id=request.id,
+        command=journal.command if waits else None,
+        state=State(phase=Phase.AWAITING_READY, since=request.at),
+        transitions=(*journal.transitions, transition)[-KEPT_TRANSITIONS:],
+    )
+
+
+def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: float) -> Journal:
+    """Return the journal after a plan. Its last transition is not applied yet. The writer sets the version."""
+    release = journal.target or journal.champion or ""
+    rollout = journal.request.id if journal.request else f"command-{journal.command.at:.6f}" if journal.command else ""
+    transition = Transition(
+        time=now,
+        from_state=journal.state.name,
+        to_state=plan.state.name,
+        reason=plan.reason,
+        rollout=rollout,
+        release=release,
+        weights=dict(plan.weights),
+        evidence=dict(evidence),
+        decided_at=plan.decided_at,
+        commanded_by=plan.commanded_by,
+    )
+    after = dataclasses.replace(
+        journal,
+        state=plan.state,
+        weights=dict(plan.weights),
+        history=plan.history[-KEPT_RELEASES:],
+        command=None if plan.completes_command else journal.command,
+        last_command_at=journal.command.at if plan.completes_command and journal.command else journal.last_command_at,
+        transitions=(*journal.transitions, transition)[-KEPT_TRANSITIONS:],
+    )
+    if not plan.ends:
+        return after
+    request = journal.request
+    ended = EndedRollout(
+        id=rollout,
+        release=release,
+        stable=journal.champion if request else journal.previous,
+        outcome=plan.state.phase,
+        reason=plan.reason,
+        by=request.by if request else journal.command.by if journal.command else "",
+        started=request.at if request else plan.decided_at,
+        ended=now,
+        number=request.number if request else next((one.number for one in journal.history if one.release == release), 0),
+    )
+    return dataclasses.replace(
+        after,
+        request=None,
+        rollouts=(*journal.rollouts, ended)[-KEPT_RELEASES:],
+        approvals=tuple(approval for approval in journal.approvals if approval.release != release),
+    )
+
+
+def mark_applied(journal: Journal, transition: Transition, applied_at: float) -> Journal:
+    """Return the journal in which this transition, if it is still the last one, is marked as applied."""
+    if not journal.transitions or journal.transitions[-1] != transition:
+        return journal
+    applied = dataclasses.replace(transition, applied_at=applied_at)
+    return dataclasses.replace(journal, transitions=(*journal.transitions[:-1], applied))

@@ -1,0 +1,146 @@
+"""What a control round needs of a platform: the protocol, and what passes between the two.
+
+A platform observes the servers and the proxy, stores the journal, applies the desired weights, and confirms that the proxy
+applies them. It decides nothing. ``sluice.rollout.round`` drives every platform through this protocol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sluice.rollout.decisions.evidence import Checkpoint, Counts
+    from sluice.rollout.decisions.health import Health
+    from sluice.rollout.decisions.plan import Plan
+    from sluice.rollout.decisions.states import ChampionTerm, Journal, Transition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What one control round sees.
+
+    Attributes:
+        journal: The journal, with the requests, approvals and commands that wait.
+        health: The health of the servers, by release.
+        weights: Per cents above 0 that the proxy applies; None if that is not known. Then nothing counted is evidence.
+        counts: Cumulative counts by release; None if they were not read. They never fall while a release has traffic.
+        stable_ready: Whether the champion can serve.
+        champion_urls: The champion's ready servers, for the shadow.
+        canary_urls: The canary's ready servers, for the shadow.
+        problem: What keeps the platform from observing everything; empty if nothing does. No canary advances meanwhile.
+        can_apply: Whether there is a proxy, or an object for it, that weights can be applied to.
+        checkpoint: The evidence of an earlier process, when this process begins to act; otherwise None.
+    """
+
+    journal: Journal
+    health: Mapping[str, Health]
+    weights: Mapping[str, int] | None
+    counts: Mapping[str, Counts] | None
+    stable_ready: bool = False
+    champion_urls: Sequence[str] = ()
+    canary_urls: Sequence[str] = ()
+    problem: str = ""
+    can_apply: bool = True
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What the proxy applies after a change.
+
+    Attributes:
+        applied: Whether the platform shows the desired weights everywhere.
+        weights: Per cents above 0 that the proxy applies; None if that is not known.
+        counts: Cumulative counts that were read after the change; None if they were not read.
+        difference: How the platform differs from the desired weights, in one clause; empty if it does not.
+    """
+
+    applied: bool
+    weights: Mapping[str, int] | None = None
+    counts: Mapping[str, Counts] | None = None
+    difference: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundReport:
+    """The result of one control round, for the status that people read.
+
+    Attributes:
+        journal: The journal after the round.
+        plan: What was decided.
+        problem: What kept the round from observing everything; empty if nothing did.
+        evidence: The numbers of the running rollout; empty if none is running.
+        checkpoint: The evidence to store, so that a restarted process continues with it.
+        checkpoint_changed: Whether something new was counted.
+    """
+
+    journal: Journal
+    plan: Plan
+    problem: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: Checkpoint
+    checkpoint_changed: bool = False
+
+
+class Platform(Protocol):
+    """Where releases are served and traffic is split.
+
+    Attributes:
+        confirm_seconds: How long a round waits until the platform shows the desired weights. The next round continues.
+        confirm_poll_seconds: The pause between two confirmations.
+    """
+
+    confirm_seconds: float
+    confirm_poll_seconds: float
+
+    def observe(self) -> Observation | None:
+        """Observe servers, proxy and journal; return None if another process acts.
+
+        Raises:
+            SluiceError: Something does not answer or cannot be read. The next round tries again.
+        """
+
+    def write_journal(self, journal: Journal) -> Journal:
+        """Write a decision that was derived from the observed journal, and return the journal as written.
+
+        Raises:
+            ConflictError: Another process wrote the journal since it was observed.
+            ServiceError: The journal cannot be written.
+        """
+
+    def update_journal(self, change: Callable[[Journal], Journal]) -> None:
+        """Read, change and write the journal as one step.
+
+        Raises:
+            ServiceError: The journal cannot be written.
+        """
+
+    def apply(self, journal: Journal, *, journaled: bool = True) -> bool:
+        """Bring the traffic towards the journal's desired weights; return whether anything was changed or still has to change.
+
+        Args:
+            journal: The journal to follow.
+            journaled: False if the journal could not be written. Then only the traffic itself is moved.
+
+        Raises:
+            ServiceError: The proxy or the cluster refuses.
+        """
+
+    def confirm(self, journal: Journal) -> Confirmation:
+        """Look again, finish what `apply` could not do yet, and return whether the platform shows the desired weights.
+
+        Raises:
+            ServiceError: The proxy or the cluster does not answer.
+        """
+
+    def record_transition(self, transition: Transition) -> None:
+        """Publish a transition that was written, or that was confirmed as applied (events, metrics)."""
+
+    def tag_champion(self, champion: ChampionTerm | None, previous: ChampionTerm | None) -> None:
+        """Let the tags ``champion`` and ``previous`` follow the journal. The journal is the truth, so the tags may be late."""
+
+    def report(self, report: RoundReport) -> None:
+        """Store what people and a restarted process read: status, samples, evidence."""

@@ -1,0 +1,276 @@
+"""The laptop as a platform: a server process for each release, one Envoy in front of them, and the journal on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sluice.errors import IntegrityError
+from sluice.rollout.observations import Confirmation, Observation
+from sluice.rollout.platforms.laptop.envoy_config import LOCALHOST, SLOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sluice.project.projects import Project
+    from sluice.rollout.decisions.evidence import Counts
+    from sluice.rollout.decisions.health import Health
+    from sluice.rollout.decisions.states import ChampionTerm, Journal, Transition
+    from sluice.rollout.observations import RoundReport
+    from sluice.rollout.platforms.laptop.envoy import EnvoySplitter, TrafficReading
+    from sluice.rollout.platforms.laptop.journal_file import JournalFile
+    from sluice.rollout.platforms.laptop.servers import Servers
+
+DENSE_SECONDS, SPARSE_SECONDS = 0.5, 5.0
+"""The time between two samples: during a rollout, and otherwise."""
+
+AFTERMATH_SECONDS = 30.0
+"""How long samples stay dense after a transition."""
+
+_STATUS_SECONDS = 0.5
+_DRAIN_MARGIN_SECONDS = 1.0
+_LONGEST_PAUSE = 5.0
+_STEADY_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class LaptopPlatform:
+    """The platform behind `sluice serve`.
+
+    Attributes:
+        project: The project.
+        file: Its journal.
+        servers: One server for each release that is needed.
+        splitter: The proxy.
+        notify: Called with each event, one line of text.
+        release_port: Called right before the proxy first listens, so that the port becomes free for it.
+        started: Whether the proxy has been started.
+    """
+
+    project: Project
+    file: JournalFile
+    servers: Servers
+    splitter: EnvoySplitter
+    notify: Callable[[str], object]
+    release_port: Callable[[], object]
+    started: bool = False
+    confirm_seconds: float = 0.0  # Envoy applies new weights at once, so one look is enough
+    confirm_poll_seconds: float = 0.0
+    _weights: dict[str, int] = field(default_factory=dict)
+    _readings: dict[str, TrafficReading] = field(default_factory=dict)
+    _placed: dict[str, int] = field(default_factory=dict)
+    _last_traffic: dict[str, float] = field(default_factory=dict)
+    _began: float = field(default_factory=time.time)
+    _resumed: bool = False
+    _next_sample: float = 0.0
+    _next_status: float = 0.0
+    _next_restart: float = 0.0
+    _pause: float = 0.0
+
+    def observe(self) -> Observation:
+        """Keep servers and proxy running, and read the journal, the proxy's weights and its counters.
+
+        Raises:
+            IntegrityError: No proxy runs yet, and the champion's bytes are not those that were released.
+            SluiceError: Something does not answer or cannot be read.
+        """
+        journal = self.file.read()
+        checkpoint = None if self._resumed else self.file.read_checkpoint()
+        self._resumed = True
+        self._keep_servers(journal)
+        was_alive = self.splitter.is_alive()
+        if self._keep_proxy(journal):
+            self._weights, self._readings = self.splitter.read_weights(), self.splitter.read_counts()
+        health = self._read_health()
+        champion = journal.champion
+        return Observation(
+            journal=journal,
+            health=health,
+            # The counters of a proxy that was just started cannot be compared with the ones before.
+            weights=self._weights if was_alive else None,
+            counts=self._read_counts() if was_alive else None,
+            stable_ready=champion is not None and self.servers.health()[champion].ready,
+            champion_urls=self._list_urls(journal.champion, health),
+            canary_urls=self._list_urls(journal.target, health),
+            can_apply=self.started,
+            checkpoint=checkpoint,
+        )
+
+    def write_journal(self, journal: Journal) -> Journal:
+        """Write a decision to the disk, unless another process wrote the journal since it was observed."""
+        written = self.file.replace(journal)
+        self._next_sample = 0.0
+        return written
+
+    def update_journal(self, change: Callable[[Journal], Journal]) -> None:
+        """Read, change and write the journal under its lock."""
+        self.file.update(change)
+
+    def apply(self, journal: Journal, *, journaled: bool = True) -> bool:
+        """Set the proxy's weights; return whether they had to change."""
+        del journaled  # the journal and the proxy do not depend on each other here
+        if self._weights == journal.desired_weights:
+            return False
+        self.splitter.set_weights(journal.desired_weights)
+        return True
+
+    def confirm(self, journal: Journal) -> Confirmation:
+        """Read the proxy's weights and counters again."""
+        self._weights, self._readings = self.splitter.read_weights(), self.splitter.read_counts()
+        desired = journal.desired_weights
+        difference = (
+            "" if self._weights == desired else f"the proxy applies {self._weights}, not {desired}: see {self.splitter.log}"
+        )
+        return Confirmation(applied=not difference, weights=self._weights, counts=self._read_counts(), difference=difference)
+
+    def record_transition(self, transition: Transition) -> None:
+        """Do nothing: on a laptop the journal and the supervisor's output show each transition."""
+
+    def tag_champion(self, champion: ChampionTerm | None, previous: ChampionTerm | None) -> None:
+        """Move the tags of the release store."""
+        self.servers.launcher.mark(champion.release if champion else None, previous.release if previous else None)
+
+    def report(self, report: RoundReport) -> None:
+        """Store the evidence, the samples that reports draw, and the status."""
+        now = time.time()
+        if report.checkpoint_changed and (report.evidence or now >= self._next_sample):
+            self.file.write_checkpoint(report.checkpoint)
+        if self.started:
+            self._append_sample(report, now)
+        self._write_status(report)
+
+    def report_problem(self, what: str) -> None:
+        """Write what the last round could not do into the status. The next successful round removes it."""
+        self._next_status = 0.0
+        self.file.write_status(self.file.read_status() | {"trouble": what})
+
+    def _keep_servers(self, journal: Journal) -> None:
+        """Run a server for each release that is needed. A release that lost its traffic first answers what it was sent."""
+        steady = time.monotonic()
+        for release in self._weights:
+            self._last_traffic[release] = steady
+        weighted = list(journal.desired_weights)
+        drain = self.project.settings.rollout.request_timeout_seconds + _DRAIN_MARGIN_SECONDS
+        placed = self.splitter.releases()
+        draining = [release for release in placed if steady - self._last_traffic.get(release, -drain) < drain]
+        named = [release for release in (journal.champion, journal.previous, journal.target) if release]
+        # The proxy has three slots. Releases that run already come first, so a new one waits until a slot is drained.
+        candidates = dict.fromkeys([*weighted, *named[:1], *(name for name in named if name in placed), *draining, *named])
+        needed = list(candidates)[: len(SLOTS)]
+        for release in placed:
+            if release not in needed:
+                self.splitter.remove(release)
+                self._placed.pop(release, None)
+        self.servers.keep(needed)
+        self.servers.tend(steady)
+        for release, port in self.servers.ports().items():
+            self.splitter.place(release, port)
+
+    def _keep_proxy(self, journal: Journal) -> bool:
+        """Start the proxy when the releases with traffic can serve, restart it when it has died; return whether it runs.
+
+        Raises:
+            IntegrityError: No proxy runs yet, and the champion's bytes are not those that were released.
+        """
+        steady = time.monotonic()
+        if self.splitter.is_alive():
+            if steady - self._next_restart > _STEADY_SECONDS:
+                self._pause = 0.0
+            return True
+        self._refuse_damaged(journal.champion)
+        health = self.servers.health()
+        waits = any(not (health[release].ready or health[release].failure) for release in journal.desired_weights)
+        if (waits and not self.started) or steady < self._next_restart:
+            return False
+        if self.started:
+            self.notify("the proxy has ended: starting it again with the journal's weights")
+        self.release_port()
+        self._placed.clear()
+        self._pause = min(_LONGEST_PAUSE, 2 * self._pause + 0.1)
+        self._next_restart = steady + self._pause
+        self.splitter.start(journal.weights)
+        if not self.started:
+            self.notify(f"serving on http://{LOCALHOST}:{self.splitter.port}")
+        self.started = True
+        return True
+
+    def _refuse_damaged(self, champion: str | None) -> None:
+        """Refuse to start with an altered champion: waiting does not repair it, and a proxy without it only seems to serve."""
+        damage = self.servers.damage(champion) if champion and not self.started else None
+        if damage is not None:
+            raise IntegrityError(
+                f"the champion cannot be served: {damage.message}",
+                hint="Restore `.sluice/releases` from a copy (`sluice release verify` names what differs), then serve again.",
+            )
+
+    def _read_health(self) -> dict[str, Health]:
+        """Return the health of each server. It is ready if it answers and the proxy knows it at its present port."""
+        health = {}
+        ports = self.servers.ports()
+        for release, found in self.servers.health().items():
+            port = ports[release]
+            placed = port is not None and self._placed.get(release) == port
+            if self.started and port is not None and not placed and self.splitter.is_alive() and self.splitter.is_placed(release):
+                self._placed[release] = port
+                placed = True
+            health[release] = dataclasses.replace(found, ready=found.ready and placed)
+        return health
+
+    def _list_urls(self, release: str | None, health: Mapping[str, Health]) -> list[str]:
+        """Return the address of a release's server if it is ready; otherwise nothing."""
+        port = self.servers.ports().get(release) if release else None
+        return [f"http://{LOCALHOST}:{port}"] if release and port and health[release].ready else []
+
+    def _read_counts(self) -> dict[str, Counts]:
+        return {release: reading.counts for release, reading in self._readings.items()}
+
+    def _append_sample(self, report: RoundReport, now: float) -> None:
+        """Store what reports draw over time."""
+        if now < self._next_sample:
+            return
+        journal = report.journal
+        last = journal.transitions[-1].time if journal.transitions else 0.0
+        busy = journal.request is not None or now - last < AFTERMATH_SECONDS
+        self._next_sample = now + (DENSE_SECONDS if busy else SPARSE_SECONDS)
+        arms = {
+            release: {
+                "requests": reading.counts.requests,
+                "errors": reading.counts.errors,
+                "p50_ms": reading.p50_ms,
+                "p99_ms": reading.p99_ms,
+            }
+            for release, reading in self._readings.items()
+        }
+        sample = {
+            "time": time.time(),
+            "weights": dict.fromkeys(arms, 0) | self._weights,
+            "arms": arms,
+            "e_value": report.evidence.get("e_value"),
+            "upper_bound": report.evidence.get("upper_bound"),
+        }
+        self.file.append_sample(sample)
+
+    def _write_status(self, report: RoundReport) -> None:
+        """Write who serves and what the rollout waits for."""
+        steady = time.monotonic()
+        if steady < self._next_status and not report.plan.changes:
+            return
+        self._next_status = steady + _STATUS_SECONDS
+        self.file.write_status(
+            {
+                "pid": os.getpid(),
+                "started": self._began,
+                "url": f"http://{LOCALHOST}:{self.splitter.port}" if self.started else "",
+                "port": self.splitter.port,
+                "admin_url": self.splitter.admin_url,
+                "envoy_pid": self.splitter.pid,
+                "servers": self.servers.describe(),
+                "seen_weights": self._weights,
+                "reason": report.plan.reason,
+                "trouble": report.problem,
+                "evidence": dict(report.evidence) or None,
+            }
+        )

@@ -1,0 +1,257 @@
+"""The API server, spoken to in plain objects: any kind by its path, every call with a time limit, errors as the tool's own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from sluice.errors import ServiceError
+from sluice.rollout.journals import ConflictError
+from sluice.scoring.release_pods import read_own_namespace, runs_in_pod
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+CONNECT_SECONDS, READ_SECONDS = 2.0, 5.0
+"""Time limits of one call: a controller that waits for a server does not look at its canary."""
+
+_MERGE, _APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of namespaced object.
+
+    Attributes:
+        group: API group; empty for the core one.
+        version: Of the group.
+        plural: As in paths.
+        name: As in ``kind``.
+    """
+
+    group: str
+    version: str
+    plural: str
+    name: str
+
+    @property
+    def api_version(self) -> str:
+        """As in ``apiVersion``."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str, name: str = "") -> str:
+        """Path of one object, or of all of a namespace."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        return f"{root}/namespaces/{namespace}/{self.plural}" + (f"/{name}" if name else "")
+
+
+SELDON_DEPLOYMENT = Kind("machinelearning.seldon.io", "v1", "seldondeployments", "SeldonDeployment")
+VIRTUAL_SERVICE = Kind("networking.istio.io", "v1beta1", "virtualservices", "VirtualService")
+LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
+CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap")
+POD = Kind("", "v1", "pods", "Pod")
+EVENT = Kind("", "v1", "events", "Event")
+
+
+class Cluster:
+    """One namespace of a cluster.
+
+    Attributes:
+        namespace: Where all objects are.
+    """
+
+    def __init__(self, client: Any, namespace: str) -> None:  # noqa: ANN401 - the client has no types
+        """Made by `connect`."""
+        self._client, self.namespace = client, namespace
+
+    def get(self, kind: Kind, name: str) -> dict[str, Any] | None:
+        """One object; None where there is none.
+
+        Raises:
+            ServiceError: The API server does not answer, or refuses.
+        """
+        return self._call("GET", kind.path(self.namespace, name), absent_is_none=True)
+
+    def list(self, kind: Kind, selector: str) -> list[dict[str, Any]]:
+        """The objects with these labels.
+
+        Raises:
+            ServiceError: The API server does not answer, or refuses.
+        """
+        found = self._call("GET", kind.path(self.namespace), query={"labelSelector": selector})
+        return list((found or {}).get("items") or [])
+
+    def create(self, kind: Kind, body: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
+        """Make an object.
+
+        Raises:
+            ConflictError: It is there already.
+            ServiceError: The API server does not answer, or refuses.
+        """
+        planned = {"apiVersion": kind.api_version, "kind": kind.name, **body}
+        return self._call("POST", kind.path(self.namespace), query={"fieldManager": manager}, body=planned) or {}
+
+    def merge(self, kind: Kind, name: str, patch: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
+        """Change some fields of an object; with ``metadata.resourceVersion`` in the patch, only if nobody else did since.
+
+        Raises:
+            ConflictError: Somebody did, or it is gone.
+            ServiceError: The API server does not answer, or refuses.
+        """
+        path = kind.path(self.namespace, name)
+        return self._call("PATCH", path, query={"fieldManager": manager}, body=patch, content=_MERGE) or {}
+
+    def apply(self, kind: Kind, name: str, body: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
+        """Server-side apply: the fields in `body` become the manager's, all others stay as they are.
+
+        Raises:
+            ConflictError: The object is at another ``metadata.resourceVersion`` than the one in `body`.
+            ServiceError: The API server does not answer, or refuses.
+        """
+        planned = {"apiVersion": kind.api_version, "kind": kind.name, **body}
+        query = {"fieldManager": manager, "force": "true"}
+        return self._call("PATCH", kind.path(self.namespace, name), query=query, body=planned, content=_APPLY) or {}
+
+    def delete(self, kind: Kind, name: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        self._call("DELETE", kind.path(self.namespace, name), absent_is_none=True)
+
+    def watch(self, kind: Kind, name: str, seconds: int) -> Iterator[None]:
+        """Gives an item each time one object changes, for some seconds.
+
+        Raises:
+            ServiceError: The API server does not answer, or refuses.
+        """
+        query = {"watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(seconds)}
+        path = kind.path(self.namespace)
+        try:
+            answer = self._request("GET", path, query, None, {}, (CONNECT_SECONDS, seconds + READ_SECONDS))
+        except _RefusedCallError as error:
+            raise error.translate("GET", path) from error.__cause__
+        try:
+            for _ in answer:
+                yield
+        except Exception as error:
+            raise ServiceError(f"the watch on {name} ended: {error}") from error
+        finally:
+            answer.release_conn()
+
+    def whoami(self) -> str:
+        """The name that the API server knows this process by.
+
+        Raises:
+            ServiceError: The API server does not answer, or refuses.
+        """
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        found = self._call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review) or {}
+        name = str(((found.get("status") or {}).get("userInfo") or {}).get("username") or "")
+        if not name:
+            raise ServiceError(
+                "the API server does not say who this is", hint="Without that nobody can tell whose approvals hold."
+            )
+        return name
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content: str = "application/json",
+        absent_is_none: bool = False,
+    ) -> dict[str, Any] | None:
+        headers = {"Content-Type": content} if body is not None else {}
+        try:
+            answer = self._request(method, path, query or {}, body, headers, (CONNECT_SECONDS, READ_SECONDS))
+        except _RefusedCallError as error:
+            if absent_is_none and error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise error.translate(method, path) from error.__cause__
+        try:
+            document: dict[str, Any] = json.loads(answer.data)
+        except ValueError as error:
+            raise ServiceError(f"the API server's answer to {method} {path} is not JSON: {error}") from error
+        return document
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+        timeout: tuple[float, float],
+    ) -> Any:  # noqa: ANN401 - urllib3's response
+        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - a second that only a cluster needs
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+        call: Callable[..., Any] = self._client.call_api
+        try:
+            return call(
+                path,
+                method,
+                query_params=list(query.items()),
+                header_params={"Accept": "application/json", **headers},
+                body=dict(body) if body is not None else None,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=timeout,
+            )[0]
+        except ApiException as error:
+            raise _RefusedCallError(int(error.status or 0), _read_message(error)) from error
+        except (HTTPError, OSError) as error:
+            raise ServiceError(
+                f"the API server does not answer: {error}", hint="See whether the cluster is up, and KUBECONFIG names it."
+            ) from error
+
+
+class _RefusedCallError(Exception):
+    """The API server said no."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+    def translate(self, method: str, path: str) -> ServiceError:
+        """As the tool's own error."""
+        if self.status in {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND}:
+            return ConflictError(self.message, hint="Read it again and decide anew.")
+        hint = "The account lacks a permission: see manifests/." if self.status == HTTPStatus.FORBIDDEN else ""
+        return ServiceError(f"the API server refused {method} {path}: {self.message}", hint=hint or "Nothing was changed.")
+
+
+def _read_message(error: Any) -> str:  # noqa: ANN401 - the client has no types
+    """What the API server said, of its Status object."""
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, LookupError):
+        return f"{error.status} {error.reason}"
+
+
+def connect(namespace: str = "") -> Cluster:
+    """The cluster that this process runs in, else the one of the kubeconfig's current context.
+
+    Args:
+        namespace: Empty for the Pod's own, or the context's.
+
+    Raises:
+        ServiceError: There is neither.
+    """
+    from kubernetes import client, config  # noqa: PLC0415 - a second that only a cluster needs
+    from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
+
+    settings = client.Configuration()
+    settings.retries = False  # a call that failed is tried again by the next round, which has looked anew
+    try:
+        if runs_in_pod():
+            config.load_incluster_config(client_configuration=settings)
+            own = read_own_namespace()
+        else:
+            config.load_kube_config(client_configuration=settings)
+            own = config.list_kube_config_contexts()[1].get("context", {}).get("namespace", "default")
+    except (ConfigException, OSError) as error:
+        raise ServiceError(f"there is no cluster to talk to: {error}", hint="Set KUBECONFIG, or run in a cluster.") from error
+    return Cluster(client.ApiClient(settings), namespace or own)

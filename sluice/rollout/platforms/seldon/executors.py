@@ -1,0 +1,114 @@
+"""Seldon's executors, one in each Pod: what their ``/prometheus`` counts, summed by release, with restarts taken out.
+
+Errors are 5xx and 400: the executor answers 500 for a timeout and for a server that it cannot reach, the model server turns
+invalid outputs into 500s, and Seldon answers 400 where a model gave nothing.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import httpx
+
+from sluice.errors import ServiceError
+from sluice.rollout.decisions.evidence import NO_COUNTS, Counts, count_since
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
+
+PORT, PATH = 8000, "/prometheus"
+METRIC = "seldon_api_executor_server_requests_seconds"
+TIMEOUT_SECONDS = 1.0
+
+
+def read_counts(text: str, slow_seconds: float = 0.5) -> Counts:
+    """Predictions, errors and slow ones among them, of one executor's metrics in Prometheus' text format.
+
+    Args:
+        text: The metrics; an executor that was asked nothing yet has none of these.
+        slow_seconds: A bound of the executor's buckets.
+
+    Raises:
+        ValueError: That is no such text.
+    """
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - only a controller needs it
+
+    requests = errors = quick = 0
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.labels.get("service") != "predictions":
+                continue
+            if sample.name == f"{METRIC}_count":
+                requests += int(sample.value)
+                errors += int(sample.value) if _is_error(sample.labels.get("code", "")) else 0
+            elif sample.name == f"{METRIC}_bucket" and float(sample.labels["le"]) == slow_seconds:
+                quick += int(sample.value)
+    return Counts(requests, errors, requests, requests - quick)
+
+
+def _is_error(code: str) -> bool:
+    return code.startswith("5") or code == str(HTTPStatus.BAD_REQUEST.value)
+
+
+@dataclass(slots=True)
+class Executors:
+    """The executors of a deployment.
+
+    Attributes:
+        slow_seconds: An answer that takes longer is slow.
+        totals: Counts by release since this was made; they never fall.
+    """
+
+    slow_seconds: float = 0.5
+    totals: dict[str, Counts] = field(default_factory=dict)
+    _last: dict[str, Counts] = field(default_factory=dict)
+    _started: float | None = None
+    _client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False))
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="executors"))
+
+    def read(self, pods: Sequence[ServingPod], now: float) -> dict[str, Counts]:
+        """Ask all of these; what a Pod had counted before this was made is no growth.
+
+        A Pod that is starting, leaving or broken gets no traffic: it may be silent.
+
+        Args:
+            pods: Those with an address.
+            now: Seconds since the epoch.
+
+        Raises:
+            ServiceError: One that is ready did not answer; nothing was counted, and the next time covers this one as well.
+        """
+        found: dict[str, Counts] = {}
+        for pod, answer in zip(pods, self._threads.map(self._fetch, pods), strict=True):
+            if isinstance(answer, Counts):
+                found[pod.uid] = answer
+            elif pod.ready and not pod.leaving:
+                raise answer
+        first = self._started is None
+        self._started = now if self._started is None else self._started
+        for pod in pods:
+            if (counted := found.get(pod.uid)) is not None:
+                before = self._last.get(pod.uid, counted if first or pod.since < self._started else NO_COUNTS)
+                self.totals[pod.release] = self.totals.get(pod.release, NO_COUNTS) + count_since(before, counted)
+        there = {pod.uid for pod in pods}
+        self._last = {uid: counts for uid, counts in (self._last | found).items() if uid in there}
+        return dict(self.totals)
+
+    def close(self) -> None:
+        """End the connections."""
+        self._threads.shutdown(wait=False)
+        self._client.close()
+
+    def _fetch(self, pod: ServingPod) -> Counts | ServiceError:
+        try:
+            answer = self._client.get(pod.url(PORT) + PATH).raise_for_status()
+            return read_counts(answer.text, self.slow_seconds)
+        except (httpx.HTTPError, ValueError) as error:
+            return ServiceError(
+                f"the metrics of {pod.name} cannot be read: {error}", hint="Without them the rollout holds where it is."
+            )

@@ -1,0 +1,360 @@
+"""Seldon Core as a platform: a predictor for each release in one SeldonDeployment, and the routes of its VirtualService."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import ValidationError
+
+from sluice.errors import DataError, ServiceError
+from sluice.rollout.clocks import REAL_CLOCK, Clock
+from sluice.rollout.decisions.evidence import Checkpoint
+from sluice.rollout.decisions.health import Health
+from sluice.rollout.decisions.states import CommandKind, Journal
+from sluice.rollout.journals import CHECKPOINT, ConflictError, dump_checkpoint
+from sluice.rollout.observations import Confirmation, Observation
+from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.platforms.seldon.cluster_snapshots import read_cluster_snapshot
+from sluice.rollout.platforms.seldon.executors import Executors
+from sluice.rollout.platforms.seldon.journal_annotations import EPOCH_ANNOTATION, ROLLOUT_MANAGER, read_epoch
+from sluice.rollout.platforms.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
+from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, list_packaged, plan_deployment, plan_predictors
+from sluice.rollout.platforms.seldon.objects.routes import hosts_in, plan_routes
+from sluice.rollout.platforms.seldon.objects.serving_pods import ReadinessDelay, judge_health
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sluice.project.settings import Settings
+    from sluice.rollout.decisions.evidence import Counts
+    from sluice.rollout.decisions.states import ChampionTerm, Transition
+    from sluice.rollout.observations import RoundReport
+    from sluice.rollout.platforms.seldon.api import Cluster
+    from sluice.rollout.platforms.seldon.cluster_snapshots import ClusterSnapshot
+    from sluice.rollout.platforms.seldon.journal_annotations import SeldonJournal
+    from sluice.rollout.platforms.seldon.leases import LeaseLock
+    from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
+
+NO_ROUTES = (
+    "its Pods are ready, but there is no VirtualService: Seldon's operator writes one only with ISTIO_ENABLED=true. "
+    "Ambassador is not supported, because it serves a split of 100:0 as 50:50"
+)
+
+
+class RequestCounters(Protocol):
+    """What counts the requests."""
+
+    def read(self, pods: Sequence[ServingPod], now: float) -> dict[str, Counts]:
+        """Return cumulative counts by release; they never fall.
+
+        Raises:
+            ServiceError: They cannot all be read.
+        """
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+class SupersededError(ServiceError):
+    """A controller with a later epoch has written, so this one must not write any more."""
+
+
+@dataclass(slots=True)
+class SeldonPlatform:
+    """The platform behind `sluice rollout controller`.
+
+    Attributes:
+        settings: The settings of the project.
+        cluster: The namespace.
+        journal: The journal of the project.
+        lock: The lease of this controller.
+        notify: Called with each event, one line of text.
+        record: Called with each transition that was written, and with each that was confirmed.
+        tag: Called with the images of champion and N-1 when they change; an image is empty if there is none.
+        executors: Counts the requests.
+        clock: Time.
+        status: What the last round saw. The lease carries it.
+    """
+
+    settings: Settings
+    cluster: Cluster
+    journal: SeldonJournal
+    lock: LeaseLock
+    notify: Callable[[str], object]
+    record: Callable[[Transition], object] = lambda _transition: None
+    executors: RequestCounters = field(default_factory=Executors)
+    tag: Callable[[str, str], object] = lambda _champion, _previous: None
+    clock: Clock = REAL_CLOCK
+    status: dict[str, Any] = field(default_factory=dict)
+    confirm_seconds: float = 2.0
+    confirm_poll_seconds: float = 0.05
+    _snapshot: ClusterSnapshot | None = None
+    _health: dict[str, Health] = field(default_factory=dict)
+    _checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    _epoch: int = 0
+    _delay: ReadinessDelay = field(default_factory=ReadinessDelay)
+    _last_traffic: dict[str, float] = field(default_factory=dict)
+
+    def observe(self) -> Observation | None:
+        """Hold the lease, and read the objects, the Pods and the counters; return None if another controller acts.
+
+        Raises:
+            SupersededError: A controller with a later epoch has written.
+            DataError: The journal cannot be read.
+            ServiceError: The API server does not answer, or refuses.
+        """
+        acting, checkpoint = self._hold_lease()
+        if not acting:
+            return None
+        snapshot = self._snapshot = read_cluster_snapshot(self.cluster, self.journal.name)
+        if snapshot is None:
+            self._health = {}
+            return Observation(journal=Journal(), health={}, weights={}, counts=None, can_apply=False, checkpoint=checkpoint)
+        self._refuse_superseded(snapshot)
+        journal, unread = self._read_journal(snapshot)
+        now = self.clock.steady()
+        for release in snapshot.applied_weights or ():
+            self._last_traffic[release] = now
+        # An executor that hangs takes seconds, and a person who orders a rollback must not wait for it.
+        rolls_back = _is_rollback_command(journal)
+        counts, problem = (None, "") if rolls_back else self._read_counts(snapshot)
+        self._health = self._judge_health(journal, snapshot)
+        return Observation(
+            journal=journal,
+            health=self._health,
+            weights=snapshot.applied_weights,
+            counts=counts,
+            stable_ready=bool(snapshot.ready_pods(journal.champion)),
+            # The shadow asks the servers themselves: an executor counts its requests as requests of users.
+            champion_urls=() if rolls_back else [pod.url(HTTP_PORT) for pod in snapshot.ready_pods(journal.champion)],
+            canary_urls=() if rolls_back else [pod.url(HTTP_PORT) for pod in snapshot.ready_pods(journal.target)],
+            problem="" if rolls_back else problem or unread,
+            checkpoint=checkpoint,
+        )
+
+    def write_journal(self, journal: Journal) -> Journal:
+        """Write a decision into the annotations of the SeldonDeployment, over the version that was observed."""
+        snapshot = self._require_snapshot()
+        written, deployment = self.journal.write(journal, snapshot.deployment, epoch=self.lock.epoch)
+        self._snapshot = dataclasses.replace(snapshot, deployment=deployment)
+        return written
+
+    def update_journal(self, change: Callable[[Journal], Journal]) -> None:
+        """Read, change and write the journal, unless a controller with a later epoch has written."""
+        self.journal.update(change, epoch=self.lock.epoch)
+
+    def apply(self, journal: Journal, *, journaled: bool = True) -> bool:
+        """Write predictors and routes; return whether anything was changed or still has to change.
+
+        The SeldonDeployment comes first, because the operator undoes what only the routes notify. The routes are set as well,
+        because the operator writes none while any Deployment is not ready; and they are set alone if the SeldonDeployment cannot
+        be written.
+        """
+        snapshot = self._require_snapshot()
+        if not journaled:
+            return self._move_routes(journal, snapshot)
+        try:
+            moved = self._move_predictors(journal, snapshot)
+        except ConflictError:
+            return True
+        except ServiceError:
+            with contextlib.suppress(ConflictError):
+                self._move_routes(journal, snapshot)
+            raise
+        try:
+            return self._move_routes(journal, snapshot) or moved
+        except ConflictError:
+            return True
+
+    def confirm(self, journal: Journal) -> Confirmation:
+        """Read the objects again, and write what could not be written before."""
+        snapshot = self._snapshot = read_cluster_snapshot(self.cluster, self.journal.name) or self._require_snapshot()
+        desired, applied = journal.desired_weights, snapshot.applied_weights
+        where = "the SeldonDeployment still changes" if applied == desired else f"the routes apply {applied}"
+        return Confirmation(
+            applied=not self.apply(journal), weights=applied, difference=f"{where}; the desired weights are {desired}"
+        )
+
+    def record_transition(self, transition: Transition) -> None:
+        """Publish a transition as a Kubernetes event and as metrics."""
+        self.record(transition)
+
+    def tag_champion(self, champion: ChampionTerm | None, previous: ChampionTerm | None) -> None:
+        """Let the registry's tags name the images of champion and N-1."""
+        self.tag(champion.image if champion else "", previous.image if previous else "")
+
+    def report(self, report: RoundReport) -> None:
+        """Keep status and evidence for the lease, which carries both."""
+        self._checkpoint = report.checkpoint
+        snapshot = self._snapshot
+        if snapshot is None:
+            self.status = {"reason": "nothing was ever rolled out", "trouble": "", "account": self.journal.account}
+            return
+        self.status = {
+            "state": report.journal.state.name,
+            "account": self.journal.account,
+            "url": self.settings.seldon.url,
+            "seen_weights": dict(snapshot.applied_weights or {}),
+            "reason": report.plan.reason,
+            "trouble": report.problem,
+            "evidence": dict(report.evidence) or None,
+            "servers": [
+                {"release": digest, "ready": found.ready, "failure": found.failure, "pods": len(snapshot.ready_pods(digest))}
+                for digest, found in self._health.items()
+            ],
+        }
+
+    def _require_snapshot(self) -> ClusterSnapshot:
+        if self._snapshot is None:
+            raise ServiceError(f"there is no SeldonDeployment {self.journal.name}", hint="The next round looks again.")
+        return self._snapshot
+
+    def _hold_lease(self) -> tuple[bool, Checkpoint | None]:
+        """Take or renew the lease; return whether this controller acts, and the stored evidence if it has just begun to act."""
+        if self.lock.due and not self.lock.hold(self._plan_annotations()):
+            self._epoch = 0
+            return False, None
+        if not self.lock.held:
+            return False, None
+        if self._epoch == self.lock.epoch:
+            return True, None
+        self.notify(f"holding the lease {self.lock.name}, epoch {self.lock.epoch}")
+        checkpoint = self._checkpoint = self._read_checkpoint()
+        self._write_epoch()
+        self._epoch = self.lock.epoch
+        return True, checkpoint
+
+    def _plan_annotations(self) -> dict[str, str]:
+        return {
+            STATUS_ANNOTATION: json.dumps(self.status, allow_nan=False),
+            EVIDENCE_ANNOTATION: dump_checkpoint(self._checkpoint).decode(),
+        }
+
+    def _read_checkpoint(self) -> Checkpoint:
+        try:
+            return CHECKPOINT.validate_json(self.lock.annotations.get(EVIDENCE_ANNOTATION, ""))
+        except ValidationError:
+            return Checkpoint()  # evidence can be collected anew
+
+    def _write_epoch(self) -> None:
+        """Write the epoch into both objects, so that an earlier lease holder can no longer write over what it read of them."""
+        objects = {}
+        for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
+            objects[kind] = self.cluster.get(kind, self.journal.name)
+        if (highest := max(map(read_epoch, objects.values()))) >= self.lock.epoch:
+            self.lock.raise_epoch(highest + 1)
+        for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
+            if (found := objects[kind]) is not None:
+                metadata = self._plan_metadata(found)
+                self.cluster.merge(kind, self.journal.name, {"metadata": metadata}, manager=ROLLOUT_MANAGER)
+
+    def _refuse_superseded(self, snapshot: ClusterSnapshot) -> None:
+        later = max(read_epoch(snapshot.deployment), read_epoch(snapshot.service))
+        if later > self.lock.epoch:
+            self.lock.epoch = self._epoch = 0
+            raise SupersededError(f"a controller of epoch {later} has taken over", hint="This controller waits for the lease.")
+
+    def _plan_metadata(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what every write carries: the version that was read, and the epoch."""
+        return {
+            "resourceVersion": found["metadata"]["resourceVersion"],
+            "annotations": {EPOCH_ANNOTATION: str(self.lock.epoch)},
+        }
+
+    def _read_journal(self, snapshot: ClusterSnapshot) -> tuple[Journal, str]:
+        """Return the journal, and why its approvals cannot be read. Without them no canary advances, but rollbacks still work."""
+        try:
+            return self.journal.parse(snapshot.deployment), ""
+        except DataError:
+            raise
+        except ServiceError as error:
+            journal = self.journal.parse_document(snapshot.deployment)
+            # A promotion needs an approval. The command stays in its annotation, because carrying it out now would refuse it for
+            # good.
+            promotes = journal.command is not None and journal.command.kind is CommandKind.PROMOTE
+            return dataclasses.replace(journal, command=None) if promotes else journal, str(error)
+
+    def _read_counts(self, snapshot: ClusterSnapshot) -> tuple[Mapping[str, Counts] | None, str]:
+        """Return what the executors counted, and the problem if they cannot be read."""
+        if snapshot.applied_weights is None:
+            return None, "the VirtualService's routes do not agree in their weights"
+        if snapshot.service is None and any(pod.ready for pod in snapshot.pods):
+            return None, NO_ROUTES
+        pods = [pod for pod in snapshot.pods if pod.ip and (pod.ready or not pod.leaving)]
+        try:
+            return self.executors.read(pods, self.clock.now()), ""
+        except ServiceError as error:
+            return None, str(error)
+
+    def _judge_health(self, journal: Journal, snapshot: ClusterSnapshot) -> dict[str, Health]:
+        """Return the health of each release. It is ready if its Pods answer and every route knows it."""
+        now, health = self.clock.now(), {}
+        routed = hosts_in(snapshot.service or {})
+        for digest, release in list_packaged(journal).items():
+            exposed = digest == journal.target and journal.state.phase.exposed
+            found = judge_health(
+                snapshot.pods,
+                release,
+                exposed=exposed,
+                routed=snapshot.hosts.get(digest) in routed,
+                now=now,
+                start_timeout_seconds=self.settings.serving.start_timeout_seconds,
+            )
+            if self._is_held_for_approval(journal) and digest == journal.target:
+                found = Health(held_for_approval=True)
+            ready = found.ready
+            if digest == journal.target and not exposed:
+                ready = self._delay.observe(digest, ready=ready, now=self.clock.steady())
+            health[digest] = dataclasses.replace(found, ready=ready)
+        return health
+
+    def _is_held_for_approval(self, journal: Journal) -> bool:
+        """Whether the first release still waits for its approval."""
+        request = journal.request
+        if request is None or journal.champion is not None:
+            return False
+        return journal.find_approval(request.release, request.steps, self.clock.now(), image=request.image) is None
+
+    def _move_predictors(self, journal: Journal, snapshot: ClusterSnapshot) -> bool:
+        """Give the SeldonDeployment the journal's predictors and weights; return whether it had to change."""
+        held = self._health.get(journal.target or "", Health()).held_for_approval
+        draining = self._list_draining(journal, snapshot)
+        desired = plan_predictors(snapshot.predictors, journal, self.settings, draining=draining, held_for_approval=held)
+        if desired == snapshot.predictors:
+            return False
+        planned = plan_deployment(self.settings, desired)
+        planned["metadata"] |= self._plan_metadata(snapshot.deployment)
+        self.cluster.apply(SELDON_DEPLOYMENT, self.journal.name, planned, manager=ROLLOUT_MANAGER)
+        return True
+
+    def _move_routes(self, journal: Journal, snapshot: ClusterSnapshot) -> bool:
+        """Set the VirtualService's weights; return whether they had, or still have, to change."""
+        desired = journal.desired_weights
+        if snapshot.service is None or not desired or snapshot.applied_weights == desired:
+            return False
+        if not desired.keys() <= snapshot.hosts.keys():
+            return True  # a predictor is missing: half of the weights would give the other one all of the traffic
+        weights = {snapshot.hosts[release]: share for release, share in desired.items()}
+        try:
+            routes = plan_routes(snapshot.service, weights)
+        except ValueError:
+            return True  # the operator adds the route as soon as all Deployments are ready
+        patch = {"metadata": self._plan_metadata(snapshot.service), "spec": {"http": routes}}
+        self.cluster.merge(VIRTUAL_SERVICE, self.journal.name, patch, manager=ROLLOUT_MANAGER)
+        return True
+
+    def _list_draining(self, journal: Journal, snapshot: ClusterSnapshot) -> list[str]:
+        """Return the releases that had traffic not long ago."""
+        if not journal.desired_weights:
+            return []
+        now, drain = self.clock.steady(), self.settings.seldon.drain_seconds
+        return [release for release in snapshot.hosts if now - self._last_traffic.setdefault(release, now) < drain]
+
+
+def _is_rollback_command(journal: Journal) -> bool:
+    """Whether a person ordered an abort or a rollback, which needs no evidence."""
+    return journal.command is not None and journal.command.kind is not CommandKind.PROMOTE

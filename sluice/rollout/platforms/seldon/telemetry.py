@@ -1,0 +1,139 @@
+"""What a controller tells the cluster: Kubernetes events, and its own Prometheus metrics. Neither may keep it from acting."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from sluice.errors import SluiceError
+from sluice.rollout.decisions.states import Phase
+from sluice.rollout.platforms.seldon.api import EVENT, SELDON_DEPLOYMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from sluice.rollout.decisions.states import Transition
+    from sluice.rollout.platforms.seldon.api import Cluster
+
+MANAGER = "sluice-controller"
+_MOST_MESSAGE = 1000
+_WARNINGS = {Phase.ROLLED_BACK.value, Phase.ABORTED.value, Phase.REJECTED.value}
+
+
+class Metrics:
+    """The controller's own metrics, all labelled by deployment."""
+
+    def __init__(self, deployment: str) -> None:
+        self.registry = CollectorRegistry()
+        self._last_round = time.monotonic()
+        self._deployment = deployment
+        labels, registry = ("deployment",), self.registry
+        self._acting = Gauge("sluice_controller_acting", "1 where this controller holds the lease.", labels, registry=registry)
+        self._rounds = Counter("sluice_controller_rounds", "Rounds by how they ended.", (*labels, "outcome"), registry=registry)
+        self._seconds = Histogram("sluice_controller_round_seconds", "Duration of a round.", labels, registry=registry)
+        self._phase = Gauge("sluice_rollout_phase", "1 for the state of the rollout.", (*labels, "phase"), registry=registry)
+        self._weight = Gauge(
+            "sluice_rollout_weight_percent", "Share of the traffic that the routes give.", (*labels, "release"), registry=registry
+        )
+        self._evidence = Gauge(
+            "sluice_rollout_evidence", "Numbers of the running rollout.", (*labels, "number"), registry=registry
+        )
+        self._transitions = Counter(
+            "sluice_rollout_transitions", "Transitions by the state that they lead to.", (*labels, "phase"), registry=registry
+        )
+        self._apply = Histogram(
+            "sluice_rollout_apply_seconds",
+            "From a decision until routes and deployment showed its weights.",
+            labels,
+            registry=registry,
+            buckets=(0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0),
+        )
+
+    def observe_round(self, seconds: float, outcome: str) -> None:
+        """One round ended: ``acting``, ``waiting``, ``superseded`` (somebody wrote meanwhile) or ``failed``."""
+        self._last_round = time.monotonic()
+        self._rounds.labels(self._deployment, outcome).inc()
+        self._seconds.labels(self._deployment).observe(seconds)
+        if outcome in {"acting", "waiting"}:
+            self._acting.labels(self._deployment).set(outcome == "acting")
+        if outcome == "waiting":  # another one acts, and says what there is to say
+            self._forget()
+
+    def round_age(self) -> float:
+        """Seconds since the last round ended."""
+        return time.monotonic() - self._last_round
+
+    def observe_status(self, state: str, status: Mapping[str, Any]) -> None:
+        """What the last round saw."""
+        self._forget()
+        self._phase.labels(self._deployment, state).set(1)
+        for release, weight in status.get("seen_weights", {}).items():
+            self._weight.labels(self._deployment, release).set(weight)
+        for number, value in (status.get("evidence") or {}).items():
+            if value is not None:
+                self._evidence.labels(self._deployment, number).set(value)
+
+    def _forget(self) -> None:
+        for family in (self._phase, self._weight, self._evidence):
+            family.clear()
+
+    def observe_transition(self, transition: Transition) -> None:
+        """A transition was written, or seen to hold."""
+        if transition.applied_at is None:
+            self._transitions.labels(self._deployment, transition.to_state).inc()
+        else:
+            self._apply.labels(self._deployment).observe(max(0.0, transition.applied_at - transition.decided_at))
+
+
+@dataclass(slots=True)
+class Events:
+    """Kubernetes events about the SeldonDeployment.
+
+    Attributes:
+        cluster: The namespace.
+        deployment: Name of the SeldonDeployment.
+        instance: This controller.
+    """
+
+    cluster: Cluster
+    deployment: str
+    instance: str
+    _count: int = field(default=0)
+
+    def emit(self, transition: Transition) -> None:
+        """Say a transition that was written; nothing happens where that fails."""
+        self._count += 1
+        moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = {
+            "metadata": {"name": f"{self.deployment}.{time.time_ns():x}.{self._count}"},
+            "involvedObject": {
+                "apiVersion": SELDON_DEPLOYMENT.api_version,
+                "kind": SELDON_DEPLOYMENT.name,
+                "name": self.deployment,
+                "namespace": self.cluster.namespace,
+            },
+            "type": "Warning" if transition.to_state in _WARNINGS else "Normal",
+            "reason": "".join(part.title() for part in transition.to_state.replace("-", "_").split("_")),
+            "message": f"{transition.release[:19]}: {transition.reason}"[:_MOST_MESSAGE],
+            "source": {"component": MANAGER},
+            "reportingComponent": MANAGER,
+            "reportingInstance": self.instance,
+            "firstTimestamp": moment,
+            "lastTimestamp": moment,
+            "count": 1,
+        }
+        with contextlib.suppress(SluiceError):
+            self.cluster.create(EVENT, body, manager=MANAGER)
+
+
+def report_transition(metrics: Metrics, events: Events, transition: Transition) -> None:
+    """Tell both; an event only when it was decided, since that is when people want to know."""
+    metrics.observe_transition(transition)
+    if transition.applied_at is None:
+        events.emit(transition)

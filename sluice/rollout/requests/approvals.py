@@ -1,0 +1,88 @@
+"""Approving a release for production traffic."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+from sluice.errors import StateError
+from sluice.rollout.decisions.states import Approval, Journal
+from sluice.rollout.platforms.selection import open_journal
+from sluice.rollout.requests.admission import check_gate
+from sluice.rollout.requests.published_releases import find_image, find_steps
+
+if TYPE_CHECKING:
+    from sluice.project.projects import Project
+
+
+def approve(project: Project, digest: str, by: str, note: str = "") -> Approval:
+    """Approve one release for ``rollout.approval_seconds``, over the steps of its running rollout or else of sluice.toml.
+
+    An approval may come before the request. It is valid for one rollout, and used up when that rollout ends.
+
+    Args:
+        project: The project.
+        digest: The release.
+        by: The person who approves.
+        note: Why, in the person's own words.
+
+    Raises:
+        RefusedError: The gate did not promote the release, or was never asked.
+        StateError: `by` is empty, or the release is the champion.
+    """
+    approval = plan_approval(project, digest, by, note, push=True)
+
+    def add_approval(journal: Journal) -> Journal:
+        valid = [other for other in journal.approvals if other.until > approval.at]
+        return dataclasses.replace(journal, approvals=(*valid, approval))
+
+    open_journal(project).update(add_approval)
+    return approval
+
+
+def plan_approval(project: Project, digest: str, by: str, note: str = "", *, push: bool = False) -> Approval:
+    """Return the approval that `approve` would record now.
+
+    Args:
+        project: The project.
+        digest: The release.
+        by: The person who approves.
+        note: Why, in the person's own words.
+        push: Whether a release that has no running rollout may be pushed to its registry, so that the approval can name its
+            image.
+
+    Raises:
+        RefusedError: The gate did not promote the release, or was never asked.
+        StateError: `by` is empty, or the release is the champion.
+    """
+    if not by.strip():
+        raise StateError("an approval needs the name of the person who approves", hint="Name that person with --by.")
+    journal = open_journal(project).read()
+    if digest == journal.champion and digest != journal.target:
+        raise StateError(
+            f"release {digest[:19]} is already the champion, so there is nothing to approve",
+            hint="`sluice release list` shows all releases. Approve the release that should replace the champion.",
+        )
+    check_gate(project, digest)
+    now = time.time()
+    return Approval(
+        release=digest,
+        steps=find_steps(project, journal, digest),
+        by=by,
+        at=now,
+        until=now + project.settings.rollout.approval_seconds,
+        note=note,
+        image=find_image(project, journal, digest) if push or journal.target == digest else "",
+    )
+
+
+def find_approval(project: Project, digest: str) -> Approval | None:
+    """Return the approval that is valid now for a release, or None."""
+    return find_valid_approval(project, open_journal(project).read(), digest)
+
+
+def find_valid_approval(project: Project, journal: Journal, digest: str) -> Approval | None:
+    """Return the approval of a journal that is valid now for a release, over the steps and for the image that it would use."""
+    image = find_image(project, journal, digest)
+    return journal.find_approval(digest, find_steps(project, journal, digest), time.time(), image=image)

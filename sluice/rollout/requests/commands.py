@@ -1,0 +1,168 @@
+"""Commands during a rollout: promote, abort and roll back."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+from sluice.errors import ServiceError, StateError
+from sluice.rollout.decisions.states import Command, CommandKind, Journal
+from sluice.rollout.platforms.selection import open_journal
+from sluice.rollout.requests.admission import (
+    check_promotable,
+    check_replaces,
+    check_rollback_target,
+    check_running,
+    check_supervised,
+    find_rollback_target,
+)
+from sluice.rollout.requests.approvals import find_valid_approval
+from sluice.rollout.requests.statuses import read_status
+
+if TYPE_CHECKING:
+    from sluice.project.projects import Project
+    from sluice.rollout.journals import JournalStore
+
+
+def check_promote(project: Project, digest: str) -> None:
+    """Check whether `promote` would accept this release now.
+
+    Raises:
+        StateError: The release is not at a step, or has no valid approval.
+        NotServingError: No supervisor or controller is running.
+    """
+    journal_store = open_journal(project)
+    check_supervised(journal_store)
+    _check_promotable(project, journal_store.read(), digest)
+
+
+def promote(project: Project, digest: str, by: str) -> None:
+    """Take the running canary to the bake without waiting for the evidence.
+
+    The bake time and the approval still apply, and the canary can still be rolled back.
+
+    Raises:
+        StateError: The release is not at a step, or has no valid approval.
+        NotServingError: No supervisor or controller is running.
+    """
+    check_promote(project, digest)
+
+    def add_command(journal: Journal) -> Journal:
+        _check_promotable(project, journal, digest)
+        check_replaces(journal, CommandKind.PROMOTE)
+        return dataclasses.replace(journal, command=Command(kind=CommandKind.PROMOTE, by=by, at=time.time()))
+
+    open_journal(project).update(add_command)
+
+
+def check_abort(project: Project) -> str:
+    """Return the release whose rollout `abort` would end.
+
+    Raises:
+        StateError: No rollout is running.
+        NotServingError: No supervisor or controller is running.
+    """
+    journal_store = open_journal(project)
+    check_supervised(journal_store)
+    return check_running(journal_store.read())
+
+
+def abort(project: Project, by: str) -> str:
+    """End the running rollout and send all traffic to stable.
+
+    Returns:
+        The release whose rollout ends.
+
+    Raises:
+        StateError: No rollout is running.
+        NotServingError: No supervisor or controller is running.
+    """
+    release = check_abort(project)
+
+    def add_command(journal: Journal) -> Journal:
+        check_running(journal)
+        check_replaces(journal, CommandKind.ABORT)
+        return dataclasses.replace(journal, command=Command(kind=CommandKind.ABORT, by=by, at=time.time()))
+
+    open_journal(project).update(add_command)
+    return release
+
+
+def check_rollback(project: Project) -> str:
+    """Return the release that a rollback would send all traffic to: stable if a canary takes traffic, otherwise N-1.
+
+    Raises:
+        StateError: There is no such release.
+        NotServingError: No supervisor or controller is running.
+    """
+    journal_store = open_journal(project)
+    check_supervised(journal_store)
+    return find_rollback_target(journal_store.read())
+
+
+def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
+    """Send all production traffic to stable (or to N-1 if no canary takes traffic), and wait until the proxy applies that.
+
+    Args:
+        project: The project.
+        by: The person who orders the rollback.
+        to: The release that `check_rollback` named and that the person confirmed; empty for the release that fits now. If this
+            release has all traffic already, because its canary was rolled back in the meantime, nothing moves.
+
+    Returns:
+        ``to`` and ``left`` (digests), ``decided_at``, ``applied_at`` (when the proxy reported that it sends nothing elsewhere)
+        and ``seconds`` between the two.
+
+    Raises:
+        StateError: There is no release to go back to, it is another release by now, or its server does not become ready.
+        NotServingError: No supervisor or controller is running.
+        ServiceError: The proxy did not follow in time. The command stays in the journal.
+    """
+    journal_store = open_journal(project)
+    check_supervised(journal_store)
+    ordered_at, target = time.time(), ""
+
+    def add_command(journal: Journal) -> Journal:
+        nonlocal ordered_at, target
+        target = check_rollback_target(journal, target or to)
+        waiting = journal.command
+        if waiting is not None and waiting.kind is CommandKind.ROLLBACK and waiting.target == target:
+            ordered_at = waiting.at  # another person ordered the same rollback a moment ago, so this call waits for that one
+            return journal
+        return dataclasses.replace(journal, command=Command(kind=CommandKind.ROLLBACK, by=by, at=ordered_at, target=target))
+
+    journal_store.update(add_command)
+    timeout = project.settings.serving.start_timeout_seconds
+    applied = _await_rollback(journal_store, ordered_at, target, timeout)
+    if applied is not None:
+        return applied
+    raise ServiceError(
+        f"the rollback to {target[:19]} was not applied within {timeout:g} s: {read_status(project).reason}",
+        hint="The supervisor or controller continues with it. `sluice rollout status` shows when it is done.",
+    )
+
+
+def _await_rollback(journal_store: JournalStore, ordered_at: float, target: str, timeout: float) -> dict[str, Any] | None:
+    """Wait until the command that was ordered at this time is applied; return what `rollback` returns, or None on time-out."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        journal = journal_store.read()
+        made = (one for one in reversed(journal.transitions) if one.decided_at == ordered_at)
+        transition = next(made, None) if journal.last_command_at >= ordered_at else None
+        if transition is not None and transition.weights.get(target) != sum(transition.weights.values()):
+            raise StateError(transition.reason, hint="`sluice rollout status` shows the state of N-1.")
+        if transition is not None and transition.applied_at:
+            return {
+                "to": target,
+                "left": transition.release if transition.release != target else "",
+                "decided_at": transition.decided_at,
+                "applied_at": transition.applied_at,
+                "seconds": round(transition.applied_at - transition.decided_at, 3),
+            }
+        time.sleep(journal_store.poll_seconds)
+    return None
+
+
+def _check_promotable(project: Project, journal: Journal, digest: str) -> None:
+    check_promotable(journal, digest, find_valid_approval(project, journal, digest))

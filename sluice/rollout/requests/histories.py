@@ -1,0 +1,115 @@
+"""A rollout for the record: what the report shows of it, with the numbers that people ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sluice.errors import StateError
+from sluice.rollout.decisions.states import ALL_TRAFFIC
+from sluice.rollout.platforms.selection import open_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluice.project.projects import Project
+    from sluice.project.tables.rollout import RolloutTable
+    from sluice.rollout.decisions.states import EndedRollout, Journal, Transition
+    from sluice.rollout.journals import JournalStore
+
+MARGIN_SECONDS = 5.0
+"""Samples this long before and after are part of the picture."""
+
+
+def describe_rollout(file: JournalStore, journal: Journal, ended: EndedRollout | None, settings: RolloutTable) -> dict[str, Any]:
+    """One rollout: the running one where `ended` is None."""
+    request = journal.request
+    rollout = ended.id if ended else request.id if request else ""
+    started = ended.started if ended else request.at if request else 0.0
+    transitions = [transition for transition in journal.transitions if transition.rollout == rollout]
+    end = ended.ended if ended else max((transition.time for transition in transitions), default=started)
+    return {
+        "outcome": ended.outcome.value if ended else journal.state.name,
+        "reason": ended.reason if ended else transitions[-1].reason if transitions else "",
+        "target": ended.release if ended else journal.target,
+        "stable": ended.stable if ended else journal.champion,
+        "by": ended.by if ended else request.by if request else "",
+        "started": started,
+        "ended": ended.ended if ended else None,
+        "steps": list(request.steps) if request and not ended else list(settings.steps),
+        "transitions": [transition.to_dict() for transition in transitions],
+        "samples": file.read_samples(started - MARGIN_SECONDS, end + MARGIN_SECONDS),
+        "numbers": read_numbers(transitions, settings),
+    }
+
+
+def describe_span(file: JournalStore, journal: Journal, since: float, until: float, settings: RolloutTable) -> dict[str, Any]:
+    """Everything between two times, as one rollout whose target is what the last transition was about."""
+    transitions = [transition for transition in journal.transitions if since <= transition.time <= until]
+    last = transitions[-1] if transitions else None
+    ended = next((one for one in reversed(journal.rollouts) if last and one.id == last.rollout), None)
+    return {
+        "outcome": last.to_state if last else "",
+        "reason": last.reason if last else "",
+        "target": last.release if last else None,
+        "stable": ended.stable if ended else journal.champion,
+        "by": ended.by if ended else "",
+        "started": since,
+        "ended": until,
+        "steps": list(settings.steps),
+        "transitions": [transition.to_dict() for transition in transitions],
+        "samples": file.read_samples(since, until),
+        "numbers": read_numbers(transitions, settings),
+    }
+
+
+def read_numbers(transitions: Sequence[Transition], settings: RolloutTable) -> dict[str, Any]:
+    """The numbers of a rollout.
+
+    Returns:
+        ``evidence_threshold`` and ``margin``; the final counts; ``exposed_seconds`` with canary traffic; for a way down
+        ``decided_at``, ``applied_at`` and ``decision_to_zero_seconds``: from the decision until the proxy itself said
+        that the release gets nothing.
+    """
+    numbers: dict[str, Any] = {"evidence_threshold": settings.evidence, "margin": settings.margin}
+    exposed = [transition for transition in transitions if transition.weights.get(transition.release)]
+    if not transitions:
+        return numbers
+    last = transitions[-1]
+    numbers |= last.evidence
+    if exposed:
+        numbers["exposed_seconds"] = round((last.applied_at or last.time) - (exposed[0].applied_at or exposed[0].time), 3)
+    if last.release and last.weights.get(last.release) == 0 and sum(last.weights.values()) == ALL_TRAFFIC:
+        numbers |= {"decided_at": last.decided_at, "applied_at": last.applied_at}
+        if last.applied_at is not None:
+            numbers["decision_to_zero_seconds"] = round(last.applied_at - last.decided_at, 3)
+    return numbers
+
+
+def read_transitions(project: Project) -> list[dict[str, Any]]:
+    """Return the last 200 transitions as plain JSON types, oldest first."""
+    return [transition.to_dict() for transition in open_journal(project).read().transitions]
+
+
+def read_rollout(project: Project, digest: str) -> dict[str, Any]:
+    """Return the latest rollout of a release: outcome, reason, transitions, samples and numbers.
+
+    Raises:
+        StateError: There was no rollout of this release.
+    """
+    journal_store = open_journal(project)
+    journal = journal_store.read()
+    ended = find_last_rollout(journal, digest)
+    if journal.target != digest and ended is None:
+        raise StateError(f"{digest[:19]} was never rolled out", hint="`sluice rollout start` requests a rollout.")
+    return describe_rollout(journal_store, journal, ended if journal.target != digest else None, project.settings.rollout)
+
+
+def read_span(project: Project, since: float, until: float) -> dict[str, Any]:
+    """Return what happened to production traffic between two times (seconds since the epoch), in the form of `read_rollout`."""
+    journal_store = open_journal(project)
+    return describe_span(journal_store, journal_store.read(), since, until, project.settings.rollout)
+
+
+def find_last_rollout(journal: Journal, digest: str) -> EndedRollout | None:
+    """Return the last rollout of a release that has ended, or None."""
+    return next((ended for ended in reversed(journal.rollouts) if ended.release == digest), None)

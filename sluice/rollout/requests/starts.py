@@ -1,0 +1,62 @@
+"""Starting a rollout: writing the request into the journal."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from sluice.rollout.decisions.states import Journal, Request
+from sluice.rollout.decisions.transitions import begin
+from sluice.rollout.platforms.selection import open_journal
+from sluice.rollout.requests.admission import check_free, check_gate, check_supervised
+from sluice.rollout.requests.published_releases import publish_release
+
+if TYPE_CHECKING:
+    from sluice.project.projects import Project
+
+
+def check_request(project: Project, digest: str) -> None:
+    """Check whether `request_rollout` would accept this release now.
+
+    Raises:
+        RefusedError: The gate did not promote the release, or was never asked.
+        StateError: Another rollout is running.
+        NotServingError: No supervisor or controller is running.
+    """
+    journal_store = open_journal(project)
+    check_supervised(journal_store)
+    check_gate(project, digest)
+    check_free(journal_store.read(), digest)
+
+
+def request_rollout(project: Project, digest: str, by: str) -> None:
+    """Request that a release becomes champion.
+
+    If a rollout of this release is running, or it is champion already, the call changes nothing.
+
+    Args:
+        project: The project.
+        digest: The release.
+        by: The requester.
+
+    Raises:
+        RefusedError: The gate did not promote the release, or was never asked.
+        StateError: Another rollout is running.
+        NotServingError: No supervisor or controller is running.
+    """
+    journal_store = open_journal(project)
+    check_supervised(journal_store)
+    check_gate(project, digest)
+    now = time.time()
+    steps = tuple(project.settings.rollout.steps)
+    number, image = publish_release(project, digest)
+    request = Request(id=uuid.uuid4().hex, release=digest, by=by, at=now, steps=steps, number=number, image=image)
+
+    def add_request(journal: Journal) -> Journal:
+        check_free(journal, digest)
+        if digest in {journal.target, journal.champion}:
+            return journal
+        return begin(journal, request)
+
+    journal_store.update(add_request)

@@ -1,0 +1,182 @@
+"""One control round, the same on every platform: observe, decide, journal, apply, confirm.
+
+The journal is written before anything is applied, so that a process that is killed at any point resumes from it. There is one
+exception: if a rollback cannot be journaled, the traffic moves first, and the decision is made and written again by the next
+round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sluice.errors import ServiceError
+from sluice.rollout.clocks import REAL_CLOCK, Clock
+from sluice.rollout.decisions.evidence_collector import EvidenceCollector
+from sluice.rollout.decisions.plan import plan_next
+from sluice.rollout.decisions.states import ALL_TRAFFIC, Phase
+from sluice.rollout.decisions.transitions import advance, mark_applied
+from sluice.rollout.journals import ConflictError
+from sluice.rollout.observations import RoundReport
+from sluice.rollout.shadows import Shadow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sluice.project.tables.rollout import RolloutTable
+    from sluice.rollout.decisions.plan import Plan
+    from sluice.rollout.decisions.states import Journal
+    from sluice.rollout.observations import Confirmation, Observation, Platform
+    from sluice.rollout.shadows import ShadowComparer
+
+
+@dataclass(slots=True)
+class ControlLoop:
+    """The control rounds of one process, and what it remembers between two rounds.
+
+    Everything that must survive the process is in the journal and in the checkpoint.
+
+    Attributes:
+        platform: Where releases are served.
+        settings: ``[rollout]``.
+        notify: Called with each decision, one line of text.
+        clock: Time.
+        shadow: Asks the canary for its answers before it takes traffic.
+        collector: Collects the evidence.
+    """
+
+    platform: Platform
+    settings: RolloutTable
+    notify: Callable[[str], object]
+    clock: Clock = REAL_CLOCK
+    shadow: ShadowComparer = field(init=False)
+    collector: EvidenceCollector = field(init=False)
+    _tagged: tuple[str | None, str | None] | None = None
+
+    def __post_init__(self) -> None:
+        self.collector = EvidenceCollector(self.settings)
+        self.shadow = Shadow(self.settings.request_timeout_seconds)
+
+    def run_round(self) -> bool:
+        """Run one control round, and return whether this process is the one that acts.
+
+        Raises:
+            ConflictError: Another process wrote the journal meanwhile. The next round decides anew.
+            SluiceError: Something does not answer or cannot be read. The next round tries again.
+        """
+        observation = self.platform.observe()
+        if observation is None:
+            return False
+        changed = self._collect_counts(observation)
+        problem = observation.problem or self._collect_shadow_answers(observation)
+        journal = observation.journal
+        judgement = self.collector.judge(journal).blocked_by(problem)
+        plan = plan_next(journal, judgement, observation.health, now=self.clock.now(), settings=self.settings)
+        if plan.changes:
+            journal = self._write(journal, plan)
+        try:
+            if observation.can_apply:
+                self._follow(journal)
+        finally:
+            if plan.changes:  # publishing comes last, so that the traffic does not wait for it
+                self.platform.record_transition(journal.transitions[-1])
+        self._tag_champion(journal)
+        self.platform.report(
+            RoundReport(
+                journal=journal,
+                plan=plan,
+                problem=problem,
+                evidence=self.collector.describe(journal),
+                checkpoint=self.collector.checkpoint(),
+                checkpoint_changed=changed,
+            )
+        )
+        return True
+
+    def _collect_counts(self, observation: Observation) -> bool:
+        """Add the observed counts to the evidence; return whether there is something new to store."""
+        if observation.checkpoint is not None:
+            self.collector.resume(observation.checkpoint)
+        weights, counts = observation.weights, observation.counts
+        if weights is None:
+            self.collector.discard_window()
+            return False
+        if counts is None:
+            if weights != self.collector.applied_weights:
+                self.collector.discard_window()
+            return False
+        return self.collector.add_observation(observation.journal, weights, counts, stable_ready=observation.stable_ready)
+
+    def _collect_shadow_answers(self, observation: Observation) -> str:
+        """In the shadow, add what was found since the last round; return what keeps the shadow from continuing, if anything does."""
+        journal, request = observation.journal, observation.journal.request
+        champions, canaries = observation.champion_urls, observation.canary_urls
+        if request is None or journal.state.phase is not Phase.SHADOW or not (champions and canaries):
+            return ""
+        try:
+            found = self.shadow.poll(request.id, champions, canaries[0])
+        except ServiceError as error:
+            return str(error)
+        self.collector.add_shadow_answers(journal, request, found)
+        return ""
+
+    def _write(self, journal: Journal, plan: Plan) -> Journal:
+        """Write a decision before it is applied. A rollback to stable moves the traffic even if it cannot be written."""
+        advanced = advance(journal, plan, evidence=self.collector.describe(journal), now=self.clock.now())
+        try:
+            written = self.platform.write_journal(advanced)
+        except ConflictError:
+            raise
+        except (ServiceError, OSError):
+            if journal.state.phase.exposed and advanced.desired_weights.get(journal.champion or "") == ALL_TRAFFIC:
+                self.collector.discard_window()
+                self.platform.apply(advanced, journaled=False)
+            raise
+        self.notify(f"{journal.state.name} → {plan.state.name}: {plan.reason}")
+        return written
+
+    def _follow(self, journal: Journal) -> None:
+        """Bring the platform to the desired weights, wait until it shows them, and write down when it did."""
+        deadline = self.clock.steady() + self.platform.confirm_seconds
+        if self._apply(journal):
+            while not (confirmation := self._confirm(journal)).applied:
+                if self.clock.steady() > deadline:
+                    raise ServiceError(confirmation.difference, hint="The next round continues to bring it there.")
+                self.clock.sleep(self.platform.confirm_poll_seconds)
+        self._mark_applied(journal)
+
+    def _apply(self, journal: Journal) -> bool:
+        try:
+            changed = self.platform.apply(journal)
+        except BaseException:
+            self.collector.discard_window()
+            raise
+        if changed:
+            self.collector.discard_window()
+        return changed
+
+    def _confirm(self, journal: Journal) -> Confirmation:
+        """Confirm once. Counts that were read after the change start the next window."""
+        confirmation = self.platform.confirm(journal)
+        if confirmation.weights is not None and confirmation.counts is not None:
+            self.collector.start_window(confirmation.weights, confirmation.counts)
+        return confirmation
+
+    def _mark_applied(self, journal: Journal) -> None:
+        """Write down when the weights of the last transition were confirmed."""
+        last = journal.transitions[-1] if journal.transitions else None
+        if last is None or last.applied_at is not None:
+            return
+        applied_at = self.clock.now()
+        self.platform.update_journal(lambda found: mark_applied(found, last, applied_at))
+        marked = mark_applied(journal, last, applied_at)
+        self.platform.record_transition(marked.transitions[-1])
+
+    def _tag_champion(self, journal: Journal) -> None:
+        """Let the tags follow the journal whenever champion or N-1 changed."""
+        desired = (journal.champion, journal.previous)
+        if desired != self._tagged:
+            champion = journal.history[-1] if journal.history else None
+            previous = journal.history[-2] if len(journal.history) > 1 else None
+            self.platform.tag_champion(champion, previous)
+            self._tagged = desired

@@ -1,0 +1,204 @@
+"""A release being served in a cluster: a Pod of its image, by digest, owned by the Pod of the step that asks it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from sluice.errors import ServiceError
+from sluice.scoring.client import HEALTH_PATH, ReleaseClient
+from sluice.scoring.scorer import DIGEST_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sluice.project.projects import Project
+
+PORT = 9000
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_POLL_SECONDS = 0.5
+_CONTAINER = "release"
+_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
+
+
+def runs_in_pod() -> bool:
+    """Whether this process runs in a Pod that may talk to its cluster."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ and (_ACCOUNT / "token").is_file()
+
+
+def read_own_namespace() -> str:
+    """Of the Pod that this process runs in."""
+    return (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+
+
+def plan_server(
+    name: str,
+    image: str,
+    digest: str,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    **fields: Any,  # noqa: ANN401 - fields of a Pod's container
+) -> dict[str, Any]:
+    """The container that serves a release, with the least rights; it needs the Pod of `plan_server_pod` around it.
+
+    Args:
+        name: The container's.
+        image: The release's image, by digest.
+        digest: The release: it comes from here, never from the image that it is to prove.
+        variables: Of its environment.
+        fields: Others of the container's.
+    """
+    return {
+        "name": name,
+        "image": image,
+        "env": [{"name": key, "value": value} for key, value in {DIGEST_VARIABLE: digest, **variables}.items()],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the container's own
+        **fields,
+    }
+
+
+def plan_server_pod(container: dict[str, Any]) -> dict[str, Any]:
+    """The spec of a Pod around the container of `plan_server`."""
+    return {
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+        "containers": [container],
+    }
+
+
+def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[str, Any]:
+    """The Pod that serves a release.
+
+    Args:
+        image: The release's image, by digest.
+        digest: The release.
+        owner: ``name`` and ``uid`` of the Pod that it ends with; None for nobody.
+    """
+    server = plan_server(
+        _CONTAINER,
+        image,
+        digest,
+        ports=[{"name": "http", "containerPort": PORT}],
+        readinessProbe={"httpGet": {"path": HEALTH_PATH, "port": PORT}, "periodSeconds": 1},
+        resources={"requests": dict(_REQUESTS)},
+    )
+    reference = [{"apiVersion": "v1", "kind": "Pod", "name": owner["name"], "uid": owner["uid"]}] if owner else []
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "generateName": "sluice-release-",
+            "labels": {"app.kubernetes.io/managed-by": "sluice", "app.kubernetes.io/component": "release-under-test"},
+            "ownerReferences": reference,
+        },
+        "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, **plan_server_pod(server)},
+    }
+
+
+class PodRelease(ReleaseClient):
+    """A release in a Pod.
+
+    Attributes:
+        name: The Pod's name.
+        namespace: Its namespace.
+        log: File that its output goes to when it is stopped.
+    """
+
+    def __init__(self, api: Any, pod: Any, *, digest: str, folder: Path, log: Path) -> None:  # noqa: ANN401 - the client has no types
+        """Made by `start_pod`; `url` is known once it is ready."""
+        self._api, self.name, self.namespace, self.log = api, pod.metadata.name, pod.metadata.namespace, log
+        super().__init__("", digest=digest, folder=folder, advice=f"Its log is {log}.")
+
+    def wait_ready(self, timeout: float) -> None:
+        """Wait until the Pod is ready; then `url` is set.
+
+        Raises:
+            ServiceError: It ended, or was not ready in time; in both cases nothing of it is left.
+        """
+        deadline = time.monotonic() + timeout
+        why = "it was never scheduled"
+        while time.monotonic() < deadline:
+            pod = self._api.read_namespaced_pod(self.name, self.namespace)
+            if any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or ()):
+                self.url = f"http://{pod.status.pod_ip}:{PORT}"
+                return
+            if pod.status.phase in {"Failed", "Succeeded"}:
+                why = f"it ended: {self._last_words()}"
+                break
+            why = _why_waiting(pod) or why
+            time.sleep(_POLL_SECONDS)
+        self.stop()
+        raise ServiceError(
+            f"the Pod {self.name} of release {self.digest[:19]} was not ready within {timeout:g} s: {why}", hint=self.advice
+        )
+
+    def stop(self, *, grace: float = 0) -> None:
+        """Keep its log, and delete it."""
+        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - only inside a cluster
+
+        self.close()
+        with contextlib.suppress(ApiException):
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            self.log.write_text(
+                self._api.read_namespaced_pod_log(self.name, self.namespace, container=_CONTAINER), encoding="utf-8"
+            )
+        with contextlib.suppress(ApiException):
+            self._api.delete_namespaced_pod(self.name, self.namespace, grace_period_seconds=int(grace))
+
+    def _last_words(self) -> str:
+        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - only inside a cluster
+
+        try:
+            lines = self._api.read_namespaced_pod_log(self.name, self.namespace, container=_CONTAINER, tail_lines=5).strip()
+        except ApiException as error:
+            return f"its log cannot be read: {error.reason}"
+        return str(lines.splitlines()[-1]) if lines else "it wrote nothing"
+
+
+def _why_waiting(pod: Any) -> str:  # noqa: ANN401 - the client has no types
+    for status in pod.status.container_statuses or ():
+        if status.state.waiting:
+            return f"{status.state.waiting.reason}: {status.state.waiting.message or ''}".strip(": ")
+        return "its health check has not passed yet"
+    return ""
+
+
+def start_pod(project: Project, folder: Path, digest: str, image: str, *, log: Path) -> PodRelease:
+    """Start a Pod of a release's image and wait until it is ready, at most ``serving.start_timeout_seconds``.
+
+    Args:
+        project: The project.
+        folder: The unpacked model layer, for the golden rows.
+        digest: The release.
+        image: Its image, by digest.
+        log: File that its output goes to.
+
+    Raises:
+        ServiceError: The cluster refuses, or the Pod is not ready in time.
+    """
+    from kubernetes import client, config  # noqa: PLC0415 - a second that only a cluster needs
+
+    config.load_incluster_config()
+    namespace = read_own_namespace()
+    api = client.CoreV1Api()
+    try:
+        own = api.read_namespaced_pod(os.environ["HOSTNAME"], namespace)
+        planned = plan_pod(image, digest, owner={"name": own.metadata.name, "uid": own.metadata.uid})
+        pod = api.create_namespaced_pod(namespace, planned)
+    except (client.exceptions.ApiException, KeyError) as error:
+        raise ServiceError(
+            f"the cluster does not let this step make a Pod: {getattr(error, 'reason', error)}",
+            hint="The step's service account needs get, create and delete on pods, and get on pods/log.",
+        ) from error
+    served = PodRelease(api, pod, digest=digest, folder=folder, log=log)
+    served.wait_ready(project.settings.serving.start_timeout_seconds)
+    return served

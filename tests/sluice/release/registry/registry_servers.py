@@ -1,0 +1,154 @@
+"""A real registry (Debian's docker-registry) on a free port, and a wire to it that breaks when it is told to."""
+
+from __future__ import annotations
+
+import contextlib
+import crypt
+import hashlib
+import json
+import shutil
+import socket
+import subprocess
+import tarfile
+import threading
+import time
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from sluice.release.store.layout import MANIFEST_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sluice.release.registry.client import Registry
+
+PROGRAM = shutil.which("docker-registry") or ""
+USER, PASSWORD = "sluice", "no secret"
+PATIENCE_SECONDS = 15.0
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+@contextlib.contextmanager
+def registry_server(folder: Path, *, password: bool = False) -> Iterator[str]:
+    """Host and port of a fresh registry; with a user and a password where it is asked for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    config: dict[str, Any] = {
+        "version": "0.1",
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+    }
+    if password:
+        hashed = crypt.crypt(PASSWORD, crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16))  # noqa: S324 - bcrypt
+        (folder / "users").write_text(f"{USER}:{hashed}\n")
+        config["auth"] = {"htpasswd": {"realm": "tests", "path": str(folder / "users")}}
+    (folder / "config.yml").write_text(json.dumps(config))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([PROGRAM, "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.get(f"http://127.0.0.1:{port}/v2/")
+                break
+            time.sleep(0.05)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@dataclass
+class Wire:
+    """A TCP wire to a registry, which cuts connections.
+
+    Attributes:
+        target: Host and port behind it.
+        cuts: How many connections it still cuts, each after `after` bytes that were sent.
+    """
+
+    target: str
+    cuts: int = 0
+    after: int = 0
+    connections: int = 0
+    _server: socket.socket = field(default_factory=socket.socket)
+
+    def __enter__(self) -> Self:
+        self._server.bind(("127.0.0.1", 0))
+        self._server.listen(50)
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.close()
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self._server.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            self.connections += 1
+            cut = self.cuts > 0
+            self.cuts -= cut
+            host, _, port = self.target.partition(":")
+            upstream = socket.create_connection((host, int(port)))
+            threading.Thread(target=self._pump, args=(client, upstream, self.after if cut else None), daemon=True).start()
+            threading.Thread(target=self._pump, args=(upstream, client, None), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, limit: int | None) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                passed += len(data)
+                if limit is not None and passed > limit:
+                    break
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+def put_base(registry: Registry, folder: Path, *, tag: str = "latest", architecture: str = "amd64") -> str:
+    """A small image as a serving image would be; gives its digest."""
+    buffer = BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        data = b"served\n" * 50_000
+        info = tarfile.TarInfo("opt/sluice/base.txt")
+        info.size = len(data)
+        archive.addfile(info, BytesIO(data))
+    layer = _put(registry, folder, buffer.getvalue(), "application/vnd.docker.image.rootfs.diff.tar")
+    config = {
+        "architecture": architecture,
+        "os": "linux",
+        "config": {"Cmd": ["serve"], "Env": ["A=1"], "User": "10001", "Labels": {"of-base": "yes"}},
+        "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+        "history": [{"created_by": "a build"}],
+    }
+    config_descriptor = _put(registry, folder, json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json")
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": config_descriptor, "layers": [layer]}
+    data = json.dumps(manifest).encode()
+    registry.write_manifest(tag, data, MANIFEST_TYPE)
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _put(registry: Registry, folder: Path, data: bytes, media_type: str) -> dict[str, Any]:
+    descriptor = {"mediaType": media_type, "digest": f"sha256:{hashlib.sha256(data).hexdigest()}", "size": len(data)}
+    file = folder / "blob"
+    file.write_bytes(data)
+    registry.write_blob(descriptor, file)
+    return descriptor

@@ -1,0 +1,157 @@
+"""The throw-away project of these tests, with a transformer of its own, and how its servers' processes are looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from sluice.data.snapshots import digest_file
+from sluice.release.packaging import build_release
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sluice.project.projects import Project
+
+REPOSITORY = Path(__file__).parents[2]
+
+PATIENCE_SECONDS = 60.0
+
+SETTINGS = f"""\
+[project]
+name = "parcels"
+packages = ["parcels"]
+
+[data]
+snapshot = "parcels.parquet"
+holdout = "holdout.parquet"
+load = "parcels.model:load"
+label = "late"
+id = "key"
+
+[model]
+build = "parcels.model:build"
+parameters = {{ strength = 1.0 }}
+
+[serving]
+python = "{REPOSITORY / ".venv-serving/bin/python"}"
+lock = "lock.txt"
+"""
+
+MODEL = '''\
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from parcels.features import Encode
+
+
+class Careless(LogisticRegression):
+    """Answers with what is no probability, on weights that no holdout has."""
+
+    def predict_proba(self, X):
+        found = super().predict_proba(X)
+        found[X[:, 0] > 1e6, 1] = float("nan")
+        found[X[:, 0] > 2e6, 1] = 1.5
+        return found
+
+
+def load(path):
+    return pd.read_parquet(path)
+
+
+def build(strength=1.0):
+    return make_pipeline(Encode(), Careless(C=strength))
+'''
+
+FEATURES = """\
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+
+
+class Encode(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        self.median_ = X["weight"].median()
+        self.shares_ = X["zone"].value_counts(normalize=True).to_dict()
+        return self
+
+    def transform(self, X):
+        day = (X["shipped_at"] - pd.Timestamp("2024-01-01")).dt.days.fillna(0)
+        return np.column_stack([
+            X["weight"].fillna(self.median_),
+            X["zone"].map(self.shares_).fillna(0.0).astype(float),
+            X["express"].astype(bool),
+            X["items"],
+            np.sin(day / 365.25),
+        ]).astype(float)
+"""
+
+
+def make_rows(rows: int, seed: int) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    weight = generator.gamma(2.0, 2.0, rows).round(3)
+    express = generator.random(rows) < 0.3
+    late = generator.random(rows) < 1 / (1 + np.exp(-(weight - 4) + 2 * express))
+    return pd.DataFrame(
+        {
+            "key": np.arange(rows) + seed * 1_000_000,
+            "weight": np.where(generator.random(rows) < 0.05, np.nan, weight),
+            "zone": np.where(generator.random(rows) < 0.05, None, generator.choice(["north", "south", "sea"], rows)),
+            "express": express,
+            "items": generator.integers(1, 9, rows),
+            "shipped_at": np.datetime64("2024-01-01", "us") + generator.integers(0, 10**13, rows).astype("timedelta64[us]"),
+            "late": late.astype(int),
+        }
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A project with a fitted model, and what packaging wants."""
+
+    project: Project
+    model: Path
+    rows: pd.DataFrame
+
+    @property
+    def features(self) -> pd.DataFrame:
+        return self.rows.drop(columns=["key", "late"])
+
+    def package(self, **changes: object) -> Path:
+        values: dict[str, object] = {
+            "model": self.model,
+            "snapshot_digest": digest_file(self.project.path("parcels.parquet")),
+            "verdicts": {"code": [], "data": [], "model": [{"check": "auc", "outcome": "pass", "observed": 0.8}]},
+            "gate": {"promote": True, "first": True, "unproven": True},
+            "parent": None,
+        }
+        return build_release(self.project, **(values | changes))  # type: ignore[arg-type]
+
+
+def processes_of(group: int) -> set[int]:
+    """Processes of a group that are not yet ended."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[2]) == group and fields[0] != "Z":
+                found.add(int(entry.name))
+    return found
+
+
+def wait_until(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

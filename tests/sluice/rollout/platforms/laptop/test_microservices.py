@@ -1,0 +1,274 @@
+"""The whole way with real parts: a real store, Seldon microservices, Envoy, and the supervisor in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from rollout_backends import is_running, wait_for
+from rollout_traffic import Traffic
+
+from sluice.errors import StateError
+from sluice.project.projects import Project, read_project
+from sluice.release.store.releases import ReleaseStore
+from sluice.rollout.platforms.laptop.microservices import Microservices
+from sluice.rollout.requests import approvals, commands, histories, outcomes, starts, statuses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).parents[5]
+
+SETTINGS = f"""\
+[project]
+name = "orders"
+packages = ["orders"]
+[data]
+snapshot = "orders.parquet"
+holdout = "holdout.parquet"
+load = "orders.model:load"
+label = "late"
+id = "key"
+[model]
+build = "orders.model:build"
+[serving]
+python = "{REPOSITORY / ".venv-serving/bin/python"}"
+lock = "lock.txt"
+port = 0
+[rollout]
+steps = [20, 100]
+margin = 0.05
+first_look = 60
+bake_seconds = 1.0
+deadline_seconds = 90.0
+"""
+
+MODEL = """\
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+
+class Prepare(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        self.mean_ = float(X["weight"].mean())
+        return self
+
+    def transform(self, X):
+        weight = X["weight"].astype(float).fillna(self.mean_)
+        {preparation}
+        return weight.to_numpy().reshape(-1, 1)
+
+
+def load(path):
+    return pd.read_parquet(path)
+
+
+def build():
+    return make_pipeline(Prepare(), LogisticRegression())
+"""
+
+# The last passes every offline test: only production sends such weights.
+PREPARATIONS = (
+    "pass",
+    "weight = np.log1p(weight.clip(lower=0))",
+    "if (weight > 400).any(): raise KeyError('no bin for this weight')",
+    "weight = 1.0 * weight",
+)
+
+BUILD = """\
+import joblib, numpy as np, pandas as pd, sys
+from pathlib import Path
+from sluice.data.snapshots import digest_file
+from sluice.project.projects import read_project
+from sluice.release.packaging import build_release
+from sluice.release.store.releases import ReleaseStore
+
+project = read_project(Path(sys.argv[1]))
+for name, seed in (("orders", 1), ("holdout", 2)):
+    draw = np.random.default_rng(seed)
+    weight = draw.gamma(2.0, 2.0, 400)
+    rows = {"key": np.arange(400) + seed * 1000, "weight": weight, "late": (weight + draw.normal(size=400) > 4).astype(int)}
+    pd.DataFrame(rows).to_parquet(project.root / f"{name}.parquet")
+rows = pd.read_parquet(project.root / "orders.parquet")
+model = project.load_object("orders.model:build", key="model.build")().fit(rows[["weight"]], rows["late"])
+joblib.dump(model, project.root / "model.joblib")
+folder = build_release(
+    project, model=project.root / "model.joblib", snapshot_digest=digest_file(project.root / "orders.parquet"),
+    verdicts={"code": [], "data": [], "model": []}, gate={"promote": True, "first": True}, parent=None,
+)
+print(ReleaseStore(project.state / "releases").add(folder).digest)
+"""
+
+
+@pytest.fixture(scope="module")
+def served_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    root = tmp_path_factory.mktemp("orders")
+    (root / "sluice.toml").write_text(SETTINGS)
+    (root / "lock.txt").write_text("numpy==1.26.4\n")
+    (root / "orders").mkdir()
+    (root / "orders" / "__init__.py").touch()
+    shutil.copytree(REPOSITORY / "serving", root / "serving", ignore=shutil.ignore_patterns("__pycache__"))
+    return read_project(root)
+
+
+@pytest.fixture(scope="module")
+def releases(served_project: Project) -> list[str]:
+    """Four releases that differ in their preprocessing; the code of each is its own."""
+    digests = []
+    for preparation in PREPARATIONS:
+        (served_project.root / "orders" / "model.py").write_text(MODEL.replace("{preparation}", preparation))
+        command = [sys.executable, "-B", "-c", BUILD, str(served_project.root)]
+        built = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert built.returncode == 0, built.stderr
+        digests.append(built.stdout.split()[-1])
+    return digests
+
+
+@pytest.fixture
+def supervisor(served_project: Project) -> Iterator[subprocess.Popen[bytes]]:
+    with supervise(served_project) as process:
+        yield process
+
+
+@contextmanager
+def supervise(project: Project, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    script = textwrap.dedent("""
+        import sys; from pathlib import Path
+        from sluice.project.projects import read_project; from sluice.rollout.platforms.laptop.supervisor import run_supervisor
+        run_supervisor(read_project(Path(sys.argv[1])), notify=lambda line: print(line, flush=True))
+    """)
+    command, environment = [sys.executable, "-c", script, str(project.root)], {**os.environ, **variables}
+    with (project.root / "serve.txt").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def payload(*weights: float | None) -> dict[str, object]:
+    return {"data": {"names": ["weight"], "ndarray": [[weight] for weight in weights]}}
+
+
+def predict(url: str) -> tuple[str, list[float]]:
+    answer = httpx.post(f"{url}/api/v1.0/predictions", json=payload(0.5, 4.25, None), trust_env=False).raise_for_status().json()
+    return answer["meta"]["tags"]["release"], [row[0] for row in answer["data"]["ndarray"]]
+
+
+def roll_out(project: Project, digest: str) -> str:
+    approvals.approve(project, digest, by="eve")
+    starts.request_rollout(project, digest, by="bob")
+    return outcomes.wait_for_outcome(project, digest, timeout=project.settings.rollout.deadline_seconds)
+
+
+def group_members(leader: int) -> list[int]:
+    """Running processes of a process group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == leader and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def test_from_first_release_to_rollback_with_real_parts(
+    served_project: Project, releases: list[str], supervisor: subprocess.Popen[bytes]
+) -> None:
+    first, second, broken, _ = releases
+    project, store = served_project, ReleaseStore(served_project.state / "releases")
+    url = outcomes.wait_until_serving(project, 30)
+    assert roll_out(project, first) == "promoted"
+    release, before = predict(url)
+    assert release == first
+
+    production = [payload(weight) for weight in (1.0, 2.5, 4.0, None, 6.5, 0.1, 3.3, 500.0)]
+    with Traffic(url, production) as traffic:
+        assert roll_out(project, second) == "promoted"
+        wait_for(lambda: store.get("champion").digest == second)
+        assert store.get("previous").digest == first
+        assert predict(url)[0] == second
+        assert predict(url)[1] != before
+        assert not traffic.failed()
+
+        assert roll_out(project, broken) == "rolled_back"
+        numbers = histories.read_rollout(project, broken)["numbers"]
+        assert numbers["decision_to_zero_seconds"] < 1.0
+        assert set(traffic.failed()) == {broken}, "the only failed requests are the canary's own"
+        assert store.get("champion").digest == second
+
+        done = commands.rollback(project, by="kim")
+        assert done["seconds"] < 1.0
+        wait_for(lambda: traffic.of(first, since=done["applied_at"]) > 20)
+        assert set(traffic.failed()) == {broken}
+    assert not traffic.of(second, since=done["applied_at"] + 0.3)
+    assert predict(url) == (first, before), "model and preprocessing are N-1's, to the bit"
+    wait_for(lambda: store.get("champion").digest == first)
+    with pytest.raises(StateError):
+        store.get("previous")
+
+    servers = [server["pid"] for server in statuses.read_status(project).servers if server["pid"]]
+    members = [pid for leader in servers for pid in group_members(leader)]
+    envoy = httpx.get(f"{statuses.read_status(project).admin_url}/server_info", trust_env=False).json()
+    assert envoy["state"] == "LIVE"
+    os.kill(supervisor.pid, signal.SIGKILL)
+    supervisor.wait()
+    assert len(members) >= 2, "gunicorn and its worker"
+    wait_for(lambda: not any(is_running(pid) for pid in members))
+    time.sleep(0.2)
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{url}/api/v1.0/health/status", trust_env=False)
+
+
+def test_the_shadow_finds_what_only_production_sends_and_no_user_meets_it(served_project: Project, releases: list[str]) -> None:
+    first, _, broken, same = releases
+    project = served_project
+    shadow = {"SLUICE_ROLLOUT__SHADOW_REQUESTS": "60", "SLUICE_ROLLOUT__SHADOW_DIFFERENCE": "0.05"}
+    with supervise(project, **shadow):
+        url = outcomes.wait_until_serving(project, 60)
+        if statuses.read_status(project).champion is None:
+            assert roll_out(project, first) == "promoted"
+        champion = predict(url)[0]
+        production = [payload(weight) for weight in (1.0, 2.5, 4.0, None, 6.5, 0.1, 3.3, 500.0)]
+        with Traffic(url, production) as traffic:
+            assert roll_out(project, broken) == "rejected"
+            reason = statuses.read_status(project).reason
+            assert "shadow: its answers differ" in reason
+            assert " 0 failed" not in reason
+            assert roll_out(project, same) == "promoted"
+            assert not traffic.failed()
+            assert not traffic.of(broken, since=0.0)
+        moves = histories.read_transitions(project)
+        left = next(one for one in moves if (one["release"], one["from"]) == (same, "shadow"))
+        assert left["evidence"]["shadow_difference"] == 0.0
+        assert commands.rollback(project, by="kim")["to"] == champion
+
+
+def test_a_release_that_is_not_there_is_refused_at_once(
+    served_project: Project, releases: list[str], supervisor: subprocess.Popen[bytes]
+) -> None:
+    outcomes.wait_until_serving(served_project, 60)
+    with pytest.raises(StateError, match="there is no release"):
+        roll_out(served_project, "sha256:" + "f" * 64)
+
+
+def test_tags_wait_for_the_first_champion(served_project: Project) -> None:
+    Microservices(served_project).mark(None, None)

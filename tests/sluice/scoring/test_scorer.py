@@ -1,0 +1,169 @@
+"""What a serving environment refuses to serve, each in a process of that environment."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from sluice.release.layer import layer_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REPOSITORY = Path(__file__).parents[3]
+LOAD = """\
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from sluice.errors import SluiceError
+from sluice.scoring.scorer import load_scorer
+try:
+    scorer = load_scorer(Path(sys.argv[2]), sys.argv[3])
+except SluiceError as error:
+    print(json.dumps([type(error).__name__, error.message, error.hint, "parcels" in sys.modules]))
+else:
+    print(json.dumps(["loaded", str(scorer.exact), scorer.joins]))
+"""
+
+
+def load(folder: Path, digest: str | None = None) -> list[Any]:
+    command = [REPOSITORY / ".venv-serving/bin/python", "-P", "-c", LOAD, REPOSITORY, folder, digest or layer_digest(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(found, list)
+    return found
+
+
+def change(file: Path, apply: Callable[[dict[str, Any]], object]) -> None:
+    values = json.loads(file.read_text())
+    apply(values)
+    file.write_text(json.dumps(values))
+
+
+class Payload:
+    """A pickle that does something when it is loaded."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path(self.target),)  # type: ignore[return-value]
+
+
+def test_a_sound_layer_is_loaded(layer_copy: Path) -> None:
+    assert load(layer_copy) == ["loaded", "True", True]
+
+
+def test_a_model_that_looks_at_other_rows_is_asked_for_one_request_at_a_time(layer_copy: Path) -> None:
+    file = layer_copy / "code" / "parcels" / "features.py"
+    text = file.read_text()
+    assert text.count('X["items"],') == 1
+    file.write_text(text.replace('X["items"],', 'X["items"] + (len(X) < 100),'))
+    assert load(layer_copy) == ["loaded", "True", False]
+
+
+def test_nothing_is_loaded_before_the_digest_was_verified(layer_copy: Path, tmp_path: Path) -> None:
+    digest = layer_digest(layer_copy)
+    (layer_copy / "model.joblib").write_bytes(pickle.dumps(Payload(tmp_path / "it ran")))
+    kind, message, _, code_imported = load(layer_copy, digest)
+    assert kind == "IntegrityError"
+    assert digest in message
+    assert not code_imported
+    assert not (tmp_path / "it ran").exists()
+    load(layer_copy)  # with its own digest it would have run
+    assert (tmp_path / "it ran").exists()
+
+
+def test_edited_code_is_not_imported(layer_copy: Path, tmp_path: Path) -> None:
+    digest = layer_digest(layer_copy)
+    (layer_copy / "code" / "parcels" / "__init__.py").write_text(f"open({str(tmp_path / 'it ran')!r}, 'w')\n")
+    assert load(layer_copy, digest)[0] == "IntegrityError"
+    assert not (tmp_path / "it ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [("python", "3.10.1", "fitted with 3.10.1"), ("machine", "s390x", "machine is"), ("libraries", {"numpy": "1.0"}, "numpy is")],
+)
+def test_another_environment_is_refused_before_the_model_is_loaded(layer_copy: Path, key: str, value: object, told: str) -> None:
+    change(layer_copy / "manifest.json", lambda manifest: manifest["environment"]["fingerprint"].update({key: value}))
+    kind, message, hint, code_imported = load(layer_copy)
+    assert (kind, code_imported) == ("RefusedError", False)
+    assert told in message
+    assert "same locks" in hint
+
+
+def move_golden(golden: dict[str, Any], by: float) -> None:
+    golden["expected"][3] += by
+
+
+def test_one_bit_is_too_much_on_the_same_class_of_processor(layer_copy: Path) -> None:
+    expected = json.loads((layer_copy / "golden.json").read_text())["expected"][3]
+    change(layer_copy / "golden.json", lambda golden: move_golden(golden, np.spacing(expected)))
+    kind, message, *_ = load(layer_copy)
+    assert kind == "RefusedError"
+    assert "1 of" in message
+    assert "row 3" in message
+    assert "allowed is no difference" in message
+
+
+@pytest.mark.parametrize(("by", "outcome"), [(5e-13, "loaded"), (1e-11, "RefusedError")])
+def test_another_class_of_processor_has_a_tolerance(layer_copy: Path, by: float, outcome: str) -> None:
+    change(
+        layer_copy / "manifest.json", lambda manifest: manifest["environment"]["fingerprint"].update(cpu_features="sha256:other")
+    )
+    change(layer_copy / "golden.json", lambda golden: move_golden(golden, by))
+    assert load(layer_copy)[0] == outcome
+
+
+def test_a_package_that_is_missing_is_told(layer_copy: Path) -> None:
+    shutil.rmtree(layer_copy / "code")
+    kind, message, hint, *_ = load(layer_copy)
+    assert kind == "RefusedError"
+    assert "No module named 'parcels'" in message
+    assert "project.packages" in hint
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"environment": {"fingerprint": {"libraries": []}}}'])
+def test_a_manifest_that_is_none(layer_copy: Path, text: str) -> None:
+    (layer_copy / "manifest.json").write_text(text)
+    assert load(layer_copy)[:1] == ["IntegrityError"]
+
+
+def test_a_model_that_is_none(layer_copy: Path) -> None:
+    (layer_copy / "model.joblib").write_bytes(b"no model")
+    kind, message, *_ = load(layer_copy)
+    assert kind == "RefusedError"
+    assert "cannot be loaded" in message
+
+
+def test_what_the_image_copies_is_enough(layer_copy: Path, tmp_path: Path) -> None:
+    for line in (REPOSITORY / "serving" / "Dockerfile").read_text().replace("\\\n", " ").splitlines():
+        words = line.split()
+        if words[:1] == ["COPY"]:
+            for source in words[1:-1]:
+                (tmp_path / "image" / source).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(REPOSITORY / source, tmp_path / "image" / source)
+    code = "import serving.model_server as m; server = m.ModelServer(); server.load(); print(server.tags())"
+    digest = layer_digest(layer_copy)
+    environment = {"PYTHONPATH": str(tmp_path / "image"), "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"SLUICE_RELEASE_FOLDER": str(layer_copy), "SLUICE_RELEASE_DIGEST": digest}
+    command = [REPOSITORY / ".venv-serving/bin/python", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env=environment)
+    assert done.stdout == f"{{'release': '{digest}'}}\n", done.stderr
+
+
+def test_no_digest_is_no_server(layer_copy: Path) -> None:
+    code = "import serving.model_server as m; m.ModelServer().load()"
+    environment = {"PYTHONPATH": str(REPOSITORY), "SLUICE_RELEASE_FOLDER": str(layer_copy)}
+    command = [REPOSITORY / ".venv-serving/bin/python", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env=environment)
+    assert done.returncode == 3
+    assert "refused: $SLUICE_RELEASE_DIGEST is not set" in done.stderr

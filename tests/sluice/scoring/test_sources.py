@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import os
+import py_compile
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def run(folder: Path, code: str, *, before: str = "", path: str = "") -> subprocess.CompletedProcess[str]:
+    lines = [f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})", before, "from pathlib import Path"]
+    lines += ["from sluice.scoring.sources import import_from_layer", f"import_from_layer(Path({str(folder)!r}))", code]
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": ""}
+    return subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    package = tmp_path / "layer" / "code" / "goods" / "inner"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("NAME = 'release'\n")
+    (package / "__init__.py").write_text("from goods import NAME\n")
+    (package / "deep.py").write_text("from . import NAME\nVALUE = NAME + ' deep'\n")
+    return tmp_path / "layer"
+
+
+def test_the_releases_own_code_comes_first(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tree" / "goods").mkdir(parents=True)
+    (tmp_path / "tree" / "goods" / "__init__.py").write_text("NAME = 'working tree'\n")
+    done = run(folder, "import goods.inner.deep as m; print(m.VALUE)", path=str(tmp_path / "tree"))
+    assert done.stdout == "release deep\n"
+
+
+def test_no_bytecode_is_written(folder: Path) -> None:
+    assert run(folder, "import goods.inner.deep").returncode == 0
+    assert not list(folder.rglob("*.pyc"))
+
+
+def test_planted_bytecode_is_not_run(folder: Path) -> None:
+    module = folder / "code" / "goods" / "inner" / "deep.py"
+    honest = module.read_bytes()
+    module.write_text("VALUE = 'planted'\n")
+    py_compile.compile(str(module), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    module.write_bytes(honest)
+    assert list(folder.rglob("*.pyc"))
+    plain = subprocess.run(
+        [sys.executable, "-c", "import goods.inner.deep as m; print(m.VALUE)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(folder / "code")},
+    )
+    assert plain.stdout == "planted\n"  # what Python does without it
+    assert run(folder, "import goods.inner.deep as m; print(m.VALUE)").stdout == "release deep\n"
+
+
+def test_a_mix_of_two_releases_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tree" / "goods").mkdir(parents=True)
+    (tmp_path / "tree" / "goods" / "__init__.py").write_text("")
+    done = run(folder, "", before="import goods", path=str(tmp_path / "tree"))
+    assert "ImportError: package 'goods' was imported from" in done.stderr
+
+
+def test_other_imports_are_as_before(folder: Path) -> None:
+    assert run(folder, "import sqlite3, joblib, sluice.project.projects; print('fine')").stdout == "fine\n"
+
+
+def test_a_layer_without_code_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "layer").mkdir()
+    assert run(tmp_path / "layer", "print('fine')").stdout == "fine\n"
