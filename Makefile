@@ -29,7 +29,7 @@ demo: setup  ## The whole story on this machine: release, canary, promotion, rol
 	$(BIN)/sluice demo
 
 test: setup data  ## The tool's tests and the example's four layers, within 6 minutes
-	$(BIN)/pytest tests/sluice tests/churn -m "not slow and not cluster" -n 2 --dist loadfile
+	$(BIN)/pytest tests/sluice tests/churn tests/tools -m "not slow and not cluster" -n 2 --dist loadfile
 	$(BIN)/sluice test code
 	$(BIN)/sluice test data
 	$(BIN)/sluice test model
@@ -41,11 +41,12 @@ test-all: setup data  ## The slow tests: simulations, kills, drills, the demo
 test-cluster: setup  ## The tests against a Kubernetes ($KUBECONFIG)
 	$(BIN)/pytest tests -m cluster
 
-lint: setup  ## ruff, mypy --strict, import-linter, actionlint
+lint: setup  ## ruff, mypy --strict, import-linter, the structure of the code, actionlint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/structure.py
 	@if [ -x .tools/bin/actionlint ] || (command -v go >/dev/null && GOBIN=$(CURDIR)/.tools/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)); \
 	then .tools/bin/actionlint && echo "actionlint: clean"; else echo "actionlint: not run, it needs Go"; fi
 
