@@ -18,7 +18,7 @@ export UV_LINK_MODE ?= hardlink
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-cluster lint format data locks compile images clean
+.PHONY: help setup demo test test-all test-cluster check lint format data locks compile images clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-all: setup data  ## The slow tests: simulations, kills, drills, the demo
 
 test-cluster: setup  ## The tests against a Kubernetes ($KUBECONFIG)
 	$(BIN)/pytest tests -m cluster
+
+check: setup data  ## What has changed since the last commit (or since BASE=revision): linters and the nearest tests, within 20 seconds
+	@$(BIN)/python tools/check_changes.py $(if $(BASE),--base $(BASE))
 
 lint: setup  ## ruff, mypy --strict, import-linter, the structure of the code, actionlint
 	$(BIN)/ruff check .
