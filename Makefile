@@ -18,7 +18,7 @@ export UV_LINK_MODE ?= hardlink
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-cluster lint format data locks compile images clean
+.PHONY: help setup demo test test-all test-cluster check lint format data locks compile images clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ demo: setup  ## The whole story on this machine: release, canary, promotion, rol
 	$(BIN)/sluice demo
 
 test: setup data  ## The tool's tests and the example's four layers, within 6 minutes
-	$(BIN)/pytest tests/sluice tests/churn -m "not slow and not cluster" -n 2 --dist loadfile
+	$(BIN)/pytest tests/sluice tests/churn tests/tools -m "not slow and not cluster" -n 2 --dist loadfile
 	$(BIN)/sluice test code
 	$(BIN)/sluice test data
 	$(BIN)/sluice test model
@@ -41,11 +41,15 @@ test-all: setup data  ## The slow tests: simulations, kills, drills, the demo
 test-cluster: setup  ## The tests against a Kubernetes ($KUBECONFIG)
 	$(BIN)/pytest tests -m cluster
 
-lint: setup  ## ruff, mypy --strict, import-linter, actionlint
+check: setup data  ## What has changed since the last commit (or since BASE=revision): linters and the nearest tests, within 20 seconds
+	@$(BIN)/python tools/check_changes.py $(if $(BASE),--base $(BASE))
+
+lint: setup  ## ruff, mypy --strict, import-linter, the structure of the code, actionlint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/structure.py
 	@if [ -x .tools/bin/actionlint ] || (command -v go >/dev/null && GOBIN=$(CURDIR)/.tools/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)); \
 	then .tools/bin/actionlint && echo "actionlint: clean"; else echo "actionlint: not run, it needs Go"; fi
 

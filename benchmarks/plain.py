@@ -10,8 +10,6 @@ import joblib
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -30,7 +28,7 @@ class Plain:
         self.model = joblib.load(os.environ[MODEL_VARIABLE])
         self.types = json.loads(os.environ[TYPES_VARIABLE])
 
-    def predict(self, X: NDArray[np.object_], names: Sequence[str], meta: object = None) -> NDArray[np.float64]:  # noqa: N803 - Seldon's name
+    def predict(self, X: NDArray[np.object_], names: list[str], meta: object = None) -> NDArray[np.float64]:  # noqa: N803 - Seldon's name
         """Probabilities of the positive class, shape (rows, 1)."""
         del meta
         found: NDArray[np.float64] = self.model.predict_proba(pd.DataFrame(X, columns=names).astype(self.types))[:, 1:]

@@ -25,7 +25,7 @@ SETTINGS: Mapping[str, str] = {
 }
 """What the demonstration relaxes so that it fits into minutes: said on screen."""
 
-_LEFT_OUT = ("sluice", "tests/sluice", "tests/churn", "tests/cluster", "benchmarks", "docs")
+_LEFT_OUT = ("sluice", "tests/sluice", "tests/churn", "tests/cluster", "tests/tools", "benchmarks", "tools", "docs")
 
 
 def create_workspace(project: Project) -> Path:
