@@ -108,7 +108,7 @@ class ControlLoop:
         return self.collector.add_observation(observation.journal, weights, counts, stable_ready=observation.stable_ready)
 
     def _collect_shadow_answers(self, observation: Observation) -> str:
-        """In the shadow, add what was found since the last round; return what keeps the shadow from continuing, if anything does."""
+        """In the shadow, add what was found since the last round; return what keeps the shadow from continuing."""
         journal, request = observation.journal, observation.journal.request
         champions, canaries = observation.champion_urls, observation.canary_urls
         if request is None or journal.state.phase is not Phase.SHADOW or not (champions and canaries):

@@ -90,7 +90,8 @@ class Window:
 class Evidence:
     """Everything that was counted for one rollout.
 
-    It is stored beside the journal, so that a restarted process continues with it. Where a field has an alias, the alias is its key in stored checkpoints.
+    It is stored beside the journal, so that a restarted process continues with it. Where a field has an alias, the alias is its
+    key in stored checkpoints.
 
     Attributes:
         rollout: Id of the request.
