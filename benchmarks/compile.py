@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 from kfp import compiler, dsl
 
-from sluice.argo.lowering import Options
-from sluice.argo.workflows import lower_pipeline, to_yaml
+from sluice.argo.compilation import Options
+from sluice.argo.objects.workflows import lower_pipeline
+from sluice.argo.objects.yaml_text import to_yaml
 from sluice.ir.reading import parse_ir
 
 TASKS = 1_000

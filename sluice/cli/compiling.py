@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from sluice.argo.explaining import Explanation
-    from sluice.argo.lowering import Options
+    from sluice.argo.compilation import Options
+    from sluice.argo.objects.explanations import Explanation
     from sluice.ir.lint import Finding
     from sluice.project import Project
 
@@ -132,7 +132,7 @@ def compile_(
             options = dataclasses.replace(options, cache=False)
         text = compile_to_argo(pipeline, options)
         if explain:
-            from sluice.argo.explaining import explain as explain_pipeline
+            from sluice.argo.objects.explanations import explain as explain_pipeline
 
             explanation = explain_pipeline(pipeline, options)
     elif target is Target.KFP_CRD:
@@ -148,7 +148,7 @@ def _check_options(target: Target, kind: Kind, given: Mapping[str, Any]) -> None
     Raises:
         UsageError: One does not, or is not.
     """
-    from sluice.argo.schedules import check_name, check_schedule, check_timezone
+    from sluice.argo.objects.schedules import check_name, check_schedule, check_timezone
 
     taken = {Target.ARGO: set(given), Target.KFP: set(), Target.KFP_CRD: {"--name", "--namespace"}}[target]
     if surplus := [option for option, value in given.items() if value and option not in taken]:
@@ -279,8 +279,8 @@ def _project(source: str, folder: Path | None) -> Project | None:
 
 def _options(project: Project | None, source: str, **given: Any) -> Options:  # noqa: ANN401 - fields of Options
     """What the cluster wants: sluice.toml's [argo], and what the command line says over it."""
-    from sluice.argo.lowering import Options
-    from sluice.argo.store import Store
+    from sluice.argo.compilation import Options
+    from sluice.argo.expressions.artifact_store import Store
 
     chosen = {key: value for key, value in given.items() if value}
     if project is None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.workflows import lower_pipeline, to_yaml
+from sluice.argo.objects.workflows import lower_pipeline
+from sluice.argo.objects.yaml_text import to_yaml
 from sluice.errors import ServiceError
 from sluice.ir.documents import find_platforms, find_spec, load_documents
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluice.argo.lowering import Options
+    from sluice.argo.compilation import Options
     from sluice.ir.graph import Pipeline
     from sluice.ir.lint import Finding
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from argo_cluster import GROUP, LABEL, VERSION
 from kubernetes.client.exceptions import ApiException
 
-from sluice.argo.lowering import Options
-from sluice.argo.store import Store
-from sluice.argo.wire import parse_json
-from sluice.argo.workflows import lower_pipeline
+from sluice.argo.compilation import Options
+from sluice.argo.expressions.artifact_store import Store
+from sluice.argo.expressions.wire_json import parse_json
+from sluice.argo.objects.workflows import lower_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable

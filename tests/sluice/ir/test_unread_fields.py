@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ir_documents import document, read, step, task
 
-from sluice.argo.lowering import Options
-from sluice.argo.workflows import lower_pipeline
+from sluice.argo.compilation import Options
+from sluice.argo.objects.workflows import lower_pipeline
 from sluice.errors import DataError
 from sluice.ir.lint import find_unread_fields
 

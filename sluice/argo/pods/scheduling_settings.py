@@ -1,0 +1,71 @@
+"""The settings of kfp-kubernetes that say on which nodes a pod may run: node selectors and tolerations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sluice.argo.expressions.values import constant
+from sluice.argo.expressions.wire_json import Tag, parse_json
+from sluice.argo.pods.step_pods import has_tag
+
+if TYPE_CHECKING:
+    from sluice.argo.expressions.values import Value
+    from sluice.argo.pods.step_pods import Pod, Resolve
+    from sluice.ir.graph import JSON
+
+Raw = dict[str, Any]
+
+
+def node_selector(pod: Pod, entry: Raw, resolve: Resolve) -> None:
+    """Set the labels that a node must have."""
+    labels: Any = entry.get("labels") or {}
+    if entry.get("nodeSelectorJson"):
+        labels = _json(resolve(entry["nodeSelectorJson"]))
+    _set(pod, "nodeSelector", labels)
+
+
+def tolerations(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
+    """Set the tolerations of all calls together. If only the run knows one of them, the whole list goes into ``podSpecPatch``."""
+    given: list[Any] = []
+    for entry in entries:
+        if entry.get("tolerationJson"):
+            value = resolve(entry["tolerationJson"])
+            if not value.is_constant:
+                given.append(Tag(value.expression))
+                continue
+            known = _json(value)
+            given += known if isinstance(known, list) else [known] if known else []
+        else:
+            names = {
+                "key": "key",
+                "operator": "operator",
+                "value": "value",
+                "effect": "effect",
+                "tolerationSeconds": "tolerationSeconds",
+            }
+            given.append({names[key]: (int(v) if key == "tolerationSeconds" else v) for key, v in entry.items() if key in names})
+    if any(isinstance(each, Tag) for each in given):
+        pod.patch["tolerations"] = Tag(_joined_tolerations(given))
+        pod.config["tolerations"] = pod.patch["tolerations"]
+        return
+    _set(pod, "tolerations", given)
+
+
+def _joined_tolerations(given: list[Any]) -> str:
+    """One list out of constants and of values that turn out to be one toleration, a list of them, or null."""
+    parts = []
+    for each in given:
+        text = f"fromJSON({each.expression if isinstance(each, Tag) else constant(each).expression})"
+        parts.append(f"(type({text}) == 'array' ? {text} : {text} == nil ? [] : [{text}])")
+    return f"toJson({parts[0] if len(parts) == 1 else 'concat(' + ', '.join(parts) + ')'})"
+
+
+def _set(pod: Pod, key: str, value: JSON | Tag) -> None:
+    if not value:
+        return
+    (pod.patch if has_tag(value) else pod.template)[key] = value
+    pod.config[key] = value
+
+
+def _json(value: Value) -> JSON | Tag:
+    return parse_json(value.text) if value.is_constant else Tag(value.expression)
