@@ -53,8 +53,8 @@ def kfp_compile(pipeline: Any, file: Path) -> None:  # noqa: ANN401 - a KFP pipe
 
 def sluice_compile(text: str) -> str:
     """IR to Argo: from YAML text to YAML text."""
-    document, findings = lower_pipeline(parse_ir(text), Options())
-    findings.check()
+    document, refusals = lower_pipeline(parse_ir(text), Options())
+    refusals.raise_if_any()
     return to_yaml(document)
 
 

@@ -19,6 +19,6 @@ How a value travels: every Argo parameter holds *wire JSON*. Wire JSON is JSON i
 that neither Argo nor Kubernetes mistakes data for a template. A container without the launcher writes plain text. An expression
 turns this text into wire JSON where the next task reads it.
 
-How an artifact travels: its descriptor (name, type, URI and metadata) is wire JSON too. Its bytes are stored under a key of Argo's
-artifact repository, and the URI contains this key.
+How an artifact travels: its descriptor (name, type, URI and metadata) is wire JSON too. Its bytes are stored under a key of
+Argo's artifact repository, and the URI contains this key.
 """

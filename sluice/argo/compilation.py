@@ -1,4 +1,7 @@
-"""The state of one compilation: options, findings, and the templates that were made, equal ones once."""
+"""The data types that all parts of the Argo compiler share.
+
+This module is below the modules that lower steps, DAGs and whole pipelines. They import it, and it imports none of them.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +10,51 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.component_kinds import collected_components, is_approval, is_python
-from sluice.argo.expressions.argo_names import DISPLAY_NAME, Names, display_name, input_of, label, names_of, unused
-from sluice.argo.expressions.artifact_keys import Origins, output_key
+from sluice.argo.expressions.argo_names import (
+    DISPLAY_NAME,
+    display_name,
+    input_expression,
+    kubernetes_name,
+    names_of,
+    unused_name,
+)
+from sluice.argo.expressions.artifact_keys import output_key
 from sluice.argo.expressions.artifact_store import Store
-from sluice.argo.expressions.values import Run, Value
-from sluice.ir.graph import Component, Container, ParameterType, Pipeline, Source
+from sluice.argo.expressions.values import Run
+from sluice.ir.graph import Container
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sluice.argo.refusals import Findings
-    from sluice.ir.graph import Task
+    from sluice.argo.expressions.argo_names import Names
+    from sluice.argo.expressions.artifact_keys import Origins
+    from sluice.argo.expressions.values import Value
+    from sluice.argo.refusals import Refusals
+    from sluice.ir.graph import Component, ParameterType, Pipeline, Source, Task
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a cluster wants of a workflow.
+    """The settings of a compilation that depend on the cluster.
 
     Attributes:
         kind: ``Workflow``, ``WorkflowTemplate`` or ``CronWorkflow``.
-        name: Name of the object; empty for the pipeline's.
-        namespace: Its namespace; empty for the one it is created in.
-        schedules: Cron expressions, for a CronWorkflow.
-        timezone: Their time zone; empty for the controller's.
-        concurrency: ``Allow``, ``Forbid`` or ``Replace``.
-        service_account: Account that the steps run as; empty for the namespace's default.
-        repository: ConfigMap and key of the artifact repository, ``name`` or ``name/key``; empty for the default one.
+        name: Name of the object. If it is empty, the object gets the name of the pipeline.
+        namespace: Namespace of the object. If it is empty, the object gets the namespace in which it is created.
+        schedules: Cron expressions of a CronWorkflow.
+        timezone: Time zone of the schedules. If it is empty, Argo's controller uses its own.
+        concurrency: ``Allow``, ``Forbid`` or ``Replace``: what a CronWorkflow does while its last run is still running.
+        service_account: Service account of the steps. If it is empty, the steps run as the default account of the namespace.
+        repository: ConfigMap and key of the artifact repository, ``name`` or ``name/key``. If it is empty, Argo uses its default.
         store: Kind and root of the artifact repository.
-        cache: Whether steps that KFP would cache are memoized.
-        cache_ttl: How long a memoized result holds, ``168h``; empty for ever.
-        security: ``restricted``, ``baseline`` or empty: what the pods' security contexts ask for.
-        state_claim: PersistentVolumeClaim that every step has as its project's state folder; empty for none.
-        env: Environment variables that every step has.
-        read_only: Whether the containers' root file systems are read-only; ``/tmp`` is a volume then.
-        labels: Labels of the workflow.
-        annotations: Annotations of the workflow.
+        cache: Whether Argo memoizes the steps that KFP would cache.
+        cache_ttl: How long Argo keeps a memoized result, for example ``168h``. If it is empty, Argo keeps it for ever.
+        security: Pod Security level that the security contexts satisfy: ``restricted``, ``baseline``, or empty for none.
+        state_claim: PersistentVolumeClaim that every step mounts as the project's state folder; empty for none.
+        env: Environment variables that every step gets, as pairs of name and value.
+        read_only: Whether the containers' root file systems are read-only. If they are, ``/tmp`` is a volume.
+        labels: Labels of the workflow, as pairs of key and value.
+        annotations: Annotations of the workflow, as pairs of key and value.
     """
 
     kind: str = "Workflow"
@@ -65,38 +78,38 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A task that calls an executor.
+    """One task whose component has an executor.
 
     Attributes:
         task: The task.
-        component: Its component.
-        path: Task names from the outermost DAG inwards, for messages.
-        absent: Inputs that are not given.
-        unsure: Inputs that may turn out to be null.
-        origins: Artifact input → where its artifacts come from.
-        settle: Turns a source of the enclosing DAG into a value there.
+        component: The component of the task.
+        path: Task names from the outermost DAG inwards, joined by dots. Messages name the task by this path.
+        not_given: Inputs that the task does not give.
+        maybe_null: Inputs whose value may be null in a run.
+        origins: Input artifact → where its artifacts come from.
+        value_of: Function that turns a source of the enclosing DAG into a value in that DAG.
     """
 
     task: Task
     component: Component
     path: str
-    absent: frozenset[str]
-    unsure: frozenset[str]
+    not_given: frozenset[str]
+    maybe_null: frozenset[str]
     origins: dict[str, Origins]
-    settle: Callable[[Source, ParameterType], Value]
+    value_of: Callable[[Source, ParameterType], Value]
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a text inside a template can speak of.
+    """What the placeholders in the texts of one step can refer to.
 
     Attributes:
-        run: The run.
-        store: Where artifacts lie.
+        run: The facts about the run that are known when compiling.
+        store: Where the artifacts are stored.
         call: The task.
-        names: Argo's names of its inputs and outputs.
-        is_launched: Whether the launcher runs it.
-        collected: Components whose artifacts a loop collects.
+        names: Argo's names of the component's inputs and outputs.
+        is_launched: Whether the launcher runs the container.
+        collected: Names of the components whose artifacts a loop collects.
     """
 
     run: Run
@@ -107,34 +120,36 @@ class Context:
     collected: frozenset[str] = frozenset()
 
     def input(self, name: str) -> str:
-        """An input of the template, as an expression of wire JSON."""
-        return input_of(self.names.inputs[name])
+        """Return an expression that gives an input of the template as wire JSON."""
+        return input_expression(self.names.inputs[name])
 
     def key(self, name: str) -> str:
-        """The key of an output artifact."""
+        """Return the key of an output artifact in the artifact repository."""
         return output_key(self.call.component, name, collected=self.call.component.name in self.collected)
 
     def is_given(self, name: str) -> bool:
-        """Whether an input is given, as far as compiling can tell."""
-        return name not in self.call.absent
+        """Return whether the task gives an input. The value can still be null in a run."""
+        return name not in self.call.not_given
 
 
 @dataclass(slots=True)
-class Lowering:
-    """One compilation.
+class Compilation:
+    """The state of one compilation.
 
     Attributes:
-        pipeline: What is compiled.
-        options: What the cluster wants.
-        findings: What is refused.
-        templates: Template name → template, in the order they were made.
-        collected: Components whose output artifacts a loop collects: never memoized.
+        pipeline: The pipeline that is compiled.
+        options: The settings of the compilation.
+        refusals: The constructs that Argo cannot express.
+        templates: Template name → template, in the order in which they were added.
+        collected: Names of the components whose output artifacts a loop collects. Their steps are never memoized, because all
+            artifacts that a loop collects must be in one folder of the same run.
         uses_launcher: Whether any step needs the launcher.
+        dags: Key of a DAG that was already lowered → name of its template.
     """
 
     pipeline: Pipeline
     options: Options
-    findings: Findings
+    refusals: Refusals
     templates: dict[str, dict[str, Any]] = field(default_factory=dict)
     collected: frozenset[str] = frozenset()
     uses_launcher: bool = False
@@ -143,42 +158,51 @@ class Lowering:
     _launched: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Find what loops collect: those artifacts lie under one folder, and are made anew in each run."""
+        """Find the components whose artifacts a loop collects."""
         self.collected = frozenset(collected_components(self.pipeline))
 
     @property
     def name(self) -> str:
         """Name of the workflow object."""
-        return self.options.name or label(self.pipeline.name)
+        return self.options.name or kubernetes_name(self.pipeline.name)
 
     @property
     def store(self) -> Store:
-        """Where artifacts lie."""
+        """Where the artifacts are stored."""
         return self.options.store
 
     @property
     def run(self) -> Run:
-        """What is known of the run."""
+        """The facts about the run that are known when compiling."""
         return Run(self.store.base, scheduled=self.options.kind == "CronWorkflow")
 
     def context(self, call: Call) -> Context:
-        """What a text inside a task's template can speak of."""
+        """Return what the placeholders in the texts of a step can refer to."""
         component = call.component
         return Context(self.run, self.store, call, names_of(component), self.is_launched(component), self.collected)
 
     def is_launched(self, component: Component) -> bool:
-        """Whether a component's container is run by the launcher."""
+        """Return whether the launcher runs the component's container."""
         known = self._launched.get(component.name)
         if known is None:
             known = self._launched[component.name] = isinstance(component.body, Container) and is_python(component.body)
         return known
 
     def gives_text(self, component: Component) -> bool:
-        """Whether a component's output parameters are raw text: what a plain container writes, or a person supplies."""
+        """Return whether the component's output parameters are raw text instead of wire JSON.
+
+        They are if a container without the launcher writes them, or if a person supplies them when approving.
+        """
         return isinstance(component.body, Container) and (not self.is_launched(component) or is_approval(component))
 
     def add_template(self, template: dict[str, Any], name: str, task: Task | None = None) -> str:
-        """Add a template, unless an equal one is there; gives its name. It takes the name for people of a task that has one."""
+        """Add a template. If an equal template exists already, use that one.
+
+        If the task has a display name, the template gets one more input for it and shows it in Argo's user interface.
+
+        Returns:
+            The name of the template.
+        """
         if task and display_name(task):
             inputs = template.get("inputs", {})
             given = [*inputs.get("parameters", ()), {"name": DISPLAY_NAME}]
@@ -187,6 +211,6 @@ class Lowering:
         content = json.dumps(template)
         known = self._by_content.get(content)
         if known is None:
-            known = self._by_content[content] = unused(label(name), self.templates)
+            known = self._by_content[content] = unused_name(kubernetes_name(name), self.templates)
             self.templates[known] = {"name": known, **template}
         return known

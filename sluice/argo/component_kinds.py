@@ -1,4 +1,4 @@
-"""Questions about the components of a pipeline that the compiler asks in several places."""
+"""Questions about a pipeline's components that several parts of the compiler ask."""
 
 from __future__ import annotations
 
@@ -11,28 +11,41 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 APPROVAL = "approval"
-APPROVAL_BODY = "sluice.steps.production import wait_for_approval"
-CREATE, DELETE = "argostub/createpvc", "argostub/deletepvc"
+"""Name of Sluice's approval component."""
+
+APPROVAL_CALL = "sluice.steps.production import wait_for_approval"
+"""Code that the body of Sluice's approval component contains."""
+
+CREATE_CLAIM, DELETE_CLAIM = "argostub/createpvc", "argostub/deletepvc"
+"""Images of kfp-kubernetes' components CreatePVC and DeletePVC. KFP's driver recognizes them and starts no container."""
 
 
 def is_python(container: Container) -> bool:
-    """Whether an executor is run by the launcher: it takes KFP's executor input, and its image has Python."""
+    """Return whether the launcher runs a container.
+
+    It does if the container takes KFP's executor input and its command contains ``python``.
+    """
     parts = [*container.command, *container.args]
     takes = any(isinstance(piece, ExecutorInput) for part in parts if "{{$}}" in part for piece in pieces_of(read_argument(part)))
     return takes and any("python" in part for part in parts)
 
 
 def is_approval(component: Component) -> bool:
-    """Whether a component is sluice's approval step: its name says so, and its body is sluice's own."""
+    """Return whether a component is Sluice's approval step: it has that name, and its body calls Sluice."""
     return (
         component.name.removeprefix("comp-") == APPROVAL
         and isinstance(component.body, Container)
-        and any(APPROVAL_BODY in part for part in component.body.command)
+        and any(APPROVAL_CALL in part for part in component.body.command)
     )
 
 
+def is_claim(component: Component) -> bool:
+    """Return whether a component creates or deletes a PersistentVolumeClaim (kfp-kubernetes' CreatePVC and DeletePVC)."""
+    return isinstance(component.body, Container) and component.body.image in {CREATE_CLAIM, DELETE_CLAIM}
+
+
 def collected_components(pipeline: Pipeline) -> Iterator[str]:
-    """Components that make artifacts which a loop collects."""
+    """Yield the names of the components whose output artifacts a loop collects."""
     for component in (pipeline.root, *pipeline.components.values()):
         if not isinstance(component.body, Dag):
             continue
@@ -41,20 +54,20 @@ def collected_components(pipeline: Pipeline) -> Iterator[str]:
                 continue
             body = pipeline.component(task)
             for output in body.output_artifacts:
-                yield from makers(pipeline, body, output)
+                yield from producers(pipeline, body, output)
 
 
-def makers(pipeline: Pipeline, component: Component, output: str) -> Iterator[str]:
-    """Components with an executor that make an output artifact."""
+def producers(pipeline: Pipeline, component: Component, output: str) -> Iterator[str]:
+    """Yield the names of the components with an executor that make an output artifact."""
     if not isinstance(component.body, Dag):
         yield component.name
         return
     for source in component.body.artifacts.get(output, ()):
-        yield from makers(pipeline, pipeline.component(component.body.tasks[source.task]), source.key)
+        yield from producers(pipeline, pipeline.component(component.body.tasks[source.task]), source.key)
 
 
 def is_collected(pipeline: Pipeline, component: Component, output: str) -> bool:
-    """Whether a DAG's output artifact is already a loop's list."""
+    """Return whether an output artifact of a DAG is already the list that a loop collected."""
     if not isinstance(component.body, Dag):
         return False
     for source in component.body.artifacts.get(output, ()):

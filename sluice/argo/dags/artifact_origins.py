@@ -1,4 +1,4 @@
-"""Where the artifacts that a task reads come from: a step, or a store outside of the run."""
+"""The origins of the artifacts that tasks read: a step of the run, or a store outside the run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sluice.ir.graph import Component, Constant, Container, Dag, FromInput, From
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sluice.argo.compilation import Lowering
+    from sluice.argo.compilation import Compilation
     from sluice.ir.graph import JSON
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of a DAG's inputs when compiling.
+class KnownInputs:
+    """The facts about the inputs of a DAG that are known when compiling.
 
     Attributes:
         origins: Input artifact → where its artifacts come from.
-        uris: Input parameter → the URI that it is, or is by default.
+        uris: Input parameter → its value or default, if that is a URI.
     """
 
     origins: dict[str, Origins] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Known:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """The same as something that can be looked up by."""
+        """A hashable form of the same facts."""
         origins = tuple((name, tuple(sorted(map(repr, found)))) for name, found in sorted(self.origins.items()))
         return origins, tuple(sorted(self.uris.items()))
 
@@ -40,36 +40,36 @@ class ArtifactOrigins:
     """Where the artifacts of one DAG come from.
 
     Attributes:
-        lowering: The compilation.
-        component: The component whose DAG it is.
-        known: What is known of its inputs.
+        compilation: The compilation.
+        component: The component that contains the DAG.
+        known: The facts about the inputs of the DAG.
     """
 
-    lowering: Lowering
+    compilation: Compilation
     component: Component
-    known: Known
+    known: KnownInputs
 
     @property
     def tasks(self) -> Mapping[str, Task]:
         """The tasks of the DAG."""
-        assert isinstance(self.component.body, Dag)  # noqa: S101 - the callers chose by this
+        assert isinstance(self.component.body, Dag)  # noqa: S101 - only components with a DAG have artifact origins
         return self.component.body.tasks
 
-    def known_of(self, task: Task) -> Known:
-        """What is known of the inputs of a task's component."""
-        component = self.lowering.pipeline.component(task)
+    def known_of(self, task: Task) -> KnownInputs:
+        """Return the facts about the inputs of a task's component."""
+        component = self.compilation.pipeline.component(task)
         origins = {name: self.origins_of(source) for name, source in task.artifacts.items()}
         loop = task.iterator
         if loop and loop.over_artifacts and isinstance(loop.items, FromInput):
             origins[loop.item] = origins.get(loop.items.name, frozenset())
         uris = {name: self.uri_of(binding.source) for name, binding in task.parameters.items() if not binding.selector}
-        return Known(
+        return KnownInputs(
             {name: origins.get(name, frozenset()) for name in component.input_artifacts},
             {name: uri for name, uri in uris.items() if uri},
         )
 
     def uri_of(self, source: Source) -> str:
-        """The URI that a source is, or is by default; empty where that is not known."""
+        """Return the URI that a source gives, directly or by default. The text is empty if only the run knows it."""
         value: JSON = None
         if isinstance(source, Constant):
             value = source.value
@@ -79,57 +79,65 @@ class ArtifactOrigins:
         return value if isinstance(value, str) and "://" in value else ""
 
     def origins_of(self, source: FromInput | FromTask) -> Origins:
-        """Where an artifact that a task reads comes from."""
+        """Return where an artifact that a task reads comes from."""
         if isinstance(source, FromTask):
             return self._made(self.tasks[source.task], source.key)
-        if self.component is self.lowering.pipeline.root:
-            return frozenset({Origin(self.lowering.store.scheme)})
+        if self.component is self.compilation.pipeline.root:
+            return frozenset({Origin(self.compilation.store.scheme)})
         return self.known.origins.get(source.name, frozenset())
 
     def _made(self, task: Task, key: str) -> Origins:
-        component = self.lowering.pipeline.component(task)
+        component = self.compilation.pipeline.component(task)
         match component.body:
             case Importer():
                 return frozenset({Origin(self._scheme(task, component.body))})
             case Container() | Unknown():
                 return frozenset({Origin(STORED, component.name, key)})
             case Dag() as dag:
-                inner = ArtifactOrigins(self.lowering, component, self.known_of(task))
+                inner = ArtifactOrigins(self.compilation, component, self.known_of(task))
                 return frozenset(origin for source in dag.artifacts.get(key, ()) for origin in inner.origins_of(source))
 
     def _scheme(self, task: Task, importer: Importer) -> str:
-        """The scheme of an imported artifact's URI: of the constant, or of the default of what it is bound to."""
+        """Return the scheme of an imported artifact's URI.
+
+        The URI is a constant, or the default of the input that gives it.
+
+        Raises:
+            InexpressibleError: Only the run knows the URI, or Argo cannot fetch the artifact.
+        """
         source: Source = importer.uri
         if isinstance(source, FromInput):
             binding = task.parameters.get(source.name)
-            source = binding.source if binding else Constant(self.lowering.pipeline.component(task).inputs[source.name].default)
+            source = (
+                binding.source if binding else Constant(self.compilation.pipeline.component(task).inputs[source.name].default)
+            )
         uri = self.uri_of(source)
         scheme = uri.partition("://")[0]
         field_, readable = "importer.artifactUri", "gs, s3, minio, http, https or oci"
         if not uri:
             raise InexpressibleError(
                 field_,
-                f"importer {task.name!r}: its URI is known only to the run, and Argo must know the kind of store before",
-                f"Give the URI itself, or an input whose default has the same scheme ({readable}).",
+                f"only the run knows the URI of the importer {task.name!r}, but Argo must know the kind of store before the run",
+                f"Give the URI as a constant, or as an input whose default has the same scheme ({readable}).",
             )
         if scheme not in {"gs", "s3", "minio", "http", "https", "oci"}:
             raise InexpressibleError(
                 field_,
-                f"importer {task.name!r}: {uri!r} is of a kind that Argo cannot fetch",
-                f"Copy it to a store that it can ({readable}); a claim can be mounted with kubernetes.mount_pvc.",
+                f"Argo cannot fetch the URI {uri!r} of the importer {task.name!r}",
+                f"Copy the artifact to a store that Argo can read ({readable}), or mount a claim with kubernetes.mount_pvc.",
             )
-        root = self.lowering.store.root
+        root = self.compilation.store.root
         if scheme in {"s3", "minio"} and _bucket(root) not in {"", _bucket(uri)}:
-            # Argo takes a location without an endpoint for one in its own repository, and drops the bucket without a word.
+            # Argo reads a location without an endpoint from its own artifact repository, and it ignores the bucket silently.
             raise InexpressibleError(
                 field_,
-                f"importer {task.name!r}: Argo reads {scheme}:// from its artifact repository {root!r} alone, not {uri!r}",
+                f"the importer {task.name!r} names {uri!r}, but Argo reads {scheme}:// only from its own repository {root!r}",
                 "Copy the artifact into that bucket.",
             )
         return scheme
 
 
 def _bucket(uri: str) -> str:
-    """The bucket of a URI of an S3 store; empty for any other."""
+    """Return the bucket of a URI in an S3 store, or an empty text for any other URI."""
     scheme, _, rest = uri.partition("://")
     return rest.partition("/")[0] if scheme in {"s3", "minio"} else ""

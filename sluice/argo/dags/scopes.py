@@ -1,4 +1,4 @@
-"""What the tasks of one DAG can read: its inputs, constants, and the outputs of its other tasks."""
+"""The values that the tasks of one DAG can read: constants, inputs of the DAG, and outputs of its other tasks."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.argo.component_kinds import is_collected
 from sluice.argo.dags.artifact_origins import ArtifactOrigins
-from sluice.argo.expressions.argo_names import input_of, label, names_of, output_of, unused
+from sluice.argo.expressions.argo_names import input_expression, kubernetes_name, names_of, output_expression, unused_name
 from sluice.argo.expressions.values import (
     Value,
-    collect,
-    constant,
+    collected_list,
+    constant_value,
     constant_with_placeholders,
-    dynamic,
-    filled,
+    fill_placeholders,
     has_placeholder,
-    raw,
-    select,
+    raw_value,
+    runtime_value,
+    selected_part,
 )
-from sluice.argo.expressions.wire_json import Tag, dump, literal, safe
+from sluice.argo.expressions.wire_json import Tag, as_wire_json, json_with_tags, literal
 from sluice.argo.refusals import InexpressibleError
 from sluice.ir.graph import (
     Constant,
@@ -31,104 +31,112 @@ from sluice.ir.graph import (
     Source,
     Task,
 )
-from sluice.ir.reading import typed
+from sluice.ir.reading import in_declared_type
 
 if TYPE_CHECKING:
-    from sluice.argo.compilation import Lowering
-    from sluice.argo.dags.artifact_origins import Known
+    from sluice.argo.compilation import Compilation
+    from sluice.argo.dags.artifact_origins import KnownInputs
     from sluice.ir.graph import JSON, Artifact, Component
 
 _STATES = "{'Succeeded': 'SUCCEEDED', 'Skipped': 'SKIPPED', 'Omitted': 'SKIPPED'}"
 _FAILED = 9
-"""google.rpc.Code.FAILED_PRECONDITION: what Vertex AI reports of a failed task."""
+"""google.rpc.Code.FAILED_PRECONDITION, the code that Vertex AI reports for a failed task."""
 
 
 class Scope:
-    """The values of one DAG.
+    """The values that the tasks of one DAG can read.
 
-    Args:
-        lowering: The compilation.
-        component: The component whose DAG it is.
-        known: What is known of its inputs.
+    Attributes:
+        compilation: The compilation.
+        component: The component that contains the DAG.
         dag: The DAG.
+        origins: Where the artifacts of the DAG come from.
+        is_root: Whether the DAG is the pipeline itself.
+        task_names: KFP's name → Argo's name of each task that needs a node in Argo. Importers need none.
     """
 
-    def __init__(self, lowering: Lowering, component: Component, known: Known, dag: Dag) -> None:
-        self.lowering = lowering
+    def __init__(self, compilation: Compilation, component: Component, known: KnownInputs, dag: Dag) -> None:
+        self.compilation = compilation
         self.component = component
         self.dag = dag
-        self.origins = ArtifactOrigins(lowering, component, known)
-        self.is_root = component is lowering.pipeline.root
+        self.origins = ArtifactOrigins(compilation, component, known)
+        self.is_root = component is compilation.pipeline.root
         self.task_names: dict[str, str] = {}
         taken: set[str] = set()
         for task in dag.tasks.values():
-            if not isinstance(lowering.pipeline.component(task).body, Importer):
-                name = label(task.name)  # Argo takes no task that waits and begins with a digit
-                self.task_names[task.name] = unused(f"step-{name}" if name[0].isdigit() else name, taken)
+            if not isinstance(compilation.pipeline.component(task).body, Importer):
+                name = kubernetes_name(task.name)  # Argo accepts no name with a digit in front in `depends`.
+                self.task_names[task.name] = unused_name(f"step-{name}" if name[0].isdigit() else name, taken)
                 taken.add(self.task_names[task.name])
 
     # --- values
 
-    def bound(self, task: Task, name: str) -> Value:
-        """What a task's input parameter is bound to."""
+    def bound_value(self, task: Task, name: str) -> Value:
+        """Return the value that a task gives to an input parameter."""
         binding = task.parameters[name]
-        inputs = self.lowering.pipeline.component(task).inputs
+        inputs = self.compilation.pipeline.component(task).inputs
         kind = inputs[name].type if name in inputs else ParameterType.STRUCT
-        value = self.settle(binding.source, kind, task)
-        return select(value, binding.selector) if binding.selector else value
+        value = self.value_of(binding.source, kind, task)
+        return selected_part(value, binding.selector) if binding.selector else value
 
-    def given(self, task: Task, name: str) -> Value:
-        """What a task's input parameter is bound to, or else its default."""
+    def bound_or_default(self, task: Task, name: str) -> Value:
+        """Return the value that a task gives to an input parameter, or the parameter's default if the task gives none."""
         if name in task.parameters:
-            return self.bound(task, name)
-        parameter = self.lowering.pipeline.component(task).inputs[name]
+            return self.bound_value(task, name)
+        parameter = self.compilation.pipeline.component(task).inputs[name]
         return self.constant(parameter.default, parameter.type, task)
 
-    def artifact(self, task: Task, name: str) -> Value:
-        """What a task's input artifact is bound to, as a descriptor."""
-        return self.settle(task.artifacts[name], ParameterType.STRUCT, task)
+    def bound_artifact(self, task: Task, name: str) -> Value:
+        """Return the descriptor of the artifact that a task gives to an input."""
+        return self.value_of(task.artifacts[name], ParameterType.STRUCT, task)
 
-    def settle(self, source: Source, kind: ParameterType, task: Task) -> Value:
-        """A source as a value in this DAG; `kind` is the type it is wanted in, `task` the one that wants it."""
+    def value_of(self, source: Source, kind: ParameterType, task: Task) -> Value:
+        """Return the value of a source in this DAG.
+
+        Args:
+            source: Where the value comes from.
+            kind: Type that the reader of the value declares.
+            task: Task that reads the value.
+        """
         match source:
             case Constant(value):
                 return self.constant(value, kind, task)
             case FromInput(name):
-                return self.input(name)
+                return self.input_value(name)
             case FromFinalStatus(name):
                 return self._final_status(name)
             case FromTask():
-                return self.output(source, may_have_failed=task.when_all_ended)
+                return self.output_value(source, may_have_failed=task.when_all_ended)
 
     def constant(self, value: JSON, kind: ParameterType, task: Task) -> Value:
-        """A constant, which may hold placeholders for the task's other inputs and for what the run knows of itself."""
+        """Return the value of a constant. It may contain placeholders for the task's other inputs and for fields of the run."""
         if not has_placeholder(value):
-            return constant(typed(value, kind))
-        return constant_with_placeholders(value, self._plain_inputs(task), self.lowering.run, task.name)
+            return constant_value(in_declared_type(value, kind))
+        return constant_with_placeholders(value, self._plain_inputs(task), self.compilation.run, task.name)
 
     def inputs_of(self, task: Task) -> dict[str, tuple[Value, ParameterType]]:
-        """A task's input parameters with their types, for its condition."""
-        inputs = self.lowering.pipeline.component(task).inputs
-        return {name: (self.bound(task, name), inputs[name].type) for name in task.parameters if name in inputs}
+        """Return the input parameters that a task gives, with their declared types."""
+        inputs = self.compilation.pipeline.component(task).inputs
+        return {name: (self.bound_value(task, name), inputs[name].type) for name in task.parameters if name in inputs}
 
     def _plain_inputs(self, task: Task) -> dict[str, tuple[Value, ParameterType]]:
-        """Those of a task's inputs that hold no placeholder themselves."""
-        inputs = self.lowering.pipeline.component(task).inputs
+        """Return those of a task's input parameters that contain no placeholders, with their declared types."""
+        inputs = self.compilation.pipeline.component(task).inputs
         defaults = {name: Constant(parameter.default) for name, parameter in inputs.items() if parameter.has_default}
         sources = defaults | {name: binding.source for name, binding in task.parameters.items()}
         found = {}
         for name, source in sources.items():
             if not (isinstance(source, Constant) and has_placeholder(source.value)):
                 kind = inputs[name].type if name in inputs else ParameterType.STRING
-                found[name] = (self.given(task, name), kind)
+                found[name] = (self.bound_or_default(task, name), kind)
         return found
 
-    def input(self, name: str) -> Value:
-        """An input of the DAG; the pipeline's own inputs are what a person submitted, as text."""
+    def input_value(self, name: str) -> Value:
+        """Return the value of an input of the DAG. A person submits the inputs of the pipeline itself as text."""
         if not self.is_root:
-            # Whatever is declared: KFP's compiler calls the inputs of conditions and loops required, and optional ones of the
-            # pipeline go through them.
-            return dynamic(input_of(names_of(self.component).inputs[name]), maybe_null=True)
+            # The declaration is not reliable: KFP's compiler declares all inputs of conditions and loops as required, although
+            # optional inputs of the pipeline pass through them.
+            return runtime_value(input_expression(names_of(self.component).inputs[name]), maybe_null=True)
         argo = names_of(self.component).inputs[name]
         if name in self.component.input_artifacts:
             return self._submitted(argo, self.component.input_artifacts[name])
@@ -137,76 +145,92 @@ class Scope:
         if parameter.type is ParameterType.STRING and parameter.has_default and "{{" in str(parameter.default):
             raise InexpressibleError(
                 f"input {name}",
-                f"the default of {name!r} holds two opening braces, which Argo takes for a tag",
-                "Give the input no such default; a constant argument of a task may hold them.",
+                f"the default of {name!r} contains two opening braces, which Argo would take for a tag",
+                "Remove the braces from the default, or pass the text as a constant argument of a task.",
             )
-        return raw(f"workflow.parameters.{argo}", parameter.type, maybe_null=optional)
+        return raw_value(f"workflow.parameters.{argo}", parameter.type, maybe_null=optional)
 
     def _submitted(self, argo: str, artifact: Artifact) -> Value:
-        """An artifact that the pipeline itself takes: a person gives its URI."""
+        """Return the descriptor of an artifact that a person submits by its URI."""
         if artifact.is_list:
             raise InexpressibleError(
                 f"input {argo}",
-                f"the pipeline's input {argo!r}: a list of artifacts cannot be submitted",
-                "Take one artifact, or a list of URIs and a step that reads them.",
+                f"the pipeline's input {argo!r} is a list of artifacts, which a person cannot submit",
+                "Let the pipeline take one artifact, or a list of URIs that a step reads.",
             )
         text = f"workflow.parameters.{argo}"
         content = {"name": argo, "type": dict(artifact.schema), "uri": Tag(f"toJson({text})"), "metadata": {}}
         expression = expression_of(content)
         if artifact.optional:
             expression = f"({text} == 'null' ? 'null' : {expression})"
-        return dynamic(expression, maybe_null=artifact.optional)
+        return runtime_value(expression, maybe_null=artifact.optional)
 
-    def output(self, source: FromTask, *, may_have_failed: bool = False) -> Value:
-        """An output of a task of this DAG."""
+    def output_value(self, source: FromTask, *, may_have_failed: bool = False) -> Value:
+        """Return the value of an output of a task in this DAG.
+
+        Args:
+            source: The task and its output.
+            may_have_failed: Whether the reader runs even if the task failed. The value is null in that case.
+
+        Raises:
+            ValueError: The task has no such output.
+        """
         task = self.dag.tasks[source.task]
-        component = self.lowering.pipeline.component(task)
+        component = self.compilation.pipeline.component(task)
         if isinstance(component.body, Importer):
             return self._imported(task, component.body)
         names = names_of(component).outputs
         if source.key not in names:
             raise ValueError(f"task {source.task!r} has no output {source.key!r}")
-        reference = output_of(self.task_names[source.task], names[source.key])
+        reference = output_expression(self.task_names[source.task], names[source.key])
         if task.iterator and not task.iterator.parallelism:
-            return dynamic(self.collected(self.task_names[source.task], names[source.key], component, source.key))
+            return runtime_value(self.collected_output(self.task_names[source.task], names[source.key], component, source.key))
         if may_have_failed:
             reference = f"(tasks['{self.task_names[source.task]}']?.outputs?.parameters?.{names[source.key]} ?? 'null')"
         maybe = may_have_failed or bool(task.condition) or isinstance(component.body, Dag)
         parameter = component.outputs.get(source.key)
-        if parameter is not None and self.lowering.gives_text(component):
-            return raw(reference, parameter.type, maybe_null=maybe)
-        return dynamic(reference, maybe_null=maybe)
+        if parameter is not None and self.compilation.gives_text(component):
+            return raw_value(reference, parameter.type, maybe_null=maybe)
+        return runtime_value(reference, maybe_null=maybe)
 
-    def collected(self, task: str, argo: str, component: Component, key: str) -> str:
-        """A loop's output as one list.
+    def collected_output(self, task: str, argo: str, component: Component, key: str) -> str:
+        """Return an expression that gives the outputs of a loop as one list.
 
-        The list of a loop inside it is one entry of a list of parameters, as a component says by ``List[List[int]]`` and as
-        kfp.local gives it; a list of artifacts has no levels, in IR and in Python: there it adds none.
+        If the loop contains another loop, a list of parameters is a list of lists, as a component declares it by
+        ``List[List[int]]`` and as kfp.local gives it. A list of artifacts is always flat, because IR and Python know no lists of
+        lists of artifacts.
+
+        Args:
+            task: Argo's name of the task.
+            argo: Argo's name of the output.
+            component: The component that the loop repeats.
+            key: KFP's name of the output.
         """
-        flatten = key in component.output_artifacts and is_collected(self.lowering.pipeline, component, key)
-        return collect(output_of(task, argo), flatten=flatten)
+        flatten = key in component.output_artifacts and is_collected(self.compilation.pipeline, component, key)
+        return collected_list(output_expression(task, argo), flatten=flatten)
 
-    def first_of(self, sources: tuple[FromTask, ...]) -> str:
-        """The output of the first of several tasks that ran."""
-        expressions = [self.output(source).expression for source in sources]
+    def first_output(self, sources: tuple[FromTask, ...]) -> str:
+        """Return an expression that gives the output of the first of several tasks whose output is not null."""
+        expressions = [self.output_value(source).expression for source in sources]
         result = expressions[-1]
         for expression in reversed(expressions[:-1]):
             result = f"({expression} != 'null' ? {expression} : {result})"
         return result
 
     def _imported(self, task: Task, importer: Importer) -> Value:
-        """The descriptor of an artifact that exists already: no pod makes it."""
+        """Return the descriptor of an imported artifact. No pod is needed for it."""
         inputs = self._plain_inputs(task)
         uri: Any
         if isinstance(importer.uri, FromInput):
-            uri = Tag(self.given(task, importer.uri.name).expression)
+            uri = Tag(self.bound_or_default(task, importer.uri.name).expression)
         else:
-            uri = filled(importer.uri.value, inputs, self.lowering.run, task.name)
-        metadata = filled(dict(importer.metadata), inputs, self.lowering.run, task.name)
+            uri = fill_placeholders(importer.uri.value, inputs, self.compilation.run, task.name)
+        metadata = fill_placeholders(dict(importer.metadata), inputs, self.compilation.run, task.name)
         content = {"name": "artifact", "type": dict(importer.schema), "uri": uri, "metadata": metadata}
-        return Value(expression_of(content), dump(content))
+        return Value(expression_of(content), json_with_tags(content))
 
     def _final_status(self, name: str) -> Value:
+        """Return the final status of a task, as KFP's ``PipelineTaskFinalStatus``."""
         task = self.task_names[name]
         status = f"tasks['{task}'].status"
         content: dict[str, Any] = {
@@ -220,12 +244,15 @@ class Scope:
                 ),
             },
         }
-        return Value("", dump(content))
+        return Value("", json_with_tags(content))
 
     # --- order
 
     def waits_for(self, task: Task) -> list[str]:
-        """Argo's names of the tasks that a task waits for; for one without a pod, what that one waits for."""
+        """Return Argo's names of the tasks for which a task waits.
+
+        An importer has no node in Argo. A task that waits for an importer waits for everything for which the importer waits.
+        """
         found: dict[str, None] = {}
         read = [binding.source for binding in task.parameters.values()] + list(task.artifacts.values())
         sources = [source.task for source in read if isinstance(source, FromTask | FromFinalStatus)]
@@ -238,8 +265,8 @@ class Scope:
 
 
 def expression_of(content: JSON | Tag) -> str:
-    """JSON with tags in it as one expression of wire JSON."""
-    return safe(f"toJson({_object(content)})")
+    """Return one expression that gives JSON with tags as wire JSON."""
+    return as_wire_json(f"toJson({_object(content)})")
 
 
 def _object(content: JSON | Tag) -> str:
@@ -253,4 +280,4 @@ def _object(content: JSON | Tag) -> str:
         return "{" + ", ".join(pairs) + "}"
     if isinstance(content, list):
         return "[" + ", ".join(_object(each) for each in content) + "]"
-    return f"fromJSON({constant(content).expression})"
+    return f"fromJSON({constant_value(content).expression})"

@@ -1,4 +1,7 @@
-"""Argo's names for KFP's, unique where they must be; those of parameters are identifiers, so that expressions read well."""
+"""Argo's names for KFP's tasks, inputs and outputs.
+
+Names are unique where Argo needs it. Names of parameters are identifiers, so that expressions can use them after a dot.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,25 @@ if TYPE_CHECKING:
 
     from sluice.ir.graph import Component, Task
 
-_NOT_PARAMETER = re.compile(r"[^A-Za-z0-9_]+")
-_NOT_LABEL = re.compile(r"[^a-z0-9-]+")
-_NOT_SHOWN = re.compile(r"[^A-Za-z0-9.-]+")
+_NOT_IN_PARAMETER = re.compile(r"[^A-Za-z0-9_]+")
+_NOT_IN_KUBERNETES_NAME = re.compile(r"[^a-z0-9-]+")
+_NOT_IN_DISPLAY_NAME = re.compile(r"[^A-Za-z0-9.-]+")
 _CHANNEL = "pipelinechannel--"
-_LONGEST = 52
-"""Argo builds pod names of the workflow's and the template's; Kubernetes' limit is 63."""
+_MAX_LENGTH = 52
+"""Argo joins the names of the workflow and the template to the name of a pod, which Kubernetes limits to 63 characters."""
 
 DISPLAY_NAME = "_display_name"
-"""Input of a template whose tasks have names for people; no name of KFP's becomes one that begins like this."""
+"""Input of a template whose tasks have display names. No input of KFP's gets a name with an underscore in front."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """A component's names for Argo: KFP's name → Argo's, parameters and artifacts together."""
+    """The names of a component's inputs and outputs in Argo.
+
+    Attributes:
+        inputs: KFP's name → Argo's name, for parameters and artifacts together.
+        outputs: KFP's name → Argo's name, for parameters and artifacts together.
+    """
 
     inputs: dict[str, str]
     outputs: dict[str, str]
@@ -35,7 +43,7 @@ _CACHE: dict[int, tuple[Component, Names]] = {}
 
 
 def names_of(component: Component) -> Names:
-    """Argo's names of a component's inputs and outputs."""
+    """Return Argo's names of a component's inputs and outputs."""
     known = _CACHE.get(id(component))
     if known is None or known[0] is not component:
         known = _CACHE[id(component)] = (
@@ -61,40 +69,41 @@ def _unique(names: Iterable[str]) -> dict[str, str]:
 
 @cache
 def parameter_name(name: str) -> str:
-    """A parameter's name; KFP's ``pipelinechannel--`` says nothing to a reader."""
-    found = _NOT_PARAMETER.sub("_", name.removeprefix(_CHANNEL)).strip("_") or "value"
+    """Return the name of a parameter in Argo, without the prefix ``pipelinechannel--`` that KFP's compiler adds."""
+    found = _NOT_IN_PARAMETER.sub("_", name.removeprefix(_CHANNEL)).strip("_") or "value"
     return found if not found[0].isdigit() else f"p_{found}"
 
 
-def input_of(name: str) -> str:
-    """A template's input parameter in an expression."""
+def input_expression(name: str) -> str:
+    """Return an expression that reads an input parameter of a template."""
     return f"inputs.parameters.{name}"
 
 
-def output_of(task: str, name: str) -> str:
-    """A task's output parameter in an expression of its DAG."""
+def output_expression(task: str, name: str) -> str:
+    """Return an expression that reads an output parameter of a task in the same DAG."""
     return f"tasks['{task}'].outputs.parameters.{name}"
 
 
 @cache
-def label(name: str) -> str:
-    """A name for a task, a template or an object of Kubernetes."""
-    return _NOT_LABEL.sub("-", name.lower().removeprefix(_CHANNEL)).strip("-")[:_LONGEST].rstrip("-") or "step"
+def kubernetes_name(name: str) -> str:
+    """Return a name for a task, a template or a Kubernetes object: lower-case letters, digits and hyphens."""
+    return _NOT_IN_KUBERNETES_NAME.sub("-", name.lower().removeprefix(_CHANNEL)).strip("-")[:_MAX_LENGTH].rstrip("-") or "step"
 
 
 def display_name(task: Task) -> str:
-    """A task's name for people, of the signs that Argo takes (it ends a run otherwise); empty where there is none.
+    """Return the display name of a task, or an empty text if it has none.
 
-    The iterations of a loop have none: Argo tells them apart by their item.
+    The name keeps only characters that Argo accepts, because any other character ends the run. The iterations of a loop have no
+    display name, so that Argo can tell them apart by their items.
     """
     if task.display_name == task.name or task.iterator:
         return ""
-    shown = _NOT_SHOWN.sub("-", task.display_name).strip("-.")[:63].rstrip("-.")
+    shown = _NOT_IN_DISPLAY_NAME.sub("-", task.display_name).strip("-.")[:63].rstrip("-.")
     return shown if len(shown) > 1 else ""
 
 
-def unused(name: str, taken: Iterable[str]) -> str:
-    """The name, or the first of name-2, name-3, … that is free."""
+def unused_name(name: str, taken: Iterable[str]) -> str:
+    """Return the name if it is not taken, otherwise the first of name-2, name-3, … that is not."""
     known = set(taken) if not isinstance(taken, dict | set) else taken
     if name not in known:
         return name

@@ -1,11 +1,11 @@
-"""Keys of the artifacts that steps make, and where an artifact comes from."""
+"""The keys under which steps store their artifacts, and the origin of an artifact."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluice.argo.expressions.argo_names import label, names_of
+from sluice.argo.expressions.argo_names import kubernetes_name, names_of
 
 if TYPE_CHECKING:
     from sluice.ir.graph import Component
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 RUN = "{{workflow.name}}"
 POD = "{{pod.name}}"
 STORED = "stored"
+"""Kind of an artifact that a step of the run makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,9 @@ class Origin:
     """Where an artifact comes from.
 
     Attributes:
-        kind: `STORED` for one that a step makes, else the scheme of an imported one's URI.
-        component: The component that makes it.
-        output: Its output.
+        kind: `STORED` if a step makes the artifact. Otherwise the scheme of the imported artifact's URI, for example ``gs``.
+        component: Name of the component that makes the artifact; empty for an imported one.
+        output: Output of that component; empty for an imported one.
     """
 
     kind: str
@@ -31,15 +32,21 @@ class Origin:
 
     @property
     def prefix(self) -> str:
-        """The folder that all artifacts of this output lie under, where they are collected."""
-        return f"{RUN}/{label(self.component.removeprefix('comp-'))}.{label(self.output)}"
+        """The folder that holds all artifacts of this output, if a loop collects them."""
+        return f"{RUN}/{kubernetes_name(self.component.removeprefix('comp-'))}.{kubernetes_name(self.output)}"
 
 
 Origins = frozenset[Origin]
 
 
 def output_key(component: Component, name: str, *, collected: bool) -> str:
-    """The key of an output artifact; one folder for all of them where a loop's are collected."""
+    """Return the key of an output artifact.
+
+    Args:
+        component: The component that makes the artifact.
+        name: The output artifact.
+        collected: Whether a loop collects the artifact. All artifacts of such an output share one folder.
+    """
     argo = names_of(component).outputs[name]
     if collected:
         return f"{Origin(STORED, component.name, name).prefix}/{POD}/{argo}"
@@ -47,6 +54,6 @@ def output_key(component: Component, name: str, *, collected: bool) -> str:
 
 
 def text_expression(text: str) -> str:
-    """A text with the run's and the pod's name in it as an expression."""
+    """Return an expression that gives a text. `RUN` and `POD` in the text become the variables for the run's and pod's name."""
     parts = text.replace(RUN, "\0workflow.name\0").replace(POD, "\0pod.name\0").split("\0")
     return " + ".join(part if part in {"workflow.name", "pod.name"} else f"'{part}'" for part in parts if part)

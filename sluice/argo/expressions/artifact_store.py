@@ -1,7 +1,7 @@
-"""Where a step's artifacts lie: keys of Argo's artifact repository, and paths in the pod.
+"""Where a step's artifacts are stored: keys in Argo's artifact repository, and paths in the pod.
 
-KFP's runtime derives a local path from an artifact's URI (``s3://b/k`` is ``/s3/b/k``; any other URI is itself the path). So
-a key, the URI and the path are three spellings of one thing: base + key.
+KFP's runtime derives a local path from the URI of an artifact: ``s3://b/k`` becomes ``/s3/b/k``, and a URI without such a scheme
+is itself the path. Therefore the URI and the path of an artifact both end with its key. Only the part in front of it differs.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from sluice.ir.graph import JSON
 
 VOLUME = "sluice-outputs"
-"""An emptyDir, mounted at each folder that a step writes to and at none that it reads from: what Argo downloads into a volume,
-only the executor's own user can read."""
+"""Name of an emptyDir volume that is mounted at each folder to which a step writes.
+
+It is not mounted where a step reads, because only the user of Argo's executor can read what Argo downloads into a volume.
+"""
 
 TEMPORARY = "sluice-tmp"
-"""An emptyDir at /tmp, where a step's root file system is read-only."""
+"""Name of an emptyDir volume at /tmp, for steps whose root file system is read-only."""
 
 OUTPUTS = "/kfp/outputs"
 WIRE = f"{OUTPUTS}/.wire"
-"""A name that no output has: artifacts lie in the same volume."""
+"""Folder for the outputs in wire JSON. No output has this name, so that artifacts can be in the same volume."""
 
 READABLE = 0o755
 _LOCAL = "/kfp/store/"
@@ -35,9 +37,9 @@ class Store:
     """The artifact repository as the compiler knows it.
 
     Attributes:
-        driver: Argo's name of the kind of store: ``s3``, ``gcs``, ``oss`` or ``azure``.
-        root: URI under which artifacts lie, ``s3://bucket/prefix``; empty where only the cluster knows it: then an artifact's
-            URI is its path in the pod.
+        driver: Argo's name for the kind of store: ``s3``, ``gcs``, ``oss`` or ``azure``.
+        root: URI under which the artifacts are stored, for example ``s3://bucket/prefix``. It is empty if only the cluster knows
+            it. In that case the URI of an artifact is its path in the pod.
     """
 
     driver: str = "s3"
@@ -45,59 +47,63 @@ class Store:
 
     @property
     def base(self) -> str:
-        """What stands before a key in an artifact's URI."""
+        """The part of an artifact's URI in front of the key."""
         return f"{self.root.rstrip('/')}/" if self.root else _LOCAL
 
     @property
     def scheme(self) -> str:
-        """The scheme of a URI in this kind of store, for artifacts that a person names."""
+        """The scheme of URIs in this kind of store, for artifacts that a person submits by URI."""
         return {"gcs": "gs"}.get(self.driver, "s3")
 
     @property
     def folder(self) -> str:
-        """What stands before a key in an artifact's path."""
+        """The part of an artifact's path in front of the key."""
         scheme, sign, rest = self.base.partition("://")
         return f"{_MOUNTS[scheme]}/{rest}" if sign else self.base
 
     def location(self, key: str) -> dict[str, JSON]:
-        """Argo's location of a key, without credentials: the repository's own are used."""
+        """Return Argo's location of a key. It has no credentials, so that Argo uses those of the artifact repository."""
         if not self.root:
-            # Argo's full CRD requires all three; where the others are empty they are the repository's.
+            # Argo's full CRD requires all three fields. If the other two are empty, Argo takes them from the repository.
             return {self.driver: {"blob": key, "container": "", "endpoint": ""} if self.driver == "azure" else {"key": key}}
         bucket, _, prefix = self.root.partition("://")[2].rstrip("/").partition("/")
         return {self.driver: {"bucket": bucket, "key": f"{prefix}/{key}" if prefix else key}}
 
-    def read(self, uri: str, aside: str) -> tuple[dict[str, JSON], str]:
-        """Argo's location of an artifact that a step made, and an expression of its path.
+    def step_artifact(self, uri: str, unused_path: str) -> tuple[dict[str, JSON], str]:
+        """Return where Argo finds an artifact that a step made, and where it puts the artifact in the pod.
 
-        A step may say itself where its artifact is (``model.uri = …``). Argo fetches what lies in the store's bucket. Anything
-        else it cannot, and such a URI is no path to mount at: the consumer gets the URI, and an empty folder out of the way.
+        A step may set the URI of its artifact itself (``model.uri = …``). Argo can fetch the artifact if it is in the store's
+        bucket. If it is not, the consumer gets only the URI, and Argo mounts an empty folder at a path that nothing reads.
 
         Args:
-            uri: Expression of the URI.
-            aside: Path of that folder.
+            uri: An expression that gives the URI.
+            unused_path: Path of the empty folder.
+
+        Returns:
+            Argo's location of the artifact, and an expression that gives its path in the pod.
         """
-        reach, place = self.base, uri
-        location = self.location(str(Tag(f"trimPrefix({uri}, {literal(reach)})")))
+        readable, path = self.base, uri
+        location = self.location(str(Tag(f"trimPrefix({uri}, {literal(readable)})")))
         if self.root:
             scheme, _, rest = self.root.partition("://")
             bucket = rest.partition("/")[0]
-            reach = f"{scheme}://{bucket}/"
-            key = f"trimPrefix({uri}, {literal(reach)})"
-            place = f"{literal(f'{_MOUNTS[scheme]}/{bucket}/')} + {key}"
+            readable = f"{scheme}://{bucket}/"
+            key = f"trimPrefix({uri}, {literal(readable)})"
+            path = f"{literal(f'{_MOUNTS[scheme]}/{bucket}/')} + {key}"
             location = {self.driver: {"bucket": bucket, "key": str(Tag(key))}}
-        return location, f"hasPrefix({uri}, {literal(reach)}) ? {place} : {literal(aside)}"
+        return location, f"hasPrefix({uri}, {literal(readable)}) ? {path} : {literal(unused_path)}"
 
 
-def foreign_location(kind: str, uri: str) -> tuple[dict[str, str], str]:
-    """Argo's location of an artifact that no step made, and an expression of the path that KFP's runtime expects it at.
+def imported_artifact(kind: str, uri: str) -> tuple[dict[str, str], str]:
+    """Return where Argo finds an imported artifact, and where it puts the artifact in the pod.
 
     Args:
-        kind: Scheme of its URI: ``gs``, ``s3``, ``minio``, ``http`` or ``https``.
-        uri: Expression of the URI.
+        kind: Scheme of the URI: ``gs``, ``s3``, ``minio``, ``http`` or ``https``.
+        uri: An expression that gives the URI.
 
     Returns:
-        Field → expression, under the key of the driver; and the path.
+        The fields of Argo's location, as ``driver.field`` → expression, and an expression that gives the path at which KFP's
+        runtime expects the artifact.
     """
     if kind in {"http", "https"}:
         return {"http.url": uri}, f"{literal(_LOCAL)} + replace({uri}, '://', '/')"

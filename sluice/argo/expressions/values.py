@@ -1,31 +1,34 @@
-"""Values on their way through a workflow, as expressions of Argo's that give wire JSON."""
+"""The values of a workflow, as Argo expressions that give wire JSON."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sluice.argo.expressions.wire_json import NULL, Tag, dump, literal, safe, wire
+from sluice.argo.expressions.wire_json import NULL, Tag, as_wire_json, json_with_tags, literal, to_wire
 from sluice.argo.refusals import InexpressibleError
 from sluice.ir.graph import JSON, ParameterType
 from sluice.ir.placeholders import InputParameter, Piece, RunField, describe_piece, read_text
 
-TAG = "\\u0000#"
-"""What a tagged number begins with (see `sluice.argo.launcher`), as it stands in a literal of Argo's expressions and in JSON."""
+NUMBER_MARK = "\\u0000#"
+"""The beginning of a marked number, as it is written in a literal of Argo's expression language and in JSON.
+
+A marked number is a string that holds a number which Argo's own JSON would change (see `sluice.argo.launcher`).
+"""
 
 TRUE_TEXTS = "['1', 't', 'true']"
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value.
+    """A value of a workflow.
 
     Attributes:
-        expression: An expression that gives it as wire JSON.
-        text: A field's text that becomes its wire JSON: a constant as it is, else the expression as a tag.
-        maybe_null: Whether it can turn out to be null.
-        is_constant: Whether it is known when compiling.
-        native: A shorter expression of the value itself than parsing its wire JSON, where there is one.
-        is_raw: Whether it is text that a person submitted or a container wrote, in which no number is tagged.
+        expression: An expression that gives the value as wire JSON.
+        text: The text of a field that becomes the value's wire JSON: the JSON of a constant, otherwise the expression as a tag.
+        maybe_null: Whether the value may be null in a run.
+        is_constant: Whether the value is known when compiling.
+        native: An expression that gives the value itself and is shorter than parsing its wire JSON; empty if there is none.
+        is_raw: Whether the value is text that a person submitted or a container wrote. No number in it is marked.
     """
 
     expression: str
@@ -37,121 +40,138 @@ class Value:
 
     @property
     def parsed(self) -> str:
-        """An expression of the value itself: a string, a number, a list."""
+        """An expression that gives the value itself, for example a string, a number or a list."""
         return self.native or f"fromJSON({self.expression})"
 
     @property
     def is_text(self) -> bool:
-        """Whether `native` is known to be a string, whatever the value turns out to be."""
+        """Whether `native` gives a string for every possible value."""
         return self.is_raw and bool(self.native) and not self.native.startswith("fromJSON(")
 
     @property
     def is_null(self) -> bool:
-        """Whether it is known to be null."""
+        """Whether the value is known to be null when compiling."""
         return self.is_constant and self.text == NULL
 
 
-def constant(value: JSON) -> Value:
-    """A value known when compiling."""
-    text = wire(value)
+def constant_value(value: JSON) -> Value:
+    """Return a value that is known when compiling."""
+    text = to_wire(value)
     return Value(literal(text), text, maybe_null=value is None, is_constant=True)
 
 
-def dynamic(expression: str, *, maybe_null: bool = False, native: str = "") -> Value:
-    """A value known only when running; `expression` gives wire JSON, `native` the value itself."""
+def runtime_value(expression: str, *, maybe_null: bool = False, native: str = "") -> Value:
+    """Return a value that only the run knows.
+
+    Args:
+        expression: An expression that gives the value as wire JSON.
+        maybe_null: Whether the value may be null.
+        native: An expression that gives the value itself; empty if there is no short one.
+    """
     return Value(expression, str(Tag(expression)), maybe_null=maybe_null, native=native)
 
 
-def raw(text: str, kind: ParameterType, *, maybe_null: bool = False) -> Value:
-    """A value that is text as a container wrote it or a person submitted it; `text` is an expression."""
+def raw_value(text: str, kind: ParameterType, *, maybe_null: bool = False) -> Value:
+    """Return a value that a container without the launcher wrote as text, or that a person submitted.
+
+    Args:
+        text: An expression that gives the text.
+        kind: Declared type of the value.
+        maybe_null: Whether the text may be ``null``, which stands for no value.
+    """
     native = ""
     if kind is ParameterType.STRING and not maybe_null:
         native = text
     elif kind in {ParameterType.LIST, ParameterType.STRUCT, ParameterType.INTEGER, ParameterType.DOUBLE}:
         native = f"fromJSON(trim({text}))"
-    found = dynamic(from_text(text, kind, null_text=maybe_null), maybe_null=maybe_null, native=native)
+    found = runtime_value(wire_from_text(text, kind, null_text=maybe_null), maybe_null=maybe_null, native=native)
     return replace(found, is_raw=True)
 
 
-def from_text(text: str, kind: ParameterType, *, null_text: bool = False) -> str:
-    """What a container without the launcher wrote, or a person submitted, as an expression of wire JSON.
+def wire_from_text(text: str, kind: ParameterType, *, null_text: bool = False) -> str:
+    """Return an expression that turns raw text into wire JSON.
+
+    A container without the launcher writes raw text, and a person submits raw text.
 
     Args:
-        text: Expression of the raw text.
-        kind: Declared type.
-        null_text: Whether the text ``null`` stands for no value, also where the type is STRING.
+        text: An expression that gives the raw text.
+        kind: Declared type of the value.
+        null_text: Whether the text ``null`` stands for no value, also if the type is STRING.
     """
     if kind is ParameterType.STRING:
-        quoted = safe(f"toJson({text})")
+        quoted = as_wire_json(f"toJson({text})")
         return f"({text} == 'null' ? 'null' : {quoted})" if null_text else quoted
     if kind is ParameterType.BOOLEAN:
         given = f"(lower(trim({text})) in {TRUE_TEXTS} ? 'true' : 'false')"
         return f"({text} == 'null' ? 'null' : {given})" if null_text else given
     if kind in {ParameterType.INTEGER, ParameterType.DOUBLE}:
         return f"trim({text})"
-    return safe(f"trim({text})")
+    return as_wire_json(f"trim({text})")
 
 
-def select(value: Value, keys: tuple[str | int, ...]) -> Value:
-    """A part of a structured value: an item's ``["a"]["b"]``."""
+def selected_part(value: Value, keys: tuple[str | int, ...]) -> Value:
+    """Return a part of a structured value, for example ``["a"]["b"]`` of a loop's item."""
     part = value.parsed + "".join(f"[{key}]" if isinstance(key, int) else f"[{literal(key)}]" for key in keys)
-    return dynamic(safe(f"toJson({part})"), maybe_null=True, native=part)
+    return runtime_value(as_wire_json(f"toJson({part})"), maybe_null=True, native=part)
 
 
 _FRAGILE = "^-?([0-9]{16,}|[0-9]+[.]0|[0-9.]+e[-+]?[0-9]+)$"
-"""A number's text that Argo's JSON would change: more digits than a double has, 3.0, 1e+300. In a list it is tagged."""
+"""The texts of numbers that Argo's JSON would change: more digits than a double holds, 3.0, 1e+300. In a list they are marked."""
 
 
-def collect(aggregate: str, *, flatten: bool) -> str:
-    """What Argo aggregates of a loop's iterations, as a wire JSON list; an iteration whose step did not run gives nothing to it.
+def collected_list(aggregate: str, *, flatten: bool) -> str:
+    """Return an expression that gives the outputs of a loop's iterations as one list in wire JSON.
 
-    Argo embeds the outputs where all are objects or lists, and gives them as strings otherwise.
+    An iteration whose step did not run adds nothing to the list. Argo aggregates the outputs itself: it embeds them as JSON if
+    all of them are objects or lists, and otherwise it gives each of them as a string.
 
     Args:
-        aggregate: Expression of Argo's aggregate.
-        flatten: Whether each iteration gives a list of its own loop's, to be one list with the others.
+        aggregate: An expression that gives Argo's aggregate.
+        flatten: Whether each iteration gives a list of an inner loop, and all these lists become one list.
     """
-    number = f"# matches {literal(_FRAGILE)} ? '{TAG}' + #"
+    number = f"# matches {literal(_FRAGILE)} ? '{NUMBER_MARK}' + #"
     items = f"map(fromJSON({aggregate}), {{type(#) == 'string' ? ({number} : fromJSON(#)) : #}})"
     items = f"filter({items}, {{# != nil}})"
     if flatten:
         items = f"reduce({items}, concat(#acc, #), [])"
-    return safe(f"toJson({items})")
+    return as_wire_json(f"toJson({items})")
 
 
 def to_items(value: Value) -> str:
-    """A list as a list of strings, each the wire JSON of one item: what a loop runs over."""
-    return f"toJson(map({value.parsed}, {{{safe('toJson(#)')}}}))"
+    """Return an expression that gives a list as a list of strings for ``withParam``. Each string is the wire JSON of one item."""
+    return f"toJson(map({value.parsed}, {{{as_wire_json('toJson(#)')}}}))"
 
 
-_TAGGED = r'(^|[^\\])"\\u0000#([^"\\]*)"'
-"""A tagged number inside wire JSON. A quote behind a backslash is part of a text, which only looks like one."""
+_MARKED_NUMBER = r'(^|[^\\])"\\u0000#([^"\\]*)"'
+"""A marked number inside wire JSON. A quote after a backslash belongs to a text that only looks like a marked number."""
 
 
 def to_text(value: Value, kind: ParameterType) -> str:
-    """A value as the text that KFP puts into a container's argument: strings bare, everything else as JSON, numbers untagged.
+    """Return an expression that gives the text which KFP puts into a container's argument.
+
+    A string is itself, and every other value is JSON. Numbers have no mark.
 
     Args:
         value: The value.
-        kind: Its declared type. STRING says nothing of the value: KFP's compiler declares it for whatever a loop over a plain
-            list gives, and for a field of an item.
+        kind: Declared type of the value. A value of type STRING can be of any type, because KFP's compiler declares STRING for
+            the items of a loop over a plain list and for the fields of an item.
     """
     if kind is ParameterType.BOOLEAN:
         return value.expression
     if kind in {ParameterType.INTEGER, ParameterType.DOUBLE}:
-        return value.expression if value.is_raw else f"""trimPrefix(trim({value.expression}, '"'), '\\{TAG}')"""
-    pattern = literal(_TAGGED)
-    untagged = value.expression if value.is_raw else f"sprig.regexReplaceAll({pattern}, {value.expression}, '$1$2')"
+        return value.expression if value.is_raw else f"""trimPrefix(trim({value.expression}, '"'), '\\{NUMBER_MARK}')"""
+    pattern = literal(_MARKED_NUMBER)
+    unmarked = value.expression if value.is_raw else f"sprig.regexReplaceAll({pattern}, {value.expression}, '$1$2')"
     if kind is not ParameterType.STRING:
-        return untagged
+        return unmarked
     if value.is_text:
         return value.native
-    return f"(type({value.parsed}) == 'string' ? {untag(value.parsed)} : {untagged})"
+    return f"(type({value.parsed}) == 'string' ? {without_mark(value.parsed)} : {unmarked})"
 
 
-def untag(parsed: str) -> str:
-    """A text, or a tagged number's text, out of an expression of either."""
-    return f"trimPrefix({parsed}, '{TAG}')"
+def without_mark(parsed: str) -> str:
+    """Return an expression that removes the mark from a marked number. Any other text stays as it is."""
+    return f"trimPrefix({parsed}, '{NUMBER_MARK}')"
 
 
 RUN_FIELDS = {
@@ -160,7 +180,7 @@ RUN_FIELDS = {
     "pipeline_job_uuid": "workflow.uid",
     "pipeline_job_create_time_utc": "workflow.creationTimestamp.RFC3339",
 }
-"""What a run knows of itself → Argo's variable."""
+"""Field of a run, as KFP names it → Argo's variable."""
 
 SCHEDULED = "workflow.scheduledTime"
 WORKSPACE = "/kfp-workspace"
@@ -168,22 +188,22 @@ WORKSPACE = "/kfp-workspace"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is known of the run when compiling.
+    """The facts about a run that are known when compiling.
 
     Attributes:
-        root: Where artifacts lie, as a URI.
-        scheduled: Whether a CronWorkflow starts it.
+        root: URI under which the artifacts are stored.
+        scheduled: Whether a CronWorkflow starts the run.
     """
 
     root: str
     scheduled: bool = False
 
     def field(self, name: str, task: str) -> str:
-        """One of KFP's run fields, as an expression of its text.
+        """Return an expression that gives one of KFP's run fields as text.
 
         Args:
-            name: The field.
-            task: Name of the task that asks.
+            name: The field, for example ``pipeline_job_name``.
+            task: Name of the task that uses the field.
         """
         if name == "pipeline_task_name":
             return literal(task)
@@ -198,13 +218,13 @@ class Run:
         return RUN_FIELDS[name]
 
 
-def join(parts: list[str]) -> str:
-    """Texts one after another."""
+def join_texts(parts: list[str]) -> str:
+    """Return an expression that concatenates texts."""
     return " + ".join(parts) if parts else "''"
 
 
 def has_placeholder(value: JSON) -> bool:
-    """Whether a constant holds a placeholder anywhere."""
+    """Return whether a constant contains a placeholder, at any depth."""
     if isinstance(value, dict):
         return any(has_placeholder(part) for pair in value.items() for part in pair)
     if isinstance(value, list):
@@ -213,10 +233,16 @@ def has_placeholder(value: JSON) -> bool:
 
 
 def pieces_expression(pieces: tuple[Piece, ...], inputs: dict[str, tuple[Value, ParameterType]], run: Run, task: str) -> str:
-    """Pieces of a constant as an expression of its text.
+    """Return an expression that gives the text of a constant with placeholders.
+
+    Args:
+        pieces: The texts and placeholders of the constant.
+        inputs: Input parameter of the task → its value and its declared type.
+        run: The facts about the run.
+        task: Name of the task.
 
     Raises:
-        ValueError: A placeholder stands for something that a constant cannot hold; it names it.
+        InexpressibleError: The constant contains a placeholder that a constant must not contain. The message names it.
     """
     parts = []
     for piece in pieces:
@@ -231,26 +257,28 @@ def pieces_expression(pieces: tuple[Piece, ...], inputs: dict[str, tuple[Value, 
             case _:
                 raise InexpressibleError(
                     "inputs",
-                    f"the placeholder {describe_piece(piece)} in a constant",
-                    "A constant may name the task's parameters and the run (its name, id, times); give artifacts as artifacts.",
+                    f"a constant contains the placeholder {describe_piece(piece)}",
+                    "Refer only to the task's parameters and to the run (its name, id, times). Pass artifacts as artifacts.",
                 )
-    return join(parts)
+    return join_texts(parts)
 
 
-def filled(value: JSON, inputs: dict[str, tuple[Value, ParameterType]], run: Run, task: str) -> JSON | Tag:
-    """A constant with its placeholders as tags, to be put into JSON with `sluice.argo.wire.dump`."""
+def fill_placeholders(value: JSON, inputs: dict[str, tuple[Value, ParameterType]], run: Run, task: str) -> JSON | Tag:
+    """Return a constant in which tags replace the placeholders, for `sluice.argo.expressions.wire_json.json_with_tags`."""
     if isinstance(value, dict):
-        return {filled(key, inputs, run, task): filled(part, inputs, run, task) for key, part in value.items()}
+        return {
+            fill_placeholders(key, inputs, run, task): fill_placeholders(part, inputs, run, task) for key, part in value.items()
+        }
     if isinstance(value, list):
-        return [filled(part, inputs, run, task) for part in value]
+        return [fill_placeholders(part, inputs, run, task) for part in value]
     if not has_placeholder(value):
         return value
-    return Tag(safe(f"toJson({pieces_expression(read_text(value).pieces, inputs, run, task)})"))
+    return Tag(as_wire_json(f"toJson({pieces_expression(read_text(value).pieces, inputs, run, task)})"))
 
 
 def constant_with_placeholders(value: JSON, inputs: dict[str, tuple[Value, ParameterType]], run: Run, task: str) -> Value:
-    """A task's constant argument that holds placeholders."""
-    content = filled(value, inputs, run, task)
+    """Return the value of a task's constant argument that contains placeholders."""
+    content = fill_placeholders(value, inputs, run, task)
     if isinstance(content, Tag):
-        return dynamic(content.expression)
-    return Value("", dump(content))
+        return runtime_value(content.expression)
+    return Value("", json_with_tags(content))

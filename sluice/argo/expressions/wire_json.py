@@ -1,7 +1,8 @@
-"""Wire JSON: how a value looks while it is an Argo parameter, and how static JSON and Argo's expressions are put together.
+"""Wire JSON, and the texts that combine JSON with Argo's expressions.
 
-Wire JSON is JSON in ASCII in which ``{{`` and ``$`` appear only as escapes, so that no value is ever taken for a template by
-Argo or for a variable by Kubernetes. The launcher in a step's pod writes the same form (`sluice.argo.launcher`).
+A value is wire JSON while it is an Argo parameter. Wire JSON is JSON in ASCII in which ``{{`` and ``$`` appear only as escapes.
+Therefore Argo never takes a value for a template, and Kubernetes never takes it for a variable. The launcher in a step's pod
+(`sluice.argo.launcher`) writes the same form.
 """
 
 from __future__ import annotations
@@ -20,76 +21,86 @@ if TYPE_CHECKING:
 
 NULL = "null"
 _LAUNCHER: Any = launcher
-_MARK = "# --- launcher\n"
+_LAUNCHER_START = "# --- launcher\n"
 _BRACES = re.compile(r"\}(?=\}|$)")
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "{": "\\u007b", "}": "\\u007d"})
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """An expression of Argo's (expr-lang) that gives a text, to be put into a field.
+    """An Argo expression tag: ``{{=expression}}`` in a field. Argo replaces it by the text that the expression gives.
 
     Attributes:
-        expression: The expression.
-        quoted: Whether the text is to become a JSON string, where it stands in JSON; else it is JSON already.
+        expression: The expression, in Argo's expression language (expr-lang).
+        quoted: Whether the text becomes a JSON string where the tag is part of JSON. If not, the text is JSON already.
     """
 
     expression: str
     quoted: bool = False
 
     def __str__(self) -> str:
-        """The field's text. Argo ends an expression at its first two closing braces."""
+        """Return the text of the tag. Two closing braces inside are separated, because Argo ends the tag at the first two."""
         return "{{=" + _BRACES.sub("} ", self.expression) + "}}"
 
 
 @dataclass(frozen=True, slots=True)
-class Markup:
-    """Text with Argo's simple tags in it (``{{pod.name}}``), which stands in JSON as a string; it holds nothing to be escaped."""
+class TextWithTags:
+    """A text with Argo's simple tags, for example ``{{pod.name}}``.
+
+    In JSON it is a string. It must not contain characters that JSON escapes.
+    """
 
     text: str
 
 
-def wire(value: JSON) -> str:
-    """A constant as wire JSON."""
+def to_wire(value: JSON) -> str:
+    """Return a constant as wire JSON."""
     if isinstance(value, str) and value.isascii() and value.isprintable() and not set(value) & set('\\"{$\x7f'):
-        return f'"{value}"'  # most of them; the same text as below
+        return f'"{value}"'  # A shortcut for most texts. The general case below gives the same result.
     return str(_LAUNCHER.wire(value, isinstance(value, dict | list)))
 
 
-def dump(value: JSON | Tag | Markup) -> str:
-    """Static JSON with tags in it, as text: each tag stands where its value will be."""
+def json_with_tags(value: JSON | Tag | TextWithTags) -> str:
+    """Return JSON that may contain tags as text. Each tag is where its value will be."""
     if isinstance(value, Tag):
         return f'"{value}"' if value.quoted else str(value)
-    if isinstance(value, Markup):
+    if isinstance(value, TextWithTags):
         return f'"{value.text}"'
     if isinstance(value, dict):
-        # A space keeps the brace apart from a tag's own two.
-        entries = (f"{f' {dump(key)}' if isinstance(key, Tag) else wire(key)}: {dump(each)}" for key, each in value.items())
+        # A space separates the object's own brace from the two braces of a tag.
+        entries = (
+            f"{f' {json_with_tags(key)}' if isinstance(key, Tag) else to_wire(key)}: {json_with_tags(each)}"
+            for key, each in value.items()
+        )
         return "{" + ", ".join(entries) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(dump(each) for each in value) + "]"
-    return wire(value)
+        return "[" + ", ".join(json_with_tags(each) for each in value) + "]"
+    return to_wire(value)
 
 
 def literal(text: str) -> str:
-    """A text as a literal of Argo's expressions."""
+    """Return a text as a string literal of Argo's expression language."""
     return "'" + text.translate(_ESCAPES) + "'"
 
 
-def plain(text: str) -> str:
-    """A text that must reach a field unchanged: as it is, or as an expression where Argo would see a tag in it."""
+def escape_tags(text: str) -> str:
+    """Return a field's text that Argo leaves unchanged.
+
+    A text with ``{{`` becomes an expression tag that gives this text. Any other text stays as it is.
+    """
     return str(Tag(literal(text))) if "{{" in text else text
 
 
-def safe(expression: str) -> str:
-    """An expression that gives JSON, made to give wire JSON."""
+def as_wire_json(expression: str) -> str:
+    """Return an expression that gives the JSON of another expression as wire JSON."""
     return f"replace(replace({expression}, '\\u007b\\u007b', '\\\\u007b\\\\u007b'), '$', '\\\\u0024')"
 
 
 def escape_argument(argument: str) -> str:
-    """An argument as the launcher undoes it: nothing in it is a tag to Argo or a variable to Kubernetes.
+    """Escape an argument for the launcher, so that Argo finds no tag in it and Kubernetes no variable.
 
-    ``{{$}}`` alone becomes ``{$}``. Elsewhere ``⦃`` is the escape: ``⦃(`` for two opening braces, ``⦃s`` for a dollar sign.
+    The launcher undoes the escapes. ``{{$}}`` alone becomes ``{$}``. Elsewhere ``⦃(`` stands for two opening braces, ``⦃s`` for a
+    dollar sign, and ``⦃⦃`` for ``⦃`` itself.
     """
     if argument == "{{$}}":
         return "{$}"
@@ -101,17 +112,20 @@ def escape_argument(argument: str) -> str:
 
 
 def _names_variable(text: str) -> bool:
-    """Whether Kubernetes would look a variable up: ``$(NAME)``. A shell's ``$(command -v pip)`` is none, it has a space."""
+    """Return whether Kubernetes would replace a variable, ``$(NAME)``.
+
+    A shell's ``$(command -v pip)`` is not a variable, because it contains a space.
+    """
     parts = text.split("$(")[1:]
     return any(part.partition(")")[0].replace("-", "_").replace(".", "_").isidentifier() for part in parts)
 
 
 @cache
 def launcher_text() -> str:
-    """The launcher as a container gets it."""
-    return Path(launcher.__file__).read_text(encoding="utf-8").partition(_MARK)[2].strip() + "\n\nmain()\n"
+    """Return the launcher's text as a step's container gets it."""
+    return Path(launcher.__file__).read_text(encoding="utf-8").partition(_LAUNCHER_START)[2].strip() + "\n\nmain()\n"
 
 
-def parse_json(text: str) -> JSON:
-    """Wire JSON back to a value."""
+def from_wire(text: str) -> JSON:
+    """Return the value of a wire JSON text."""
     return _LAUNCHER.decode(json.loads(text))

@@ -1,11 +1,11 @@
-"""What became of what: pods per run beside KFP's own, and the feature of Argo's that carries each of KFP's."""
+"""The explanation of a compiled pipeline: how many pods a run has, and which feature of Argo stands for each feature of KFP."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluice.argo.component_kinds import CREATE, DELETE, collected_components, is_approval
+from sluice.argo.component_kinds import collected_components, is_approval, is_claim
 from sluice.argo.expressions.argo_names import display_name
 from sluice.ir.graph import Constant, Container, Dag, FromFinalStatus, Importer
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a compiled pipeline is made of.
+    """The explanation of a compiled pipeline.
 
     Attributes:
-        pods: Pods of a run in which every step runs once; a loop over what only the run knows counts as one iteration.
-        kfp_pods: Pods that KFP's backend would start for the same: a driver and an executor a step, a driver for each DAG,
-            condition and iteration.
-        is_exact: Whether no loop had to be guessed.
-        features: (KFP's feature, Argo's feature, how often), in a fixed order.
+        pods: Number of pods in a run in which every step runs once. If only the run knows the items of a loop, the loop counts as
+            one iteration.
+        kfp_pods: Number of pods that KFP's backend would start for the same run: a driver and an executor for each step, and a
+            driver for each DAG, condition and iteration.
+        is_exact: Whether the number of iterations of every loop is known.
+        features: KFP's feature, Argo's feature, and how often the pipeline uses it, in alphabetical order.
     """
 
     pods: int
@@ -35,7 +36,7 @@ class Explanation:
 
 
 def explain(pipeline: Pipeline, options: Options) -> Explanation:
-    """Count pods and features."""
+    """Count the pods and the features of a pipeline."""
     counts = _count(pipeline, pipeline.root)
     seen: dict[tuple[str, str], int] = {}
     collected = frozenset(collected_components(pipeline))
@@ -65,48 +66,44 @@ def _tasks(pipeline: Pipeline, component: Component) -> Iterator[tuple[Task, Com
 
 
 def _count(pipeline: Pipeline, component: Component) -> tuple[int, int]:
-    """Pods of a DAG's tasks: here, and in KFP, without the driver of the DAG itself."""
-    here = kfp = 0
-    assert isinstance(component.body, Dag)  # noqa: S101 - the callers look
+    """Return the number of pods of a DAG's tasks, in Argo and in KFP. KFP's driver of the DAG itself is not included."""
+    argo = kfp = 0
+    assert isinstance(component.body, Dag)  # noqa: S101 - the callers check the type
     for task in component.body.tasks.values():
         inner = pipeline.component(task)
         times = len(task.iterator.items.value) if task.iterator and isinstance(task.iterator.items, Constant) else 1
         if isinstance(inner.body, Dag):
             below = _count(pipeline, inner)
-            here += times * below[0]
+            argo += times * below[0]
             kfp += (1 if task.iterator else 0) + times * (below[1] + 1)
         elif isinstance(inner.body, Importer):
             kfp += times
-        elif _is_claim(inner):
-            here += times
-            kfp += times  # its driver makes and deletes claims by itself
+        elif is_claim(inner):
+            argo += times
+            kfp += times  # KFP's driver creates and deletes claims. It starts no second pod.
         elif is_approval(inner):
             kfp += 2 * times
         else:
-            here += times
+            argo += times
             kfp += 2 * times
-    return here, kfp
-
-
-def _is_claim(component: Component) -> bool:
-    return isinstance(component.body, Container) and component.body.image in {CREATE, DELETE}
+    return argo, kfp
 
 
 def _body(task: Task, component: Component, options: Options, collected: frozenset[str]) -> Iterator[tuple[str, str]]:
     if isinstance(component.body, Importer):
-        yield "importer", "a key or URL of the input artifact, no pod"
+        yield "importer", "key or URL of the input artifact, without a pod"
     elif is_approval(component):
         yield "approval", "suspend"
-    elif _is_claim(component):
+    elif is_claim(component):
         yield "claim", "resource template with one pod"
     elif isinstance(component.body, Container):
         yield "step", "template with one pod"
         if task.cached and options.cache and component.name in collected:
-            yield "cached step", "none: a loop collects its artifacts, which lie in the run's own folder"
+            yield "cached step", "none, because a loop collects its artifacts from the folder of the run"
         elif task.cached and options.cache:
             yield "cached step", "memoize"
         for setting in component.platform:
-            yield f"kfp-kubernetes {setting}", "the pod's own field, or podSpecPatch"
+            yield f"kfp-kubernetes {setting}", "field of the pod, or podSpecPatch"
     elif not task.condition and not task.iterator:
         yield "nested pipeline", "DAG template"
 
@@ -120,9 +117,9 @@ def _features(task: Task, component: Component, options: Options, collected: fro
     if task.iterator:
         yield "loop", "withItems" if isinstance(task.iterator.items, Constant) else "withParam"
         if task.iterator.parallelism:
-            yield "loop with parallelism", "parallelism of a DAG template around it"
+            yield "loop with parallelism", "parallelism of a DAG template around the loop"
     if task.when_all_ended:
-        yield "exit handler, ignored failure", "depends on every end, all tasks as targets"
+        yield "exit handler, ignored failure", "depends on every final state; all tasks are targets"
     if any(isinstance(binding.source, FromFinalStatus) for binding in task.parameters.values()):
         yield "final status", "status of the task"
     if task.retry and task.retry.limit:

@@ -1,18 +1,18 @@
-"""The whole object: Workflow, WorkflowTemplate or CronWorkflow."""
+"""The whole Argo object: a Workflow, a WorkflowTemplate or a CronWorkflow."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.compilation import Lowering, Options
-from sluice.argo.dags.artifact_origins import Known
+from sluice.argo.compilation import Compilation, Options
+from sluice.argo.dags.artifact_origins import KnownInputs
 from sluice.argo.dags.dag_templates import lower_dag
 from sluice.argo.expressions.argo_names import names_of
 from sluice.argo.expressions.artifact_store import TEMPORARY, VOLUME
-from sluice.argo.expressions.wire_json import launcher_text, wire
+from sluice.argo.expressions.wire_json import launcher_text, to_wire
 from sluice.argo.pods.step_pods import WORKSPACE_VOLUME
-from sluice.argo.refusals import Findings
+from sluice.argo.refusals import Refusals
 from sluice.argo.steps.container_templates import LAUNCHER_ANNOTATION, STATE
 from sluice.ir.graph import ParameterType
 from sluice.ir.lint import find_unread_fields
@@ -28,28 +28,28 @@ _TTL = {
 }
 
 
-def lower_pipeline(pipeline: Pipeline, options: Options) -> tuple[dict[str, Any], Findings]:
+def lower_pipeline(pipeline: Pipeline, options: Options) -> tuple[dict[str, Any], Refusals]:
     """Lower a pipeline.
 
     Returns:
-        The object as plain dicts, and what was refused; where something was, the object is not to be used.
+        The object as plain dicts, and the refusals. If anything was refused, the object must not be used.
     """
-    findings = Findings("argo")
-    lowering = Lowering(pipeline, options, findings)
-    findings.refusals += find_unread_fields(pipeline, matters=True)
-    entrypoint = lower_dag(lowering, pipeline.root, known=Known())
-    return _object(lowering, entrypoint), findings
+    refusals = Refusals("argo")
+    compilation = Compilation(pipeline, options, refusals)
+    refusals.found += find_unread_fields(pipeline, matters=True)
+    entrypoint = lower_dag(compilation, pipeline.root, known=KnownInputs())
+    return _object(compilation, entrypoint), refusals
 
 
-def _object(lowering: Lowering, entrypoint: str) -> dict[str, Any]:
-    options = lowering.options
-    spec = _spec(lowering, entrypoint)
-    annotations = _annotations(lowering)
-    carried = annotations | ({LAUNCHER_ANNOTATION: launcher_text()} if lowering.uses_launcher else {})
+def _object(compilation: Compilation, entrypoint: str) -> dict[str, Any]:
+    options = compilation.options
+    spec = _spec(compilation, entrypoint)
+    annotations = _annotations(compilation)
+    carried = annotations | ({LAUNCHER_ANNOTATION: launcher_text()} if compilation.uses_launcher else {})
     is_run = options.kind == "Workflow"
-    metadata = _filled(
+    metadata = _without_empty(
         {
-            "generateName" if is_run else "name": f"{lowering.name}-" if is_run else lowering.name,
+            "generateName" if is_run else "name": f"{compilation.name}-" if is_run else compilation.name,
             "namespace": options.namespace,
             "labels": dict(options.labels),
             "annotations": carried if is_run else annotations,
@@ -58,60 +58,60 @@ def _object(lowering: Lowering, entrypoint: str) -> dict[str, Any]:
     found = {"apiVersion": API_VERSION, "kind": options.kind, "metadata": metadata}
     if is_run:
         return found | {"spec": spec}
-    # What the runs of a template or a schedule carry.
-    of_runs = _filled({"workflowMetadata": _filled({"labels": dict(options.labels), "annotations": carried})})
+    # The labels and annotations of the runs that a template or a schedule starts.
+    of_runs = _without_empty({"workflowMetadata": _without_empty({"labels": dict(options.labels), "annotations": carried})})
     if options.kind == "WorkflowTemplate":
         return found | {"spec": of_runs | spec}
     schedule = {"schedules": list(options.schedules), "timezone": options.timezone, "concurrencyPolicy": options.concurrency}
-    return found | {"spec": _filled(schedule) | of_runs | {"workflowSpec": spec}}
+    return found | {"spec": _without_empty(schedule) | of_runs | {"workflowSpec": spec}}
 
 
-def _filled(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields that say something."""
+def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that are not empty."""
     return {key: value for key, value in fields.items() if value}
 
 
-def _annotations(lowering: Lowering) -> dict[str, str]:
-    """The user's annotations, and what Argo's own page shows of a workflow."""
-    pipeline = lowering.pipeline
+def _annotations(compilation: Compilation) -> dict[str, str]:
+    """Return the user's annotations, and the title and the description that Argo's user interface shows."""
+    pipeline = compilation.pipeline
     shown = {"workflows.argoproj.io/title": pipeline.display_name, "workflows.argoproj.io/description": pipeline.description}
-    return {key: text.replace("{{", "{ {") for key, text in shown.items() if text} | dict(lowering.options.annotations)
+    return {key: text.replace("{{", "{ {") for key, text in shown.items() if text} | dict(compilation.options.annotations)
 
 
-def _spec(lowering: Lowering, entrypoint: str) -> dict[str, Any]:
-    options, config = lowering.options, lowering.pipeline.config
+def _spec(compilation: Compilation, entrypoint: str) -> dict[str, Any]:
+    options, config = compilation.options, compilation.pipeline.config
     name, _, key = options.repository.partition("/")
-    parameters = _arguments(lowering)
-    first = lowering.templates[entrypoint]
-    return _filled(
+    parameters = _arguments(compilation)
+    first = compilation.templates[entrypoint]
+    return _without_empty(
         {
             "entrypoint": entrypoint,
             "serviceAccountName": options.service_account,
-            "artifactRepositoryRef": _filled({"configMap": name, "key": key}),
+            "artifactRepositoryRef": _without_empty({"configMap": name, "key": key}),
             "arguments": {"parameters": parameters} if parameters else {},
-            "volumes": [volume for volume in _volumes(options) if _is_mounted(lowering, volume["name"])],
+            "volumes": [volume for volume in _volumes(options) if _is_mounted(compilation, volume["name"])],
             "volumeClaimTemplates": [_workspace(config["workspace"])] if config.get("workspace") else [],
             "ttlStrategy": {argo: int(config[key]) for key, argo in _TTL.items() if config.get(key)},
             "activeDeadlineSeconds": int(config.get("activeDeadlineSeconds") or 0),
-            "templates": [first, *(t for name, t in lowering.templates.items() if name != entrypoint)],
+            "templates": [first, *(t for name, t in compilation.templates.items() if name != entrypoint)],
         }
     )
 
 
 def _volumes(options: Options) -> list[dict[str, Any]]:
-    """Volumes that templates may mount."""
+    """Return the volumes that the templates may mount."""
     claim = {"name": STATE, "persistentVolumeClaim": {"claimName": options.state_claim}}
     return [{"name": VOLUME, "emptyDir": {}}, {"name": TEMPORARY, "emptyDir": {}}, claim]
 
 
-def _is_mounted(lowering: Lowering, volume: str) -> bool:
-    mounts = (m for t in lowering.templates.values() for m in t.get("container", {}).get("volumeMounts", ()))
+def _is_mounted(compilation: Compilation, volume: str) -> bool:
+    mounts = (m for t in compilation.templates.values() for m in t.get("container", {}).get("volumeMounts", ()))
     return any(mount["name"] == volume for mount in mounts)
 
 
-def _arguments(lowering: Lowering) -> list[dict[str, Any]]:
-    """What a person submits: the pipeline's parameters, and the URIs of its artifacts."""
-    root = lowering.pipeline.root
+def _arguments(compilation: Compilation) -> list[dict[str, Any]]:
+    """Return the arguments that a person submits: the pipeline's parameters, and the URIs of its artifacts."""
+    root = compilation.pipeline.root
     names = names_of(root).inputs
     found = [_argument(names[name], parameter) for name, parameter in root.inputs.items()]
     for name, artifact in root.input_artifacts.items():
@@ -121,7 +121,7 @@ def _arguments(lowering: Lowering) -> list[dict[str, Any]]:
 
 
 def _argument(name: str, parameter: Parameter) -> dict[str, Any]:
-    """An argument of the workflow: text as a person would type it, everything else as JSON."""
+    """Return an argument of the workflow. A default of type STRING is plain text, and any other default is JSON."""
     if not parameter.has_default:
         return {"name": name, "value": "null"} if parameter.optional else {"name": name}
     default = parameter.default
@@ -129,7 +129,7 @@ def _argument(name: str, parameter: Parameter) -> dict[str, Any]:
         return {"name": name, "value": default}
     if isinstance(default, float) and not math.isfinite(default):
         return {"name": name, "value": str(default)}
-    return {"name": name, "value": wire(default)}
+    return {"name": name, "value": to_wire(default)}
 
 
 def _workspace(raw: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,14 @@
-"""kfp-kubernetes' affinities as Kubernetes': the terms of every call together, as KFP's driver merges them (``k8s.go``)."""
+"""The settings of kfp-kubernetes for node and pod affinities.
+
+The terms of all calls are merged into one affinity, as KFP's driver does it (``k8s.go``).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.expressions.values import constant
-from sluice.argo.expressions.wire_json import Tag, parse_json
+from sluice.argo.expressions.values import constant_value
+from sluice.argo.expressions.wire_json import Tag, from_wire
 from sluice.argo.pods.step_pods import has_tag
 
 if TYPE_CHECKING:
@@ -18,7 +21,10 @@ _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
 def node_affinity(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
-    """Where a pod may run: terms as they are written, JSON that is known, and JSON that only the run knows."""
+    """Set the node affinity: on which nodes the pod may run.
+
+    An entry holds terms, or JSON that is known when compiling, or JSON that only the run knows.
+    """
     required: list[Any] = []
     preferred: list[Any] = []
     dynamic: list[str] = []
@@ -28,7 +34,7 @@ def node_affinity(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
             if not value.is_constant:
                 dynamic.append(value.expression)
                 continue
-            known: Any = parse_json(value.text) or {}
+            known: Any = from_wire(value.text) or {}
             required += (known.get(_REQUIRED) or {}).get("nodeSelectorTerms") or []
             preferred += known.get(_PREFERRED) or []
         elif term := {key: entry[key] for key in ("matchExpressions", "matchFields") if entry.get(key)}:
@@ -37,21 +43,24 @@ def node_affinity(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
     if len(dynamic) == 1 and not required and not preferred:
         _merge(pod, "nodeAffinity", Tag(dynamic[0]))
     elif dynamic:
-        _merge(pod, "nodeAffinity", Tag(_joined(required, preferred, dynamic)))
+        _merge(pod, "nodeAffinity", Tag(_merged_in_run(required, preferred, dynamic)))
     elif required or preferred:
         _merge(pod, "nodeAffinity", _terms(required, preferred, "nodeSelectorTerms"))
 
 
-def _joined(required: list[Any], preferred: list[Any], dynamic: list[str]) -> str:
-    """Known terms and those of JSON texts as one affinity; null for a kind without any, since Kubernetes takes no empty list."""
+def _merged_in_run(required: list[Any], preferred: list[Any], dynamic: list[str]) -> str:
+    """Return an expression that merges known terms and JSON texts into one affinity.
 
-    def together(known: list[Any], path: str) -> str:
-        return f"concat({', '.join((constant(known).parsed, *(f'(fromJSON({text})?.{path} ?? [])' for text in dynamic)))})"
+    A kind of affinity without terms becomes null, because Kubernetes does not accept an empty list.
+    """
 
-    needed, wished = together(required, f"{_REQUIRED}?.nodeSelectorTerms"), together(preferred, _PREFERRED)
+    def merged(known: list[Any], path: str) -> str:
+        return f"concat({', '.join((constant_value(known).parsed, *(f'(fromJSON({text})?.{path} ?? [])' for text in dynamic)))})"
+
+    all_required, all_preferred = merged(required, f"{_REQUIRED}?.nodeSelectorTerms"), merged(preferred, _PREFERRED)
     return (
-        f"toJson({{'{_REQUIRED}': len({needed}) > 0 ? {{'nodeSelectorTerms': {needed}}} : nil, "
-        f"'{_PREFERRED}': len({wished}) > 0 ? {wished} : nil}})"
+        f"toJson({{'{_REQUIRED}': len({all_required}) > 0 ? {{'nodeSelectorTerms': {all_required}}} : nil, "
+        f"'{_PREFERRED}': len({all_preferred}) > 0 ? {all_preferred} : nil}})"
     )
 
 
@@ -65,7 +74,7 @@ def _terms(required: list[Any], preferred: list[Any], key: str) -> Raw:
 
 
 def pod_affinity(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
-    """Which pods a pod may run beside, and which not."""
+    """Set the pod affinity and anti-affinity: near which other pods the pod may run."""
     del resolve
     for anti in (False, True):
         required: list[Any] = []

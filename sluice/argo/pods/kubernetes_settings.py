@@ -1,6 +1,6 @@
-"""The settings of kfp-kubernetes (``KubernetesExecutorConfig``), one handler each, in a table.
+"""The settings of kfp-kubernetes (``KubernetesExecutorConfig``), with one handler for each.
 
-Read from kubeflow/pipelines ``kubernetes_platform/proto/kubernetes_executor_config.proto``.
+Source of the names and fields: kubeflow/pipelines ``kubernetes_platform/proto/kubernetes_executor_config.proto``.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.expressions.wire_json import plain
+from sluice.argo.expressions.wire_json import escape_tags
 from sluice.argo.pods.affinities import node_affinity, pod_affinity
 from sluice.argo.pods.environment_settings import config_map_as_env, field_path_as_env, secret_as_env
 from sluice.argo.pods.scheduling_settings import node_selector, tolerations
-from sluice.argo.pods.step_pods import OWN, Pod, Resolve, resource_name, text_tag
+from sluice.argo.pods.step_pods import OWN_PREFIX, Pod, Resolve, resource_name, text_tag
 from sluice.argo.pods.volume_settings import (
     config_map_as_volume,
     empty_dirs,
@@ -35,16 +35,16 @@ def apply_settings(pod: Pod, settings: Mapping[str, JSON], passthroughs: Mapping
     """Apply every setting of an executor to its pod.
 
     Args:
-        pod: The pod.
-        settings: The executor's settings as they are written.
+        pod: The pod, which is changed.
+        settings: The settings as the IR holds them.
         passthroughs: Fields that a ``dsl.TaskConfig`` input gets → whether the pod keeps them too.
-        resolve: Turns an ``InputParameterSpec`` into a value inside the template.
+        resolve: Function that turns an ``InputParameterSpec`` into a value inside the template.
 
     Returns:
-        Names of settings that no handler knows, ``name.key`` for one of which it does not know everything.
+        Names of the settings that have no handler, and ``name.key`` for each key that the handler of a setting does not know.
 
     Raises:
-        ValueError: A volume has a name that another one has, or may have.
+        ValueError: Two volumes have the same name, or a volume has a name that begins like the names of Sluice's own volumes.
     """
     unknown = []
     for name, value in settings.items():
@@ -53,14 +53,17 @@ def apply_settings(pod: Pod, settings: Mapping[str, JSON], passthroughs: Mapping
         unknown += [f"{name}.{key}" for key in sorted(keys - FIELDS[name])] if handler else [name]
         if handler and value:
             handler(_target(pod, name, passthroughs), value, resolve)
-    own = [volume["name"] for volume in pod.template.get("volumes", ()) if volume["name"].startswith(OWN)]
+    own = [volume["name"] for volume in pod.template.get("volumes", ()) if volume["name"].startswith(OWN_PREFIX)]
     if own:
-        raise ValueError(f"the volume {own[0]!r} has a name that begins like Sluice's own")
+        raise ValueError(f"the name of the volume {own[0]!r} begins with {OWN_PREFIX!r}, which only Sluice's own volumes may use")
     return unknown
 
 
 def _target(pod: Pod, name: str, passthroughs: Mapping[str, bool]) -> Pod:
-    """The pod, or, where the field goes to the TaskConfig alone, another that only lends its fields."""
+    """Return the pod that a setting changes.
+
+    If the setting goes only to a ``dsl.TaskConfig``, this is another pod that shares nothing but the `config` with the first.
+    """
     passthrough = PASSTHROUGHS.get(name)
     if passthrough is None or passthrough not in passthroughs:
         return pod
@@ -72,7 +75,7 @@ def _pod_metadata(pod: Pod, entry: Raw, resolve: Resolve) -> None:
     metadata = pod.template.setdefault("metadata", {})
     for kind in ("labels", "annotations"):
         if entry.get(kind):
-            metadata.setdefault(kind, {}).update({key: plain(value) for key, value in entry[kind].items()})
+            metadata.setdefault(kind, {}).update({key: escape_tags(value) for key, value in entry[kind].items()})
 
 
 def _pull_secrets(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
@@ -106,9 +109,9 @@ def _init_containers(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
         container = {key: entry[key] for key in ("name", "image", "restartPolicy", "resources") if entry.get(key)}
         for key in ("command", "args"):
             if entry.get(key):
-                container[key] = [plain(part) for part in entry[key]]
+                container[key] = [escape_tags(part) for part in entry[key]]
         if entry.get("env"):
-            container["env"] = [{"name": e["name"], "value": plain(e.get("value", ""))} for e in entry["env"]]
+            container["env"] = [{"name": e["name"], "value": escape_tags(e.get("value", ""))} for e in entry["env"]]
         if entry.get("volumeMounts"):
             container["volumeMounts"] = [{"name": m["volumeName"], "mountPath": m["mountPath"]} for m in entry["volumeMounts"]]
         containers.append(container)
@@ -135,7 +138,7 @@ HANDLERS: dict[str, Handler] = {
     "securityContext": _security_context,
     "initContainers": _init_containers,
 }
-"""Setting → what it does to the pod."""
+"""Setting → the function that applies it to the pod."""
 
 FIELDS = {
     name: frozenset(keys.split())
@@ -162,7 +165,7 @@ FIELDS = {
         "initContainers": "name image restartPolicy resources command args env volumeMounts",
     }.items()
 }
-"""Setting → what a handler reads of it, or does right without."""
+"""Setting → the keys that its handler supports: it reads them, or they need no action."""
 
 PASSTHROUGHS = {
     "secretAsVolume": "KUBERNETES_VOLUMES",
@@ -177,4 +180,4 @@ PASSTHROUGHS = {
     "nodeAffinity": "KUBERNETES_AFFINITY",
     "podAffinity": "KUBERNETES_AFFINITY",
 }
-"""Setting → field of a TaskConfig that it can be passed through to."""
+"""Setting → the field of a ``dsl.TaskConfig`` that can receive it."""

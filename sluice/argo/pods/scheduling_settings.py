@@ -1,11 +1,11 @@
-"""The settings of kfp-kubernetes that say on which nodes a pod may run: node selectors and tolerations."""
+"""The settings of kfp-kubernetes for node selectors and tolerations, which decide on which nodes a pod may run."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.expressions.values import constant
-from sluice.argo.expressions.wire_json import Tag, parse_json
+from sluice.argo.expressions.values import constant_value
+from sluice.argo.expressions.wire_json import Tag, from_wire
 from sluice.argo.pods.step_pods import has_tag
 
 if TYPE_CHECKING:
@@ -45,17 +45,20 @@ def tolerations(pod: Pod, entries: list[Raw], resolve: Resolve) -> None:
             }
             given.append({names[key]: (int(v) if key == "tolerationSeconds" else v) for key, v in entry.items() if key in names})
     if any(isinstance(each, Tag) for each in given):
-        pod.patch["tolerations"] = Tag(_joined_tolerations(given))
+        pod.patch["tolerations"] = Tag(_merged_tolerations(given))
         pod.config["tolerations"] = pod.patch["tolerations"]
         return
     _set(pod, "tolerations", given)
 
 
-def _joined_tolerations(given: list[Any]) -> str:
-    """One list out of constants and of values that turn out to be one toleration, a list of them, or null."""
+def _merged_tolerations(given: list[Any]) -> str:
+    """Return an expression that merges tolerations into one list.
+
+    A value that only the run knows can be one toleration, a list of tolerations, or null.
+    """
     parts = []
     for each in given:
-        text = f"fromJSON({each.expression if isinstance(each, Tag) else constant(each).expression})"
+        text = f"fromJSON({each.expression if isinstance(each, Tag) else constant_value(each).expression})"
         parts.append(f"(type({text}) == 'array' ? {text} : {text} == nil ? [] : [{text}])")
     return f"toJson({parts[0] if len(parts) == 1 else 'concat(' + ', '.join(parts) + ')'})"
 
@@ -68,4 +71,4 @@ def _set(pod: Pod, key: str, value: JSON | Tag) -> None:
 
 
 def _json(value: Value) -> JSON | Tag:
-    return parse_json(value.text) if value.is_constant else Tag(value.expression)
+    return from_wire(value.text) if value.is_constant else Tag(value.expression)

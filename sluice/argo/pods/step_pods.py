@@ -1,6 +1,7 @@
-"""The pod of one step while it is being put together: fields that Argo's template has, and a patch for those that it lacks.
+"""The pod of one step while the compiler builds it.
 
-Argo's fields for quantities, accelerators, pull secrets and the like take no expression; ``podSpecPatch`` is text and does.
+A pod has fields in Argo's template, and fields in ``podSpecPatch``. Argo accepts no expression in some fields of the template,
+for example quantities, accelerators and pull secrets. ``podSpecPatch`` is a text, and so it accepts expressions for all fields.
 """
 
 from __future__ import annotations
@@ -11,31 +12,31 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.expressions.values import Value
-from sluice.argo.expressions.wire_json import Tag, dump, parse_json
+from sluice.argo.expressions.wire_json import Tag, from_wire, json_with_tags
 
 if TYPE_CHECKING:
     from sluice.ir.graph import JSON
 
 WORKSPACE_VOLUME = "kfp-workspace"
-"""KFP's name of the workspace's volume and claim."""
+"""Name of the volume and the claim of KFP's workspace."""
 
-OWN = "sluice-"
-"""How the names of Sluice's own volumes begin, so that every other is free for the user's."""
+OWN_PREFIX = "sluice-"
+"""Prefix of the names of Sluice's own volumes. A pipeline's volumes may have any other name."""
 
 Resolve = Callable[[dict[str, Any]], Value]
-"""An ``InputParameterSpec`` of the platform's settings → a value inside the template."""
+"""Function that turns an ``InputParameterSpec`` of the platform settings into a value inside the template."""
 
 
 @dataclass(slots=True)
 class Pod:
-    """A step's pod. A tag in it gives JSON, wherever it stands.
+    """The pod of one step. Every tag in it gives JSON.
 
     Attributes:
         template: Fields of the Argo template.
         container: Fields of the main container.
-        patch: Fields of the pod that go into ``podSpecPatch``.
-        main_patch: Fields of the main container that do.
-        config: What a ``dsl.TaskConfig`` input gets.
+        patch: Fields of the pod in ``podSpecPatch``.
+        main_patch: Fields of the main container in ``podSpecPatch``.
+        config: Fields that a ``dsl.TaskConfig`` input gets.
     """
 
     template: dict[str, Any] = field(default_factory=dict)
@@ -45,50 +46,60 @@ class Pod:
     config: dict[str, Any] = field(default_factory=dict)
 
     def mount(self, volume: dict[str, Any] | None, mount: dict[str, Any]) -> None:
-        """Add a volume, unless the same is there, and where it is mounted.
+        """Mount a volume in the main container.
+
+        Args:
+            volume: The volume, which is added to the pod unless the pod has it already. None if the pod gets it elsewhere.
+            mount: Name of the volume and the path at which it is mounted.
 
         Raises:
-            ValueError: Another volume has its name.
+            ValueError: A different volume has the same name.
         """
         volumes = self.template.setdefault("volumes", []) if volume is not None else []
         if volume is not None and volume not in volumes:
             if volume["name"] == WORKSPACE_VOLUME or volume["name"] in {each["name"] for each in volumes}:
-                raise ValueError(f"two volumes are called {volume['name']!r}")
+                raise ValueError(f"two volumes have the name {volume['name']!r}")
             volumes.append(volume)
         self.container.setdefault("volumeMounts", []).append(mount)
 
     def env(self, entry: dict[str, Any]) -> None:
-        """Add an environment variable."""
+        """Add an environment variable to the main container."""
         self.container.setdefault("env", []).append(entry)
 
     def pod_spec_patch(self) -> str:
-        """The patch as text; empty where there is none."""
+        """Return the text of ``podSpecPatch``, or an empty text if the pod needs no patch."""
         patch = dict(self.patch)
         if self.main_patch:
             patch["containers"] = [{"name": "main", **self.main_patch}]
-        return dump(patch) if patch else ""
+        return json_with_tags(patch) if patch else ""
 
 
 def decimal(number: float) -> str:
-    """A number as Kubernetes and Go read it: digits and a point, no exponent."""
+    """Return a number as Kubernetes and Go read it: with digits and a decimal point, without an exponent."""
     text = format(Decimal(repr(float(number))), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def text_tag(value: Value) -> str | Tag:
-    """A string value: the text where it is known, else an expression of its JSON."""
-    return str(parse_json(value.text)) if value.is_constant else Tag(value.expression)
+    """Return the text of a string value if it is known when compiling, otherwise a tag that gives its JSON."""
+    return str(from_wire(value.text)) if value.is_constant else Tag(value.expression)
 
 
 def resource_name(raw: dict[str, Any], key: str, resolve: Resolve) -> Value | None:
-    """The name of a secret, config map or claim, from the new field or the old one; None where it is null."""
+    """Return the name of a secret, config map or claim, or None if the name is null.
+
+    Args:
+        raw: The setting.
+        key: Name of the old field, which holds the name as text. The new field is called ``<key>Parameter``.
+        resolve: Function that turns an ``InputParameterSpec`` into a value inside the template.
+    """
     spec = raw.get(f"{key}Parameter")
     value = resolve(spec) if spec else resolve({"runtimeValue": {"constant": raw.get(key)}})
     return None if value.is_null else value
 
 
 def has_tag(value: JSON | Tag) -> bool:
-    """Whether anything in it is known only when running."""
+    """Return whether a value contains a tag, so that only the run knows all of it."""
     if isinstance(value, dict):
         return any(has_tag(each) for pair in value.items() for each in pair)
     if isinstance(value, list):
@@ -97,7 +108,10 @@ def has_tag(value: JSON | Tag) -> bool:
 
 
 def as_field(value: JSON | Tag) -> JSON:
-    """A value for a field of Argo's template, which takes text with an expression in it: a tag's JSON becomes the text it is."""
+    """Return a value for a field of Argo's template.
+
+    The fields of a template take text. Therefore each tag, which gives JSON, becomes a tag that gives the text inside this JSON.
+    """
     if isinstance(value, dict):
         return {str(key): as_field(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -78,4 +78,4 @@ def shared_memory(pod: Pod, entry: Raw, resolve: Resolve) -> None:
     del resolve
     name = entry.get("volumeName") or "shm"
     source = {"medium": "Memory"} | ({"sizeLimit": entry["size"]} if entry.get("size") else {})
-    pod.mount({"name": name, "emptyDir": source}, {"name": name, "mountPath": "/dev/shm"})  # noqa: S108 - the kernel's own place
+    pod.mount({"name": name, "emptyDir": source}, {"name": name, "mountPath": "/dev/shm"})  # noqa: S108 - the path that the kernel uses

@@ -1,4 +1,7 @@
-"""KFP's resources as Kubernetes': as fields where they are known, as a patch where only the run knows them."""
+"""The resources of a container: CPU, memory and accelerators.
+
+Resources that are known when compiling go into the template. If only the run knows one of them, all go into ``podSpecPatch``.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,18 @@ _FIELDS = (
     ("resourceCpuLimit", "cpuLimit", "limits", "cpu"),
     ("resourceMemoryLimit", "memoryLimit", "limits", "memory"),
 )
-"""New field, old field, where it goes."""
+"""KFP's new field, KFP's old field, and the two keys of the field in Kubernetes."""
 
 
 def apply_resources(pod: Pod, raw: Mapping[str, JSON], context: Context, *, keep: bool) -> None:
-    """Set a container's resources; `keep` is false where they go to a ``dsl.TaskConfig`` alone."""
+    """Set the resources of the main container.
+
+    Args:
+        pod: The pod, which is changed.
+        raw: KFP's ``ResourceSpec`` as the IR holds it.
+        context: What the placeholders in the texts can refer to.
+        keep: Whether the container keeps the resources. It does not if they go only to a ``dsl.TaskConfig``.
+    """
     resources: dict[str, Any] = {}
     for new, old, kind, name in _FIELDS:
         if raw.get(new):

@@ -1,4 +1,4 @@
-"""The retry policy of a task as Argo's ``retryStrategy``."""
+"""The retry policy of a task, as Argo's ``retryStrategy``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def retry_strategy(task: Task) -> dict[str, Any]:
-    """The field of a template for a task that is tried again; empty where it is not."""
+    """Return the template field for the retry policy of a task, or an empty dict if the task has no retries."""
     retry = task.retry
     if retry is None or not retry.limit:
         return {}

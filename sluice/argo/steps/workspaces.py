@@ -1,4 +1,4 @@
-"""KFP's workspace: one claim for a run, mounted into the steps that may use it."""
+"""KFP's workspace: one PersistentVolumeClaim for each run, mounted into the steps that may use it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.expressions.values import WORKSPACE
-from sluice.argo.expressions.wire_json import Markup
+from sluice.argo.expressions.wire_json import TextWithTags
 from sluice.argo.pods.step_pods import WORKSPACE_VOLUME
 from sluice.ir.graph import Constant, Container, FromFinalStatus, ParameterType
 
@@ -19,19 +19,20 @@ _NAMES = ("$.workspace_path", WORKSPACE)
 
 
 def uses_workspace(call: Call) -> bool:
-    """Whether a step may use the workspace.
+    """Return whether a step may use the workspace.
 
-    KFP's driver looks for the workspace's path in a step's inputs when it runs. What is known when compiling is looked through
-    here; a text that only the run knows may hold it.
+    KFP's driver searches the inputs of a step for the path of the workspace during the run. This function searches everything
+    that is known when compiling. It also returns True for a text that only the run knows, because this text may contain the path.
     """
     body = call.component.body
     assert isinstance(body, Container)  # noqa: S101 - only those have pods
-    return any(map(_is_named, (*body.command, *body.args, *body.env))) or any(
-        _takes(call, name, parameter.type, parameter.default) for name, parameter in call.component.inputs.items()
+    return any(map(_names_workspace, (*body.command, *body.args, *body.env))) or any(
+        _input_may_name_workspace(call, name, parameter.type, parameter.default)
+        for name, parameter in call.component.inputs.items()
     )
 
 
-def _takes(call: Call, name: str, kind: ParameterType, default: JSON) -> bool:
+def _input_may_name_workspace(call: Call, name: str, kind: ParameterType, default: JSON) -> bool:
     binding, loop = call.task.parameters.get(name), call.task.iterator
     if loop and loop.item == name:
         source: Any = loop.items
@@ -40,20 +41,20 @@ def _takes(call: Call, name: str, kind: ParameterType, default: JSON) -> bool:
     else:
         source = Constant(default)
     if isinstance(source, Constant):
-        return _is_named(source.value)
+        return _names_workspace(source.value)
     return kind is ParameterType.STRING and not isinstance(source, FromFinalStatus)
 
 
-def _is_named(value: JSON) -> bool:
+def _names_workspace(value: JSON) -> bool:
     text = json.dumps(value)
     return any(name in text for name in _NAMES)
 
 
 def mount_workspace(pod: Pod, call: Call) -> None:
-    """Mount it, and tell a ``dsl.TaskConfig`` of it, which may take a step's volumes to other pods."""
+    """Mount the workspace, and add it to the ``dsl.TaskConfig``, by which a step can give its volumes to other pods."""
     mount = {"name": WORKSPACE_VOLUME, "mountPath": WORKSPACE}
     if call.component.passthroughs.get("KUBERNETES_VOLUMES", True):
         pod.mount(None, mount)
-    claim = {"claimName": Markup(f"{{{{workflow.name}}}}-{WORKSPACE_VOLUME}")}  # as Argo names it
+    claim = {"claimName": TextWithTags(f"{{{{workflow.name}}}}-{WORKSPACE_VOLUME}")}  # as Argo names it
     pod.config.setdefault("volumes", []).append({"name": WORKSPACE_VOLUME, "persistentVolumeClaim": claim})
     pod.config.setdefault("volumeMounts", []).append(mount)

@@ -1,4 +1,4 @@
-"""Artifacts: made, read, imported, submitted; their bytes by key, what is known of them as wire JSON."""
+"""Tests of artifacts that steps make and read, that importers import, and that a person submits."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ from sluice.argo.expressions.artifact_store import Store
 from sluice.argo.objects.workflows import lower_pipeline
 
 
-def test_a_made_artifact_lies_under_the_runs_and_the_pods_name() -> None:
+def test_the_key_of_an_output_artifact_contains_the_names_of_the_run_and_the_pod() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         score(model=train().outputs["model"])
@@ -29,7 +29,7 @@ def test_a_made_artifact_lies_under_the_runs_and_the_pods_name() -> None:
     (read,) = found.inner("score")["inputs"]["artifacts"]
     assert read["s3"]["key"] == "{{=trimPrefix(fromJSON(inputs.parameters.model).uri, '/kfp/store/')}}"
     uri = "fromJSON(inputs.parameters.model).uri"
-    assert read["path"] == f"{{{{=hasPrefix({uri}, '/kfp/store/') ? {uri} : '/kfp/again/model'}}}}", "a step may say another URI"
+    assert read["path"] == f"{{{{=hasPrefix({uri}, '/kfp/store/') ? {uri} : '/kfp/again/model'}}}}", "a step may set another URI"
     assert arguments(found.task("score"))["model"] == "{{=tasks['train'].outputs.parameters.model}}"
 
 
@@ -47,7 +47,7 @@ def test_a_made_artifact_lies_under_the_runs_and_the_pods_name() -> None:
         ),
     ],
 )
-def test_the_store_decides_uri_key_and_path_together(driver: str, root: str, location: dict[str, Any], path: str) -> None:
+def test_the_store_decides_the_uri_the_key_and_the_path(driver: str, root: str, location: dict[str, Any], path: str) -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         train()
@@ -59,7 +59,7 @@ def test_the_store_decides_uri_key_and_path_together(driver: str, root: str, loc
     assert path[:-1] in str(found["container"]["volumeMounts"])
 
 
-def test_an_imported_constant_has_no_pod_and_no_task() -> None:
+def test_an_importer_has_no_pod_and_no_task_in_argo() -> None:
     @dsl.pipeline(name="flow")
     def flow(version: str = "1") -> None:
         imported = dsl.importer(
@@ -77,7 +77,7 @@ def test_an_imported_constant_has_no_pod_and_no_task() -> None:
     assert "hasPrefix(fromJSON(inputs.parameters.model).uri, 'gs://') ? '/gcs/' + " in read["path"]
 
 
-def test_an_importer_of_a_parameter_takes_the_kind_of_store_from_its_default() -> None:
+def test_the_default_of_a_parameter_decides_the_kind_of_store_of_an_importer() -> None:
     @dsl.pipeline(name="flow")
     def flow(uri: str = "s3://b/k") -> None:
         score(model=dsl.importer(artifact_uri=uri, artifact_class=dsl.Model).output)
@@ -87,7 +87,7 @@ def test_an_importer_of_a_parameter_takes_the_kind_of_store_from_its_default() -
     assert set(found.inner("score")["inputs"]["artifacts"][0]["s3"]) == {"bucket", "key"}
 
 
-def test_an_importer_takes_what_it_is_not_given_from_its_components_defaults() -> None:
+def test_an_importer_uses_the_defaults_of_its_component_for_inputs_that_are_not_given() -> None:
     @dsl.pipeline(name="flow")
     def flow(uri: str = "s3://b/k") -> None:
         imported = dsl.importer(artifact_uri=uri, artifact_class=dsl.Model, metadata={"by": uri})
@@ -103,24 +103,24 @@ def test_an_importer_takes_what_it_is_not_given_from_its_components_defaults() -
         root=replace(pipeline.root, body=replace(pipeline.root.body, tasks=tasks)),
         components={**pipeline.components, component.name: replace(component, inputs=inputs)},
     )
-    document, findings = lower_pipeline(changed, Options())
-    assert not findings.refusals
+    document, refusals = lower_pipeline(changed, Options())
+    assert not refusals.found
     given = arguments(Lowered(document, ()).task("score"))["model"]
     assert parse_with_tags(given)["uri"] == "<='\"s3://b/default\"'>"
     assert "s3://b/default" in parse_with_tags(given)["metadata"]["by"]
 
 
-def test_an_importer_whose_store_nobody_knows_is_refused() -> None:
+def test_an_importer_whose_store_is_unknown_when_compiling_is_refused() -> None:
     @dsl.pipeline(name="flow")
     def flow(uri: str) -> None:
         score(model=dsl.importer(artifact_uri=uri, artifact_class=dsl.Model).output)
 
     (refusal,) = lower(flow).refusals
-    assert "its URI is known only to the run" in refusal.reason
+    assert "only the run knows the URI" in refusal.reason
     assert refusal.task == "score"
 
 
-def test_a_task_waits_for_what_its_importer_reads() -> None:
+def test_a_task_waits_for_the_tasks_from_which_its_importer_reads() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         named = say(text="x")
@@ -130,7 +130,7 @@ def test_a_task_waits_for_what_its_importer_reads() -> None:
     assert lower(flow).task("score")["dependencies"] == ["say"]
 
 
-def test_a_branch_of_an_importer_alone_is_a_dag_that_argo_takes() -> None:
+def test_a_branch_that_contains_only_an_importer_is_a_valid_dag() -> None:
     @dsl.pipeline(name="flow")
     def flow(text: str) -> None:
         with dsl.If(text == "x"):
@@ -158,7 +158,7 @@ def test_alternatives_from_different_stores_are_refused() -> None:
     assert "s3 or stored" in refusal.reason
 
 
-def test_an_artifact_of_the_pipeline_is_submitted_as_its_uri() -> None:
+def test_a_person_submits_an_artifact_by_its_uri() -> None:
     @dsl.pipeline(name="flow")
     def flow(model: dsl.Input[dsl.Model]) -> None:
         score(model=model)
@@ -183,8 +183,8 @@ def test_an_optional_artifact_of_the_pipeline_may_be_left_out() -> None:
     found = lower(flow)
     assert found.spec["arguments"]["parameters"][0]["value"] == "null"
     (artifact,) = found.inner("maybe")["inputs"]["artifacts"]
-    assert "?.uri ?? '://'" in artifact["path"], "splitting a URI that is not there must find an empty one"
-    assert artifact["path"].endswith(" : '/kfp/again/model'}}"), "Kubernetes mounts nothing at an empty path"
+    assert "?.uri ?? '://'" in artifact["path"], "the path expression splits the URI, which must not be missing"
+    assert artifact["path"].endswith(" : '/kfp/again/model'}}"), "Kubernetes cannot mount anything at an empty path"
     assert "arguments" not in found.task("maybe-2")
 
 
@@ -207,7 +207,7 @@ def test_artifacts_pass_through_nested_pipelines() -> None:
     assert "trimPrefix" in found.inner("use", "score")["inputs"]["artifacts"][0]["s3"]["key"]
 
 
-def test_an_artifact_that_two_inputs_have_is_put_into_one_place_once() -> None:
+def test_argo_downloads_an_artifact_that_two_inputs_share_only_once_to_its_path() -> None:
     @component
     def both(one: dsl.Input[dsl.Model], two: dsl.Input[dsl.Model]) -> None:
         pass
@@ -243,7 +243,7 @@ def copy(model: dsl.Input[dsl.Model], made: dsl.Output[dsl.Model]) -> dsl.Contai
     )
 
 
-def test_a_container_without_python_gets_paths_and_its_artifact_is_described_all_the_same() -> None:
+def test_a_container_without_python_gets_paths_and_its_artifact_has_a_descriptor() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         score(model=copy(model=train().outputs["model"]).outputs["made"])
@@ -257,7 +257,7 @@ def test_a_container_without_python_gets_paths_and_its_artifact_is_described_all
     assert '"uri": "/kfp/store/{{workflow.name}}/{{pod.name}}/made"' in default
 
 
-def test_a_model_in_an_image_is_copied_by_an_init_container() -> None:
+def test_an_init_container_copies_a_model_out_of_its_image() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         score(model=dsl.importer(artifact_uri="oci://registry/model:1", artifact_class=dsl.Model).output)
@@ -269,7 +269,7 @@ def test_a_model_in_an_image_is_copied_by_an_init_container() -> None:
     assert "artifacts" not in template["inputs"]
 
 
-def test_the_executors_output_file_is_that_of_the_executor_input_and_a_containers_is_refused() -> None:
+def test_only_a_python_component_may_refer_to_the_executor_output_file() -> None:
     @dsl.container_component
     def shell(out: dsl.OutputPath(str)) -> dsl.ContainerSpec:
         return dsl.ContainerSpec(image="alpine", command=["sh"], args=[dsl.PIPELINE_TASK_EXECUTOR_OUTPUT_PATH_PLACEHOLDER, out])
@@ -289,7 +289,7 @@ def test_the_executors_output_file_is_that_of_the_executor_input_and_a_container
         python()
 
     (refusal,) = lower(refused).refusals
-    assert "only a Python component has an executor's output file" in refusal.reason
+    assert "only a Python component has an executor output file" in refusal.reason
     template = lower(flow).inner("python")
     place = launcher_input(template)["executor"]["outputs"]["outputFile"]
     assert place == "/kfp/store/<workflow.name>/<pod.name>/executor_output.json"

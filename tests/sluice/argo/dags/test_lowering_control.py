@@ -1,4 +1,4 @@
-"""Conditions, loops, alternatives, collections and exit handlers as Argo's own DAG features, none with a pod of its own."""
+"""Tests of conditions, loops, alternatives, collections and exit handlers, which become features of Argo's DAGs without pods."""
 
 import json
 
@@ -7,7 +7,7 @@ from argo_pipelines import arguments, lower, outputs
 from kfp import dsl
 
 
-def test_branches_are_dags_with_a_when_each() -> None:
+def test_each_branch_is_a_dag_with_a_when() -> None:
     @dsl.pipeline(name="flow")
     def flow(n: int) -> None:
         flipped = say(text="heads")
@@ -72,7 +72,7 @@ def test_the_first_branch_that_ran_gives_the_artifact() -> None:
     assert len(found.inner("score")["inputs"]["artifacts"]) == 1
 
 
-def test_a_loop_over_constants_holds_each_item_as_wire_json() -> None:
+def test_a_loop_over_constants_contains_each_item_as_wire_json() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         with dsl.ParallelFor(["a", "{{workflow.name}}", "$(HOME)"]) as item:
@@ -118,7 +118,7 @@ def test_a_loop_over_a_parameter_and_an_output_runs_over_their_items() -> None:
     assert all(loop.startswith("{{=toJson(map(") for loop in loops)
 
 
-def test_items_of_a_dict_are_reached_by_their_keys() -> None:
+def test_a_task_in_a_loop_reads_fields_of_the_item_by_their_keys() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         made = table()
@@ -131,7 +131,7 @@ def test_items_of_a_dict_are_reached_by_their_keys() -> None:
     assert "['key']" in str(arguments(found.inner(loop["name"])["dag"]["tasks"][0]))
 
 
-def test_nested_loops_run_inside_each_other() -> None:
+def test_a_nested_loop_is_a_loop_in_the_template_of_the_outer_loop() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         with dsl.ParallelFor(["a", "b"]) as one, dsl.ParallelFor(["c", "d"]) as two:
@@ -146,7 +146,7 @@ def test_nested_loops_run_inside_each_other() -> None:
     assert len(found.inner(outer["name"], inner["name"])["dag"]["tasks"]) == 2
 
 
-def test_parallelism_limits_one_loop_alone() -> None:
+def test_parallelism_limits_only_its_own_loop() -> None:
     @dsl.pipeline(name="flow")
     def flow(items: list) -> None:
         with dsl.ParallelFor(items, parallelism=2) as item:
@@ -162,7 +162,7 @@ def test_parallelism_limits_one_loop_alone() -> None:
     assert "parallelism" not in found.spec
 
 
-def test_inputs_that_are_called_like_the_loops_own_are_kept() -> None:
+def test_inputs_may_have_the_same_name_as_the_items_of_a_loop() -> None:
     @dsl.pipeline(name="flow")
     def flow(loop_items: list, loop_items_2: str) -> None:
         with dsl.ParallelFor(loop_items, parallelism=2) as item:
@@ -176,7 +176,7 @@ def test_inputs_that_are_called_like_the_loops_own_are_kept() -> None:
     assert set(arguments(limited["dag"]["tasks"][0])) >= {"loop_items", "loop_items_2"}
 
 
-def test_an_empty_list_is_an_empty_loop() -> None:
+def test_a_loop_over_an_empty_list_gives_an_empty_list() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> list:
         with dsl.ParallelFor(many().output) as item:
@@ -189,7 +189,7 @@ def test_an_empty_list_is_an_empty_loop() -> None:
     assert [value["default"] for value in outputs(found.inner(loop["name"])).values()] == ["[]"]
 
 
-def test_collected_parameters_are_one_list() -> None:
+def test_collected_parameters_become_one_list() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         with dsl.ParallelFor([1, 2, 3]) as item:
@@ -201,7 +201,7 @@ def test_collected_parameters_are_one_list() -> None:
     assert "concat(#acc" not in given
 
 
-def test_collected_artifacts_are_one_folder_in_the_order_of_the_loop() -> None:
+def test_collected_artifacts_share_one_folder() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         with dsl.ParallelFor([0.1, 0.2]) as item:
@@ -215,10 +215,10 @@ def test_collected_artifacts_are_one_folder_in_the_order_of_the_loop() -> None:
     loop = next(task for task in found.entry["dag"]["tasks"] if "withItems" in task)
     made = found.inner(loop["name"], "train")["outputs"]["artifacts"][0]
     assert made["s3"]["key"] == "{{workflow.name}}/train.model/{{pod.name}}/model"
-    assert "memoize" not in found.inner(loop["name"], "train"), "a collected artifact must lie in this run's folder"
+    assert "memoize" not in found.inner(loop["name"], "train"), "a collected artifact must be in the folder of this run"
 
 
-def test_a_list_of_artifacts_out_of_nested_loops_is_flat() -> None:
+def test_a_list_of_artifacts_from_nested_loops_is_flat() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         with dsl.ParallelFor([1, 2]), dsl.ParallelFor([0.1, 0.2]) as rate:
@@ -228,7 +228,7 @@ def test_a_list_of_artifacts_out_of_nested_loops_is_flat() -> None:
     assert "concat(#acc, #)" in arguments(lower(flow).task("compare"))["models"]
 
 
-def test_a_list_of_parameters_out_of_nested_loops_keeps_a_level_for_each() -> None:
+def test_a_list_of_parameters_from_nested_loops_has_one_level_for_each_loop() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         with dsl.ParallelFor([1, 2]), dsl.ParallelFor([3, 4]) as item:
@@ -240,7 +240,7 @@ def test_a_list_of_parameters_out_of_nested_loops_keeps_a_level_for_each() -> No
     assert "concat(#acc" not in str(outputs(found.inner("for-loop-*")))
 
 
-def test_an_exit_task_runs_however_the_others_ended_and_is_told_how() -> None:
+def test_an_exit_task_runs_after_every_final_state_and_gets_the_final_status() -> None:
     @dsl.pipeline(name="flow")
     def flow(note: str = "n") -> None:
         with dsl.ExitHandler(report(note=note)):
@@ -259,7 +259,7 @@ def test_an_exit_task_runs_however_the_others_ended_and_is_told_how() -> None:
     assert all(f'"{key}"' in status for key in ("state", "error", "code", "message", "pipelineJobResourceName"))
 
 
-def test_an_exit_handler_may_hold_loops_and_conditions() -> None:
+def test_an_exit_handler_may_contain_loops_and_conditions() -> None:
     @dsl.pipeline(name="flow")
     def flow(text: str) -> None:
         with dsl.ExitHandler(report(), name="watched"):
@@ -273,7 +273,7 @@ def test_an_exit_handler_may_hold_loops_and_conditions() -> None:
     assert '"pipelineTaskName": "exit-handler-1"' in arguments(found.task("report"))["status"]
 
 
-def test_a_task_may_ignore_that_an_upstream_failed() -> None:
+def test_a_task_may_ignore_the_failure_of_an_upstream_task() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         failed = fail()
@@ -284,7 +284,7 @@ def test_a_task_may_ignore_that_an_upstream_failed() -> None:
     assert "?? 'null'" in arguments(found.task("say-maybe"))["text"]
 
 
-def test_after_is_a_dependency_and_nothing_more() -> None:
+def test_after_adds_only_a_dependency() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         first = say(text="1")

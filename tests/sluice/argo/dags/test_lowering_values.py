@@ -1,4 +1,4 @@
-"""Constants, nested pipelines, placeholders and containers without Python: what stands in the YAML for each."""
+"""Tests of constants, parameters, nested pipelines, placeholders, and values from containers without Python."""
 
 from typing import Optional
 
@@ -7,7 +7,7 @@ from argo_components import add, component, say
 from argo_pipelines import arguments, launcher_input, lower, outputs, parse_with_tags
 from kfp import dsl
 
-from sluice.argo.expressions.wire_json import parse_json
+from sluice.argo.expressions.wire_json import from_wire
 
 
 @component
@@ -15,14 +15,14 @@ def everything(text: str, number: int, real: float, flag: bool, many: list, name
     return ""
 
 
-def test_constants_of_every_type_are_wire_json() -> None:
+def test_constants_of_every_type_become_wire_json() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         everything(text="{{x}} $(HOME) é\n", number=3, real=3.0, flag=True, many=[1, "a", [2]], named={"k": {"{{": "$"}})
 
     found = lower(flow)
     given = arguments(found.task("everything"))
-    assert {name: parse_json(value) for name, value in given.items()} == {
+    assert {name: from_wire(value) for name, value in given.items()} == {
         "text": "{{x}} $(HOME) é\n",
         "number": 3,
         "real": 3.0,
@@ -34,7 +34,7 @@ def test_constants_of_every_type_are_wire_json() -> None:
     assert given["real"] == "3.0"
 
 
-def test_the_launcher_is_told_the_declared_types() -> None:
+def test_the_launcher_gets_the_declared_types() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         everything(text="", number=3, real=3.0, flag=True, many=[], named={})
@@ -45,7 +45,7 @@ def test_the_launcher_is_told_the_declared_types() -> None:
     assert spec["executor"]["inputs"]["parameterValues"]["text"] == "<=inputs.parameters.text>"
 
 
-def test_a_default_of_a_python_component_stays_in_its_own_signature() -> None:
+def test_the_default_of_a_python_component_is_not_an_argument() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         add(a=1)
@@ -54,7 +54,7 @@ def test_a_default_of_a_python_component_stays_in_its_own_signature() -> None:
     assert arguments(found.task("add")) == {"a": "1"}
 
 
-def test_parameters_of_the_pipeline_are_typed_from_what_a_person_submits() -> None:
+def test_submitted_text_gets_the_declared_type_of_the_parameter() -> None:
     @dsl.pipeline(name="flow")
     def flow(
         text: str = "null",
@@ -118,7 +118,7 @@ def test_a_nested_pipeline_is_a_template_with_its_inputs_and_outputs() -> None:
         (dsl.PIPELINE_ROOT_PLACEHOLDER, "'/kfp/store/'"),
     ],
 )
-def test_what_a_run_knows_of_itself_is_filled_in(placeholder: str, expression: str) -> None:
+def test_argo_fills_in_the_fields_of_the_run(placeholder: str, expression: str) -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         say(text=placeholder)
@@ -129,7 +129,7 @@ def test_what_a_run_knows_of_itself_is_filled_in(placeholder: str, expression: s
     assert "'before ' + " in arguments(found.task("say-2"))["text"]
 
 
-def test_the_schedule_time_is_that_of_a_cron_workflow() -> None:
+def test_the_schedule_time_is_the_scheduled_time_of_a_cron_workflow() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         say(text=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER)
@@ -138,18 +138,18 @@ def test_the_schedule_time_is_that_of_a_cron_workflow() -> None:
     assert "workflow.scheduledTime" in arguments(found.task("say"))["text"]
 
 
-def test_an_f_string_joins_texts_and_values() -> None:
+def test_an_f_string_concatenates_texts_and_values() -> None:
     @dsl.pipeline(name="flow")
     def flow(name: str = "n", n: int = 1) -> None:
         say(text=f"hello {name}, {n} {{{{x}}}} {say(text='a').output}")
 
     given = arguments(lower(flow).task("say-2"))["text"]
     assert "'hello ' + workflow.parameters.name + ', ' + (type(fromJSON(trim(workflow.parameters.n))) == 'string' ? " in given
-    assert ": trim(workflow.parameters.n))" in given, "a number is joined as its text"
+    assert ": trim(workflow.parameters.n))" in given, "a number is concatenated as text"
     assert "\\u007b\\u007bx" in given
 
 
-def test_a_placeholder_inside_a_structure_is_filled_in_too() -> None:
+def test_argo_fills_in_placeholders_inside_lists_and_dicts() -> None:
     @dsl.pipeline(name="flow")
     def flow(name: str = "n") -> None:
         everything(text="", number=1, real=1.0, flag=True, many=[f"a{name}"], named={"k": {"b": f"v{name}"}})
@@ -167,7 +167,7 @@ def write(
     return dsl.ContainerSpec(image="alpine", command=["sh"], args=[number, flag, text, many])
 
 
-def test_what_a_container_without_python_writes_is_typed_at_the_first_hop() -> None:
+def test_the_reader_of_a_container_without_python_converts_its_output() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         made = write()
@@ -187,7 +187,7 @@ def test_what_a_container_without_python_writes_is_typed_at_the_first_hop() -> N
     assert given["many"].startswith("{{=replace(replace(trim(tasks['write'].outputs.parameters.many)")
 
 
-def test_source_code_with_braces_and_dollars_is_escaped_for_the_launcher() -> None:
+def test_braces_and_dollar_signs_in_source_code_are_escaped_for_the_launcher() -> None:
     @component
     def tricky() -> str:
         return "{{workflow.name}} $(HOME) $$"
@@ -210,4 +210,4 @@ def test_a_default_of_the_pipeline_that_argo_would_take_for_a_tag_is_refused() -
         say(text=text)
 
     (refusal,) = lower(flow).refusals
-    assert "'text' holds two opening braces" in refusal.reason
+    assert "'text' contains two opening braces" in refusal.reason

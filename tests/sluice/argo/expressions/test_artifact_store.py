@@ -1,10 +1,10 @@
-"""Keys, URIs and paths are three spellings of one thing, for every kind of store."""
+"""Tests of the keys, URIs and paths of artifacts in every kind of store."""
 
 from __future__ import annotations
 
 import pytest
 
-from sluice.argo.expressions.artifact_store import Store, foreign_location
+from sluice.argo.expressions.artifact_store import Store, imported_artifact
 from sluice.argo.launcher import local
 
 STORES = [
@@ -17,12 +17,12 @@ STORES = [
 
 
 @pytest.mark.parametrize("store", STORES, ids=lambda store: store.root or "unknown")
-def test_the_path_is_the_one_that_kfps_runtime_derives_from_the_uri(store: Store) -> None:
+def test_the_path_of_an_artifact_is_the_one_that_kfps_runtime_derives_from_the_uri(store: Store) -> None:
     assert local(store.base + "run/pod/model") == store.folder + "run/pod/model"
 
 
 @pytest.mark.parametrize("store", STORES, ids=lambda store: store.root or "unknown")
-def test_a_location_names_no_credentials(store: Store) -> None:
+def test_a_location_contains_no_credentials(store: Store) -> None:
     ((driver, fields),) = store.location("run/model").items()
     assert driver == store.driver
     assert set(fields) <= {"bucket", "key"}
@@ -36,33 +36,33 @@ def test_a_prefix_of_the_root_is_part_of_the_key() -> None:
     assert Store("azure").location("k") == {"azure": {"blob": "k", "container": "", "endpoint": ""}}
 
 
-def test_whatever_lies_in_the_stores_own_bucket_can_be_read() -> None:
-    location, place = Store("s3", "s3://b/p").read("x", "/aside")
+def test_argo_can_read_every_artifact_in_the_bucket_of_the_store() -> None:
+    location, path = Store("s3", "s3://b/p").step_artifact("x", "/unused")
     assert location == {"s3": {"bucket": "b", "key": "{{=trimPrefix(x, 's3://b/')}}"}}
-    assert place == "hasPrefix(x, 's3://b/') ? '/s3/b/' + trimPrefix(x, 's3://b/') : '/aside'"
-    location, place = Store("gcs", "gs://b").read("x", "/aside")
-    assert place == "hasPrefix(x, 'gs://b/') ? '/gcs/b/' + trimPrefix(x, 'gs://b/') : '/aside'"
+    assert path == "hasPrefix(x, 's3://b/') ? '/s3/b/' + trimPrefix(x, 's3://b/') : '/unused'"
+    location, path = Store("gcs", "gs://b").step_artifact("x", "/unused")
+    assert path == "hasPrefix(x, 'gs://b/') ? '/gcs/b/' + trimPrefix(x, 'gs://b/') : '/unused'"
 
 
-def test_where_only_the_cluster_knows_the_store_a_uri_of_it_is_the_path() -> None:
-    location, place = Store().read("x", "/aside")
+def test_the_uri_is_the_path_if_only_the_cluster_knows_the_store() -> None:
+    location, path = Store().step_artifact("x", "/unused")
     assert location == {"s3": {"key": "{{=trimPrefix(x, '/kfp/store/')}}"}}
-    assert place == "hasPrefix(x, '/kfp/store/') ? x : '/aside'"
+    assert path == "hasPrefix(x, '/kfp/store/') ? x : '/unused'"
 
 
 @pytest.mark.parametrize(("kind", "driver", "mount"), [("gs", "gcs", "/gcs/"), ("s3", "s3", "/s3/"), ("minio", "s3", "/minio/")])
-def test_an_artifact_from_elsewhere_is_found_by_bucket_and_key(kind: str, driver: str, mount: str) -> None:
-    fields, place = foreign_location(kind, "u")
+def test_argo_finds_an_imported_artifact_by_bucket_and_key(kind: str, driver: str, mount: str) -> None:
+    fields, path = imported_artifact(kind, "u")
     assert fields == {
         f"{driver}.bucket": "split(split(u, '://')[1], '/')[0]",
         f"{driver}.key": "join(split(split(u, '://')[1], '/')[1:], '/')",
     }
-    assert place == f"'{mount}' + split(u, '://')[1]"
+    assert path == f"'{mount}' + split(u, '://')[1]"
 
 
-def test_an_artifact_from_the_web_is_fetched_by_its_address() -> None:
-    assert foreign_location("https", "u") == ({"http.url": "u"}, "'/kfp/store/' + replace(u, '://', '/')")
+def test_argo_fetches_an_artifact_from_the_web_by_its_url() -> None:
+    assert imported_artifact("https", "u") == ({"http.url": "u"}, "'/kfp/store/' + replace(u, '://', '/')")
 
 
-def test_the_scheme_of_a_submitted_uri_is_that_of_the_store() -> None:
+def test_a_submitted_uri_has_the_scheme_of_the_store() -> None:
     assert (Store().scheme, Store("gcs").scheme) == ("s3", "gs")

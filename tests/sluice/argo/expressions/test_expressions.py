@@ -1,4 +1,4 @@
-"""Expressions of Argo's that the compiler writes for values and conditions."""
+"""Tests of the Argo expressions that the compiler writes for values and conditions."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from hypothesis import strategies as st
 from sluice.argo.expressions.values import (
     Run,
     Value,
-    collect,
-    constant,
+    collected_list,
+    constant_value,
     constant_with_placeholders,
-    dynamic,
-    from_text,
     has_placeholder,
-    join,
-    raw,
-    select,
+    join_texts,
+    raw_value,
+    runtime_value,
+    selected_part,
     to_items,
     to_text,
+    wire_from_text,
 )
 from sluice.argo.expressions.when_conditions import lower_condition
-from sluice.argo.expressions.wire_json import parse_json
+from sluice.argo.expressions.wire_json import from_wire
 from sluice.ir.graph import ParameterType
 
 STRING, INTEGER, DOUBLE = ParameterType.STRING, ParameterType.INTEGER, ParameterType.DOUBLE
 BOOLEAN, LIST, STRUCT = ParameterType.BOOLEAN, ParameterType.LIST, ParameterType.STRUCT
 
 
-def test_a_constant_is_its_own_text_and_a_literal_of_it() -> None:
-    found = constant("it's {{x}}")
-    assert parse_json(found.text) == "it's {{x}}"
+def test_a_constant_has_a_text_and_a_literal_expression() -> None:
+    found = constant_value("it's {{x}}")
+    assert from_wire(found.text) == "it's {{x}}"
     assert found.expression.startswith("'")
     assert found.is_constant
     assert not found.maybe_null
-    assert constant(None).is_null
+    assert constant_value(None).is_null
 
 
-def test_a_value_of_the_run_is_a_tag() -> None:
-    found = dynamic("inputs.parameters.a")
+def test_the_text_of_a_value_that_only_the_run_knows_is_a_tag() -> None:
+    found = runtime_value("inputs.parameters.a")
     assert found.text == "{{=inputs.parameters.a}}"
     assert found.parsed == "fromJSON(inputs.parameters.a)"
     assert not found.is_null
@@ -55,73 +55,71 @@ def test_a_value_of_the_run_is_a_tag() -> None:
         (BOOLEAN, "(lower(trim(t)) in ['1', 't', 'true'] ? 'true' : 'false')"),
     ],
 )
-def test_text_that_a_container_wrote_is_typed_by_its_declaration(kind: ParameterType, expression: str) -> None:
-    assert from_text("t", kind) == expression
+def test_the_text_that_a_container_wrote_gets_its_declared_type(kind: ParameterType, expression: str) -> None:
+    assert wire_from_text("t", kind) == expression
 
 
 @pytest.mark.parametrize("kind", [STRING, LIST, STRUCT])
-def test_text_that_may_hold_braces_and_dollars_is_made_safe(kind: ParameterType) -> None:
-    assert from_text("t", kind).startswith("replace(replace(")
-    assert ("toJson(t)" in from_text("t", kind)) is (kind is STRING)
+def test_braces_and_dollar_signs_in_raw_text_are_escaped(kind: ParameterType) -> None:
+    assert wire_from_text("t", kind).startswith("replace(replace(")
+    assert ("toJson(t)" in wire_from_text("t", kind)) is (kind is STRING)
 
 
-def test_the_text_null_is_null_only_where_a_value_may_be_missing() -> None:
-    assert "'null'" not in from_text("t", STRING)
-    assert from_text("t", STRING, null_text=True).startswith("(t == 'null' ? 'null' : ")
-    assert from_text("t", BOOLEAN, null_text=True).startswith("(t == 'null' ? 'null' : ")
-    assert raw("t", STRING, maybe_null=True).native == ""
-    assert raw("t", STRING).native == "t"
+def test_the_text_null_is_a_null_only_if_the_value_may_be_missing() -> None:
+    assert "'null'" not in wire_from_text("t", STRING)
+    assert wire_from_text("t", STRING, null_text=True).startswith("(t == 'null' ? 'null' : ")
+    assert wire_from_text("t", BOOLEAN, null_text=True).startswith("(t == 'null' ? 'null' : ")
+    assert raw_value("t", STRING, maybe_null=True).native == ""
+    assert raw_value("t", STRING).native == "t"
 
 
-def test_a_selector_is_followed_by_literal_keys() -> None:
-    found = select(dynamic("x"), ("a", "it's", 0))
+def test_a_selector_becomes_literal_keys() -> None:
+    found = selected_part(runtime_value("x"), ("a", "it's", 0))
     assert found.parsed == "fromJSON(x)['a']['it\\'s'][0]"
     assert f"toJson({found.parsed})" in found.expression
     assert found.maybe_null
 
 
 def test_a_loop_runs_over_the_wire_json_of_each_item() -> None:
-    found = to_items(dynamic("x"))
+    found = to_items(runtime_value("x"))
     assert found.startswith("toJson(map(fromJSON(x), {replace(replace(toJson(#)")
 
 
-def test_what_a_loop_gave_is_one_list() -> None:
-    assert "{type(#) == 'string' ? " in collect("x", flatten=False), "Argo gives the outputs as they are or as texts"
-    assert "reduce" not in collect("x", flatten=False)
-    assert "concat(#acc, #), [])" in collect("x", flatten=True)
+def test_the_outputs_of_a_loop_become_one_list() -> None:
+    assert "{type(#) == 'string' ? " in collected_list("x", flatten=False), "Argo gives each output as JSON or as a string"
+    assert "reduce" not in collected_list("x", flatten=False)
+    assert "concat(#acc, #), [])" in collected_list("x", flatten=True)
 
 
 DIGITS = """trimPrefix(trim(x, '"'), '\\\\u0000#')"""
-UNTAGGED = r"""sprig.regexReplaceAll('(^|[^\\\\])"\\\\u0000#([^"\\\\]*)"', x, '$1$2')"""
+WITHOUT_MARKS = r"""sprig.regexReplaceAll('(^|[^\\\\])"\\\\u0000#([^"\\\\]*)"', x, '$1$2')"""
 
 
 @pytest.mark.parametrize(
     ("value", "kind", "text"),
     [
-        (dynamic("x"), BOOLEAN, "x"),
-        (dynamic("x"), INTEGER, DIGITS),
-        (dynamic("x"), DOUBLE, DIGITS),
-        (dynamic("x"), LIST, UNTAGGED),
-        (dynamic("x"), STRUCT, UNTAGGED),
-        (dynamic("x"), STRING, f"(type(fromJSON(x)) == 'string' ? trimPrefix(fromJSON(x), '\\u0000#') : {UNTAGGED})"),
-        (raw("t", STRING), STRING, "t"),
-        (raw("t", INTEGER), INTEGER, "trim(t)"),
+        (runtime_value("x"), BOOLEAN, "x"),
+        (runtime_value("x"), INTEGER, DIGITS),
+        (runtime_value("x"), DOUBLE, DIGITS),
+        (runtime_value("x"), LIST, WITHOUT_MARKS),
+        (runtime_value("x"), STRUCT, WITHOUT_MARKS),
+        (runtime_value("x"), STRING, f"(type(fromJSON(x)) == 'string' ? trimPrefix(fromJSON(x), '\\u0000#') : {WITHOUT_MARKS})"),
+        (raw_value("t", STRING), STRING, "t"),
+        (raw_value("t", INTEGER), INTEGER, "trim(t)"),
         (
-            raw("t", INTEGER),
+            raw_value("t", INTEGER),
             STRING,
             "(type(fromJSON(trim(t))) == 'string' ? trimPrefix(fromJSON(trim(t)), '\\u0000#') : trim(t))",
         ),
     ],
 )
-def test_a_value_becomes_text_never_a_tagged_number_nor_a_number_added_to_a_text(
-    value: Value, kind: ParameterType, text: str
-) -> None:
+def test_the_text_of_a_value_never_contains_a_marked_number(value: Value, kind: ParameterType, text: str) -> None:
     assert to_text(value, kind) == text
 
 
-def test_texts_are_joined() -> None:
-    assert join([]) == "''"
-    assert join(["a", "b"]) == "a + b"
+def test_texts_are_concatenated() -> None:
+    assert join_texts([]) == "''"
+    assert join_texts(["a", "b"]) == "a + b"
 
 
 def test_placeholders_are_found_at_any_depth() -> None:
@@ -129,7 +127,7 @@ def test_placeholders_are_found_at_any_depth() -> None:
     assert not has_placeholder({"a": ["{{x}}", "{$}", 1, None]})
 
 
-def test_a_placeholder_that_a_constant_cannot_hold_is_named() -> None:
+def test_the_error_names_a_placeholder_that_a_constant_must_not_contain() -> None:
     with pytest.raises(ValueError, match="pipeline_persistent_resource_id"):
         constant_with_placeholders("{{$.pipeline_persistent_resource_id}}", {}, Run("/kfp/store/"), "t")
     with pytest.raises(ValueError, match="'none'"):
@@ -138,9 +136,9 @@ def test_a_placeholder_that_a_constant_cannot_hold_is_named() -> None:
 
 def condition(text: str) -> str:
     inputs = {
-        "s": (dynamic("inputs.parameters.s"), STRING),
-        "n": (dynamic("inputs.parameters.n"), INTEGER),
-        "t": (raw("workflow.parameters.t", STRING), STRING),
+        "s": (runtime_value("inputs.parameters.s"), STRING),
+        "n": (runtime_value("inputs.parameters.n"), INTEGER),
+        "t": (raw_value("workflow.parameters.t", STRING), STRING),
     }
     return lower_condition(text, inputs)
 
@@ -177,7 +175,7 @@ GREATER = (
         (f"{S} > '0'", f"{{{{=({GREATER} > 0.0)}}}}"),
         (f"'0' < {S}", f"{{{{=({GREATER} > 0.0)}}}}"),
         (f"{TEXT} == '1'", "{{=(workflow.parameters.t == '1')}}"),
-        (f"{S} == {TEXT}", f"{{{{=({to_text(dynamic('inputs.parameters.s'), STRING)} == workflow.parameters.t)}}}}"),
+        (f"{S} == {TEXT}", f"{{{{=({to_text(runtime_value('inputs.parameters.s'), STRING)} == workflow.parameters.t)}}}}"),
         (f"{S} == null", "{{=(fromJSON(inputs.parameters.s) == nil)}}"),
         (
             f"{S} == '{{{{workflow.name}}}} it\\'s'",
@@ -189,7 +187,7 @@ def test_a_condition_is_one_expression_that_gives_true_or_false(text: str, when:
     assert condition(text) == when
 
 
-def test_a_condition_on_what_the_task_does_not_have_is_refused() -> None:
+def test_a_condition_on_an_input_that_the_task_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match="'other'"):
         condition("inputs.parameter_values['other'] == 1")
 

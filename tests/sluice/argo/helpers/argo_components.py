@@ -1,4 +1,4 @@
-"""Components that the pipelines of the tests are made of, one for each kind of input and output."""
+"""Components for the pipelines of the tests, one for each kind of input and output."""
 
 from kfp import dsl
 

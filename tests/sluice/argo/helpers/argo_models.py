@@ -1,4 +1,4 @@
-"""Argo's own schema, by way of hera's models: every field of an object must be one that the model has."""
+"""Check an object against Argo's schema. The schema comes from the models of hera: every field must be in the model."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 import yaml
 from yaml.representer import SafeRepresenter
 
-# hera changes how PyYAML writes every text in the process; kfp, in other tests, is to write as it does.
+# The import of hera changes how PyYAML writes texts in the whole process. The lines below undo this change, because kfp writes
+# YAML in other tests.
 _WRITERS: list[Any] = [SafeRepresenter, yaml.Dumper]
 _BEFORE = [dict(writer.yaml_representers) for writer in _WRITERS]
 
-from hera.workflows.models import CronWorkflow, Workflow, WorkflowTemplate  # noqa: E402 - see above
+from hera.workflows.models import CronWorkflow, Workflow, WorkflowTemplate  # noqa: E402 - the representers must be saved before
 
 for _writer, _representers in zip(_WRITERS, _BEFORE, strict=True):
     _writer.yaml_representers = _representers
@@ -20,20 +21,20 @@ MODELS: dict[str, Any] = {"Workflow": Workflow, "WorkflowTemplate": WorkflowTemp
 
 
 def check_model(document: dict[str, Any]) -> None:
-    """Make sure that an object is one of Argo's.
+    """Check that Argo's schema allows an object.
 
     Raises:
-        AssertionError: It has a field that Argo does not know.
-        pydantic.ValidationError: A field has a value of another type.
+        AssertionError: The object has a field that Argo does not know.
+        pydantic.ValidationError: A field has a value of the wrong type.
     """
     model = MODELS[document["kind"]].model_validate(document)
     again = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
     lost = list(_lost(document, again, document["kind"]))
-    assert not lost, f"Argo knows no {', '.join(lost)}"
+    assert not lost, f"Argo does not know the fields {', '.join(lost)}"
 
 
 def _lost(given: Any, kept: Any, path: str) -> list[str]:
-    """Fields that the model did not keep: pydantic drops what it does not know."""
+    """Return the paths of the fields that the model dropped. Pydantic drops fields that it does not know."""
     if isinstance(given, dict) and isinstance(kept, dict):
         return [
             lost

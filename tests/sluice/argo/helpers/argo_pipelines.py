@@ -1,4 +1,4 @@
-"""Pipelines of the tests: compiled by the real kfp, lowered, and looked up by the names that people would use."""
+"""Compile a test's pipeline with kfp, lower it to Argo, and find parts of the result by their names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sluice.ir.graph import Component, Container, Dag, Pipeline, Unknown
 from sluice.ir.reading import read_ir
 
 if TYPE_CHECKING:
-    from sluice.argo.refusals import Refusal
+    from sluice.ir.lint import Finding
 
 Raw = dict[str, Any]
 KINDS = ("Workflow", "WorkflowTemplate", "CronWorkflow")
@@ -28,10 +28,15 @@ KINDS = ("Workflow", "WorkflowTemplate", "CronWorkflow")
 
 @dataclass(frozen=True)
 class Lowered:
-    """A lowered pipeline."""
+    """A lowered pipeline.
+
+    Attributes:
+        document: The Argo object.
+        refusals: The refusals; empty if Argo can express the pipeline.
+    """
 
     document: Raw
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[Finding, ...]
 
     @property
     def spec(self) -> Raw:
@@ -49,7 +54,7 @@ class Lowered:
         return _named(tasks, name)
 
     def inner(self, *path: str) -> Raw:
-        """The template of a task, its name after those of the tasks around it."""
+        """Return the template of a task. The path names the tasks from the outermost DAG inwards."""
         found = self.entry
         for name in path:
             found = self.template(_named(found["dag"]["tasks"], name)["template"])
@@ -57,16 +62,16 @@ class Lowered:
 
 
 def _named(tasks: list[Raw], name: str) -> Raw:
-    """The task of a name, or the first whose name begins so: kfp numbers its groups as it likes."""
+    """Return the task with a name. A name with ``*`` at its end is a prefix, because kfp chooses the numbers of its groups."""
     if not name.endswith("*"):
         return next(each for each in tasks if each["name"] == name)
     return next(each for each in tasks if each["name"].startswith(name[:-1]))
 
 
 def lower(flow: Any, **options: Any) -> Lowered:
-    """Compile a ``@dsl.pipeline`` with kfp, lower it, and check that what comes out holds together."""
-    document, findings = lower_pipeline(compile_flow(flow), Options(**options))
-    found = Lowered(document, tuple(findings.refusals))
+    """Compile a ``@dsl.pipeline`` with kfp, lower it, and check that the result is valid and consistent."""
+    document, refusals = lower_pipeline(compile_flow(flow), Options(**options))
+    found = Lowered(document, tuple(refusals.found))
     if not found.refusals:
         check_model(document)
         check_references(document)
@@ -90,13 +95,13 @@ def outputs(template: Raw) -> dict[str, Raw]:
 
 
 def launcher_input(template: Raw) -> Raw:
-    """INPUT of a launched container, every tag in it as a text ``<expression>``."""
+    """Return the launcher's argument INPUT. Every tag in it becomes a text ``<expression>``."""
     text = template["container"]["args"][0]
     return parse_with_tags(text)
 
 
 def parse_with_tags(text: str) -> Any:
-    """JSON with tags in it; each is a text ``<tag>``, or a part of the text that it stands in."""
+    """Parse JSON with tags. Each tag becomes a text ``<tag>``, or a part of the text that contains it."""
     found, position, quoted = "", 0, False
     for match in re.finditer(r"\{\{(.*?)\}\}", text):
         before = text[position : match.start()]
@@ -108,7 +113,7 @@ def parse_with_tags(text: str) -> Any:
 
 
 def executor_tasks(pipeline: Pipeline) -> int:
-    """How many tasks have an executor that needs a pod, when every condition holds and every loop runs once."""
+    """Return the number of tasks that need a pod in a run in which every condition is true and every loop runs once."""
     known: dict[str, int] = {}
 
     def count(component: Component) -> int:

@@ -1,6 +1,7 @@
-"""Whether an Argo object holds together: every template, task, parameter, artifact and volume that is used is there.
+"""Check that an Argo object is consistent: every template, task, parameter, artifact and volume that it uses exists.
 
-Argo finds most of this only when it runs. The rules are those of argo-workflows' validation and of what was seen of v4.1.2.
+Argo finds most such errors only during a run. The rules come from the validation code of argo-workflows, and from the observed
+behaviour of version 4.1.2.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ _KNOWN_TAGS = re.compile(r"workflow\.(name|uid|annotations\.sluice-launcher)|pod
 
 
 def check_references(document: Raw) -> None:
-    """Make sure that an object holds together.
+    """Check that an object is consistent.
 
     Raises:
-        AssertionError: It does not; the message has every place.
+        AssertionError: The object is not consistent. The message lists every problem.
     """
     problems = list(_Checker(document).problems())
     assert not problems, "\n".join(problems)
@@ -38,7 +39,7 @@ def spec_of(document: Raw) -> Raw:
 
 
 def pods(document: Raw) -> int:
-    """How many steps with a pod there are when every condition holds and every loop runs once."""
+    """Return the number of pods in a run in which every condition is true and every loop runs once."""
     spec = spec_of(document)
     templates = {template["name"]: template for template in spec["templates"]}
     known: dict[str, int] = {}
@@ -55,7 +56,7 @@ def pods(document: Raw) -> int:
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text in a part of an object, keys included."""
+    """Yield every text in a part of an object, keys included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -68,13 +69,13 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 def expressions_in(value: Any) -> Iterator[str]:
-    """Every expression or tag in a part of an object."""
+    """Yield the content of every tag in a part of an object."""
     for text in texts_in(value):
         yield from _TAG.findall(text)
 
 
-def _bare(expression: str) -> str:
-    """An expression without its texts, save for the names of tasks."""
+def _without_literals(expression: str) -> str:
+    """Return an expression without its string literals. Only the names of tasks are kept."""
     kept = _TASK.sub(lambda match: f"tasks[\0{match[1]}\0]", expression)
     return _LITERAL.sub("''", kept).replace("\0", "'")
 
@@ -88,20 +89,20 @@ class _Checker:
 
     def problems(self) -> Iterator[str]:
         if len(self.templates) != len(self.spec["templates"]):
-            yield "two templates have one name"
+            yield "two templates have the same name"
         reached: set[str] = set()
         yield from self.reach(self.spec["entrypoint"], (), reached)
         for name in set(self.templates) - reached:
             yield f"template {name} is never used"
         if self.templates.get(self.spec["entrypoint"], {}).get("inputs"):
-            yield "the entrypoint has inputs that nobody gives"
+            yield "the entrypoint has inputs, which nothing can give"
         for template in self.templates.values():
             for problem in self.of_template(template):
                 yield f"{template['name']}: {problem}"
 
     def reach(self, name: str, path: tuple[str, ...], reached: set[str]) -> Iterator[str]:
         if name in path:
-            yield f"template {name} holds itself: {path}"
+            yield f"template {name} contains itself: {path}"
         elif name not in self.templates:
             yield f"template {name!r} does not exist"
         elif name not in reached:
@@ -111,10 +112,10 @@ class _Checker:
 
     def of_template(self, template: Raw) -> Iterator[str]:
         if not _NAME.match(template["name"]) or len(template["name"]) > 63:
-            yield "not a name that Argo takes"
+            yield "not a name that Argo accepts"
         kinds = [kind for kind in ("dag", "container", "resource", "suspend", "script", "steps") if kind in template]
         if len(kinds) != 1:
-            yield f"it is {kinds}"
+            yield f"it is not of exactly one kind: {kinds}"
         yield from self.of_interface(template)
         inputs = {
             kind: [each["name"] for each in template.get("inputs", {}).get(kind, ())] for kind in ("parameters", "artifacts")
@@ -126,34 +127,34 @@ class _Checker:
             yield from _Dag(self, template).problems()
         else:
             yield from self.of_volumes(template)
-            if any("tasks[" in _bare(expression) for expression in expressions):
-                yield "it speaks of tasks and is no DAG"
+            if any("tasks[" in _without_literals(expression) for expression in expressions):
+                yield "it refers to tasks although it is not a DAG"
 
     def of_interface(self, template: Raw) -> Iterator[str]:
         for side in ("inputs", "outputs"):
             for kind in ("parameters", "artifacts"):
                 names = [each["name"] for each in template.get(side, {}).get(kind, ())]
                 if len(set(names)) != len(names):
-                    yield f"{side} {kind} of one name: {names}"
-                yield from (f"{side} name {name!r}" for name in names if not _PARAMETER.match(name))
-        places = [each["path"] for each in template.get("inputs", {}).get("artifacts", ())]
-        if len(set(places)) != len(places):
-            yield f"two artifacts are put into one place: {places}"
+                    yield f"two {side} {kind} have the same name: {names}"
+                yield from (f"{side} have the invalid name {name!r}" for name in names if not _PARAMETER.match(name))
+        paths = [each["path"] for each in template.get("inputs", {}).get("artifacts", ())]
+        if len(set(paths)) != len(paths):
+            yield f"two artifacts have the same path: {paths}"
 
     def of_expression(self, expression: str, inputs: dict[str, list[str]], *, looped: bool) -> Iterator[str]:
         if "{{" in expression:
             yield f"a tag begins inside a tag: {expression!r}"
-        bare = _bare(expression)
-        if not expression.startswith("=") and expression in bare and not _known(expression):
-            yield f"tag {expression!r} is none of Argo's"
-        yield from _balance(bare)
-        for kind, name in _INPUT.findall(bare):
+        stripped = _without_literals(expression)
+        if not expression.startswith("=") and expression in stripped and not _is_known_tag(expression):
+            yield f"Argo does not know the tag {expression!r}"
+        yield from _balance(stripped)
+        for kind, name in _INPUT.findall(stripped):
             if name not in inputs[kind]:
-                yield f"inputs.{kind}.{name} is used and not declared"
-        for name in re.findall(r"workflow\.parameters\.([A-Za-z0-9_]+)", bare):
+                yield f"inputs.{kind}.{name} is used but not declared"
+        for name in re.findall(r"workflow\.parameters\.([A-Za-z0-9_]+)", stripped):
             if name not in self.arguments:
-                yield f"workflow.parameters.{name} is used and not declared"
-        if not looped and re.search(r"(?<![\w.'])item(?![\w])", bare):
+                yield f"workflow.parameters.{name} is used but not declared"
+        if not looped and re.search(r"(?<![\w.'])item(?![\w])", stripped):
             yield f"item is used outside a loop: {expression!r}"
 
     def of_volumes(self, template: Raw) -> Iterator[str]:
@@ -162,12 +163,12 @@ class _Checker:
         shared = [each["name"] for each in self.spec.get("volumes", ())]
         shared += [each["metadata"]["name"] for each in self.spec.get("volumeClaimTemplates", ())]
         if len(set(own)) != len(own):
-            yield f"two volumes of one name: {own}"
+            yield f"two volumes have the same name: {own}"
         mounts = container.get("volumeMounts", [])
         yield from (f"volume {mount['name']!r} does not exist" for mount in mounts if mount["name"] not in {*own, *shared})
-        places = [mount["mountPath"] for mount in mounts]
-        if len(set(places)) != len(places):
-            yield f"two mounts at one place: {places}"
+        paths = [mount["mountPath"] for mount in mounts]
+        if len(set(paths)) != len(paths):
+            yield f"two mounts at one path: {paths}"
 
 
 def output_expressions(template: Raw) -> Iterator[str]:
@@ -176,7 +177,7 @@ def output_expressions(template: Raw) -> Iterator[str]:
             yield "=" + each["valueFrom"]["expression"]
 
 
-def _known(tag: str) -> bool:
+def _is_known_tag(tag: str) -> bool:
     return bool(_KNOWN_TAGS.fullmatch(tag)) or bool(_INPUT.fullmatch(tag))
 
 
@@ -184,17 +185,17 @@ def _loops(template: Raw) -> bool:
     return any("withItems" in task or "withParam" in task for task in template.get("dag", {}).get("tasks", ()))
 
 
-def _balance(bare: str) -> Iterator[str]:
+def _balance(stripped: str) -> Iterator[str]:
     closing = {")": "(", "]": "[", "}": "{"}
     stack: list[str] = []
-    for sign in bare if bare.startswith("=") else "":
-        if sign in "([{":
-            stack.append(sign)
-        elif sign in closing and (not stack or stack.pop() != closing[sign]):
-            yield f"brackets do not match: {bare!r}"
+    for character in stripped if stripped.startswith("=") else "":
+        if character in "([{":
+            stack.append(character)
+        elif character in closing and (not stack or stack.pop() != closing[character]):
+            yield f"brackets do not match: {stripped!r}"
             return
     if stack:
-        yield f"brackets are not closed: {bare!r}"
+        yield f"brackets are not closed: {stripped!r}"
 
 
 class _Dag:
@@ -208,9 +209,9 @@ class _Dag:
 
     def problems(self) -> Iterator[str]:
         if len(self.tasks) != len(self.template["dag"]["tasks"]):
-            yield "two tasks have one name"
+            yield "two tasks have the same name"
         if not self.tasks:
-            yield "a DAG without a task"
+            yield "the DAG has no tasks"
         yield from self.of_names()
         yield from self.order()
         for name, task in self.tasks.items():
@@ -223,17 +224,17 @@ class _Dag:
         strict = "target" in self.template["dag"] or any(self.waits.values())
         for name, task in self.tasks.items():
             if not _NAME.match(name) or (strict and name[0].isdigit()):
-                yield f"task {name!r}: not a name that Argo takes"
+                yield f"task {name!r}: not a name that Argo accepts"
             if "depends" in task and "dependencies" in task:
-                yield f"task {name}: both depends and dependencies"
+                yield f"task {name} has both depends and dependencies"
             yield from (
-                f"task {name} waits for {each!r}, which is not there" for each in self.waits[name] if each not in self.tasks
+                f"task {name} waits for {each!r}, which does not exist" for each in self.waits[name] if each not in self.tasks
             )
         if "target" in self.template["dag"] and any("dependencies" in task for task in self.tasks.values()):
-            yield "depends and dependencies in one DAG"
+            yield "the DAG uses both depends and dependencies"
         for name in self.template["dag"].get("target", "").split():
             if name not in self.tasks:
-                yield f"target {name!r} is not there"
+                yield f"target {name!r} does not exist"
 
     def order(self) -> Iterator[str]:
         left = {name: {each for each in waits if each in self.tasks} for name, waits in self.waits.items()}
@@ -246,7 +247,7 @@ class _Dag:
             yield f"tasks wait for each other: {sorted(left)}"
 
     def before(self, name: str) -> set[str]:
-        """Every task that a task waits for, however far."""
+        """Return every task for which a task waits, directly or through other tasks."""
         found: set[str] = set()
         left = list(self.waits[name])
         while left:
@@ -264,25 +265,25 @@ class _Dag:
         declared = template.get("inputs", {}).get("parameters", ())
         needed = {each["name"] for each in declared if "value" not in each and "default" not in each}
         if len(set(given)) != len(given):
-            yield f"arguments of one name: {given}"
+            yield f"two arguments have the same name: {given}"
         if missing := needed - set(given):
-            yield f"not given: {sorted(missing)}"
+            yield f"arguments are missing: {sorted(missing)}"
         if surplus := set(given) - {each["name"] for each in declared}:
-            yield f"given and not declared: {sorted(surplus)}"
+            yield f"arguments are not declared: {sorted(surplus)}"
         if "withItems" in task and "withParam" in task:
-            yield "two loops"
+            yield "the task has two loops"
         if "{{item}}" in str(task) and "withItems" not in task and "withParam" not in task:
-            yield "item without a loop"
+            yield "item is used outside a loop"
         before = self.before(name)
         for expression in expressions_in(task):
             yield from self.of_outputs(expression, before)
 
     def of_outputs(self, expression: str, before: set[str]) -> Iterator[str]:
-        bare = _bare(expression)
-        for used in _TASK.findall(bare):
+        stripped = _without_literals(expression)
+        for used in _TASK.findall(stripped):
             if used not in before:
-                yield f"it reads of task {used!r} and does not wait for it"
-        for used, safe, kind, output in _OUTPUT.findall(bare):
+                yield f"it reads an output of task {used!r} without waiting for it"
+        for used, safe, kind, output in _OUTPUT.findall(stripped):
             template = self.checker.templates.get(self.tasks.get(used, {}).get("template", ""))
             if template is None or not kind:
                 continue
@@ -290,7 +291,7 @@ class _Dag:
             if output not in made:
                 yield f"task {used!r} has no output {output!r}"
             elif not safe and _may_be_skipped(self.tasks[used]) and "default" not in made[output].get("valueFrom", {}):
-                yield f"output {output!r} of {used!r}, which may be skipped, has no default"
+                yield f"output {output!r} of task {used!r}, which may be skipped, has no default"
 
 
 def _may_be_skipped(task: Raw) -> bool:

@@ -1,4 +1,4 @@
-"""A component run by the launcher as a step's container runs it: a process of its own, the component's real command line."""
+"""Run a component behind the launcher as a step's container does it: in a separate process, with the component's command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import MessageToDict
 
-from sluice.argo.expressions.wire_json import escape_argument, launcher_text, parse_json, wire
+from sluice.argo.expressions.wire_json import escape_argument, from_wire, launcher_text, to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,15 @@ MODEL = {"schemaTitle": "system.Model", "schemaVersion": "0.0.1"}
 
 @dataclass
 class Run:
-    """What a run left behind."""
+    """The result of a run.
+
+    Attributes:
+        code: Exit code of the launcher.
+        stdout: Standard output.
+        stderr: Standard error.
+        folder: Folder of the run.
+        texts: Output → its wire JSON.
+    """
 
     code: int
     stdout: str
@@ -32,12 +40,12 @@ class Run:
     texts: dict[str, str] = field(default_factory=dict)
 
     def value(self, name: str) -> Any:
-        return parse_json(self.texts[name])
+        return from_wire(self.texts[name])
 
 
 @dataclass
 class Launched:
-    """Runs commands behind the launcher, each in a folder of its own."""
+    """Runs commands behind the launcher, each in a separate folder."""
 
     folder: Path
     count: int = 0
@@ -52,7 +60,7 @@ class Launched:
         artifacts: dict[str, Any] | None = None,
         made: Iterable[str] = (),
     ) -> dict[str, Any]:
-        """INPUT, before the values are in their places as wire JSON; `made` are output artifacts."""
+        """Return the launcher's argument INPUT with plain values instead of wire JSON; `made` names the output artifacts."""
         self.count += 1
         root = self.folder / str(self.count)
         outputs = outputs or {}
@@ -79,9 +87,9 @@ class Launched:
         return [f"{BIN}/python3", "-c", launcher_text(), input_text(spec), *map(escape_argument, original)]
 
     def run(self, spec: dict[str, Any], original: Iterable[str], *, offloaded: bool = False) -> Run:
-        """Run a command line of a component; `offloaded` where Argo would put INPUT into a file."""
+        """Run the command line of a component. If `offloaded` is true, INPUT is in a file, as Argo does it for long arguments."""
         command = self.command(spec, original)
-        file = Path(f"/tmp/argo_arg_{os.getpid()}{self.count}.txt")  # noqa: S108 - where Argo puts them
+        file = Path(f"/tmp/argo_arg_{os.getpid()}{self.count}.txt")  # noqa: S108 - Argo uses this folder
         try:
             if offloaded:
                 file.write_text(command[3], encoding="utf-8")
@@ -94,7 +102,7 @@ class Launched:
         return Run(done.returncode, done.stdout, done.stderr, folder.parent, texts)
 
     def call(self, component: Any, inputs: dict[str, Any] | None = None, *, offloaded: bool = False, **spec: Any) -> Run:
-        """Run a ``@dsl.component``, its types taken from what kfp compiled."""
+        """Run a ``@dsl.component``. Its types and its command line are those that kfp compiles."""
         text, command = compiled(component)
         types = {name: raw["parameterType"] for name, raw in text["inputs"].items()}
         outputs = {name: raw["parameterType"] for name, raw in text["outputs"].items()}
@@ -107,10 +115,10 @@ class Launched:
 
 
 def input_text(spec: dict[str, Any]) -> str:
-    """INPUT as Argo fills it: the values inside as wire JSON."""
+    """Return INPUT as Argo fills it, with each value as wire JSON."""
     executor = spec["executor"]
     inputs = {
-        kind: "{" + ", ".join(f"{json.dumps(name)}: {wire(value)}" for name, value in values.items()) + "}"
+        kind: "{" + ", ".join(f"{json.dumps(name)}: {to_wire(value)}" for name, value in values.items()) + "}"
         for kind, values in executor["inputs"].items()
     }
     given = ", ".join(f'"{kind}": {text}' for kind, text in inputs.items())
@@ -121,7 +129,7 @@ def input_text(spec: dict[str, Any]) -> str:
 
 
 def compiled(component: Any) -> tuple[dict[str, Any], list[str]]:
-    """A component's interface and its command line, as kfp compiles it."""
+    """Return the inputs and outputs of a component and its command line, as kfp compiles them."""
     spec = MessageToDict(component.pipeline_spec)
     name = next(iter(spec["components"]))
     interface, container = spec["components"][name], next(iter(spec["deploymentSpec"]["executors"].values()))["container"]

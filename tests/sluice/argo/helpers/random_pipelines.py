@@ -1,4 +1,4 @@
-"""Random pipelines: nested DAGs, conditions, loops, alternatives, collections, artifacts, optional inputs, awkward names."""
+"""Random pipelines with nested DAGs, conditions, loops, alternatives, collections, artifacts, optional inputs and odd names."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ PLAIN = list(CONSTANTS)
 
 @dataclass
 class _Scope:
-    """A DAG in the making: what its tasks can read, and the tasks."""
+    """A DAG while it is generated: the sources that its tasks can read, and the tasks."""
 
     sources: dict[Kind, list[FromInput | FromTask]] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class _Maker:
 
     # --- components
 
-    def leaf(self) -> Component:
+    def executor_component(self) -> Component:
         known = [each for each in self.components.values() if not isinstance(each.body, Dag) and "status" not in each.inputs]
         if known and self.chance(40):
             return self.pick(known)
@@ -163,10 +163,10 @@ class _Maker:
         return Dag(scope.tasks, parameters, artifacts)
 
     def call(self, scope: _Scope) -> None:
-        component = self.leaf()
+        component = self.executor_component()
         parameters, artifacts = self.inputs(scope, component)
         if any(not artifact.optional and name not in artifacts for name, artifact in component.input_artifacts.items()):
-            return  # nothing here can give it
+            return  # No task in this DAG makes the required artifact.
         self.place(scope, component, parameters, artifacts)
 
     def inputs(self, scope: _Scope, component: Component) -> tuple[dict[str, Binding], dict[str, FromInput | FromTask]]:
@@ -204,7 +204,7 @@ class _Maker:
         return task
 
     def group(self, scope: _Scope, depth: int) -> None:
-        """A DAG in the DAG: plain, under a condition, or looped."""
+        """Add a nested DAG: a plain one, one with a condition, or a loop."""
         inside = _Scope()
         inputs: dict[str, Parameter] = {}
         input_artifacts: dict[str, Artifact] = {}
@@ -223,20 +223,20 @@ class _Maker:
         fields: dict[str, Any] = {}
         if self.chance(40):
             fields["iterator"] = self.loop(inputs, input_artifacts, inside)
-        asked = [name for name in inputs if name in parameters and "'" not in name]
-        if asked and self.chance(40):
-            fields["condition"] = f"inputs.parameter_values['{self.pick(asked)}'] == 'x' || 1 < 2"
+        usable = [name for name in inputs if name in parameters and "'" not in name]
+        if usable and self.chance(40):
+            fields["condition"] = f"inputs.parameter_values['{self.pick(usable)}'] == 'x' || 1 < 2"
         dag = self.dag(inside, depth + 1)
         outputs, made = self.declared(inside, dag)
         self.place(scope, self.add(dag, inputs, input_artifacts, outputs, made), parameters, artifacts, **fields)
 
     def declared(self, scope: _Scope, dag: Dag) -> tuple[dict[str, Parameter], dict[str, Artifact]]:
         return (
-            {name: Parameter(self.of(scope, found[0])) for name, found in dag.parameters.items()},
-            {name: Artifact(SCHEMA, is_list=self.of(scope, found[0]) == MODELS) for name, found in dag.artifacts.items()},
+            {name: Parameter(self.kind_of(scope, found[0])) for name, found in dag.parameters.items()},
+            {name: Artifact(SCHEMA, is_list=self.kind_of(scope, found[0]) == MODELS) for name, found in dag.artifacts.items()},
         )
 
-    def of(self, scope: _Scope, source: FromTask) -> Any:
+    def kind_of(self, scope: _Scope, source: FromTask) -> Any:
         return next(kind for kind, found in scope.sources.items() if source in found)
 
     def loop(self, inputs: Any, input_artifacts: Any, inside: _Scope) -> Iterator:
@@ -255,7 +255,7 @@ class _Maker:
         return Iterator(item, Constant(self.pick(CONSTANTS[ParameterType.LIST])), parallelism=limit)
 
     def cleanup(self, scope: _Scope) -> None:
-        """A task that runs however the others ended, and is told how."""
+        """Add a task that runs after every final state of another task and gets its final status."""
         if not scope.tasks:
             return
         watched = [name for name, task in scope.tasks.items() if not isinstance(self.components[task.component].body, Importer)]
@@ -272,7 +272,7 @@ class _Maker:
 
 @st.composite
 def pipelines(draw: st.DrawFn, budget: int = 14) -> Pipeline:
-    """A pipeline as `sluice.ir.reading` would give it."""
+    """Draw a pipeline in the form that `sluice.ir.reading` returns."""
     maker = _Maker(draw, budget=budget)
     scope = _Scope()
     inputs: dict[str, Parameter] = {}

@@ -1,4 +1,4 @@
-"""Artifacts through the launcher: what a component reads, what it says of what it made, and where its bytes lie."""
+"""Tests of the launcher with artifacts: what a component reads, the descriptors of its outputs, and where their files are."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ component = dsl.component(base_image="python:3.11", install_kfp_package=False)
 
 
 def stored(folder: Path, name: str, content: str, **metadata: Any) -> dict[str, Any]:
-    """An artifact that is there, as a descriptor."""
+    """Write the file of an artifact and return its descriptor."""
     (folder / name).write_text(content, encoding="utf-8")
     return {"name": name, "type": MODEL, "uri": str(folder / name), "metadata": metadata}
 
@@ -26,7 +26,7 @@ def make(word: str, model: dsl.Output[dsl.Model], other: dsl.Output[dsl.Dataset]
     (Path(other.path) / "part").write_text("p", encoding="utf-8")
 
 
-def test_a_made_artifact_lies_under_its_uri_and_keeps_its_metadata(launched: Launched) -> None:
+def test_an_output_artifact_is_stored_under_its_uri_with_its_metadata(launched: Launched) -> None:
     done = launched.call(make, {"word": "{{w}}"})
     assert done.code == 0, done.stderr
     found = done.value("model")
@@ -50,7 +50,7 @@ def read(model: dsl.Input[dsl.Model]) -> list:
     return [model.name, Path(model.path).read_text(encoding="utf-8"), model.uri == model.path, model.metadata]
 
 
-def test_an_artifact_is_read_with_its_metadata(launched: Launched) -> None:
+def test_a_component_reads_an_artifact_with_its_metadata(launched: Launched) -> None:
     model = stored(launched.folder, "m", "bytes", score=3.0, text="{{x}} $$", many=[1, 2.0])
     done = launched.call(read, artifacts={"model": model})
     assert done.code == 0, done.stderr
@@ -61,10 +61,10 @@ def test_an_artifact_is_read_with_its_metadata(launched: Launched) -> None:
 def read_many(models: dsl.Input[list[dsl.Model]]) -> list:
     from pathlib import Path
 
-    return [Path(model.path).read_text(encoding="utf-8") for model in models or []]  # kfp makes None of an empty list
+    return [Path(model.path).read_text(encoding="utf-8") for model in models or []]  # kfp passes None for an empty list.
 
 
-def test_a_list_of_artifacts_is_read_in_order_without_what_was_not_made(launched: Launched) -> None:
+def test_a_component_reads_a_list_of_artifacts_in_order_and_without_missing_ones(launched: Launched) -> None:
     models = [stored(launched.folder, name, name) for name in ("b", "a", "c")]
     done = launched.call(read_many, artifacts={"models": [models[0], None, *models[1:]]})
     assert done.value("Output") == ["b", "a", "c"]
@@ -76,7 +76,7 @@ def read_optional(model: dsl.Input[dsl.Model] = None) -> str:
     return "nothing" if model is None else model.name
 
 
-def test_an_optional_artifact_that_is_null_or_absent_is_none(launched: Launched) -> None:
+def test_an_optional_artifact_that_is_null_or_not_given_is_none(launched: Launched) -> None:
     assert launched.call(read_optional).value("Output") == "nothing"
     assert launched.call(read_optional, artifacts={"model": None}).value("Output") == "nothing"
     assert launched.call(read_optional, artifacts={"model": stored(launched.folder, "m", "")}).value("Output") == "m"
@@ -92,7 +92,7 @@ def elsewhere(where: str, model: dsl.Output[dsl.Model], tree: dsl.Output[dsl.Mod
     tree.custom_path = where
 
 
-def test_a_custom_path_is_copied_to_where_the_uri_says(launched: Launched) -> None:
+def test_the_launcher_copies_a_custom_path_to_the_path_of_the_uri(launched: Launched) -> None:
     done = launched.call(elsewhere, {"where": str(launched.folder / "own")})
     assert done.code == 0, done.stderr
     model, tree = done.value("model"), done.value("tree")
@@ -106,12 +106,12 @@ def moved(uri: str, model: dsl.Output[dsl.Model]) -> None:
     model.uri = uri
 
 
-def test_a_changed_uri_is_kept_where_nothing_lies_there(launched: Launched) -> None:
+def test_a_changed_uri_stays_if_it_is_not_a_local_path(launched: Launched) -> None:
     done = launched.call(moved, {"uri": "gs://bucket/elsewhere"})
     assert done.value("model")["uri"] == "gs://bucket/elsewhere"
 
 
-def test_what_lies_under_a_changed_uri_is_kept_by_the_run(launched: Launched) -> None:
+def test_the_launcher_copies_the_file_at_a_changed_uri_to_the_original_path(launched: Launched) -> None:
     there = launched.folder / "there"
     there.write_text("x", encoding="utf-8")
     done = launched.call(moved, {"uri": str(there)})
@@ -124,7 +124,7 @@ def quiet(model: dsl.Output[dsl.Model]) -> str:
     return model.uri
 
 
-def test_an_artifact_that_nobody_wrote_is_described_all_the_same(launched: Launched) -> None:
+def test_an_artifact_that_was_never_written_has_a_descriptor(launched: Launched) -> None:
     done = launched.call(quiet)
     assert done.code == 0, done.stderr
     assert done.value("model")["uri"] == done.value("Output")
@@ -141,7 +141,7 @@ def returns() -> NamedTuple("Made", [("model", dsl.Model), ("word", str)]):
     return (model, "w")
 
 
-def test_a_returned_artifact_is_found_where_the_component_put_it(launched: Launched) -> None:
+def test_the_launcher_finds_an_artifact_that_the_component_returns(launched: Launched) -> None:
     done = launched.call(returns)
     assert done.code == 0, done.stderr
     assert done.value("word") == "w"

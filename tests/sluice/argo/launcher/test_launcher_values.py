@@ -1,4 +1,4 @@
-"""Values through the launcher into real components of kfp and out again: unchanged, in their type."""
+"""Tests of the launcher with values: they pass through real components of kfp unchanged and keep their types."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import pytest
 from kfp import dsl
 from launcher_runs import Launched
 
-from sluice.argo.expressions.wire_json import parse_json
+from sluice.argo.expressions.wire_json import from_wire
 
 component = dsl.component(base_image="python:3.11", install_kfp_package=False)
 
@@ -93,14 +93,14 @@ ECHOES: dict[type, Any] = {
 
 
 @pytest.mark.parametrize("value", [*TEXTS.values(), *VALUES.values()], ids=[*TEXTS, *VALUES])
-def test_a_value_arrives_and_leaves_unchanged_in_its_type(launched: Launched, value: Any) -> None:
+def test_a_value_passes_through_a_component_unchanged_and_keeps_its_type(launched: Launched, value: Any) -> None:
     done = launched.call(ECHOES[type(value)], {"value": value})
     assert done.code == 0, done.stderr
     assert done.value("seen") == ascii(value)
     assert ascii(done.value("value")) == ascii(value)
 
 
-def test_the_text_of_an_output_holds_nothing_that_argo_or_kubernetes_would_take(launched: Launched) -> None:
+def test_the_text_of_an_output_contains_nothing_that_argo_or_kubernetes_would_replace(launched: Launched) -> None:
     done = launched.call(echo_text, {"value": TEXTS["tags"] + TEXTS["dollars"]})
     text = done.texts["value"]
     assert "{{" not in text
@@ -113,7 +113,7 @@ def numbers() -> NamedTuple("Numbers", [("nan", float), ("infinite", float), ("n
     return (float("nan"), float("-inf"), [float("inf"), float("nan")])
 
 
-def test_numbers_that_json_has_not_arrive(launched: Launched) -> None:
+def test_numbers_that_json_does_not_have_pass_through_a_component(launched: Launched) -> None:
     done = launched.call(numbers)
     assert done.code == 0, done.stderr
     assert math.isnan(done.value("nan"))
@@ -125,14 +125,14 @@ def test_numbers_that_json_has_not_arrive(launched: Launched) -> None:
 
 
 @pytest.mark.parametrize("value", [200_000 * "x", 70_000 * "é", 'a"{{$\n' * 40_000], ids=["ascii", "wide", "escaped"])
-def test_a_long_text_passes_the_kernels_limit(launched: Launched, value: str) -> None:
+def test_a_text_may_be_longer_than_the_kernels_limit_for_an_argument(launched: Launched, value: str) -> None:
     assert len(json.dumps(value)) > 131_072
     done = launched.call(echo_text, {"value": value}, offloaded=True)
     assert done.code == 0, done.stderr[-2000:]
     assert done.value("value") == value
 
 
-def test_the_images_own_sitecustomize_still_runs_when_a_long_text_is_handed_over(launched: Launched) -> None:
+def test_a_long_text_in_a_file_does_not_hide_the_sitecustomize_of_the_image(launched: Launched) -> None:
     folder = launched.folder / "site"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text("import os\nos.environ['CUSTOMIZED'] = 'yes'\n", encoding="utf-8")
@@ -163,7 +163,7 @@ def defaults(
     return [text, number, real, flag, many, maybe]
 
 
-def test_an_input_that_is_null_or_absent_takes_the_default_of_python(launched: Launched) -> None:
+def test_an_input_that_is_null_or_not_given_has_its_python_default(launched: Launched) -> None:
     expected = ["t", 7, 0.5, True, [1, 2], None]
     assert launched.call(defaults).value("Output") == expected
     assert launched.call(defaults, dict.fromkeys(["text", "number", "real", "flag", "many", "maybe"])).value("Output") == expected
@@ -190,7 +190,7 @@ def test_an_input_that_is_null_or_absent_takes_the_default_of_python(launched: L
         ("LIST", [3.0], [3.0]),
     ],
 )
-def test_an_input_takes_its_declared_type(launched: Launched, kind: str, given: Any, expected: Any) -> None:
+def test_an_input_gets_its_declared_type(launched: Launched, kind: str, given: Any, expected: Any) -> None:
     program = "import json, sys; print(ascii(json.loads(sys.argv[1])['inputs']['parameterValues']['value']))"
     spec = launched.spec(inputs={"value": given}, types={"value": kind})
     done = launched.run(spec, ["python3", "-c", program, "{{$}}"])
@@ -216,10 +216,10 @@ def files(
     Path(named).write_text('{"a": null}', encoding="utf-8")
 
 
-def test_what_a_component_writes_to_its_output_paths_is_read_by_its_type(launched: Launched) -> None:
+def test_the_launcher_reads_an_output_file_according_to_its_declared_type(launched: Launched) -> None:
     done = launched.call(files)
     assert done.code == 0, done.stderr
-    found = {name: parse_json(text) for name, text in done.texts.items()}
+    found = {name: from_wire(text) for name, text in done.texts.items()}
     assert ascii(found["text"]) == ascii(" a\r\n{{x}} é\n")
     assert found["number"] == 2**53 + 1
     assert repr(found["real"]) == "3.0"
@@ -238,7 +238,7 @@ def test_what_a_component_writes_to_its_output_paths_is_read_by_its_type(launche
         ("STRING", b"\xff\xfe", "UnicodeDecodeError"),
     ],
 )
-def test_a_file_that_is_not_of_its_type_fails_the_step_and_names_the_output(
+def test_an_output_file_of_the_wrong_type_fails_the_step_and_the_message_names_the_output(
     launched: Launched, kind: str, content: bytes, why: str
 ) -> None:
     spec = launched.spec(outputs={"n": kind})
@@ -251,7 +251,7 @@ def test_a_file_that_is_not_of_its_type_fails_the_step_and_names_the_output(
 
 
 @pytest.mark.parametrize("result", ["[1]", "{", '{"artifacts": {"model": [1]}}', '{"artifacts": {"model": {"artifacts": [1]}}}'])
-def test_a_result_of_the_executor_that_is_none_fails_the_step_without_a_traceback(launched: Launched, result: str) -> None:
+def test_an_invalid_executor_output_file_fails_the_step_without_a_traceback(launched: Launched, result: str) -> None:
     spec = launched.spec(made=["model"])
     done = launched.run(spec, ["sh", "-c", 'printf %s "$0" > "$1"', result, spec["executor"]["outputs"]["outputFile"]])
     assert done.code == 1
@@ -261,14 +261,14 @@ def test_a_result_of_the_executor_that_is_none_fails_the_step_without_a_tracebac
 
 
 @pytest.mark.parametrize("result", ["null", "[]", "{}", '{"artifacts": null, "parameterValues": null}'])
-def test_a_result_that_says_nothing_is_one(launched: Launched, result: str) -> None:
+def test_an_empty_executor_output_file_is_valid(launched: Launched, result: str) -> None:
     spec = launched.spec(made=["model"])
     done = launched.run(spec, ["sh", "-c", 'printf %s "$0" > "$1"', result, spec["executor"]["outputs"]["outputFile"]])
     assert done.code == 0, done.stderr
     assert done.value("model")["name"] == "model"
 
 
-def test_a_declared_output_that_is_missing_fails_with_its_name(launched: Launched) -> None:
+def test_a_missing_output_fails_the_step_and_the_message_names_the_output(launched: Launched) -> None:
     spec = launched.spec(outputs={"absent one": "STRING"})
     done = launched.run(spec, ["true"])
     assert done.code == 1
@@ -281,14 +281,14 @@ def nothing() -> NamedTuple("Nothing", [("text", str), ("many", list)]):
     return (None, None)
 
 
-def test_an_output_that_is_none_is_kfps_own_error(launched: Launched) -> None:
+def test_kfp_reports_an_output_that_is_none(launched: Launched) -> None:
     done = launched.call(nothing)
     assert done.code == 1
     assert "want type" in done.stderr
     assert done.texts == {}
 
 
-def test_the_environment_and_the_standard_streams_are_the_components(launched: Launched) -> None:
+def test_the_component_has_the_environment_and_the_standard_streams_of_the_launcher(launched: Launched) -> None:
     launched.environment["GIVEN"] = "$(x) {{y}}"
     done = launched.run(launched.spec(), ["sh", "-c", 'printf %s "$GIVEN"; printf err >&2'])
     assert (done.code, done.stdout, done.stderr) == (0, "$(x) {{y}}", "err")

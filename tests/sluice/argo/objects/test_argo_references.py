@@ -1,4 +1,4 @@
-"""The check of references finds what it is there to find: each fault put into a sound object is told."""
+"""Tests of the helper `check_references`: it reports every fault that a test puts into a correct object."""
 
 import copy
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def flow(text: str = "x") -> None:
     train()
 
 
-def sound() -> Raw:
+def correct_object() -> Raw:
     return copy.deepcopy(lower(flow).document)
 
 
@@ -38,7 +38,7 @@ def task(document: Raw, name: str) -> Raw:
 
 
 def step(document: Raw) -> Raw:
-    """The template of the first step."""
+    """Return the template of the first step."""
     return template(document, task(document, "say")["template"])
 
 
@@ -47,78 +47,78 @@ def drop(values: list[Any], number: int = 0) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Raw], Any], str]] = {
-    "a template that is not there": (lambda d: task(d, "say").update(template="none"), "template 'none' does not exist"),
-    "a template that nobody uses": (
+    "a template that does not exist": (lambda d: task(d, "say").update(template="none"), "template 'none' does not exist"),
+    "a template that is never used": (
         lambda d: d["spec"]["templates"].append({"name": "spare", "suspend": {}}),
         "template spare is never used",
     ),
-    "a template that holds itself": (lambda d: task(d, "train").update(template="flow"), "template flow holds itself"),
-    "an argument that is missing": (lambda d: drop(task(d, "say")["arguments"]["parameters"]), "not given: ['text']"),
-    "an argument too many": (
+    "a template that contains itself": (lambda d: task(d, "train").update(template="flow"), "template flow contains itself"),
+    "a missing argument": (lambda d: drop(task(d, "say")["arguments"]["parameters"]), "arguments are missing: ['text']"),
+    "an argument that is not declared": (
         lambda d: task(d, "train").update(arguments={"parameters": [{"name": "b", "value": "1"}]}),
-        "given and not declared: ['b']",
+        "arguments are not declared: ['b']",
     ),
     "a task that does not wait": (
         lambda d: task(d, "say-2").pop("dependencies"),
-        "it reads of task 'say' and does not wait for it",
+        "it reads an output of task 'say' without waiting for it",
     ),
-    "a task that waits for nobody": (
+    "a task that waits for a task which does not exist": (
         lambda d: task(d, "say-2").update(dependencies=["none"]),
-        "waits for 'none', which is not there",
+        "waits for 'none', which does not exist",
     ),
-    "tasks in a circle": (lambda d: task(d, "say").update(dependencies=["say-2"]), "tasks wait for each other"),
-    "an output that is not there": (
+    "tasks that wait for each other": (lambda d: task(d, "say").update(dependencies=["say-2"]), "tasks wait for each other"),
+    "an output that does not exist": (
         lambda d: step(d)["outputs"]["parameters"][0].update(name="other"),
         "task 'say' has no output 'Output'",
     ),
     "an input that is not declared": (
         lambda d: step(d)["container"]["args"].append("{{=inputs.parameters.other}}"),
-        "inputs.parameters.other is used and not declared",
+        "inputs.parameters.other is used but not declared",
     ),
     "a parameter of the workflow that is not declared": (
         lambda d: d["spec"].pop("arguments"),
-        "workflow.parameters.text is used and not declared",
+        "workflow.parameters.text is used but not declared",
     ),
     "an item outside a loop": (
         lambda d: step(d)["container"]["args"].append("{{=item}}"),
         "item is used outside a loop",
     ),
     "a bracket that is not closed": (lambda d: step(d)["container"]["args"].append("{{=f((1)}}"), "not closed"),
-    "a tag in a tag": (lambda d: step(d)["container"]["args"].append("{{{=1}}"), "none of Argo's"),
-    "a tag of nobody's": (
-        lambda d: step(d)["container"]["args"].append("{{nobody}}"),
-        "tag 'nobody' is none of Argo's",
+    "a tag inside a tag": (lambda d: step(d)["container"]["args"].append("{{{=1}}"), "Argo does not know the tag"),
+    "an unknown tag": (
+        lambda d: step(d)["container"]["args"].append("{{unknown}}"),
+        "Argo does not know the tag 'unknown'",
     ),
-    "a volume that is not there": (lambda d: d["spec"].pop("volumes"), "volume 'sluice-outputs' does not exist"),
-    "two mounts at one place": (
+    "a volume that does not exist": (lambda d: d["spec"].pop("volumes"), "volume 'sluice-outputs' does not exist"),
+    "two mounts at one path": (
         lambda d: step(d)["container"]["volumeMounts"].append(step(d)["container"]["volumeMounts"][0]),
-        "two mounts at one place",
+        "two mounts at one path",
     ),
-    "a task that begins with a digit": (lambda d: task(d, "say-2").update(name="2-say"), "not a name that Argo takes"),
+    "a task name with a digit in front": (lambda d: task(d, "say-2").update(name="2-say"), "not a name that Argo accepts"),
     "a DAG without tasks": (
         lambda d: d["spec"].update(templates=[{"name": "flow", "dag": {"tasks": []}}]),
-        "a DAG without a task",
+        "the DAG has no tasks",
     ),
 }
 
 
-def test_a_sound_object_is_taken() -> None:
-    check_references(sound())
-    assert pods(sound()) == 5
+def test_the_check_accepts_a_correct_object() -> None:
+    check_references(correct_object())
+    assert pods(correct_object()) == 5
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_told(fault: str) -> None:
-    put, message = FAULTS[fault]
-    document = sound()
-    put(document)
+def test_the_check_reports_each_fault(fault: str) -> None:
+    insert_fault, message = FAULTS[fault]
+    document = correct_object()
+    insert_fault(document)
     with pytest.raises(AssertionError) as caught:
         check_references(document)
     assert message in str(caught.value)
 
 
-def test_an_output_that_may_be_missing_needs_a_default() -> None:
-    document = sound()
+def test_the_check_demands_a_default_for_an_output_of_a_task_that_may_be_skipped() -> None:
+    document = correct_object()
     reader = task(document, "say-2")
     task(document, "say").update(when="{{=true}}")
     assert reader["dependencies"] == ["say"]
@@ -126,8 +126,8 @@ def test_an_output_that_may_be_missing_needs_a_default() -> None:
         check_references(document)
 
 
-def test_a_field_that_argo_does_not_know_is_told() -> None:
-    document = sound()
+def test_the_check_reports_a_field_that_argo_does_not_know() -> None:
+    document = correct_object()
     step(document)["container"]["colour"] = "red"
     with pytest.raises(AssertionError, match=r"container\.colour"):
         check_model(document)

@@ -1,4 +1,4 @@
-"""KFP's own compiled pipelines: every one lowers to what Argo takes and what holds together, or is refused for a known reason."""
+"""Tests with KFP's own compiled pipelines: each one lowers to a valid and consistent object, or is refused for a known reason."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from sluice.ir.reading import read_ir
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluice.argo.refusals import Refusal
+    from sluice.ir.lint import Finding
 
 REFUSED = {
     "pipeline_with_condition_dynamic_task_output_custom_training_job.yaml": "pipeline_persistent_resource_id",
 }
-"""File → what its refusal speaks of: a placeholder that only Vertex AI knows."""
+"""File → part of the reason for the refusal. The placeholder is one that only Vertex AI knows."""
 
 
-def test_a_pipeline_of_kfps_own_lowers_to_what_argo_takes_or_is_refused_for_its_reason(kfp_file: Path) -> None:
+def test_each_of_kfps_own_pipelines_lowers_to_a_valid_object_or_is_refused_for_the_expected_reason(kfp_file: Path) -> None:
     pipeline = read_ir(kfp_file)
     for kind in KINDS:
-        document, findings = lower_pipeline(pipeline, Options(kind=kind, schedules=("0 6 * * *",)))
+        document, refusals = lower_pipeline(pipeline, Options(kind=kind, schedules=("0 6 * * *",)))
         if kfp_file.name in REFUSED:
-            check_refusals(findings.refusals, REFUSED[kfp_file.name])
+            check_refusals(refusals.found, REFUSED[kfp_file.name])
             continue
-        assert findings.refusals == []
+        assert refusals.found == []
         check_model(document)
         check_references(document)
         assert pods(document) == executor_tasks(pipeline)
 
 
-def check_refusals(refusals: list[Refusal], reason: str) -> None:
+def check_refusals(refusals: list[Finding], reason: str) -> None:
     assert refusals
     assert all(reason in refusal.reason and refusal.task and refusal.hint for refusal in refusals)
 
 
-def test_all_of_kfps_own_pipelines_are_there(kfp_files: list[Path]) -> None:
+def test_the_folder_contains_all_of_kfps_own_pipelines(kfp_files: list[Path]) -> None:
     assert len(kfp_files) == 125
     assert set(REFUSED) <= {file.name for file in kfp_files}
 
 
-def test_a_pipeline_gives_the_same_bytes_again(kfp_file: Path) -> None:
+def test_a_second_compilation_gives_the_same_bytes(kfp_file: Path) -> None:
     first, second = (to_yaml(lower_pipeline(read_ir(kfp_file), Options())[0]) for _ in range(2))
     assert first == second
 
@@ -67,7 +67,7 @@ for name in sys.argv[1:]:
 """
 
 
-def test_another_process_with_another_hash_seed_gives_the_same_bytes(kfp_files: list[Path]) -> None:
+def test_a_process_with_another_hash_seed_gives_the_same_bytes(kfp_files: list[Path]) -> None:
     found = {
         seed: subprocess.run(
             [sys.executable, "-c", PRINT, *map(str, kfp_files)],

@@ -1,4 +1,4 @@
-"""Names for people as Argo takes them, and retries of whole pipelines and of claims."""
+"""Tests of display names in Argo, and of the retries of nested pipelines and claims."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def inner(text: str) -> str:
     return say(text=text).output
 
 
-def test_tasks_with_names_for_people_share_one_template() -> None:
+def test_tasks_that_differ_only_in_their_display_names_share_one_template() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         say(text="a").set_display_name("Fold 1")
@@ -31,10 +31,10 @@ def test_tasks_with_names_for_people_share_one_template() -> None:
     assert named["annotations"] == SHOWN
     assert [arguments(found.task(name)).get("_display_name") for name in ("say", "say-2", "say-3")] == ["Fold-1", "Fold-2", None]
     assert "annotations" not in found.inner("say-3")
-    assert named["memoize"] == found.inner("say-3")["memoize"], "a name is no reason to run again"
+    assert named["memoize"] == found.inner("say-3")["memoize"], "a display name must not change the cache key"
 
 
-def test_nested_pipelines_are_named_too() -> None:
+def test_nested_pipelines_have_display_names_too() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         inner(text="a").set_display_name("The inner one")
@@ -56,12 +56,12 @@ def test_nested_pipelines_are_named_too() -> None:
         ("v1.2 (final)", "v1.2-final"),
     ],
 )
-def test_a_name_has_only_signs_that_argo_takes(name: str, shown: str) -> None:
+def test_a_display_name_contains_only_characters_that_argo_accepts(name: str, shown: str) -> None:
     assert display_name(Task("step", name, "comp-step")) == shown
-    assert display_name(Task("step", name, "comp-step", iterator=Iterator("x", Constant([])))) == "", "a loop's item names it"
+    assert display_name(Task("step", name, "comp-step", iterator=Iterator("x", Constant([])))) == "", "Argo shows its item"
 
 
-def test_a_nested_pipeline_is_tried_again_as_a_whole() -> None:
+def test_argo_retries_a_nested_pipeline_as_a_whole() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         again = inner(text="a").set_retry(3, backoff_duration="10s", backoff_factor=2, backoff_max_duration="100s")
@@ -77,7 +77,7 @@ def test_a_nested_pipeline_is_tried_again_as_a_whole() -> None:
     assert "retryStrategy" not in found.inner("inner-2")
 
 
-def test_claims_are_tried_again() -> None:
+def test_argo_retries_the_creation_of_a_claim() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         claim: Any = kubernetes.CreatePVC(pvc_name="c", access_modes=["ReadWriteOnce"], size="1Gi")

@@ -1,4 +1,4 @@
-"""What Argo cannot express is refused with the task, the field, a reason that is one, and what to do instead."""
+"""Tests of refusals: each one names the task, the field, the reason and what to do instead."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from kfp import dsl
 from sluice.argo.compilation import Options
 from sluice.argo.expressions.artifact_store import Store
 from sluice.argo.objects.workflows import lower_pipeline
-from sluice.argo.refusals import Findings
+from sluice.argo.refusals import Refusals
 from sluice.errors import UnsupportedError
 from sluice.ir.reading import parse_ir
 
@@ -48,26 +48,26 @@ def test_an_import_into_the_workspace_is_refused() -> None:
     assert "no pod" in reason
 
 
-def test_an_importer_of_a_kind_that_argo_cannot_fetch_is_refused_for_that() -> None:
+def test_an_importer_with_a_uri_that_argo_cannot_fetch_is_refused() -> None:
     _, field, reason = refusal(imported("pvc://x/y"))
     assert field == "importer.artifactUri"
-    assert "'pvc://x/y' is of a kind that Argo cannot fetch" in reason
+    assert "Argo cannot fetch the URI 'pvc://x/y'" in reason
 
 
-def test_an_importer_of_another_bucket_is_refused() -> None:
-    assert "alone" in refusal(imported("s3://b/k"), store=Store("s3", "s3://other/p"))[2]
+def test_an_importer_from_another_bucket_is_refused() -> None:
+    assert "only from its own repository" in refusal(imported("s3://b/k"), store=Store("s3", "s3://other/p"))[2]
 
 
-def test_an_importer_of_what_only_the_run_knows_is_refused_for_that() -> None:
+def test_an_importer_whose_uri_only_the_run_knows_is_refused() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         found = dsl.importer(artifact_uri=say(text="s3://b/k").output, artifact_class=dsl.Model)
         score(model=found.output)
 
-    assert "known only to the run" in refusal(flow)[2]
+    assert "only the run knows the URI" in refusal(flow)[2]
 
 
-def test_an_artifact_of_two_kinds_of_place_is_refused() -> None:
+def test_an_artifact_that_may_come_from_two_kinds_of_store_is_refused() -> None:
     @dsl.pipeline(name="flow")
     def flow(which: str) -> None:
         with dsl.If(which == "a"):
@@ -79,7 +79,7 @@ def test_an_artifact_of_two_kinds_of_place_is_refused() -> None:
     assert refusal(flow)[:2] == ("score", "input model")
 
 
-def test_a_default_with_braces_is_refused_where_a_step_reads_it() -> None:
+def test_a_default_with_two_opening_braces_is_refused_if_a_step_reads_it() -> None:
     @dsl.pipeline(name="flow")
     def flow(text: str = "{{foo}}") -> None:
         say(text=text)
@@ -116,16 +116,16 @@ root:
         ("", "artifactUri: {constant: 's3://b/{{$.outputs.artifacts[''m''].uri}}'}", ("pipeline", "inputs")),
     ],
 )
-def test_a_condition_and_an_output_are_refused_by_their_field(task: str, importer: str, expected: tuple[str, str]) -> None:
+def test_the_refusal_of_a_condition_or_an_output_names_its_field(task: str, importer: str, expected: tuple[str, str]) -> None:
     pipeline = ir(task or "dependentTasks: []", importer or "artifactUri: {constant: 's3://b/k'}")
-    (found,) = lower_pipeline(pipeline, Options())[1].refusals
+    (found,) = lower_pipeline(pipeline, Options())[1].found
     assert (found.task, found.field) == expected
     assert found.hint
 
 
-def test_an_error_that_does_not_know_its_field_gets_its_callers() -> None:
-    findings = Findings("argo")
-    findings.refuse_error("step", "inputs", ValueError("why"))
+def test_an_error_without_a_field_gets_the_field_of_its_caller() -> None:
+    refusals = Refusals("argo")
+    refusals.add_error("step", "inputs", ValueError("why"))
     with pytest.raises(UnsupportedError, match="step, inputs: why") as caught:
-        findings.check()
+        refusals.raise_if_any()
     assert "docs/compiler.md" in caught.value.hint

@@ -1,4 +1,4 @@
-"""Each setting of kfp-kubernetes, made by its own function and compiled by kfp, arrives in the pod."""
+"""Tests of the settings of kfp-kubernetes: each setting that its functions write and kfp compiles reaches the pod."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from argo_pipelines import arguments, compile_flow, lower, parse_with_tags
 from kfp import dsl, kubernetes
 from kfp.kubernetes import kubernetes_executor_config_pb2 as proto
 
-from sluice.argo.expressions.values import constant, dynamic
+from sluice.argo.expressions.values import constant_value, runtime_value
 from sluice.argo.pods.kubernetes_settings import FIELDS, HANDLERS, PASSTHROUGHS, apply_settings
 from sluice.argo.pods.step_pods import Pod
 
@@ -30,7 +30,7 @@ def name_it() -> str:
 
 
 def pod_of(apply: Any) -> dict[str, Any]:
-    """The template of a task that a function of kfp-kubernetes was applied to."""
+    """Return the template of a task after a function of kfp-kubernetes changed the task."""
 
     @dsl.pipeline(name="flow")
     def flow() -> None:
@@ -45,42 +45,45 @@ def test_every_setting_that_kfp_kubernetes_can_write_has_a_handler() -> None:
     assert set(PASSTHROUGHS) <= set(HANDLERS)
 
 
-def test_every_field_of_a_setting_is_read() -> None:
+def test_the_handlers_know_every_field_of_every_setting() -> None:
     for setting in proto.KubernetesExecutorConfig.DESCRIPTOR.fields:
         inner = {field.json_name for field in setting.message_type.fields} if setting.message_type else set()
         assert inner <= FIELDS[setting.json_name], setting.json_name
 
 
-def test_a_field_that_is_not_known_is_told_with_its_setting() -> None:
+def test_an_unknown_field_is_reported_with_its_setting() -> None:
     settings = {"securityContext": {"runAsUser": 5, "fsGroup": 7}, "tolerations": [{"key": "a"}, {"forever": True}]}
-    assert apply_settings(Pod(), settings, {}, lambda _: constant("x")) == ["securityContext.fsGroup", "tolerations.forever"]
+    assert apply_settings(Pod(), settings, {}, lambda _: constant_value("x")) == [
+        "securityContext.fsGroup",
+        "tolerations.forever",
+    ]
 
 
-def test_every_function_of_kfp_kubernetes_has_a_test_here() -> None:
+def test_this_file_tests_every_function_of_kfp_kubernetes() -> None:
     functions = {name for name in kubernetes.__all__ if callable(getattr(kubernetes, name))}
     assert len(functions) == 22
     tested = open(__file__, encoding="utf-8").read()  # noqa: PTH123, SIM115
     assert [name for name in functions if f"kubernetes.{name}" not in tested] == []
 
 
-def test_a_setting_that_is_not_known_is_told() -> None:
-    assert apply_settings(Pod(), {"colour": "red", "imagePullPolicy": "Always"}, {}, lambda _: constant("x")) == ["colour"]
+def test_an_unknown_setting_is_reported() -> None:
+    assert apply_settings(Pod(), {"colour": "red", "imagePullPolicy": "Always"}, {}, lambda _: constant_value("x")) == ["colour"]
 
 
-def test_secret_as_env() -> None:
+def test_a_secret_becomes_an_environment_variable() -> None:
     found = pod_of(lambda task: kubernetes.use_secret_as_env(task, "s", {"k": "VARIABLE"}, optional=True))
     assert found["container"]["env"] == [
         {"name": "VARIABLE", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": True}}}
     ]
 
 
-def test_secret_as_volume() -> None:
+def test_a_secret_becomes_a_volume() -> None:
     found = pod_of(lambda task: kubernetes.use_secret_as_volume(task, "s", "/mnt"))
     assert found["volumes"] == [{"name": "secret-1", "secret": {"secretName": "s", "optional": False}}]
     assert {"name": "secret-1", "mountPath": "/mnt"} in found["container"]["volumeMounts"]
 
 
-def test_config_map_as_env() -> None:
+def test_a_config_map_becomes_environment_variables() -> None:
     found = pod_of(lambda task: kubernetes.use_config_map_as_env(task, "c", {"k": "A", "l": "B"}))
     assert [(each["name"], each["valueFrom"]["configMapKeyRef"]["key"]) for each in found["container"]["env"]] == [
         ("A", "k"),
@@ -89,12 +92,12 @@ def test_config_map_as_env() -> None:
     assert found["container"]["env"][0]["valueFrom"]["configMapKeyRef"]["name"] == "c"
 
 
-def test_config_map_as_volume() -> None:
+def test_a_config_map_becomes_a_volume() -> None:
     found = pod_of(lambda task: kubernetes.use_config_map_as_volume(task, "c", "/mnt", optional=True))
     assert found["volumes"] == [{"name": "configmap-1", "configMap": {"name": "c", "optional": True}}]
 
 
-def test_two_volumes_have_two_names() -> None:
+def test_volumes_of_one_pod_have_different_names() -> None:
     def apply(task: Any) -> None:
         kubernetes.use_secret_as_volume(task, "s", "/a")
         kubernetes.use_secret_as_volume(task, "t", "/b")
@@ -105,12 +108,12 @@ def test_two_volumes_have_two_names() -> None:
     assert {each.get("subPath") for each in found["container"]["volumeMounts"]} == {None, "sub"}
 
 
-def test_volume_claims() -> None:
+def test_a_claim_becomes_a_volume() -> None:
     found = pod_of(lambda task: kubernetes.mount_pvc(task, "claim", "/data"))
     assert found["volumes"] == [{"name": "persistentvolumeclaim-1", "persistentVolumeClaim": {"claimName": "claim"}}]
 
 
-def test_an_ephemeral_volume() -> None:
+def test_an_ephemeral_volume_becomes_a_volume_claim_template() -> None:
     found = pod_of(
         lambda task: kubernetes.add_ephemeral_volume(
             task, "scratch", "/scratch", ["ReadWriteOnce"], "1Gi", "fast", labels={"a": "b"}, annotations={"c": "d"}
@@ -133,17 +136,17 @@ def test_an_ephemeral_volume() -> None:
     ]
 
 
-def test_an_empty_dir() -> None:
+def test_an_empty_dir_becomes_a_volume() -> None:
     found = pod_of(lambda task: kubernetes.empty_dir_mount(task, "cache", "/cache", medium="Memory", size_limit="1Gi"))
     assert found["volumes"] == [{"name": "cache", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}]
 
 
-def test_node_selectors() -> None:
+def test_node_selectors_become_labels_of_the_node() -> None:
     assert pod_of(lambda task: kubernetes.add_node_selector(task, "disk", "ssd"))["nodeSelector"] == {"disk": "ssd"}
     assert pod_of(lambda task: kubernetes.add_node_selector_json(task, {"disk": "ssd"}))["nodeSelector"] == {"disk": "ssd"}
 
 
-def test_tolerations() -> None:
+def test_tolerations_become_fields_of_the_template() -> None:
     whole = {"key": "k", "operator": "Equal", "value": "v", "effect": "NoExecute", "tolerationSeconds": 30}
     found = pod_of(lambda task: kubernetes.add_toleration(task, "k", "Equal", "v", "NoExecute", 30))
     assert found["tolerations"] == [whole]
@@ -151,7 +154,7 @@ def test_tolerations() -> None:
     assert found["tolerations"] == [{"key": "k", "operator": "Exists"}]
 
 
-def test_node_affinity() -> None:
+def test_node_affinities_become_one_affinity() -> None:
     expression = {"key": "zone", "operator": "In", "values": ["a"]}
 
     def apply(task: Any) -> None:
@@ -167,7 +170,7 @@ def test_node_affinity() -> None:
     assert found["affinity"]["nodeAffinity"] == whole
 
 
-def test_labels_and_annotations_with_braces_stay_text() -> None:
+def test_braces_in_labels_and_annotations_stay_unchanged() -> None:
     def apply(task: Any) -> None:
         kubernetes.add_pod_label(task, "team", "ml")
         kubernetes.add_pod_annotation(task, "note", "{{workflow.name}}")
@@ -177,27 +180,27 @@ def test_labels_and_annotations_with_braces_stay_text() -> None:
     assert found["annotations"] == {"note": r"{{='\u007b\u007bworkflow.name\u007d\u007d'}}"}
 
 
-def test_image_pull_policy_and_secrets() -> None:
+def test_the_pull_policy_is_a_field_and_the_pull_secrets_are_a_patch() -> None:
     assert pod_of(lambda task: kubernetes.set_image_pull_policy(task, "Always"))["container"]["imagePullPolicy"] == "Always"
     found = pod_of(lambda task: kubernetes.set_image_pull_secrets(task, ["one", "two"]))
     assert parse_with_tags(found["podSpecPatch"]) == {"imagePullSecrets": [{"name": "one"}, {"name": "two"}]}
 
 
-def test_a_timeout() -> None:
+def test_a_timeout_becomes_a_deadline() -> None:
     assert pod_of(lambda task: kubernetes.set_timeout(task, 90))["activeDeadlineSeconds"] == 90
 
 
-def test_a_security_context() -> None:
+def test_a_security_context_becomes_that_of_the_container() -> None:
     found = pod_of(lambda task: kubernetes.set_security_context(task, run_as_user=0, run_as_group=7, run_as_non_root=False))
     assert found["container"]["securityContext"] == {"runAsUser": 0, "runAsGroup": 7, "runAsNonRoot": False}
 
 
-def test_a_field_of_the_pod_as_env() -> None:
+def test_a_field_of_the_pod_becomes_an_environment_variable() -> None:
     found = pod_of(lambda task: kubernetes.use_field_path_as_env(task, "NODE", "spec.nodeName"))
     assert found["container"]["env"] == [{"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]
 
 
-def test_a_claim_is_made_and_deleted_without_an_image() -> None:
+def test_argo_creates_and_deletes_a_claim_without_an_image() -> None:
     @dsl.pipeline(name="flow")
     def flow(size: str = "1Gi") -> None:
         made = kubernetes.CreatePVC(
@@ -280,7 +283,7 @@ def test_a_structure_from_a_parameter_or_an_output_becomes_a_patch(kind: str) ->
 
 
 @pytest.mark.parametrize("kind", [*NAMED, *STRUCTURED])
-def test_settings_follow_their_task_into_a_condition_and_a_loop(kind: str) -> None:
+def test_a_setting_works_inside_a_condition_and_a_loop(kind: str) -> None:
     apply = (NAMED | STRUCTURED)[kind]
     source = name_it if kind in NAMED else choose
 
@@ -295,10 +298,10 @@ def test_settings_follow_their_task_into_a_condition_and_a_loop(kind: str) -> No
     assert "inputs.parameters.setting_1" in str(found.inner("condition-1", "for-loop-3", "work"))
 
 
-def test_a_name_that_is_null_leaves_the_setting_out() -> None:
+def test_a_setting_is_left_out_if_its_name_is_null() -> None:
     pod = Pod()
     handler = HANDLERS["secretAsEnv"]
-    handler(pod, [{"secretNameParameter": {}, "keyToEnv": [{"secretKey": "k", "envVar": "V"}]}], lambda _: constant(None))
+    handler(pod, [{"secretNameParameter": {}, "keyToEnv": [{"secretKey": "k", "envVar": "V"}]}], lambda _: constant_value(None))
     assert pod.container == {}
 
 
@@ -307,33 +310,33 @@ HAND_WRITTEN: dict[str, tuple[Any, str]] = {
         [{"topologyKey": "zone", "matchPodLabels": {"a": "b"}, "weight": 3, "anti": True, "namespaces": ["n"]}],
         "podAntiAffinity",
     ),
-    "enabledSharedMemory": ({"volumeName": "shm", "size": "1Gi"}, "/dev/shm"),  # noqa: S108 - the kernel's own place
+    "enabledSharedMemory": ({"volumeName": "shm", "size": "1Gi"}, "/dev/shm"),  # noqa: S108 - the path that the kernel uses
     "initContainers": ([{"name": "first", "image": "i", "command": ["{{x}}"], "env": [{"name": "A", "value": "1"}]}], "first"),
 }
 
 
 @pytest.mark.parametrize("name", HAND_WRITTEN)
-def test_settings_that_the_api_has_and_the_functions_lack(name: str) -> None:
+def test_settings_without_a_function_in_kfp_kubernetes_are_applied(name: str) -> None:
     raw, expected = HAND_WRITTEN[name]
     pod = Pod()
-    assert apply_settings(pod, {name: raw}, {}, lambda _: dynamic("x")) == []
+    assert apply_settings(pod, {name: raw}, {}, lambda _: runtime_value("x")) == []
     assert expected in str(pod.template) + str(pod.container)
     assert "{{x}}" not in str(pod.template)
 
 
-def test_old_forms_of_a_name_are_read() -> None:
+def test_the_old_forms_of_a_name_are_read() -> None:
     pod = Pod()
     raw = {
         "secretAsVolume": [{"secretName": "s", "mountPath": "/s"}],
         "pvcMount": [{"constant": "p", "mountPath": "/p"}],
         "configMapAsEnv": [{"configMapName": "c", "keyToEnv": [{"configMapKey": "k", "envVar": "V"}]}],
     }
-    apply_settings(pod, raw, {}, lambda spec: constant(spec["runtimeValue"]["constant"]))
+    apply_settings(pod, raw, {}, lambda spec: constant_value(spec["runtimeValue"]["constant"]))
     assert [next(iter(each.values())) for each in pod.template["volumes"]] == ["secret-1", "persistentvolumeclaim-2"]
     assert pod.container["env"][0]["valueFrom"]["configMapKeyRef"]["name"] == "c"
 
 
-def test_settings_are_read_from_what_kfp_writes() -> None:
+def test_a_setting_is_read_from_the_ir_that_kfp_writes() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         kubernetes.set_timeout(work(), 5)

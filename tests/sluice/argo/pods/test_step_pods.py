@@ -1,4 +1,4 @@
-"""The pod around a step: whose volumes are whose, the workspace, security of every container, numbers, affinities together."""
+"""Tests of the pod of a step: volumes, the workspace, security contexts, numbers and merged affinities."""
 
 import json
 from typing import Any
@@ -9,13 +9,13 @@ from argo_pipelines import Lowered, launcher_input, lower
 from kfp import dsl, kubernetes
 
 from sluice.argo.compilation import Options
-from sluice.argo.expressions.values import constant
+from sluice.argo.expressions.values import constant_value
 from sluice.argo.objects.workflows import lower_pipeline
 from sluice.argo.pods.kubernetes_settings import apply_settings
 from sluice.argo.pods.step_pods import Pod, decimal
 from sluice.ir.reading import parse_ir
 
-TEMPORARY = "/tmp"  # noqa: S108 - of a container, not of this machine
+TEMPORARY = "/tmp"  # noqa: S108 - a path in the container, not on this machine
 TERM = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
 REQUIRED, PREFERRED = "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
 SPACE = dsl.PipelineConfig(workspace=dsl.WorkspaceConfig(size="1Gi"))
@@ -30,14 +30,14 @@ def flow_of(apply: Any) -> Lowered:
 
 
 @pytest.mark.parametrize("name", ["kfp", "tmp", "state", "model-text"])
-def test_a_user_s_volume_may_have_any_name(name: str) -> None:
+def test_the_volume_of_a_user_may_have_any_name(name: str) -> None:
     found = flow_of(lambda task: kubernetes.empty_dir_mount(task, volume_name=name, mount_path="/mine"))
     assert found.inner("say")["volumes"] == [{"name": name, "emptyDir": {}}]
     assert name not in {volume["name"] for volume in found.spec["volumes"]}
 
 
 @pytest.mark.parametrize("name", ["sluice-outputs", "kfp-workspace", "scratch"])
-def test_a_name_that_another_volume_has_is_refused(name: str) -> None:
+def test_a_volume_with_the_name_of_another_volume_is_refused(name: str) -> None:
     def apply(task: Any) -> None:
         kubernetes.add_ephemeral_volume(task, "scratch", "/scratch", ["ReadWriteOnce"], "1Gi")
         kubernetes.empty_dir_mount(task, volume_name=name, mount_path="/mine")
@@ -48,7 +48,7 @@ def test_a_name_that_another_volume_has_is_refused(name: str) -> None:
     assert refusal.hint
 
 
-def test_one_volume_may_be_mounted_twice() -> None:
+def test_a_volume_may_be_mounted_twice() -> None:
     def apply(task: Any) -> None:
         kubernetes.empty_dir_mount(task, volume_name="mine", mount_path="/one")
         kubernetes.empty_dir_mount(task, volume_name="mine", mount_path="/other")
@@ -58,20 +58,20 @@ def test_one_volume_may_be_mounted_twice() -> None:
     assert {"/one", "/other"} <= {mount["mountPath"] for mount in template["container"]["volumeMounts"]}
 
 
-def test_every_node_affinity_holds_beside_the_others() -> None:
+def test_all_node_affinities_are_merged() -> None:
     other = {"matchExpressions": [{"key": "disk", "operator": "Exists"}]}
 
     values = iter([{REQUIRED: {"nodeSelectorTerms": [other]}}, {PREFERRED: [{"weight": 1, "preference": other}]}])
     entries = [{"nodeAffinityJson": {"a": 1}}, {"nodeAffinityJson": {"a": 2}}, TERM, {**TERM, "weight": 5}, {}]
     pod = Pod()
-    apply_settings(pod, {"nodeAffinity": entries}, {}, lambda _: constant(next(values)))
+    apply_settings(pod, {"nodeAffinity": entries}, {}, lambda _: constant_value(next(values)))
     assert pod.template["affinity"]["nodeAffinity"] == {
         REQUIRED: {"nodeSelectorTerms": [other, TERM]},
         PREFERRED: [{"weight": 1, "preference": other}, {"weight": 5, "preference": TERM}],
     }
 
 
-def test_a_node_affinity_of_the_run_holds_beside_one_that_is_written() -> None:
+def test_a_node_affinity_that_only_the_run_knows_is_merged_with_a_constant_one() -> None:
     @dsl.pipeline(name="flow")
     def flow(where: dict) -> None:
         task = say(text="x")
@@ -88,7 +88,7 @@ def mounts(template: dict[str, Any]) -> set[str]:
     return {mount["mountPath"] for mount in template["container"].get("volumeMounts", ())}
 
 
-def test_only_a_step_that_may_use_the_workspace_has_it() -> None:
+def test_only_a_step_that_may_use_the_workspace_mounts_it() -> None:
     @dsl.pipeline
     def inner(place: str) -> None:
         say(text=place)
@@ -143,7 +143,7 @@ platforms:
 """
 
 
-def test_security_and_read_only_hold_for_every_container_of_the_pod() -> None:
+def test_the_security_context_applies_to_every_container_of_the_pod() -> None:
     document, _ = lower_pipeline(parse_ir(IR), Options(security="restricted", read_only=True))
     template = next(each for each in document["spec"]["templates"] if each["name"] == "a")
     for container in (template["container"], *template["initContainers"]):
@@ -157,7 +157,7 @@ def test_security_and_read_only_hold_for_every_container_of_the_pod() -> None:
         assert {"name": "sluice-tmp", "mountPath": TEMPORARY} in container["volumeMounts"]
 
 
-def test_a_model_s_init_container_is_secured_too() -> None:
+def test_the_init_container_of_a_model_has_the_security_context_too() -> None:
     @dsl.component(base_image="python:3.11", install_kfp_package=False)
     def score(model: dsl.Input[dsl.Model]) -> None:
         pass
@@ -170,7 +170,7 @@ def test_a_model_s_init_container_is_secured_too() -> None:
     assert copied["securityContext"]["runAsNonRoot"] is True
 
 
-def test_a_volume_of_one_s_own_at_tmp_stays_the_only_one_there() -> None:
+def test_a_user_s_volume_at_tmp_replaces_sluice_s_volume() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         kubernetes.empty_dir_mount(say(text="x"), volume_name="mine", mount_path=TEMPORARY)
@@ -188,11 +188,11 @@ def test_a_number_has_no_exponent(number: float, text: str) -> None:
     assert decimal(number) == text
 
 
-def test_many_cpus_of_an_old_ir_are_digits() -> None:
+def test_many_cpus_in_an_old_ir_are_written_as_digits() -> None:
     assert '"cpu": "2000000"' in json.dumps(lower_pipeline(parse_ir(IR), Options())[0])
 
 
-def test_a_null_affinity_is_none() -> None:
+def test_an_affinity_that_is_null_is_left_out() -> None:
     pod = Pod()
-    apply_settings(pod, {"nodeAffinity": [{"nodeAffinityJson": {}}, {}]}, {}, lambda _: constant(None))
+    apply_settings(pod, {"nodeAffinity": [{"nodeAffinityJson": {}}, {}]}, {}, lambda _: constant_value(None))
     assert "affinity" not in pod.template

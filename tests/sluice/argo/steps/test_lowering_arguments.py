@@ -1,4 +1,4 @@
-"""Commands and arguments of containers without Python: their texts, and how many there are."""
+"""Tests of the command and the arguments of containers without Python: their texts and their number."""
 
 from typing import Optional
 
@@ -23,7 +23,7 @@ def shell(
     )
 
 
-def test_a_containers_arguments_are_expressions_without_tags_in_them() -> None:
+def test_the_arguments_of_a_container_contain_no_tags_after_argo_inserted_the_values() -> None:
     @dsl.pipeline(name="flow")
     def flow(text: str = "x") -> None:
         shell(text=text, number=3)
@@ -46,7 +46,7 @@ def authored(text: Optional[str] = None) -> dsl.ContainerSpec:  # noqa: UP045 - 
     return dsl.ContainerSpec(image="alpine", command=["echo"], args=["$(HOME)", "$$", f"{text} $(HOME)$", either])
 
 
-def test_an_author_s_dollars_are_kubernetes_whether_or_not_the_run_decides_beside_them() -> None:
+def test_kubernetes_expands_the_dollar_signs_that_the_author_wrote() -> None:
     @dsl.pipeline(name="flow")
     def flow(maybe: Optional[str] = None) -> None:  # noqa: UP045 - kfp reads this form
         authored(text="a$(HOME)")
@@ -55,7 +55,7 @@ def test_an_author_s_dollars_are_kubernetes_whether_or_not_the_run_decides_besid
     found = lower(flow)
     known = found.inner("authored")["container"]["args"]
     assert known[:2] == ["$(HOME)", "$$"]
-    assert "'$', '$$') + ' $(HOME)$$'" in known[2], "a value's dollars are data; one at the end is the same doubled"
+    assert "'$', '$$') + ' $(HOME)$$'" in known[2], "the dollar signs of values are escaped, and so is a single one at the end"
     patch = found.inner("authored-2")["podSpecPatch"]
     assert "replace('$(HOME)', " in patch
     assert "replace('$$', " in patch
@@ -78,7 +78,7 @@ def optional_command(text: Optional[str] = None) -> dsl.ContainerSpec:  # noqa: 
     )
 
 
-def test_if_present_is_decided_when_compiling_where_it_can_be() -> None:
+def test_the_compiler_decides_an_if_present_if_it_knows_whether_the_input_is_given() -> None:
     @dsl.pipeline(name="flow")
     def flow(given: str = "x") -> None:
         optional()
@@ -91,7 +91,7 @@ def test_if_present_is_decided_when_compiling_where_it_can_be() -> None:
     assert len(found.inner("optional-3")["container"]["args"]) == 3
 
 
-def test_if_present_is_decided_by_the_run_where_only_it_knows() -> None:
+def test_the_run_decides_an_if_present_if_only_it_knows_whether_the_input_is_null() -> None:
     @dsl.pipeline(name="flow")
     def flow(maybe: Optional[str] = None) -> None:  # noqa: UP045 - kfp reads this form
         optional(text=maybe)
@@ -107,7 +107,7 @@ def test_if_present_is_decided_by_the_run_where_only_it_knows() -> None:
     assert "command" not in found.inner("optional-command")["container"]
 
 
-def test_a_null_is_still_one_inside_a_condition_a_loop_and_a_nested_pipeline() -> None:
+def test_an_input_may_be_null_inside_a_condition_a_loop_and_a_nested_pipeline() -> None:
     @dsl.pipeline(name="nested")
     def nested(text: Optional[str] = None) -> None:  # noqa: UP045 - kfp reads this form
         optional(text=text)
@@ -139,7 +139,7 @@ def either(flag: bool) -> str:
     return dsl.OneOf(one.output, other.output)
 
 
-def test_what_a_nested_pipeline_gives_may_be_null() -> None:
+def test_the_output_of_a_nested_pipeline_may_be_null() -> None:
     @dsl.pipeline(name="flow")
     def flow(flag: bool) -> None:
         optional(text=either(flag=flag).output)
@@ -155,7 +155,7 @@ def both(a: Optional[str] = None, b: Optional[str] = None) -> dsl.ContainerSpec:
     )
 
 
-def test_an_if_present_inside_another_is_decided_by_itself() -> None:
+def test_a_nested_if_present_is_decided_independently_of_the_outer_one() -> None:
     @dsl.pipeline(name="flow")
     def flow(a: Optional[str] = None, b: Optional[str] = None) -> None:  # noqa: UP045 - kfp reads this form
         both(a="known", b=b)
@@ -165,7 +165,7 @@ def test_an_if_present_inside_another_is_decided_by_itself() -> None:
     found = lower(flow)
     inner = "(inputs.parameters.b == 'null' ? [replace('--no-b', "
     patch = found.inner("both")["podSpecPatch"]
-    assert inner in patch, "the outer is known, the inner is not"
+    assert inner in patch, "the compiler knows the outer input but not the inner one"
     assert "inputs.parameters.a == 'null'" not in patch
     patch = found.inner("both-2")["podSpecPatch"]
     assert "(inputs.parameters.a == 'null' ? [replace('--no-a', " in patch
@@ -179,7 +179,7 @@ def typed(real: float, whole: int, many: list, text: str) -> dsl.ContainerSpec:
     return dsl.ContainerSpec(image="alpine", command=["echo"], args=[real, whole, many, text])
 
 
-def test_a_container_gets_the_digits_of_a_number_never_its_tag() -> None:
+def test_a_container_gets_a_number_without_its_mark() -> None:
     @component
     def rows() -> list[dict]:
         return []
@@ -202,7 +202,7 @@ def test_a_container_gets_the_digits_of_a_number_never_its_tag() -> None:
     assert "trimPrefix(" in said
 
 
-def test_an_optional_text_that_is_null_is_no_text() -> None:
+def test_an_optional_text_that_is_null_becomes_an_empty_text() -> None:
     @dsl.container_component
     def bare(text: Optional[str] = None) -> dsl.ContainerSpec:  # noqa: UP045 - kfp reads this form
         return dsl.ContainerSpec(image="alpine", command=["echo"], args=[text])

@@ -1,4 +1,4 @@
-"""What a task asks for beside its values: retries, caching, resources, environment, names, TaskConfig, and the pipeline's own."""
+"""Tests of the settings of tasks and pipelines: retries, caching, resources, environment, names, TaskConfig and configuration."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from kfp import dsl, kubernetes
 
 
 def one(apply: Any, **options: Any) -> dict[str, Any]:
-    """The template of a task that was changed by a function."""
+    """Return the template of a task after a function changed the task."""
 
     @dsl.pipeline(name="flow")
     def flow() -> None:
@@ -28,23 +28,23 @@ def one(apply: Any, **options: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_retries_are_argos_own(given: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_retries_become_argos_retry_strategy(given: dict[str, Any], expected: dict[str, Any]) -> None:
     assert one(lambda task: task.set_retry(**given))["retryStrategy"] == expected
 
 
-def test_no_retries_are_no_strategy() -> None:
+def test_a_task_without_retries_has_no_retry_strategy() -> None:
     assert "retryStrategy" not in one(lambda task: task)
 
 
-def test_caching_is_argos_memoization_for_as_long_as_it_is_told() -> None:
+def test_a_cached_step_is_memoized_for_the_configured_time() -> None:
     found = one(lambda task: task, cache_ttl="24h")["memoize"]
     assert found["maxAge"] == "24h"
     assert found["cache"] == {"configMap": {"name": "flow-cache"}}
     assert "sprig.sha256sum(inputs.parameters.text)" in found["key"]
-    assert one(lambda task: task)["memoize"]["maxAge"] == "", "Argo's schema wants the field; empty is for ever"
+    assert one(lambda task: task)["memoize"]["maxAge"] == "", "Argo's schema requires the field, and an empty one means for ever"
 
 
-def test_caching_can_be_off_for_a_task_and_for_all() -> None:
+def test_caching_can_be_disabled_for_one_task_or_for_all_tasks() -> None:
     assert "memoize" not in one(lambda task: task.set_caching_options(False))
     assert "memoize" not in one(lambda task: task, cache=False)
 
@@ -61,7 +61,7 @@ def test_the_fingerprint_changes_with_the_code() -> None:
     assert first != one(lambda task: task.set_env_variable("A", "1"))["memoize"]["key"]
 
 
-def test_static_resources_are_fields() -> None:
+def test_resources_that_are_known_when_compiling_are_fields_of_the_template() -> None:
     def apply(task: Any) -> None:
         task.set_cpu_request("1").set_cpu_limit("2").set_memory_request("1Gi").set_memory_limit("2G")
         task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(2)
@@ -74,7 +74,7 @@ def test_static_resources_are_fields() -> None:
     assert "podSpecPatch" not in found
 
 
-def test_resources_that_only_the_run_knows_are_a_patch() -> None:
+def test_resources_that_only_the_run_knows_go_into_the_pod_spec_patch() -> None:
     @dsl.pipeline(name="flow")
     def flow(cpu: str = "1", kind: str = "nvidia.com/gpu") -> None:
         memory = say(text="2Gi")
@@ -91,17 +91,17 @@ def test_resources_that_only_the_run_knows_are_a_patch() -> None:
     assert "{{{" not in found.inner("add")["podSpecPatch"]
 
 
-def test_an_environment_variable_with_braces_stays_that_text() -> None:
+def test_the_braces_in_an_environment_variable_reach_the_container_unchanged() -> None:
     found = one(lambda task: task.set_env_variable("A", "{{workflow.name}}").set_env_variable("B", "plain"))
     assert {each["name"]: each["value"] for each in found["container"]["env"]} == {
         "SLUICE_BRACE": "{",
         "A": "{$(SLUICE_BRACE)workflow.name}}",
         "B": "plain",
     }
-    assert found["container"]["env"][0]["name"] == "SLUICE_BRACE", "Kubernetes puts in what stands before"
+    assert found["container"]["env"][0]["name"] == "SLUICE_BRACE", "Kubernetes expands only variables that are defined earlier"
 
 
-def test_what_a_placeholder_in_an_environment_variable_stands_for_is_no_template() -> None:
+def test_neither_argo_nor_kubernetes_replaces_anything_in_the_value_of_a_placeholder() -> None:
     @dsl.pipeline(name="flow")
     def flow() -> None:
         say(text="$(HOME) {{workflow.name}}").set_env_variable("A", "a-{{$.inputs.parameters['text']}}")
@@ -122,7 +122,7 @@ def test_an_image_can_come_from_a_parameter() -> None:
     assert "workflow.parameters.image" in str(arguments(found.task("say")))
 
 
-def test_names_for_people_are_shown_and_tasks_keep_their_own() -> None:
+def test_display_names_are_shown_and_do_not_change_the_names_of_tasks() -> None:
     @component
     def watch(status: dsl.PipelineTaskFinalStatus) -> None:
         pass
@@ -155,7 +155,7 @@ def configured(*, apply_to_task: bool) -> Any:
 
 
 @pytest.mark.parametrize("apply_to_task", [True, False])
-def test_what_is_passed_through_reaches_the_task_config_and_stays_with_the_pod_if_asked(apply_to_task: bool) -> None:
+def test_the_task_config_gets_the_passed_fields_and_the_pod_keeps_them_only_if_apply_to_task_is_true(apply_to_task: bool) -> None:
     launch = configured(apply_to_task=apply_to_task)
 
     @dsl.pipeline(name="flow")
@@ -183,7 +183,7 @@ def test_what_is_passed_through_reaches_the_task_config_and_stays_with_the_pod_i
     assert ("env" in template["container"]) is apply_to_task
 
 
-def test_the_configuration_of_a_pipeline_is_the_workflows() -> None:
+def test_the_configuration_of_the_pipeline_becomes_that_of_the_workflow() -> None:
     config = dsl.PipelineConfig(
         workspace=dsl.WorkspaceConfig(
             size="5Gi",
@@ -213,7 +213,7 @@ def test_the_configuration_of_a_pipeline_is_the_workflows() -> None:
 
 
 @pytest.mark.parametrize("kind", ["Workflow", "WorkflowTemplate", "CronWorkflow"])
-def test_each_kind_carries_what_its_runs_need(kind: str) -> None:
+def test_the_runs_of_every_kind_have_the_launcher_and_the_labels(kind: str) -> None:
     @dsl.pipeline(name="The Flow")
     def flow() -> None:
         say(text="x")
@@ -237,7 +237,7 @@ def test_each_kind_carries_what_its_runs_need(kind: str) -> None:
         assert (spec["schedules"], spec["timezone"], spec["concurrencyPolicy"]) == (["0 6 * * *"], "Europe/Berlin", "Forbid")
 
 
-def test_restricted_security_is_asked_for_in_every_container() -> None:
+def test_the_security_level_sets_the_security_context_of_the_container() -> None:
     assert one(lambda task: task, security="restricted")["container"]["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -248,7 +248,7 @@ def test_restricted_security_is_asked_for_in_every_container() -> None:
     assert "securityContext" not in one(lambda task: task)["container"]
 
 
-def test_a_task_config_gets_what_only_the_run_knows_as_json() -> None:
+def test_a_task_config_gets_values_that_only_the_run_knows_as_json() -> None:
     fields = [getattr(dsl.TaskConfigField, name) for name in ("RESOURCES", "ENV", "KUBERNETES_VOLUMES")]
 
     @dsl.component(base_image="python:3.11", install_kfp_package=False, task_config_passthroughs=fields)
@@ -265,7 +265,7 @@ def test_a_task_config_gets_what_only_the_run_knows_as_json() -> None:
 
     template = lower(flow).inner("launch")
     text = template["container"]["args"][0]
-    assert "fromJSON(inputs.parameters.setting_1)" not in text, "a name in JSON is JSON"
+    assert "fromJSON(inputs.parameters.setting_1)" not in text, "a name inside JSON stays JSON"
     config = launcher_input(template)["executor"]["inputs"]["parameterValues"]["config"]
     assert config["volumes"] == [
         {"name": "persistentvolumeclaim-1", "persistentVolumeClaim": {"claimName": "<=inputs.parameters.setting_1>"}},
