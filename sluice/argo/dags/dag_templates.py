@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sluice.ir.graph import Component
 
 _ENDED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
+"""All final states of a task in Argo."""
+
 _ITEM = Value("item", "{{=item}}")
 
 
@@ -163,7 +165,7 @@ class _Dag:
                 path,
                 "importer.downloadToWorkspace",
                 "an importer has no pod in Argo that could copy the artifact into the workspace",
-                "Remove it. Each step that takes the artifact finds it at its path, and can copy it from there.",
+                "Remove this option. Each step that takes the artifact finds it at its path, and can copy it from there.",
             )
         if task.condition or task.iterator:
             field = "triggerPolicy.condition" if task.condition else "iterator"

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from sluice.ir.graph import JSON, Artifact, Component
 
 _STATES = "{'Succeeded': 'SUCCEEDED', 'Skipped': 'SKIPPED', 'Omitted': 'SKIPPED'}"
+"""Final state of a task in Argo → final state in KFP, as a map of Argo's expression language. All other states are FAILED."""
+
 _FAILED = 9
 """google.rpc.Code.FAILED_PRECONDITION, the code that Vertex AI reports for a failed task."""
 

@@ -35,10 +35,14 @@ if TYPE_CHECKING:
     from sluice.argo.pods.step_pods import Resolve
 
 STATE = "sluice-state"
+"""Name of the volume with the project's state folder."""
+
 STATE_FOLDER = "/project/.sluice"
 """State folder of a project's own steps (see components/Dockerfile)."""
 
 LAUNCHER_ANNOTATION = "sluice-launcher"
+"""Annotation of the workflow that holds the launcher's text."""
+
 _PASSTHROUGH_KEYS = {
     "RESOURCES": ("resources",),
     "ENV": ("env",),
@@ -47,6 +51,7 @@ _PASSTHROUGH_KEYS = {
     "KUBERNETES_NODE_SELECTOR": ("nodeSelector",),
     "KUBERNETES_VOLUMES": ("volumes", "volumeMounts"),
 }
+"""Field of a ``dsl.TaskConfig`` → the keys that it gets."""
 
 
 def lower_container(compilation: Compilation, call: Call) -> tuple[str, list[tuple[str, Value]]]:
@@ -106,8 +111,8 @@ def _fill(compilation: Compilation, pod: Pod, executor: Container, context: Cont
         _fill_launched(compilation, pod, executor, context)
     else:
         _fill_plain(pod, executor, context)
-    for mount in output_folders(context, launched=is_python(executor)):
-        pod.mount(None, {"name": VOLUME, "mountPath": mount})
+    for path in output_folders(context, launched=is_python(executor)):
+        pod.mount(None, {"name": VOLUME, "mountPath": path})
     for name, value in compilation.options.env:
         pod.env({"name": name, "value": escape_braces(value)})
     if compilation.options.state_claim:
@@ -212,9 +217,9 @@ def _secure(pod: Pod, options: Options) -> None:
         required["readOnlyRootFilesystem"] = True
     for container in (pod.container, *pod.template.get("initContainers", ())) if required else ():
         container["securityContext"] = required | container.get("securityContext", {})
-        output_folders = container.get("volumeMounts", [])
-        if options.read_only and not any(mount["mountPath"] == "/tmp" for mount in output_folders):  # noqa: S108 - the container's own
-            container["volumeMounts"] = [*output_folders, {"name": TEMPORARY, "mountPath": "/tmp"}]  # noqa: S108 - likewise
+        mounts = container.get("volumeMounts", [])
+        if options.read_only and not any(mount["mountPath"] == "/tmp" for mount in mounts):  # noqa: S108 - in the container
+            container["volumeMounts"] = [*mounts, {"name": TEMPORARY, "mountPath": "/tmp"}]  # noqa: S108 - in the container
 
 
 def _memoize(compilation: Compilation, call: Call, template: dict[str, Any], inputs: list[str]) -> dict[str, Any]:

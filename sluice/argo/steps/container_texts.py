@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 
 BRACE_VARIABLE = "SLUICE_BRACE"
+"""Environment variable whose value is one opening brace."""
 
 
 def field_text(text: str, context: Context) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sluice.ir.graph import Artifact
 
 REPEATED_PATHS = "/kfp/again/"
-
+"""Folder for downloads that nothing reads, for example if two inputs are the same artifact."""
 
 _DOWNLOAD = {"archive": {"none": {}}, "mode": READABLE, "recurseMode": True, "optional": True}
 """How Argo downloads an input artifact: not unpacked, readable for every user, and without an error if it was never written."""
