@@ -25,7 +25,7 @@ def uses_workspace(call: Call) -> bool:
     that is known when compiling. It also returns True for a text that only the run knows, because this text may contain the path.
     """
     body = call.component.body
-    assert isinstance(body, Container)  # noqa: S101 - only those have pods
+    assert isinstance(body, Container)  # noqa: S101 - only containers have pods
     return any(map(_names_workspace, (*body.command, *body.args, *body.env))) or any(
         _input_may_name_workspace(call, name, parameter.type, parameter.default)
         for name, parameter in call.component.inputs.items()
@@ -55,6 +55,6 @@ def mount_workspace(pod: Pod, call: Call) -> None:
     mount = {"name": WORKSPACE_VOLUME, "mountPath": WORKSPACE}
     if call.component.passthroughs.get("KUBERNETES_VOLUMES", True):
         pod.mount(None, mount)
-    claim = {"claimName": TextWithTags(f"{{{{workflow.name}}}}-{WORKSPACE_VOLUME}")}  # as Argo names it
+    claim = {"claimName": TextWithTags(f"{{{{workflow.name}}}}-{WORKSPACE_VOLUME}")}  # Argo gives the claim this name.
     pod.config.setdefault("volumes", []).append({"name": WORKSPACE_VOLUME, "persistentVolumeClaim": claim})
     pod.config.setdefault("volumeMounts", []).append(mount)
