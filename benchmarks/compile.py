@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 from kfp import compiler, dsl
 
-from sluice.argo.lowering import Options
-from sluice.argo.workflows import lower_pipeline, to_yaml
+from sluice.argo.compilation import Options
+from sluice.argo.objects.workflows import lower_pipeline
+from sluice.argo.objects.yaml_text import to_yaml
 from sluice.ir.reading import parse_ir
 
 TASKS = 1_000
@@ -52,8 +53,8 @@ def kfp_compile(pipeline: Any, file: Path) -> None:  # noqa: ANN401 - a KFP pipe
 
 def sluice_compile(text: str) -> str:
     """IR to Argo: from YAML text to YAML text."""
-    document, findings = lower_pipeline(parse_ir(text), Options())
-    findings.check()
+    document, refusals = lower_pipeline(parse_ir(text), Options())
+    refusals.raise_if_any()
     return to_yaml(document)
 
 

@@ -1,4 +1,4 @@
-"""What a target cannot express: gathered while lowering, told all at once."""
+"""The constructs that a target cannot express. The compiler collects all of them, so that one error can name them all."""
 
 from __future__ import annotations
 
@@ -9,43 +9,55 @@ from sluice.ir.lint import Finding
 
 
 class InexpressibleError(ValueError):
-    """Something that cannot be expressed, found where the task is not known; whoever knows it refuses it."""
+    """The target cannot express a construct.
+
+    Code that does not know the task raises this error. Code that knows the task catches it and adds a refusal.
+
+    Attributes:
+        field: Field of the IR that holds the construct.
+        hint: What the author can do instead.
+    """
 
     def __init__(self, field_: str, reason: str, hint: str) -> None:
-        """Keep the field of the IR, and what to do instead, beside the reason."""
+        """Store the field and the hint beside the reason."""
         super().__init__(reason)
         self.field = field_
         self.hint = hint
 
 
 @dataclass(slots=True)
-class Findings:
-    """What a lowering refuses."""
+class Refusals:
+    """All refusals of one compilation.
+
+    Attributes:
+        target: Name of the target, for the message.
+        found: The refusals in the order in which they were added.
+    """
 
     target: str
-    refusals: list[Finding] = field(default_factory=list)
+    found: list[Finding] = field(default_factory=list)
 
-    def refuse(self, task: str, field_: str, reason: str, hint: str) -> None:
-        """Add a refusal, once."""
+    def add(self, task: str, field_: str, reason: str, hint: str) -> None:
+        """Add a refusal. An equal refusal is added only once."""
         refusal = Finding(task, field_, reason, hint)
-        if refusal not in self.refusals:
-            self.refusals.append(refusal)
+        if refusal not in self.found:
+            self.found.append(refusal)
 
-    def refuse_error(self, task: str, field_: str, error: ValueError) -> None:
-        """Add what an error says, which may know the field and what to do better than its caller."""
+    def add_error(self, task: str, field_: str, error: ValueError) -> None:
+        """Add a refusal for an error. An `InexpressibleError` brings its own field and hint."""
         if isinstance(error, InexpressibleError):
-            self.refuse(task, error.field, str(error), error.hint)
+            self.add(task, error.field, str(error), error.hint)
         else:
-            self.refuse(task, field_, str(error), '"What is refused" in docs/compiler.md says what to do instead.')
+            self.add(task, field_, str(error), 'The section "What is refused" in docs/compiler.md says what to do instead.')
 
-    def check(self) -> None:
-        """Make sure that nothing was refused.
+    def raise_if_any(self) -> None:
+        """Raise an error if anything was refused.
 
         Raises:
-            UnsupportedError: Something was; the message names every task, field and reason.
+            UnsupportedError: Something was refused. The message names every task, field and reason.
         """
-        if not self.refusals:
+        if not self.found:
             return
-        told = [f"{r.task}, {r.field}: {r.reason}" for r in self.refusals]
-        more = f" ({len(told)} constructs)" if len(told) > 1 else ""
-        raise UnsupportedError(f"{self.target} cannot express{more}: {'; '.join(told)}", hint=self.refusals[0].hint)
+        reasons = [f"{r.task}, {r.field}: {r.reason}" for r in self.found]
+        count = f" ({len(reasons)} constructs)" if len(reasons) > 1 else ""
+        raise UnsupportedError(f"{self.target} cannot express{count}: {'; '.join(reasons)}", hint=self.found[0].hint)

@@ -1,4 +1,7 @@
-"""`sluice compile`, `lint`, `diff`: a pipeline for an engine in a cluster, what would not run there, what a change means."""
+"""The commands `sluice compile`, `sluice lint` and `sluice diff`.
+
+They compile a pipeline for an engine in a cluster, list everything that the engine cannot run, and compare two pipelines.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,14 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from sluice.argo.explaining import Explanation
-    from sluice.argo.lowering import Options
+    from sluice.argo.compilation import Options
+    from sluice.argo.objects.explanations import Explanation
     from sluice.ir.lint import Finding
     from sluice.project.projects import Project
 
 
 class Target(StrEnum):
-    """What to compile to."""
+    """The target of a compilation."""
 
     ARGO = "argo"
     KFP = "kfp"
@@ -33,7 +36,7 @@ class Target(StrEnum):
 
 
 class Kind(StrEnum):
-    """Kind of Argo's object."""
+    """The kind of the Argo object."""
 
     WORKFLOW = "Workflow"
     TEMPLATE = "WorkflowTemplate"
@@ -41,7 +44,7 @@ class Kind(StrEnum):
 
 
 class Concurrency(StrEnum):
-    """What a CronWorkflow does while its last run still runs."""
+    """What a CronWorkflow does if its last run is still running at the next start time."""
 
     ALLOW = "Allow"
     FORBID = "Forbid"
@@ -49,22 +52,22 @@ class Concurrency(StrEnum):
 
 
 _SHORT = 60
-"""Longest text that a table of differences shows whole."""
+"""Length of the longest text that the table of differences shows in full, in characters."""
 
 SourceArgument = Annotated[
-    str, typer.Argument(help="A pipeline of the project by name, file.py[:function], or a file of compiled KFP IR.")
+    str, typer.Argument(help="Name of a pipeline of the project, file.py[:function], or a file of compiled KFP IR.")
 ]
 TargetOption = Annotated[
     Target,
     typer.Option("--target", help="argo: plain Argo Workflows; kfp: pipeline IR; kfp-crd: KFP's Kubernetes-native objects."),
 ]
 ImageOption = Annotated[
-    list[str] | None, typer.Option("--image", metavar="NAME=DIGEST", help="Replace an image; may be repeated.")
+    list[str] | None, typer.Option("--image", metavar="NAME=DIGEST", help="Replace an image. The option may be repeated.")
 ]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verbs."""
+    """Add the commands to the application."""
     app.command("compile")(compile_)
     app.command("lint")(lint)
     app.command("diff")(diff)
@@ -73,25 +76,29 @@ def register(app: typer.Typer) -> None:
 def compile_(
     source: SourceArgument,
     target: TargetOption = Target.ARGO,
-    kind: Annotated[Kind | None, typer.Option(help="Kind of Argo's object; default: Workflow.")] = None,
-    name: Annotated[str, typer.Option(help="Name of Argo's object; default: the pipeline's.")] = "",
-    namespace: Annotated[str, typer.Option(help="Its namespace; default: argo.namespace of sluice.toml.")] = "",
-    schedule: Annotated[list[str] | None, typer.Option(metavar="CRON", help="When a CronWorkflow runs; may be repeated.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Kind of the Argo object; default: Workflow.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the object; default: the name of the pipeline.")] = "",
+    namespace: Annotated[str, typer.Option(help="Namespace of the object; default: argo.namespace in sluice.toml.")] = "",
+    schedule: Annotated[
+        list[str] | None, typer.Option(metavar="CRON", help="When a CronWorkflow runs. The option may be repeated.")
+    ] = None,
     timezone: Annotated[str, typer.Option(help="Time zone of the schedule, for example Europe/Berlin.")] = "",
     concurrency: Annotated[
-        Concurrency | None, typer.Option(help="What a CronWorkflow does while its last run still runs.")
+        Concurrency | None, typer.Option(help="What a CronWorkflow does if its last run is still running.")
     ] = None,
-    service_account: Annotated[str, typer.Option(help="Account of the steps; default: argo.service_account.")] = "",
+    service_account: Annotated[
+        str, typer.Option(help="Service account of the steps; default: argo.service_account in sluice.toml.")
+    ] = "",
     image: ImageOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Do not memoize steps.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say on standard error how many pods a run has, and what became of what.")
+        bool, typer.Option("--explain", help="Show on standard error how many pods a run has, and what each KFP feature becomes.")
     ] = False,
-    file: Annotated[Path | None, typer.Option("-o", help="Where to write; default: standard output.")] = None,
+    file: Annotated[Path | None, typer.Option("-o", help="File to write; default: standard output.")] = None,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Compile a pipeline; the local run comes from the same definition."""
+    """Compile a pipeline for a cluster. A local run uses the same definition."""
     from sluice.engines.sources import find_warnings, read_source
 
     _check_options(
@@ -132,7 +139,7 @@ def compile_(
             options = dataclasses.replace(options, cache=False)
         text = compile_to_argo(pipeline, options)
         if explain:
-            from sluice.argo.explaining import explain as explain_pipeline
+            from sluice.argo.objects.explanations import explain as explain_pipeline
 
             explanation = explain_pipeline(pipeline, options)
     elif target is Target.KFP_CRD:
@@ -143,21 +150,23 @@ def compile_(
 
 
 def _check_options(target: Target, kind: Kind, given: Mapping[str, Any]) -> None:
-    """Make sure that every option that is given means something, and is what Argo takes.
+    """Check that every given option has an effect, and that Argo accepts its value.
 
     Raises:
-        UsageError: One does not, or is not.
+        UsageError: An option has no effect for the target or the kind, or Argo does not accept its value.
     """
-    from sluice.argo.schedules import check_name, check_schedule, check_timezone
+    from sluice.argo.objects.schedules import check_name, check_schedule, check_timezone
 
-    taken = {Target.ARGO: set(given), Target.KFP: set(), Target.KFP_CRD: {"--name", "--namespace"}}[target]
-    if surplus := [option for option, value in given.items() if value and option not in taken]:
-        raise UsageError(f"{surplus[0]} means nothing for --target {target.value}", hint="Leave it out, or say --target argo.")
+    accepted = {Target.ARGO: set(given), Target.KFP: set(), Target.KFP_CRD: {"--name", "--namespace"}}[target]
+    if surplus := [option for option, value in given.items() if value and option not in accepted]:
+        raise UsageError(
+            f"{surplus[0]} has no effect with --target {target.value}", hint="Remove the option, or use --target argo."
+        )
     of_schedules = [option for option in ("--schedule", "--timezone", "--concurrency") if given[option]]
     if of_schedules and kind is not Kind.CRON:
-        raise UsageError(f"{of_schedules[0]} is for a CronWorkflow, not for a {kind.value}", hint="Say --kind CronWorkflow.")
+        raise UsageError(f"{of_schedules[0]} is for a CronWorkflow, not for a {kind.value}", hint="Use --kind CronWorkflow.")
     if kind is Kind.CRON and not given["--schedule"]:
-        raise UsageError("a CronWorkflow needs a schedule", hint='Say --schedule "17 4 * * 1".')
+        raise UsageError("a CronWorkflow needs a schedule", hint='Give one, for example --schedule "17 4 * * 1".')
     for text in given["--schedule"] or ():
         check_schedule(text)
     if given["--timezone"]:
@@ -189,8 +198,8 @@ def _explained(explanation: Explanation) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
 
-    more = "" if explanation.is_exact else ", each loop over what only the run knows counted as one iteration"
-    line = f"{explanation.pods} pods a run; KFP's backend starts {explanation.kfp_pods} for the same{more}"
+    more = "" if explanation.is_exact else " Each loop whose items only the run knows counts as one iteration."
+    line = f"A run has {explanation.pods} pods. KFP's backend would start {explanation.kfp_pods} pods for it.{more}"
     table = Table("KFP", "Argo", "times", box=None, pad_edge=False)
     for kfp, argo, count in explanation.features:
         table.add_row(kfp, argo, str(count))
@@ -203,18 +212,18 @@ def lint(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Name everything in a pipeline that the target cannot express, all at once."""
+    """List every construct of a pipeline that the target cannot express."""
     from sluice.engines.compiling import find_refusals
     from sluice.engines.sources import is_ir, read_source
-    from sluice.ir.lint import find_rounded, find_unread_fields, find_unsupported_by_kfp
+    from sluice.ir.lint import find_rounded_numbers, find_unread_fields, find_unsupported_by_kfp
 
     project = _project(source, project_folder)
     _, pipeline = read_source(source, project)
     refused = find_refusals(pipeline, _options(project, source)) if target is Target.ARGO else find_unsupported_by_kfp(pipeline)
-    rounded, warnings = find_rounded(pipeline), find_unread_fields(pipeline, matters=False)
+    rounded, warnings = find_rounded_numbers(pipeline), find_unread_fields(pipeline, matters=False)
     if is_ir(source):
         warnings = [*rounded, *warnings]
-    else:  # as compile does
+    else:  # The command compile refuses them too.
         refused = [*refused, *rounded]
     data = {
         "target": target.value,
@@ -231,13 +240,13 @@ def _listed(target: Target, refused: list[Finding], warnings: list[Finding]) -> 
     from rich.table import Table
 
     if not refused and not warnings:
-        return f"{target.value} can express all of it"
+        return f"{target.value} can express the whole pipeline"
     table = Table(box=None, pad_edge=False)
-    for name in ("", "task", "field", "why", "instead"):
+    for name in ("", "task", "field", "reason", "what to do"):
         table.add_column(name, overflow="fold")
-    for word, findings in (("refused", refused), ("warning", warnings)):
+    for kind, findings in (("refused", refused), ("warning", warnings)):
         for finding in findings:
-            table.add_row(word, finding.task, finding.field, finding.reason, finding.hint)
+            table.add_row(kind, finding.task, finding.field, finding.reason, finding.hint)
     return table
 
 
@@ -247,7 +256,7 @@ def diff(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Say what a change means: steps, images, code, inputs and settings, not lines of text."""
+    """Compare two pipelines by steps, images, code, inputs and settings, not by lines of text."""
     from sluice.engines.sources import read_source
     from sluice.ir.differences import compare
 
@@ -259,17 +268,21 @@ def diff(
     table = Table("step", "what", "old", "new", box=None, pad_edge=False)
     for difference in found:
         table.add_row(difference.place, difference.what, _short(difference.old), _short(difference.new))
-    show(output, Envelope("diff", "differs" if found else "equal", data), table if found else "no difference in meaning")
+    show(
+        output,
+        Envelope("diff", "differs" if found else "equal", data),
+        table if found else "The two pipelines do not differ in meaning.",
+    )
 
 
 def _short(text: str) -> str:
-    """A value for a table: long texts as their first changed-looking line and their length."""
+    """Return a value for the table. A long text is shown by the beginning of its last line and by its length."""
     lines = [line for line in text.strip().splitlines() if line.strip()]
     return text if len(lines) <= 1 and len(text) <= _SHORT else f"{lines[-1].strip()[:57]}… ({len(text):,} characters)"
 
 
 def _project(source: str, folder: Path | None) -> Project | None:
-    """The project; a file may lie outside of any."""
+    """Return the project, or None if the source is a file outside any project."""
     from sluice.engines.sources import has_project, is_file
 
     if folder is None and is_file(source) and not has_project():
@@ -278,9 +291,9 @@ def _project(source: str, folder: Path | None) -> Project | None:
 
 
 def _options(project: Project | None, source: str, **given: Any) -> Options:  # noqa: ANN401 - fields of Options
-    """What the cluster wants: sluice.toml's [argo], and what the command line says over it."""
-    from sluice.argo.lowering import Options
-    from sluice.argo.store import Store
+    """Return the options of the compilation: [argo] in sluice.toml, overridden by the command line."""
+    from sluice.argo.compilation import Options
+    from sluice.argo.expressions.artifact_store import Store
 
     chosen = {key: value for key, value in given.items() if value}
     if project is None:
@@ -298,6 +311,6 @@ def _options(project: Project | None, source: str, **given: Any) -> Options:  # 
         "labels": tuple(table.labels.items()),
         "annotations": tuple(table.annotations.items()),
     }
-    if source in project.settings.pipelines:  # the project's own steps, in the project's own image
+    if source in project.settings.pipelines:  # Only the project's own steps use its state folder.
         settings |= {"state_claim": table.state_claim, "env": tuple(table.env.items())}
     return Options(**(settings | chosen))

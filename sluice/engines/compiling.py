@@ -1,17 +1,18 @@
-"""A pipeline for an engine in a cluster: plain Argo Workflows, or KFP's Kubernetes-native objects."""
+"""Compile a pipeline for an engine in a cluster: to plain Argo Workflows, or to KFP's Kubernetes-native objects."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.workflows import lower_pipeline, to_yaml
+from sluice.argo.objects.workflows import lower_pipeline
+from sluice.argo.objects.yaml_text import to_yaml
 from sluice.errors import ServiceError
 from sluice.ir.documents import find_platforms, find_spec, load_documents
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluice.argo.lowering import Options
+    from sluice.argo.compilation import Options
     from sluice.ir.graph import Pipeline
     from sluice.ir.lint import Finding
 
@@ -19,24 +20,30 @@ KFP_API = "pipelines.kubeflow.org/v2beta1"
 
 
 def compile_to_argo(pipeline: Pipeline, options: Options) -> str:
-    """Lower to Argo Workflows; gives YAML, ready to be applied.
+    """Compile a pipeline to an Argo object.
+
+    Returns:
+        The object as YAML.
 
     Raises:
-        UnsupportedError: Something does not lower; the message names all of it.
+        UnsupportedError: Argo cannot express the pipeline. The message names every construct that it cannot express.
     """
-    document, findings = lower_pipeline(pipeline, options)
-    findings.check()
+    document, refusals = lower_pipeline(pipeline, options)
+    refusals.raise_if_any()
     return to_yaml(document)
 
 
 def compile_to_crd(text: str, pipeline: Pipeline, *, name: str = "", namespace: str = "") -> str:
-    """KFP's Kubernetes-native API: a Pipeline, and a PipelineVersion that holds the IR.
+    """Compile a pipeline to KFP's Kubernetes-native API: a Pipeline, and a PipelineVersion that holds the IR.
 
     Args:
         text: The IR.
-        pipeline: The same as a graph.
-        name: Name of both objects; empty for the pipeline's.
-        namespace: Their namespace; empty for the one they are created in.
+        pipeline: The same pipeline as a graph.
+        name: Name of both objects. If it is empty, they get the name of the pipeline.
+        namespace: Namespace of both objects. If it is empty, they get the namespace in which they are created.
+
+    Returns:
+        Both objects as YAML documents.
     """
     documents = load_documents(text)
     platforms = find_platforms(documents)
@@ -55,8 +62,8 @@ def compile_to_crd(text: str, pipeline: Pipeline, *, name: str = "", namespace: 
 
 
 def find_refusals(pipeline: Pipeline, options: Options) -> list[Finding]:
-    """Everything in a pipeline that will not lower to Argo, all at once."""
-    return lower_pipeline(pipeline, options)[1].refusals
+    """Return every construct of a pipeline that Argo cannot express."""
+    return lower_pipeline(pipeline, options)[1].found
 
 
 def write_compiled(file: Path, text: str) -> None:

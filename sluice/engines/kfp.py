@@ -1,4 +1,4 @@
-"""KFP as a target: the project's pipeline compiled to IR by kfp's own compiler."""
+"""The target KFP: kfp's own compiler compiles a pipeline to IR."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ def compile_to_ir(project: Project | None, source: str, *, images: Iterable[str]
     """Compile a pipeline to IR YAML.
 
     Args:
-        project: The project; may be None for a Python file.
+        project: The project. It may be None if the source is a Python file.
         source: A name under ``[pipelines]``, or ``file.py[:function]``.
-        images: ``NAME=DIGEST`` pairs; every step whose image is NAME gets NAME@DIGEST, or DIGEST where that is a whole reference.
+        images: Images to replace, as ``NAME=DIGEST``. Every step with the image NAME gets NAME@DIGEST. If DIGEST does not begin
+            with ``sha256:``, it is a whole image reference, and the step gets DIGEST itself.
 
     Returns:
-        The YAML text, the same for the same source.
+        The YAML text. The same source always gives the same text.
 
     Raises:
-        DataError: There is no such file or function, or it does not run; the message names file and line.
-        UsageError: The source names neither, or an image pair is no pair.
+        DataError: The file or the function does not exist, or its code raises an error. The message names file and line.
+        UsageError: The source is neither of the two, or an image is not of the form ``NAME=DIGEST``.
     """
-    from kfp import compiler  # noqa: PLC0415 - half a second that only this call needs
+    from kfp import compiler  # noqa: PLC0415 - the import takes half a second, and only this function needs it
 
-    with _others_code(source), tempfile.TemporaryDirectory(prefix="sluice-compile-") as name:
+    with _running_user_code(source), tempfile.TemporaryDirectory(prefix="sluice-compile-") as name:
         function = load_pipeline(project, source)
         file = Path(name) / "pipeline.yaml"
         compiler.Compiler().compile(function, str(file))
@@ -48,23 +49,26 @@ def compile_to_ir(project: Project | None, source: str, *, images: Iterable[str]
 
 
 @contextlib.contextmanager
-def _others_code(source: str) -> Iterator[None]:
-    """Run what the author of a pipeline wrote: what it prints goes to standard error, what it raises is the author's to mend."""
+def _running_user_code(source: str) -> Iterator[None]:
+    """Run the code of a pipeline's author.
+
+    Its output goes to standard error. An error in it becomes a `DataError`, so that the author learns which line to correct.
+    """
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     except SluiceError:
         raise
     except (Exception, SystemExit) as error:
-        told = f"{error.msg}" if isinstance(error, SyntaxError) else f"{error}"
+        message = f"{error.msg}" if isinstance(error, SyntaxError) else f"{error}"
         raise DataError(
-            f"{_place_of(error) or source}: {type(error).__name__}: {told}",
-            hint="Mend the file; --debug shows the whole traceback.",
+            f"{_place_of(error) or source}: {type(error).__name__}: {message}",
+            hint="Correct the file. The option --debug shows the whole traceback.",
         ) from error
 
 
 def _place_of(error: BaseException) -> str:
-    """File and line of the author's own code that an error comes from: the innermost that no library has."""
+    """Return file and line of an error in the author's code: the innermost frame that belongs to no library."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     libraries = tuple(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib"))
@@ -74,11 +78,11 @@ def _place_of(error: BaseException) -> str:
 
 
 def load_pipeline(project: Project | None, source: str) -> Any:  # noqa: ANN401 - a KFP pipeline function
-    """The KFP pipeline that a source names.
+    """Load the KFP pipeline that a source names.
 
     Raises:
-        DataError: There is no such file or function.
-        UsageError: It is neither a pipeline of the project nor a Python file.
+        DataError: The file or the function does not exist.
+        UsageError: The source is neither a pipeline of the project nor a Python file.
     """
     named = project.settings.pipelines if project else {}
     if project and source in named:
@@ -86,8 +90,8 @@ def load_pipeline(project: Project | None, source: str) -> Any:  # noqa: ANN401 
     file, _, function = source.partition(":")
     if not file.endswith(".py"):
         raise UsageError(
-            f"{source!r} is neither a pipeline of this project ({', '.join(sorted(named)) or 'it names none'}) nor a Python file",
-            hint="Give a name under [pipelines] of sluice.toml, or file.py[:function].",
+            f"{source!r} is neither a pipeline of this project ({', '.join(sorted(named)) or 'it has none'}) nor a Python file",
+            hint="Give a name under [pipelines] in sluice.toml, or file.py[:function].",
         )
     return _load_from_file(Path(file), function)
 
@@ -97,7 +101,7 @@ def _load_from_file(file: Path, function: str) -> Any:  # noqa: ANN401
 
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if not file.is_file() or spec is None or spec.loader is None:
-        raise DataError(f"there is no Python file {file}", hint="Give the path of a file that defines a @dsl.pipeline.")
+        raise DataError(f"the Python file {file} does not exist", hint="Give the path of a file that defines a @dsl.pipeline.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     pipelines = {name: value for name, value in vars(module).items() if isinstance(value, GraphComponent)}
@@ -105,15 +109,23 @@ def _load_from_file(file: Path, function: str) -> Any:  # noqa: ANN401
         return pipelines[function]
     if not function and len(pipelines) == 1:
         return next(iter(pipelines.values()))
-    wanted = f"no pipeline {function!r}" if function else f"{len(pipelines)} pipelines"
-    raise DataError(f"{file} has {wanted}; it defines: {', '.join(sorted(pipelines)) or 'none'}", hint=f"Say {file}:FUNCTION.")
+    found = f"no pipeline {function!r}" if function else f"{len(pipelines)} pipelines"
+    names = ", ".join(sorted(pipelines)) or "none"
+    raise DataError(f"{file} defines {found}; its pipelines are: {names}", hint=f"Name the pipeline: {file}:FUNCTION.")
 
 
 def replace_images(text: str, images: Iterable[str]) -> str:
-    """Put digests in the place of image names; `text` is returned as it is where there are none.
+    """Replace images in IR.
+
+    Args:
+        text: The IR.
+        images: Images to replace, as ``NAME=DIGEST``. If there are none, the text stays as it is.
+
+    Returns:
+        The changed IR.
 
     Raises:
-        UsageError: A pair is no pair, or names an image that no step has.
+        UsageError: An image is not of the form ``NAME=DIGEST``, or no step has the image.
     """
     pairs = dict(_split_pair(pair) for pair in images)
     if not pairs:
@@ -123,7 +135,7 @@ def replace_images(text: str, images: Iterable[str]) -> str:
     documents = load_documents(text)
     used = {name for document in documents for name in _replace(document, pairs)}
     if unknown := sorted(set(pairs) - used):
-        raise UsageError(f"no step has the image {unknown[0]!r}", hint="`sluice compile` without --image shows the images.")
+        raise UsageError(f"no step has the image {unknown[0]!r}", hint="`sluice compile` without --image shows all images.")
     comments = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     return comments + yaml.safe_dump_all(documents, sort_keys=False, explicit_start=len(documents) > 1)
 
@@ -131,12 +143,12 @@ def replace_images(text: str, images: Iterable[str]) -> str:
 def _split_pair(pair: str) -> tuple[str, str]:
     name, sign, digest = pair.partition("=")
     if not (name and sign and digest):
-        raise UsageError(f"--image {pair!r} is not NAME=DIGEST", hint="For example --image sluice-step:latest=sha256:…")
+        raise UsageError(f"--image {pair!r} is not NAME=DIGEST", hint="Give it as in --image sluice-step:latest=sha256:…")
     return name, f"{name.partition('@')[0]}@{digest}" if digest.startswith("sha256:") else digest
 
 
 def _replace(document: Mapping[str, Any], pairs: Mapping[str, str]) -> set[str]:
-    spec = document.get("pipelineSpec", document)  # a PipelineJob holds one
+    spec = document.get("pipelineSpec", document)  # A PipelineJob contains a PipelineSpec.
     executors = spec.get("deploymentSpec", {}).get("executors", {})
     used = set()
     for executor in executors.values():

@@ -1,4 +1,4 @@
-"""What a pipeline source names: a pipeline of the project, a Python file, or a file of compiled IR, whoever wrote it."""
+"""Read a pipeline from its source: a pipeline of the project, a Python file, or any file of compiled IR."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluice.errors import DataError, UnsupportedError
-from sluice.ir.lint import find_rounded, find_unread_fields
+from sluice.ir.lint import find_rounded_numbers, find_unread_fields
 from sluice.ir.reading import parse_ir, read_file
 from sluice.project.roots import find_root
 
@@ -21,18 +21,18 @@ IR_ENDINGS = frozenset({".yaml", ".yml", ".json"})
 
 
 _BROKEN = (
-    "KFP's own compiler wrote this IR, and it does not hold together. Write what it names otherwise: "
-    "hand the value to the step as an argument of its own, or to a pipeline of its own."
+    "KFP's own compiler wrote this inconsistent IR. Change the construct that the message names: "
+    "pass the value to the step as a separate argument, or move the step into a nested pipeline."
 )
 
 
 def is_ir(source: str) -> bool:
-    """Whether a source is a file of compiled IR, which needs no kfp."""
+    """Return whether a source is a file of compiled IR. Reading such a file does not need kfp."""
     return Path(source).suffix in IR_ENDINGS
 
 
 def is_file(source: str) -> bool:
-    """Whether a source is a file, which needs no project."""
+    """Return whether a source is a file. A file needs no project."""
     return is_ir(source) or source.partition(":")[0].endswith(".py")
 
 
@@ -40,34 +40,34 @@ def read_source(source: str, project: Project | None, *, images: Iterable[str] =
     """Read a source.
 
     Args:
-        source: ``NAME`` under ``[pipelines]``, ``file.py[:function]``, or a file of IR.
-        project: The project; may be None for a file.
-        images: ``NAME=DIGEST`` pairs to put into it.
+        source: A name under ``[pipelines]``, a ``file.py[:function]``, or a file of IR.
+        project: The project. It may be None if the source is a file.
+        images: Images to replace, as ``NAME=DIGEST``.
 
     Returns:
-        Its IR as text, and the graph.
+        The IR as text, and the graph.
 
     Raises:
-        DataError: There is no such file, or it is no pipeline.
-        UsageError: The source is none of these, or an image pair is no pair.
+        DataError: The file does not exist, or it is not a pipeline.
+        UsageError: The source is none of these three, or an image is not of the form ``NAME=DIGEST``.
     """
     if is_ir(source):
         text = read_file(Path(source))
         pipeline = parse_ir(text, source=source)
         if images:
-            from sluice.engines.kfp import replace_images  # noqa: PLC0415 - only where it is asked for
+            from sluice.engines.kfp import replace_images  # noqa: PLC0415 - most sources need no images
 
             text = replace_images(text, images)
             pipeline = parse_ir(text, source=source)
         return text, pipeline
-    from sluice.engines.kfp import compile_to_ir  # noqa: PLC0415 - half a second that a file of IR does not need
+    from sluice.engines.kfp import compile_to_ir  # noqa: PLC0415 - the import takes half a second, and a file of IR does not need it
 
     text = compile_to_ir(project, source, images=images)
     return text, parse_ir(text, source=source, hint=_BROKEN)
 
 
 def has_project() -> bool:
-    """Whether the working directory is inside a project, told without reading it."""
+    """Return whether the working directory is inside a project. The project is not read."""
     try:
         find_root()
     except DataError:
@@ -76,13 +76,13 @@ def has_project() -> bool:
 
 
 def find_warnings(source: str, pipeline: Pipeline) -> list[Finding]:
-    """What is to be known of a pipeline that compiles: fields that mean nothing here, and constants that KFP may have rounded.
+    """Return the warnings about a pipeline: fields that Sluice ignores, and constants that KFP's compiler may have rounded.
 
     Raises:
-        UnsupportedError: The source is Python, so that its author can be told.
+        UnsupportedError: A Python file contains a constant that KFP's compiler rounds. Its author can change the constant.
     """
-    found = find_rounded(pipeline)
+    found = find_rounded_numbers(pipeline)
     if found and not is_ir(source):
-        told = "; ".join(f"{finding.task}, {finding.field}" for finding in found)
-        raise UnsupportedError(f"{found[0].reason}: {told}", hint=found[0].hint)
+        places = "; ".join(f"{finding.task}, {finding.field}" for finding in found)
+        raise UnsupportedError(f"{found[0].reason}: {places}", hint=found[0].hint)
     return [*found, *find_unread_fields(pipeline, matters=False)]

@@ -1,6 +1,6 @@
-"""KFP's pipeline IR, read into a small frozen graph, and what can be said about it without a target.
+"""KFP's pipeline IR, read into a graph of frozen dataclasses, and everything that needs this graph but no target.
 
-Belongs here: reading the YAML (`documents`, `fields`, `reading`), the graph (`graph`), conditions and placeholders as data
-(`conditions`, `placeholders`). Does not belong here: Argo, Kubernetes, and `kfp` itself, whose import costs more than a
-compilation.
+What belongs here: reading the YAML (`documents`, `fields`, `reading`), the graph (`graph`), its conditions and placeholders
+(`conditions`, `placeholders`), and checks and comparisons of pipelines (`references`, `lint`, `differences`).
+What does not belong here: Argo, Kubernetes, and imports of `kfp`, which take longer than a compilation.
 """

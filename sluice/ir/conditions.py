@@ -1,4 +1,4 @@
-"""The conditions that KFP's compiler writes, read from its subset of CEL into a small tree."""
+"""Parse the conditions that KFP's compiler writes, which are a subset of CEL (Common Expression Language)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ _TOKEN = re.compile(
         (?P<input>inputs\.parameter_values\[(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)")\])
       | (?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
       | (?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
-      | (?P<word>[A-Za-z_]\w*)
-      | (?P<sign>==|!=|<=|>=|&&|\|\||[<>!()])
+      | (?P<identifier>[A-Za-z_]\w*)
+      | (?P<operator>==|!=|<=|>=|&&|\|\||[<>!()])
     )""",
     re.VERBOSE,
 )
 _COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 _CASTS = {"int", "double", "string", "bool"}
-_WORDS = {"true": True, "false": False, "null": None}
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"} | {sign: sign for sign in "\\?\"'`"}
+_KEYWORDS = {"true": True, "false": False, "null": None}
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"} | {
+    character: character for character in "\\?\"'`"
+}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|[xX]([0-9a-fA-F]{2})|([0-3][0-7]{2})|(.))", re.DOTALL)
 
 
@@ -46,7 +48,7 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The opposite."""
+    """The negation of a condition, ``!``."""
 
     operand: Expression
 
@@ -61,27 +63,27 @@ class Binary:
 
 
 Expression = Literal | Input | Cast | Not | Binary
-"""A condition, or a part of one."""
+"""A condition or a part of a condition."""
 
 
 def read_condition(text: str) -> Expression:
     """Parse a condition.
 
     Raises:
-        ValueError: It is not of the subset that KFP's compiler writes; it says where.
+        ValueError: The condition does not belong to the subset that KFP's compiler writes. The message says where.
     """
     reader = _Reader(text)
     try:
-        expression = reader.either()
+        expression = reader.disjunction()
     except RecursionError as error:
-        raise ValueError(f"condition {text[:40]!r}… is nested too deep") from error
+        raise ValueError(f"the condition {text[:40]!r}… is nested too deeply") from error
     if reader.peek() is not None:
-        raise ValueError(f"condition {text!r}: {reader.peek()!r} is not expected there")
+        raise ValueError(f"the condition {text!r} contains {reader.peek()!r} at a wrong position")
     return expression
 
 
 class _Reader:
-    """Recursive descent over the tokens."""
+    """A recursive-descent parser over the tokens of a condition."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -89,24 +91,24 @@ class _Reader:
         self.position = 0
 
     def peek(self) -> str | None:
-        """The next token's text."""
+        """Return the text of the next token, or None at the end."""
         return self.tokens[self.position][1] if self.position < len(self.tokens) else None
 
     def take(self) -> tuple[str, str]:
-        """The next token, as kind and text."""
+        """Consume the next token and return its kind and its text."""
         if self.position >= len(self.tokens):
-            raise ValueError(f"condition {self.text!r} ends too early")
+            raise ValueError(f"the condition {self.text!r} ends too early")
         self.position += 1
         return self.tokens[self.position - 1]
 
-    def either(self) -> Expression:
-        left = self.both()
+    def disjunction(self) -> Expression:
+        left = self.conjunction()
         while self.peek() == "||":
             self.take()
-            left = Binary("||", left, self.both())
+            left = Binary("||", left, self.conjunction())
         return left
 
-    def both(self) -> Expression:
+    def conjunction(self) -> Expression:
         left = self.comparison()
         while self.peek() == "&&":
             self.take()
@@ -127,33 +129,33 @@ class _Reader:
 
     def operand(self) -> Expression:
         kind, text = self.take()
-        if kind == "sign" and text == "(":
-            return self.closed()
+        if kind == "operator" and text == "(":
+            return self.parenthesised()
         if kind == "input":
             return Input(text)
         if kind == "number":
             return Literal(float(text) if re.search("[.eE]", text) else int(text))
         if kind == "text":
             return Literal(_ESCAPE.sub(self.escaped, text[1:-1]))
-        if kind == "word" and text in _WORDS:
-            return Literal(_WORDS[text])
-        if kind == "word" and text in _CASTS and self.take()[1] == "(":
-            return Cast(text, self.closed())
-        raise ValueError(f"condition {self.text!r}: {text!r} is not expected there")
+        if kind == "identifier" and text in _KEYWORDS:
+            return Literal(_KEYWORDS[text])
+        if kind == "identifier" and text in _CASTS and self.take()[1] == "(":
+            return Cast(text, self.parenthesised())
+        raise ValueError(f"the condition {self.text!r} contains {text!r} at a wrong position")
 
     def escaped(self, match: re.Match[str]) -> str:
-        """What an escape of CEL's stands for."""
+        """Return the character for an escape sequence of CEL."""
         code = match[1] or match[2] or match[3]
         if code or match[4]:
             return chr(int(code, 16) if code else int(match[4], 8))
         if match[5] not in _ESCAPES:
-            raise ValueError(f"condition {self.text!r}: {match[0]!r} is no escape that CEL knows")
+            raise ValueError(f"the condition {self.text!r} contains {match[0]!r}, which is not an escape sequence of CEL")
         return _ESCAPES[match[5]]
 
-    def closed(self) -> Expression:
-        inner = self.either()
+    def parenthesised(self) -> Expression:
+        inner = self.disjunction()
         if self.take()[1] != ")":
-            raise ValueError(f"condition {self.text!r}: a parenthesis is not closed")
+            raise ValueError(f"the condition {self.text!r} has a parenthesis that is not closed")
         return inner
 
 
@@ -162,15 +164,15 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     while position < end:
         match = _TOKEN.match(text, position)
         if not match:
-            raise ValueError(f"condition {text!r}: {text[position:]!r} cannot be read")
-        kind = next(k for k in ("input", "number", "text", "word", "sign") if match[k] is not None)
+            raise ValueError(f"the part {text[position:]!r} of the condition {text!r} cannot be read")
+        kind = next(k for k in ("input", "number", "text", "identifier", "operator") if match[k] is not None)
         tokens.append((kind, (match["single"] or match["double"] or "") if kind == "input" else match[kind]))
         position = match.end()
     return tokens
 
 
 def inputs_of(expression: Expression) -> list[str]:
-    """Names of the inputs that a condition reads, in order, each once."""
+    """Return the names of the inputs that a condition reads, in order and without repetitions."""
     match expression:
         case Input(name):
             return [name]

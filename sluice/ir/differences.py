@@ -1,4 +1,4 @@
-"""What a change of a pipeline means: steps, images, code, inputs and settings that differ, not lines of text."""
+"""Compare two pipelines by meaning: by their steps, images, code, inputs and settings, not by lines of text."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.ir.graph import Constant, Container, Dag, FromFinalStatus, FromInput, FromTask, Importer
-from sluice.ir.lint import walk
-from sluice.ir.reading import typed
+from sluice.ir.lint import walk_tasks
+from sluice.ir.reading import in_declared_type
 
 if TYPE_CHECKING:
     from sluice.ir.graph import Artifact, Binding, Component, Parameter, Pipeline, Source, Task
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference.
+    """One difference between two pipelines.
 
     Attributes:
-        place: The step, its path joined by dots; ``pipeline`` for the pipeline's own.
-        what: ``added``, ``removed``, or the name of what changed.
-        old: As it was, for people; empty where it was not there.
-        new: As it is; empty where it is not there.
+        place: Path of the step, joined by dots, or ``pipeline`` for a property of the pipeline itself.
+        what: ``added``, ``removed``, or the name of the property that changed.
+        old: The value in the old pipeline, as text for people. It is empty if the old pipeline has no such value.
+        new: The value in the new pipeline, as text for people. It is empty if the new pipeline has no such value.
     """
 
     place: str
@@ -32,10 +32,10 @@ class Difference:
 
 
 def compare(old: Pipeline, new: Pipeline) -> list[Difference]:
-    """What differs, in the order of the old pipeline, then what the new one adds."""
+    """Return the differences in the order of the old pipeline, followed by the steps that the new pipeline adds."""
     found = _fields("pipeline", _pipeline(old), _pipeline(new))
-    before = {path: _step(task, component) for path, task, component in walk(old)}
-    after = {path: _step(task, component) for path, task, component in walk(new)}
+    before = {path: _step(task, component) for path, task, component in walk_tasks(old)}
+    after = {path: _step(task, component) for path, task, component in walk_tasks(new)}
     for path, step in before.items():
         found += _fields(path, step, after[path]) if path in after else [Difference(path, "removed", old=step["runs"])]
     return found + [Difference(path, "added", new=step["runs"]) for path, step in after.items() if path not in before]
@@ -62,7 +62,7 @@ def _pipeline(pipeline: Pipeline) -> dict[str, str]:
 
 
 def _outputs(component: Component) -> dict[str, str]:
-    """What a component gives: its types, and of a DAG, which task's output it is."""
+    """Return the outputs of a component with their types. For a DAG, each output also names the task that makes it."""
     kinds = {name: str(parameter.type) for name, parameter in component.outputs.items()}
     kinds |= {name: _artifact(artifact) for name, artifact in component.output_artifacts.items()}
     found = {f"output {name}": kind for name, kind in kinds.items()}
@@ -80,7 +80,7 @@ def _artifact(artifact: Artifact) -> str:
 
 
 def _declared(task: Task, component: Component) -> dict[str, str]:
-    """What a component declares of its inputs: the default of one that is not given, the type of one that is."""
+    """Return the declared inputs of a component: the type of each input that the task gives, and the default of every other."""
     found = {}
     for name, parameter in component.inputs.items():
         if name in task.parameters or (task.iterator and task.iterator.item == name):
@@ -105,12 +105,15 @@ def _step(task: Task, component: Component) -> dict[str, str]:
         **{f"input {name}": _source(source) for name, source in task.artifacts.items()},
         "after": ", ".join(sorted(task.after)),
         "condition": task.condition,
-        "when upstream failed": "runs too" if task.when_all_ended else "",
+        "runs after a failure": "yes" if task.when_all_ended else "",
         "retries": _text(asdict(task.retry)) if task.retry else "",
         "cached": f"yes {task.cache_key}".strip() if task.cached else "no",
         **_outputs(component),
         **{f"setting {name}": _text(value) for name, value in component.platform.items()},
-        **{f"passed on {name}": "and kept" if kept else "only" for name, kept in component.passthroughs.items()},
+        **{
+            f"passed to TaskConfig: {name}": "and kept by the step" if kept else "only"
+            for name, kept in component.passthroughs.items()
+        },
     }
     if task.iterator:
         step["item"] = task.iterator.item
@@ -138,7 +141,7 @@ def _body(component: Component) -> dict[str, str]:
             "uri": _source(importer.uri),
             "metadata": _text(dict(importer.metadata)),
             "type": _text(dict(importer.schema)),
-            "into the workspace": "yes" if importer.to_workspace else "",
+            "copied into the workspace": "yes" if importer.to_workspace else "",
         }
     if not isinstance(component.body, Container):
         return {}
@@ -152,7 +155,7 @@ def _body(component: Component) -> dict[str, str]:
 
 def _binding(binding: Binding, component: Component, name: str) -> str:
     if isinstance(binding.source, Constant) and name in component.inputs:
-        return _text(typed(binding.source.value, component.inputs[name].type))
+        return _text(in_declared_type(binding.source.value, component.inputs[name].type))
     keys = "".join(f"[{key!r}]" for key in binding.selector)
     return f"{_source(binding.source)}{keys}"
 
@@ -164,9 +167,9 @@ def _source(source: Source) -> str:
         case FromInput(name):
             return f"input {name}"
         case FromTask(task, key):
-            return f"{task}'s {key}"
+            return f"output {key} of {task}"
         case FromFinalStatus(task):
-            return f"how {task} ended"
+            return f"final status of {task}"
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value

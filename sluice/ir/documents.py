@@ -1,4 +1,4 @@
-"""The YAML documents of compiled IR, read within bounds: a PipelineSpec, and a PlatformSpec after it where there is one."""
+"""Load the YAML documents of compiled IR: a PipelineSpec, and optionally a PlatformSpec. Their size is limited."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from typing import Any
 import yaml
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml where the wheel has it: ten times faster, the same result."""
+"""libyaml if the PyYAML wheel contains it, because it is ten times faster and gives the same result."""
 
-_SPARE = 10_000
-"""Nodes that aliases may add. KFP's compiler writes one where a list is given twice; a billion of them is an attack."""
+_MAX_ALIAS_NODES = 10_000
+"""Number of nodes that aliases may add.
+
+KFP's compiler writes an alias if a pipeline uses the same list twice. A document with a billion repeated nodes is an attack.
+"""
 
 Raw = dict[str, Any]
 
 
 def load_documents(text: str) -> list[Any]:
-    """Every document that is not empty.
+    """Load every document that is not empty.
 
     Raises:
-        yaml.YAMLError: It is not YAML.
-        ValueError: A value does not exist (a date), or aliases repeat so much that reading it would take for ever.
-        RecursionError: It is nested deeper than Python goes.
+        yaml.YAMLError: The text is not YAML.
+        ValueError: A value is impossible, for example a date that does not exist, or aliases repeat too many values.
+        RecursionError: The text is nested more deeply than Python's recursion limit.
     """
     loader = _LOADER(text)
     try:
@@ -36,18 +39,18 @@ def load_documents(text: str) -> list[Any]:
 
 
 def _check_size(root: yaml.Node) -> None:
-    """Count nodes as they are written, and as aliases repeat them; a node that holds itself never ends."""
+    """Refuse a document whose aliases repeat too many nodes, or in which a node contains itself."""
     sizes: dict[int, int] = {}
     _count(root, sizes)
-    if sizes[id(root)] > len(sizes) + _SPARE:
-        raise ValueError(f"its aliases repeat {sizes[id(root)]:,} values, and IR needs none")
+    if sizes[id(root)] > len(sizes) + _MAX_ALIAS_NODES:
+        raise ValueError(f"its aliases expand to {sizes[id(root)]:,} values, which is too many")
 
 
 def _count(node: yaml.Node, sizes: dict[int, int]) -> int:
     known = sizes.get(id(node))
     if known is not None:
         if not known:
-            raise ValueError("a value holds itself")
+            raise ValueError("a value contains itself")
         return known
     sizes[id(node)] = 0
     size = 1
@@ -60,17 +63,17 @@ def _count(node: yaml.Node, sizes: dict[int, int]) -> int:
 
 
 def find_spec(documents: list[Any]) -> Raw | None:
-    """The PipelineSpec among the documents, also where a PipelineJob holds it; None where there is none."""
+    """Return the PipelineSpec, which may be inside a PipelineJob. Return None if there is no PipelineSpec."""
     spec = next((d for d in documents if isinstance(d, dict) and "root" in d), None) or find_job(documents).get("pipelineSpec")
     return spec if isinstance(spec, dict) and "deploymentSpec" in spec else None
 
 
 def find_platforms(documents: list[Any]) -> Raw:
-    """The PlatformSpec's platforms by name; none where it says nothing."""
+    """Return the platforms of the PlatformSpec by name. The result is empty if there is no PlatformSpec."""
     return next((d["platforms"] for d in documents if isinstance(d, dict) and "platforms" in d), {})
 
 
 def find_job(documents: list[Any]) -> Raw:
-    """The PipelineJob that the PipelineSpec stands in; empty where there is none."""
+    """Return the PipelineJob around the PipelineSpec. The result is empty if there is none."""
     first = documents[0] if documents else None
     return first if isinstance(first, dict) and "pipelineSpec" in first else {}

@@ -1,6 +1,7 @@
-"""The fields of KFP's IR that are read here. A newer KFP, or a hand, may write others: they are told, never passed over.
+"""The fields of KFP's IR that Sluice reads.
 
-Read from kubeflow/pipelines ``api/v2alpha1/pipeline_spec.proto`` (2026-08).
+A newer KFP or a person may write other fields. Sluice reports them and never ignores them silently. Source of the fields:
+kubeflow/pipelines ``api/v2alpha1/pipeline_spec.proto`` (2026-08).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EACH = "*"
-"""Any name: a map of tasks, of parameters."""
+"""Stands for every name in a map, for example a map of tasks or of parameters."""
 
 _TEXT, _ANY = "text", "any"
 _STRATEGIES = frozenset({"TRIGGER_STRATEGY_UNSPECIFIED", "ALL_UPSTREAM_TASKS_SUCCEEDED", "ALL_UPSTREAM_TASKS_COMPLETED"})
@@ -83,13 +84,13 @@ _EXECUTOR = {
         "typeSchema": _SCHEMA,
         "metadata": _ANY,
         "downloadToWorkspace": _ANY,
-        "reimport": _ANY,  # whether KFP's metadata store gets the same artifact once more: there is no such store here
+        "reimport": _ANY,  # It says whether KFP's metadata store records the artifact again. Argo has no such store.
     },
     "resolver": _ANY,
     "customJob": _ANY,
 }
 _PLATFORM = {
-    "deploymentSpec": {"executors": {EACH: _ANY}},  # each setting is looked at where it is lowered
+    "deploymentSpec": {"executors": {EACH: _ANY}},  # The code that lowers a setting also checks it.
     "pipelineConfig": {
         "workspace": {"size": _ANY, "kubernetes": {"pvcSpecPatch": _ANY}},
         **dict.fromkeys(("resourceTtlOnCompletion", "resourceTtlOnSuccess", "resourceTtlOnFailure"), _ANY),
@@ -107,20 +108,20 @@ _SPEC = {
     "defaultPipelineRoot": _TEXT,
 }
 _ABOUT: tuple[tuple[str, ...], ...] = ((), ("pipelineInfo",))
-"""Where what a pipeline is called stands, and what wrote it."""
+"""Paths of the objects whose own fields only describe the pipeline: its name, its description, and the versions that wrote it."""
 
 _HARMLESS = {"literals", "properties", "customProperties"}
-"""Fields that are not read, and without which a run does the same: KFP checks literals when a person submits."""
+"""Fields that Sluice does not read and that do not change a run. KFP checks literals when a person submits a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A field that is not read.
+    """A field of the IR that Sluice does not read.
 
     Attributes:
-        place: Where it stands, names joined by dots.
-        field: Its name, after those around it.
-        matters: Whether a run may do something else without it.
+        place: The component, executor or task that has the field; names are joined by dots.
+        field: Path of the field inside that place, joined by dots.
+        matters: Whether the field may change what a run does.
     """
 
     place: str
@@ -129,10 +130,10 @@ class Unread:
 
 
 def find_unread(spec: dict[str, Any], platforms: dict[str, Any], job: dict[str, Any]) -> tuple[Unread, ...]:
-    """Fields of a PipelineSpec, a PlatformSpec, and of the PipelineJob around them, that are not read.
+    """Return the fields of a PipelineSpec, a PlatformSpec and the PipelineJob around them that Sluice does not read.
 
     Raises:
-        TypeError: A field that must be text is none.
+        TypeError: A field that must be text is not text.
     """
     found = [*_unread(spec, _SPEC, ())]
     for name, platform in platforms.items():
@@ -140,14 +141,14 @@ def find_unread(spec: dict[str, Any], platforms: dict[str, Any], job: dict[str, 
             found += _unread(platform, _PLATFORM, ("platforms", name))
         else:
             found.append(Unread("pipeline", f"platforms.{name}", matters=False))
-    if job.get("runtimeConfig"):  # values of one run, not of the pipeline
+    if job.get("runtimeConfig"):  # It holds the values of one run, and so it does not belong to the pipeline.
         found.append(Unread("pipeline", "runtimeConfig", matters=False))
     return tuple(dict.fromkeys(found))
 
 
 def _unread(value: Any, known: Any, path: tuple[str, ...]) -> Iterator[Unread]:  # noqa: ANN401 - any JSON value
     if known == _TEXT and value is not None and not isinstance(value, str):
-        raise TypeError(f"{'.'.join(path)} is {value!r}, which is no text")
+        raise TypeError(f"{'.'.join(path)} is {value!r}, which is not text")
     if isinstance(known, frozenset) and value not in known:
         place, field = _place(path)
         yield Unread(place, f"{field} {value}", matters=True)
@@ -166,7 +167,7 @@ def _unread(value: Any, known: Any, path: tuple[str, ...]) -> Iterator[Unread]: 
 
 
 def _place(path: tuple[str, ...]) -> tuple[str, str]:
-    """The component, executor or task that a path leads into, and the field in it."""
+    """Return the component, executor or task to which a path leads, and the path of the field inside it."""
     match path:
         case ("root", "dag", "tasks", task, *field) if field:
             return task, ".".join(field)

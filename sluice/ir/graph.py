@@ -1,6 +1,6 @@
-"""The graph of a pipeline: what KFP's PipelineSpec says, as frozen dataclasses.
+"""The graph of a pipeline: the content of KFP's PipelineSpec as frozen dataclasses.
 
-Names are those of kubeflow/pipelines ``api/v2alpha1/pipeline_spec.proto``. Nothing here knows a target.
+The names are those of kubeflow/pipelines ``api/v2alpha1/pipeline_spec.proto``. Nothing in this module depends on a target.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class ParameterType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter that a component takes or gives.
+    """An input or output parameter of a component.
 
     Attributes:
-        type: Its declared type.
-        default: Its default, a JSON value; None also where there is none.
-        has_default: Whether there is one.
-        optional: Whether it may be left out.
+        type: Declared type.
+        default: Default, as a JSON value. It is also None if there is no default.
+        has_default: Whether there is a default.
+        optional: Whether a task may leave the parameter out.
     """
 
     type: ParameterType
@@ -50,13 +50,13 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An artifact that a component takes or gives.
+    """An input or output artifact of a component.
 
     Attributes:
-        schema: Its type as KFP writes it: ``{"schemaTitle": "system.Model", "schemaVersion": "0.0.1"}``.
+        schema: Type as KFP writes it, for example ``{"schemaTitle": "system.Model", "schemaVersion": "0.0.1"}``.
         is_list: Whether it is a list of artifacts.
-        optional: Whether it may be left out.
-        metadata: Metadata that every artifact of this output starts with.
+        optional: Whether a task may leave the artifact out.
+        metadata: Metadata that every artifact of this output has before the step runs.
     """
 
     schema: Mapping[str, str]
@@ -67,7 +67,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A value known when compiling; a string may hold placeholders."""
+    """A value that is known when compiling. A string may contain placeholders."""
 
     value: JSON
 
@@ -89,7 +89,7 @@ class FromTask:
 
 @dataclass(frozen=True, slots=True)
 class FromFinalStatus:
-    """How another task of the same DAG ended."""
+    """The final status of another task of the same DAG."""
 
     task: str
 
@@ -100,11 +100,11 @@ Source = Constant | FromInput | FromTask | FromFinalStatus
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a task's input parameter is bound to.
+    """The value that a task gives to an input parameter.
 
     Attributes:
         source: Where the value comes from.
-        selector: Keys to follow inside the value, outermost first: ``parseJson(string_value)["a"]`` is ``("a",)``.
+        selector: Keys of the part of the value that is used, outermost first. ``parseJson(string_value)["a"]`` is ``("a",)``.
     """
 
     source: Source
@@ -113,13 +113,13 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Iterator:
-    """A loop over a task.
+    """A loop that repeats a task.
 
     Attributes:
-        item: Input of the task's component that takes the item.
+        item: Input of the task's component that gets the item.
         items: The constant list, or the input of the task that holds the list.
         over_artifacts: Whether the items are artifacts.
-        parallelism: How many iterations may run at once; 0 for all.
+        parallelism: How many iterations may run at the same time; 0 for all.
     """
 
     item: str
@@ -130,7 +130,14 @@ class Iterator:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A retry policy; durations in seconds, 0 where not given."""
+    """A retry policy.
+
+    Attributes:
+        limit: Maximum number of retries.
+        backoff_seconds: Pause before the first retry, in seconds; 0 if not given.
+        factor: Factor by which each pause is longer than the one before; 0 if not given.
+        backoff_max_seconds: Longest pause, in seconds; 0 if not given.
+    """
 
     limit: int
     backoff_seconds: float = 0.0
@@ -143,18 +150,18 @@ class Task:
     """A task of a DAG.
 
     Attributes:
-        name: Its key in the DAG.
-        display_name: The name that people gave it.
-        component: Name of its component.
-        parameters: Its input parameters.
-        artifacts: Its input artifacts.
-        after: Names of the tasks that it waits for, data dependencies included.
-        condition: Runs only where this expression holds (see `conditions`); empty for always.
-        when_all_ended: Whether it also runs when a task that it waits for failed.
-        iterator: The loop over it, if there is one.
-        retry: Its retry policy, if there is one.
-        cached: Whether a result of equal inputs may be used again.
-        cache_key: A key to use in place of KFP's fingerprint.
+        name: Key of the task in the DAG.
+        display_name: Name for people.
+        component: Name of the task's component.
+        parameters: Input parameter → the value that the task gives.
+        artifacts: Input artifact → where it comes from.
+        after: Names of the tasks for which this task waits, data dependencies included.
+        condition: The task runs only if this expression is true (see `conditions`). It is empty if the task always runs.
+        when_all_ended: Whether the task also runs after a task for which it waits has failed.
+        iterator: The loop that repeats the task; None if there is none.
+        retry: The retry policy; None if there is none.
+        cached: Whether the task may use the result of an earlier run with equal inputs.
+        cache_key: Cache key that replaces KFP's fingerprint; empty if there is none.
     """
 
     name: str
@@ -173,12 +180,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Dag:
-    """Tasks and what they give to the outside.
+    """A DAG: tasks, and the outputs that the DAG takes from them.
 
     Attributes:
-        tasks: By name.
-        parameters: Output parameter → the tasks' outputs that it is, the first that ran.
-        artifacts: Output artifact → likewise.
+        tasks: The tasks by name.
+        parameters: Output parameter → outputs of tasks. The value is the output of the first of these tasks that ran.
+        artifacts: Output artifact → outputs of tasks, with the same rule.
     """
 
     tasks: Mapping[str, Task]
@@ -188,15 +195,15 @@ class Dag:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container to run; strings may hold placeholders.
+    """An executor that runs a container. All strings may contain placeholders.
 
     Attributes:
-        image: Its image.
-        command: The command.
-        args: Its arguments.
-        env: Environment variables in order.
-        resources: KFP's ``ResourceSpec`` as it is written.
-        has_hook: Whether it has a lifecycle hook, which no open-source engine runs.
+        image: Image of the container.
+        command: Command of the container.
+        args: Arguments of the command.
+        env: Environment variables in order, as pairs of name and value.
+        resources: KFP's ``ResourceSpec`` as the IR holds it.
+        has_hook: Whether the container has a lifecycle hook, which no open-source engine runs.
     """
 
     image: str
@@ -209,13 +216,13 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """An artifact that exists already.
+    """An executor that imports an existing artifact.
 
     Attributes:
-        uri: Its URI, or the component's input parameter that holds it.
-        schema: Its type.
-        metadata: Its metadata; strings may hold placeholders.
-        to_workspace: Whether it is to be copied into the workspace.
+        uri: URI of the artifact, or the component's input parameter that holds the URI.
+        schema: Type of the artifact.
+        metadata: Metadata of the artifact. Strings may contain placeholders.
+        to_workspace: Whether KFP copies the artifact into the workspace.
     """
 
     uri: Constant | FromInput
@@ -226,7 +233,11 @@ class Importer:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """An executor of a kind that no open-source engine runs (resolver, custom job); its name."""
+    """An executor that no open-source engine runs.
+
+    Attributes:
+        kind: ``resolver`` or ``customJob``.
+    """
 
     kind: str
 
@@ -236,16 +247,16 @@ Executor = Container | Importer | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A component: its interface, and a DAG or an executor behind it.
+    """A component: its inputs and outputs, and a DAG or an executor.
 
     Attributes:
-        name: Its key in the pipeline.
-        body: A DAG, or an executor.
+        name: Key of the component in the pipeline.
+        body: A DAG or an executor.
         inputs: Input parameters by name.
         input_artifacts: Input artifacts by name.
         outputs: Output parameters by name.
         output_artifacts: Output artifacts by name.
-        platform: KFP's ``KubernetesExecutorConfig`` of the executor, as it is written.
+        platform: KFP's ``KubernetesExecutorConfig`` of the executor, as the IR holds it.
         passthroughs: Fields that a ``dsl.TaskConfig`` input gets → whether the task keeps them too.
     """
 
@@ -264,14 +275,14 @@ class Pipeline:
     """A whole pipeline.
 
     Attributes:
-        name: Its name.
-        display_name: The name that people gave it; empty where there is none.
-        description: What it does; empty where nothing is said.
-        root: The outermost component; its body is a DAG.
-        components: The others by name.
-        default_root: Where KFP would keep its artifacts; empty for the server's choice.
-        config: KFP's ``PipelineConfig`` (workspace, ttl, deadline), as it is written.
-        unread: Fields of the IR that nothing here reads.
+        name: Name of the pipeline.
+        display_name: Name for people; empty if there is none.
+        description: Description for people; empty if there is none.
+        root: The outermost component. Its body is a DAG.
+        components: All other components by name.
+        default_root: URI under which KFP would store the artifacts. It is empty if KFP's server chooses the URI.
+        config: KFP's ``PipelineConfig`` (workspace, time to live, deadline), as the IR holds it.
+        unread: Fields of the IR that Sluice does not read.
     """
 
     name: str
@@ -284,5 +295,5 @@ class Pipeline:
     unread: tuple[Unread, ...] = ()
 
     def component(self, task: Task) -> Component:
-        """The component of a task."""
+        """Return the component of a task."""
         return self.components[task.component]

@@ -1,4 +1,4 @@
-"""Checks over the graph that no target is needed for, and those for KFP's own backend."""
+"""Checks of the graph that need no target, and checks for KFP's own backend."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluice.ir.graph import Constant, Container, Dag, Unknown
-from sluice.ir.placeholders import Concat, IfPresent, Text, Unreadable, pieces_of, read_argument
+from sluice.ir.placeholders import Concat, IfPresent, Text, UnknownPlaceholder, pieces_of, read_argument
 from sluice.ir.reading import is_exact
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One construct that a target cannot express.
+    """One finding about a pipeline: a construct that a target cannot express, or a warning.
 
     Attributes:
-        task: Where it stands: task names from the outermost DAG inwards, joined by dots.
-        field: The field of the IR.
-        reason: What cannot be expressed.
-        hint: What to do instead.
+        task: Task names from the outermost DAG inwards, joined by dots.
+        field: Field of the IR.
+        reason: Why the construct is a problem.
+        hint: What the author can do instead.
     """
 
     task: str
@@ -33,8 +33,8 @@ class Finding:
     hint: str
 
 
-def walk(pipeline: Pipeline) -> Iterator[tuple[str, Task, Component]]:
-    """Every task of every DAG that is reached, with its path and its component."""
+def walk_tasks(pipeline: Pipeline) -> Iterator[tuple[str, Task, Component]]:
+    """Yield every task that a run can reach, with its path and its component."""
     yield from _walk(pipeline, pipeline.root, "")
 
 
@@ -48,10 +48,10 @@ def _walk(pipeline: Pipeline, component: Component, path: str) -> Iterator[tuple
         yield from _walk(pipeline, inner, place)
 
 
-def find_rounded(pipeline: Pipeline) -> list[Finding]:
-    """Whole numbers of 2**53 and more: KFP's compiler writes them as doubles, so what the IR holds may be another number."""
+def find_rounded_numbers(pipeline: Pipeline) -> list[Finding]:
+    """Find whole numbers of 2**53 and more. KFP's compiler writes them as doubles, and so the IR may hold another number."""
     found = []
-    for path, task, component in walk(pipeline):
+    for path, task, component in walk_tasks(pipeline):
         for name, binding in task.parameters.items():
             kind = component.inputs[name].type if name in component.inputs else None
             if isinstance(binding.source, Constant) and not is_exact(binding.source.value, kind):
@@ -66,9 +66,14 @@ def find_rounded(pipeline: Pipeline) -> list[Finding]:
 
 
 def find_unread_fields(pipeline: Pipeline, *, matters: bool) -> list[Finding]:
-    """Fields of the IR that nothing here reads: those that a run may differ by, or the others."""
-    reason = "Sluice does not know this" + ("; a run might do something else with it" if matters else ", and does without it")
-    hint = "Remove it, or keep to KFP's backend; a newer Sluice may know it."
+    """Find fields of the IR that Sluice does not read.
+
+    Args:
+        pipeline: The pipeline.
+        matters: Whether to find the fields that may change what a run does, or the other fields.
+    """
+    reason = "Sluice does not know this field" + (", which may change what a run does" if matters else " and ignores it")
+    hint = "Remove the field, use KFP's backend, or try a newer version of Sluice."
     return [Finding(each.place, each.field, reason, hint) for each in pipeline.unread if each.matters is matters]
 
 
@@ -77,23 +82,26 @@ def _rounded(path: str, field: str) -> Finding:
         path,
         field,
         "KFP's compiler rounds whole numbers of 2**53 and more to doubles",
-        "Give the number as a string, and parse it.",
+        "Pass the number as a string, and parse it in the step.",
     )
 
 
 def find_unsupported_by_kfp(pipeline: Pipeline) -> list[Finding]:
-    """What KFP's backend does not run, as read from its source (2026-08)."""
+    """Find constructs that KFP's backend does not run, according to its source code (2026-08)."""
     found = []
-    for path, task, component in walk(pipeline):
+    for path, task, component in walk_tasks(pipeline):
         if task.iterator and task.iterator.over_artifacts:
             found.append(
                 Finding(
-                    path, "artifactIterator", "KFP's backend has no loop over artifacts", "Loop over parameters, or target argo."
+                    path,
+                    "artifactIterator",
+                    "KFP's backend has no loop over artifacts",
+                    "Loop over parameters, or use --target argo.",
                 )
             )
         if isinstance(component.body, Unknown):
             found.append(
-                Finding(path, "executor", f"{component.body.kind} is run by Vertex AI alone", "Use a component with an image.")
+                Finding(path, "executor", f"only Vertex AI runs {component.body.kind}", "Use a component with an image instead.")
             )
         if isinstance(component.body, Container):
             found += _container(path, component.body)
@@ -107,13 +115,16 @@ def _container(path: str, container: Container) -> Iterator[Finding]:
             yield Finding(
                 path,
                 "args",
-                "KFP's backend resolves IfPresent at the top alone, and Concat nowhere",
-                "Write the text out, or target argo.",
+                "KFP's backend resolves IfPresent only at the top level, and it does not resolve Concat",
+                "Write the text without them, or use --target argo.",
             )
         for piece in pieces_of(argument):
-            if isinstance(piece, Unreadable):
+            if isinstance(piece, UnknownPlaceholder):
                 yield Finding(
-                    path, "args", f"the placeholder {piece.text!r} is not known", "Use one of KFP's documented placeholders."
+                    path,
+                    "args",
+                    f"KFP does not document the placeholder {piece.text!r}",
+                    "Use one of KFP's documented placeholders.",
                 )
 
 

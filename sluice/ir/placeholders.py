@@ -1,4 +1,4 @@
-"""KFP's placeholders in commands, arguments and constants, read into pieces."""
+"""Parse KFP's placeholders in commands, arguments and constants."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ RUN_FIELDS = frozenset(
         "workspace_path",
     }
 )
-"""What a run knows of itself, as KFP names it."""
+"""Fields of a run, as KFP names them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutorInput:
-    """``{{$}}``: the whole of KFP's executor input as JSON."""
+    """``{{$}}``: KFP's whole executor input as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class InputParameter:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactField:
-    """Something of an artifact.
+    """A field of an artifact.
 
     Attributes:
         name: The artifact.
-        output: Whether it is an output.
-        field: ``uri``, ``path``, ``metadata`` or ``name``; empty for all of it as JSON.
-        key: Key of the metadata; empty for all of it.
+        output: Whether the artifact is an output.
+        field: ``uri``, ``path``, ``metadata`` or ``name``; empty for the whole descriptor as JSON.
+        key: Key of the metadata; empty for all metadata.
     """
 
     name: str
@@ -58,46 +58,46 @@ class ArtifactField:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """The file that a container writes an output parameter to; an empty name is the executor's own output file."""
+    """The file to which a container writes an output parameter. An empty name stands for the executor's own output file."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunField:
-    """One of `RUN_FIELDS`."""
+    """A field of the run: one of `RUN_FIELDS`."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A placeholder that KFP's documentation does not know."""
+class UnknownPlaceholder:
+    """A placeholder that KFP does not document."""
 
     text: str
 
 
-Piece = str | ExecutorInput | InputParameter | ArtifactField | OutputFile | RunField | Unreadable
-"""Plain text or a placeholder."""
+Piece = str | ExecutorInput | InputParameter | ArtifactField | OutputFile | RunField | UnknownPlaceholder
+"""A plain text or a placeholder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Pieces, one after another."""
+    """A text: plain texts and placeholders in order."""
 
     pieces: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Concat:
-    """Arguments joined to one."""
+    """Arguments that are concatenated to one."""
 
     items: tuple[Argument, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class IfPresent:
-    """Arguments that depend on whether an optional input was given."""
+    """Arguments that depend on whether the task gives an optional input."""
 
     name: str
     then: tuple[Argument, ...]
@@ -109,7 +109,7 @@ Argument = Text | Concat | IfPresent
 
 
 def describe_piece(piece: Piece) -> str:
-    """A placeholder as a person knows it."""
+    """Return the name of a placeholder for a message."""
     if isinstance(piece, ExecutorInput):
         return "{{$}}"
     return repr(getattr(piece, "text", None) or getattr(piece, "name", piece))
@@ -130,7 +130,7 @@ def read_text(text: str) -> Text:
 
 
 def read_argument(text: str) -> Argument:
-    """Read one argument: text with placeholders, or KFP's JSON of Concat and IfPresent, nested at will."""
+    """Read one argument: a text with placeholders, or KFP's JSON for Concat and IfPresent, which can be nested."""
     if text.startswith(('{"Concat"', '{"IfPresent"')):
         try:
             return _structured(json.loads(text))
@@ -163,7 +163,7 @@ def _placeholder(path: str | None, text: str) -> Piece:  # noqa: PLR0911 - one f
         return OutputFile("")
     match = _NAMED.match(path)
     if not match:
-        return Unreadable(text)
+        return UnknownPlaceholder(text)
     side, kind, name, rest = match[1], match[2], match[3] or match[4] or "", match[5]
     if kind == "artifacts":
         key = _KEY.match(rest)
@@ -175,11 +175,11 @@ def _placeholder(path: str | None, text: str) -> Piece:  # noqa: PLR0911 - one f
         return InputParameter(name)
     elif side == "outputs" and rest == ".output_file":
         return OutputFile(name)
-    return Unreadable(text)
+    return UnknownPlaceholder(text)
 
 
 def pieces_of(argument: Argument) -> list[Piece]:
-    """Every piece of an argument, whatever it is nested in."""
+    """Return every piece of an argument, at any depth."""
     match argument:
         case Text(pieces):
             return list(pieces)
@@ -190,5 +190,5 @@ def pieces_of(argument: Argument) -> list[Piece]:
 
 
 def is_plain(argument: Argument) -> bool:
-    """Whether an argument is text without a placeholder."""
+    """Return whether an argument is a text without placeholders."""
     return isinstance(argument, Text) and all(isinstance(piece, str) for piece in argument.pieces)

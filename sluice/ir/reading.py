@@ -1,4 +1,4 @@
-"""Reads KFP's compiled IR (one or two YAML documents: PipelineSpec, PlatformSpec) into the graph."""
+"""Read KFP's compiled IR into the graph. The IR is one or two YAML documents: a PipelineSpec, and optionally a PlatformSpec."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sluice.ir.graph import (
     Task,
     Unknown,
 )
-from sluice.ir.references import check_components, refuse_missing
+from sluice.ir.references import check_components, raise_missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,46 +52,45 @@ def read_ir(file: Path) -> Pipeline:
     """Read a file of compiled IR.
 
     Raises:
-        DataError: It is not there, not YAML, or not KFP IR; the message says where.
+        DataError: The file does not exist, is not YAML, or is not KFP IR. The message says where the error is.
     """
     return parse_ir(read_file(file), source=str(file))
 
 
 def read_file(file: Path) -> str:
-    """The text of a file of compiled IR.
+    """Return the text of a file of compiled IR.
 
     Raises:
-        DataError: It is not there, or no text.
+        DataError: The file does not exist, or it is not text.
     """
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = "there is no file of that name" if isinstance(error, FileNotFoundError) else str(error)
-        raise DataError(
-            f"{file} cannot be read: {why}", hint="Give a pipeline's name, a file.py[:function] or a file of compiled KFP IR."
-        ) from error
+        why = "the file does not exist" if isinstance(error, FileNotFoundError) else str(error)
+        hint = "Give the name of a pipeline, a file.py[:function], or a file of compiled KFP IR."
+        raise DataError(f"{file} cannot be read: {why}", hint=hint) from error
 
 
 def parse_ir(text: str, *, source: str = "the IR", hint: str = "Compile the pipeline again with KFP.") -> Pipeline:
     """Parse compiled IR.
 
     Args:
-        text: The YAML: a PipelineSpec, and a PlatformSpec after it where there is one.
-        source: What the text is called in messages.
-        hint: What to do where it is no IR.
+        text: The YAML: a PipelineSpec, optionally followed by a PlatformSpec.
+        source: Name of the text in messages.
+        hint: What the user can do if the text is not IR.
 
     Raises:
-        DataError: It is not YAML or not KFP IR.
+        DataError: The text is not YAML, or it is not KFP IR.
     """
     try:
         documents = load_documents(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist is a ValueError of the reader's
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML raises ValueError for impossible dates.
         raise DataError(f"{source} is not YAML: {error}", hint=hint) from error
     spec = find_spec(documents)
     if spec is None:
         raise DataError(
-            f"{source} is no KFP pipeline: it has no root and deploymentSpec",
-            hint="Give what `kfp dsl compile` or `kfp.compiler` wrote (schema version 2).",
+            f"{source} is not a KFP pipeline: it must have both root and deploymentSpec",
+            hint="Give a file that `kfp dsl compile` or `kfp.compiler` wrote (schema version 2).",
         )
     try:
         platforms = find_platforms(documents)
@@ -105,7 +104,7 @@ def _describe(error: Exception) -> str:
         return str(error)
     if isinstance(error, KeyError):
         return f"the field {error} is missing"
-    return f"a field is not of the kind that it must be ({error})"
+    return f"a field has a value of the wrong type ({error})"
 
 
 def _pipeline(spec: Raw, platform: Raw, unread: tuple[Unread, ...]) -> Pipeline:
@@ -114,7 +113,7 @@ def _pipeline(spec: Raw, platform: Raw, unread: tuple[Unread, ...]) -> Pipeline:
     components = {name: _component(name, raw, executors, settings) for name, raw in (spec.get("components") or {}).items()}
     root = _component("root", spec["root"], executors, settings)
     if not isinstance(root.body, Dag):
-        raise ValueError("root has no dag")  # noqa: TRY004 - a wrong value in a document
+        raise ValueError("root has no dag")  # noqa: TRY004 - the document has a wrong value
     check_components(root, components)
     info = spec.get("pipelineInfo") or {}
     return Pipeline(
@@ -135,7 +134,7 @@ def _component(name: str, raw: Raw, executors: Raw, settings: Raw) -> Component:
     if "dag" not in raw and not label:
         raise ValueError(f"{name} has neither tasks nor an executor")
     if "dag" not in raw and label not in executors:
-        refuse_missing(name, f"executor {label!r}")
+        raise_missing(name, f"executor {label!r}")
     body = _dag(raw["dag"]) if "dag" in raw else _executor(executors[label], name)
     return Component(
         name=name,
@@ -153,17 +152,17 @@ def _parameter(raw: Raw) -> Parameter:
     kind = ParameterType(raw.get("parameterType") or _OLD_TYPES[raw["type"]])
     return Parameter(
         type=kind,
-        default=typed(raw.get("defaultValue"), kind),
+        default=in_declared_type(raw.get("defaultValue"), kind),
         has_default=raw.get("defaultValue") is not None,
         optional=bool(raw.get("isOptional")),
     )
 
 
-def typed(value: Any, kind: ParameterType) -> Any:  # noqa: ANN401 - any JSON value
-    """A constant in its declared type: IR writes 3.0 for an integer, and 3 for a float.
+def in_declared_type(value: Any, kind: ParameterType) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a constant in its declared type. The IR may hold 3.0 for an integer, and 3 for a float.
 
-    Inside a list or a struct, where nothing is declared, a whole number is an integer: KFP's compiler writes 3.0 for both, and
-    its backend hands 3 over.
+    The numbers inside a list or a struct have no declared type. A whole number there becomes an integer, because KFP's compiler
+    writes 3.0 for both, and KFP's backend passes 3 to the step.
     """
     if kind in {ParameterType.LIST, ParameterType.STRUCT}:
         return _whole(value)
@@ -219,12 +218,12 @@ def _executor(raw: Raw, name: str) -> Executor:
         )
     known = [kind for kind in ("resolver", "customJob") if kind in raw]
     if not known:
-        raise ValueError(f"the executor of {name} is of no known kind")
+        raise ValueError(f"the executor of {name} is of an unknown kind")
     return Unknown(known[0])
 
 
 def _constant(raw: Raw) -> Any:  # noqa: ANN401 - any JSON value
-    """The value of a ``ValueOrRuntimeParameter``, in the new form or the old one."""
+    """Return the value of a ``ValueOrRuntimeParameter``, in its new or old form."""
     if "constant" in raw:
         return raw["constant"]
     old = raw.get("constantValue") or {}
@@ -282,15 +281,15 @@ def _source(raw: Raw) -> Source:
 
 
 def read_source(raw: Mapping[str, Any]) -> Source:
-    """An ``InputParameterSpec`` of the platform's part of the IR."""
+    """Read an ``InputParameterSpec`` of the PlatformSpec."""
     return _source(dict(raw))
 
 
 def read_selector(text: str) -> tuple[str | int, ...]:
-    """The keys of a ``parameterExpressionSelector``.
+    """Return the keys of a ``parameterExpressionSelector``.
 
     Raises:
-        ValueError: It is not of the one form that KFP's compiler writes.
+        ValueError: The selector does not have the one form that KFP's compiler writes.
     """
     if not text:
         return ()
@@ -320,7 +319,7 @@ def _iterator(raw: Raw) -> Iterator | None:
         return Iterator(loop["itemInput"], FromInput(loop["items"]["inputParameter"]), parallelism=parallelism)
     items = next(iter(load_documents(loop["items"]["raw"])), None)
     if not isinstance(items, list):
-        raise ValueError(f"the loop's items are no list: {loop['items']['raw']!r}")  # noqa: TRY004 - a wrong value in a document
+        raise ValueError(f"the items of the loop are not a list: {loop['items']['raw']!r}")  # noqa: TRY004
     return Iterator(loop["itemInput"], Constant(items), parallelism=parallelism)
 
 
@@ -334,12 +333,15 @@ def _retry(raw: Raw) -> Retry:
 
 
 def _seconds(raw: str | None) -> float:
-    """A protobuf duration, ``3600s``, in seconds."""
+    """Return a protobuf duration, for example ``3600s``, in seconds."""
     return float(raw.removesuffix("s")) if raw else 0.0
 
 
 def is_exact(value: Any, kind: ParameterType | None = None) -> bool:  # noqa: ANN401 - any JSON value
-    """Whether every number of a constant survives KFP's own rounding to doubles; one that is declared a double always does."""
+    """Return whether KFP's rounding to doubles keeps every number of a constant exact.
+
+    A number that is declared as a double counts as exact.
+    """
     if isinstance(value, dict):
         return all(is_exact(entry) for entry in value.values())
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Whether the names that a pipeline uses exist, and nothing waits for itself or holds itself."""
+"""Checks of the names in a pipeline: every name exists, and no task waits for itself, and no component contains itself."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_DEEPEST = 90
-"""Levels of pipelines in pipelines. Argo ends a run at 100 templates in each other; a step and limited loops need some too."""
+_MAX_DEPTH = 90
+"""Maximum number of nested pipelines.
+
+Argo ends a run that nests more than 100 templates. The steps, and loops with limited parallelism, need some of these 100.
+"""
 
 
 def check_components(root: Component, components: Mapping[str, Component]) -> None:
     """Check a whole pipeline.
 
     Raises:
-        ValueError: A name does not exist, tasks wait for each other, components hold each other, or too deep; it says which.
+        ValueError: A name does not exist, tasks wait for each other, components contain each other, or pipelines are nested too
+            deeply. The message names them.
     """
     for component in (root, *components.values()):
         _check_component(component, components)
@@ -26,17 +30,17 @@ def check_components(root: Component, components: Mapping[str, Component]) -> No
 
 
 def _check_component(component: Component, components: Mapping[str, Component]) -> None:
-    """Every name that a DAG uses exists, and its tasks wait for each other in no circle.
+    """Check that every name in a DAG exists, and that no tasks wait for each other.
 
     Raises:
-        ValueError: A name does not, or they do; it says which.
+        ValueError: A name does not exist, or tasks wait for each other. The message names them.
     """
     if not isinstance(component.body, Dag):
         return
     tasks = component.body.tasks
     for task in tasks.values():
         if task.component not in components:
-            refuse_missing(task.name, f"component {task.component!r}")
+            raise_missing(task.name, f"component {task.component!r}")
     for task in tasks.values():
         _check_task(task, component, components)
     for output in (*component.body.parameters.values(), *component.body.artifacts.values()):
@@ -46,18 +50,18 @@ def _check_component(component: Component, components: Mapping[str, Component]) 
 
 
 def _check_task(task: Task, component: Component, components: Mapping[str, Component]) -> None:
-    assert isinstance(component.body, Dag)  # noqa: S101 - the caller looked
+    assert isinstance(component.body, Dag)  # noqa: S101 - the caller checks the type
     for given in _input_sources(task):
         if given.name not in component.inputs and given.name not in component.input_artifacts:
-            refuse_missing(task.name, f"input {given.name!r} of {component.name}")
+            raise_missing(task.name, f"input {given.name!r} of {component.name}")
     loop = task.iterator
     if loop and isinstance(loop.items, FromInput):
         given_names = task.artifacts if loop.over_artifacts else task.parameters
         if loop.items.name not in given_names:
-            refuse_missing(task.name, f"input {loop.items.name!r} of the loop")
+            raise_missing(task.name, f"input {loop.items.name!r} of the loop")
     for name in task.after:
         if name not in component.body.tasks:
-            refuse_missing(task.name, f"task {name!r}")
+            raise_missing(task.name, f"task {name!r}")
     for made in _task_sources(task):
         _check_output(task.name, made, component.body.tasks, components)
 
@@ -66,14 +70,14 @@ def _check_output(
     user: str, source: FromTask | FromFinalStatus, tasks: Mapping[str, Task], components: Mapping[str, Component]
 ) -> None:
     if source.task not in tasks:
-        refuse_missing(user, f"task {source.task!r}")
+        raise_missing(user, f"task {source.task!r}")
     producer = components[tasks[source.task].component]
     if isinstance(source, FromTask) and source.key not in producer.outputs and source.key not in producer.output_artifacts:
-        refuse_missing(user, f"output {source.key!r} of task {source.task!r}")
+        raise_missing(user, f"output {source.key!r} of task {source.task!r}")
 
 
-def refuse_missing(user: str, what: str) -> NoReturn:
-    """Say that a name is used and does not exist.
+def raise_missing(user: str, what: str) -> NoReturn:
+    """Raise the error for a name that does not exist.
 
     Raises:
         ValueError: Always.
@@ -110,15 +114,15 @@ def _check_order(name: str, tasks: Mapping[str, Task]) -> None:
 
 
 def _check_nesting(components: Mapping[str, Component]) -> None:
-    """No component holds itself, however deep, and none goes too deep.
+    """Check that no component contains itself, directly or through others, and that pipelines are not nested too deeply.
 
     Raises:
-        ValueError: One does; it says which.
+        ValueError: The check fails. The message names the components.
     """
     left = {
         name: {t.component for t in c.body.tasks.values()} if isinstance(c.body, Dag) else set() for name, c in components.items()
     }
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         flat = [name for name, held in left.items() if not held]
         for name in flat:
             del left[name]
@@ -128,6 +132,6 @@ def _check_nesting(components: Mapping[str, Component]) -> None:
             held.difference_update(flat)
     else:
         if left:
-            raise ValueError(f"pipelines are nested more than {_DEEPEST} levels deep, which no engine runs")
+            raise ValueError(f"pipelines are nested more than {_MAX_DEPTH} levels deep, which no engine runs")
     if left:
-        raise ValueError(f"components hold themselves or each other: {', '.join(sorted(left))}")
+        raise ValueError(f"components contain themselves or each other: {', '.join(sorted(left))}")

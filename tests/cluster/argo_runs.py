@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from argo_cluster import GROUP, LABEL, VERSION
 from kubernetes.client.exceptions import ApiException
 
-from sluice.argo.lowering import Options
-from sluice.argo.store import Store
-from sluice.argo.wire import parse_json
-from sluice.argo.workflows import lower_pipeline
+from sluice.argo.compilation import Options
+from sluice.argo.expressions.artifact_store import Store
+from sluice.argo.expressions.wire_json import from_wire
+from sluice.argo.objects.workflows import lower_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,14 +98,14 @@ class Run:
 
     def value(self, path: str, output: str) -> Any:
         """An output of a step."""
-        return parse_json(self.text(path, output))
+        return from_wire(self.text(path, output))
 
     @property
     def given(self) -> dict[str, Any]:
         """The pipeline's own outputs."""
         root = next(node for node in self.nodes if node["name"] == self.name)
         entries = root.get("outputs", {}).get("parameters") or []
-        return {entry["name"]: parse_json(entry["value"]) for entry in entries}
+        return {entry["name"]: from_wire(entry["value"]) for entry in entries}
 
     def ended(self, path: str) -> str:
         """How a step's last attempt ended."""
@@ -257,8 +257,8 @@ def compile_pipeline(pipeline: Pipeline, cluster: Cluster, **options: Any) -> di
     if settings.pop("in_bucket", False):
         settings["store"] = Store(root=f"s3://{cluster.repository['s3']['bucket']}")
     settings["labels"] = ((LABEL, cluster.session), *settings.get("labels", ()))
-    document, findings = lower_pipeline(pipeline, Options(**settings))
-    assert not findings.refusals, findings.refusals
+    document, refusals = lower_pipeline(pipeline, Options(**settings))
+    assert not refusals.found, refusals.found
     return document
 
 

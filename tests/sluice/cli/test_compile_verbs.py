@@ -82,7 +82,7 @@ def test_kfp_s_own_objects_hold_the_ir(tmp_path: Path) -> None:
 
 def test_explain_counts_pods_beside_kfp_s(tmp_path: Path) -> None:
     done = sluice("compile", str(IR), "--explain", "-o", str(tmp_path / "argo.yaml"), cwd=tmp_path)
-    assert "9 pods a run; KFP's backend starts 22 for the same" in done.stderr
+    assert "A run has 9 pods. KFP's backend would start 22 pods for it." in done.stderr
     assert "suspend" in done.stderr
     as_json = json.loads(sluice("compile", str(IR), "--explain", "--output", "json", cwd=tmp_path).stdout)
     assert as_json["data"]["explanation"]["pods"] == 9
@@ -92,8 +92,8 @@ def test_compile_names_everything_that_it_refuses(unsupported: Path) -> None:
     out = unsupported.with_name("out.yaml")
     done = sluice("compile", str(unsupported), "-o", str(out), cwd=unsupported.parent)
     assert done.returncode == 3
-    assert "train, executor: customJob" in done.stderr
-    assert "gate, executor: resolver" in done.stderr
+    assert "train, executor: only Vertex AI runs customJob" in done.stderr
+    assert "gate, executor: only Vertex AI runs resolver" in done.stderr
     assert not out.exists()
 
 
@@ -109,7 +109,7 @@ def test_lint_names_all_of_it_at_once(unsupported: Path, target: str) -> None:
 
 def test_lint_of_a_clean_pipeline_says_so(tmp_path: Path) -> None:
     done = sluice("lint", str(IR), cwd=tmp_path)
-    assert (done.returncode, done.stdout.strip()) == (0, "argo can express all of it")
+    assert (done.returncode, done.stdout.strip()) == (0, "argo can express the whole pipeline")
 
 
 def test_a_number_that_kfp_would_round_is_refused_in_python_and_warned_of_in_ir(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_diff_speaks_of_meaning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["data"]["differences"] == [{"place": "say", "what": "input times", "old": "1", "new": "2"}]
     same = sluice("diff", files[0], files[0], "--project", str(ROOT), cwd=tmp_path)
-    assert same.stdout.strip() == "no difference in meaning"
+    assert same.stdout.strip() == "The two pipelines do not differ in meaning."
 
 
 def test_a_file_that_is_no_pipeline_is_refused(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_file_that_is_no_pipeline_is_refused(tmp_path: Path) -> None:
     assert "is not YAML" in done.stderr
     missing = sluice("compile", str(tmp_path / "absent.yaml"), cwd=tmp_path)
     assert missing.returncode == 2
-    assert "there is no file" in missing.stderr
+    assert "the file does not exist" in missing.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
@@ -178,13 +178,13 @@ def test_a_pipeline_job_is_a_source_for_every_target(target: str, tmp_path: Path
         (("--timezone", "Europe/Berlin"), "--timezone is for a CronWorkflow"),
         (("--kind", "WorkflowTemplate", "--concurrency", "Forbid"), "--concurrency is for a CronWorkflow"),
         (("--kind", "CronWorkflow", "--schedule", ""), "0 fields"),
-        (("--kind", "CronWorkflow", "--schedule", "@daily", "--timezone", "Mars/X"), "no time zone"),
-        (("--name", "Bad_Name!"), "no name that Kubernetes takes"),
-        (("--target", "kfp", "--explain"), "--explain means nothing for --target kfp"),
-        (("--target", "kfp", "--kind", "CronWorkflow"), "--kind means nothing for --target kfp"),
-        (("--target", "kfp", "--name", "x"), "--name means nothing"),
-        (("--target", "kfp-crd", "--no-cache"), "--no-cache means nothing for --target kfp-crd"),
-        (("--target", "kfp-crd", "--service-account", "x"), "--service-account means nothing"),
+        (("--kind", "CronWorkflow", "--schedule", "@daily", "--timezone", "Mars/X"), "no time zone has the name"),
+        (("--name", "Bad_Name!"), "not a name that Kubernetes accepts"),
+        (("--target", "kfp", "--explain"), "--explain has no effect with --target kfp"),
+        (("--target", "kfp", "--kind", "CronWorkflow"), "--kind has no effect with --target kfp"),
+        (("--target", "kfp", "--name", "x"), "--name has no effect"),
+        (("--target", "kfp-crd", "--no-cache"), "--no-cache has no effect with --target kfp-crd"),
+        (("--target", "kfp-crd", "--service-account", "x"), "--service-account has no effect"),
     ],
 )
 def test_an_option_that_means_nothing_or_is_wrong_is_refused(options: tuple[str, ...], message: str, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_source_that_is_nothing_is_refused(tmp_path: Path) -> None:
     project = read_project(ROOT)
     with pytest.raises(UsageError, match="neither a pipeline of this project"):
         compile_to_ir(project, "nightly")
-    with pytest.raises(DataError, match="there is no Python file"):
+    with pytest.raises(DataError, match=r"the Python file .* does not exist"):
         compile_to_ir(project, str(tmp_path / "absent.py"))
     empty = tmp_path / "empty.py"
     empty.write_text("x = 1\n")
@@ -126,7 +126,7 @@ def test_a_file_s_own_pipeline_compiles(tmp_path: Path) -> None:
     )
     project = read_project(ROOT)
     assert yaml.safe_load(compile_to_ir(project, f"{source}:second"))["pipelineInfo"]["name"] == "second"
-    with pytest.raises(DataError, match="it defines: first, second"):
+    with pytest.raises(DataError, match="its pipelines are: first, second"):
         compile_to_ir(project, str(source))
 
 

@@ -1,4 +1,4 @@
-"""KFP IR written by hand, as small as each test needs it: one component that takes and gives, and a root around it."""
+"""Small KFP IR for tests: one component with inputs and outputs, and a root that calls it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODEL: Raw = {"artifactType": {"schemaTitle": "system.Model", "schemaVersion": "
 
 
 def step(**fields: Any) -> Raw:
-    """A component that takes ``text`` and ``model`` and gives ``out`` and ``made``; `fields` replace its own."""
+    """Return a component with the inputs ``text`` and ``model`` and the outputs ``out`` and ``made``; `fields` replace fields."""
     return {
         "executorLabel": "exec-step",
         "inputDefinitions": {
@@ -33,12 +33,12 @@ def task(component: str = "comp-step", **fields: Any) -> Raw:
 
 
 def given(**parameters: Any) -> Raw:
-    """A task's ``inputs`` with these parameters."""
+    """Return the ``inputs`` of a task that gives these parameters."""
     return {"parameters": parameters}
 
 
 def document(tasks: Raw, *, components: Raw | None = None, executor: Raw | None = None, **root: Any) -> Raw:
-    """A PipelineSpec; `root` adds to the outermost component."""
+    """Return a PipelineSpec; `root` adds fields to the outermost component."""
     return {
         "components": {"comp-step": step()} if components is None else components,
         "deploymentSpec": {"executors": {"exec-step": executor or {"container": {"image": "step:1"}}}},
@@ -53,5 +53,5 @@ def read(*documents: Any) -> Pipeline:
 
 
 def read_task(**fields: Any) -> Task:
-    """The only task of a pipeline, `fields` being its own."""
+    """Return the only task of a pipeline; `fields` are added to the task."""
     return read(document({"step": task(**fields)})).root.body.tasks["step"]  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Conditions as KFP's compiler writes them: precedence as in CEL, texts as they were, and errors that point at the place."""
+"""Tests of the conditions that KFP's compiler writes: every form, precedence as in CEL, strings, and errors."""
 
 import pytest
 from hypothesis import given, settings
@@ -35,18 +35,18 @@ IN_A = "inputs.parameter_values['a']"
         ("inputs.parameter_values['a b \"c\"'] == 1", Binary("==", Input('a b "c"'), Literal(1))),
     ],
 )
-def test_each_form_is_read(text: str, expected: Expression) -> None:
+def test_every_form_of_a_condition_is_read(text: str, expected: Expression) -> None:
     assert read_condition(text) == expected
 
 
-def test_and_binds_closer_than_or() -> None:
+def test_and_has_a_higher_precedence_than_or() -> None:
     one, two, three = (Binary("==", Literal(n), Literal(n)) for n in (1, 2, 3))
     assert read_condition("1 == 1 || 2 == 2 && 3 == 3") == Binary("||", one, Binary("&&", two, three))
     assert read_condition("(1 == 1 || 2 == 2) && 3 == 3") == Binary("&&", Binary("||", one, two), three)
     assert read_condition("1 == 1 || 2 == 2 || 3 == 3") == Binary("||", Binary("||", one, two), three)
 
 
-def test_a_not_binds_closer_than_a_comparison_around_it() -> None:
+def test_not_has_a_higher_precedence_than_a_comparison() -> None:
     assert read_condition("!true == false") == Binary("==", Not(Literal(True)), Literal(False))
     assert read_condition("!true && false") == Binary("&&", Not(Literal(True)), Literal(False))
 
@@ -66,52 +66,52 @@ def test_a_not_binds_closer_than_a_comparison_around_it() -> None:
         ("''", ""),
     ],
 )
-def test_a_text_is_the_one_that_cel_reads(text: str, value: str) -> None:
+def test_a_string_is_read_as_in_cel(text: str, value: str) -> None:
     assert read_condition(text) == Literal(value)
 
 
 @pytest.mark.parametrize("number", ["1", "-1", "0", "12345678901234567890"])
-def test_whole_numbers_stay_whole(number: str) -> None:
+def test_whole_numbers_stay_integers(number: str) -> None:
     assert repr(read_condition(number)) == repr(Literal(int(number)))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "ends too early"),
+        ("", r"the condition '' ends too early"),
         ("1 ==", "ends too early"),
         ("int(1", "ends too early"),
         ("(1 == 1", "ends too early"),
         ("int", "ends too early"),
-        ("1 == 1)", r"'\)' is not expected"),
-        ("1 2", "'2' is not expected"),
-        ("a == 1", "'a' is not expected"),
-        ("size('a') == 1", "'size' is not expected"),
-        ("1 + 1 == 2", r"' \+ 1 == 2' cannot be read"),
+        ("1 == 1)", r"contains '\)' at a wrong position"),
+        ("1 2", "contains '2' at a wrong position"),
+        ("a == 1", "contains 'a' at a wrong position"),
+        ("size('a') == 1", "contains 'size' at a wrong position"),
+        ("1 + 1 == 2", r"the part ' \+ 1 == 2' of the condition '1 \+ 1 == 2' cannot be read"),
         ("1 ? 2 : 3", "cannot be read"),
-        ("'it's'", "is not expected|cannot be read"),
+        ("'it's'", "at a wrong position|cannot be read"),
         ("'open", "cannot be read"),
-        (r"'\q'", "no escape"),
-        (r"'\u12'", "no escape"),
-        ("inputs.parameter_values[a] == 1", r"parameter_values\[a\] == 1' cannot be read"),
-        ("1 == == 1", "'==' is not expected"),
+        (r"'\q'", "not an escape sequence of CEL"),
+        (r"'\u12'", "not an escape sequence of CEL"),
+        ("inputs.parameter_values[a] == 1", r"parameter_values\[a\] == 1' of the condition .* cannot be read"),
+        ("1 == == 1", "contains '==' at a wrong position"),
         ("(1 == 1 2", "parenthesis"),
-        ("(" * 5000 + "1" + ")" * 5000, "too deep"),
+        ("(" * 5000 + "1" + ")" * 5000, "too deeply"),
     ],
 )
-def test_what_cannot_be_read_says_where(text: str, message: str) -> None:
+def test_the_error_says_where_a_condition_is_wrong(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_condition(text)
 
 
-def test_the_inputs_of_a_condition_are_named_once_in_order() -> None:
+def test_the_inputs_of_a_condition_are_listed_in_order_without_repetitions() -> None:
     text = f"int(inputs.parameter_values['b']) == 1 && !({IN_A} == 'x') || inputs.parameter_values['b'] == {IN_A}"
     assert inputs_of(read_condition(text)) == ["b", "a"]
     assert inputs_of(read_condition("1 == 1")) == []
 
 
 def written(expression: Expression) -> str:  # noqa: PLR0911 - one for each kind
-    """The expression as text, every operation in parentheses."""
+    """Return the expression as text, with every operation in parentheses."""
     match expression:
         case Input(name):
             return f"inputs.parameter_values['{name}']"
@@ -152,7 +152,7 @@ EXPRESSIONS = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(EXPRESSIONS)
-def test_a_condition_written_down_is_read_as_itself(expression: Expression) -> None:
+def test_a_condition_that_is_written_as_text_is_read_back_unchanged(expression: Expression) -> None:
     assert read_condition(written(expression)) == expression
 
 
@@ -161,7 +161,7 @@ def flip() -> str:
     return "heads"
 
 
-def test_what_kfp_itself_compiles_is_read() -> None:
+def test_the_conditions_that_kfp_compiles_are_read() -> None:
     @dsl.pipeline
     def flow(n: int, x: float, on: bool) -> None:
         flipped = flip()
@@ -171,7 +171,7 @@ def test_what_kfp_itself_compiles_is_read() -> None:
             flip()
         with dsl.Elif(x <= 0.5):
             flip()
-        with dsl.Elif(on == True):  # noqa: E712 - KFP's own way to ask
+        with dsl.Elif(on == True):  # noqa: E712 - KFP needs this form
             flip()
         with dsl.Else():
             flip()

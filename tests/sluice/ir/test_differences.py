@@ -1,4 +1,4 @@
-"""A change that a run may show is a difference, also where no task gives anything new."""
+"""Tests of the comparison of pipelines: every change that may change a run is a difference."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def importing(kind: dict[str, Any], **fields: Any) -> Pipeline:
         (flow(), flow(taskInfo={"name": "Say it"}), {"display name"}),
         (giving(MODEL), giving(DATASET), {"output made"}),
         (taking(MODEL), taking(DATASET), {"type of input model"}),
-        (passing_on(), passing_on(applyToTask=True), {"passed on ENV"}),
-        (importing(MODEL), importing(DATASET, downloadToWorkspace=True), {"type", "into the workspace"}),
+        (passing_on(), passing_on(applyToTask=True), {"passed to TaskConfig: ENV"}),
+        (importing(MODEL), importing(DATASET, downloadToWorkspace=True), {"type", "copied into the workspace"}),
     ],
 )
-def test_a_change_is_named(old: Pipeline, new: Pipeline, expected: set[str]) -> None:
+def test_a_change_is_reported_by_its_name(old: Pipeline, new: Pipeline, expected: set[str]) -> None:
     assert {each.what for each in compare(old, new)} == expected
     assert compare(old, old) == []
 
 
-def test_what_a_pipeline_is_called_is_part_of_it() -> None:
+def test_a_change_of_the_pipeline_s_description_is_reported() -> None:
     raw = document({"step": task()})
     shown = raw | {"pipelineInfo": {"name": "small", "displayName": "Small"}, "defaultPipelineRoot": "gs://b"}
     assert [(each.place, each.what) for each in compare(read(raw), read(shown))] == [

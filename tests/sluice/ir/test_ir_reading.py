@@ -1,4 +1,4 @@
-"""Each construct of KFP's IR, read into the graph as what it means."""
+"""Tests of reading KFP's IR: every construct becomes the right part of the graph."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from sluice.ir.graph import (
     Retry,
     Unknown,
 )
-from sluice.ir.lint import find_rounded
-from sluice.ir.reading import is_exact, parse_ir, read_ir, read_selector, typed
+from sluice.ir.lint import find_rounded_numbers
+from sluice.ir.reading import in_declared_type, is_exact, parse_ir, read_ir, read_selector
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ def test_a_default_has_its_declared_type(kind: str, default: Any, expected: Any)
     assert (repr(found.default), found.has_default) == (repr(expected), True)
 
 
-def test_a_null_default_is_none() -> None:
+def test_a_default_that_is_null_is_no_default() -> None:
     assert parameter(parameterType="STRING", defaultValue=None, isOptional=True) == Parameter(ParameterType.STRING, optional=True)
 
 
@@ -127,7 +127,7 @@ def test_an_importer_is_read(uri: dict[str, Any], expected: Constant | FromInput
 
 
 @pytest.mark.parametrize("kind", ["resolver", "customJob"])
-def test_executors_that_only_vertex_runs_are_known_by_name(kind: str) -> None:
+def test_executors_that_only_vertex_ai_runs_are_read_by_their_names(kind: str) -> None:
     assert read(document({}, executor={kind: {}})).components["comp-step"].body == Unknown(kind)
 
 
@@ -172,7 +172,7 @@ def test_retry_durations_are_seconds() -> None:
     assert read_task().retry is None
 
 
-def test_caching_is_off_unless_asked_for() -> None:
+def test_caching_is_off_by_default() -> None:
     assert read_task().cached is False
     assert read_task(cachingOptions={}).cached is False
     found = read_task(cachingOptions={"enableCache": True, "cacheKey": "k"})
@@ -220,7 +220,7 @@ def test_a_selector_of_another_form_is_refused() -> None:
         read_selector("string_value[0]")
 
 
-def test_outputs_of_a_dag_name_all_that_they_may_come_from() -> None:
+def test_an_output_of_a_dag_names_every_task_output_that_may_give_it() -> None:
     dag = {
         "tasks": {"a": task(), "b": task()},
         "outputs": {
@@ -252,7 +252,7 @@ def test_task_config_passthroughs_say_whether_the_task_keeps_the_field() -> None
     }
 
 
-def test_platform_settings_come_from_the_second_document_whatever_its_place() -> None:
+def test_platform_settings_are_read_from_a_document_at_any_position() -> None:
     kubernetes = {
         "deploymentSpec": {"executors": {"exec-step": {"imagePullPolicy": "Always"}}},
         "pipelineConfig": {"resourceTtlOnCompletion": 60},
@@ -301,19 +301,19 @@ def test_a_file_is_read_like_its_text(tmp_path: Path) -> None:
         ("x", ParameterType.STRING, True),
     ],
 )
-def test_numbers_that_kfp_may_have_rounded_are_told(value: Any, kind: ParameterType | None, exact: bool) -> None:
+def test_numbers_that_kfp_may_have_rounded_are_found(value: Any, kind: ParameterType | None, exact: bool) -> None:
     assert is_exact(value, kind) is exact
 
 
-def test_a_double_is_never_rounded_wherever_it_stands() -> None:
+def test_a_value_that_is_declared_as_a_double_is_never_reported_as_rounded() -> None:
     inputs = {"parameters": {"x": {"parameterType": "NUMBER_DOUBLE", "defaultValue": 1e18}}}
     bound = given(x={"runtimeValue": {"constant": 1e300}})
     found = document({"step": task(inputs=bound)}, components={"comp-step": step(inputDefinitions=inputs)})
-    assert find_rounded(read(found)) == []
+    assert find_rounded_numbers(read(found)) == []
 
 
-def test_a_constant_takes_the_declared_type() -> None:
-    assert repr(typed(5.0, ParameterType.INTEGER)) == "5"
-    assert repr(typed(5, ParameterType.DOUBLE)) == "5.0"
-    assert repr(typed(True, ParameterType.INTEGER)) == "True"
-    assert repr(typed(5.5, ParameterType.STRING)) == "5.5"
+def test_a_constant_gets_the_declared_type() -> None:
+    assert repr(in_declared_type(5.0, ParameterType.INTEGER)) == "5"
+    assert repr(in_declared_type(5, ParameterType.DOUBLE)) == "5.0"
+    assert repr(in_declared_type(True, ParameterType.INTEGER)) == "True"
+    assert repr(in_declared_type(5.5, ParameterType.STRING)) == "5.5"

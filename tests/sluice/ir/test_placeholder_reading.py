@@ -1,4 +1,4 @@
-"""Placeholders: every form that KFP documents, and text that only looks like one."""
+"""Tests of placeholders: every form that KFP documents, and texts that only look like placeholders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sluice.ir.placeholders import (
     Piece,
     RunField,
     Text,
-    Unreadable,
+    UnknownPlaceholder,
     is_plain,
     pieces_of,
     read_argument,
@@ -47,13 +47,13 @@ from sluice.ir.placeholders import (
         ("{{$.inputs.artifacts['m']}}", ArtifactField("m", output=False, field="")),
     ],
 )
-def test_each_form_is_read(text: str, piece: Piece) -> None:
+def test_every_form_of_a_placeholder_is_read(text: str, piece: Piece) -> None:
     assert read_text(text) == Text((piece,))
     assert read_text(f"a{text}b") == Text(("a", piece, "b"))
 
 
 @pytest.mark.parametrize("name", sorted(RUN_FIELDS))
-def test_what_a_run_knows_of_itself_is_read(name: str) -> None:
+def test_the_fields_of_a_run_are_read(name: str) -> None:
     assert read_text(f"{{{{$.{name}}}}}") == Text((RunField(name),))
 
 
@@ -68,8 +68,8 @@ def test_what_a_run_knows_of_itself_is_read(name: str) -> None:
         "{{$.}}",
     ],
 )
-def test_a_placeholder_that_kfp_does_not_know_is_unreadable(text: str) -> None:
-    assert read_text(text) == Text((Unreadable(text),))
+def test_a_placeholder_that_kfp_does_not_document_is_unknown(text: str) -> None:
+    assert read_text(text) == Text((UnknownPlaceholder(text),))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_placeholder_that_kfp_does_not_know_is_unreadable(text: str) -> None:
         "{{\\$}}",
     ],
 )
-def test_text_that_only_looks_like_a_placeholder_stays_text(text: str) -> None:
+def test_a_text_that_only_looks_like_a_placeholder_stays_text(text: str) -> None:
     assert read_text(text) == Text((text,))
     assert is_plain(read_argument(text))
 
@@ -100,7 +100,7 @@ def test_an_empty_text_has_no_pieces() -> None:
     assert is_plain(read_argument(""))
 
 
-def test_neighbours_are_kept_apart_and_in_order() -> None:
+def test_neighbouring_placeholders_stay_separate_and_in_order() -> None:
     found = read_text("{{$.inputs.parameters['a']}}{{$.inputs.parameters['b']}}-{{{$.pipeline_root}}}")
     assert found.pieces == (InputParameter("a"), InputParameter("b"), "-{", RunField("pipeline_root"), "}")
 
@@ -126,12 +126,12 @@ def test_concat_and_if_present_are_read_at_any_depth() -> None:
     )
 
 
-def test_a_branch_that_is_not_there_is_empty() -> None:
+def test_a_missing_branch_is_empty() -> None:
     assert read_argument('{"IfPresent": {"InputName": "a", "Then": ["x"]}}') == IfPresent("a", (Text(("x",)),), ())
     assert read_argument('{"IfPresent": {"InputName": "a", "Then": "x", "Else": null}}').otherwise == ()  # type: ignore[union-attr]
 
 
-def test_json_as_text_inside_a_concat_is_read_too() -> None:
+def test_json_in_a_text_inside_a_concat_is_read_too() -> None:
     inner = json.dumps({"Concat": ["b", "c"]})
     assert read_argument(json.dumps({"Concat": ["a", inner]})) == Concat((Text(("a",)), Concat((Text(("b",)), Text(("c",))))))
 
@@ -148,18 +148,18 @@ def test_json_as_text_inside_a_concat_is_read_too() -> None:
         '{"Concat": [1]}',
     ],
 )
-def test_json_that_is_no_placeholder_stays_text(text: str) -> None:
+def test_json_that_is_not_a_placeholder_stays_text(text: str) -> None:
     assert read_argument(text) == Text((text,))
 
 
-def test_the_pieces_of_an_argument_are_found_in_every_branch() -> None:
+def test_the_pieces_of_every_branch_of_an_argument_are_found() -> None:
     raw: Any = {"IfPresent": {"InputName": "a", "Then": [{"Concat": ["x", "{{$}}"]}], "Else": "{{$.pipeline_root}}"}}
     assert pieces_of(read_argument(json.dumps(raw))) == ["x", ExecutorInput(), RunField("pipeline_root")]
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.sampled_from("{}$.a'[]"), max_size=20))
-def test_reading_loses_nothing(text: str) -> None:
+def test_the_pieces_of_a_text_together_are_the_text(text: str) -> None:
     pieces = read_text(text).pieces
     found = "".join(
         p if isinstance(p, str) else "{{$}}" if isinstance(p, ExecutorInput) else getattr(p, "text", "?") for p in pieces

@@ -1,4 +1,4 @@
-"""Fields of the IR that nothing reads are told: refused where a run may differ by them, warned of where it does not."""
+"""Tests of fields that Sluice does not read: it refuses those that may change a run, and it warns of the others."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ir_documents import document, read, step, task
 
-from sluice.argo.lowering import Options
-from sluice.argo.workflows import lower_pipeline
+from sluice.argo.compilation import Options
+from sluice.argo.objects.workflows import lower_pipeline
 from sluice.errors import DataError
 from sluice.ir.lint import find_unread_fields
 
@@ -31,9 +31,9 @@ def unread(*documents: Any, matters: bool = True) -> list[tuple[str, str]]:
         ),
     ],
 )
-def test_what_a_run_may_differ_by_is_refused(raw: dict[str, Any], expected: tuple[str, str]) -> None:
+def test_an_unread_field_that_may_change_a_run_is_refused(raw: dict[str, Any], expected: tuple[str, str]) -> None:
     assert unread(raw) == [expected]
-    refusals = lower_pipeline(read(raw), Options())[1].refusals
+    refusals = lower_pipeline(read(raw), Options())[1].found
     assert [(each.task, each.field) for each in refusals] == [expected]
     assert refusals[0].hint
 
@@ -43,19 +43,19 @@ def test_an_unknown_setting_of_the_pipeline_is_refused() -> None:
     assert unread(document({"a": task()}), platform) == [("pipeline", "platforms.kubernetes.pipelineConfig.semaphoreKey")]
 
 
-def test_what_a_run_does_the_same_without_is_a_warning() -> None:
+def test_an_unread_field_that_does_not_change_a_run_is_a_warning() -> None:
     raw = document({"a": task()}) | {"unknownTop": 9}
     other = {"platforms": {"vertex": {"x": 1}}}
     assert unread(raw, other) == []
     assert unread(raw, other, matters=False) == [("pipeline", "unknownTop"), ("pipeline", "platforms.vertex")]
 
 
-def test_the_values_of_a_job_s_own_run_are_a_warning() -> None:
+def test_the_runtime_config_of_a_pipeline_job_is_a_warning() -> None:
     job = {"pipelineSpec": document({"a": task()}), "runtimeConfig": {"parameterValues": {"x": 1}}}
     assert unread(job, matters=False) == [("pipeline", "runtimeConfig")]
 
 
-def test_a_text_that_is_none_is_refused_by_its_place() -> None:
+def test_the_error_names_a_field_that_must_be_text_and_is_not() -> None:
     raw = document({"a": task()}) | {"pipelineInfo": {"name": 5}}
-    with pytest.raises(DataError, match=r"pipelineInfo\.name is 5, which is no text"):
+    with pytest.raises(DataError, match=r"pipelineInfo\.name is 5, which is not text"):
         read(raw)

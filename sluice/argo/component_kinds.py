@@ -1,0 +1,77 @@
+"""Questions about a pipeline's components that several parts of the compiler ask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sluice.ir.graph import Component, Container, Dag, Pipeline
+from sluice.ir.placeholders import ExecutorInput, pieces_of, read_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+APPROVAL = "approval"
+"""Name of Sluice's approval component."""
+
+APPROVAL_CALL = "sluice.steps.production import wait_for_approval"
+"""Code that the body of Sluice's approval component contains."""
+
+CREATE_CLAIM, DELETE_CLAIM = "argostub/createpvc", "argostub/deletepvc"
+"""Images of kfp-kubernetes' components CreatePVC and DeletePVC. KFP's driver recognizes them and starts no container."""
+
+
+def is_python(container: Container) -> bool:
+    """Return whether the launcher runs a container.
+
+    It does if the container takes KFP's executor input and its command contains ``python``.
+    """
+    parts = [*container.command, *container.args]
+    takes = any(isinstance(piece, ExecutorInput) for part in parts if "{{$}}" in part for piece in pieces_of(read_argument(part)))
+    return takes and any("python" in part for part in parts)
+
+
+def is_approval(component: Component) -> bool:
+    """Return whether a component is Sluice's approval step: it has that name, and its body calls Sluice."""
+    return (
+        component.name.removeprefix("comp-") == APPROVAL
+        and isinstance(component.body, Container)
+        and any(APPROVAL_CALL in part for part in component.body.command)
+    )
+
+
+def is_claim(component: Component) -> bool:
+    """Return whether a component creates or deletes a PersistentVolumeClaim (kfp-kubernetes' CreatePVC and DeletePVC)."""
+    return isinstance(component.body, Container) and component.body.image in {CREATE_CLAIM, DELETE_CLAIM}
+
+
+def collected_components(pipeline: Pipeline) -> Iterator[str]:
+    """Yield the names of the components whose output artifacts a loop collects."""
+    for component in (pipeline.root, *pipeline.components.values()):
+        if not isinstance(component.body, Dag):
+            continue
+        for task in component.body.tasks.values():
+            if task.iterator is None:
+                continue
+            body = pipeline.component(task)
+            for output in body.output_artifacts:
+                yield from producers(pipeline, body, output)
+
+
+def producers(pipeline: Pipeline, component: Component, output: str) -> Iterator[str]:
+    """Yield the names of the components with an executor that make an output artifact."""
+    if not isinstance(component.body, Dag):
+        yield component.name
+        return
+    for source in component.body.artifacts.get(output, ()):
+        yield from producers(pipeline, pipeline.component(component.body.tasks[source.task]), source.key)
+
+
+def is_collected(pipeline: Pipeline, component: Component, output: str) -> bool:
+    """Return whether an output artifact of a DAG is already the list that a loop collected."""
+    if not isinstance(component.body, Dag):
+        return False
+    for source in component.body.artifacts.get(output, ()):
+        task = component.body.tasks[source.task]
+        if task.iterator is not None or is_collected(pipeline, pipeline.component(task), source.key):
+            return True
+    return False
