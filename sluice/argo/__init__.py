@@ -8,7 +8,7 @@ What belongs here: everything that only Argo needs. The packages build on each o
 - `refusals`: constructs that Argo cannot express.
 - `expressions`: values, names, artifact locations and conditions as Argo expressions.
 - `component_kinds` and `compilation`: questions about components, and the data types that all later packages share.
-- `pods`: the Kubernetes fields of one pod.
+- `pod_settings`: the Kubernetes fields of one pod.
 - `steps`: the Argo template of one step.
 - `dags`: the Argo template of one DAG, with its conditions and loops.
 - `objects`: the whole Workflow, WorkflowTemplate or CronWorkflow.

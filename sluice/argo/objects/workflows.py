@@ -11,7 +11,7 @@ from sluice.argo.dags.dag_templates import lower_dag
 from sluice.argo.expressions.argo_names import names_of
 from sluice.argo.expressions.artifact_store import TEMPORARY, VOLUME
 from sluice.argo.expressions.wire_json import launcher_text, to_wire
-from sluice.argo.pods.step_pods import WORKSPACE_VOLUME
+from sluice.argo.pod_settings.step_pods import WORKSPACE_VOLUME
 from sluice.argo.refusals import Refusals
 from sluice.argo.steps.container_templates import LAUNCHER_ANNOTATION, STATE
 from sluice.ir.graph import ParameterType

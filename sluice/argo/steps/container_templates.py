@@ -11,8 +11,8 @@ from sluice.argo.expressions.argo_names import input_expression, kubernetes_name
 from sluice.argo.expressions.artifact_store import TEMPORARY, VOLUME
 from sluice.argo.expressions.values import Value, runtime_value
 from sluice.argo.expressions.wire_json import Tag, escape_argument, escape_tags, json_with_tags, literal
-from sluice.argo.pods.kubernetes_settings import apply_settings
-from sluice.argo.pods.step_pods import Pod, as_field
+from sluice.argo.pod_settings.kubernetes_settings import apply_settings
+from sluice.argo.pod_settings.step_pods import Pod, as_field
 from sluice.argo.steps.container_texts import (
     BRACE_VARIABLE,
     env_text,
@@ -32,7 +32,7 @@ from sluice.ir.reading import read_source
 
 if TYPE_CHECKING:
     from sluice.argo.compilation import Call, Compilation, Context, Options
-    from sluice.argo.pods.step_pods import Resolve
+    from sluice.argo.pod_settings.step_pods import Resolve
 
 STATE = "sluice-state"
 """Name of the volume with the project's state folder."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.pods.step_pods import decimal, has_tag
+from sluice.argo.pod_settings.step_pods import decimal, has_tag
 from sluice.argo.steps.container_texts import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sluice.argo.compilation import Context
-    from sluice.argo.pods.step_pods import Pod
+    from sluice.argo.pod_settings.step_pods import Pod
     from sluice.ir.graph import JSON
 
 _FIELDS = (

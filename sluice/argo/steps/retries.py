@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.pods.step_pods import decimal
+from sluice.argo.pod_settings.step_pods import decimal
 
 if TYPE_CHECKING:
     from sluice.ir.graph import Task

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.argo.expressions.values import WORKSPACE
 from sluice.argo.expressions.wire_json import TextWithTags
-from sluice.argo.pods.step_pods import WORKSPACE_VOLUME
+from sluice.argo.pod_settings.step_pods import WORKSPACE_VOLUME
 from sluice.ir.graph import Constant, Container, FromFinalStatus, ParameterType
 
 if TYPE_CHECKING:
     from sluice.argo.compilation import Call
-    from sluice.argo.pods.step_pods import Pod
+    from sluice.argo.pod_settings.step_pods import Pod
     from sluice.ir.graph import JSON
 
 _NAMES = ("$.workspace_path", WORKSPACE)

@@ -8,8 +8,8 @@ from kfp import dsl, kubernetes
 from kfp.kubernetes import kubernetes_executor_config_pb2 as proto
 
 from sluice.argo.expressions.values import constant_value, runtime_value
-from sluice.argo.pods.kubernetes_settings import FIELDS, HANDLERS, PASSTHROUGHS, apply_settings
-from sluice.argo.pods.step_pods import Pod
+from sluice.argo.pod_settings.kubernetes_settings import FIELDS, HANDLERS, PASSTHROUGHS, apply_settings
+from sluice.argo.pod_settings.step_pods import Pod
 
 component = dsl.component(base_image="python:3.11", install_kfp_package=False)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.pods.step_pods import resource_name, text_tag
+from sluice.argo.pod_settings.step_pods import resource_name, text_tag
 
 if TYPE_CHECKING:
-    from sluice.argo.pods.step_pods import Pod, Resolve
+    from sluice.argo.pod_settings.step_pods import Pod, Resolve
 
 Raw = dict[str, Any]
 

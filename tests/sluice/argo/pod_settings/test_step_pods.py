@@ -11,8 +11,8 @@ from kfp import dsl, kubernetes
 from sluice.argo.compilation import Options
 from sluice.argo.expressions.values import constant_value
 from sluice.argo.objects.workflows import lower_pipeline
-from sluice.argo.pods.kubernetes_settings import apply_settings
-from sluice.argo.pods.step_pods import Pod, decimal
+from sluice.argo.pod_settings.kubernetes_settings import apply_settings
+from sluice.argo.pod_settings.step_pods import Pod, decimal
 from sluice.ir.reading import parse_ir
 
 TEMPORARY = "/tmp"  # noqa: S108 - a path in the container, not on this machine

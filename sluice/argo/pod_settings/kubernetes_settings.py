@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.expressions.wire_json import escape_tags
-from sluice.argo.pods.affinities import node_affinity, pod_affinity
-from sluice.argo.pods.environment_settings import config_map_as_env, field_path_as_env, secret_as_env
-from sluice.argo.pods.scheduling_settings import node_selector, tolerations
-from sluice.argo.pods.step_pods import OWN_PREFIX, Pod, Resolve, resource_name, text_tag
-from sluice.argo.pods.volume_settings import (
+from sluice.argo.pod_settings.affinities import node_affinity, pod_affinity
+from sluice.argo.pod_settings.environment_settings import config_map_as_env, field_path_as_env, secret_as_env
+from sluice.argo.pod_settings.scheduling_settings import node_selector, tolerations
+from sluice.argo.pod_settings.step_pods import OWN_PREFIX, Pod, Resolve, resource_name, text_tag
+from sluice.argo.pod_settings.volume_settings import (
     config_map_as_volume,
     empty_dirs,
     ephemeral_volume,

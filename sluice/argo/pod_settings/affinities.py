@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.argo.expressions.values import constant_value
 from sluice.argo.expressions.wire_json import Tag, from_wire
-from sluice.argo.pods.step_pods import has_tag
+from sluice.argo.pod_settings.step_pods import has_tag
 
 if TYPE_CHECKING:
-    from sluice.argo.pods.step_pods import Pod, Resolve
+    from sluice.argo.pod_settings.step_pods import Pod, Resolve
     from sluice.ir.graph import JSON
 
 Raw = dict[str, Any]
