@@ -1,11 +1,16 @@
-"""Records of a made-up story in five acts, with the shape of real ones: simulated traffic, curves from simulated scores."""
+"""Records of an invented story in five acts. They have the shape of real ones: simulated traffic, curves of simulated scores.
+
+The simulation takes about 80 ms, so it runs once. Each caller gets its own copy of a record and may change it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import random
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from report_traffic import back_by_hand, digest_of, first_live, rollout
@@ -14,6 +19,10 @@ from sluice.report.collect import parse_run
 from sluice.report.results import Act, Fact, Release, Report
 
 BEGIN = 1_772_460_000.0
+"""Start of the first act, in seconds since the epoch."""
+
+GENERATED = datetime(2026, 3, 2, 14, 10, 9, tzinfo=UTC)
+"""When the reports of the tests were made."""
 
 
 def verdict(check: str, outcome: str = "pass", **fields: object) -> dict[str, Any]:
@@ -217,8 +226,24 @@ def run(number: int, start: float, **fields: object) -> dict[str, Any]:
     return base | fields
 
 
+def story_run(place: int) -> dict[str, Any]:
+    """Return a fresh copy of one act's run record; `place` counts from 0."""
+    record: dict[str, Any] = json.loads(_simulated_records()[place])
+    return record
+
+
 def story_runs() -> list[dict[str, Any]]:
-    """The run records of the five acts."""
+    """Return fresh copies of the run records of the five acts."""
+    return [story_run(place) for place in range(len(ACTS))]
+
+
+@cache
+def _simulated_records() -> tuple[str, ...]:
+    """Return the run records as JSON texts. Reading a text again is much faster than simulating the traffic again."""
+    return tuple(json.dumps(record) for record in _simulate_runs())
+
+
+def _simulate_runs() -> list[dict[str, Any]]:
     begin = BEGIN
     return [
         run(
@@ -308,7 +333,7 @@ def story() -> Report:
     ]
     return Report(
         title="From a commit to production, five times",
-        generated=datetime(2026, 3, 2, 14, 10, 9, tzinfo=UTC),
+        generated=GENERATED,
         acts=tuple(acts),
         releases=tuple(
             Release.model_validate(release(number, dirty=number == 3) | {"tags": tags})

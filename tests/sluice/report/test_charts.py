@@ -24,7 +24,7 @@ OLD, NEW = report_traffic.digest_of("layer 1"), report_traffic.digest_of("layer 
 
 
 def rollout_of(act: int) -> Rollout:
-    rollout = parse_run(report_records.story_runs()[act]).rollout
+    rollout = parse_run(report_records.story_run(act)).rollout
     assert rollout is not None
     return rollout
 
@@ -174,7 +174,7 @@ def test_traffic_that_never_moved_needs_no_chart() -> None:
 
 
 def test_the_wait_for_an_approval_is_left_out_of_the_window() -> None:
-    raw = report_records.story_runs()[1]["rollout"]
+    raw = report_records.story_run(1)["rollout"]
     idle = [raw["samples"][0] | {"time": raw["samples"][0]["time"] - second} for second in range(600, 0, -1)]
     window = choose_window_of(Rollout.model_validate(raw | {"samples": idle + raw["samples"]}))
     assert window is not None
@@ -182,7 +182,7 @@ def test_the_wait_for_an_approval_is_left_out_of_the_window() -> None:
 
 
 def test_labels_of_decisions_close_together_get_lanes_of_their_own() -> None:
-    raw = report_records.story_runs()[1]["rollout"]
+    raw = report_records.story_run(1)["rollout"]
     begin = raw["transitions"][1]["time"]
     for place, move in enumerate(raw["transitions"][1:]):
         move |= {"time": begin + place * 0.2, "applied_at": begin + place * 0.2}
@@ -209,7 +209,7 @@ def test_a_step_without_an_end_lasts_until_the_runs() -> None:
 
 
 def test_the_evidence_that_decided_is_drawn_though_no_sample_saw_it() -> None:
-    raw = report_records.story_runs()[2]["rollout"]
+    raw = report_records.story_run(2)["rollout"]
     decided = raw["transitions"][-1]["time"]
     for sample in raw["samples"]:
         sample["e_value"] = min(sample["e_value"] or 0.0, 90.0)
@@ -235,7 +235,7 @@ def test_a_point_between_gaps_is_found() -> None:
 
 
 def test_the_table_counts_from_the_same_moment_as_the_chart() -> None:
-    raw = report_records.story_runs()[1]["rollout"]
+    raw = report_records.story_run(1)["rollout"]
     raw["started"] -= 7
     rollout = Rollout.model_validate(raw)
     chart = draw_rollout(rollout, {})
@@ -255,7 +255,7 @@ def test_both_bounds_of_a_check_are_its_zone() -> None:
 
 
 def test_a_canary_that_gets_a_place_but_no_traffic_changes_none() -> None:
-    raw = report_records.story_runs()[1]["rollout"]
+    raw = report_records.story_run(1)["rollout"]
     first = raw["samples"][0]
     alone = {release: share for release, share in first["weights"].items() if share}
     early = [first | {"weights": alone, "time": first["time"] - second} for second in (9, 8, 7)]

@@ -29,7 +29,7 @@ def write(path: Path, document: object) -> None:
 
 
 def test_reads_a_whole_run(tmp_path: Path) -> None:
-    write(tmp_path / "run.json", report_records.story_runs()[1])
+    write(tmp_path / "run.json", report_records.story_run(1))
     run = read_run(tmp_path)
     assert (run.outcome, run.notes) == ("promoted", ())
     assert [layer.layer for layer in run.layers] == ["code", "data", "model", "integration"]
@@ -76,7 +76,7 @@ def test_layers_folders_are_read_where_nothing_else_tells(tmp_path: Path) -> Non
 
 
 def test_one_bad_verdict_costs_that_verdict_alone(tmp_path: Path) -> None:
-    raw = report_records.story_runs()[0]
+    raw = report_records.story_run(0)
     raw["layers"][2]["verdicts"][0]["outcome"] = "splendid"
     run = parse_run(raw)
     model = run.layer("model")
@@ -86,7 +86,7 @@ def test_one_bad_verdict_costs_that_verdict_alone(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_not_finite_become_missing() -> None:
-    raw = report_records.story_runs()[1]
+    raw = report_records.story_run(1)
     raw["layers"][2]["verdicts"][0]["observed"] = float("nan")
     raw["layers"][2]["verdicts"][1]["interval"]["high"] = float("inf")
     model = parse_run(raw).layer("model")
@@ -97,7 +97,7 @@ def test_numbers_that_are_not_finite_become_missing() -> None:
 
 
 def test_samples_are_put_in_order() -> None:
-    raw = report_records.story_runs()[1]
+    raw = report_records.story_run(1)
     raw["rollout"]["samples"].reverse()
     rollout = parse_run(raw).rollout
     assert rollout is not None
@@ -127,7 +127,7 @@ JUNK = st.recursive(
 
 
 def small_run() -> dict[str, Any]:
-    raw = report_records.story_runs()[2]
+    raw = report_records.story_run(2)
     raw["rollout"]["samples"] = raw["rollout"]["samples"][::12]
     raw["layers"] = raw["layers"][2:]
     for model in raw["curves"].values():
@@ -169,7 +169,7 @@ def show_changed_record(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
             place[path[-1]] = junk
         except (KeyError, IndexError, TypeError):
             continue  # an earlier change has taken the place away
-    report = Report(title="t", generated=report_records.story().generated, acts=(Act(title="a", run=parse_run(raw)),))
+    report = Report(title="t", generated=report_records.GENERATED, acts=(Act(title="a", run=parse_run(raw)),))
     render_html(report).encode()
     render_markdown(report).encode()
     render_junit(report).encode()

@@ -65,7 +65,7 @@ def page(source: str) -> Page:
 
 
 def one_act(raw: dict[str, Any], **fields: Any) -> Report:
-    return Report(title="t", generated=report_records.story().generated, acts=(Act(title="a", run=parse_run(raw), **fields),))
+    return Report(title="t", generated=report_records.GENERATED, acts=(Act(title="a", run=parse_run(raw), **fields),))
 
 
 def test_every_element_is_closed(page: Page) -> None:
@@ -142,7 +142,7 @@ def test_uncommitted_changes_are_told(page: Page) -> None:
 
 def test_foreign_text_stays_text() -> None:
     hostile = "<script>alert('x')</script> \"><img src=x onerror=1> {{ 7 * 7 }} </style> \x1b[31m"
-    raw = report_records.story_runs()[1] | {"message": hostile, "reason": hostile, "commit": hostile, "id": hostile}
+    raw = report_records.story_run(1) | {"message": hostile, "reason": hostile, "commit": hostile, "id": hostile}
     raw["layers"][2]["verdicts"][0] |= {"check": hostile, "detail": hostile, "comparison": hostile}
     raw["steps"][0] |= {"name": hostile, "detail": hostile, "outcome": hostile}
     raw["rollout"]["transitions"][1] |= {"reason": hostile, "evidence": {hostile: hostile}}
@@ -179,7 +179,7 @@ def test_the_same_model_gives_the_same_bytes_in_every_process(source: str) -> No
 
 
 def test_a_long_story_stays_small() -> None:
-    raw = report_records.story_runs()[1]
+    raw = report_records.story_run(1)
     stable, canary = (report_traffic.digest_of(f"layer {number}") for number in (1, 2))
     traffic = report_traffic.Traffic(report_records.BEGIN, {stable: 0.01, canary: 0.02}, seed=5, per_second=20)
     for share in (0, 5, 25, 100):
@@ -187,13 +187,12 @@ def test_a_long_story_stays_small() -> None:
     assert len(traffic.samples) >= 2000
     raw["rollout"] |= {"samples": traffic.samples}
     act = Act(title="a", run=parse_run(raw))
-    page = render_html(Report(title="t", generated=report_records.story().generated, acts=(act,) * 5))
+    page = render_html(Report(title="t", generated=report_records.GENERATED, acts=(act,) * 5))
     assert len(page.encode()) < 500_000
 
 
 def test_an_empty_report_and_an_empty_run_are_shown() -> None:
-    generated = report_records.story().generated
-    assert "No runs yet." in render_html(Report(title="t", generated=generated))
+    assert "No runs yet." in render_html(Report(title="t", generated=report_records.GENERATED))
     assert "Interrupted." in render_html(one_act({"outcome": "interrupted"}))
 
 

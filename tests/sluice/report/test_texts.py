@@ -33,11 +33,11 @@ def printed(renderable: RenderableType, width: int = 120) -> str:
 
 
 def one_act(raw: dict[str, Any], **fields: Any) -> Report:
-    return Report(title="t", generated=report_records.story().generated, acts=(Act(title="a", run=parse_run(raw), **fields),))
+    return Report(title="t", generated=report_records.GENERATED, acts=(Act(title="a", run=parse_run(raw), **fields),))
 
 
 def hostile_act() -> Report:
-    raw = report_records.story_runs()[1] | {"message": HOSTILE, "reason": HOSTILE}
+    raw = report_records.story_run(1) | {"message": HOSTILE, "reason": HOSTILE}
     raw["layers"][2]["verdicts"][0] |= {"check": HOSTILE, "detail": HOSTILE}
     raw["layers"][2]["verdicts"][3] |= {"detail": HOSTILE}
     return one_act(raw, expectation=HOSTILE)
@@ -129,11 +129,11 @@ def failures_of(report: Report) -> list[str]:
 
 
 def test_junit_fails_where_somebody_must_look() -> None:
-    broken = report_records.story_runs()[3]
+    broken = report_records.story_run(3)
     assert failures_of(one_act(broken)) == ["1. a", "monthly_spend_mean"]
     assert failures_of(one_act(broken, expected="failed")) == []
     assert failures_of(one_act(broken, expected="promoted")) == ["1. a", "monthly_spend_mean"]
-    assert failures_of(one_act(report_records.story_runs()[1])) == []
+    assert failures_of(one_act(report_records.story_run(1))) == []
 
 
 def test_junit_names_a_layer_that_failed_without_a_verdict() -> None:
