@@ -16,7 +16,7 @@ from sluice.errors import ConfigurationError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sluice.demo.player import Played
+    from sluice.demo.player import PlayedAct
     from sluice.demo.stories import Act
 
 REPORT = Path("report.html")
@@ -73,7 +73,7 @@ class Screen:
         self.status.update(text)
         self.console.print(f"[dim]{escape(text)}[/]")
 
-    def act_ended(self, played: Played) -> None:
+    def act_ended(self, played: PlayedAct) -> None:
         """Foot of an act."""
         sign = "[green]as expected[/]" if played.as_expected else f"[bold red]expected {played.act.expect}[/]"
         self.console.print(f"  → [bold]{played.outcome}[/], {sign}: {escape(played.detail)}")
@@ -97,9 +97,9 @@ def demo(
 ) -> None:
     """Play the whole story: a release, a promotion under traffic, a rollback by itself, bad data, a rollback by hand."""
     from sluice.demo.player import play_story
-    from sluice.demo.retelling import retell
+    from sluice.demo.story_report import make_story_report
     from sluice.demo.workspace import SETTINGS
-    from sluice.engines.reports import write_report
+    from sluice.engines.run_reports import write_report
 
     project = open_project(project_folder)
     story = _load_story(project)
@@ -116,7 +116,7 @@ def demo(
             f"after {look} requests (default 300), and the bake time is {SETTINGS['SLUICE_ROLLOUT__BAKE_SECONDS']} s (default 60)"
         )
         copy, played = play_story(project, story, wanted=wanted, rate=rate, observer=screen)
-    write_report(retell(copy, played), "html", target)
+    write_report(make_story_report(copy, played), "html", target)
     seconds = time.monotonic() - started
     good = all(part.as_expected for part in played)
     data = {"seconds": round(seconds, 1), "report": str(target), "parts": [_data(part) for part in played]}
@@ -133,7 +133,7 @@ def _load_story(project: Any) -> Any:  # noqa: ANN401
     return project.load_object(name, key="demo.story")
 
 
-def _data(part: Played) -> dict[str, Any]:
+def _data(part: PlayedAct) -> dict[str, Any]:
     return {
         "part": part.number,
         "name": part.act.name,
@@ -147,7 +147,7 @@ def _data(part: Played) -> dict[str, Any]:
     }
 
 
-def _table(played: list[Played], seconds: float, target: Path) -> Any:  # noqa: ANN401
+def _table(played: list[PlayedAct], seconds: float, target: Path) -> Any:  # noqa: ANN401
     from rich.console import Group
     from rich.table import Table
 

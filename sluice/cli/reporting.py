@@ -37,7 +37,7 @@ def report(
     project_folder: ProjectOption = None,
 ) -> None:
     """Write what happened in one or more runs, with every number and its interval."""
-    from sluice.engines.reports import report_runs, write_report
+    from sluice.engines.run_reports import report_runs, write_report
 
     project = open_project(project_folder)
     target = file or Path(FILES[kind])

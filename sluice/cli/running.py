@@ -51,16 +51,16 @@ def run(
 ) -> None:
     """Run a pipeline here: commit → four test layers → gate → release → approval → canary."""
     from sluice.engines.local import LocalEngine, check_pipeline
-    from sluice.engines.runs import find_unchanged, inputs_digest, read_run
+    from sluice.engines.runs import find_run_with_same_inputs, inputs_digest, read_run
 
     project = open_project(project_folder)
     arguments = {"snapshot": snapshot}
     engine = LocalEngine(project)
     check_pipeline(project, pipeline)
     inputs = inputs_digest(project, pipeline, arguments)
-    same = None if force else find_unchanged(project, inputs)
+    same = None if force else find_run_with_same_inputs(project, inputs)
     if same is not None or dry_run:
-        _tell_unchanged(output, pipeline, same, inputs, project)
+        _show_unchanged(output, pipeline, same, inputs, project)
         return
     console = progress_console(output)
     folder = engine.submit(pipeline, arguments)
@@ -68,7 +68,7 @@ def run(
     try:
         follow(engine, folder, console, approver=approve, project=project)
     except KeyboardInterrupt:
-        raise tell_interruption(project, folder) from None
+        raise explain_interruption(project, folder) from None
     document = read_run(folder)
     show(output, Envelope(command="run", outcome=document["outcome"], data=document), _table(document, folder))
     raise typer.Exit(exit_code(document))
@@ -98,7 +98,7 @@ def follow(engine: Any, folder: Path, console: Console, *, approver: str, projec
                 )
 
 
-def tell_interruption(project: Project, folder: Path) -> InterruptedRunError:
+def explain_interruption(project: Project, folder: Path) -> InterruptedRunError:
     """What ctrl-C has ended, and what it has not: a rollout that has begun is the supervisor's."""
     from sluice.rollout.requests.statuses import read_status
 
@@ -123,12 +123,12 @@ def _read_release(folder: Path) -> dict[str, Any] | None:
 def answer_approval(project: Project, folder: Path, console: Console, *, approver: str) -> None:
     """Approve in the given name, do what the person at the terminal says, or say how to approve from elsewhere."""
     from sluice.rollout.requests import approvals
-    from sluice.steps.records import record_refusal
+    from sluice.steps.records import record_rejection
 
     release = _read_release(folder) or {}
     if not approver and sys.stdin.isatty() and (said := _ask(release["number"], console)) is not None:
         if not said:
-            record_refusal(folder, getpass.getuser())
+            record_rejection(folder, getpass.getuser())
             return
         approver = getpass.getuser()
     if approver:
@@ -155,9 +155,9 @@ def exit_code(document: dict[str, Any]) -> int:
     return int(codes[0]) if codes else 1
 
 
-def _tell_unchanged(output: Format, pipeline: str, same: dict[str, Any] | None, inputs: str, project: Project) -> None:
+def _show_unchanged(output: Format, pipeline: str, same: dict[str, Any] | None, inputs: str, project: Project) -> None:
     if same is not None:
-        left = _find_left(project, same)
+        left = _find_former_champion(project, same)
         data = {"inputs": inputs, "run": same["id"], "last_outcome": same["outcome"], "replaced": left is not None}
         rows = {"unchanged": f"run {same['id']} had the same inputs and ended {same['outcome']}"}
         if left is not None:
@@ -170,7 +170,7 @@ def _tell_unchanged(output: Format, pipeline: str, same: dict[str, Any] | None, 
         show(output, Envelope(command="run", outcome="would-run", data={"inputs": inputs, "pipeline": pipeline}), table)
 
 
-def _find_left(project: Project, same: dict[str, Any]) -> int | None:
+def _find_former_champion(project: Project, same: dict[str, Any]) -> int | None:
     """Number of the release that a run promoted, where it has lost production since; None where it has not."""
     from sluice.rollout.requests.statuses import read_status
 

@@ -38,8 +38,8 @@ def layer(
 ) -> None:
     """Run one test layer; exit code 4 where a check fails."""
     from sluice.checks.layers import PAGE_FILE, find_docs
-    from sluice.report.surfaces.terminal import render_layer
-    from sluice.steps.alone import check_layer
+    from sluice.report.renderers.terminal import render_layer
+    from sluice.steps.standalone import check_layer
 
     project = open_project(project_folder)
     console = progress_console(output)

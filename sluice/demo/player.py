@@ -43,12 +43,12 @@ class Observer(Protocol):
     def note(self, text: str) -> None:
         """Something worth a line."""
 
-    def act_ended(self, played: Played) -> None:
+    def act_ended(self, played: PlayedAct) -> None:
         """An act is over."""
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class PlayedAct:
     """One act as it went.
 
     Attributes:
@@ -90,7 +90,7 @@ def needed_acts(story: Story, wanted: list[int]) -> list[int]:
 
 def play_story(
     project: Project, story: Story, *, wanted: list[int], rate: float, observer: Observer
-) -> tuple[Project, list[Played]]:
+) -> tuple[Project, list[PlayedAct]]:
     """Play the acts in a fresh workspace.
 
     Args:
@@ -106,7 +106,7 @@ def play_story(
     copy = enter_workspace(project, create_workspace(project))
     observer.note("making the data …")
     story.prepare(copy.path(copy.settings.data.snapshot).parent)
-    played: list[Played] = []
+    played: list[PlayedAct] = []
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(_serving(copy, observer))
         traffic = Traffic(url, iter(story.live_rows(1)), rate)
@@ -126,7 +126,7 @@ def play_story(
     return copy, played
 
 
-def _play(copy: Project, story: Story, number: int, act: Act, traffic: Traffic, observer: Observer) -> Played:
+def _play(copy: Project, story: Story, number: int, act: Act, traffic: Traffic, observer: Observer) -> PlayedAct:
     started = time.time()
     if act.expect == "restored":
         observer.act_started(number, act, "")
@@ -147,8 +147,8 @@ def _play(copy: Project, story: Story, number: int, act: Act, traffic: Traffic, 
             _approve(copy, run)
     document = read_run(run)
     ended = time.time()
-    seen = _seen_by_users(traffic, started, ended, stable=before.champion)
-    return Played(number, act, document["outcome"], run, started, ended, seen, document["reason"])
+    seen = _measure_traffic(traffic, started, ended, stable=before.champion)
+    return PlayedAct(number, act, document["outcome"], run, started, ended, seen, document["reason"])
 
 
 def _approve(copy: Project, run: Path) -> None:
@@ -158,7 +158,7 @@ def _approve(copy: Project, run: Path) -> None:
     approvals.approve(copy, release["digest"], by=APPROVER, note="the demonstration approves by itself")
 
 
-def _roll_back(copy: Project, number: int, act: Act, traffic: Traffic, started: float) -> Played:
+def _roll_back(copy: Project, number: int, act: Act, traffic: Traffic, started: float) -> PlayedAct:
     """Back to N-1 by hand, under traffic; a little longer, so that the requests after it are counted too."""
     before = statuses.read_status(copy)
     time.sleep(SETTLE_SECONDS)
@@ -167,19 +167,19 @@ def _roll_back(copy: Project, number: int, act: Act, traffic: Traffic, started: 
     after = statuses.read_status(copy)
     restored = after.champion == before.previous
     ended = time.time()
-    seen = _seen_by_users(traffic, started, ended, stable=before.champion)
+    seen = _measure_traffic(traffic, started, ended, stable=before.champion)
     detail = "production is on N-1 again" if restored else "N-1 was not restored"
-    return Played(number, act, "restored" if restored else "failed", None, started, ended, seen, detail, dict(done))
+    return PlayedAct(number, act, "restored" if restored else "failed", None, started, ended, seen, detail, dict(done))
 
 
-def _seen_by_users(traffic: Traffic, started: float, ended: float, *, stable: str | None) -> dict[str, Any]:
+def _measure_traffic(traffic: Traffic, started: float, ended: float, *, stable: str | None) -> dict[str, Any]:
     count = traffic.count(since=started, until=ended)
     failed = traffic.failed_by_release(since=started, until=ended)
     return {
         **dataclasses.asdict(count),
         "failed_stable": failed.get(stable or "", 0) if stable else 0,
         "failed_by_release": failed,
-        "rate": round(traffic.rate_seen(since=started, until=ended), 1),
+        "rate": round(traffic.measured_rate(since=started, until=ended), 1),
     }
 
 

@@ -106,7 +106,7 @@ class Traffic:
         """Failed requests per release; those that no release answered are under the empty name."""
         return dict(Counter(a.release for a in list(self.answers) if since <= a.time < until and a.status != OK))
 
-    def rate_seen(self, *, since: float, until: float) -> float:
+    def measured_rate(self, *, since: float, until: float) -> float:
         """Answers per second in a window of epoch seconds."""
         return self.count(since=since, until=until).requests / max(until - since, 1e-9)
 

@@ -27,7 +27,7 @@ CANARY = "comp-canary"
 """Key of the canary step in a pipeline's IR: KFP makes it from the component's name."""
 
 
-def end_with_engine(lifeline: int) -> None:
+def end_when_engine_ends(lifeline: int) -> None:
     """Kill this whole process group as soon as the pipe closes, which it does when the engine ends, even by SIGKILL."""
 
     def watch() -> None:
@@ -51,16 +51,16 @@ def check_serving(project: Project, function: Any) -> None:  # noqa: ANN401 - a 
         where = f"namespace {project.settings.seldon.namespace}" if project.settings.seldon.namespace else "this namespace"
         raise NotServingError(
             f"this pipeline goes to production, and no controller acts in {where}",
-            hint=f"Install `sluice rollout controller` there (docs/installation.md){_name_others(project, function)}.",
+            hint=f"Install `sluice rollout controller` there (docs/installation.md){_suggest_alternatives(project, function)}.",
         )
     if not (project.settings.rollout.in_cluster or status.url):
         raise NotServingError(
             "this pipeline goes to production, and nothing serves here",
-            hint=f"Start `sluice serve` in another terminal{_name_others(project, function)}.",
+            hint=f"Start `sluice serve` in another terminal{_suggest_alternatives(project, function)}.",
         )
 
 
-def _name_others(project: Project, function: Any) -> str:  # noqa: ANN401 - a KFP pipeline function
+def _suggest_alternatives(project: Project, function: Any) -> str:  # noqa: ANN401 - a KFP pipeline function
     """The project's pipelines that end before production, as a further way out; empty where it has none."""
     others = []
     for name, path in sorted(project.settings.pipelines.items()):
@@ -84,5 +84,5 @@ def run_session(pipeline: str, arguments: Mapping[str, Any], artifacts: str) -> 
 
 
 if __name__ == "__main__":
-    end_with_engine(int(os.environ[LIFELINE_VARIABLE]))
+    end_when_engine_ends(int(os.environ[LIFELINE_VARIABLE]))
     run_session(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3])

@@ -139,7 +139,7 @@ def list_runs(project: Project) -> list[Path]:
     return sorted(file.parent for file in (project.state / "runs").glob(f"*/{RUN_FILE}"))
 
 
-def find_unchanged(project: Project, inputs: str) -> dict[str, Any] | None:
+def find_run_with_same_inputs(project: Project, inputs: str) -> dict[str, Any] | None:
     """The last run that ended well with exactly these inputs; None where there is none."""
     for folder in reversed(list_runs(project)):
         document = read_run(folder)
@@ -170,7 +170,7 @@ def summarise_steps(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
     return list(steps.values())
 
 
-def conclude(steps: list[dict[str, Any]], parts: Mapping[str, Any], *, succeeded: bool) -> tuple[str, str]:
+def determine_outcome(steps: list[dict[str, Any]], parts: Mapping[str, Any], *, succeeded: bool) -> tuple[str, str]:
     """The run's outcome and the reason for it, from its steps.
 
     Args:
@@ -198,7 +198,7 @@ def assemble_run(folder: Path, *, succeeded: bool, interrupted: bool = False) ->
     document = read_run(folder)
     steps = summarise_steps(read_events(folder))
     parts = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / PARTS_FOLDER).glob("*.json"))}
-    outcome, reason = conclude(steps, parts, succeeded=succeeded)
+    outcome, reason = determine_outcome(steps, parts, succeeded=succeeded)
     if interrupted:
         outcome, reason = "interrupted", "ended by the user"
         for step in steps:

@@ -18,7 +18,7 @@ from sluice.statistics.auc import estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
 from sluice.steps.records import record_part
 from sluice.steps.scoring import read_champion, score_release
-from sluice.steps.training import checked_model
+from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
     """
     project = read_project()
     rows = read_holdout(project, part="test")
-    scores = predict_probability(joblib.load(checked_model(Path(model), metadata)), rows.features)
+    scores = predict_probability(joblib.load(verify_model(Path(model), metadata)), rows.features)
     measured = curves(rows.labels, scores)
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     Path(target).write_text(json.dumps(measured | {"holdout": holdout_digest(project)}), encoding="utf-8")

@@ -11,7 +11,7 @@ from sluice.data.labelled import read_labelled
 from sluice.data.snapshots import pin_snapshot
 from sluice.project.projects import Project, read_project
 from sluice.steps.records import record_part, running_step
-from sluice.steps.snapshots import reopen
+from sluice.steps.snapshots import restore_snapshot
 
 if TYPE_CHECKING:
     from sluice.steps.layers import ArtifactInput
@@ -31,7 +31,7 @@ def measure_drift(reference: ArtifactInput, current: ArtifactInput, target: str)
     """
     project = read_project()
     with running_step("drift") as step:
-        paths = [reopen(project, Path(path), metadata) for path, metadata in (reference, current)]
+        paths = [restore_snapshot(project, Path(path), metadata) for path, metadata in (reference, current)]
         result = _compare(project, *paths)
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(target).write_text(json.dumps(result.to_dict()), encoding="utf-8")

@@ -17,7 +17,7 @@ from sluice.gate.uses import GateRule
 from sluice.project.projects import Project, read_project
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion, score_release
-from sluice.steps.training import checked_model
+from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
     """
     project = read_project()
     with running_step("gate") as step:
-        challenger = joblib.load(checked_model(Path(model), metadata))
+        challenger = joblib.load(verify_model(Path(model), metadata))
         rows = read_holdout(project, part="gate")
         scores = predict_probability(challenger, rows.features)
         decision = decide(project, rows, scores, challenger=str(metadata["digest"]))

@@ -15,8 +15,8 @@ from sluice.errors import CheckFailedError
 from sluice.project.projects import read_project
 from sluice.steps.curves import measure_curves
 from sluice.steps.records import record_part, run_folder, running_step
-from sluice.steps.snapshots import reopen
-from sluice.steps.training import checked_model
+from sluice.steps.snapshots import restore_snapshot
+from sluice.steps.training import verify_model
 from sluice.verdicts import Outcome
 
 if TYPE_CHECKING:
@@ -55,15 +55,15 @@ def run_tests(
     project = read_project()
     with running_step(f"{layer}-tests") as step, _results_folder(layer) as folder:
         inputs = LayerInputs(
-            snapshot=reopen(project, Path(snapshot[0]), snapshot[1]) if snapshot else None,
-            model=checked_model(Path(model[0]), model[1]) if model else None,
+            snapshot=restore_snapshot(project, Path(snapshot[0]), snapshot[1]) if snapshot else None,
+            model=verify_model(Path(model[0]), model[1]) if model else None,
             release=release,
         )
         result = run_layer(project, layer, inputs, folder)
         record_part(f"layer-{layer}", result.to_dict())
         _write_artifacts(result, outputs)
         step.detail = summary(result)
-        require_pass(result)
+        raise_if_failed(result)
     return result.metrics()
 
 
@@ -99,7 +99,7 @@ def summary(result: LayerResult) -> str:
     return ", ".join(parts + ([f"{unproven} unproven"] if unproven else []))
 
 
-def require_pass(result: LayerResult) -> None:
+def raise_if_failed(result: LayerResult) -> None:
     """Turn a failed layer into an error that names its checks.
 
     Raises:

@@ -17,7 +17,7 @@ from sluice.release.store.releases import ReleaseStore
 from sluice.steps.curves import ATTACHMENT
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion
-from sluice.steps.training import checked_model
+from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,7 +49,7 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
         layers = [json.loads(Path(name).read_text(encoding="utf-8")) for name in verdicts]
         folder = build_release(
             project,
-            model=checked_model(Path(model), metadata),
+            model=verify_model(Path(model), metadata),
             snapshot_digest=str(metadata["snapshot_digest"]),
             verdicts={layer["layer"]: layer["verdicts"] for layer in layers},
             gate=json.loads(Path(decision).read_text(encoding="utf-8")),

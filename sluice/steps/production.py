@@ -10,14 +10,14 @@ from sluice.errors import RefusedError, RolledBackError, ServiceError
 from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.requests import approvals, histories, outcomes, starts, statuses
-from sluice.steps.records import read_refusal, record_part, running_step
+from sluice.steps.records import read_rejection, record_part, running_step
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 POLL_SECONDS, CLUSTER_POLL_SECONDS = 0.2, 2.0
 
-AFTERMATH_SECONDS = 1.5
+SECONDS_RECORDED_AFTER_END = 1.5
 """How long after a rollout's end its record still looks: that traffic goes on where it was sent is part of the picture."""
 
 
@@ -42,7 +42,7 @@ def wait_for_approval(release: str) -> str:
         deadline = time.monotonic() + project.settings.rollout.approval_seconds
         step.wait(f"release {number} waits for: sluice rollout approve {number}")
         while (approval := approvals.find_approval(project, release)) is None:
-            if (refused_by := read_refusal()) is not None:
+            if (refused_by := read_rejection()) is not None:
                 raise RefusedError(
                     f"{refused_by} refused release {number}: nothing was rolled out",
                     hint=f"`sluice rollout start {number}` and `sluice rollout approve {number}` take it up after all.",
@@ -77,10 +77,10 @@ def run_canary(release: str, by: str) -> str:
         number = store.get(release).number
         starts.request_rollout(project, release, by=by)
         if by and project.settings.rollout.in_cluster:
-            _write_down_approval(project, release, by)
+            _record_workflow_approval(project, release, by)
         step.wait(f"release {number}: {' → '.join(map(str, project.settings.rollout.steps))} %")
         outcome = outcomes.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)
-        time.sleep(AFTERMATH_SECONDS)
+        time.sleep(SECONDS_RECORDED_AFTER_END)
         evidence = histories.read_rollout(project, release)
         record_part("rollout", evidence)
         store.attach(release, "rollout", evidence)
@@ -93,7 +93,7 @@ def run_canary(release: str, by: str) -> str:
     return outcome
 
 
-def _write_down_approval(project: Project, release: str, by: str) -> None:
+def _record_workflow_approval(project: Project, release: str, by: str) -> None:
     """Argo's approval is a suspended node: whoever resumed it told the workflow, which writes it down.
 
     Where its account may not approve, the rollout waits for somebody who may.

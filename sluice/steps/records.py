@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RUN_FOLDER_VARIABLE = "SLUICE_RUN_FOLDER"
 EVENTS_FILE = "events.jsonl"
 PARTS_FOLDER = "parts"
-REFUSAL_FILE = "refused-by.txt"
+REJECTION_FILE = "refused-by.txt"
 
 
 def run_folder() -> Path | None:
@@ -58,18 +58,18 @@ def record_part(name: str, document: dict[str, Any]) -> None:
     draft.replace(target)
 
 
-def record_refusal(folder: Path, by: str) -> None:
+def record_rejection(folder: Path, by: str) -> None:
     """Leave word in a run's folder that the person who was asked to approve said no."""
-    draft = folder / f".{REFUSAL_FILE}.draft"
+    draft = folder / f".{REJECTION_FILE}.draft"
     draft.write_text(by, encoding="utf-8")
-    draft.replace(folder / REFUSAL_FILE)
+    draft.replace(folder / REJECTION_FILE)
 
 
-def read_refusal() -> str | None:
+def read_rejection() -> str | None:
     """Who refused this run's release; None while nobody has."""
     folder = run_folder()
     try:
-        return (folder / REFUSAL_FILE).read_text(encoding="utf-8") if folder else None
+        return (folder / REJECTION_FILE).read_text(encoding="utf-8") if folder else None
     except FileNotFoundError:
         return None
 

@@ -42,7 +42,7 @@ def pin(location: str, target: Path) -> dict[str, Any]:
     return metadata
 
 
-def reopen(project: Project, artifact: Path, metadata: Mapping[str, Any]) -> Path:
+def restore_snapshot(project: Project, artifact: Path, metadata: Mapping[str, Any]) -> Path:
     """Give a pinned artifact its file name back and make sure that it is still what was pinned.
 
     A pipeline's artifact has no file ending, a project's loader may go by it; and an artifact has travelled through a store.

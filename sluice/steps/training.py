@@ -15,7 +15,7 @@ from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, IntegrityError
 from sluice.project.projects import Project, read_project
 from sluice.steps.records import record_part, running_step
-from sluice.steps.snapshots import reopen
+from sluice.steps.snapshots import restore_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
     """
     project = read_project()
     with running_step("train") as step:
-        pinned = reopen(project, Path(snapshot), snapshot_metadata)
+        pinned = restore_snapshot(project, Path(snapshot), snapshot_metadata)
         rows = read_labelled(project, pinned, source=str(snapshot_metadata.get("source", "")))
         model = build_model(project)
         started = time.monotonic()
@@ -52,7 +52,7 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
             "rows": len(rows.labels),
             "seconds": round(seconds, 3),
         }
-        keep_latest(project, target, metadata["digest"])
+        link_latest_model(project, target, metadata["digest"])
         record_part("training", metadata)
         step.detail = f"{len(rows.labels):,} rows in {seconds:.1f} s"
     return metadata
@@ -81,7 +81,7 @@ def build_model(project: Project) -> Any:  # noqa: ANN401 - scikit-learn has no 
     return model
 
 
-def keep_latest(project: Project, model: Path, digest: str) -> None:
+def link_latest_model(project: Project, model: Path, digest: str) -> None:
     """Let `sluice test model` and a bare pytest find the model that was trained last.
 
     The file is named by its digest and `latest` names that file, so that a reader never meets a half-written model.
@@ -98,7 +98,7 @@ def keep_latest(project: Project, model: Path, digest: str) -> None:
     link.replace(project.state / LATEST_MODEL)
 
 
-def checked_model(artifact: Path, metadata: Mapping[str, Any]) -> Path:
+def verify_model(artifact: Path, metadata: Mapping[str, Any]) -> Path:
     """The model's path, after its bytes were held against the digest that training recorded.
 
     Raises:

@@ -9,9 +9,9 @@ import pytest
 
 from sluice.engines.runs import (
     assemble_run,
-    conclude,
     create_run,
-    find_unchanged,
+    determine_outcome,
+    find_run_with_same_inputs,
     inputs_digest,
     read_events,
     read_run,
@@ -44,13 +44,13 @@ def step(name: str, outcome: str = "pass", **more: Any) -> dict[str, Any]:
     ],
 )
 def test_outcome_of_a_run(steps: list[dict[str, Any]], parts: dict[str, Any], succeeded: bool, outcome: str) -> None:
-    found, reason = conclude(steps, parts, succeeded=succeeded)
+    found, reason = determine_outcome(steps, parts, succeeded=succeeded)
     assert found == outcome
     assert reason
 
 
 def test_the_reason_of_a_failure_is_the_step_s_own_error() -> None:
-    assert conclude([step("data-tests", "fail", error="null_rate: 40 %")], {}, succeeded=False)[1] == "null_rate: 40 %"
+    assert determine_outcome([step("data-tests", "fail", error="null_rate: 40 %")], {}, succeeded=False)[1] == "null_rate: 40 %"
 
 
 def test_inputs_change_with_code_data_holdout_and_arguments(small_project: Project) -> None:
@@ -70,11 +70,11 @@ def test_inputs_change_with_code_data_holdout_and_arguments(small_project: Proje
 def test_only_a_run_that_ended_well_makes_the_next_unchanged(small_project: Project) -> None:
     run = create_run(small_project, "good", {"snapshot": ""})
     inputs = read_run(run)["inputs"]
-    assert find_unchanged(small_project, inputs) is None
+    assert find_run_with_same_inputs(small_project, inputs) is None
     write_run(run, read_run(run) | {"outcome": "failed"})
-    assert find_unchanged(small_project, inputs) is None
+    assert find_run_with_same_inputs(small_project, inputs) is None
     write_run(run, read_run(run) | {"outcome": "kept"})
-    found = find_unchanged(small_project, inputs)
+    found = find_run_with_same_inputs(small_project, inputs)
     assert found is not None
     assert found["id"] == run.name
 

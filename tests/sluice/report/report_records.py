@@ -15,7 +15,7 @@ from typing import Any
 
 from report_traffic import back_by_hand, digest_of, first_live, rollout
 
-from sluice.report.collect import parse_run
+from sluice.report.record_reader import parse_run
 from sluice.report.results import Act, Fact, Release, Report
 
 BEGIN = 1_772_460_000.0
@@ -114,8 +114,8 @@ def integration_layer() -> dict[str, Any]:
 
 
 def curve(auc: float, seed: int) -> dict[str, Any]:
-    """ROC and calibration of simulated scores with about this AUC."""
-    source = random.Random(seed)  # noqa: S311 - a simulation
+    """Return ROC and calibration of simulated scores with about this AUC."""
+    source = random.Random(seed)  # noqa: S311 - a simulation needs no secure random numbers
     shift = 2.0 * (auc - 0.5) * 2.05
     rows = []
     for _ in range(2500):
@@ -149,9 +149,9 @@ def curve(auc: float, seed: int) -> dict[str, Any]:
 
 def gate(*, first: bool = False) -> dict[str, Any]:
     if first:
-        said = verdict("gate", detail="There is no champion to compare with.", rows=2489)
-        return {"promote": True, "verdict": said, "first": True, "unproven": True, "uses": 1, "budget": 52}
-    said = verdict(
+        judged = verdict("gate", detail="There is no champion to compare with.", rows=2489)
+        return {"promote": True, "verdict": judged, "first": True, "unproven": True, "uses": 1, "budget": 52}
+    judged = verdict(
         "gate", observed=0.0224, interval=interval(0.0131, 0.0317, "paired DeLong"), threshold=0.005, comparison=">", rows=2489
     )
     decided = {
@@ -163,7 +163,7 @@ def gate(*, first: bool = False) -> dict[str, Any]:
         "uses": 2,
         "budget": 52,
     }
-    return {"promote": True, "verdict": said} | decided
+    return {"promote": True, "verdict": judged} | decided
 
 
 def release(number: int, *, dirty: bool = False) -> dict[str, Any]:
@@ -190,14 +190,16 @@ def release(number: int, *, dirty: bool = False) -> dict[str, Any]:
     }
 
 
-def steps(start: float, seconds: dict[str, float], *, last: str = "pass", detail: str = "") -> list[dict[str, Any]]:
-    done, now = [], start
-    said = {"pin-snapshot": "data/customers.parquet, sha256:51c0", "code-tests": "10 checks", "train": "20,000 rows in 1.1 s"}
-    for name, took in seconds.items():
-        done.append({"name": name, "outcome": "pass", "started": now, "ended": now + took, "detail": said.get(name, "")})
-        now += took + 0.25
-    done[-1] |= {"outcome": last, "detail": detail}
-    return done
+def steps(start: float, durations: dict[str, float], *, last: str = "pass", detail: str = "") -> list[dict[str, Any]]:
+    finished, now = [], start
+    details = {"pin-snapshot": "data/customers.parquet, sha256:51c0", "code-tests": "10 checks", "train": "20,000 rows in 1.1 s"}
+    for name, seconds in durations.items():
+        finished.append(
+            {"name": name, "outcome": "pass", "started": now, "ended": now + seconds, "detail": details.get(name, "")}
+        )
+        now += seconds + 0.25
+    finished[-1] |= {"outcome": last, "detail": detail}
+    return finished
 
 
 STEPS = {"pin-snapshot": 0.6, "code-tests": 4.4, "data-tests": 5.2, "train": 2.1, "model-tests": 3.4, "gate": 0.9}
@@ -326,7 +328,7 @@ ACTS = (
 
 
 def story() -> Report:
-    """The whole story as a report."""
+    """Return the whole story as a report."""
     acts = [
         Act(title=title, run=parse_run(raw), expected=expected, expectation=expectation)
         for (title, expected, expectation), raw in zip(ACTS, story_runs(), strict=True)

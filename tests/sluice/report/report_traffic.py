@@ -1,4 +1,4 @@
-"""Simulated rollouts: requests through a proxy, sampled as the supervisor does, and the decisions about them."""
+"""Simulated rollouts: requests through a proxy, samples as the supervisor takes them, and the decisions of the rollout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Traffic:
     def __init__(self, start: float, rates: dict[str, float], *, seed: int, per_second: float = 80.0, every: float = 0.1) -> None:
         self.time, self.every, self.per_second = start, every, per_second
         self.rates = rates
-        self.random = random.Random(seed)  # noqa: S311 - a simulation
+        self.random = random.Random(seed)  # noqa: S311 - a simulation needs no secure random numbers
         self.counts = {digest: [0, 0] for digest in rates}
         self.terms = dict.fromkeys(RATIOS, 0.0)
         self.samples: list[dict[str, Any]] = []
@@ -74,7 +74,7 @@ def transition(time: float, before: str, after: str, reason: str, weights: dict[
 
 
 def rollout(old: int, new: int, *, start: float, broken: bool) -> dict[str, Any]:
-    """A canary through 5, 25 and 100 %, or rolled back on evidence."""
+    """Simulate a canary that goes through 5, 25 and 100 %, or, if it is broken, is rolled back because of the evidence."""
     stable, canary = digest_of(f"layer {old}"), digest_of(f"layer {new}")
     traffic = Traffic(start, {stable: 0.0, canary: 0.25 if broken else 0.0}, seed=new)
     traffic.run(4, {stable: 100, canary: 0}, canary)

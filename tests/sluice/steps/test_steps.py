@@ -11,8 +11,8 @@ from sluice.data.snapshots import digest_file
 from sluice.errors import CheckFailedError, ConfigurationError, IntegrityError
 from sluice.project.projects import Project, read_project
 from sluice.steps.records import RUN_FOLDER_VARIABLE, record_part, running_step
-from sluice.steps.snapshots import reopen
-from sluice.steps.training import build_model, checked_model
+from sluice.steps.snapshots import restore_snapshot
+from sluice.steps.training import build_model, verify_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,20 +92,20 @@ def test_a_snapshot_gets_its_ending_back_and_is_checked(tiny: Project, tmp_path:
     artifact = tmp_path / "snapshot"
     artifact.write_text("id,y\n1,0\n")
     metadata = {"digest": digest_file(artifact), "suffix": ".csv"}
-    path = reopen(tiny, artifact, metadata)
+    path = restore_snapshot(tiny, artifact, metadata)
     assert path.suffix == ".csv"
     assert path.read_text() == artifact.read_text()
     path.write_text("id,y\n1,1\n")
     with pytest.raises(IntegrityError, match="does not have its digest"):
-        reopen(tiny, artifact, metadata)
+        restore_snapshot(tiny, artifact, metadata)
 
 
 def test_a_model_with_other_bytes_is_never_loaded(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    assert checked_model(model, {"digest": digest_file(model)}) == model
+    assert verify_model(model, {"digest": digest_file(model)}) == model
     with pytest.raises(IntegrityError) as caught:
-        checked_model(model, {"digest": "sha256:" + "0" * 64})
+        verify_model(model, {"digest": "sha256:" + "0" * 64})
     assert caught.value.exit_code == 4
 
 

@@ -123,14 +123,14 @@ class Candidate:
         digest: Its digest.
         snapshot_digest: Of the data that it was trained on.
         verdicts: By layer, of the layers run by hand on this code, this snapshot and this model.
-        fates: By layer, why its verdicts are left out; empty where they are bound.
+        left_out: By layer, why its verdicts are left out; empty where they are bound.
     """
 
     model: Path
     digest: str
     snapshot_digest: str
     verdicts: dict[str, list[dict[str, Any]]]
-    fates: dict[str, str]
+    left_out: dict[str, str]
 
 
 def plan_candidate(project: Project) -> Candidate:
@@ -149,13 +149,13 @@ def plan_candidate(project: Project) -> Candidate:
         model = model.with_name(f"{metadata['digest'].removeprefix('sha256:')}.joblib")
     subjects = {"code": digest_code(project), "data": metadata["snapshot_digest"], "model": metadata["digest"]}
     results = {layer: _read_result(project, layer) for layer in subjects}
-    fates = {layer: _say_fate(layer, results[layer], subject) for layer, subject in subjects.items()}
+    left_out = {layer: _why_left_out(layer, results[layer], subject) for layer, subject in subjects.items()}
     return Candidate(
         model=model,
         digest=metadata["digest"],
         snapshot_digest=metadata["snapshot_digest"],
-        verdicts={layer: results[layer]["verdicts"] for layer, fate in fates.items() if not fate},
-        fates=fates,
+        verdicts={layer: results[layer]["verdicts"] for layer, fate in left_out.items() if not fate},
+        left_out=left_out,
     )
 
 
@@ -190,7 +190,7 @@ def _read_result(project: Project, layer: str) -> dict[str, Any]:
     return document
 
 
-def _say_fate(layer: str, result: Mapping[str, Any], subject: str) -> str:
+def _why_left_out(layer: str, result: Mapping[str, Any], subject: str) -> str:
     """Why a layer's verdicts are not bound; empty where they are about the very thing that is packaged."""
     if not result:
         return f"it was not run, `sluice test {layer}` runs it"

@@ -5,19 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sluice.engines.reports import list_releases
-from sluice.report.collect import read_run
+from sluice.engines.run_reports import list_releases
+from sluice.report.record_reader import read_run
 from sluice.report.results import Act, Fact, Report, RunResult
 from sluice.rollout.requests import histories
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluice.demo.player import Played
+    from sluice.demo.player import PlayedAct
     from sluice.project.projects import Project
 
 
-def retell(copy: Project, played: Sequence[Played]) -> Report:
+def make_story_report(copy: Project, played: Sequence[PlayedAct]) -> Report:
     """One report of the whole story."""
     return Report(
         title=f"{copy.settings.project.name}: from commit to production, and back",
@@ -27,7 +27,7 @@ def retell(copy: Project, played: Sequence[Played]) -> Report:
     )
 
 
-def _act(copy: Project, played: Played) -> Act:
+def _act(copy: Project, played: PlayedAct) -> Act:
     return Act(
         title=played.act.title,
         run=read_run(played.run) if played.run else _by_hand(copy, played),
@@ -37,7 +37,7 @@ def _act(copy: Project, played: Played) -> Act:
     )
 
 
-def _by_hand(copy: Project, played: Played) -> RunResult:
+def _by_hand(copy: Project, played: PlayedAct) -> RunResult:
     """A rollback by hand has no run of a pipeline: its record is what the journal says of it."""
     return RunResult.model_validate(
         {
@@ -52,7 +52,7 @@ def _by_hand(copy: Project, played: Played) -> RunResult:
     )
 
 
-def _facts(played: Played) -> list[Fact]:
+def _facts(played: PlayedAct) -> list[Fact]:
     seen = played.traffic
     if not seen.get("requests"):
         return []

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from sluice.engines.runs import list_runs
 from sluice.errors import DataError, ServiceError
 from sluice.release.store.releases import ReleaseStore
-from sluice.report.collect import read_run
+from sluice.report.record_reader import read_run
+from sluice.report.renderers.html import render_html
+from sluice.report.renderers.junit import render_junit
+from sluice.report.renderers.markdown import render_markdown
 from sluice.report.results import Act, Release, Report
-from sluice.report.surfaces.html import render_html
-from sluice.report.surfaces.junit import render_junit
-from sluice.report.surfaces.markdown import render_markdown
 from sluice.steps.packaging import describe
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sluice.data.snapshots import digest_file
 from sluice.errors import StateError
 from sluice.project.projects import Project, read_project
 from sluice.steps import alone
-from sluice.steps.alone import check_layer, digest_code, plan_candidate, train_now
+from sluice.steps.standalone import check_layer, digest_code, plan_candidate, train_now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,9 +75,9 @@ def test_verdicts_of_another_model_snapshot_or_code_are_left_out(tiny: Project) 
     (tiny.root / "tiny_package" / "more.py").touch()
     plan = plan_candidate(tiny)
     assert plan.verdicts == {}
-    assert "it tested another model" in plan.fates["model"]
-    assert "it tested another snapshot" in plan.fates["data"]
-    assert "it tested other code" in plan.fates["code"]
+    assert "it tested another model" in plan.left_out["model"]
+    assert "it tested another snapshot" in plan.left_out["data"]
+    assert "it tested other code" in plan.left_out["code"]
 
 
 def test_what_was_not_run_or_says_not_what_it_tested_is_left_out(tiny: Project) -> None:
@@ -89,8 +89,8 @@ def test_what_was_not_run_or_says_not_what_it_tested_is_left_out(tiny: Project) 
     (folder / alone.RESULT_FILE).write_text(json.dumps({"verdicts": [{"check": "auc"}]}))
     plan = plan_candidate(tiny)
     assert plan.verdicts == {}
-    assert plan.fates["code"] == "it was not run, `sluice test code` runs it"
-    assert "of an unknown digest" in plan.fates["model"]
+    assert plan.left_out["code"] == "it was not run, `sluice test code` runs it"
+    assert "of an unknown digest" in plan.left_out["model"]
 
 
 def test_the_digest_of_the_code_goes_by_names_and_bytes(tiny: Project) -> None:
