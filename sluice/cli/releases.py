@@ -44,7 +44,7 @@ def build(dry_run: DryRunOption = False, output: OutputOption = Format.TABLE, pr
     project = open_project(project_folder)
     plan = plan_candidate(project)
     rows: dict[str, object] = {"model": plan.digest, "trained on": plan.snapshot_digest}
-    rows |= {f"verdicts of {layer}": f"left out: {fate}" if fate else "bound" for layer, fate in plan.left_out.items()}
+    rows |= {f"verdicts of {layer}": f"left out: {reason}" if reason else "included" for layer, reason in plan.left_out.items()}
     if dry_run:
         data = {"model": plan.digest, "snapshot": plan.snapshot_digest, "layers": sorted(plan.verdicts)}
         show(output, Envelope("release build", "would-build", data), facts({"would build": "a release"} | rows))

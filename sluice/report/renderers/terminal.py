@@ -79,7 +79,9 @@ def render_layer(values: Mapping[str, Any], *, verbose: bool = True, files: Mapp
     parts: list[RenderableType] = [_layer_line(view)]
     parts += [_checks(checks)] if checks else []
     if view.plain and not verbose:
-        parts.append(Text(f"{len(view.plain)} more check{'' if len(view.plain) == 1 else 's'} passed (--verbose shows them)", style="dim"))
+        parts.append(
+            Text(f"{len(view.plain)} more check{'' if len(view.plain) == 1 else 's'} passed (--verbose shows them)", style="dim")
+        )
     parts += [Text(layer.detail)] if layer.detail else []
     parts += [_facts(tuple(Fact(label=name, value=str(place)) for name, place in files.items()))] if files else []
     return Group(*parts)
