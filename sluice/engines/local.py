@@ -153,7 +153,7 @@ def session_environment(project: Project, folder: Path) -> dict[str, str]:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process group that this process started, and wait until its leader is gone."""
+    """End a process group that this process started, and wait until its leader has ended."""
     for signal_number, seconds in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, GRACE_SECONDS)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal_number)

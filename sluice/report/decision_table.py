@@ -39,7 +39,7 @@ These are the counts in "2 of 896 canary requests failed", and numbers that only
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
-    """One transition in words.
+    """One row of the table: a transition as a person reads it.
 
     Attributes:
         after: Time since traffic first changed, for example ``8.4 s``.

@@ -108,7 +108,7 @@ class ReleaseView:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The whole page."""
+    """Everything that the HTML page shows."""
 
     report: Report
     headline: Headline

@@ -45,7 +45,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One decision.
+    """The mark of one decision.
 
     Attributes:
         left: Position on the time axis, in per cent.

@@ -20,7 +20,7 @@ _MARGIN = 0.18
 
 @dataclass(frozen=True, slots=True)
 class IntervalDrawing:
-    """Coordinates from 0 to `WIDTH`.
+    """The drawing of one verdict, in coordinates from 0 to `WIDTH`.
 
     Attributes:
         low: Lower end of the interval; equal to `high` if there is no interval.

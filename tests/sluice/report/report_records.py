@@ -282,13 +282,13 @@ def _simulate_runs() -> list[dict[str, Any]]:
             begin + 260,
             message="Take the nightly export",
             outcome="failed",
-            reason="layer data: monthly_spend_mean failed: Mean of monthly_spend must lie in 20 to 400.",
+            reason="data tests failed: monthly_spend_mean: Mean of monthly_spend must lie in 20 to 400.",
             layers=[code_layer(), data_layer(broken=True)],
             steps=steps(
                 begin + 260,
                 {"pin-snapshot": 0.6, "code-tests": 4.4, "data-tests": 5.2},
                 last="fail",
-                detail="layer data: monthly_spend_mean failed",
+                detail="data tests failed: monthly_spend_mean",
             ),
             gate=None,
             curves=None,
@@ -300,30 +300,34 @@ def _simulate_runs() -> list[dict[str, Any]]:
             "started": begin + 280,
             "ended": begin + 290,
             "outcome": "restored",
-            "reason": "production is on N-1 again",
+            "reason": "N-1 has all traffic again",
             "rollout": back_by_hand(begin + 280),
         },
     ]
 
 
 ACTS = (
-    ("A first release goes live", "promoted", "With no champion to compare with, it is promoted and stamped unproven."),
+    (
+        "A first release gets live traffic",
+        "promoted",
+        "There is no champion to compare with, so it is promoted and marked as unproven.",
+    ),
     (
         "A better challenger is promoted",
         "promoted",
-        "It passes all four layers and the gate, and goes through 5, 25 and 100 % of live traffic.",
+        "It passes all four test layers and the gate, and then gets 5, 25 and 100 % of the live traffic.",
     ),
     (
-        "A broken release rolls itself back",
+        "A broken release is rolled back automatically",
         "rolled_back",
         "It passes every offline test and fails on rows that only production sends.",
     ),
     (
         "A broken snapshot is stopped",
         "failed",
-        "monthly_spend arrives in cents: layer 2 stops the run before anything is trained.",
+        "monthly_spend arrives in cents. The data tests stop the run before anything is trained.",
     ),
-    ("Back to N-1 by hand", "restored", "One command restores model and preprocessing together."),
+    ("A person rolls back to N-1", "restored", "One command restores model and preprocessing together."),
 )
 
 

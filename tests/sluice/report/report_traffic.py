@@ -15,7 +15,7 @@ def digest_of(text: str) -> str:
 
 
 class Traffic:
-    """Simulated requests through a proxy, sampled every tenth of a second."""
+    """Simulated requests through a proxy, with a sample every tenth of a second."""
 
     def __init__(self, start: float, rates: dict[str, float], *, seed: int, per_second: float = 80.0, every: float = 0.1) -> None:
         self.time, self.every, self.per_second = start, every, per_second
@@ -51,8 +51,8 @@ class Traffic:
                         self.terms[ratio] += math.log(odds / share if arm == canary else (1 - odds) / (1 - share))
             self.time += self.every
             arms = {
-                digest: {"requests": asked, "errors": failed, "p50_ms": 11.0, "p99_ms": round(self.random.gauss(31, 3), 2)}
-                for digest, (asked, failed) in self.counts.items()
+                digest: {"requests": requests, "errors": errors, "p50_ms": 11.0, "p99_ms": round(self.random.gauss(31, 3), 2)}
+                for digest, (requests, errors) in self.counts.items()
             }
             self.samples.append(
                 {"time": self.time, "weights": dict(weights), "arms": arms, "e_value": self.e_value, "upper_bound": 0.04}
@@ -161,7 +161,11 @@ def back_by_hand(start: float) -> dict[str, Any]:
     traffic.run(4, {now: 100, before: 0}, "")
     moment = traffic.time
     traffic.run(6, {now: 0, before: 100}, "")
-    moves = [transition(moment, "idle", "rolled_back", "release-manager asked for N-1.", {before: 100, now: 0}, release=now)]
+    moves = [
+        transition(
+            moment, "idle", "rolled_back", "release-manager ordered a rollback to N-1.", {before: 100, now: 0}, release=now
+        )
+    ]
     moves[0] |= {"decided_at": moment - 0.086, "word_of": "release-manager"}
     numbers = {"seconds": 0.086}
     return {

@@ -115,7 +115,7 @@ def test_escape_replaces_markup(text: str, expected: str) -> None:
 def test_the_counts_of_a_junit_suite_are_those_of_its_test_cases(story: Report) -> None:
     root = ET.fromstring(render_junit(story))  # noqa: S314 - the test made this XML
     suites = root.findall("testsuite")
-    assert [suite.get("name") for suite in suites][:2] == ["acts", "1. A first release goes live: code"]
+    assert [suite.get("name") for suite in suites][:2] == ["acts", "1. A first release gets live traffic: code"]
     for suite in suites:
         assert int(suite.get("tests", "")) == len(suite.findall("testcase"))
         assert int(suite.get("failures", "")) == len(suite.findall("testcase/failure"))
