@@ -98,7 +98,7 @@ def demo(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Play a story in five acts: a first release, a promotion, an automatic rollback, bad data, a rollback by a person."""
+    """Play the project's story in acts, for example a promotion, an automatic rollback, bad data, and a rollback by a person."""
     from sluice.demo.player import play_story
     from sluice.demo.story_report import make_story_report
     from sluice.demo.workspace import DEMO_SETTINGS
