@@ -20,7 +20,7 @@ from scipy.stats import chi2, norm
 
 from sluice.statistics.auc import AucDifference, compare_auc, estimate_auc
 from sluice.statistics.proportions import upper_bound_difference
-from sluice.statistics.psi import estimate_psi, freeze_numeric
+from sluice.statistics.psi import build_numeric_reference, estimate_psi
 from sluice.statistics.sequential import add_window, start_evidence, start_step
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Floats: TypeAlias = NDArray[np.float64]
 ROOT_TWO = math.sqrt(2)
 POSITIVES, SLICE = 0.2, 0.80
 MARGIN, ALPHA, BUDGET = 0.005, 0.05, 52
-CONDEMNED = 100.0
+ROLLBACK_E_VALUE = 100.0
 GATE_RULES: dict[str, Callable[[AucDifference], bool]] = {
     "d > .005": lambda d: d.difference > MARGIN,
     "Ladder, parameter-free": lambda d: d.difference > d.standard_error,
@@ -134,12 +134,12 @@ def show_attack(scale: float) -> Table:
         "what is shown", "queries", "AUC on the holdout", "true AUC", title="Climbing a holdout of 1,000 rows from .850"
     )
     for name, queries, one_bit in (("exact AUC", 400, False), ("exact AUC", BUDGET, False), ("the gate's one bit", BUDGET, True)):
-        seen, true = np.mean([climb(np.random.default_rng(seed), queries, one_bit=one_bit) for seed in range(10)], axis=0)
+        seen, true = np.mean([climb_holdout(np.random.default_rng(seed), queries, one_bit=one_bit) for seed in range(10)], axis=0)
         table.add_row(name, f"{queries}", f"{seen:.3f}", f"{true:.3f}")
     return table
 
 
-def climb(rng: np.random.Generator, queries: int, *, one_bit: bool) -> tuple[float, float]:
+def climb_holdout(rng: np.random.Generator, queries: int, *, one_bit: bool) -> tuple[float, float]:
     """The AUC on 1,000 shown rows and on 20,000 others after keeping each random change that the answer favours."""
     labels = np.arange(21_000) % 5 == 0
     scores = rng.normal(size=labels.size) + ROOT_TWO * norm.ppf(0.85) * labels
@@ -180,7 +180,7 @@ def show_rollbacks(scale: float) -> Table:
 def roll_back(rng: np.random.Generator, start: ErrorEvidence, *, canary: float, stable: float, most: int = 200_000) -> int | None:
     """Canary requests until the canary is condemned; None when it is not within `most` requests."""
     evidence = add_errors(rng, start, canary=canary, stable=stable, share=0.05, most=most)
-    return evidence.canary_requests if evidence.e_value >= CONDEMNED else None
+    return evidence.canary_requests if evidence.e_value >= ROLLBACK_E_VALUE else None
 
 
 def roll_through_steps(rng: np.random.Generator) -> bool:
@@ -188,7 +188,7 @@ def roll_through_steps(rng: np.random.Generator) -> bool:
     evidence = start_evidence()
     for share in (0.05, 0.25, 0.95):
         evidence = add_errors(rng, start_step(evidence), canary=0.001, stable=0.001, share=share, most=60_000)
-    return evidence.e_value >= CONDEMNED
+    return evidence.e_value >= ROLLBACK_E_VALUE
 
 
 def add_errors(
@@ -197,7 +197,7 @@ def add_errors(
     """Evidence looked at after every error, until it condemns or `most` requests have passed."""
     rate = share * canary + (1 - share) * stable
     requests = 0
-    while evidence.e_value < CONDEMNED:
+    while evidence.e_value < ROLLBACK_E_VALUE:
         gap = int(rng.geometric(rate))
         requests += gap
         if requests > most:
@@ -225,12 +225,12 @@ def show_bursts(scale: float) -> Table:
         rates = []
         for burst in (1.0, 3.0, 6.0):
             rng = np.random.default_rng(5)
-            rates.append(np.mean([condemn_by_bursts(rng, burst, draw) for _ in range(rollouts)]))
+            rates.append(np.mean([is_rolled_back_after_bursts(rng, burst, draw) for _ in range(rollouts)]))
         table.add_row(name, *(f"{rate:.1%}" for rate in rates))
     return table
 
 
-def condemn_by_bursts(rng: np.random.Generator, burst: float, draw: Callable[[np.random.Generator], int]) -> bool:
+def is_rolled_back_after_bursts(rng: np.random.Generator, burst: float, draw: Callable[[np.random.Generator], int]) -> bool:
     """Whether a healthy canary at 5 % is condemned within 60 bursts."""
     evidence = start_evidence(burst=burst)
     for _ in range(60):
@@ -244,7 +244,7 @@ def condemn_by_bursts(rng: np.random.Generator, burst: float, draw: Callable[[np
             stable_errors=stable,
             share=0.05,
         )
-        if evidence.e_value >= CONDEMNED:
+        if evidence.e_value >= ROLLBACK_E_VALUE:
             return True
     return False
 
@@ -256,7 +256,7 @@ def show_promotions(scale: float) -> Table:
     )
     for rate in (0.001, 0.02):
         rng = np.random.default_rng(6)
-        ends = [step_up(rng, rate) for _ in range(max(200, round(5_000 * scale)))]
+        ends = [requests_until_advance(rng, rate) for _ in range(max(200, round(5_000 * scale)))]
         passed = [requests for requests in ends if requests is not None]
         table.add_row(f"{rate:.1%}", f"{len(passed) / len(ends):.1%}", f"{np.mean(passed):.0f}" if passed else "")
     for requests in (60, 300):
@@ -264,7 +264,7 @@ def show_promotions(scale: float) -> Table:
     return table
 
 
-def step_up(rng: np.random.Generator, rate: float) -> int | None:
+def requests_until_advance(rng: np.random.Generator, rate: float) -> int | None:
     """Canary requests at the look that passes; None when the canary is condemned first or never passes."""
     evidence, look = start_evidence(), 300
     while look < 20_000:  # noqa: PLR2004 - far beyond where anything is decided
@@ -276,7 +276,7 @@ def step_up(rng: np.random.Generator, rate: float) -> int | None:
             stable_requests=19 * canary,
             stable_errors=int(rng.binomial(19 * canary, 0.001)),
         )
-        if evidence.e_value >= CONDEMNED:
+        if evidence.e_value >= ROLLBACK_E_VALUE:
             return None
         counts = evidence.canary_errors, look, evidence.stable_errors, evidence.stable_requests
         if upper_bound_difference(*counts) <= 0.01:  # noqa: PLR2004 - the default margin
@@ -292,7 +292,9 @@ def show_psi(scale: float) -> Table:
     for rows, bins in ((50, 10), (100, 10), (200, 10), (200, 20), (500, 10)):
         rng = np.random.default_rng(7)
         draws = max(200, round(4_000 * scale))
-        estimates = [estimate_psi(freeze_numeric(rng.normal(size=rows), bins=bins), rng.normal(size=rows)) for _ in range(draws)]
+        estimates = [
+            estimate_psi(build_numeric_reference(rng.normal(size=rows), bins=bins), rng.normal(size=rows)) for _ in range(draws)
+        ]
         theory = chi2.sf(0.2 * rows / 2, bins - 1)
         fired = np.mean([one.psi > 0.2 for one in estimates])  # noqa: PLR2004 - the customary limit
         alarmed = np.mean([one.p_value < 0.01 for one in estimates])  # noqa: PLR2004 - the level that fires
@@ -305,7 +307,7 @@ def show_shifts(scale: float) -> Table:
     del scale
     table = Table("shift in standard deviations", "PSI", title="PSI of a shifted normal, 10 bins")
     grid = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
-    reference = freeze_numeric(grid)
+    reference = build_numeric_reference(grid)
     for shift in (0.2, 0.3, 0.4, 0.45, 0.6, 0.8):
         table.add_row(f"{shift}", f"{estimate_psi(reference, grid + shift).psi:.3f}")
     return table
@@ -318,7 +320,7 @@ def show_times(scale: float) -> Table:
     for rows in (10_000, 100_000, round(1_000_000 * min(1.0, max(scale, 0.2)))):
         sample = Rows(rng, rows)
         a, b = sample.score(0.85), sample.score(0.85)
-        reference = freeze_numeric(a)
+        reference = build_numeric_reference(a)
         calls: Sequence[Callable[[], object]] = (
             partial(estimate_auc, sample.labels, a),
             partial(compare_auc, sample.labels, a, b),

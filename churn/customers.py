@@ -49,7 +49,7 @@ LOG_SPEND_DEVIATION = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class GroundTruth:
     """The logistic model that decides who churns.
 
     Attributes:
@@ -65,7 +65,7 @@ class Truth:
     enterprise_factors: Mapping[str, float] = field(default_factory=dict)
 
 
-TRUTH = Truth(
+GROUND_TRUTH = GroundTruth(
     intercept=-1.84,
     effects={
         "tenure": -1.0,
@@ -82,7 +82,7 @@ TRUTH = Truth(
 """The world as it is."""
 
 
-def simulate_customers(rows: int, seed: int, *, truth: Truth = TRUTH) -> pd.DataFrame:
+def simulate_customers(rows: int, seed: int, *, truth: GroundTruth = GROUND_TRUTH) -> pd.DataFrame:
     """Draw an export of the warehouse.
 
     Args:
@@ -98,11 +98,13 @@ def simulate_customers(rows: int, seed: int, *, truth: Truth = TRUTH) -> pd.Data
     Raises:
         ValueError: `rows` is below 1.
     """
-    frame, _ = simulate_with_truth(rows, seed, truth=truth)
+    frame, _ = simulate_with_probability(rows, seed, truth=truth)
     return frame
 
 
-def simulate_with_truth(rows: int, seed: int, *, truth: Truth = TRUTH) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
+def simulate_with_probability(
+    rows: int, seed: int, *, truth: GroundTruth = GROUND_TRUTH
+) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
     """Draw an export together with each customer's true probability of churn, shape (rows,).
 
     Raises:
@@ -150,7 +152,7 @@ def _draw_contracts(random: np.random.Generator, enterprise: npt.NDArray[np.bool
     return np.array(CONTRACT_TYPES, dtype=object)[(draw >= monthly).astype(int) + (draw >= annual)]
 
 
-def churn_probability(frame: pd.DataFrame, truth: Truth = TRUTH) -> npt.NDArray[np.float64]:
+def churn_probability(frame: pd.DataFrame, truth: GroundTruth = GROUND_TRUTH) -> npt.NDArray[np.float64]:
     """The true probability of churn of customers without missing values, shape (rows,), to six decimals."""
     drivers = _measure_drivers(frame)
     enterprise = frame["is_enterprise"].to_numpy(dtype=bool)

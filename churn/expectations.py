@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from great_expectations.expectations import Expectation
 
-LEAST_ROWS, MOST_ROWS = 10_000, 5_000_000
+MIN_ROWS, MAX_ROWS = 10_000, 5_000_000
 
 CONTRACT_TYPES = ("monthly", "annual", "multi-year")
 CHANNELS = ("search", "referral", "partner", "social", "email", "affiliate")
@@ -36,7 +36,7 @@ MEANS: Mapping[str, tuple[float, float]] = {
 }
 """Column → smallest and largest mean."""
 
-MOST_NULLS: Mapping[str, float] = {
+MAX_NULL_SHARES: Mapping[str, float] = {
     "tenure_months": 0.0,
     "contract_type": 0.0,
     "is_enterprise": 0.0,
@@ -59,7 +59,7 @@ def expect_snapshot() -> list[Expectation]:
         *_expect_table(gxe),
         gxe.ExpectColumnValuesToNotBeNull(column=ID),
         gxe.ExpectColumnValuesToBeUnique(column=ID),
-        *(gxe.ExpectColumnValuesToNotBeNull(column=name, mostly=1.0 - share) for name, share in MOST_NULLS.items()),
+        *(gxe.ExpectColumnValuesToNotBeNull(column=name, mostly=1.0 - share) for name, share in MAX_NULL_SHARES.items()),
         *_expect_values(gxe),
         *(gxe.ExpectColumnMeanToBeBetween(column=name, min_value=low, max_value=high) for name, (low, high) in MEANS.items()),
     ]
@@ -76,7 +76,7 @@ def _import_library() -> ModuleType:
 
 def _expect_table(gxe: ModuleType) -> list[Expectation]:
     return [
-        gxe.ExpectTableRowCountToBeBetween(min_value=LEAST_ROWS, max_value=MOST_ROWS),
+        gxe.ExpectTableRowCountToBeBetween(min_value=MIN_ROWS, max_value=MAX_ROWS),
         gxe.ExpectTableColumnsToMatchSet(column_set=list(COLUMNS), exact_match=False),
     ]
 

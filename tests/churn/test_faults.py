@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from churn.customers import simulate_with_truth
+from churn.customers import simulate_with_probability
 from churn.data import FEATURES, LABEL, load_churn_data, read_export
 from churn.expectations import expect_snapshot
 from churn.faults import FAULTS
@@ -15,7 +15,7 @@ from churn.model import build_model
 from churn.simulation import make_export, write_export
 from sluice.checks.expectations import run_expectations
 from sluice.statistics.auc import estimate_auc
-from sluice.statistics.psi import estimate_psi, freeze_numeric
+from sluice.statistics.psi import build_numeric_reference, estimate_psi
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ def test_the_loader_sees(fault: str, tmp_path: Path) -> None:
 
 
 def test_the_truth_has_the_numbers_it_should(model: Pipeline) -> None:
-    rows, probability = simulate_with_truth(60_000, 2)
+    rows, probability = simulate_with_probability(60_000, 2)
     assert rows[LABEL].mean() == pytest.approx(0.215, abs=0.006)
     assert rows["is_enterprise"].mean() == pytest.approx(0.08, abs=0.004)
     assert estimate_auc(rows[LABEL].to_numpy(), probability).auc == pytest.approx(0.847, abs=0.005)
@@ -120,4 +120,4 @@ def test_swapped_contracts_turn_the_effect_round() -> None:
 @pytest.mark.parametrize("fault", list(DRIFT))
 def test_drift_has_the_stability_index_it_should(fault: str) -> None:
     before, after = (make_export(40_000, 5, fault=name)["monthly_spend"].to_numpy(dtype=float) for name in (None, fault))
-    assert estimate_psi(freeze_numeric(before), after).psi == pytest.approx(DRIFT[fault], rel=0.25)
+    assert estimate_psi(build_numeric_reference(before), after).psi == pytest.approx(DRIFT[fault], rel=0.25)

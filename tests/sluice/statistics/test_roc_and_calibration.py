@@ -38,7 +38,7 @@ def test_roc_is_that_of_scikit_learn(sample: tuple[np.ndarray, np.ndarray]) -> N
 
 @given(samples(), st.integers(2, 10))
 def test_thinned_roc_keeps_its_ends_and_rises(sample: tuple[np.ndarray, np.ndarray], most: int) -> None:
-    whole, points = roc_points(*sample, most=10**6), roc_points(*sample, most=most)
+    whole, points = roc_points(*sample, max_points=10**6), roc_points(*sample, max_points=most)
     assert len(points.fpr) == len(points.tpr) <= most
     assert (points.fpr[0], points.tpr[0], points.fpr[-1], points.tpr[-1]) == (0, 0, 1, 1)
     assert np.all(np.diff(points.fpr) >= 0)
@@ -97,7 +97,7 @@ def test_curves_are_plain_json() -> None:
 
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 2 points"):
-        roc_points([0, 1], [0, 1], most=1)
+        roc_points([0, 1], [0, 1], max_points=1)
     with pytest.raises(ValueError, match="at least one bin"):
         calibration_points([0, 1], [0, 1], bins=0)
     with pytest.raises(ValueError, match="probabilities"):
