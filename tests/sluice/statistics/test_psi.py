@@ -1,4 +1,4 @@
-"""PSI against its definition, what frozen bins must see, and how often it fires without drift."""
+"""PSI against its definition, the changes that frozen bins must show, and the rate of false alarms without drift."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_reference_deciles_hold_a_tenth_each() -> None:
     assert len(reference.edges) == 9
 
 
-def test_psi_is_its_definition() -> None:
+def test_psi_equals_its_definition() -> None:
     reference = build_numeric_reference(NORMAL)
     current = np.append(NORMAL[:3000] + 0.3, [math.nan] * 50)
     counts = [int(np.sum((current > low) & (current <= high))) for low, high in pairwise([-math.inf, *reference.edges, math.inf])]
@@ -52,17 +52,17 @@ def test_psi_is_its_definition() -> None:
 
 
 @pytest.mark.parametrize("shift", [0.2, 0.3, 0.44, 0.47, 0.8])
-def test_a_shift_of_a_normal_has_the_index_that_follows_from_its_deciles(shift: float) -> None:
+def test_the_index_of_a_shifted_normal_follows_from_its_deciles(shift: float) -> None:
     deciles = norm.ppf(np.linspace(0, 1, 11))
     after = np.diff(norm.cdf(deciles - shift))
     expected = np.sum((after - 0.1) * np.log(after / 0.1))
     grid = norm.ppf((np.arange(20_000) + 0.5) / 20_000)
     assert estimate_psi(build_numeric_reference(grid), grid + shift).psi == pytest.approx(expected, rel=0.01)
-    assert (expected > 0.2) == (shift > 0.45)  # the customary limit is a shift of about .45 standard deviations
+    assert (expected > 0.2) == (shift > 0.45)  # The customary limit is a shift of about 0.45 standard deviations.
 
 
 @given(st.lists(floats, min_size=1), st.lists(floats, min_size=1), st.integers(2, 12))
-def test_every_row_of_any_numbers_falls_into_one_bin(before: list[float], after: list[float], bins: int) -> None:
+def test_every_number_falls_into_exactly_one_bin(before: list[float], after: list[float], bins: int) -> None:
     if all(math.isnan(value) for value in before):
         with pytest.raises(ValueError, match="at least one value"):
             build_numeric_reference(before, bins=bins)
@@ -127,7 +127,7 @@ def test_a_column_of_ints_that_became_floats_has_no_new_categories() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["str", "object", "string", "category"])
-def test_columns_of_pandas_can_be_given_as_they_are(dtype: str) -> None:
+def test_pandas_columns_can_be_used_directly(dtype: str) -> None:
     column = pd.Series(["a", None, "b", "a"]).astype(dtype)
     assert build_category_reference(column).counts == (2, 1, 0, 1)
     estimate = estimate_psi(build_category_reference(["a", "b"]), column)
@@ -135,7 +135,7 @@ def test_columns_of_pandas_can_be_given_as_they_are(dtype: str) -> None:
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1), st.integers(1, 3))
-def test_json_round_trip(values: list[str | None], most: int) -> None:
+def test_a_reference_survives_json(values: list[str | None], most: int) -> None:
     references = [build_numeric_reference([0.5, *[float(len(value or "")) for value in values]])]
     if any(values):
         references.append(build_category_reference(values, max_categories=most))
@@ -147,7 +147,7 @@ def test_json_round_trip(values: list[str | None], most: int) -> None:
 @pytest.mark.parametrize(
     "change", [{"counts": [1]}, {"edges": None}, {"categories": {"a": 0}}, {"edges": None, "categories": {"a": 0}, "counts": [1]}]
 )
-def test_a_damaged_reference_is_refused(change: dict[str, object]) -> None:
+def test_a_damaged_reference_is_an_error(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"counts for|either edges or categories"):
         PsiReference.from_dict(build_numeric_reference(NORMAL).to_dict() | change)
 
@@ -156,7 +156,7 @@ def estimate(psi: float, p_value: float, rows: int = 1000) -> PsiEstimate:
     return PsiEstimate(psi=psi, p_value=p_value, bins=10, rows=rows, missing=0, new=0)
 
 
-def test_a_feature_has_drifted_only_beyond_all_three_limits() -> None:
+def test_a_feature_has_drifted_only_if_all_three_conditions_hold() -> None:
     answers = compare_features(
         {
             "moved": estimate(0.5, 1e-6),
@@ -180,7 +180,7 @@ def test_p_values_are_adjusted_over_all_features() -> None:
     assert compare_features({}) == {}
 
 
-def test_bad_input_is_refused() -> None:
+def test_invalid_input_is_an_error() -> None:
     for values in ([], [math.nan], [[1.0]]):
         with pytest.raises(ValueError, match=r"at least one value|one dimension"):
             build_numeric_reference(values)
@@ -197,7 +197,7 @@ def test_bad_input_is_refused() -> None:
         estimate_psi(build_numeric_reference(NORMAL), ["a"])
 
 
-def test_a_constant_feature_shows_any_change() -> None:
+def test_any_change_of_a_constant_feature_is_visible() -> None:
     reference = build_numeric_reference([3.0] * 1000)
     assert estimate_psi(reference, [3.0] * 500).psi == 0
     assert estimate_psi(reference, [3.0] * 500).p_value == 1
@@ -206,7 +206,7 @@ def test_a_constant_feature_shows_any_change() -> None:
     assert estimate_psi(build_numeric_reference([math.inf] * 1000), [3.0] * 500).psi > 1
 
 
-def test_a_frequent_value_is_told_from_those_beside_it() -> None:
+def test_a_frequent_value_is_counted_apart_from_its_neighbours() -> None:
     reference = build_numeric_reference([0.0] * 600 + [1.0] * 400)
     assert reference.counts == (0, 600, 0, 400, 0, 0)
     for current in ([-0.1] * 600 + [1.0] * 400, [0.0] * 600 + [0.5] * 400, [0.0] * 600 + [1.1] * 400):
@@ -215,7 +215,7 @@ def test_a_frequent_value_is_told_from_those_beside_it() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rows", "bins", "wanted"), [(50, 10, 0.83), (100, 10, 0.35), (200, 10, 0.018), (200, 20, 0.40)])
-def test_the_customary_limit_alone_fires_as_often_as_the_research_says(rows: int, bins: int, wanted: float) -> None:
+def test_the_customary_limit_alone_has_the_documented_rate_of_false_alarms(rows: int, bins: int, wanted: float) -> None:
     rng = np.random.default_rng(9)
     assert chi2.sf(0.2 / (2 / rows), bins - 1) == pytest.approx(wanted, abs=0.006)
     indices, p_values = [], []
@@ -223,6 +223,6 @@ def test_the_customary_limit_alone_fires_as_often_as_the_research_says(rows: int
         one = estimate_psi(build_numeric_reference(rng.normal(size=rows), bins=bins), rng.normal(size=rows))
         indices.append(one.psi)
         p_values.append(one.p_value)
-    # Smoothing takes a little off an index of so few rows.
+    # With so few rows, the smoothing lowers the index a little.
     assert wanted - 0.08 <= np.mean(np.array(indices) > 0.2) <= wanted + 0.01
     assert np.mean(np.array(p_values) < 0.01) <= 0.02
