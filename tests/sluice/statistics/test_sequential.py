@@ -1,4 +1,4 @@
-"""The e-process: its formula, its mean of at max_requests 1 by exact enumeration, and the documented figures."""
+"""The e-process: its formula, its mean of at most 1 by exact enumeration, and the documented figures."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_windows_without_errors_do_not_change_the_e_value(seen: list[dict[str, i
 
 
 @given(st.integers(1, 30), st.integers(1, 60), st.floats(1, 2.5), st.integers(1, 6), st.floats(1, 4))
-def test_the_mean_of_the_evidence_after_one_window_is_at_max_requests_one(
+def test_the_mean_of_the_evidence_after_one_window_is_at_most_one(
     canary: int, stable: int, tolerated: float, errors: int, burst: float
 ) -> None:
     """Given the number of errors in a window, the failed requests are a draw without replacement."""
@@ -86,7 +86,7 @@ def test_the_mean_of_the_evidence_after_one_window_is_at_max_requests_one(
 
 
 @given(st.floats(0.01, 0.99), st.floats(0, 1), st.floats(1, 2.5))
-def test_with_a_configured_share_the_mean_for_a_canary_that_is_no_worse_is_at_max_requests_one(
+def test_with_a_configured_share_the_mean_for_a_canary_that_is_no_worse_is_at_most_one(
     share: float, better: float, tolerated: float
 ) -> None:
     odds = share / (1 - share) * tolerated * better
