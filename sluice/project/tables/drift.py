@@ -22,5 +22,5 @@ class DriftTable(Table):
     least_rows: int = Field(default=500, ge=1, description="With fewer rows, the result is inconclusive.")
     columns: list[str] = Field(
         default=[],
-        description="Features to compare. If empty: the numeric, boolean and text features, texts with at most 50 values.",
+        description="Features to compare. If empty: numeric and boolean features, and text features with at most 50 values.",
     )
