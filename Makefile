@@ -1,4 +1,4 @@
-# Everything here works from a fresh clone with Python 3.11 and a package registry: each target sets up what it needs first.
+# All targets work in a fresh clone with Python 3.11 and a package registry, because each target first sets up what it needs.
 
 PYTHON ?= python3.11
 PIPELINES := ci release retrain drift
@@ -7,10 +7,10 @@ BIN := .venv/bin
 UV := .tools/bin/uv
 ACTIONLINT_VERSION := v1.7.8
 
-# Imports are three times slower without bytecode, so it is compiled whatever the shell says.
+# Imports are three times slower without bytecode, so the bytecode is compiled even if the shell switches it off.
 unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV
-# uv does not read pip's settings: pass on the index of a machine that has its own.
+# uv does not read the settings of pip, so the index of pip is passed to it.
 ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
@@ -23,65 +23,65 @@ export OMP_NUM_THREADS ?= 1
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/.ready .venv-serving/.ready  ## Make both environments from the committed locks
+setup: .venv/.ready .venv-serving/.ready  ## Create both environments from the committed locks
 
-demo: setup  ## The whole story on this machine: release, canary, promotion, rollback; leaves report.html
+demo: setup  ## Play the whole story on this machine (release, canary, promotion, rollback) and write report.html
 	$(BIN)/sluice demo
 
-test: setup data  ## The tool's tests and the example's four layers, within 6 minutes
+test: setup data  ## Run the tests of the tool and the four test layers of the example, within 6 minutes
 	$(BIN)/pytest tests/sluice tests/churn tests/tools -m "not slow and not cluster" -n 2 --dist loadfile
 	$(BIN)/sluice test code
 	$(BIN)/sluice test data
 	$(BIN)/sluice test model
 	$(BIN)/sluice test integration
 
-test-all: setup data  ## The slow tests: simulations, kills, drills, the demo
+test-all: setup data  ## Run the slow tests: simulations, killed processes, drills and the demo
 	$(BIN)/pytest tests/sluice tests/churn -m "slow and not cluster"
 
-test-cluster: setup  ## The tests against a Kubernetes ($KUBECONFIG)
+test-cluster: setup  ## Run the tests on a Kubernetes cluster ($KUBECONFIG)
 	$(BIN)/pytest tests -m cluster
 
-check: setup data  ## What has changed since the last commit (or since BASE=revision): linters and the nearest tests, within 20 seconds
+check: setup data  ## Check the changes since the last commit (or since BASE=revision): linters and the nearest tests, within 20 seconds
 	@$(BIN)/python tools/check_changes.py $(if $(BASE),--base $(BASE))
 
-lint: setup  ## ruff, mypy --strict, import-linter, the structure of the code, actionlint
+lint: setup  ## Run ruff, mypy --strict, import-linter, the check of the code's structure, and actionlint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/structure.py
 	@if [ -x .tools/bin/actionlint ] || (command -v go >/dev/null && GOBIN=$(CURDIR)/.tools/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)); \
-	then .tools/bin/actionlint && echo "actionlint: clean"; else echo "actionlint: not run, it needs Go"; fi
+	then .tools/bin/actionlint && echo "actionlint: no problems"; else echo "actionlint was not run, because it needs Go"; fi
 
-format: setup  ## Format and mend what ruff can
+format: setup  ## Format the code and apply the fixes of ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-data: data/holdout.parquet  ## The example's snapshot and holdout, simulated, the same bytes each time
+data: data/holdout.parquet  ## Simulate the snapshot and the holdout of the example, always with the same bytes
 
-compile: setup  ## Regenerate pipelines/compiled/
+compile: setup  ## Write pipelines/compiled/ again
 	@for name in $(PIPELINES); do \
 	$(BIN)/sluice compile $$name --target kfp -o pipelines/compiled/kfp/$$name.yaml && \
 	$(BIN)/sluice compile $$name --target argo --kind WorkflowTemplate -o pipelines/compiled/argo/$$name.yaml || exit 1; done
 
 images: ## Build the step image and the serving image (buildah or docker)
-	@builder=$$(command -v buildah || command -v docker) || { echo "images: needs buildah or docker"; exit 1; }; \
+	@builder=$$(command -v buildah || command -v docker) || { echo "make images needs buildah or docker"; exit 1; }; \
 	$$builder build -t sluice-step:latest -f components/Dockerfile . && \
 	$$builder build -t sluice-serving:latest -f serving/Dockerfile .
 
-locks: $(UV)  ## Resolve the locks anew, within the bounds of pyproject.toml and serving/
+locks: $(UV)  ## Resolve the locks again, within the bounds of pyproject.toml and serving/
 	$(LOCK) -c serving/model-libraries.txt pyproject.toml -o locks/tool.txt
 	$(LOCK) -c locks/tool.txt pyproject.toml --group dev -o locks/dev.txt
 	$(LOCK) -c serving/model-libraries.txt serving/requirements.in -o locks/serving.txt
 
 LOCK = $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make locks"
 
-clean:  ## Remove environments, data and state
+clean:  ## Remove the environments, the data and the local state
 	rm -rf .venv .venv-serving .tools data .sluice .mypy_cache .ruff_cache .hypothesis report.html
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
-	{ echo "Sluice needs Python 3.11 as $(PYTHON): install it, or say make PYTHON=/path/to/python3.11"; exit 2; }
+	{ echo "Sluice needs Python 3.11, and $(PYTHON) is not Python 3.11. Install it, or run make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .tools
 	.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 

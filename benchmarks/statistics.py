@@ -1,7 +1,7 @@
-"""Every figure about the statistics that the documentation quotes, simulated or measured anew.
+"""Simulate or measure every figure about the statistics that the documentation quotes.
 
-Run as ``python -m benchmarks.statistics`` from the project's root; name sections to run those alone, ``--scale 0.1`` is a quick
-look. All draws are seeded. Figures of time are those of the machine that it runs on; set OMP_NUM_THREADS=1.
+Run ``python -m benchmarks.statistics`` in the project's root. Name sections to run only those. ``--scale 0.1`` is a quick run.
+All draws are seeded. Times depend on the machine; set OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.stats import chi2, norm
 
 from sluice.statistics.auc import AucDifference, compare_auc, estimate_auc
 from sluice.statistics.proportions import upper_bound_difference
-from sluice.statistics.psi import estimate_psi, freeze_numeric
+from sluice.statistics.psi import build_numeric_reference, estimate_psi
 from sluice.statistics.sequential import add_window, start_evidence, start_step
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Floats: TypeAlias = NDArray[np.float64]
 ROOT_TWO = math.sqrt(2)
 POSITIVES, SLICE = 0.2, 0.80
 MARGIN, ALPHA, BUDGET = 0.005, 0.05, 52
-CONDEMNED = 100.0
+ROLLBACK_E_VALUE = 100.0
 GATE_RULES: dict[str, Callable[[AucDifference], bool]] = {
     "d > .005": lambda d: d.difference > MARGIN,
     "Ladder, parameter-free": lambda d: d.difference > d.standard_error,
@@ -43,22 +43,28 @@ GATE_RULES: dict[str, Callable[[AucDifference], bool]] = {
 
 
 class Rows:
-    """Gate rows of two classes as overlapping normals, where any two models' scores are correlated within a class."""
+    """Gate rows of two classes as overlapping normal distributions.
+
+    Within a class, the scores of any two models are correlated.
+    """
 
     def __init__(self, rng: np.random.Generator, rows: int, *, correlation: float = 0.9) -> None:
-        """Draw the rows and what all models see of them."""
+        """Draw the rows, and the part of the scores that all models share."""
         self.rng, self.own = rng, math.sqrt(1 - correlation)
         self.labels = np.arange(rows) < POSITIVES * rows
         self.common = math.sqrt(correlation) * rng.normal(size=rows)
 
     def score(self, auc: float) -> Floats:
-        """Scores, shape (rows,), of another model with this true AUC."""
+        """Return the scores, shape (rows,), of another model with this true AUC."""
         own: Floats = self.own * self.rng.normal(size=self.labels.size)
         return self.common + own + ROOT_TWO * norm.ppf(auc) * self.labels
 
 
 def show_gates(scale: float) -> Table:
-    """A year of weekly gates in which every challenger equals the champion, and then one that is .010 better."""
+    """Simulate a year of weekly gates.
+
+    Every challenger equals the champion. At the end of the year, there is a challenger that is 0.010 better.
+    """
     table = Table("rule", title="A year of 52 gates: P(>= 1 false promotion) / power for +.010")
     columns = []
     for rows, years in ((1_000, 600), (5_000, 200), (10_000, 120), (50_000, 20)):
@@ -70,9 +76,9 @@ def show_gates(scale: float) -> Table:
 
 
 def simulate_gates(rows: int, years: int) -> tuple[dict[str, float], dict[str, float]]:
-    """By rule: chance of a false promotion in a year, and of promoting a model that is .010 better at its end.
+    """Return for each rule the probability of a false promotion in a year, and of promoting a better model at its end.
 
-    Who is promoted is the champion from then on, so a rule that promotes the lucky also keeps out the better.
+    A promoted challenger is the champion from then on. A rule that promotes a lucky model therefore also rejects better ones.
     """
     rng = np.random.default_rng(rows)
     false, power = dict.fromkeys(GATE_RULES, 0), dict.fromkeys(GATE_RULES, 0)
@@ -92,7 +98,7 @@ def simulate_gates(rows: int, years: int) -> tuple[dict[str, float], dict[str, f
 
 
 def show_gate_rows(scale: float) -> Table:
-    """Rows that a one-sided 95 % bound needs to resolve +.005, and 80 % power."""
+    """Show the rows that a one-sided 95 % bound needs to resolve +0.005, and the rows for a power of 80 %."""
     table = Table(
         "correlation", "rows to resolve +.005", "rows for 80 % power", title="Gate rows needed, AUC .85, 20 % positives"
     )
@@ -110,7 +116,7 @@ def show_gate_rows(scale: float) -> Table:
 
 
 def show_slices(scale: float) -> Table:
-    """Coverage of 95 % intervals on small slices, and how often a good slice's point estimate lies below its threshold."""
+    """Show the coverage of 95 % intervals on small slices, and how often the estimate of a good slice is below its threshold."""
     table = Table(
         "rows", "Wald covers", "logit-DeLong covers", "P(AUC < .74)", title="Small slices, true AUC .80, 20 % positives"
     )
@@ -128,19 +134,23 @@ def show_slices(scale: float) -> Table:
 
 
 def show_attack(scale: float) -> Table:
-    """Who sees exact AUCs climbs a holdout; who sees one bit of a gate does not."""
+    """Show that exact AUCs allow overfitting to a holdout, and that the gate's single bit does not."""
     del scale
     table = Table(
-        "what is shown", "queries", "AUC on the holdout", "true AUC", title="Climbing a holdout of 1,000 rows from .850"
+        "what is shown", "queries", "AUC on the holdout", "true AUC", title="Overfitting to a holdout of 1,000 rows from .850"
     )
     for name, queries, one_bit in (("exact AUC", 400, False), ("exact AUC", BUDGET, False), ("the gate's one bit", BUDGET, True)):
-        seen, true = np.mean([climb(np.random.default_rng(seed), queries, one_bit=one_bit) for seed in range(10)], axis=0)
+        seen, true = np.mean([climb_holdout(np.random.default_rng(seed), queries, one_bit=one_bit) for seed in range(10)], axis=0)
         table.add_row(name, f"{queries}", f"{seen:.3f}", f"{true:.3f}")
     return table
 
 
-def climb(rng: np.random.Generator, queries: int, *, one_bit: bool) -> tuple[float, float]:
-    """The AUC on 1,000 shown rows and on 20,000 others after keeping each random change that the answer favours."""
+def climb_holdout(rng: np.random.Generator, queries: int, *, one_bit: bool) -> tuple[float, float]:
+    """Keep each random change that the answer favours.
+
+    Returns:
+        The AUC on the 1,000 rows that give the answers, and the AUC on 20,000 other rows.
+    """
     labels = np.arange(21_000) % 5 == 0
     scores = rng.normal(size=labels.size) + ROOT_TWO * norm.ppf(0.85) * labels
     shown = slice(0, 1_000)
@@ -157,7 +167,7 @@ def climb(rng: np.random.Generator, queries: int, *, one_bit: bool) -> tuple[flo
 
 
 def show_rollbacks(scale: float) -> Table:
-    """The two-sample e-process: how fast a broken canary is found, how often one that is no worse is rolled back."""
+    """Show how fast the e-process finds a broken canary, and how often it rolls back one that is no worse."""
     table = Table("rule", "mean", "p95", "false", "shared", title="Canary requests to rollback (5 % share, 0.1 % -> 2 %)")
     settings = {
         "e-process": start_evidence(),
@@ -170,37 +180,41 @@ def show_rollbacks(scale: float) -> Table:
         needed = [roll_back(rng, start, canary=0.02, stable=0.001) for _ in range(rollouts)]
         found = [requests for requests in needed if requests is not None]
         false = np.mean([roll_back(rng, start, canary=0.001, stable=0.001) is not None for _ in range(rollouts)])
-        shared = np.mean([roll_back(rng, start, canary=0.02, stable=0.02, most=10_000) is not None for _ in range(rollouts)])
+        shared = np.mean(
+            [roll_back(rng, start, canary=0.02, stable=0.02, max_requests=10_000) is not None for _ in range(rollouts)]
+        )
         table.add_row(name, f"{np.mean(found):.0f}", f"{np.quantile(found, 0.95):.0f}", f"{false:.2%}", f"{shared:.2%}")
     false = np.mean([roll_through_steps(np.random.default_rng(seed)) for seed in range(rollouts)])
     table.add_row("5 -> 25 -> 95 % as one", "", "", f"{false:.2%}", "")
     return table
 
 
-def roll_back(rng: np.random.Generator, start: ErrorEvidence, *, canary: float, stable: float, most: int = 200_000) -> int | None:
-    """Canary requests until the canary is condemned; None when it is not within `most` requests."""
-    evidence = add_errors(rng, start, canary=canary, stable=stable, share=0.05, most=most)
-    return evidence.canary_requests if evidence.e_value >= CONDEMNED else None
+def roll_back(
+    rng: np.random.Generator, start: ErrorEvidence, *, canary: float, stable: float, max_requests: int = 200_000
+) -> int | None:
+    """Return the canary's requests until it is rolled back; None if that does not happen within `max_requests` requests."""
+    evidence = add_errors(rng, start, canary=canary, stable=stable, share=0.05, max_requests=max_requests)
+    return evidence.canary_requests if evidence.e_value >= ROLLBACK_E_VALUE else None
 
 
 def roll_through_steps(rng: np.random.Generator) -> bool:
-    """Whether a healthy canary is condemned on its way through all steps."""
+    """Return whether a healthy canary is rolled back on its way through all steps."""
     evidence = start_evidence()
     for share in (0.05, 0.25, 0.95):
-        evidence = add_errors(rng, start_step(evidence), canary=0.001, stable=0.001, share=share, most=60_000)
-    return evidence.e_value >= CONDEMNED
+        evidence = add_errors(rng, start_step(evidence), canary=0.001, stable=0.001, share=share, max_requests=60_000)
+    return evidence.e_value >= ROLLBACK_E_VALUE
 
 
 def add_errors(
-    rng: np.random.Generator, evidence: ErrorEvidence, *, canary: float, stable: float, share: float, most: int
+    rng: np.random.Generator, evidence: ErrorEvidence, *, canary: float, stable: float, share: float, max_requests: int
 ) -> ErrorEvidence:
-    """Evidence looked at after every error, until it condemns or `most` requests have passed."""
+    """Return the evidence, checked after every error, at the rollback or after `max_requests` requests."""
     rate = share * canary + (1 - share) * stable
     requests = 0
-    while evidence.e_value < CONDEMNED:
+    while evidence.e_value < ROLLBACK_E_VALUE:
         gap = int(rng.geometric(rate))
         requests += gap
-        if requests > most:
+        if requests > max_requests:
             break
         hit = int(rng.random() < share * canary / rate)
         of_canary = int(rng.binomial(gap - 1, share)) + hit
@@ -211,7 +225,7 @@ def add_errors(
 
 
 def show_bursts(scale: float) -> Table:
-    """False rollbacks where errors come in bursts, each of one release: the correction must be as large as the largest burst."""
+    """Show false rollbacks if errors come in bursts of one release. The correction must be as large as the largest burst."""
     table = Table(
         "sizes of bursts", "burst = 1", "burst = 3", "burst = 6", title="False rollbacks of a healthy canary over 60 bursts"
     )
@@ -225,13 +239,13 @@ def show_bursts(scale: float) -> Table:
         rates = []
         for burst in (1.0, 3.0, 6.0):
             rng = np.random.default_rng(5)
-            rates.append(np.mean([condemn_by_bursts(rng, burst, draw) for _ in range(rollouts)]))
+            rates.append(np.mean([is_rolled_back_after_bursts(rng, burst, draw) for _ in range(rollouts)]))
         table.add_row(name, *(f"{rate:.1%}" for rate in rates))
     return table
 
 
-def condemn_by_bursts(rng: np.random.Generator, burst: float, draw: Callable[[np.random.Generator], int]) -> bool:
-    """Whether a healthy canary at 5 % is condemned within 60 bursts."""
+def is_rolled_back_after_bursts(rng: np.random.Generator, burst: float, draw: Callable[[np.random.Generator], int]) -> bool:
+    """Return whether a healthy canary at 5 % is rolled back within 60 bursts."""
     evidence = start_evidence(burst=burst)
     for _ in range(60):
         size, hit = draw(rng), rng.random() < 0.05  # noqa: PLR2004 - the canary's share
@@ -244,19 +258,19 @@ def condemn_by_bursts(rng: np.random.Generator, burst: float, draw: Callable[[np
             stable_errors=stable,
             share=0.05,
         )
-        if evidence.e_value >= CONDEMNED:
+        if evidence.e_value >= ROLLBACK_E_VALUE:
             return True
     return False
 
 
 def show_promotions(scale: float) -> Table:
-    """The rule upwards: looks at 300, 450, 675, ... canary requests, margin 1 point."""
+    """Show how a canary advances: interim looks after 300, 450, 675, ... canary requests, with a margin of 1 percentage point."""
     table = Table(
-        "canary's rate", "passes", "mean canary requests", title="The way up (5 % share, stable at 0.1 %, margin 1 point)"
+        "canary's rate", "passes", "mean canary requests", title="Advancing (5 % share, stable at 0.1 %, margin 1 point)"
     )
     for rate in (0.001, 0.02):
         rng = np.random.default_rng(6)
-        ends = [step_up(rng, rate) for _ in range(max(200, round(5_000 * scale)))]
+        ends = [requests_until_advance(rng, rate) for _ in range(max(200, round(5_000 * scale)))]
         passed = [requests for requests in ends if requests is not None]
         table.add_row(f"{rate:.1%}", f"{len(passed) / len(ends):.1%}", f"{np.mean(passed):.0f}" if passed else "")
     for requests in (60, 300):
@@ -264,10 +278,10 @@ def show_promotions(scale: float) -> Table:
     return table
 
 
-def step_up(rng: np.random.Generator, rate: float) -> int | None:
-    """Canary requests at the look that passes; None when the canary is condemned first or never passes."""
+def requests_until_advance(rng: np.random.Generator, rate: float) -> int | None:
+    """Return the canary's requests at the interim look that passes; None if the canary is rolled back first or never passes."""
     evidence, look = start_evidence(), 300
-    while look < 20_000:  # noqa: PLR2004 - far beyond where anything is decided
+    while look < 20_000:  # noqa: PLR2004 - far more requests than any decision needs
         canary = look - evidence.canary_requests
         evidence = add_window(
             evidence,
@@ -276,7 +290,7 @@ def step_up(rng: np.random.Generator, rate: float) -> int | None:
             stable_requests=19 * canary,
             stable_errors=int(rng.binomial(19 * canary, 0.001)),
         )
-        if evidence.e_value >= CONDEMNED:
+        if evidence.e_value >= ROLLBACK_E_VALUE:
             return None
         counts = evidence.canary_errors, look, evidence.stable_errors, evidence.stable_requests
         if upper_bound_difference(*counts) <= 0.01:  # noqa: PLR2004 - the default margin
@@ -286,13 +300,15 @@ def step_up(rng: np.random.Generator, rate: float) -> int | None:
 
 
 def show_psi(scale: float) -> Table:
-    """False alarms of the customary PSI > 0.2 without drift, against those of the p-value."""
+    """Compare the false alarms of the customary PSI > 0.2 without drift with those of the p-value."""
     columns = ("rows", "bins", "PSI > 0.2 by theory", "simulated", "p < .01")
     table = Table(*columns, title="False alarms of PSI without drift, as many rows at training")
     for rows, bins in ((50, 10), (100, 10), (200, 10), (200, 20), (500, 10)):
         rng = np.random.default_rng(7)
         draws = max(200, round(4_000 * scale))
-        estimates = [estimate_psi(freeze_numeric(rng.normal(size=rows), bins=bins), rng.normal(size=rows)) for _ in range(draws)]
+        estimates = [
+            estimate_psi(build_numeric_reference(rng.normal(size=rows), bins=bins), rng.normal(size=rows)) for _ in range(draws)
+        ]
         theory = chi2.sf(0.2 * rows / 2, bins - 1)
         fired = np.mean([one.psi > 0.2 for one in estimates])  # noqa: PLR2004 - the customary limit
         alarmed = np.mean([one.p_value < 0.01 for one in estimates])  # noqa: PLR2004 - the level that fires
@@ -301,24 +317,24 @@ def show_psi(scale: float) -> Table:
 
 
 def show_shifts(scale: float) -> Table:
-    """The index of a shifted normal: what 0.2 means."""
+    """Show the index of a shifted normal distribution, and so what an index of 0.2 means."""
     del scale
     table = Table("shift in standard deviations", "PSI", title="PSI of a shifted normal, 10 bins")
     grid = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
-    reference = freeze_numeric(grid)
+    reference = build_numeric_reference(grid)
     for shift in (0.2, 0.3, 0.4, 0.45, 0.6, 0.8):
         table.add_row(f"{shift}", f"{estimate_psi(reference, grid + shift).psi:.3f}")
     return table
 
 
 def show_times(scale: float) -> Table:
-    """Seconds of the best of three runs."""
+    """Show the best time of three runs."""
     table = Table("rows", "estimate_auc", "compare_auc", "estimate_psi", title="Time, one thread")
     rng = np.random.default_rng(8)
     for rows in (10_000, 100_000, round(1_000_000 * min(1.0, max(scale, 0.2)))):
         sample = Rows(rng, rows)
         a, b = sample.score(0.85), sample.score(0.85)
-        reference = freeze_numeric(a)
+        reference = build_numeric_reference(a)
         calls: Sequence[Callable[[], object]] = (
             partial(estimate_auc, sample.labels, a),
             partial(compare_auc, sample.labels, a, b),
@@ -329,7 +345,7 @@ def show_times(scale: float) -> Table:
 
 
 def measure(call: Callable[[], object]) -> float:
-    """Seconds of one call."""
+    """Return the time of one call in seconds."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -350,14 +366,14 @@ SECTIONS: dict[str, Callable[[float], Table]] = {
 
 
 def main() -> None:
-    """Print the sections that were named, or all."""
-    parser = argparse.ArgumentParser(description="Figures about the statistics, made anew.")
-    parser.add_argument("sections", nargs="*", metavar="section", help=f"one of {', '.join(SECTIONS)}; all when none is named")
-    parser.add_argument("--scale", type=float, default=1.0, help="times as many draws; 0.1 for a quick look")
+    """Print the named sections, or all of them."""
+    parser = argparse.ArgumentParser(description="Simulate or measure the figures about the statistics.")
+    parser.add_argument("sections", nargs="*", metavar="section", help=f"one of {', '.join(SECTIONS)}; default: all")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor for the number of draws; 0.1 is a quick run")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.sections) - set(SECTIONS))
     if unknown:
-        parser.error(f"there is no section {unknown[0]!r}: choose from {', '.join(SECTIONS)}")
+        parser.error(f"there is no section {unknown[0]!r}: the sections are {', '.join(SECTIONS)}")
     console = Console()
     for name in arguments.sections or SECTIONS:
         start = time.perf_counter()

@@ -1,8 +1,8 @@
-"""Customers with a known truth: who they are, and the logistic model that decides which of them churn.
+"""Simulated customers with a known ground truth: their attributes, and the logistic model that decides which of them churn.
 
-Eight features drive churn: 21.5 % of the customers churn, 8 % are enterprises, and the best possible AUC is .847. The
-same rows and seed give the same customers everywhere: numbers are rounded before they are used, so that nothing hangs
-on the last bit of a mathematical library.
+Eight features drive churn. 21.5 % of the customers churn, 8 % are enterprises, and the best possible AUC is 0.847. The same
+number of rows and the same seed give the same customers on every machine. For this reason, numbers are rounded before they are
+used, so that nothing depends on the last bit of a mathematical library.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 AS_OF = np.datetime64("2026-03-01", "D")
-"""The day on which the warehouse was exported: no date in the data is later."""
+"""The day of the export from the warehouse. No date in the data is later."""
 
 CONTRACT_TYPES = ("monthly", "annual", "multi-year")
 CHANNELS: Mapping[str, float] = {
@@ -30,7 +30,7 @@ CHANNELS: Mapping[str, float] = {
     "email": 0.08,
     "affiliate": 0.06,
 }
-"""Acquisition channels and their shares; the rarer a channel, the likelier its customers leave."""
+"""Acquisition channels and their shares. The rarer a channel is, the more of its customers churn."""
 
 NULL_SHARES: Mapping[str, float] = {
     "monthly_spend": 0.015,
@@ -38,7 +38,7 @@ NULL_SHARES: Mapping[str, float] = {
     "usage_hour": 0.04,
     "acquisition_channel": 0.025,
 }
-"""Share of missing values, in the columns where real exports have them; missing at random."""
+"""The share of missing values in the columns that have them in real exports. The values are missing at random."""
 
 DAYS_PER_MONTH = 30.44
 HOURS_PER_DAY = 24
@@ -49,14 +49,14 @@ LOG_SPEND_DEVIATION = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class GroundTruth:
     """The logistic model that decides who churns.
 
     Attributes:
         intercept: Log-odds of the average customer.
         effects: Log-odds per unit of each driver of `_measure_drivers`.
-        signal: Factor on all effects; below 1 the features say less about churn than they should.
-        enterprise_factors: Factor on the named effects for enterprises alone; -1 turns one round.
+        signal: Factor on all effects. Below 1, the features say less about churn than usual.
+        enterprise_factors: Factor on the named effects for enterprises only. -1 reverses an effect.
     """
 
     intercept: float
@@ -65,7 +65,7 @@ class Truth:
     enterprise_factors: Mapping[str, float] = field(default_factory=dict)
 
 
-TRUTH = Truth(
+GROUND_TRUTH = GroundTruth(
     intercept=-1.84,
     effects={
         "tenure": -1.0,
@@ -79,31 +79,32 @@ TRUTH = Truth(
         "channel": -0.36,
     },
 )
-"""The world as it is."""
+"""The ground truth of the example's data."""
 
 
-def simulate_customers(rows: int, seed: int, *, truth: Truth = TRUTH) -> pd.DataFrame:
-    """Draw an export of the warehouse.
+def simulate_customers(rows: int, seed: int, *, truth: GroundTruth = GROUND_TRUTH) -> pd.DataFrame:
+    """Simulate an export of the warehouse.
 
     Args:
         rows: Number of customers, at least 1.
-        seed: Seed of the generator; another seed gives other customers (ids differ too).
-        truth: What decides who churns.
+        seed: Seed of the generator. Another seed gives other customers with other ids.
+        truth: The model that decides who churns.
 
     Returns:
-        One row per customer: customer_id, tenure_months (whole), monthly_spend (to the cent), contract_type,
-        is_enterprise, signup_date and last_login_at (ISO dates as text), usage_hour (0-23), acquisition_channel,
-        churned (0 or 1).
+        One row per customer: customer_id, tenure_months (whole), monthly_spend (two decimals), contract_type, is_enterprise,
+        signup_date and last_login_at (ISO dates as text), usage_hour (0-23), acquisition_channel, churned (0 or 1).
 
     Raises:
         ValueError: `rows` is below 1.
     """
-    frame, _ = simulate_with_truth(rows, seed, truth=truth)
+    frame, _ = simulate_with_probability(rows, seed, truth=truth)
     return frame
 
 
-def simulate_with_truth(rows: int, seed: int, *, truth: Truth = TRUTH) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
-    """Draw an export together with each customer's true probability of churn, shape (rows,).
+def simulate_with_probability(
+    rows: int, seed: int, *, truth: GroundTruth = GROUND_TRUTH
+) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
+    """Simulate an export, and return it with each customer's true probability of churn, shape (rows,).
 
     Raises:
         ValueError: `rows` is below 1.
@@ -120,7 +121,7 @@ def simulate_with_truth(rows: int, seed: int, *, truth: Truth = TRUTH) -> tuple[
 
 
 def _draw_customers(random: np.random.Generator, rows: int, seed: int) -> pd.DataFrame:
-    """Everything that is known of a customer before churn, without missing values."""
+    """Draw everything that is known about a customer except churn, without missing values."""
     enterprise = random.random(rows) < ENTERPRISE_SHARE
     age_days = np.minimum(random.exponential(26 * DAYS_PER_MONTH, rows), LONGEST_TENURE_MONTHS * DAYS_PER_MONTH).astype(np.int64)
     idle_days = np.minimum(random.gamma(1.2, 14.0, rows).astype(np.int64), age_days)
@@ -136,22 +137,22 @@ def _draw_customers(random: np.random.Generator, rows: int, seed: int) -> pd.Dat
             "is_enterprise": enterprise,
             "signup_date": (AS_OF - age_days.astype("timedelta64[D]")).astype(str),
             "last_login_at": (AS_OF - idle_days.astype("timedelta64[D]")).astype(str),
-            "usage_hour": pd.array(hour, dtype="Int64"),  # whole also where some are missing
+            "usage_hour": pd.array(hour, dtype="Int64"),  # This type stays whole when values are missing.
             "acquisition_channel": random.choice(list(CHANNELS), size=rows, p=list(CHANNELS.values())).astype(object),
         }
     )
 
 
 def _draw_contracts(random: np.random.Generator, enterprise: npt.NDArray[np.bool_]) -> npt.NDArray[np.object_]:
-    """Contract types: enterprises bind themselves for longer."""
+    """Draw contract types. Enterprises have longer contracts."""
     draw = random.random(len(enterprise))
     monthly = np.where(enterprise, 0.30, 0.55)
     annual = np.where(enterprise, 0.75, 0.85)
     return np.array(CONTRACT_TYPES, dtype=object)[(draw >= monthly).astype(int) + (draw >= annual)]
 
 
-def churn_probability(frame: pd.DataFrame, truth: Truth = TRUTH) -> npt.NDArray[np.float64]:
-    """The true probability of churn of customers without missing values, shape (rows,), to six decimals."""
+def churn_probability(frame: pd.DataFrame, truth: GroundTruth = GROUND_TRUTH) -> npt.NDArray[np.float64]:
+    """Return the true probability of churn for customers without missing values, shape (rows,), rounded to six decimals."""
     drivers = _measure_drivers(frame)
     enterprise = frame["is_enterprise"].to_numpy(dtype=bool)
     log_odds = np.zeros(len(frame))
@@ -162,7 +163,7 @@ def churn_probability(frame: pd.DataFrame, truth: Truth = TRUTH) -> npt.NDArray[
 
 
 def _measure_drivers(frame: pd.DataFrame) -> dict[str, npt.NDArray[np.float64]]:
-    """What the truth looks at, roughly in standard deviations around 0."""
+    """Return the inputs of the ground truth, each roughly in standard deviations around 0."""
     contract = frame["contract_type"].to_numpy(dtype=object)
     angle = 2 * np.pi * frame["usage_hour"].to_numpy(dtype=float) / HOURS_PER_DAY
     idle = (AS_OF - frame["last_login_at"].to_numpy(dtype="datetime64[D]")).astype(float)

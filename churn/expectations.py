@@ -1,6 +1,7 @@
-"""What layer 2 expects of a snapshot, in the words of Great Expectations: about single values, their shares and their number.
+"""What layer 2 expects of a snapshot, as expectations of Great Expectations: about values, their shares and the number of rows.
 
-Run on the export as it is, before the loader: what the loader refuses shall be seen here too, with its counts.
+The expectations are evaluated on the export itself and not on the loader's result. What the loader rejects is therefore reported
+here too, with its counts.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from great_expectations.expectations import Expectation
 
-LEAST_ROWS, MOST_ROWS = 10_000, 5_000_000
+MIN_ROWS, MAX_ROWS = 10_000, 5_000_000
 
 CONTRACT_TYPES = ("monthly", "annual", "multi-year")
 CHANNELS = ("search", "referral", "partner", "social", "email", "affiliate")
@@ -36,7 +37,7 @@ MEANS: Mapping[str, tuple[float, float]] = {
 }
 """Column → smallest and largest mean."""
 
-MOST_NULLS: Mapping[str, float] = {
+MAX_NULL_SHARES: Mapping[str, float] = {
     "tenure_months": 0.0,
     "contract_type": 0.0,
     "is_enterprise": 0.0,
@@ -53,20 +54,23 @@ ISO_DATE = r"^\d{4}-\d{2}-\d{2}$"
 
 
 def expect_snapshot() -> list[Expectation]:
-    """Every expectation of the snapshot, unbound."""
+    """Return all expectations about the snapshot. They are not bound to data."""
     gxe = _import_library()
     return [
         *_expect_table(gxe),
         gxe.ExpectColumnValuesToNotBeNull(column=ID),
         gxe.ExpectColumnValuesToBeUnique(column=ID),
-        *(gxe.ExpectColumnValuesToNotBeNull(column=name, mostly=1.0 - share) for name, share in MOST_NULLS.items()),
+        *(gxe.ExpectColumnValuesToNotBeNull(column=name, mostly=1.0 - share) for name, share in MAX_NULL_SHARES.items()),
         *_expect_values(gxe),
         *(gxe.ExpectColumnMeanToBeBetween(column=name, min_value=low, max_value=high) for name, (low, high) in MEANS.items()),
     ]
 
 
 def _import_library() -> ModuleType:
-    """Great Expectations, not before its telemetry is off; imported here, since it takes seconds that layer 3 need not wait."""
+    """Import Great Expectations after switching its telemetry off.
+
+    The import takes seconds, and layer 3 imports this module without needing it.
+    """
     switch_telemetry_off()
     import great_expectations.expectations  # noqa: PLC0415
 
@@ -76,16 +80,16 @@ def _import_library() -> ModuleType:
 
 def _expect_table(gxe: ModuleType) -> list[Expectation]:
     return [
-        gxe.ExpectTableRowCountToBeBetween(min_value=LEAST_ROWS, max_value=MOST_ROWS),
+        gxe.ExpectTableRowCountToBeBetween(min_value=MIN_ROWS, max_value=MAX_ROWS),
         gxe.ExpectTableColumnsToMatchSet(column_set=list(COLUMNS), exact_match=False),
     ]
 
 
 def _expect_values(gxe: ModuleType) -> list[Expectation]:
-    """Sets, ranges and forms; missing values are the business of the null rates."""
+    """Return the expectations about sets, ranges and formats. The null shares cover missing values."""
     return [
         gxe.ExpectColumnValuesToBeInSet(column="contract_type", value_set=list(CONTRACT_TYPES)),
-        # A new channel is no fault of the export, but it is one when every tenth customer comes from an unknown one.
+        # A new channel is not an error of the export, unless more than a tenth of the customers come from unknown channels.
         gxe.ExpectColumnValuesToBeInSet(column="acquisition_channel", value_set=list(CHANNELS), mostly=0.9),
         gxe.ExpectColumnValuesToBeInSet(column="is_enterprise", value_set=[True, False]),
         gxe.ExpectColumnValuesToBeInSet(column=LABEL, value_set=[0, 1]),

@@ -1,7 +1,7 @@
-"""The known faults of an export: what the four layers are there to catch, each with a name and a sentence.
+"""The known faults of an export. The four layers should find them. Each has a name and a description.
 
-Two kinds: the file is wrong (a column, the ids, the number of rows), or the world is (the features say less, or
-something else).
+There are two kinds. Either the file is wrong (a column, the ids or the number of rows), or the ground truth is different (the
+features say less about churn, or something else).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from churn.customers import LOG_SPEND_DEVIATION, TRUTH, Truth, simulate_customers
+from churn.customers import GROUND_TRUTH, LOG_SPEND_DEVIATION, GroundTruth, simulate_customers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,8 +30,8 @@ class Fault:
     """One known fault.
 
     Attributes:
-        name: What the command and the story call it.
-        description: What is wrong, one sentence.
+        name: The name in the command line and in the story.
+        description: What is wrong, in one sentence.
         make: (rows, seed) → the export with the fault.
     """
 
@@ -41,23 +41,23 @@ class Fault:
 
 
 def find_fault(name: str) -> Fault:
-    """The fault of that name.
+    """Return the fault with this name.
 
     Raises:
-        ValueError: There is none; the message lists all.
+        ValueError: There is no such fault. The message lists all faults.
     """
     if name not in FAULTS:
-        raise ValueError(f"there is no fault {name!r}; the known ones are {', '.join(FAULTS)}")
+        raise ValueError(f"there is no fault {name!r}; the known faults are {', '.join(FAULTS)}")
     return FAULTS[name]
 
 
-def _damaged(damage: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[int, int], pd.DataFrame]:
-    """A right export, then a wrong step on its way into the file."""
+def _with_damage(damage: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[int, int], pd.DataFrame]:
+    """Return a function that simulates a correct export and then damages it."""
     return lambda rows, seed: damage(simulate_customers(rows, seed))
 
 
-def _other_world(truth: Truth) -> Callable[[int, int], pd.DataFrame]:
-    """A right export of a world that is another."""
+def _with_ground_truth(truth: GroundTruth) -> Callable[[int, int], pd.DataFrame]:
+    """Return a function that simulates a correct export of customers with another ground truth."""
     return lambda rows, seed: simulate_customers(rows, seed, truth=truth)
 
 
@@ -106,31 +106,31 @@ def _drift_charges(frame: pd.DataFrame, *, deviations: float) -> pd.DataFrame:
 
 def _make_faults() -> Mapping[str, Fault]:
     faults = [
-        Fault("broken_column", "monthly_spend is in cents", _damaged(_spend_in_cents)),
-        Fault("garbled_contracts", "contract_type has the billing system's codes", _damaged(_garble_contracts)),
-        Fault("swapped_contracts", "monthly and annual are swapped in contract_type", _damaged(_swap_contracts)),
-        Fault("missing_column", "usage_hour is not in the export", _damaged(_drop_column)),
-        Fault("duplicate_ids", "some customers are there twice under one id", _damaged(_repeat_ids)),
-        Fault("null_ids", "some customers have no id", _damaged(_lose_ids)),
-        Fault("missing_logins", "half of last_login_at is missing", _damaged(_lose_logins)),
-        Fault("truncated", "the export broke off after 30 % of its rows", _damaged(_truncate)),
-        Fault("bad_labels", "churned has a third value", _damaged(_spoil_labels)),
+        Fault("broken_column", "monthly_spend is in cents", _with_damage(_spend_in_cents)),
+        Fault("garbled_contracts", "contract_type contains the codes of the billing system", _with_damage(_garble_contracts)),
+        Fault("swapped_contracts", "monthly and annual are swapped in contract_type", _with_damage(_swap_contracts)),
+        Fault("missing_column", "the export has no usage_hour", _with_damage(_drop_column)),
+        Fault("duplicate_ids", "some ids occur twice", _with_damage(_repeat_ids)),
+        Fault("null_ids", "some customers have no id", _with_damage(_lose_ids)),
+        Fault("missing_logins", "half of last_login_at is missing", _with_damage(_lose_logins)),
+        Fault("truncated", "the export ends after 30 % of its rows", _with_damage(_truncate)),
+        Fault("bad_labels", "churned has a value other than 0 and 1", _with_damage(_spoil_labels)),
         Fault(
             "weak_signal",
-            "the features say less about churn (effects x .4)",
-            _other_world(dataclasses.replace(TRUTH, signal=0.4)),
+            "the features say less about churn (all effects x 0.4)",
+            _with_ground_truth(dataclasses.replace(GROUND_TRUTH, signal=0.4)),
         ),
         Fault(
             "enterprise_flipped",
-            "enterprises leave the more, the longer they are customers",
-            _other_world(dataclasses.replace(TRUTH, enterprise_factors={"tenure": -1.0})),
+            "the longer enterprises are customers, the more of them churn",
+            _with_ground_truth(dataclasses.replace(GROUND_TRUTH, enterprise_factors={"tenure": -1.0})),
         ),
     ]
     faults += [
         Fault(
             f"charge_drift_{tenths}",
-            f"monthly_spend has risen by .{tenths} standard deviations (of its logarithm, within a segment)",
-            _damaged(partial(_drift_charges, deviations=tenths / 10)),
+            f"monthly_spend has risen by 0.{tenths} standard deviations of its logarithm within a segment",
+            _with_damage(partial(_drift_charges, deviations=tenths / 10)),
         )
         for tenths in (2, 4, 6, 8)
     ]

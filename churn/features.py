@@ -1,11 +1,11 @@
-"""Features: pure functions over a column, and the scikit-learn transformers that learn and apply them.
+"""Features: pure functions of a column, and the scikit-learn transformers that learn and apply them.
 
-What travels in a release: nothing but numpy, pandas and scikit-learn is imported. What the transformers learn is kept
-as plain Python and numpy values: a pandas object in a fitted model would tie it to the text type of the environment
-that made it.
+This module is part of every release, so it imports only numpy, pandas and scikit-learn. The transformers keep what they learn as
+plain Python and numpy values, because a pandas object in a fitted model would depend on the text type of the environment in which
+the model was made.
 
-Raw columns come from the warehouse's export or as JSON over HTTP, so every transformer takes text, numbers, flags and
-None alike; what it cannot read is missing.
+Raw columns come from the warehouse's export or as JSON over HTTP. For this reason, every transformer accepts text, numbers, flags
+and None. A value that it cannot read counts as missing.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 LARGEST_NUMBER = 1e9
-"""Beyond that a number is no measurement: it is read as missing, since it would swamp every other feature."""
+"""A larger number is not a measurement and counts as missing, because it would dominate every other feature."""
 
 _EPOCH = date(1970, 1, 1).toordinal()
-_TRUE_WORDS = ("true", "1", "1.0")
-_FALSE_WORDS = ("false", "0", "0.0")
+_TRUE_TEXTS = ("true", "1", "1.0")
+_FALSE_TEXTS = ("false", "0", "0.0")
 
 
 def cyclical_encode(series: pd.Series, period: float) -> pd.DataFrame:
-    """Place a cyclical quantity on the unit circle, so that its end lies beside its beginning.
+    """Map a cyclical quantity to the unit circle, so that its end lies next to its beginning.
 
     Args:
-        series: Numbers, for example hours of the day; any length, any index.
-        period: Length of one turn in the unit of the series, for example 24.
+        series: Numbers, for example hours of the day, of any length and with any index.
+        period: Length of one cycle in the unit of the series, for example 24.
 
     Returns:
-        Two columns in [-1, 1], ``<name>_sin`` and ``<name>_cos``, with the index of the series; NaN where the series is
-        missing. Whole numbers a whole number of periods apart give the same row, to the bit.
+        Two columns in [-1, 1], ``<name>_sin`` and ``<name>_cos``, with the index of the series; NaN where the series is missing.
+        Whole numbers that differ by whole periods give exactly the same row.
 
     Raises:
         ValueError: The period is not a positive number.
@@ -50,14 +50,14 @@ def cyclical_encode(series: pd.Series, period: float) -> pd.DataFrame:
 
 
 def compute_days_since_reference(series: pd.Series, reference: object) -> pd.Series:
-    """Days from a reference date to each date: negative before the reference.
+    """Return the days from a reference date to each date. They are negative before the reference.
 
     Args:
-        series: Dates as `read_days` takes them; any length, any index.
+        series: Dates as `read_days` accepts them, of any length and with any index.
         reference: One such date.
 
     Returns:
-        Whole days as float with the index of the series, named ``<name>_days``; NaN where a date is missing.
+        Whole days as float, with the index of the series and the name ``<name>_days``; NaN where a date is missing.
 
     Raises:
         ValueError: The reference is not a date.
@@ -69,14 +69,15 @@ def compute_days_since_reference(series: pd.Series, reference: object) -> pd.Ser
 
 
 def frequency_encode(series: pd.Series, *, normalize: bool = True) -> pd.Series:
-    """Replace each category by how often it occurs in this very series; missing values are a category of their own.
+    """Replace each category by its frequency in this series. Missing values are a category of their own.
 
     Args:
-        series: Categories; any length, any index.
-        normalize: Shares (over all categories they sum to 1) instead of counts (they sum to the number of rows).
+        series: Categories, of any length and with any index.
+        normalize: Whether to return shares (they sum to 1 over all categories) instead of counts (they sum to the number of
+            rows).
 
     Returns:
-        Float, never NaN, with the index of the series, named ``<name>_frequency``.
+        Floats, never NaN, with the index of the series and the name ``<name>_frequency``.
     """
     keys = _read_categories(series)
     table = _count_categories(keys, normalize=normalize)
@@ -84,21 +85,24 @@ def frequency_encode(series: pd.Series, *, normalize: bool = True) -> pd.Series:
 
 
 def read_numbers(series: pd.Series) -> Floats:
-    """Numbers, or text that is one, as float, shape (rows,); NaN where there is none or one beyond `LARGEST_NUMBER`."""
+    """Return numbers as float, shape (rows,). Text may contain a number.
+
+    A missing value, another text and a number beyond `LARGEST_NUMBER` become NaN.
+    """
     numbers = np.array([_read_number(value) for value in series.tolist()], dtype="float64")
     return np.where(np.abs(numbers) <= LARGEST_NUMBER, numbers, np.nan)
 
 
 def read_days(series: pd.Series) -> Floats:
-    """Dates as whole days since 1970-01-01, shape (rows,); NaN where there is no date.
+    """Return dates as whole days since 1970-01-01, shape (rows,); NaN if there is no date.
 
-    The warehouse exports ISO dates, other senders ISO timestamps; one with a time zone counts as its day in UTC.
+    The warehouse exports ISO dates, and other clients send ISO timestamps. A timestamp with a time zone counts as its day in UTC.
     """
     return np.array([_read_day(value) for value in series.tolist()], dtype="float64")
 
 
 def _read_number(value: object) -> float:
-    """A number or NaN; a flag is no number."""
+    """Return a number or NaN. A flag is not a number."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str, np.number)):
         return np.nan
     try:
@@ -108,21 +112,21 @@ def _read_number(value: object) -> float:
 
 
 def _read_day(value: object) -> float:
-    """The day of a date, of a timestamp or of ISO text of one; NaN for anything else."""
+    """Return the day of a date, of a timestamp, or of ISO text with one of them; NaN for anything else."""
     if not isinstance(value, (str, date)):
         return np.nan
     try:
         moment = datetime.fromisoformat(str(value))
         return float((moment.astimezone(UTC) if moment.tzinfo else moment).toordinal() - _EPOCH)
-    except (ValueError, OverflowError):  # no date, or one whose day in UTC lies beyond the calendar
+    except (ValueError, OverflowError):  # Not a date, or its day in UTC lies outside the calendar.
         return np.nan
 
 
 def _place_on_circle(series: pd.Series, period: float) -> Floats:
-    """Sine and cosine, shape (rows, 2)."""
+    """Return sine and cosine, shape (rows, 2)."""
     if not (np.isfinite(period) and period > 0):
         raise ValueError(f"period must be a positive number, not {period}")
-    # The remainder first: sin(2 pi) is not quite 0, and hour 24 has to be hour 0.
+    # The remainder is taken first, because sin(2 pi) is not exactly 0, and hour 24 must equal hour 0.
     angle = 2 * np.pi * np.mod(read_numbers(series), period) / period
     return np.column_stack([np.sin(angle), np.cos(angle)])
 
@@ -132,12 +136,12 @@ def _circle_names(name: object) -> list[str]:
 
 
 def _read_categories(series: pd.Series) -> list[str]:
-    """Categories as text; missing ones, whatever stands for them, as the empty text."""
+    """Return categories as text. A missing value, in any representation, becomes the empty text."""
     return ["" if missing else str(value) for value, missing in zip(series.tolist(), series.isna().tolist(), strict=True)]
 
 
 def _count_categories(keys: Iterable[str], *, normalize: bool) -> dict[str, float]:
-    """Category → count, or share of all."""
+    """Return category → count, or category → share of all rows."""
     counts: dict[str, float] = {}
     for key in keys:
         counts[key] = counts.get(key, 0) + 1.0
@@ -146,7 +150,7 @@ def _count_categories(keys: Iterable[str], *, normalize: bool) -> dict[str, floa
 
 
 class ColumnEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
-    """Makes one raw column into float features of shape (rows, features); subclasses say how.
+    """Base class: encode one raw column as float features of shape (rows, features).
 
     Args:
         column: Name of the raw column.
@@ -156,25 +160,25 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sc
         self.column = column
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: N803 - scikit-learn's names
-        """Learn what the encoding needs from the rows' column.
+        """Learn what the encoding needs from the column of the rows.
 
         Raises:
-            ValueError: The rows are no DataFrame or lack the column.
+            ValueError: The rows are not a DataFrame or do not have the column.
         """
         del y
         self.learn(self._pick(X))
         return self
 
     def transform(self, X: pd.DataFrame) -> Floats:  # noqa: N803 - scikit-learn's names
-        """Encode the rows' column, shape (rows, features).
+        """Encode the column of the rows, shape (rows, features).
 
         Raises:
-            ValueError: The rows are no DataFrame or lack the column.
+            ValueError: The rows are not a DataFrame or do not have the column.
         """
         return self.encode(self._pick(X))
 
     def learn(self, series: pd.Series) -> None:
-        """Learn from a column; nothing, where there is nothing to learn."""
+        """Learn from a column. The default is to learn nothing."""
         del series
 
     def encode(self, series: pd.Series) -> Floats:
@@ -182,11 +186,11 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sc
         raise NotImplementedError(type(self).__name__)
 
     def feature_names(self) -> list[str]:
-        """Names of the features."""
+        """Return the names of the features."""
         return [self.column]
 
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
-        """Names of the features, as scikit-learn asks for them."""
+        """Return the names of the features in the form that scikit-learn expects."""
         del input_features
         return np.array(self.feature_names(), dtype=object)
 
@@ -197,112 +201,113 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sc
             raise ValueError(f"column {self.column!r} is missing; the rows have {', '.join(map(str, frame.columns))}")
         picked = frame[self.column]
         if not isinstance(picked, pd.Series):
-            raise ValueError(f"column {self.column!r} is there {picked.shape[1]} times")  # noqa: TRY004 - as scikit-learn
+            raise ValueError(f"the rows have the column {self.column!r} {picked.shape[1]} times")  # noqa: TRY004 - as scikit-learn
         return picked
 
 
 class NumberEncoder(ColumnEncoder):
-    """The number as it is, or the logarithm of 1 + the number for amounts that spread over orders of magnitude."""
+    """Encode a number as it is, or as the logarithm of 1 + number for amounts of very different size."""
 
     def __init__(self, column: str, *, logarithm: bool = False) -> None:
         super().__init__(column)
         self.logarithm = logarithm
 
     def encode(self, series: pd.Series) -> Floats:
-        """One feature; NaN where missing. A negative amount has no logarithm: it counts as 0."""
+        """Return one feature, NaN if missing. A negative amount has no logarithm and counts as 0."""
         numbers = read_numbers(series)
         return (np.log1p(np.maximum(numbers, 0.0)) if self.logarithm else numbers).reshape(-1, 1)
 
 
 class FlagEncoder(ColumnEncoder):
-    """1 for true, 0 for false."""
+    """Encode true as 1 and false as 0."""
 
     def encode(self, series: pd.Series) -> Floats:
-        """One feature; NaN for anything that is neither."""
-        words = [str(value).lower() for value in series.tolist()]
-        values = [1.0 if word in _TRUE_WORDS else 0.0 if word in _FALSE_WORDS else np.nan for word in words]
+        """Return one feature, NaN for anything that is neither true nor false."""
+        texts = [str(value).lower() for value in series.tolist()]
+        values = [1.0 if text in _TRUE_TEXTS else 0.0 if text in _FALSE_TEXTS else np.nan for text in texts]
         return np.array(values, dtype="float64").reshape(-1, 1)
 
 
 class CategoryEncoder(ColumnEncoder):
-    """One feature per category that was there when it was fitted; an unseen or missing one is 0 in all of them."""
+    """One feature for each category of the training data. For an unseen or missing category, all of them are 0."""
 
     def learn(self, series: pd.Series) -> None:
-        """Keep the categories, sorted."""
+        """Store the categories, sorted."""
         self.categories_ = sorted(set(_read_categories(series)) - {""})
 
     def encode(self, series: pd.Series) -> Floats:
-        """One feature per category, 0 or 1."""
+        """Return one feature per category, 0 or 1."""
         keys = np.array(_read_categories(series), dtype=object).reshape(-1, 1)
         return np.asarray(keys == np.array(self.categories_, dtype=object), dtype="float64")
 
     def feature_names(self) -> list[str]:
-        """``<column>_<category>``."""
+        """Return ``<column>_<category>`` for each category."""
         return [f"{self.column}_{category}" for category in self.categories_]
 
 
 class CyclicalEncoder(ColumnEncoder):
-    """`cyclical_encode` of a column; a missing value lies in the circle's centre, equally far from every hour."""
+    """`cyclical_encode` of a column. A missing value is the centre of the circle, equally far from every hour."""
 
     def __init__(self, column: str, *, period: float) -> None:
         super().__init__(column)
         self.period = period
 
     def encode(self, series: pd.Series) -> Floats:
-        """Sine and cosine."""
+        """Return sine and cosine."""
         return np.nan_to_num(_place_on_circle(series, self.period))
 
     def feature_names(self) -> list[str]:
-        """``<column>_sin`` and ``<column>_cos``."""
+        """Return ``<column>_sin`` and ``<column>_cos``."""
         return _circle_names(self.column)
 
 
 class DaysEncoder(ColumnEncoder):
-    """`compute_days_since_reference` of a column; the reference is the latest date that was there when it was fitted."""
+    """`compute_days_since_reference` of a column. The reference is the latest date of the training data."""
 
     def learn(self, series: pd.Series) -> None:
-        """Keep the latest date.
+        """Store the latest date.
 
         Raises:
-            ValueError: The column has no date at all.
+            ValueError: The column has no date.
         """
         days = read_days(series)
         if np.isnan(days).all():
-            raise ValueError(f"column {self.column!r} has no date to learn a reference from")
+            raise ValueError(f"column {self.column!r} has no date, so there is no reference date to learn")
         self.reference_ = date.fromordinal(int(np.nanmax(days)) + _EPOCH).isoformat()
 
     def encode(self, series: pd.Series) -> Floats:
-        """One feature; NaN where missing."""
+        """Return one feature, NaN if missing."""
         return compute_days_since_reference(series, self.reference_).to_numpy(dtype="float64").reshape(-1, 1)
 
     def feature_names(self) -> list[str]:
-        """``<column>_days``."""
+        """Return ``<column>_days``."""
         return [f"{self.column}_days"]
 
 
 class FrequencyEncoder(ColumnEncoder):
-    """Share of a category among the rows that it was fitted with; an unseen one has the share 0."""
+    """The share of a category among the rows of the training data. An unseen category has the share 0."""
 
     def learn(self, series: pd.Series) -> None:
-        """Keep the shares."""
+        """Store the shares."""
         self.shares_ = _count_categories(_read_categories(series), normalize=True)
 
     def encode(self, series: pd.Series) -> Floats:
-        """One feature in [0, 1], never NaN."""
+        """Return one feature in [0, 1], never NaN."""
         return np.array([self.shares_.get(key, 0.0) for key in _read_categories(series)], dtype="float64").reshape(-1, 1)
 
     def feature_names(self) -> list[str]:
-        """``<column>_frequency``."""
+        """Return ``<column>_frequency``."""
         return [f"{self.column}_frequency"]
 
 
 class FeatureEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     """Several column encoders side by side.
 
-    A FeatureUnion without its machinery for parallel work, which costs a single row more than all encoders together.
+    It replaces scikit-learn's FeatureUnion. The parallel machinery of FeatureUnion takes longer for a single row than all
+    encoders together.
 
     Args:
-        encoders: Unfitted encoders; they stay so, `encoders_` are fitted copies.
+        encoders: Unfitted encoders. They stay unfitted, and `encoders_` are fitted copies.
     """
 
     def __init__(self, encoders: Sequence[ColumnEncoder]) -> None:
@@ -312,20 +317,20 @@ class FeatureEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc] # s
         """Fit a copy of every encoder.
 
         Raises:
-            ValueError: The rows are no DataFrame or lack a column.
+            ValueError: The rows are not a DataFrame or do not have a column.
         """
         del y
         self.encoders_ = [clone(encoder).fit(X) for encoder in self.encoders]
         return self
 
     def transform(self, X: pd.DataFrame) -> Floats:  # noqa: N803 - scikit-learn's names
-        """All features of the rows, shape (rows, features).
+        """Return all features of the rows, shape (rows, features).
 
         Raises:
-            ValueError: The rows are no DataFrame or lack a column.
+            ValueError: The rows are not a DataFrame or do not have a column.
         """
         return np.hstack([encoder.transform(X) for encoder in self.encoders_])
 
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
-        """Names of all features, in the order of the columns of `transform`."""
+        """Return the names of all features, in the order of the columns of `transform`."""
         return np.concatenate([encoder.get_feature_names_out(input_features) for encoder in self.encoders_])

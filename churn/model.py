@@ -1,4 +1,4 @@
-"""The churn model: one scikit-learn Pipeline from raw columns to a probability, with everything learned inside it."""
+"""The churn model: one scikit-learn Pipeline from raw columns to a probability. Everything that is learned is inside it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 DEFAULT_FEATURES = ("account", "activity", "usage", "channel")
-"""Groups of features that the model uses."""
+"""The groups of features that the model uses."""
 
 FEATURE_GROUPS: Mapping[str, Callable[[], list[ColumnEncoder]]] = {
     "account": lambda: [
@@ -47,20 +47,20 @@ def build_model(
     iterations: int = 300,
     random_state: int = 0,
 ) -> Pipeline:
-    """An unfitted model: encode, fill in medians, scale, logistic regression.
+    """Return an unfitted model: encode the columns, fill in medians, scale, and classify by logistic regression.
 
     Args:
-        features: Names of `FEATURE_GROUPS`, without repetition.
+        features: Names of `FEATURE_GROUPS`, each at most once.
         regularization: Inverse strength of the L2 penalty, above 0.
-        iterations: At most so many iterations of the solver.
-        random_state: Seed of what is drawn; with equal rows the fit is the same.
+        iterations: Largest number of iterations of the solver.
+        random_state: Seed of the solver. With equal rows, the fit is the same.
 
     Returns:
-        A Pipeline for DataFrames of raw columns (those that the groups need; others are ignored), with nulls and unseen
-        categories; ``predict_proba(rows)[:, 1]`` is the probability of churn.
+        A Pipeline for DataFrames with the raw columns of the groups. Other columns are ignored, and nulls and unseen categories
+        are allowed. ``predict_proba(rows)[:, 1]`` is the probability of churn.
 
     Raises:
-        ValueError: A group does not exist, is named twice, or none is named.
+        ValueError: A group does not exist or is named twice, or no group is named.
     """
     unknown = [name for name in features if name not in FEATURE_GROUPS]
     if unknown or not features or len(set(features)) != len(features):

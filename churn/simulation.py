@@ -1,9 +1,9 @@
-"""Exports of the simulated customers, in the shape of a real warehouse: what the example trains on and is judged by.
+"""Write exports of simulated customers in the format of a real warehouse. The example is trained and tested on them.
 
-The same rows and seed give the same bytes each time, under the locked versions of numpy and pyarrow.
+With the locked versions of numpy and pyarrow, the same number of rows and the same seed always give the same bytes.
 
-Command: ``python -m churn.simulation --all`` writes data/customers.parquet and data/holdout.parquet;
-``python -m churn.simulation --rows N --seed S OUT.parquet [--fault NAME]`` writes one export.
+Commands: ``python -m churn.simulation --all`` writes data/customers.parquet and data/holdout.parquet. ``python -m
+churn.simulation --rows N --seed S OUT.parquet [--fault NAME]`` writes one export.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ DATA_FOLDER = Path("data")
 SNAPSHOT_NAME, HOLDOUT_NAME = "customers.parquet", "holdout.parquet"
 SNAPSHOT_ROWS, HOLDOUT_ROWS = 20_000, 20_000
 SNAPSHOT_SEED, HOLDOUT_SEED = 20_260_301, 20_260_313
-"""The holdout's seed is one that draws a typical sample: its parts have about the AUC that the truth allows."""
+"""The seeds of the snapshot and the holdout.
+
+The seed of the holdout draws a typical sample: both of its parts have about the AUC that the ground truth allows.
+"""
 
 
 def make_export(rows: int, seed: int, *, fault: str | None = None) -> pd.DataFrame:
-    """An export, with one of the known faults where one is named.
+    """Return an export. If a fault is named, the export has it.
 
     Raises:
         ValueError: There is no such fault, or `rows` is below 1.
@@ -39,7 +42,7 @@ def make_export(rows: int, seed: int, *, fault: str | None = None) -> pd.DataFra
 
 
 def write_snapshot(folder: Path, *, fault: str | None = None) -> Path:
-    """Write the training data of the example into a folder; gives its path.
+    """Write the training data of the example to a folder, and return the path of the file.
 
     Raises:
         ValueError: There is no such fault.
@@ -50,13 +53,15 @@ def write_snapshot(folder: Path, *, fault: str | None = None) -> Path:
 
 
 def write_example_data(folder: Path) -> None:
-    """Write the snapshot and the holdout of the example into a folder: the same bytes each time."""
+    """Write the snapshot and the holdout of the example to a folder. The bytes are always the same."""
     write_snapshot(folder)
     write_export(make_export(HOLDOUT_ROWS, HOLDOUT_SEED), folder / HOLDOUT_NAME)
 
 
 def write_export(frame: pd.DataFrame, path: Path) -> None:
-    """Write an export as Parquet or CSV, by the file's ending: whole or not at all, equal frames as equal bytes.
+    """Write an export as Parquet or CSV, depending on the file's ending. Equal frames give equal bytes.
+
+    The file is written completely or not at all.
 
     Raises:
         OSError: The file cannot be written.
@@ -64,7 +69,7 @@ def write_export(frame: pd.DataFrame, path: Path) -> None:
     """
     writers = {".parquet": _write_parquet, ".csv": _write_csv}
     if path.suffix not in writers:
-        raise ValueError(f"{path.name}: an export ends in .parquet or .csv")
+        raise ValueError(f"{path.name}: the name of an export ends in .parquet or .csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
@@ -75,11 +80,11 @@ def write_export(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    # Imported here, since what travels in a release and the story's live rows need no Parquet.
+    # pyarrow is imported here, because neither a release nor the story's live rows need it.
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    # No compression and no schema of pandas' own: both would tie the bytes to more than pyarrow's version.
+    # There is no compression and no schema of pandas, because then the bytes would depend on more than pyarrow's version.
     columns = {name: frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in frame.columns}
     pq.write_table(pa.table(columns), path, compression="none", store_schema=False)
 
@@ -89,18 +94,18 @@ def _write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; gives its exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m churn.simulation", description="Write exports of simulated customers.")
-    parser.add_argument("out", nargs="?", type=Path, help="file to write, .parquet or .csv")
-    parser.add_argument("--all", action="store_true", help=f"write the example's own data into {DATA_FOLDER}/")
+    parser.add_argument("out", nargs="?", type=Path, help="the file to write, .parquet or .csv")
+    parser.add_argument("--all", action="store_true", help=f"write the data of the example to {DATA_FOLDER}/")
     parser.add_argument("--rows", type=int, default=SNAPSHOT_ROWS, help="number of customers (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=SNAPSHOT_SEED, help="seed of the generator (default: %(default)s)")
-    parser.add_argument("--fault", choices=list(FAULTS), help="a known fault that the export gets")
+    parser.add_argument("--fault", choices=list(FAULTS), help="a known fault for the export")
     chosen = parser.parse_args(arguments)
     if chosen.all == (chosen.out is not None):
-        parser.error("name the file to write, or --all for the example's own data")
+        parser.error("name the file to write, or use --all for the data of the example")
     if chosen.all and chosen.fault:
-        parser.error("--all writes the example's data without faults; name a file to get one with a fault")
+        parser.error("--all writes the data of the example without faults; name a file to write an export with a fault")
     if chosen.rows < 1:
         parser.error("--rows must be at least 1")
     try:

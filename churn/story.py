@@ -1,7 +1,7 @@
-"""What `sluice demo` tells with this project: five acts, each a commit that a data scientist could have made.
+"""The story that `sluice demo` plays with this project: five acts. All but the last are commits of a data scientist.
 
-The layer suites of this project know what the warehouse exports. Production also hears from the mobile app, whose
-timestamps carry a time zone: nobody wrote a test for those, and that is what the third act is about.
+The test layers of this project know what the warehouse exports. Production also gets requests from the mobile app, whose
+timestamps have a time zone. No test covers them, and the third act shows what happens then.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APP_SHARE = 0.15
-"""Share of production's rows that come from the mobile app."""
+"""The share of production's rows that come from the mobile app."""
 
 APP_ZONES_HOURS = (-5, 0, 1, 2, 5.5, 9)
-"""Offsets from UTC that the app's users live in."""
+"""The offsets from UTC of the app's users, in hours."""
 
 _BATCH_ROWS = 2_000
 _LIVE_SEED = 77_000_000
@@ -37,12 +37,12 @@ Outcome = Literal["promoted", "rolled_back", "failed", "restored"]
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change of one file: `old`, which is there exactly once, becomes `new`.
+    """A change of one file: `old`, which occurs exactly once, is replaced by `new`.
 
     Attributes:
         path: The file, relative to the project.
-        old: Text that is there exactly once when the act begins.
-        new: Text in its place.
+        old: Text that occurs exactly once when the act begins.
+        new: Text that replaces it.
     """
 
     path: str
@@ -58,10 +58,10 @@ class Act:
         name: Short name.
         title: One line for the screen and the report.
         message: Commit message; empty for an act without a commit.
-        edits: What the commit changes, in this order, on top of the acts before.
-        break_snapshot: The fault of `churn.faults` that the act's snapshot has; None for the good one.
-        expect: What comes of it: promoted, rolled_back (by the canary), failed (a layer said no), restored (N-1, by
-            hand).
+        edits: The changes of the commit, in this order, on top of the earlier acts.
+        break_snapshot: The fault of `churn.faults` in the act's snapshot; None for the snapshot without a fault.
+        expect: The expected result: promoted, rolled_back (by the canary), failed (in a test layer), or restored (N-1, by a
+            person).
     """
 
     name: str
@@ -79,8 +79,8 @@ class Story:
     Attributes:
         prepare: Writes the snapshot and the holdout into the project's data folder.
         break_data: (fault, target) → writes a snapshot with that fault.
-        live_rows: Seed → endless rows as production sends them: the features by name as JSON types, no id and no label.
-        acts: The acts in order; each builds on the ones before.
+        live_rows: Seed → endless rows as production sends them: the features by name as JSON types, without id and label.
+        acts: The acts in order. Each builds on the earlier ones.
     """
 
     prepare: Callable[[Path], None]
@@ -99,10 +99,10 @@ def break_data(fault: str, target: Path) -> None:
 
 
 def live_rows(seed: int) -> Iterator[dict[str, object]]:
-    """Endless rows as production sends them; the same seed sends the same rows.
+    """Yield endless rows as production sends them. The same seed gives the same rows.
 
-    About `APP_SHARE` of them come from the mobile app: their dates are timestamps with the time zone of the user's
-    phone. The others have dates as the warehouse exports them.
+    About `APP_SHARE` of the rows come from the mobile app. Their dates are timestamps with the time zone of the user's phone. The
+    other rows have dates as the warehouse exports them.
     """
     for batch in count():
         random = np.random.default_rng((_LIVE_SEED, seed, batch))
@@ -114,13 +114,13 @@ def live_rows(seed: int) -> Iterator[dict[str, object]]:
 
 
 def _as_json(value: object) -> object:
-    """A plain JSON value; missing is None."""
+    """Return a plain JSON value; None if it is missing."""
     plain = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(plain, float) and math.isnan(plain) else plain
 
 
 def _as_the_app_sends(row: dict[str, object], random: np.random.Generator) -> dict[str, object]:
-    """The same row with timestamps of the user's time zone instead of dates."""
+    """Return the same row with timestamps in the user's time zone instead of dates."""
     zone = timezone(timedelta(hours=float(random.choice(APP_ZONES_HOURS))))
     sent = dict(row)
     for column in ("signup_date", "last_login_at"):
@@ -177,7 +177,7 @@ _ACTS = (
         break_snapshot="broken_column",
         expect="failed",
     ),
-    Act(name="rollback by hand", title="A person takes production back to the release before", expect="restored"),
+    Act(name="rollback by hand", title="A person rolls production back to the previous release", expect="restored"),
 )
 
 STORY = Story(prepare=write_example_data, break_data=break_data, live_rows=live_rows, acts=_ACTS)

@@ -1,21 +1,21 @@
-"""Every error that Sluice raises on purpose: a message (what happened), a hint (what to do next), an exit code.
+"""All errors that Sluice raises on purpose. Each has a message (what happened), a hint (what to do next) and an exit code.
 
-The tree, with the exit code of each branch::
+The classes, with the exit code of each branch::
 
-    SluiceError                       1  unexpected
+    SluiceError                       1  unexpected error
     ├── UsageError                    2  usage or configuration
-    │   ├── ConfigurationError           sluice.toml: names the key
+    │   ├── ConfigurationError           sluice.toml is not valid; the message names the key
     │   ├── DataError                    a snapshot, holdout or model file is missing, unreadable or breaks its contract
-    │   └── StateError                   what was asked does not fit the state (no champion, no N-1, a rollout runs already)
-    ├── UnsupportedError              3  a construct that the target cannot express: names the task and the field
-    ├── RefusedError                  4  a check, the gate or an integrity test said no
-    │   ├── CheckFailedError             a layer's check failed: names the check
-    │   └── IntegrityError               bytes do not have the digest that was expected of them
+    │   └── StateError                   the request does not fit the present state (for example, there is no champion)
+    ├── UnsupportedError              3  the target cannot express a construct; the message names the task and the field
+    ├── RefusedError                  4  a check, the gate, a person or an integrity check said no
+    │   ├── CheckFailedError             a check of a test layer failed; the message names it
+    │   └── IntegrityError               a file does not have the expected digest
     ├── ServiceError                  5  the cluster or a service failed
-    │   ├── PortInUseError               names the port
-    │   └── NotServingError              no supervisor is running
+    │   ├── PortInUseError               a port is in use; the message names it
+    │   └── NotServingError              no supervisor or controller is running
     ├── RolledBackError               6  the rollout ended in a rollback
-    └── InterruptedRunError         130  ended by ctrl-C or SIGTERM
+    └── InterruptedRunError         130  ctrl-C or SIGTERM ended the command
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ class SluiceError(Exception):
     """An expected failure.
 
     Args:
-        message: What happened, one sentence.
-        hint: What to do next, one sentence; empty where nothing can be advised.
+        message: What happened, in one clause. It starts in lower case and has no final full stop.
+        hint: What to do next, in full sentences; empty if there is no advice.
     """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        """Keep the message and the hint apart, so that each surface can show them its own way."""
+        """Keep the message and the hint apart, so that each output format can show them in its own way."""
         super().__init__(message)
         self.message = message
         self.hint = hint
 
 
 class UsageError(SluiceError):
-    """The command or its input cannot be used as given."""
+    """The command or its input cannot be used."""
 
     exit_code = 2
 
 
 class ConfigurationError(UsageError):
-    """sluice.toml, or an environment variable that overrides it, is not valid; the message names the key."""
+    """sluice.toml, or an environment variable that overrides it, is not valid. The message names the key."""
 
 
 class DataError(UsageError):
@@ -55,7 +55,7 @@ class DataError(UsageError):
 
 
 class StateError(UsageError):
-    """What was asked does not fit the present state."""
+    """The request does not fit the present state, for example because there is no champion or a rollout is running."""
 
 
 class UnsupportedError(SluiceError):
@@ -65,17 +65,17 @@ class UnsupportedError(SluiceError):
 
 
 class RefusedError(SluiceError):
-    """A check, the gate or an integrity test said no."""
+    """A check, the gate, a person or an integrity check said no."""
 
     exit_code = 4
 
 
 class CheckFailedError(RefusedError):
-    """A layer's check failed."""
+    """A check of a test layer failed."""
 
 
 class IntegrityError(RefusedError):
-    """Bytes do not have the digest that was expected of them."""
+    """A file or blob does not have the expected digest."""
 
 
 class ServiceError(SluiceError):
@@ -85,11 +85,11 @@ class ServiceError(SluiceError):
 
 
 class PortInUseError(ServiceError):
-    """A port that is needed is taken."""
+    """A port that Sluice needs is in use."""
 
 
 class NotServingError(ServiceError):
-    """No supervisor is running that could serve or move traffic."""
+    """No supervisor or controller is running that could serve or move traffic."""
 
 
 class RolledBackError(SluiceError):
@@ -99,6 +99,6 @@ class RolledBackError(SluiceError):
 
 
 class InterruptedRunError(SluiceError):
-    """The user or the system ended the work."""
+    """A person or the system ended the command."""
 
     exit_code = 130

@@ -1,6 +1,7 @@
-"""The verdict: what a check, a layer's test or the gate says, with the evidence it rests on.
+"""The verdict: the result of a check, with the numbers that it is based on.
 
-One type for all of them, so that every surface (terminal, HTML, JUnit, KFP metrics, the release's manifest) shows the same thing.
+There is one type for all verdicts, so that the terminal, HTML, JUnit, KFP metrics and the release's manifest show the same
+result.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Self
 
 
 class Outcome(StrEnum):
-    """What a verdict says."""
+    """The three outcomes of a verdict."""
 
     PASS = "pass"  # noqa: S105 - an outcome, not a password
     FAIL = "fail"
@@ -28,7 +29,7 @@ class Interval:
         low: Lower end, in the unit of the quantity.
         high: Upper end.
         level: Two-sided coverage, in (0, 1), for example 0.95.
-        method: How it was made, for example ``"logit-DeLong"``.
+        method: How the interval was computed, for example ``"logit-DeLong"``.
     """
 
     low: float
@@ -39,19 +40,19 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One check's answer.
+    """The result of one check.
 
     Attributes:
-        check: Stable name, for example ``"auc_overall"``.
+        check: A name that stays the same from run to run, for example ``"auc_overall"``.
         outcome: pass, fail or inconclusive.
-        observed: The quantity that was judged; None where the check has no number.
-        interval: Interval of `observed`; None where it has none.
-        threshold: What `observed` was held against, with `comparison`.
-        upper: Upper bound of a check that wants `observed` between two; `threshold` is the lower one then.
+        observed: The quantity that was judged; None if the check has no number.
+        interval: Interval of `observed`; None if there is none.
+        threshold: The value that `observed` was compared with, by `comparison`.
+        upper: Upper bound, if `observed` must lie between two bounds. Then `threshold` is the lower bound.
         comparison: ``">="``, ``">"``, ``"<="``, ``"<"``, ``"=="`` or ``""``.
-        rows: How many rows it rests on.
-        unproven: The point estimate is on the right side, the interval's end is not.
-        detail: One sentence for a person.
+        rows: Number of rows that the check used.
+        unproven: Whether the observed value meets the threshold, but the lower end of its interval does not.
+        detail: One sentence for people.
     """
 
     check: str
@@ -67,11 +68,11 @@ class Verdict:
 
     @property
     def failed(self) -> bool:
-        """Whether the check said no."""
+        """Whether the check failed."""
         return self.outcome is Outcome.FAIL
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` reads them back."""
+        """Return the verdict as plain JSON types. `from_dict` reads them."""
         return dataclasses.asdict(self) | {"outcome": self.outcome.value}
 
     @classmethod
@@ -80,7 +81,7 @@ class Verdict:
 
         Raises:
             KeyError: A required field is missing.
-            ValueError: The outcome is none of the three.
+            ValueError: The outcome is not one of pass, fail and inconclusive.
         """
         interval = values.get("interval")
         return cls(**{**values, "outcome": Outcome(values["outcome"]), "interval": Interval(**interval) if interval else None})
@@ -96,10 +97,10 @@ def judge_at_least(
     strict: bool = False,
     detail: str = "",
 ) -> Verdict:
-    """Hold a quantity against a lower threshold, by the rule of the design.
+    """Compare a quantity with a lower threshold.
 
-    Point estimate below the threshold: fail. Above, with the interval's lower end below: pass, marked unproven.
-    A quantity that is not finite fails.
+    If the observed value is below the threshold, the check fails. If the value meets the threshold and the lower end of the
+    interval does not, the check passes and is marked as unproven. A quantity that is not finite fails.
     """
     reached = math.isfinite(observed) and (observed > threshold if strict else observed >= threshold)
     return Verdict(
@@ -116,7 +117,7 @@ def judge_at_least(
 
 
 def worst_outcome(verdicts: list[Verdict]) -> Outcome:
-    """The outcome of several checks taken together: any fail fails, else any inconclusive is inconclusive, else pass."""
+    """Return the outcome of several checks together: fail if any failed, else inconclusive if any was inconclusive, else pass."""
     outcomes = {verdict.outcome for verdict in verdicts}
     for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE):
         if outcome in outcomes:

@@ -1,3 +1,3 @@
-"""The four suites use Sluice's fixtures; `pytest tests/model` and the layer in a pipeline are the same tests."""
+"""The four suites use Sluice's fixtures. `pytest tests/model` and the model layer of a pipeline run the same tests."""
 
 pytest_plugins = ["sluice.checks.plugin"]

@@ -1,9 +1,9 @@
-"""The four test layers: run a project's pytest suite as a layer, judge, and leave the results as verdicts and pages.
+"""The four test layers: run a project's pytest suite as one layer, and turn its results into verdicts and files.
 
-Belongs here: the pytest plugin with its fixtures, functions that turn numbers into verdicts, the run of one layer in a
-child process, and the files that a layer leaves. Must not be here: the statistics themselves (`sluice.statistics`),
-what a verdict is (`sluice.verdicts`), any project's own checks (the project's ``tests/``), and the decision over a
-promotion (`sluice.gate`).
+Belongs here: the pytest plugin with its fixtures, the functions that turn numbers into verdicts, the run of one layer in a child
+process, and the files that a layer writes. Does not belong here: the statistics (`sluice.statistics`), the definition of a
+verdict (`sluice.verdicts`), the checks of a project (they are in the project's ``tests/``), and the decision whether a model is
+promoted (`sluice.gate`).
 
-The package imports nothing by itself: pytest loads `sluice.checks.plugin` at every start.
+This module imports nothing, because pytest loads `sluice.checks.plugin` at every start.
 """

@@ -1,4 +1,7 @@
-"""Has the data moved since training? Each feature's stability index against bins frozen on the reference, judged together."""
+"""Compare a snapshot with the training data, feature by feature, by the population stability index (PSI).
+
+The bins are frozen on the reference, and the p-values are adjusted over all features.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sluice.errors import DataError
-from sluice.statistics.psi import FeatureDrift, compare_features, estimate_psi, freeze_categories, freeze_numeric
+from sluice.statistics.psi import FeatureDrift, build_category_reference, build_numeric_reference, compare_features, estimate_psi
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MOST_CATEGORIES = 50
-"""A text column with more values than this is no category (a name, a date): its values change by themselves."""
+MAX_CATEGORIES = 50
+"""A text column with more distinct values than this is not a category (for example a name). Its values always change."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriftResult:
-    """What a comparison of two snapshots found.
+    """The result of comparing two snapshots.
 
     Attributes:
-        features: Feature → its answer, in the order of the reference's columns.
+        features: Feature → its result, in the order of the reference's columns.
         left_out: Columns that cannot be compared, with the reason.
     """
 
@@ -32,27 +35,27 @@ class DriftResult:
 
     @property
     def drifted(self) -> list[str]:
-        """Features that have drifted, the largest index first."""
-        moved = [name for name, answer in self.features.items() if answer.drifted]
-        return sorted(moved, key=lambda name: -self.features[name].estimate.psi)
+        """The features that have drifted, the one with the largest index first."""
+        names = [name for name, feature in self.features.items() if feature.drifted]
+        return sorted(names, key=lambda name: -self.features[name].estimate.psi)
 
     @property
     def detail(self) -> str:
-        """One sentence."""
+        """The result in one clause, for people."""
         if self.drifted:
-            told = ", ".join(f"{name} (PSI {self.features[name].estimate.psi:.2f})" for name in self.drifted[:3])
+            largest = ", ".join(f"{name} (PSI {self.features[name].estimate.psi:.2f})" for name in self.drifted[:3])
             more = len(self.drifted) - 3
-            return f"drifted: {told}" + (f" and {more} more" if more > 0 else "")
-        if not all(answer.conclusive for answer in self.features.values()):
-            return "too few rows to say"
-        return f"no drift in {len(self.features)} features"
+            return f"drifted: {largest}" + (f" and {more} more" if more > 0 else "")
+        if not all(feature.conclusive for feature in self.features.values()):
+            return "too few rows to decide whether a feature has drifted"
+        return f"none of {len(self.features)} features has drifted"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Return the result as plain JSON types."""
         return {
             "drifted": self.drifted,
             "detail": self.detail,
-            "features": {name: dataclasses.asdict(answer) for name, answer in self.features.items()},
+            "features": {name: dataclasses.asdict(feature) for name, feature in self.features.items()},
             "left_out": self.left_out,
         }
 
@@ -69,24 +72,25 @@ def compare_frames(
     """Compare two snapshots feature by feature.
 
     Args:
-        reference: Features as they were at training.
-        current: Features as they are, with the same columns.
-        columns: Those to compare; empty for every one that is numeric, boolean, or text of few values.
-        threshold: The index must be above it.
-        alpha: The adjusted p-value must be below it.
-        least_rows: With fewer rows nothing is said.
+        reference: The features at training.
+        current: The features now, with the same columns.
+        columns: The columns to compare. If empty, all numeric and boolean columns are compared, and text columns with at most
+            `MAX_CATEGORIES` distinct values.
+        threshold: A feature has drifted only if its index is above this.
+        alpha: A feature has drifted only if its adjusted p-value is below this.
+        least_rows: With fewer rows in the current snapshot, no feature has drifted and the result is not conclusive.
 
     Raises:
-        DataError: A column that is to be compared is not in both, or holds nothing in the reference.
+        DataError: A column is missing in one of the snapshots, has no values in the reference, or cannot be compared.
     """
     left_out: dict[str, str] = {}
     estimates = {}
     for name in columns or [str(column) for column in reference.columns]:
-        for frame, what in ((reference, "reference"), (current, "current")):
+        for frame, role in ((reference, "reference"), (current, "current")):
             if name not in frame.columns:
                 raise DataError(
-                    f"the {what} snapshot has no column {name!r}",
-                    hint="Compare snapshots of the same schema, or set drift.columns.",
+                    f"the {role} snapshot has no column {name!r}",
+                    hint="Compare snapshots with the same columns, or name the columns to compare in drift.columns.",
                 )
         reason = "" if columns else _reason_to_leave_out(reference[name])
         if reason:
@@ -95,13 +99,15 @@ def compare_frames(
         before, now = reference[name], current[name]
         try:
             if _is_numeric(before):
-                estimates[name] = estimate_psi(freeze_numeric(_numbers(before)), _numbers(now))
+                estimates[name] = estimate_psi(build_numeric_reference(_numbers(before)), _numbers(now))
             else:
-                estimates[name] = estimate_psi(freeze_categories(_objects(before)), _objects(now))
+                estimates[name] = estimate_psi(build_category_reference(_objects(before)), _objects(now))
         except ValueError as error:
-            raise DataError(f"column {name!r} cannot be compared: {error}", hint="Leave it out by drift.columns.") from error
+            raise DataError(
+                f"column {name!r} cannot be compared: {error}", hint="List the other columns in drift.columns."
+            ) from error
     if not estimates:
-        raise DataError("no column can be compared", hint="Name some in drift.columns.")
+        raise DataError("no column can be compared", hint="Name the columns to compare in drift.columns.")
     return DriftResult(compare_features(estimates, threshold=threshold, alpha=alpha, least_rows=least_rows), left_out)
 
 
@@ -117,7 +123,7 @@ def _reason_to_leave_out(column: pd.Series[Any]) -> str:
     values = column.dropna().nunique()
     if not values:
         return "empty in the reference"
-    return f"{values:,} different values" if values > MOST_CATEGORIES else ""
+    return f"{values:,} different values" if values > MAX_CATEGORIES else ""
 
 
 def _numbers(column: pd.Series[Any]) -> Any:  # noqa: ANN401 - numpy's

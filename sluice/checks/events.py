@@ -1,7 +1,7 @@
-"""What a suite's process tells the process that started it: one JSON document per line, written as things happen.
+"""The events by which a suite's process reports to the process that started it: one JSON document per line.
 
-A file that grows line by line keeps every verdict up to the moment when a suite is killed, and the name of the test
-that it was in. The last line may be half-written then, and is left out.
+Each event is written when it happens. If the suite is killed, the file therefore still has every verdict so far and the name of
+the running test. The last line may then be incomplete, and the reader skips it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from sluice.verdicts import Verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST_TEXT = 6000
-"""Characters of a failure's text that are kept: its end, where the message is."""
+MAX_FAILURE_TEXT = 6000
+"""Number of characters of a failure's text that are kept. The end is kept, because the message is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a check failed, for the pages.
+    """Why a check failed, for the result files.
 
     Attributes:
         check: Name of the verdict.
-        place: The test's node id, or the module's path.
+        place: The node id of the test, or the path of the module.
         message: One line.
-        text: What pytest printed of it, cut to `MOST_TEXT`; may be empty.
+        text: What pytest printed about the failure, cut to `MAX_FAILURE_TEXT` characters; may be empty.
     """
 
     check: str
@@ -36,13 +36,13 @@ class Failure:
     text: str = ""
 
     def to_dict(self) -> dict[str, str]:
-        """Plain JSON types."""
+        """Return the failure as plain JSON types."""
         return {"check": self.check, "place": self.place, "message": self.message, "text": self.text}
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """An input that a fixture could not give: no check has failed, there was nothing to check.
+class FixtureError:
+    """An error of a fixture that could not provide its input. No check failed, because there was nothing to check.
 
     Attributes:
         error: Name of the class in `sluice.errors`.
@@ -57,19 +57,19 @@ class Refusal:
 
 @dataclass(slots=True)
 class SuiteRecord:
-    """All that a suite's process told.
+    """Everything that a suite's process reported.
 
     Attributes:
-        verdicts: In the order in which they were given.
-        failures: Of the verdicts that failed.
+        verdicts: The verdicts in the order in which they were recorded.
+        failures: The reasons of the failed verdicts.
         seconds: Check → duration of its test, for tests that ended.
-        collected: Number of tests; None when collecting did not end.
+        collected: Number of tests; None if pytest did not finish collecting them.
         ended: Number of tests that ended.
-        skipped: Number of tests that ended without having judged anything.
-        current: Node id of the test that had begun and not ended; empty when there is none.
-        internal: Message of pytest's own breakdown; empty when there was none.
-        finished: pytest's exit status; None when its session never came to an end.
-        refusal: Why what was to be tested cannot be tested; None where nothing refused.
+        skipped: Number of tests that ended without checking anything.
+        current: Node id of the test that was running; empty if none was.
+        internal: Message of an error inside pytest; empty if there was none.
+        finished: pytest's exit status; None if its session did not end.
+        fixture_error: The error of a fixture that could not provide its input; None if there was none.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
@@ -81,44 +81,44 @@ class SuiteRecord:
     current: str = ""
     internal: str = ""
     finished: int | None = None
-    refusal: Refusal | None = None
+    fixture_error: FixtureError | None = None
 
 
 class EventLog:
-    """Appends events to a file, each complete on its line; without a file it does nothing."""
+    """Append events to a file, one complete line for each. Without a file, the log does nothing."""
 
     def __init__(self, path: Path | None) -> None:
-        """Open the file for appending, unbuffered: what was written survives the death of the process."""
+        """Open the file for appending, without a buffer, so that an event survives the death of the process."""
         self._stream = path.open("ab", buffering=0) if path is not None else None
 
     @property
-    def listened(self) -> bool:
-        """Whether anybody reads it."""
+    def is_open(self) -> bool:
+        """Whether events are written to a file."""
         return self._stream is not None
 
     def write(self, kind: str, **values: Any) -> None:  # noqa: ANN401 - JSON
-        """Add one event."""
+        """Append one event."""
         if self._stream is not None:
             self._stream.write(json.dumps({"event": kind, **values}).encode() + b"\n")
 
     def close(self) -> None:
-        """Close the file; nothing can be written afterwards."""
+        """Close the file. Later events are discarded."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
 
 
 def read_events(path: Path) -> SuiteRecord:
-    """Read what an `EventLog` wrote, up to the last complete line; a missing file is an empty record."""
+    """Read what an `EventLog` wrote, up to the last complete line. If there is no file, the record is empty."""
     record = SuiteRecord()
     if not path.exists():
         return record
     for line in path.read_bytes().split(b"\n")[:-1]:
-        _take(record, json.loads(line))
+        _add_event(record, json.loads(line))
     return record
 
 
-def _take(record: SuiteRecord, event: dict[str, Any]) -> None:
+def _add_event(record: SuiteRecord, event: dict[str, Any]) -> None:
     match event["event"]:
         case "collected":
             record.collected = event["count"]
@@ -136,6 +136,6 @@ def _take(record: SuiteRecord, event: dict[str, Any]) -> None:
         case "internal":
             record.internal = event["message"]
         case "refused":
-            record.refusal = Refusal(event["error"], event["message"], event["hint"])
+            record.fixture_error = FixtureError(event["error"], event["message"], event["hint"])
         case "finished":
             record.finished = event["status"]

@@ -1,6 +1,6 @@
-"""Great Expectations as a source of verdicts: expectations over one frame, without a project of its own and without telemetry.
+"""Great Expectations as a source of verdicts: evaluate expectations on a data frame, without a GX project and without telemetry.
 
-Great Expectations 1.x is imported by the call (2.6 to 4.5 s), and never before its telemetry is switched off.
+Importing Great Expectations 1.x takes 2.6 to 4.5 s. Only the call imports it, and only after its telemetry was switched off.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.checks.wording import format_number
+from sluice.checks.verdict_text import format_number, join_parts
 from sluice.verdicts import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 DOCS_VARIABLE = "SLUICE_DATA_DOCS"
-"""Folder for Data Docs where a call names none; a layer's run sets it."""
+"""Environment variable with the folder for Data Docs if a call names none. A layer sets it for its suite."""
 
 _TELEMETRY_VARIABLE = "GX_ANALYTICS_ENABLED"
 _POSITION = "sluice_position"
@@ -32,28 +32,28 @@ _NO_PARAMETER = {"batch_id", "mostly", "result_format", "column", "column_A", "c
 
 
 def switch_telemetry_off() -> None:
-    """Keep Great Expectations from reporting its use; only works before it is imported."""
+    """Keep Great Expectations from reporting its use. This works only before Great Expectations is imported."""
     os.environ[_TELEMETRY_VARIABLE] = "false"
 
 
 def run_expectations(
     frame: pd.DataFrame, expectations: Sequence[Expectation], *, name: str, docs: Path | None = None
 ) -> list[Verdict]:
-    """Hold a frame against expectations.
+    """Evaluate expectations on a data frame.
 
     Args:
-        frame: The data; not changed.
-        expectations: Instances from ``great_expectations.expectations``. One of severity "warning" or "info" that is not met is
-            inconclusive, not failed.
-        name: Name of the suite, shown in Data Docs.
-        docs: Folder that gets the Data Docs (index.html); None for a folder named after the suite in $SLUICE_DATA_DOCS,
-            and none at all where that is not set either.
+        frame: The data. It is not changed.
+        expectations: Instances from ``great_expectations.expectations``. If an expectation of severity "warning" or "info" is not
+            met, its verdict is inconclusive and not failed.
+        name: Name of the suite, shown in the Data Docs.
+        docs: Folder for the Data Docs (index.html). If None, they go to a folder named after the suite in $SLUICE_DATA_DOCS;
+            without that variable, none are written.
 
     Returns:
-        One verdict per expectation, in their order, named like ``mean_to_be_between[monthly_spend]``. `observed` is the share
-        of values that are as expected for expectations about values (nulls left out, unless they are what it is about), the
-        quantity itself for the others. An expectation that had no value to look at is inconclusive; one that could not be
-        evaluated (no such column) failed.
+        One verdict per expectation, in the order of the expectations, with a name such as ``mean_to_be_between[monthly_spend]``.
+        For an expectation about values, `observed` is the share of values that meet it; missing values are left out, unless the
+        expectation is about them. For any other expectation, `observed` is the quantity itself. An expectation that found no
+        values is inconclusive. An expectation that could not be evaluated (for example because the column does not exist) failed.
     """
     if docs is None and os.environ.get(DOCS_VARIABLE):
         docs = Path(os.environ[DOCS_VARIABLE]) / (re.sub(r"[^\w.-]+", "-", name).strip(".-") or "suite")
@@ -65,13 +65,13 @@ def run_expectations(
 
 
 def _validate(frame: pd.DataFrame, expectations: Sequence[Expectation], *, name: str, docs: Path | None) -> list[dict[str, Any]]:
-    """The results as plain JSON types, in the order of the expectations; Great Expectations groups them by column."""
+    """Return the results as plain JSON types, in the order of the expectations. Great Expectations groups them by column."""
     import great_expectations as gx  # noqa: PLC0415 - seconds
     from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: PLC0415 - seconds
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    # Marked copies: adding an expectation to a suite changes it, and the caller may want to use it again.
+    # These are marked copies, because adding an expectation to a suite changes it, and the caller may want to use it again.
     marked = [one.copy(update={"id": None, "meta": {**(one.meta or {}), _POSITION: at}}) for at, one in enumerate(expectations)]
     actions = []
     if docs is not None:
@@ -80,7 +80,7 @@ def _validate(frame: pd.DataFrame, expectations: Sequence[Expectation], *, name:
     batch = context.data_sources.add_pandas("frame").add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
     suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=marked))
     validation = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
-    # SUMMARY: COMPLETE lists every unexpected row, 10 MB at a million rows.
+    # The format is SUMMARY, because COMPLETE lists every unexpected row: 10 MB for a million rows.
     checkpoint = context.checkpoints.add(
         gx.Checkpoint(name=name, validation_definitions=[validation], result_format="SUMMARY", actions=actions)
     )
@@ -90,7 +90,7 @@ def _validate(frame: pd.DataFrame, expectations: Sequence[Expectation], *, name:
 
 
 def _describe_site(docs: Path) -> dict[str, Any]:
-    """Data Docs as files in a folder."""
+    """Return the configuration of Data Docs that are files in a folder."""
     return {
         "class_name": "SiteBuilder",
         "show_how_to_buttons": False,
@@ -100,7 +100,7 @@ def _describe_site(docs: Path) -> dict[str, Any]:
 
 
 def _drop_unused_images(docs: Path) -> None:
-    """Remove the tutorial pictures, which no page shows once the how-to buttons are off."""
+    """Remove the tutorial images. No page shows them when the how-to buttons are off."""
     pages = [page.read_text(encoding="utf-8") for page in docs.rglob("*.html")]
     for image in (docs / "static" / "images").glob("*"):
         if not any(image.name in page for page in pages):
@@ -108,7 +108,7 @@ def _drop_unused_images(docs: Path) -> None:
 
 
 def read_result(result: Mapping[str, Any]) -> Verdict:
-    """One expectation's result as a verdict.
+    """Return the verdict for the result of one expectation.
 
     Args:
         result: ``ExpectationValidationResult.to_json_dict()``.
@@ -117,15 +117,17 @@ def read_result(result: Mapping[str, Any]) -> Verdict:
     kwargs = config["kwargs"]
     check, fault = name_check(config["type"], kwargs), _find_exception(result.get("exception_info") or {})
     unmet = Outcome.FAIL if config.get("severity") in {None, "critical"} else Outcome.INCONCLUSIVE
-    wanted = _joined(str(config.get("description") or ""), _describe_parameters(kwargs))
+    expected = join_parts(str(config.get("description") or ""), _describe_parameters(kwargs))
     if fault:
-        return Verdict(check=check, outcome=unmet, detail=_joined(wanted, f"could not be evaluated: {fault}"))
+        return Verdict(check=check, outcome=unmet, detail=join_parts(expected, f"could not be evaluated: {fault}"))
     outcome = Outcome.PASS if result["success"] else unmet
     if "element_count" not in numbers:
-        return _judge_quantity(check, outcome, kwargs, numbers, wanted)
+        return _judge_quantity(check, outcome, kwargs, numbers, expected)
     rows, missing = int(numbers["element_count"]), int(numbers.get("missing_count") or 0)
     if rows - missing == 0:
-        return Verdict(check=check, outcome=Outcome.INCONCLUSIVE, rows=rows, detail=_joined(wanted, "no value to look at"))
+        return Verdict(
+            check=check, outcome=Outcome.INCONCLUSIVE, rows=rows, detail=join_parts(expected, "there are no values to check")
+        )
     return Verdict(
         check=check,
         outcome=outcome,
@@ -133,21 +135,23 @@ def read_result(result: Mapping[str, Any]) -> Verdict:
         threshold=float(kwargs.get("mostly", 1.0)),
         comparison=">=",
         rows=rows,
-        detail=_joined(wanted, _describe_unexpected(numbers)),
+        detail=join_parts(expected, _describe_unexpected(numbers)),
     )
 
 
-def _judge_quantity(check: str, outcome: Outcome, kwargs: Mapping[str, Any], numbers: Mapping[str, Any], wanted: str) -> Verdict:
-    """A verdict over one quantity of the column or table, such as a mean."""
+def _judge_quantity(
+    check: str, outcome: Outcome, kwargs: Mapping[str, Any], numbers: Mapping[str, Any], expected: str
+) -> Verdict:
+    """Return the verdict about one quantity of a column or table, for example a mean."""
     value = numbers.get("observed_value")
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        said = f"observed {_shorten(value)}" if value is not None else ""
-        return Verdict(check=check, outcome=outcome, detail=_joined(wanted, said, _shorten(numbers.get("details", ""))))
-    return Verdict(check=check, outcome=outcome, observed=float(value), detail=wanted, **_read_bounds(kwargs))
+        found = f"observed {_shorten(value)}" if value is not None else ""
+        return Verdict(check=check, outcome=outcome, detail=join_parts(expected, found, _shorten(numbers.get("details", ""))))
+    return Verdict(check=check, outcome=outcome, observed=float(value), detail=expected, **_read_bounds(kwargs))
 
 
 def _read_bounds(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Threshold, comparison and upper bound of an expectation about a quantity."""
+    """Return the threshold, the comparison and the upper bound of an expectation about a quantity."""
     low, high = (
         float(limit) if isinstance(limit := kwargs.get(key), int | float) else None for key in ("min_value", "max_value")
     )
@@ -158,7 +162,7 @@ def _read_bounds(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_check(kind: str, kwargs: Mapping[str, Any]) -> str:
-    """A stable, short name.
+    """Return a short name that stays the same from run to run.
 
     >>> name_check("expect_column_mean_to_be_between", {"column": "monthly_spend", "min_value": 20})
     'mean_to_be_between[monthly_spend]'
@@ -172,7 +176,10 @@ def name_check(kind: str, kwargs: Mapping[str, Any]) -> str:
 
 
 def _find_exception(info: Mapping[str, Any]) -> str:
-    """Message of what kept an expectation from being evaluated; keyed by metric where a metric failed, flat otherwise."""
+    """Return the message of the exception that kept an expectation from being evaluated; empty if there was none.
+
+    If a metric failed, Great Expectations nests the exception below the name of the metric.
+    """
     parts = [info, *(part for part in info.values() if isinstance(part, dict))]
     for part in parts:
         if part.get("raised_exception") is True:
@@ -182,7 +189,7 @@ def _find_exception(info: Mapping[str, Any]) -> str:
 
 
 def _describe_parameters(kwargs: Mapping[str, Any]) -> str:
-    """What is expected: ``min 20, max 400``, ``value set ['a', 'b']``."""
+    """Return what is expected, for example ``min 20, max 400`` or ``value set ['a', 'b']``."""
     words = []
     for key, value in kwargs.items():
         if key not in _NO_PARAMETER and value is not None and value is not False:
@@ -192,7 +199,7 @@ def _describe_parameters(kwargs: Mapping[str, Any]) -> str:
 
 
 def _describe_unexpected(numbers: Mapping[str, Any]) -> str:
-    """How many values are not as expected, with examples."""
+    """Return how many values do not meet the expectation, with examples."""
     count = int(numbers.get("unexpected_count") or 0)
     if not count:
         return ""
@@ -204,7 +211,3 @@ def _describe_unexpected(numbers: Mapping[str, Any]) -> str:
 def _shorten(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)

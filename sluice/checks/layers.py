@@ -1,8 +1,10 @@
-"""Run one of the four layers: the project's own pytest suite, in a child process, with its results as verdicts and pages.
+"""Run one of the four test layers: the project's own pytest suite, in a child process, with verdicts and files as its results.
 
-A child, because a suite may crash, hang or leave modules behind; one process, because the layers' time is start-up. The
-suite runs alike on a laptop and in a cluster: plugins that happen to be installed are not loaded (a suite names those it
-needs in its conftest's ``pytest_plugins``), PYTEST_ADDOPTS and ``addopts`` do not count, and nothing is left in the project.
+A child process is used because a suite may crash, hang or leave modules imported. The whole suite runs in one process, because
+most of the time is start-up.
+
+A suite gives the same results on a laptop and in a cluster. Installed plugins are not loaded (a suite names those that it needs
+in ``pytest_plugins`` of its conftest), ``PYTEST_ADDOPTS`` and ``addopts`` are ignored, and nothing is written into the project.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sluice import errors
-from sluice.checks.conclusions import conclude
 from sluice.checks.events import Failure, read_events
 from sluice.checks.expectations import DOCS_VARIABLE
-from sluice.checks.pages import write_junit, write_page
-from sluice.checks.processes import run_group
+from sluice.checks.processes import run_in_process_group
+from sluice.checks.result_files import write_junit, write_page
+from sluice.checks.suite_verdicts import derive_verdicts
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, DataError, ServiceError, SluiceError, UsageError
 from sluice.project.roots import ROOT_VARIABLE
@@ -38,21 +40,21 @@ LAYERS = ("code", "data", "model", "integration")
 """The four layers, in the order in which they run."""
 
 TIMEOUT_SECONDS = 3600.0
-"""How long a layer may take where the caller says nothing: longer than any, shorter than for ever."""
+"""The time limit of a layer if the caller names none. It is longer than any layer should take."""
 
 VERDICTS_FILE, JUNIT_FILE, PAGE_FILE, LOG_FILE, DOCS_FOLDER = "verdicts.json", "junit.xml", "report.html", "log.txt", "data-docs"
 
 _EVENTS_FILE = "events.jsonl"
-_FOREIGN_VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_WORKER", "PYTHONSAFEPATH")
+_REMOVED_VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_WORKER", "PYTHONSAFEPATH")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerInputs:
-    """What a layer tests. What is None is found as for a bare pytest: see `sluice.checks.suites.inputs`.
+    """What a layer tests. An input that is None is looked up as for `pytest` alone: see `sluice.checks.suites.inputs`.
 
     Attributes:
         snapshot: The pinned data.
-        model: The fitted model; its digest is taken when the layer starts, and the suite loads no other bytes.
+        model: The fitted model. Its digest is computed when the layer starts, and the suite loads a file with this digest only.
         release: Digest of a packaged release.
         champion: The champion's model.
     """
@@ -65,14 +67,14 @@ class LayerInputs:
 
 @dataclass(frozen=True, slots=True)
 class LayerResult:
-    """What a layer came to.
+    """The result of one layer.
 
     Attributes:
-        layer: Its name.
-        outcome: The worst of its verdicts'.
-        verdicts: In the order in which the suite gave them; names are unique.
-        seconds: Duration, start-up included.
-        folder: Where verdicts.json, junit.xml, report.html, log.txt and, for the data layer, data-docs/ lie.
+        layer: Name of the layer.
+        outcome: The worst outcome of the verdicts.
+        verdicts: The verdicts in the order in which the suite recorded them. Their names are unique.
+        seconds: Duration, including the start-up.
+        folder: The folder with verdicts.json, junit.xml, report.html, log.txt and, for the data layer, data-docs/.
         failures: Why checks failed, with what pytest printed.
     """
 
@@ -84,7 +86,7 @@ class LayerResult:
     failures: tuple[Failure, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` reads them back."""
+        """Return the result as plain JSON types. `from_dict` reads them."""
         return {
             "layer": self.layer,
             "outcome": self.outcome.value,
@@ -100,7 +102,7 @@ class LayerResult:
 
         Raises:
             KeyError: A required field is missing.
-            ValueError: An outcome is none of the three.
+            ValueError: An outcome is not one of pass, fail and inconclusive.
         """
         return cls(
             layer=values["layer"],
@@ -112,7 +114,7 @@ class LayerResult:
         )
 
     def metrics(self) -> dict[str, float]:
-        """Numbers for KFP: each check's observation with its interval's ends, and how many checks came to what."""
+        """Return the metrics for KFP: the observed value and interval of each check, and the number of checks by outcome."""
         numbers: dict[str, float] = {}
         for verdict in self.verdicts:
             if verdict.observed is not None:
@@ -137,35 +139,35 @@ def run_layer(
     *,
     timeout: float | None = TIMEOUT_SECONDS,
 ) -> LayerResult:
-    """Run a layer's suite and leave its results in a folder.
+    """Run the suite of a layer, and write its results to a folder.
 
-    That a suite finds nothing to run, cannot be imported, crashes or hangs is a failed verdict with the reason, not an
-    exception. What keeps the suite from having anything to test is an exception: nothing was checked then.
+    If the suite has no tests, cannot be imported, crashes or hangs, the result has a failed verdict with the reason. If there is
+    nothing to test (for example because the holdout is missing), the function raises an error, because nothing was checked.
 
     Args:
-        project: The project whose suite it is; its root may be read-only.
+        project: The project whose suite runs. Its folder may be read-only.
         layer: One of `LAYERS`.
         inputs: What is tested.
-        folder: Where results go; what an earlier run left there is removed first.
-        timeout: Seconds until the suite is ended; None for no limit.
+        folder: Folder for the results. The results of an earlier run are removed first.
+        timeout: Time limit of the suite in seconds; None for no limit.
 
     Raises:
-        ConfigurationError: sluice.toml names a suite that is not there.
-        DataError: An input that was named is not there, or cannot be read.
-        IntegrityError: Bytes to test are not those that were promised.
+        ConfigurationError: sluice.toml names a suite that does not exist.
+        DataError: A named input does not exist or cannot be read.
+        IntegrityError: An input does not have the expected digest.
         ServiceError: The folder cannot be written.
-        UsageError: There is no such layer, or a fixture refused in another way.
+        UsageError: The layer does not exist, or a fixture raised another usage error.
     """
     check_suite(project, layer)
     options = _input_options(inputs)
     folder = folder.resolve()
-    _prepare(folder)
+    _prepare_folder(folder)
     suite = getattr(project.settings.tests, layer)
-    started, began = time.monotonic(), datetime.now(UTC)
+    start, started_at = time.monotonic(), datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix=f"sluice-{layer}-") as name:
         scratch = Path(name)
         events = folder / _EVENTS_FILE
-        ending = run_group(
+        process_result = run_in_process_group(
             [*_pytest_command(project.root, suite, scratch), f"--sluice-results={events}", *options],
             cwd=project.root,
             environment=_environment(project.root, layer, folder, scratch),
@@ -174,59 +176,59 @@ def run_layer(
         )
     record = read_events(events)
     events.unlink(missing_ok=True)
-    if record.refusal is not None:
-        kind: type[SluiceError] = getattr(errors, record.refusal.error)
-        raise kind(record.refusal.message, hint=record.refusal.hint)
+    if record.fixture_error is not None:
+        kind: type[SluiceError] = getattr(errors, record.fixture_error.error)
+        raise kind(record.fixture_error.message, hint=record.fixture_error.hint)
     log = (folder / LOG_FILE).read_text(encoding="utf-8", errors="replace")
-    verdicts, failures = conclude(record, ending, layer=layer, suite=suite, log=log, timeout=timeout)
-    seconds = round(time.monotonic() - started, 3)
+    verdicts, failures = derive_verdicts(record, process_result, layer=layer, suite=suite, log=log, timeout=timeout)
+    seconds = round(time.monotonic() - start, 3)
     result = LayerResult(layer, worst_outcome(verdicts), verdicts, seconds, folder, failures)
-    _write(result, record.seconds, began)
+    _write_files(result, record.seconds, started_at)
     return result
 
 
 def check_suite(project: Project, layer: str) -> None:
-    """Whether there is such a layer, and the suite that sluice.toml names for it.
+    """Check that the layer exists, and that the suite exists that sluice.toml names for it.
 
     Raises:
-        ConfigurationError: There is no such folder or file.
-        UsageError: There is no such layer.
+        ConfigurationError: The folder or file does not exist.
+        UsageError: The layer does not exist.
     """
     if layer not in LAYERS:
-        raise UsageError(f"there is no layer {layer!r}", hint=f"Name one of {', '.join(LAYERS)}.")
+        raise UsageError(f"there is no layer {layer!r}", hint=f"The layers are {', '.join(LAYERS)}.")
     suite = getattr(project.settings.tests, layer)
     if not project.path(suite).exists():
         raise ConfigurationError(
-            f"sluice.toml: tests.{layer} names {suite!r}, but there is no {project.path(suite)}",
-            hint=f"Write the suite there, or correct tests.{layer}.",
+            f"sluice.toml: tests.{layer} names {suite!r}, but {project.path(suite)} does not exist",
+            hint=f"Create the suite there, or correct tests.{layer}.",
         )
 
 
 def read_layer(folder: Path) -> LayerResult:
-    """The result that `run_layer` left in a folder; wherever the folder is now, it is that.
+    """Read the result that `run_layer` wrote to a folder. The folder may have been moved since.
 
     Raises:
-        DataError: There is none, or it cannot be read.
+        DataError: There is no result, or it cannot be read.
     """
     try:
         values = json.loads((folder / VERDICTS_FILE).read_text(encoding="utf-8"))
         return dataclasses.replace(LayerResult.from_dict(values), folder=folder)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{folder} has no readable {VERDICTS_FILE}: {error}", hint="Run the layer again: `sluice test`."
+            f"{folder} has no readable {VERDICTS_FILE}: {error}", hint="Run the layer again with `sluice test LAYER`."
         ) from error
 
 
-def find_docs(folder: Path) -> list[Path]:
-    """First pages of the Data Docs that a layer left in its folder."""
+def find_data_docs(folder: Path) -> list[Path]:
+    """Return the first pages of the Data Docs that a layer wrote to its folder."""
     return sorted((folder / DOCS_FOLDER).glob("*/index.html"))
 
 
 def _input_options(inputs: LayerInputs) -> list[str]:
-    """The plugin's options for what was given."""
+    """Return the plugin's options for the given inputs."""
     for name, path in (("snapshot", inputs.snapshot), ("model", inputs.model), ("champion", inputs.champion)):
         if path is not None and not path.is_file():
-            raise DataError(f"the {name} to test is not there: {path}", hint=f"Correct the path of the {name}, or leave it out.")
+            raise DataError(f"the {name} file {path} does not exist", hint=f"Correct the path of the {name}, or omit it.")
     given = {
         "snapshot": inputs.snapshot and inputs.snapshot.resolve(),
         "model": inputs.model and inputs.model.resolve(),
@@ -237,8 +239,8 @@ def _input_options(inputs: LayerInputs) -> list[str]:
     return [f"--sluice-{name}={value}" for name, value in given.items() if value is not None]
 
 
-def _prepare(folder: Path) -> None:
-    """Make the folder, without the files of an earlier run: a crash now must not be covered by a pass then."""
+def _prepare_folder(folder: Path) -> None:
+    """Create the folder, and remove the files of an earlier run, so that an earlier pass cannot hide a crash."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (VERDICTS_FILE, JUNIT_FILE, PAGE_FILE, LOG_FILE, _EVENTS_FILE):
@@ -248,18 +250,18 @@ def _prepare(folder: Path) -> None:
         (folder / _EVENTS_FILE).touch()
     except OSError as error:
         raise ServiceError(
-            f"results cannot be written to {folder}: {error.strerror or error}",
-            hint="Give yourself the right to write there, or name another folder with $SLUICE_STATE.",
+            f"the results cannot be written to {folder}: {error.strerror or error}",
+            hint="Make the folder writable, or set $SLUICE_STATE to another folder.",
         ) from error
 
 
 def _pytest_command(root: Path, suite: str, scratch: Path) -> list[str]:
-    """The child's command line, without inputs."""
+    """Return the command line of the child process, without the options for inputs."""
     settings = {"addopts": "", "required_plugins": "", "strict_config": "false", "strict_markers": "false"}
     return [
         *(sys.executable, "-m", "pytest", suite, "-p", "sluice.checks.plugin", "-p", "no:cacheprovider"),
         *("-v", "--tb=short", "--color=no", "--continue-on-collection-errors"),
-        # Named outright, or pytest would look for a configuration and for conftests above the project as well.
+        # All three are given, because pytest would otherwise look for a configuration and for conftests above the project too.
         *("-c", str(_pytest_configuration(root, scratch)), f"--rootdir={root}", f"--confcutdir={root}"),
         *(f"--override-ini={name}={value}" for name, value in settings.items()),
         f"--basetemp={scratch / 'tmp'}",
@@ -267,7 +269,10 @@ def _pytest_command(root: Path, suite: str, scratch: Path) -> list[str]:
 
 
 def _pytest_configuration(root: Path, scratch: Path) -> Path:
-    """The project's own pytest settings (markers, warning filters, pythonpath), or an empty file where it has none."""
+    """Return the file with the project's pytest settings, or an empty file if there are none.
+
+    The settings are, for example, markers, warning filters and the pythonpath.
+    """
     marks = {
         "pytest.toml": "",
         ".pytest.toml": "",
@@ -287,9 +292,13 @@ def _pytest_configuration(root: Path, scratch: Path) -> Path:
 
 
 def _environment(root: Path, layer: str, folder: Path, scratch: Path) -> dict[str, str]:
-    """The child's environment: the parent's, without what would change how pytest works or leave traces."""
-    # Bytecode may be written: without it pytest rewrites hundreds of modules anew in each layer, longer than the tests take.
-    environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN_VARIABLES}
+    """Return the environment of the child process.
+
+    It is the parent's environment, without variables that change how pytest works or that leave files behind.
+    """
+    # Bytecode may be written. Without it, pytest would rewrite hundreds of modules in each layer, and that takes longer than the
+    # tests.
+    environment = {name: value for name, value in os.environ.items() if name not in _REMOVED_VARIABLES}
     environment |= {
         ROOT_VARIABLE: str(root),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
@@ -301,11 +310,13 @@ def _environment(root: Path, layer: str, folder: Path, scratch: Path) -> dict[st
     return environment
 
 
-def _write(result: LayerResult, seconds: dict[str, float], began: datetime) -> None:
-    """Leave the artifacts."""
+def _write_files(result: LayerResult, seconds: dict[str, float], started_at: datetime) -> None:
+    """Write the files of a layer."""
     (result.folder / VERDICTS_FILE).write_text(json.dumps(result.to_dict(), indent=1), encoding="utf-8")
     verdicts, failures = result.verdicts, result.failures
-    write_junit(result.folder / JUNIT_FILE, result.layer, verdicts, failures, seconds, total=result.seconds, began=began)
-    suites = [page.parent.name for page in find_docs(result.folder)]
+    write_junit(
+        result.folder / JUNIT_FILE, result.layer, verdicts, failures, seconds, total=result.seconds, started_at=started_at
+    )
+    suites = [page.parent.name for page in find_data_docs(result.folder)]
     links = [(f"{DOCS_FOLDER}/{suite}/index.html", f"Data Docs: {suite}") for suite in suites]
     write_page(result.folder / PAGE_FILE, result.layer, result.outcome, result.verdicts, result.failures, result.seconds, links)

@@ -1,4 +1,4 @@
-"""A suite's process: in a group of its own, which ends with its leader, with the time allowed, and with the parent."""
+"""Run a suite in its own process group, which never outlives the suite, its time limit or the parent process."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GRACE_SECONDS = 5.0
-"""How long a suite that is told to end may take to tear its fixtures down."""
+"""How long a suite may take to tear down its fixtures after it was asked to stop."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class ProcessResult:
     """How a process ended.
 
     Attributes:
-        code: Exit code; minus the signal's number where a signal ended it.
-        timed_out: Whether it was ended because its time was over.
+        code: Exit code. If a signal ended the process, the negative number of the signal.
+        timed_out: Whether the process was stopped because it reached its time limit.
     """
 
     code: int
@@ -32,7 +32,7 @@ class Ending:
 
     @property
     def signal_name(self) -> str:
-        """``"SIGSEGV"`` and the like; empty where no signal ended it."""
+        """The name of the signal that ended the process, for example ``"SIGSEGV"``; empty if no signal did."""
         if self.code >= 0:
             return ""
         with contextlib.suppress(ValueError):
@@ -40,18 +40,21 @@ class Ending:
         return f"signal {-self.code}"
 
 
-def run_group(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], log: Path, timeout: float | None) -> Ending:
-    """Run a command in a process group of its own and wait until it ends.
+def run_in_process_group(
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], log: Path, timeout: float | None
+) -> ProcessResult:
+    """Run a command in its own process group, and wait until it ends.
 
-    The group never outlives the call: what the leader leaves behind is killed, and so is all of it when the time is
-    over or when an exception (ctrl-C) comes. A parent that is killed closes the pipe that `follow_parent` waits on.
+    The group never outlives the call: processes that the command leaves behind are killed. All of them are killed after the time
+    limit and after an exception (for example ctrl-C). If the parent itself is killed, the pipe closes that `end_with_parent`
+    waits for.
 
     Args:
-        command: The command; ``--sluice-lifeline=FD`` is added to it.
+        command: The command. ``--sluice-lifeline=FD`` is added to it.
         cwd: Its working directory.
-        environment: All of its environment.
-        log: File that gets its output.
-        timeout: Seconds; None waits for ever.
+        environment: Its complete environment.
+        log: File for its output.
+        timeout: Time limit in seconds; None for no limit.
     """
     with _pipe() as (reading, _), log.open("wb") as output:
         process = subprocess.Popen(
@@ -65,27 +68,27 @@ def run_group(command: Sequence[str], *, cwd: Path, environment: Mapping[str, st
             start_new_session=True,
         )
         try:
-            return Ending(process.wait(timeout))
+            return ProcessResult(process.wait(timeout))
         except subprocess.TimeoutExpired:
-            return Ending(_interrupt(process), timed_out=True)
+            return ProcessResult(_interrupt(process), timed_out=True)
         finally:
             if process.poll() is None:
                 _interrupt(process)
             _kill_group(process.pid)
 
 
-def follow_parent(lifeline: int) -> None:
-    """Kill this process's group as soon as the other end of a pipe is closed, that is when the parent is gone.
+def end_with_parent(lifeline: int) -> None:
+    """Kill the process group of this process as soon as the other end of a pipe closes, which means that the parent has ended.
 
     Args:
-        lifeline: File descriptor of the pipe's reading end, handed down by `run_group`.
+        lifeline: File descriptor of the reading end of the pipe, inherited from `run_in_process_group`.
     """
     os.set_inheritable(lifeline, False)  # noqa: FBT003 - positional only
 
     def wait() -> None:
         with contextlib.suppress(OSError):
             os.read(lifeline, 1)
-        # A suite that somebody started by hand with this option may share its group with a shell.
+        # If a person starts a suite with this option, the suite may be in the same group as a shell. Then only the process ends.
         if os.getpgid(0) == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -94,7 +97,7 @@ def follow_parent(lifeline: int) -> None:
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> int:
-    """Ask the leader to end as ctrl-C does, so that fixtures are torn down; kill the group when it does not."""
+    """Stop the first process as ctrl-C does, so that fixtures are torn down. If it does not end, kill the group."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGINT)
     try:
@@ -102,21 +105,21 @@ def _interrupt(process: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         _kill_group(process.pid)
         return process.wait()
-    except KeyboardInterrupt:  # a second ctrl-C does not wait
+    except KeyboardInterrupt:  # After a second ctrl-C, the group is killed at once.
         _kill_group(process.pid)
         process.wait()
         raise
 
 
 def _kill_group(group: int) -> None:
-    """Kill what is left of a group; there may be nothing."""
+    """Kill the processes that are left in a group. There may be none."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
 
 
 @contextlib.contextmanager
 def _pipe() -> Iterator[tuple[int, int]]:
-    """A pipe whose ends are closed afterwards."""
+    """Open a pipe, and close both ends afterwards."""
     ends = os.pipe()
     try:
         yield ends

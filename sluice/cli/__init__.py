@@ -1,8 +1,8 @@
-"""The command line: one module per verb, parsing and printing only.
+"""The command line. Each module has the commands of one topic, and only parses and prints.
 
-`main` is the one place where an error becomes a message, a hint and an exit code. Verbs import what they need when they are
-called, so that `sluice --help` stays quick. Exit codes: 0 done, 1 unexpected, 2 usage or configuration, 3 unsupported
-construct, 4 a check or gate said no, 5 the cluster or a service failed, 6 rolled back, 130 interrupted.
+`main` is the only place where an error becomes a message, a hint and an exit code. A command imports what it needs when it is
+called, so that `sluice --help` is quick. The exit codes are 0 done, 1 unexpected error, 2 usage or configuration, 3 unsupported
+construct, 4 refused by a check, the gate or a person, 5 failure of the cluster or a service, 6 rolled back, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ import sys
 import typer
 from rich.console import Console
 from rich.markup import escape
-from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer carries its own click and names this nowhere else
+from typer._click.exceptions import (
+    ClickException,
+    NoArgsIsHelpError,
+)  # typer contains its own click and exports these names nowhere else
 
 from sluice import __version__
 from sluice.cli import compiling, demo, drifting, pushing, releases, reporting, rollouts, running, schema, serving, testing
-from sluice.cli.surface import Envelope, name_command, wants_json
+from sluice.cli.options_and_output import Envelope, name_command, wants_json
 from sluice.errors import InterruptedRunError, ServiceError, SluiceError, UsageError
 
-_CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR})
-"""What a file system says that does not take a file: read-only, not one's own, full."""
+_UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR})
+"""Error numbers of a file system that does not accept a file: it is read-only or full, or the permissions are missing."""
 
 app = typer.Typer(
     name="sluice",
-    help="From a commit to production traffic, for machine-learning models: tests, gate, release, canary, rollback.",
+    help="Bring a machine-learning model from a commit to production traffic: tests, gate, release, canary, rollback.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -40,10 +43,10 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version and end."),
-    debug: bool = typer.Option(False, "--debug", help="Show tracebacks instead of one message and one hint."),
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
-    """Options of every verb; `--debug` is read by `main`, which also sees errors from before the verb."""
+    """Options of every command. `main` reads `--debug` itself, because an error can occur before the command is parsed."""
 
 
 for module in (testing, running, serving, compiling, drifting, reporting, demo, schema):
@@ -55,50 +58,58 @@ for name, group in GROUPS.items():
 
 
 def main() -> None:
-    """Run one command and end the process with its documented exit code."""
+    """Run one command, and exit with the documented exit code."""
     arguments = sys.argv[1:]
     try:
         result = app(args=arguments, standalone_mode=False)
     except SluiceError as error:
-        sys.exit(_tell(error, arguments))
+        sys.exit(_print_error(error, arguments))
     except (typer.Abort, KeyboardInterrupt):
         result = InterruptedRunError.exit_code
     except NoArgsIsHelpError as error:
-        sys.exit(error.exit_code)  # the help was shown, and says it all
+        sys.exit(error.exit_code)  # the help was printed instead of an error
     except ClickException as error:
         sys.exit(
-            _tell(
+            _print_error(
                 UsageError(
                     error.format_message().replace("Value error, ", ""),
-                    hint="`sluice --help` lists the verbs, `sluice VERB --help` its options.",
+                    hint="`sluice --help` lists the commands, and `sluice COMMAND --help` lists the options of one.",
                 ),
                 arguments,
             )
         )
     except OSError as error:
-        sys.exit(_tell(_closed(error) if error.errno in _CLOSED and error.filename else _unexpected(error), arguments))
-    except Exception as error:  # noqa: BLE001 - the last place before the user
-        sys.exit(_tell(_unexpected(error), arguments))
-    if result == InterruptedRunError.exit_code:  # typer turns ctrl-C into this status without a word
-        sys.exit(_tell(InterruptedRunError("interrupted", hint="Nothing is half-written; run the command again."), arguments))
+        sys.exit(
+            _print_error(
+                _unwritable_error(error) if error.errno in _UNWRITABLE and error.filename else _unexpected_error(error), arguments
+            )
+        )
+    except Exception as error:  # noqa: BLE001 - this is the last handler before the user
+        sys.exit(_print_error(_unexpected_error(error), arguments))
+    if result == InterruptedRunError.exit_code:  # typer turns ctrl-C into this status and prints nothing
+        sys.exit(
+            _print_error(InterruptedRunError("interrupted", hint="No file is incomplete. Run the command again."), arguments)
+        )
     sys.exit(result if isinstance(result, int) else 0)
 
 
-def _closed(error: OSError) -> SluiceError:
-    """A place that does not take a file."""
+def _unwritable_error(error: OSError) -> SluiceError:
+    """Return the error for a file that cannot be written."""
     return ServiceError(
         f"{error.filename}: {error.strerror}",
-        hint="Give yourself the right to write there, or make room; $SLUICE_STATE moves everything local to another folder.",
+        hint="Check the permissions and the free space, or set $SLUICE_STATE to another folder for all local files.",
     )
 
 
-def _unexpected(error: Exception) -> SluiceError:
-    """An error that nobody foresaw."""
-    return SluiceError(f"unexpected {type(error).__name__}: {error}", hint="Run again with --debug to see where, and report it.")
+def _unexpected_error(error: Exception) -> SluiceError:
+    """Return the error for an exception that Sluice does not expect."""
+    return SluiceError(
+        f"unexpected {type(error).__name__}: {error}", hint="Run the command again with --debug, and report the traceback."
+    )
 
 
-def _tell(error: SluiceError, arguments: list[str]) -> int:
-    """Show an error the way it was asked for; gives the exit code."""
+def _print_error(error: SluiceError, arguments: list[str]) -> int:
+    """Print an error in the requested format, and return its exit code."""
     if "--debug" in arguments:
         Console(stderr=True).print_exception() if sys.exc_info()[0] else None
     if wants_json(arguments):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sluice.cli.surface import Envelope, Format, OutputOption, ProjectOption, facts, open_project, show
+from sluice.cli.options_and_output import Envelope, Format, OutputOption, ProjectOption, facts, open_project, show
 from sluice.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 from rich.markup import escape
 
+from sluice.cli.options_and_output import Envelope, Format, OutputOption, ProjectOption, open_project, progress_console, show
 from sluice.cli.running import OUTCOME_MARKS
-from sluice.cli.surface import Envelope, Format, OutputOption, ProjectOption, open_project, progress_console, show
 from sluice.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:

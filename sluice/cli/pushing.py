@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.surface import (
+from sluice.cli.options_and_output import (
     DryRunOption,
     Envelope,
     Format,

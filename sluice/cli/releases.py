@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sluice.cli.surface import (
+from sluice.cli.options_and_output import (
     DryRunOption,
     Envelope,
     Format,

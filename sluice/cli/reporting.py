@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.surface import Envelope, Format, OutputOption, ProjectOption, facts, open_project, show
+from sluice.cli.options_and_output import Envelope, Format, OutputOption, ProjectOption, facts, open_project, show
 
 
 class Kind(StrEnum):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sluice.cli.surface import (
+from sluice.cli.options_and_output import (
     DryRunOption,
     Envelope,
     Format,

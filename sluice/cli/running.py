@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from sluice.cli.surface import (
+from sluice.cli.options_and_output import (
     DryRunOption,
     Envelope,
     Format,

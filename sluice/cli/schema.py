@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sluice.cli.surface import Envelope, Format, OutputOption, show
+from sluice.cli.options_and_output import Envelope, Format, OutputOption, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
+    """Add the command."""
     app.command("schema")(schema)
 
 
@@ -32,7 +32,7 @@ def schema(output: OutputOption = Format.TABLE) -> None:
 
 
 def list_keys(document: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """Every key of sluice.toml from its JSON Schema: dotted name, type, default as JSON (or "required"), meaning."""
+    """Yield every key of sluice.toml from its JSON Schema: dotted name, type, default as JSON (or "required"), and meaning."""
     yield from _keys(document, document["properties"], set(document.get("required", [])), "")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.surface import Format, OutputOption, ProjectOption, open_project, progress_console
+from sluice.cli.options_and_output import Format, OutputOption, ProjectOption, open_project, progress_console
 
 
 def register(app: typer.Typer) -> None:

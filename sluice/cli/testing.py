@@ -1,4 +1,4 @@
-"""`sluice test LAYER`: one layer as the pipeline runs it."""
+"""`sluice test LAYER`: run one test layer as the pipeline runs it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.surface import Envelope, Format, OutputOption, ProjectOption, open_project, progress_console, show
+from sluice.cli.options_and_output import Envelope, Format, OutputOption, ProjectOption, open_project, progress_console, show
 
 
 class Layer(StrEnum):
@@ -21,32 +21,36 @@ class Layer(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
+    """Add the command."""
     app.command("test")(layer)
 
 
 def layer(
     name: Annotated[Layer, typer.Argument(metavar="LAYER", help="code, data, model or integration.")],
-    snapshot: Annotated[str, typer.Option(help="Path or URL of the data; default: data.snapshot.")] = "",
+    snapshot: Annotated[str, typer.Option(help="Path or URL of the training data; default: data.snapshot.")] = "",
     model: Annotated[Path | None, typer.Option(help="A fitted model (joblib); default: train one now.")] = None,
     release: Annotated[
-        str, typer.Option(help="champion, previous, a number or digest; default: package the model that was tested last.")
+        str, typer.Option(help="champion, previous, a number or a digest; default: package the model that was tested last.")
     ] = "",
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show every check, not a count of those that merely pass.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show every check. By default, passed checks are only counted.")
+    ] = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Run one test layer; exit code 4 where a check fails."""
-    from sluice.checks.layers import PAGE_FILE, find_docs
+    """Run one test layer. The exit code is 4 if a check fails."""
+    from sluice.checks.layers import PAGE_FILE, find_data_docs
     from sluice.report.renderers.terminal import render_layer
     from sluice.steps.standalone import check_layer
 
     project = open_project(project_folder)
     console = progress_console(output)
-    with console.status(f"layer {name.value} …") as status:
+    with console.status(f"test layer {name.value} …") as status:
         result = check_layer(project, name.value, snapshot=snapshot, model=model, release=release, notify=status.update)
     values = result.to_dict()
-    files = {"page": result.folder / PAGE_FILE} | {f"Data Docs, {page.parent.name}": page for page in find_docs(result.folder)}
+    files = {"page": result.folder / PAGE_FILE} | {
+        f"Data Docs, {page.parent.name}": page for page in find_data_docs(result.folder)
+    }
     table = render_layer(values, verbose=verbose, files=files)
     show(output, Envelope(command="test", outcome=result.outcome.value, data=values), table)
     raise typer.Exit(4 if result.outcome.value == "fail" else 0)

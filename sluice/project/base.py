@@ -1,4 +1,4 @@
-"""The types that the tables of sluice.toml share."""
+"""Types that the tables of sluice.toml share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 ObjectPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-"""``package.module:name``. Sluice imports it with the root of the project first on the path."""
+"""``package.module:name``. Sluice imports it with the root of the project first on the import path."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """``sha256:`` and 64 lower-case hexadecimal digits."""

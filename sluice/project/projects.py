@@ -1,4 +1,4 @@
-"""A project: the folder of a sluice.toml, with its settings and the objects that they name."""
+"""A project: the folder with a sluice.toml, its settings, and the paths and objects that they name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATE_FOLDER = ".sluice"
 
 
 class Project:
-    """A folder with a sluice.toml: its settings and the paths and objects that they name.
+    """The folder with a sluice.toml, its settings, and the paths and objects that they name.
 
     Attributes:
         root: Absolute path of the folder.
@@ -31,32 +31,32 @@ class Project:
     """
 
     def __init__(self, root: Path, settings: Settings) -> None:
-        """Bind settings to the folder they were read from."""
+        """Bind the settings to the folder that they were read from."""
         self.root = root
         self.settings = settings
 
     @property
     def state(self) -> Path:
-        """The folder of everything local: ``$SLUICE_STATE``, else ``.sluice`` in the project."""
+        """The folder for all local state: ``$SLUICE_STATE``, or else ``.sluice`` in the project."""
         return Path(os.environ.get(STATE_VARIABLE) or self.root / STATE_FOLDER).resolve()
 
     def path(self, name: str) -> Path:
-        """A path of sluice.toml made absolute: relative ones start at the project's root."""
+        """Return a path of sluice.toml as an absolute path. A relative path starts at the project's root."""
         return self.root / name
 
     def locate(self, name: str) -> str:
-        """A path or fsspec URL of sluice.toml: URLs stay, paths become absolute."""
+        """Return a path or fsspec URL of sluice.toml. A path becomes absolute, and a URL stays as it is."""
         return name if "://" in name else str(self.path(name))
 
     def load_object(self, name: ObjectPath, *, key: str) -> Any:  # noqa: ANN401 - whatever the project made
-        """Import ``module:name`` with the project's root first on the path.
+        """Import ``module:name`` with the project's root first on the import path.
 
         Args:
             name: The object.
-            key: Key of sluice.toml that named it, for the message.
+            key: The key of sluice.toml that names it, for the message.
 
         Raises:
-            ConfigurationError: There is no such module or name in it.
+            ConfigurationError: The module cannot be imported or does not have the name.
         """
         self.put_first_on_path()
         module_name, _, attribute = name.partition(":")
@@ -65,7 +65,7 @@ class Project:
         except ImportError as error:
             raise ConfigurationError(
                 f"{FILE_NAME}: {key} names {name!r}, but module {module_name!r} cannot be imported: {error}",
-                hint=f"Correct {key}, or run from the environment that has what the module imports.",
+                hint=f"Correct {key}, or run Sluice in an environment that has everything the module imports.",
             ) from error
         if not hasattr(module, attribute):
             raise ConfigurationError(
@@ -75,7 +75,7 @@ class Project:
         return getattr(module, attribute)
 
     def put_first_on_path(self) -> None:
-        """Let imports find the project's own folders before any other of the same name."""
+        """Let imports find the project's own folders before other packages of the same name."""
         root = str(self.root)
         if root in sys.path:
             sys.path.remove(root)
@@ -86,30 +86,31 @@ def read_project(start: Path | None = None) -> Project:
     """Find, read and check sluice.toml.
 
     Raises:
-        DataError: There is no such file.
-        ConfigurationError: It is not TOML, lacks a key, has one too many or a value that does not fit; it names the keys.
+        DataError: There is no sluice.toml.
+        ConfigurationError: The file is not valid TOML, or a key is missing, unknown or has a wrong value. The message names the
+            keys.
     """
     root = find_root(start)
     file = root / FILE_NAME
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigurationError(f"{file} cannot be read as TOML: {error}", hint="Correct the file at that place.") from error
+        raise ConfigurationError(f"{file} cannot be read as TOML: {error}", hint="Correct the file at that position.") from error
     try:
         settings = Settings(**values)
     except ValidationError as error:
         raise ConfigurationError(
             f"{file} is not valid: {_describe(error)}",
-            hint="`sluice schema` prints every key, its type and its default.",
+            hint="Correct these keys. `sluice schema` prints every key with its type and default.",
         ) from error
     return Project(root, settings)
 
 
 def _describe(error: ValidationError) -> str:
-    """Each fault as ``key: what``, in the words of a person who wrote the file."""
-    words = {"extra_forbidden": "there is no such key", "missing": "this key is required"}
-    faults = []
-    for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
-        faults.append(f"{key}: {words.get(fault['type']) or fault['msg'].removeprefix('Value error, ')}")
-    return "; ".join(faults)
+    """Return each problem as ``key: problem``, for the person who wrote the file."""
+    texts = {"extra_forbidden": "there is no such key", "missing": "this key is required"}
+    problems = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        problems.append(f"{key}: {texts.get(problem['type']) or problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(problems)

@@ -1,4 +1,4 @@
-"""The whole of sluice.toml as one typed model; its JSON Schema is what `sluice schema` prints."""
+"""The whole of sluice.toml as one typed model. `sluice schema` prints its JSON Schema."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Settings(BaseSettings):
     project: ProjectTable
     data: DataTable
     model: ModelTable
-    thresholds: dict[str, float] = Field(default={}, description="Numbers that the project's layer tests hold results against.")
+    thresholds: dict[str, float] = Field(default={}, description="Numbers that the project's tests compare results with.")
     tests: TestsTable = TestsTable()
     gate: GateTable = GateTable()
     serving: ServingTable = ServingTable()
     rollout: RolloutTable = RolloutTable()
     seldon: SeldonTable = SeldonTable()
-    pipelines: dict[str, ObjectPath] = Field(default={}, description="Pipeline name → KFP pipeline function.")
+    pipelines: dict[str, ObjectPath] = Field(default={}, description="Name of a pipeline → KFP pipeline function.")
     steps: StepsTable = StepsTable()
     drift: DriftTable = DriftTable()
     argo: ArgoTable = ArgoTable()
@@ -51,6 +51,6 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment first, then the file (given as keyword arguments); no dotenv file and no secrets folder is read."""
+        """Read the environment first, then the file (given as keyword arguments), but no dotenv file and no secrets folder."""
         del settings_cls, dotenv_settings, file_secret_settings
         return env_settings, init_settings

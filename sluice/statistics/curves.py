@@ -1,4 +1,4 @@
-"""Curves for a report: the ROC and the calibration of one model's scores, thinned to what a page can show."""
+"""Curves for a report: the ROC curve and the calibration of one model, reduced to as many points as a page can show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FEWEST_POINTS = 2
 
 @dataclass(frozen=True, slots=True)
 class RocPoints:
-    """Corners of a ROC curve from (0, 0) to (1, 1), both coordinates rising.
+    """Points of a ROC curve from (0, 0) to (1, 1). Both coordinates rise.
 
     Attributes:
         fpr: False positive rates.
@@ -39,7 +39,7 @@ class CalibrationPoints:
         predicted: Mean score of the bin.
         observed: Share of positives in the bin.
         low: Lower end of the 95 % Wilson interval of `observed`.
-        high: Its upper end.
+        high: Upper end of the same interval.
         rows: Rows in the bin.
     """
 
@@ -50,49 +50,50 @@ class CalibrationPoints:
     rows: tuple[int, ...]
 
 
-def roc_points(labels: ArrayLike, scores: ArrayLike, *, most: int = 200) -> RocPoints:
-    """The ROC curve, at most `most` of its points, spread evenly along it.
+def roc_points(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 200) -> RocPoints:
+    """Return the ROC curve, with at most `max_points` points that are spread evenly along it.
 
     Args:
         labels: Shape (rows,), 0 or 1.
-        scores: Shape (rows,), higher means more likely positive; no NaN.
-        most: Number of points at most, at least 2.
+        scores: Shape (rows,), without NaN. A higher score means more likely positive.
+        max_points: Largest number of points, at least 2.
 
     Raises:
-        ValueError: Unequal lengths, NaN, one class only, other labels, or fewer than two points.
+        ValueError: The lengths differ, there is a NaN, only one class or another label, or `max_points` is below 2.
     """
-    if most < _FEWEST_POINTS:
-        raise ValueError(f"a curve needs at least {_FEWEST_POINTS} points, not {most}")
+    if max_points < _FEWEST_POINTS:
+        raise ValueError(f"a curve needs at least {_FEWEST_POINTS} points, not {max_points}")
     positive = read_labels(labels)
     values = read_scores(scores, positive.size)
     order = np.argsort(-values, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(values[order])), positive.size - 1)  # the last row of each group of ties
+    ends = np.append(np.flatnonzero(np.diff(values[order])), positive.size - 1)  # The last row of each group of ties.
     true = np.append(0, np.cumsum(positive[order])[ends])
     false = np.append(0, ends + 1) - true
     tpr, fpr = true / true[-1], false / false[-1]
-    if tpr.size > most:
-        kept = _spread(tpr + fpr, most)
+    if tpr.size > max_points:
+        kept = _pick_evenly(tpr + fpr, max_points)
         tpr, fpr = tpr[kept], fpr[kept]
     return RocPoints(tuple(fpr.tolist()), tuple(tpr.tolist()))
 
 
 def calibration_points(labels: ArrayLike, scores: ArrayLike, *, bins: int = 10) -> CalibrationPoints:
-    """Observed against predicted rate in bins of about equally many rows; rows with equal scores share a bin.
+    """Return the observed and the predicted rate in bins of about equally many rows. Rows with equal scores share a bin.
 
     Args:
         labels: Shape (rows,), 0 or 1.
         scores: Shape (rows,), probabilities in [0, 1].
-        bins: Number of bins at most, at least 1; fewer where scores tie.
+        bins: Largest number of bins, at least 1. There are fewer bins if scores tie.
 
     Raises:
-        ValueError: Unequal lengths, NaN, a score that is no probability, one class only, other labels, or no bins.
+        ValueError: The lengths differ, a score is not a probability, there is only one class or another label, or `bins` is below
+            1.
     """
     if bins < 1:
         raise ValueError(f"there must be at least one bin, not {bins}")
     positive = read_labels(labels)
     values = read_scores(scores, positive.size)
     if values.min() < 0 or values.max() > 1:
-        raise ValueError("calibration needs scores that are probabilities, in [0, 1]")
+        raise ValueError("calibration needs scores that are probabilities in [0, 1]")
     edges = np.unique(np.quantile(values, np.arange(1, bins) / bins, method="lower"))
     groups = np.searchsorted(edges, values, side="left")
     _, members, rows = np.unique(groups, return_inverse=True, return_counts=True)
@@ -108,8 +109,8 @@ def calibration_points(labels: ArrayLike, scores: ArrayLike, *, bins: int = 10) 
     )
 
 
-def _spread(along: Floats, most: int) -> NDArray[np.intp]:
-    """Indices of at most `most` points, the first and last among them, about evenly spaced in the rising coordinate `along`."""
-    wanted = np.linspace(along[0], along[-1], most)
+def _pick_evenly(along: Floats, max_points: int) -> NDArray[np.intp]:
+    """Return at most `max_points` indices, about evenly spaced in the rising coordinate `along`, with the first and the last."""
+    wanted = np.linspace(along[0], along[-1], max_points)
     nearest = np.minimum(np.searchsorted(along, wanted), along.size - 1)
     return np.asarray(np.unique(nearest), dtype=np.intp)

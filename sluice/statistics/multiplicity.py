@@ -1,4 +1,4 @@
-"""Several tests at once: adjusted p-values, each to be held against the level of the whole family."""
+"""Several tests at once: adjusted p-values, each to be compared with the level of all tests together."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Adjusted p-values, in the order given, that hold the chance of any false alarm.
+    """Return adjusted p-values, in the given order, that limit the probability of any false alarm.
 
-    Holm, Scandinavian Journal of Statistics 1979. Valid whatever the dependence of the tests, and never weaker than Bonferroni.
+    Holm, Scandinavian Journal of Statistics 1979. The method is valid for any dependence of the tests, and never weaker than
+    Bonferroni.
 
     Args:
-        p_values: Shape (tests,), each in [0, 1]; none is allowed.
+        p_values: Shape (tests,), each in [0, 1]; may be empty.
 
     Raises:
-        ValueError: Not a list of p-values.
+        ValueError: The values are not a list of p-values.
     """
     values = _read_p_values(p_values)
     order = np.argsort(values, kind="stable")
@@ -33,15 +34,15 @@ def holm(p_values: ArrayLike) -> Floats:
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> Floats:
-    """Adjusted p-values, in the order given, that hold the share of false alarms among the alarms.
+    """Return adjusted p-values, in the given order, that limit the expected share of false alarms among the alarms.
 
     Benjamini & Hochberg, Journal of the Royal Statistical Society B 1995.
 
     Args:
-        p_values: Shape (tests,), each in [0, 1]; none is allowed.
+        p_values: Shape (tests,), each in [0, 1]; may be empty.
 
     Raises:
-        ValueError: Not a list of p-values.
+        ValueError: The values are not a list of p-values.
     """
     values = _read_p_values(p_values)
     return np.asarray(false_discovery_control(values, method="bh"), dtype=np.float64) if values.size else values

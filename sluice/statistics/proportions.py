@@ -1,4 +1,4 @@
-"""Error rates and other shares: intervals of one, and an upper bound of the difference of two."""
+"""Error rates and other shares: the interval of one share, and an upper bound for the difference of two."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sluice.verdicts import Interval
 
 
 def wilson_interval(successes: int, trials: int, *, level: float = 0.95) -> Interval:
-    """Two-sided score interval of a share (Wilson, JASA 1927): close to its coverage on average.
+    """Return the two-sided score interval of a share (Wilson, JASA 1927). On average, its coverage is close to the level.
 
-    No trials say nothing: the interval is [0, 1].
+    Without trials, nothing is known, and the interval is [0, 1].
 
     Raises:
-        ValueError: Counts that are negative or more successes than trials, or a level outside (0, 1).
+        ValueError: A count is negative, there are more successes than trials, or the level lies outside (0, 1).
     """
     check_level(level)
     _check_counts(successes, trials)
@@ -26,19 +26,19 @@ def wilson_interval(successes: int, trials: int, *, level: float = 0.95) -> Inte
     z = float(ndtri((1 + level) / 2))
     share, weight = successes / trials, z**2 / trials
     centre = (share + weight / 2) / (1 + weight)
-    reach = math.sqrt(share * (1 - share) * weight + weight**2 / 4) / (1 + weight)
-    low = 0.0 if successes == 0 else max(0.0, centre - reach)
-    high = 1.0 if successes == trials else min(1.0, centre + reach)
+    half_width = math.sqrt(share * (1 - share) * weight + weight**2 / 4) / (1 + weight)
+    low = 0.0 if successes == 0 else max(0.0, centre - half_width)
+    high = 1.0 if successes == trials else min(1.0, centre + half_width)
     return Interval(low, high, level, "Wilson")
 
 
 def clopper_pearson_interval(successes: int, trials: int, *, level: float = 0.95) -> Interval:
-    """Two-sided exact interval of a share (Clopper & Pearson, Biometrika 1934): never covers less than its level.
+    """Return the two-sided exact interval of a share (Clopper & Pearson, Biometrika 1934).
 
-    No trials say nothing: the interval is [0, 1].
+    Its coverage is never below the level. Without trials, nothing is known, and the interval is [0, 1].
 
     Raises:
-        ValueError: Counts that are negative or more successes than trials, or a level outside (0, 1).
+        ValueError: A count is negative, there are more successes than trials, or the level lies outside (0, 1).
     """
     check_level(level)
     _check_counts(successes, trials)
@@ -48,28 +48,29 @@ def clopper_pearson_interval(successes: int, trials: int, *, level: float = 0.95
 
 
 def bounded_mean_interval(total: float, n: int, *, level: float = 0.95) -> Interval:
-    """Two-sided interval of the mean of values in [0, 1], whatever their distribution (Hoeffding, JASA 1963, theorem 1).
+    """Return a two-sided interval for the mean of values in [0, 1] of any distribution (Hoeffding, JASA 1963, theorem 1).
 
-    A mean as far from the true one as the sample's has at most the chance exp(-n KL(sample's, true one)), where KL is that of
-    two coins. 0.062 is the upper end at a mean of 0.03 of 300 values. No values say nothing: the interval is [0, 1].
+    The probability that the sample mean differs from the true mean by this much is at most exp(-n KL(sample mean, true mean)). KL
+    is the Kullback-Leibler divergence of two Bernoulli distributions. For example, the upper end is 0.062 for 300 values with a
+    mean of 0.03. Without values, nothing is known, and the interval is [0, 1].
 
     Args:
         total: Sum of the values.
-        n: How many there are.
-        level: Coverage, at least.
+        n: Number of values.
+        level: Smallest coverage.
 
     Raises:
-        ValueError: A sum outside [0, n], or a level outside (0, 1).
+        ValueError: The sum lies outside [0, n], or the level lies outside (0, 1).
     """
     check_level(level)
     if not 0 <= total <= n:
         raise ValueError(f"the sum of {n} values in [0, 1] must lie in [0, {n}], not be {total}")
     if n == 0:
         return Interval(0.0, 1.0, level, "Hoeffding")
-    mean, reach = total / n, math.log(2 / (1 - level)) / n
+    mean, half_width = total / n, math.log(2 / (1 - level)) / n
 
     def excess(true: float) -> float:
-        return float(rel_entr(mean, true) + rel_entr(1 - mean, 1 - true)) - reach
+        return float(rel_entr(mean, true) + rel_entr(1 - mean, 1 - true)) - half_width
 
     low = float(brentq(excess, 0.0, mean)) if mean > 0 and excess(0.0) > 0 else 0.0
     high = float(brentq(excess, mean, 1.0)) if mean < 1 and excess(1.0) > 0 else 1.0
@@ -77,12 +78,12 @@ def bounded_mean_interval(total: float, n: int, *, level: float = 0.95) -> Inter
 
 
 def upper_bound_difference(errors_a: int, n_a: int, errors_b: int, n_b: int, *, level: float = 0.95) -> float:
-    """One-sided upper bound of ``rate_a - rate_b``, for example the canary's error rate minus stable's.
+    """Return a one-sided upper bound of ``rate_a - rate_b``, for example of the canary's error rate minus stable's.
 
-    The one-sided Clopper-Pearson limits of the two rates, joined by MOVER (Zou & Donner, Statistics in Medicine 2008): the
-    distance of the bound is the root of the squared distances of a's upper and b's lower limit. Without errors in b it is
-    a's upper limit alone: 0.994 % at 0 of 300, 4.87 % at 0 of 60. Without trials in b the bound is that of a against a rate
-    of 0; without trials in a it is 1.
+    The bound combines the one-sided Clopper-Pearson limits of the two rates by MOVER (Zou & Donner, Statistics in Medicine 2008):
+    the distance between the difference and its bound is the square root of the sum of two squared distances, that of a's upper
+    limit and that of b's lower limit. If b has no errors, the bound is a's upper limit: 0.994 % at 0 of 300, 4.87 % at 0 of 60.
+    If b has no trials, a is compared with a rate of 0. If a has no trials, the bound is 1.
 
     Args:
         errors_a: Errors of a.
@@ -95,7 +96,7 @@ def upper_bound_difference(errors_a: int, n_a: int, errors_b: int, n_b: int, *, 
         A difference of rates, in [-1, 1].
 
     Raises:
-        ValueError: Counts that are negative or more errors than trials, or a level outside (0, 1).
+        ValueError: A count is negative, there are more errors than trials, or the level lies outside (0, 1).
     """
     check_level(level)
     _check_counts(errors_a, n_a)
@@ -109,15 +110,15 @@ def upper_bound_difference(errors_a: int, n_a: int, errors_b: int, n_b: int, *, 
 
 
 def _upper_rate(successes: int, trials: int, tail: float) -> float:
-    """The rate at which at most `successes` would be seen with chance `tail`."""
+    """Return the rate at which at most `successes` would be observed with probability `tail`."""
     return 1.0 if successes == trials else float(betaincinv(successes + 1, trials - successes, 1 - tail))
 
 
 def _lower_rate(successes: int, trials: int, tail: float) -> float:
-    """The rate at which at least `successes` would be seen with chance `tail`."""
+    """Return the rate at which at least `successes` would be observed with probability `tail`."""
     return 0.0 if successes == 0 else float(betaincinv(successes, trials - successes + 1, tail))
 
 
 def _check_counts(successes: int, trials: int) -> None:
     if not 0 <= successes <= trials:
-        raise ValueError(f"counts must satisfy 0 <= {successes} <= {trials}")
+        raise ValueError(f"the counts must satisfy 0 <= {successes} <= {trials}")

@@ -1,10 +1,12 @@
-"""Population stability index against a reference that was frozen at training.
+"""The population stability index (PSI) against a reference that was frozen at training.
 
-PSI = sum over bins of (p - q) ln(p / q). Without drift it is about (1/n + 1/m) chi2(bins - 1) (Yurdakul, "Statistical
-properties of PSI", Western Michigan University 2018), so that the customary 0.2 alone fires on 35 % of samples of 100 rows.
-Here a feature has drifted only when PSI is above the threshold, the p-value adjusted over all features is small, and there
-are enough rows. Bins are frozen because bins over both samples let one outlier hide a shift; missing values and new
-categories have bins of their own because dropping them hides theirs.
+PSI is the sum over all bins of (p - q) ln(p / q). Without drift, it is distributed approximately as (1/n + 1/m) chi2(bins - 1)
+(Yurdakul, "Statistical properties of PSI", Western Michigan University 2018). With samples of 100 rows, the customary threshold
+of 0.2 alone would therefore report drift in 35 % of samples without drift.
+
+In this module, a feature has drifted only if three conditions hold: the PSI is above the threshold, the p-value adjusted over all
+features is small, and there are enough rows. The bins are frozen, because a single outlier could hide a shift in bins over both
+samples. Missing values and new categories have their own bins, because a shift in them would be invisible if they were dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from sluice.statistics.samples import Floats
 
-_SMOOTHING = 0.5  # added to the count of each bin, so that an empty bin has a finite logarithm
+_SMOOTHING = 0.5  # Added to the count of each bin, so that an empty bin has a finite logarithm.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +37,10 @@ class PsiReference:
     """One feature as it was at training.
 
     Attributes:
-        edges: Inner edges of a numeric feature's bins, rising; a value equal to an edge lies below it. None for categories.
+        edges: Inner edges of a numeric feature's bins, rising. A value equal to an edge lies in the bin below it. None for
+            categories.
         categories: Bin of each known category; None for a numeric feature. Rare categories share a bin.
-        counts: Rows per bin; the last bin holds missing values and, for categories, the one before it holds new categories.
+        counts: Rows per bin. The last bin holds missing values. For categories, the bin before it holds new categories.
     """
 
     edges: tuple[float, ...] | None
@@ -46,11 +49,11 @@ class PsiReference:
 
     @property
     def rows(self) -> int:
-        """Rows that the reference was made of."""
+        """Number of rows of the reference."""
         return sum(self.counts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` reads them back."""
+        """Return the reference as plain JSON types. `from_dict` reads them."""
         return {
             "edges": None if self.edges is None else list(self.edges),
             "categories": None if self.categories is None else dict(self.categories),
@@ -80,11 +83,11 @@ class PsiEstimate:
 
     Attributes:
         psi: The index, at least 0.
-        p_value: Chance of an index at least as large without drift.
-        bins: Bins that hold a row of either sample.
+        p_value: Probability of an index at least as large without drift.
+        bins: Number of bins with a row of either sample.
         rows: Rows of the current sample.
         missing: Share of missing values in the current sample.
-        new: Share of new categories in it; 0 for a numeric feature.
+        new: Share of new categories in the current sample; 0 for a numeric feature.
     """
 
     psi: float
@@ -97,13 +100,13 @@ class PsiEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureDrift:
-    """One feature's answer among those that were tested together.
+    """The result for one feature among those that were compared together.
 
     Attributes:
-        estimate: The feature alone.
+        estimate: The index of this feature.
         adjusted_p: p-value adjusted over all features (Benjamini-Hochberg).
-        drifted: Index, adjusted p-value and rows are all beyond their limits.
-        conclusive: There are enough rows to say either.
+        drifted: Whether the index and the adjusted p-value are beyond their limits and there are enough rows.
+        conclusive: Whether there are enough rows for a result.
     """
 
     estimate: PsiEstimate
@@ -112,19 +115,19 @@ class FeatureDrift:
     conclusive: bool
 
 
-def freeze_numeric(values: ArrayLike, *, bins: int = 10) -> PsiReference:
-    """Quantile bins of a numeric feature: the outer ones are open, NaN has a bin of its own.
+def build_numeric_reference(values: ArrayLike, *, bins: int = 10) -> PsiReference:
+    """Return quantile bins of a numeric feature. The outer bins are open, and NaN has its own bin.
 
-    Equal edges are merged, and a value so frequent that edges met at it has a bin of its own.
+    Equal edges are merged. A value that is so frequent that several edges fall on it has its own bin.
 
     Args:
-        values: Shape (rows,), numbers; infinite ones lie in the outer bins.
-        bins: Quantile bins, at least 2.
+        values: Shape (rows,), numbers. Infinite values lie in the outer bins.
+        bins: Number of quantile bins, at least 2.
 
     Raises:
-        ValueError: No value that is not NaN, another shape, or fewer than two bins.
+        ValueError: All values are NaN, the shape is wrong, or there are fewer than two bins.
     """
-    if bins < 2:  # noqa: PLR2004 - one bin cannot move
+    if bins < 2:  # noqa: PLR2004 - with one bin, nothing can move
         raise ValueError(f"there must be at least two bins, not {bins}")
     numbers = _read_numbers(values)
     present = numbers[~np.isnan(numbers)]
@@ -134,45 +137,46 @@ def freeze_numeric(values: ArrayLike, *, bins: int = 10) -> PsiReference:
     return dataclasses.replace(frozen, counts=_count_numbers(frozen, numbers))
 
 
-def freeze_categories(values: ArrayLike, *, most: int = 50) -> PsiReference:
-    """A bin per category, one for new categories and one for missing values.
+def build_category_reference(values: ArrayLike, *, max_categories: int = 50) -> PsiReference:
+    """Return one bin for each category, one for new categories and one for missing values.
 
     Args:
-        values: Shape (rows,), strings, booleans or numbers; None and NaN are missing. A whole number means the same as
-            float and as int.
-        most: Categories at most that have a bin of their own, the most frequent; the others share one.
+        values: Shape (rows,), strings, booleans or numbers. None and NaN are missing values. A whole number is the same category
+            as float and as int.
+        max_categories: Largest number of categories with their own bin. These are the most frequent ones, and the others share
+            one bin.
 
     Raises:
-        ValueError: No value that is not missing, another shape, or no category of its own.
+        ValueError: All values are missing, the shape is wrong, or `max_categories` is below 1.
     """
-    if most < 1:
-        raise ValueError(f"there must be at least one category with a bin of its own, not {most}")
+    if max_categories < 1:
+        raise ValueError(f"there must be at least one category with a bin of its own, not {max_categories}")
     counted = _count_categories(values)
     counted.pop(None, None)
     if not counted:
         raise ValueError("a reference needs at least one value that is not missing")
     ranked = sorted((name for name in counted if name is not None), key=lambda name: (-counted[name], name))
-    frozen = PsiReference(edges=None, categories={name: min(rank, most) for rank, name in enumerate(ranked)}, counts=())
+    frozen = PsiReference(edges=None, categories={name: min(rank, max_categories) for rank, name in enumerate(ranked)}, counts=())
     return dataclasses.replace(frozen, counts=_count_known(frozen, _count_categories(values)))
 
 
 def estimate_psi(reference: PsiReference, values: ArrayLike) -> PsiEstimate:
-    """Hold a sample against the frozen reference.
+    """Compare a sample with the frozen reference.
 
-    Both samples get half a row more in each bin that holds any, so that a bin that is empty in one of them has a finite
-    share. The p-value is taken from chi2 with one degree of freedom less than such bins.
+    In each bin that holds a row of either sample, both samples get half a row more, so that a bin that is empty in one of them
+    has a finite share. The p-value comes from chi2 with one degree of freedom fewer than the number of these bins.
 
     Args:
         reference: The feature at training.
-        values: Shape (rows,), of the same kind as the reference's.
+        values: Shape (rows,), of the same type as the reference.
 
     Raises:
-        ValueError: No rows, another shape, or values that are not numbers for a numeric reference.
+        ValueError: There are no rows, the shape is wrong, or values for a numeric reference are not numbers.
     """
     counts = _count_rows(reference, values)
     rows = sum(counts)
     if rows == 0:
-        raise ValueError("a sample without rows has no index")
+        raise ValueError("a sample without rows has no stability index")
     before, after = np.asarray(reference.counts, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     held = before + after > 0
     share_before, share_after = _smooth(before[held]), _smooth(after[held])
@@ -192,29 +196,29 @@ def estimate_psi(reference: PsiReference, values: ArrayLike) -> PsiEstimate:
 def compare_features(
     estimates: Mapping[str, PsiEstimate], *, threshold: float = 0.2, alpha: float = 0.01, least_rows: int = 500
 ) -> dict[str, FeatureDrift]:
-    """Which of several features have drifted, with p-values adjusted over all of them.
+    """Return which of several features have drifted. The p-values are adjusted over all of them.
 
     Args:
         estimates: Feature → its index.
-        threshold: The index must be above it: with many rows, a shift too small to matter is significant too.
-        alpha: The adjusted p-value must be below it.
-        least_rows: With fewer rows nothing has drifted, and nothing is conclusive.
+        threshold: The index must be above this, because with many rows even an unimportant shift is significant.
+        alpha: The adjusted p-value must be below this.
+        least_rows: With fewer rows, no feature has drifted and none is conclusive.
     """
     adjusted = benjamini_hochberg([estimate.p_value for estimate in estimates.values()])
-    answers = {}
+    features = {}
     for (name, estimate), p_value in zip(estimates.items(), adjusted.tolist(), strict=True):
         conclusive = estimate.rows >= least_rows
         drifted = conclusive and estimate.psi > threshold and p_value < alpha
-        answers[name] = FeatureDrift(estimate=estimate, adjusted_p=p_value, drifted=drifted, conclusive=conclusive)
-    return answers
+        features[name] = FeatureDrift(estimate=estimate, adjusted_p=p_value, drifted=drifted, conclusive=conclusive)
+    return features
 
 
 def _quantile_edges(present: Floats, bins: int) -> Floats:
-    """Inner edges at quantiles, all finite so that JSON can hold them."""
-    # An observed value each time, never one between two: interpolation between infinities would be NaN.
+    """Return the inner edges at the quantiles. All are finite, so that JSON can hold them."""
+    # Each quantile is an observed value, because an interpolation between infinities would be NaN.
     quantiles = np.quantile(present, np.arange(1, bins) / bins, method="inverted_cdf")
     values, times = np.unique(quantiles, return_counts=True)
-    # A value that fills a whole bin gets one of its own: else what newly lies just below it would be taken for it.
+    # A value that fills a whole bin gets its own bin. Otherwise, new values just below it would be counted with it.
     below = np.nextafter(values[times > 1], -np.inf)
     limits = np.finfo(np.float64)
     return np.asarray(np.unique(np.clip(np.append(values, below), limits.min, limits.max)), dtype=np.float64)
@@ -232,7 +236,10 @@ def _count_rows(reference: PsiReference, values: ArrayLike) -> tuple[int, ...]:
 
 
 def _count_numbers(reference: PsiReference, numbers: Floats) -> tuple[int, ...]:
-    """Rows per bin; the differences of the counts at or below each edge take a tenth of the time of a search per row."""
+    """Return the rows per bin.
+
+    Counting the rows at or below each edge takes a tenth of the time of searching the bin of each row.
+    """
     present = numbers.size - int(np.count_nonzero(np.isnan(numbers)))
     at_or_below = [int(np.count_nonzero(numbers <= edge)) for edge in reference.edges or ()]
     return (*np.diff([0, *at_or_below, present]).tolist(), numbers.size - present)
@@ -248,7 +255,7 @@ def _count_known(reference: PsiReference, counted: Mapping[str | None, int]) -> 
 
 
 def _count_categories(values: ArrayLike) -> Counter[str | None]:
-    """Rows per category; None counts the missing ones."""
+    """Return the rows per category. None counts the missing values."""
     column = np.asarray(values, dtype=object)
     if column.ndim != 1:
         raise ValueError(f"values must have one dimension, not {column.ndim}")
@@ -259,8 +266,11 @@ def _count_categories(values: ArrayLike) -> Counter[str | None]:
 
 
 def _name_category(value: object) -> str | None:
-    """A category's name, None if missing; 3 and 3.0 are one, since a missing value turns a column of ints into floats."""
-    equal = value == value  # noqa: PLR0124 - NaN differs from itself, and pandas.NA will not say
+    """Return the name of a category; None if it is missing.
+
+    3 and 3.0 are one category, because a missing value turns a column of ints into floats.
+    """
+    equal = value == value  # noqa: PLR0124 - NaN differs from itself, and comparing pandas.NA gives pandas.NA
     if value is None or not isinstance(equal, bool | np.bool_) or not equal:
         return None
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():

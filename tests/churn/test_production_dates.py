@@ -1,6 +1,6 @@
-"""Dates as production sends them: the warehouse's are dates, the mobile app's are timestamps with a time zone.
+"""Dates as production sends them: dates from the warehouse, and timestamps with a time zone from the mobile app.
 
-Here, not in `tests/code`: the story's third act is about a project whose layers do not know of the app.
+These tests are not in `tests/code`, because in the third act of the story the project's test layers do not cover the app.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROPERTY = settings(deadline=None, derandomize=True, database=None)
         ("20260301", "2026-03-01"),
     ],
 )
-def test_iso_dates_and_timestamps(sent: str, day: str) -> None:
+def test_iso_dates_and_timestamps_are_read(sent: str, day: str) -> None:
     assert compute_days_since_reference(pd.Series([sent], name="d"), day).tolist() == [0.0]
 
 
@@ -39,15 +39,15 @@ def test_anything_else_is_missing(sent: object) -> None:
     assert np.isnan(read_days(pd.Series([sent], dtype=object))).all()
 
 
-def test_dates_of_pandas_are_dates() -> None:
+def test_pandas_dates_are_read() -> None:
     moments = pd.Series(pd.to_datetime(["2026-03-01", None]), name="d")
     assert compute_days_since_reference(moments, pd.Timestamp("2026-02-28")).tolist()[0] == 1.0
 
 
 @PROPERTY
 @given(moment=st.datetimes(timezones=st.timezones()))
-def test_any_moment_with_a_zone_is_a_day_at_most_one_off(moment: object) -> None:
-    """In UTC it is the local day, the one before or the one after; at the calendar's edges it may be missing."""
+def test_a_moment_with_a_time_zone_is_at_most_one_day_off(moment: object) -> None:
+    """The day in UTC is the local day, the day before or the day after. At the ends of the calendar it may be missing."""
     found = read_days(pd.Series([moment.isoformat()]))[0]  # type: ignore[attr-defined]
     local = moment.toordinal() - 719_163  # type: ignore[attr-defined]
     assert np.isnan(found) or abs(found - local) <= 1
@@ -55,6 +55,6 @@ def test_any_moment_with_a_zone_is_a_day_at_most_one_off(moment: object) -> None
 
 @PROPERTY
 @given(values=st.lists(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12)), min_size=1))
-def test_no_value_breaks_the_encoder(values: list[object]) -> None:
+def test_the_encoder_accepts_any_value(values: list[object]) -> None:
     fitted = DaysEncoder("column").fit(pd.DataFrame({"column": ["2026-03-01"]}))
     assert fitted.transform(pd.DataFrame({"column": pd.Series(values, dtype=object)})).shape == (len(values), 1)

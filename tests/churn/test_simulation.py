@@ -1,4 +1,4 @@
-"""Layer 1: the simulation that stands in for the warehouse."""
+"""The simulation that replaces the warehouse."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def customers() -> pd.DataFrame:
     return simulate_customers(4_000, seed=11)
 
 
-def test_the_shape_of_a_real_export(customers: pd.DataFrame) -> None:
-    """Columns, sets and ranges are those of the contract, with missing values where exports have them."""
+def test_a_simulated_export_has_the_format_of_a_real_one(customers: pd.DataFrame) -> None:
+    """Columns, sets and ranges fit the contract, and values are missing in the same columns as in real exports."""
     assert tuple(customers.columns) == COLUMNS
     assert customers["customer_id"].is_unique
     assert set(customers["contract_type"]) == set(CONTRACT_TYPES)
@@ -37,7 +37,7 @@ def test_the_shape_of_a_real_export(customers: pd.DataFrame) -> None:
 
 
 def test_dates_are_consistent(customers: pd.DataFrame) -> None:
-    """Nobody logs in before signing up or after the export, and the tenure is the time since."""
+    """No customer logs in before the signup or after the export, and the tenure is the time since the signup."""
     signup = customers["signup_date"].to_numpy(dtype="datetime64[D]")
     login = customers["last_login_at"].dropna()
     assert (login.to_numpy(dtype="datetime64[D]") >= signup[login.index]).all()
@@ -46,21 +46,21 @@ def test_dates_are_consistent(customers: pd.DataFrame) -> None:
     assert np.array_equal(customers["tenure_months"], np.floor(months))
 
 
-def test_rates_are_those_of_the_truth(customers: pd.DataFrame) -> None:
-    """About 21.5 % churn and 8 % are enterprises."""
+def test_the_rates_are_those_of_the_ground_truth(customers: pd.DataFrame) -> None:
+    """About 21.5 % of the customers churn, and 8 % are enterprises."""
     assert customers["churned"].mean() == pytest.approx(0.215, abs=0.02)
     assert customers["is_enterprise"].mean() == pytest.approx(0.08, abs=0.02)
 
 
-def test_a_seed_is_an_export() -> None:
-    """The same seed gives the same customers, another one others."""
+def test_the_seed_determines_the_export() -> None:
+    """The same seed gives the same customers, and another seed gives other customers."""
     pd.testing.assert_frame_equal(simulate_customers(50, seed=3), simulate_customers(50, seed=3))
     assert set(simulate_customers(50, seed=3)["customer_id"]).isdisjoint(simulate_customers(50, seed=4)["customer_id"])
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
 def test_equal_exports_have_equal_bytes(tmp_path: Path, name: str) -> None:
-    """Written twice, the file is the same to the byte."""
+    """Two files of the same export are equal."""
     written = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         write_export(simulate_customers(200, seed=3), folder / name)
@@ -70,18 +70,18 @@ def test_equal_exports_have_equal_bytes(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("fault", list(FAULTS))
 def test_each_fault_changes_the_export(fault: str) -> None:
-    """A fault is one: the export is not the right one."""
+    """An export with a fault differs from the export without it."""
     assert not make_export(1_000, 3, fault=fault).equals(make_export(1_000, 3))
 
 
-def test_faults_have_names() -> None:
-    """An unknown fault is refused, and the known ones are listed."""
-    with pytest.raises(ValueError, match="no fault 'gremlins'; the known ones are broken_column"):
+def test_an_unknown_fault_is_an_error() -> None:
+    """The error for an unknown fault lists the known ones."""
+    with pytest.raises(ValueError, match="no fault 'gremlins'; the known faults are broken_column"):
         find_fault("gremlins")
 
 
 def test_the_command_writes_an_export(tmp_path: Path) -> None:
-    """`python -m churn.simulation` writes what the loader reads."""
+    """`python -m churn.simulation` writes a file that the loader reads."""
     target = tmp_path / "export.csv"
     command = [sys.executable, "-m", "churn.simulation", "--rows", "50", "--seed", "9", str(target)]
     subprocess.run(command, cwd=ROOT, check=True)
@@ -89,27 +89,27 @@ def test_the_command_writes_an_export(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "text"),
     [
-        ([], "name the file to write, or --all"),
-        (["--all", "x.csv"], "name the file to write, or --all"),
-        (["--all", "--fault", "truncated"], "--all writes the example's data without faults"),
+        ([], "name the file to write, or use --all"),
+        (["--all", "x.csv"], "name the file to write, or use --all"),
+        (["--all", "--fault", "truncated"], "--all writes the data of the example without faults"),
         (["x.csv", "--rows", "0"], "--rows must be at least 1"),
         (["x.csv", "--fault", "gremlins"], "invalid choice: 'gremlins'"),
         (["x.xlsx"], "ends in .parquet or .csv"),
     ],
     ids=["nothing", "both", "fault for all", "no rows", "unknown fault", "other ending"],
 )
-def test_the_command_says_what_is_wrong(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Wrong arguments end with code 2 and one sentence."""
+def test_the_command_rejects_wrong_arguments(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wrong arguments end with exit code 2 and a message."""
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert words in capsys.readouterr().err
+    assert text in capsys.readouterr().err
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
-    """A file is written whole or not at all."""
+    """A file is written completely or not at all."""
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(OSError, match=r"a\.csv"):
         write_export(simulate_customers(5, seed=1), tmp_path / "a.csv")

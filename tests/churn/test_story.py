@@ -1,7 +1,7 @@
-"""The story that `sluice demo` tells: its edits fit the sources, and its acts end as they say.
+"""The story that `sluice demo` plays: its edits fit the sources, and its acts end as they say.
 
-Not in the four layers: there a test knows only what the project's engineers know, and in the story nobody of them
-knows of the mobile app.
+These tests are not in the four layers. There, a test knows only what the project's engineers know, and in the story none of them
+knows about the mobile app.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from churn.story import Act
 
 Played = list[tuple[np.ndarray, list[int]]]
-"""Per act: scores of the holdout, and numbers of the live rows that failed."""
+"""For each act: scores of the holdout, and the numbers of the live rows that failed."""
 
 ROOT = Path(__file__).parents[2]
 ALPHA, BUDGET, MARGIN = 0.05, 52, 0.005
-"""The gate's defaults."""
+"""The defaults of the gate."""
 
 FIT = textwrap.dedent(
     """
@@ -59,7 +59,7 @@ FIT = textwrap.dedent(
     json.dump(failed, open(f"{out}.json", "w"))
     """
 )
-"""Fit with the folder's own code, score the holdout, and ask for production's rows one by one."""
+"""Fit a model with the code of the folder, score the holdout, and predict production's rows one by one."""
 
 
 def sources() -> dict[str, str]:
@@ -70,7 +70,7 @@ def sources() -> dict[str, str]:
 def apply(files: dict[str, str], act: Act) -> dict[str, str]:
     changed = dict(files)
     for edit in act.edits:
-        assert changed[edit.path].count(edit.old) == 1, f"{act.name}: {edit.path} has {edit.old!r} not exactly once"
+        assert changed[edit.path].count(edit.old) == 1, f"{act.name}: {edit.path} does not contain {edit.old!r} exactly once"
         changed[edit.path] = changed[edit.path].replace(edit.old, edit.new)
     return changed
 
@@ -79,7 +79,7 @@ def is_from_app(row: dict[str, Any]) -> bool:
     return any("T" in str(row[column]) for column in ("signup_date", "last_login_at"))
 
 
-def test_edits_apply_once_and_leave_python() -> None:
+def test_each_edit_applies_once_and_gives_valid_python() -> None:
     files = sources()
     for act in STORY.acts:
         before, files = files, apply(files, act)
@@ -89,15 +89,15 @@ def test_edits_apply_once_and_leave_python() -> None:
             assert not re.search(r"[ \t]+$", text, flags=re.MULTILINE)
 
 
-def test_the_story_ends_where_it_began() -> None:
-    """The last commit of the story undoes the fault: the project's sources are as they are here."""
+def test_the_story_ends_with_the_sources_it_began_with() -> None:
+    """The last commit of the story undoes the fault, so that the project's sources are the same as here."""
     files = sources()
     for act in STORY.acts:
         files = apply(files, act)
     assert files == sources()
 
 
-def test_acts_are_whole() -> None:
+def test_acts_are_complete() -> None:
     assert [act.expect for act in STORY.acts] == ["promoted", "promoted", "rolled_back", "failed", "restored"]
     for act in STORY.acts:
         assert act.title
@@ -105,7 +105,7 @@ def test_acts_are_whole() -> None:
         assert act.break_snapshot is None or act.break_snapshot in FAULTS
 
 
-def test_live_rows_are_what_production_sends() -> None:
+def test_live_rows_have_the_format_of_production() -> None:
     rows = list(itertools.islice(live_rows(3), 4_500))
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     assert all(tuple(row) == FEATURES for row in rows)
@@ -116,7 +116,7 @@ def test_live_rows_are_what_production_sends() -> None:
     assert all(row["usage_hour"] is None or isinstance(row["usage_hour"], int) for row in rows)
 
 
-def test_live_rows_depend_on_the_seed_alone() -> None:
+def test_live_rows_depend_only_on_the_seed() -> None:
     def take(seed: int) -> list[dict[str, object]]:
         return list(itertools.islice(live_rows(seed), 20))
 
@@ -133,7 +133,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def played(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """Scores of the holdout and failed live rows of the models of the first three acts, each by its own code."""
+    """Scores of the holdout and failed live rows for the models of the first three acts, each made by its own code."""
     live = data / "live.json"
     live.write_text(json.dumps(list(itertools.islice(live_rows(1), 400))), encoding="utf-8")
     files, results = sources(), []
@@ -193,8 +193,8 @@ def test_break_data_writes_the_fault(data: Path, tmp_path: Path) -> None:
     assert broken.drop(columns="monthly_spend").equals(good.drop(columns="monthly_spend"))
 
 
-def test_no_layer_knows_of_the_app() -> None:
-    """No timestamp with a time zone in the four suites: it is what only production sends."""
+def test_no_test_layer_covers_the_app() -> None:
+    """The four suites contain no timestamp with a time zone, because only production sends them."""
     with_zone = re.compile(r"\d\dT\d\d:\d\d")
     for layer in ("code", "data", "model", "integration"):
         for file in (ROOT / "tests" / layer).glob("*.py"):
@@ -202,8 +202,8 @@ def test_no_layer_knows_of_the_app() -> None:
 
 
 @pytest.mark.slow
-def test_the_layers_pass_with_each_acts_code(tmp_path: Path) -> None:
-    """Layer 1 has nothing to say against any commit of the story."""
+def test_layer_1_passes_with_the_code_of_each_act(tmp_path: Path) -> None:
+    """Layer 1 passes for every commit of the story."""
     files = sources()
     for number, act in enumerate(STORY.acts[:4]):
         files = apply(files, act)

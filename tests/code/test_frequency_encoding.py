@@ -21,7 +21,7 @@ def column(values: list[str | None]) -> pd.Series:
 
 
 def test_one_column_named_after_the_series() -> None:
-    """A number a row, with the index of the series."""
+    """There is one number for each row, with the index of the series."""
     series = column(["search", "email"])
     series.index = pd.Index([5, 9])
     encoded = frequency_encode(series)
@@ -31,7 +31,7 @@ def test_one_column_named_after_the_series() -> None:
 
 
 def test_known_shares_and_counts() -> None:
-    """Two of four are a half, or two."""
+    """A category in two of four rows has the share 0.5 and the count 2."""
     values = column(["search", "search", "email", None])
     assert frequency_encode(values).tolist() == [0.5, 0.5, 0.25, 0.25]
     assert frequency_encode(values, normalize=False).tolist() == [2.0, 2.0, 1.0, 1.0]
@@ -40,7 +40,7 @@ def test_known_shares_and_counts() -> None:
 @PROPERTY
 @given(values=CATEGORIES)
 def test_shares_sum_to_one(values: list[str | None]) -> None:
-    """The shares of all categories, the missing one among them, sum to 1."""
+    """The shares of all categories, including the missing one, sum to 1."""
     encoded = frequency_encode(column(values))
     assert encoded.groupby(pd.Series([str(value) for value in values])).first().sum() == pytest.approx(1.0)
 
@@ -55,8 +55,8 @@ def test_counts_sum_to_the_rows(values: list[str | None]) -> None:
 
 @PROPERTY
 @given(values=CATEGORIES)
-def test_never_missing_and_as_counted(values: list[str | None]) -> None:
-    """No NaN, also not for missing categories; each row has its category's share."""
+def test_each_row_has_the_share_of_its_category(values: list[str | None]) -> None:
+    """There is no NaN, not even for missing categories, and each row has the share of its category."""
     encoded = frequency_encode(column(values))
     counts = Counter(values)
     assert encoded.notna().all()
@@ -66,7 +66,7 @@ def test_never_missing_and_as_counted(values: list[str | None]) -> None:
 @PROPERTY
 @given(values=CATEGORIES, seed=st.integers(0, 100))
 def test_the_order_of_rows_does_not_matter(values: list[str | None], seed: int) -> None:
-    """Shuffled rows get the same numbers, shuffled."""
+    """Shuffled rows get the same numbers."""
     order = np.random.default_rng(seed).permutation(len(values))
     series = column(values)
     assert frequency_encode(series.iloc[order]).tolist() == frequency_encode(series).iloc[order].tolist()

@@ -1,4 +1,4 @@
-"""Layer 1: the loader's contract."""
+"""Layer 1: the contract of the loader."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def with_value(frame: pd.DataFrame, column: str, row: int, value: object) -> pd.
 
 
 @pytest.mark.parametrize("name", ["export.csv", "export.parquet"])
-def test_schema(export: pd.DataFrame, tmp_path: Path, name: str) -> None:
-    """Every column of the contract, in its order and type, a row for each customer."""
+def test_the_schema_is_that_of_the_contract(export: pd.DataFrame, tmp_path: Path, name: str) -> None:
+    """The result has every column of the contract, in its order and type, and one row for each customer."""
     frame = load(export, tmp_path, name)
     assert tuple(frame.columns) == COLUMNS
     assert len(frame) == ROWS
@@ -48,19 +48,19 @@ def test_schema(export: pd.DataFrame, tmp_path: Path, name: str) -> None:
 
 
 def test_ids_are_unique_and_present(export: pd.DataFrame, tmp_path: Path) -> None:
-    """Each customer has an id of its own."""
+    """Each customer has a unique id."""
     ids = load(export, tmp_path)["customer_id"]
     assert ids.notna().all()
     assert ids.is_unique
 
 
 def test_csv_and_parquet_are_read_alike(export: pd.DataFrame, tmp_path: Path) -> None:
-    """The same export gives the same frame from either file."""
+    """The same export gives the same frame from both formats."""
     pd.testing.assert_frame_equal(load(export, tmp_path, "a.csv"), load(export, tmp_path, "a.parquet"))
 
 
 def test_missing_values_stay_missing(export: pd.DataFrame, tmp_path: Path) -> None:
-    """The loader makes up nothing."""
+    """The loader does not fill in values."""
     columns = ["monthly_spend", "last_login_at", "usage_hour", "acquisition_channel"]
     loaded = load(export, tmp_path)
     assert export[columns].isna().to_numpy().any()
@@ -73,14 +73,14 @@ def test_ids_with_leading_zeros_stay_text(export: pd.DataFrame, tmp_path: Path) 
     assert load(numbered, tmp_path)["customer_id"].tolist()[7] == "000007"
 
 
-def test_further_columns_are_left_out(export: pd.DataFrame, tmp_path: Path) -> None:
-    """A column that the contract does not know never reaches the model."""
+def test_other_columns_are_left_out(export: pd.DataFrame, tmp_path: Path) -> None:
+    """A column outside the contract never reaches the model."""
     assert "note" not in load(export.assign(note="x"), tmp_path)
 
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_missing_column_is_named(export: pd.DataFrame, tmp_path: Path, column: str) -> None:
-    """The message names the column that is not there."""
+    """The message names the missing column."""
     with pytest.raises(ValueError, match=f"missing: {column};"):
         load(export.drop(columns=column), tmp_path)
 
@@ -99,7 +99,7 @@ def test_repeated_ids_are_shown(export: pd.DataFrame, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "words"),
+    ("column", "value", "text"),
     [
         ("churned", 2, "churned is neither 0 nor 1 in 1 of 200 rows.*2"),
         ("churned", None, "churned is null in 1 of 200 rows"),
@@ -110,27 +110,27 @@ def test_repeated_ids_are_shown(export: pd.DataFrame, tmp_path: Path) -> None:
     ],
     ids=["other label", "no label", "amount as text", "tenure as text", "other flag", "no flag"],
 )
-def test_a_wrong_value_is_shown(export: pd.DataFrame, tmp_path: Path, column: str, value: object, words: str) -> None:
+def test_a_wrong_value_is_shown(export: pd.DataFrame, tmp_path: Path, column: str, value: object, text: str) -> None:
     """The message names the column, the number of rows and the value."""
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=text):
         load(with_value(export, column, 50, value), tmp_path)
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    """Data that is not there is never made up."""
+    """The loader does not invent data."""
     with pytest.raises(FileNotFoundError, match=r"nowhere\.parquet: there is no such file"):
         load_churn_data(tmp_path / "nowhere.parquet")
 
 
 def test_an_export_without_rows_is_an_error(export: pd.DataFrame, tmp_path: Path) -> None:
-    """An empty export is a failed one."""
-    with pytest.raises(ValueError, match="no rows"):
+    """An empty export is a failed export."""
+    with pytest.raises(ValueError, match="has no rows"):
         load(export.head(0), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["export.parquet", "export.csv"])
 def test_a_damaged_file_is_an_error(export: pd.DataFrame, tmp_path: Path, name: str) -> None:
-    """A file that was cut off, or is something else, is named."""
+    """The message names a file that is truncated or has another format."""
     write_export(export, tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: len(whole) // 2] if name.endswith(".parquet") else b"\xff\xfe\x00" + whole)
@@ -139,7 +139,7 @@ def test_a_damaged_file_is_an_error(export: pd.DataFrame, tmp_path: Path, name: 
 
 
 def test_another_kind_of_file_is_an_error(tmp_path: Path) -> None:
-    """What is neither Parquet nor CSV is not guessed at."""
+    """A file that is neither Parquet nor CSV is an error."""
     (tmp_path / "export.xlsx").write_bytes(b"PK")
     with pytest.raises(ValueError, match=r"ends in \.parquet or \.csv"):
         load_churn_data(tmp_path / "export.xlsx")

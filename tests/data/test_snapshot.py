@@ -1,6 +1,7 @@
-"""Layer 2: the snapshot, by Great Expectations.
+"""Layer 2: the snapshot, checked by Great Expectations.
 
-The expectations look at the export as it is, not through the loader: what the loader refuses is shown here with its counts.
+The expectations are evaluated on the export itself and not on the loader's result. What the loader rejects is therefore reported
+here with its counts.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
     from sluice.checks.suites.inputs import PinnedData
 
 
-def test_expectations(snapshot: PinnedData, verify: Callable[..., None]) -> None:
-    """Ids, null rates, sets, ranges, means and the number of rows are as expected."""
+def test_the_snapshot_meets_the_expectations(snapshot: PinnedData, verify: Callable[..., None]) -> None:
+    """Ids, null shares, sets, ranges, means and the number of rows are as expected."""
     verify(run_expectations(read_export(snapshot.path), expect_snapshot(), name="customers"))
 
 
-def test_the_loader_takes_the_snapshot(snapshot: PinnedData) -> None:
-    """What training will read keeps the loader's contract."""
+def test_the_loader_accepts_the_snapshot(snapshot: PinnedData) -> None:
+    """The training data meets the contract of the loader."""
     assert tuple(snapshot.frame.columns) == COLUMNS
 
 
-def test_both_labels_are_there(snapshot: PinnedData) -> None:
-    """There is something to learn: customers who left and customers who stayed, also among enterprises."""
+def test_both_labels_occur(snapshot: PinnedData) -> None:
+    """There are customers who left and customers who stayed, also among enterprises."""
     frame = snapshot.frame
     assert set(frame["churned"]) == {0, 1}
     assert set(frame.loc[frame["is_enterprise"], "churned"]) == {0, 1}

@@ -1,4 +1,4 @@
-"""Layer 4: the packaged release, served as in production and asked over HTTP."""
+"""Layer 4: the packaged release, served as in production and queried over HTTP."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from sluice.scoring.server_process import ServedRelease
 
 ROUNDING = 1e-12
-"""Largest difference of a probability where another processor or batch may move the last bits."""
+"""The largest allowed difference of a probability if another processor or batch may change the last bits."""
 
 
 @pytest.fixture
 def row(holdout: LabelledRows) -> dict[str, Any]:
-    """A customer without gaps, as JSON."""
+    """A customer without missing values, as JSON."""
     complete = holdout.features.dropna().head(1)
     return {str(name): value for name, value in complete.astype(object).to_dict("records")[0].items()}
 
 
 def ask(service: ServedRelease, *rows: dict[str, Any]) -> list[float]:
-    """The probabilities of rows as JSON objects; every answer must be one."""
+    """Return the probabilities for rows as JSON objects. Every answer must be a probability."""
     response = service.post({"data": {"names": list(rows[0]), "ndarray": [list(row.values()) for row in rows]}})
     assert response.status_code == HTTPStatus.OK, response.text
     found = [answer for (answer,) in response.json()["data"]["ndarray"]]
@@ -38,8 +38,8 @@ def ask(service: ServedRelease, *rows: dict[str, Any]) -> list[float]:
     return found
 
 
-def test_golden_rows_are_equal(service: ServedRelease, project: Project) -> None:
-    """The golden rows have the answers of training: to the bit on the same class of processor, else to rounding."""
+def test_golden_rows_get_the_same_answers_as_in_training(service: ServedRelease, project: Project) -> None:
+    """The golden rows get the answers of the training: exactly on the same type of processor, otherwise up to rounding."""
     manifest = ReleaseStore(project.state / "releases").get(service.digest).manifest
     served = service.predict(service.golden.frame())
     if same_cpu(manifest["environment"]["fingerprint"], read_fingerprint()):
@@ -47,52 +47,52 @@ def test_golden_rows_are_equal(service: ServedRelease, project: Project) -> None
     assert served == pytest.approx(service.golden.expected, abs=ROUNDING)
 
 
-def test_parity_with_the_training_side(service: ServedRelease, project: Project, holdout: LabelledRows) -> None:
-    """The service answers test rows as the release's own code does where it was trained."""
+def test_the_server_agrees_with_the_training_environment(service: ServedRelease, project: Project, holdout: LabelledRows) -> None:
+    """The server gives the same answers for test rows as the release's own code in the training environment."""
     rows = holdout.features.head(500)
     trained = score_release(project, ReleaseStore(project.state / "releases").get(service.digest), rows)
     assert service.predict(rows) == pytest.approx(trained, abs=ROUNDING)
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
-def test_batches_are_answered_as_single_rows(service: ServedRelease, holdout: LabelledRows, size: int) -> None:
-    """A row's answer does not depend on the batch."""
+def test_a_batch_gets_the_same_answers_as_single_rows(service: ServedRelease, holdout: LabelledRows, size: int) -> None:
+    """The answer for a row does not depend on its batch."""
     rows = holdout.features.head(size)
     alone = np.concatenate([service.predict(rows.iloc[[number]]) for number in range(min(size, 10))])
     assert service.predict(rows)[:10] == pytest.approx(alone, abs=ROUNDING)
 
 
 def test_columns_are_found_by_name(service: ServedRelease, row: dict[str, Any]) -> None:
-    """The order of the columns is the caller's business."""
+    """The client may send the columns in any order."""
     turned = dict(reversed(row.items()))
     assert ask(service, turned) == ask(service, row)
 
 
 @pytest.mark.parametrize("column", ["contract_type", "acquisition_channel"])
 def test_unknown_categories_are_answered(service: ServedRelease, row: dict[str, Any], column: str) -> None:
-    """A category that training has not seen is no error."""
+    """A category that the training data does not contain is not an error."""
     ask(service, row | {column: "unheard-of"})
 
 
 @pytest.mark.parametrize("column", ["monthly_spend", "last_login_at", "usage_hour", "acquisition_channel"])
 def test_nulls_are_answered(service: ServedRelease, row: dict[str, Any], column: str) -> None:
-    """A null where the export has nulls is no error."""
+    """A null in a column in which the export has nulls is not an error."""
     ask(service, row | {column: None})
 
 
 def test_a_row_of_nulls_is_answered(service: ServedRelease, row: dict[str, Any]) -> None:
-    """Of a customer who is not known at all there is still a probability."""
+    """A customer about whom nothing is known still gets a probability."""
     ask(service, dict.fromkeys(row))
 
 
 def test_the_answer_names_the_release(service: ServedRelease, row: dict[str, Any]) -> None:
-    """Every answer says which release gave it."""
+    """Every answer contains the digest of the release."""
     response = service.post({"data": {"names": list(row), "ndarray": [list(row.values())]}})
     assert response.json()["meta"]["tags"]["release"] == service.digest
 
 
 def malformed(row: dict[str, Any]) -> dict[str, tuple[object, str]]:
-    """Requests that are the caller's fault: payload, and a word that the answer must say."""
+    """Return wrong requests: the payload, and a text that the answer must contain."""
     names, values = list(row), list(row.values())
     return {
         "no JSON": ("{", ""),
@@ -120,15 +120,15 @@ CASES = tuple(malformed({"tenure_months": 1, "monthly_spend": 1.0}))
 
 @pytest.mark.parametrize("case", CASES)
 def test_malformed_requests_are_refused(service: ServedRelease, row: dict[str, Any], case: str) -> None:
-    """A request that is wrong gets a 400 that says what is wrong, never a 500 and never a guess."""
-    payload, word = malformed(row)[case]
+    """A wrong request gets a 400 with the reason, never a 500 and never a guess."""
+    payload, text = malformed(row)[case]
     response = service.post(payload)
     assert response.status_code == HTTPStatus.BAD_REQUEST, response.text
-    assert word in response.json()["status"]["info"]
+    assert text in response.json()["status"]["info"]
 
 
-def test_it_still_answers_after_bad_requests(service: ServedRelease, holdout: LabelledRows) -> None:
-    """A bad request harms nobody else."""
+def test_the_server_still_answers_after_wrong_requests(service: ServedRelease, holdout: LabelledRows) -> None:
+    """A wrong request does not affect other requests."""
     rows = holdout.features.head(5)
     before = service.predict(rows)
     assert service.post({"data": {"names": [], "ndarray": [[]]}}).status_code == HTTPStatus.BAD_REQUEST

@@ -1,4 +1,4 @@
-"""Layer 3: the fitted model, on the holdout's test rows."""
+"""Layer 3: the fitted model on the test rows of the holdout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def within_contract(rows: pd.DataFrame) -> np.ndarray:
-    """Rows that the data contract allows, True or False each; missing values are allowed."""
+    """Return for each row whether the data contract allows it. Missing values are allowed."""
     allowed = rows["contract_type"].isin(CONTRACT_TYPES).to_numpy()
     for column, (low, high) in RANGES.items():
         allowed = allowed & (rows[column].isna() | rows[column].between(low, high)).to_numpy()
@@ -29,7 +29,7 @@ def within_contract(rows: pd.DataFrame) -> np.ndarray:
 
 
 def test_auc(model: Pipeline, holdout: LabelledRows, thresholds: dict[str, float], verify: Callable[..., None]) -> None:
-    """The model tells customers who leave from those who stay."""
+    """The model separates customers who leave from those who stay."""
     scores = predict_probability(model, holdout.features)
     verify(judge_auc("auc", holdout.labels, scores, threshold=thresholds["auc"]))
 
@@ -37,7 +37,7 @@ def test_auc(model: Pipeline, holdout: LabelledRows, thresholds: dict[str, float
 def test_auc_enterprise(
     model: Pipeline, holdout: LabelledRows, project: Project, thresholds: dict[str, float], verify: Callable[..., None]
 ) -> None:
-    """It does so among enterprises too; inconclusive under 30 rows."""
+    """The model does so among enterprises too. With fewer than 30 rows, the result is inconclusive."""
     rows = holdout.select(project.settings.data.slices["enterprise"])
     scores = predict_probability(model, rows.features)
     verify(judge_auc("auc_enterprise", rows.labels, scores, threshold=thresholds["auc_enterprise"]))
@@ -46,7 +46,7 @@ def test_auc_enterprise(
 def test_annual_contracts_keep_customers(
     model: Pipeline, holdout: LabelledRows, thresholds: dict[str, float], verify: Callable[..., None]
 ) -> None:
-    """The same customer with an annual instead of a monthly contract is less likely to leave."""
+    """The same customer is less likely to leave with an annual contract than with a monthly one."""
     monthly = holdout.features[holdout.features["contract_type"] == "monthly"]
     annual = monthly.assign(contract_type="annual")
     kept = within_contract(monthly) & within_contract(annual)
@@ -56,12 +56,12 @@ def test_annual_contracts_keep_customers(
 
 
 def test_every_row_has_a_probability(model: Pipeline, holdout: LabelledRows, verify: Callable[..., None]) -> None:
-    """A finite number in [0, 1] for every test row."""
+    """Every test row gets a finite number in [0, 1]."""
     verify(judge_coverage("probability_for_every_row", predict_probability(model, holdout.features), len(holdout)))
 
 
 def test_rows_with_gaps_have_a_probability(model: Pipeline, holdout: LabelledRows, verify: Callable[..., None]) -> None:
-    """So it is for rows with a missing value in any column, and for categories that nobody has seen."""
+    """Rows with a missing value in any column, and rows with an unseen category, get a finite number in [0, 1]."""
     sample = holdout.features.head(50)
     gaps = [sample.astype({column: object}).assign(**{column: None}) for column in sample.columns]
     gaps += [sample.assign(**{column: "unheard-of"}) for column in ("contract_type", "acquisition_channel")]
@@ -69,8 +69,8 @@ def test_rows_with_gaps_have_a_probability(model: Pipeline, holdout: LabelledRow
     verify(judge_coverage("probability_for_rows_with_gaps", answers, len(gaps) * len(sample)))
 
 
-def test_a_row_is_answered_alike_in_any_batch(model: Pipeline, holdout: LabelledRows) -> None:
-    """A row's probability does not depend on what else is asked."""
+def test_the_probability_of_a_row_does_not_depend_on_its_batch(model: Pipeline, holdout: LabelledRows) -> None:
+    """The probability of a row does not depend on the other rows of the batch."""
     sample = holdout.features.head(20)
     whole = predict_probability(model, sample)
     alone = [predict_probability(model, sample.iloc[[row]])[0] for row in range(len(sample))]

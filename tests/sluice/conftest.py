@@ -1,4 +1,4 @@
-"""One Hypothesis profile for the tool's own tests: on a busy machine a single example may take longer than its default 200 ms."""
+"""A Hypothesis profile for the tool's own tests without a deadline, because on a busy machine one example may exceed 200 ms."""
 
 from hypothesis import settings
 

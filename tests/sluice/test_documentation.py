@@ -1,4 +1,4 @@
-"""The reference is complete: every verb, key, error and exit code."""
+"""The reference lists every command, key, error and exit code."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def test_every_key_is_documented_with_its_default() -> None:
         assert meaning, key
 
 
-def test_every_verb_is_documented() -> None:
-    verbs = [command.name for command in app.registered_commands]
+def test_every_command_is_documented() -> None:
+    names = [command.name for command in app.registered_commands]
     for group in app.registered_groups:
         typer: Any = group.typer_instance
-        verbs += [f"{group.name} {command.name}" for command in typer.registered_commands]
-    assert len(verbs) >= 18
-    for verb in verbs:
-        first, _, second = str(verb).partition(" ")
+        names += [f"{group.name} {command.name}" for command in typer.registered_commands]
+    assert len(names) >= 18
+    for name in names:
+        first, _, second = str(name).partition(" ")
         row = next(
             (line for line in REFERENCE.splitlines() if line.startswith(f"| `sluice {first}") and f"{second}" in line), None
         )
-        assert row, verb
+        assert row, name
 
 
-def test_relative_links_of_the_pages_lead_somewhere() -> None:
+def test_relative_links_in_the_documentation_exist() -> None:
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

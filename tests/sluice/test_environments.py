@@ -1,4 +1,4 @@
-"""The tool's and the serving environment agree on everything that makes a model."""
+"""The tool's environment and the serving environment have the same versions of everything that a model depends on."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SERVING = ROOT / ".venv-serving" / "bin" / "python"
 LIBRARIES = ("numpy", "scipy", "pandas", "scikit-learn", "joblib", "threadpoolctl")
-ASK = (
+SCRIPT = (
     "import json, sys; from importlib.metadata import version;"
     f"print(json.dumps({{'python': sys.version, **{{name: version(name) for name in {LIBRARIES!r}}}}}))"
 )
 
 
-def ask(python: str | Path) -> dict[str, str]:
-    return dict(json.loads(subprocess.run([str(python), "-c", ASK], capture_output=True, text=True, check=True).stdout))
+def read_versions(python: str | Path) -> dict[str, str]:
+    return dict(json.loads(subprocess.run([str(python), "-c", SCRIPT], capture_output=True, text=True, check=True).stdout))
 
 
 def test_both_environments_have_the_same_python_and_model_libraries() -> None:
-    assert ask(sys.executable) == ask(SERVING)
+    assert read_versions(sys.executable) == read_versions(SERVING)
 
 
 @pytest.mark.parametrize("lock", ["tool", "dev", "serving"])
@@ -35,7 +35,7 @@ def test_locks_pin_the_model_libraries_as_declared(lock: str) -> None:
     assert {name: locked[name] for name in LIBRARIES} == declared
 
 
-def test_locks_name_no_registry_and_hash_everything() -> None:
+def test_locks_name_no_registry_and_have_a_hash_for_everything() -> None:
     for lock in (ROOT / "locks").glob("*.txt"):
         text = lock.read_text()
         assert "://" not in text
@@ -44,7 +44,7 @@ def test_locks_name_no_registry_and_hash_everything() -> None:
         assert all("--hash=sha256:" in entry for entry in entries)
 
 
-def test_environments_were_made_with_bytecode() -> None:
+def test_environments_have_compiled_bytecode() -> None:
     for folder in (ROOT / ".venv", ROOT / ".venv-serving"):
         package = next(folder.glob("lib/python*/site-packages/pandas"))
         assert list((package / "__pycache__").glob("__init__.*.pyc")), f"{package} has no compiled bytecode"

@@ -1,4 +1,4 @@
-"""The CI workflow runs only what exists here: make targets and sluice verbs."""
+"""The CI workflow uses only make targets and commands of sluice that exist."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def review(by: str, state: str, *, environment: str = "production") -> dict[str,
     return {"state": state, "user": {"login": by}, "environments": [{"name": environment}]}
 
 
-def test_four_layers_are_four_jobs_before_production() -> None:
+def test_the_four_layers_are_four_jobs_before_production() -> None:
     jobs = WORKFLOW["jobs"]
     assert list(jobs) == ["code-tests", "data-tests", "model-tests", "integration-tests", "deploy"]
     for layer in ("code", "data", "model", "integration"):
@@ -36,14 +36,14 @@ def test_four_layers_are_four_jobs_before_production() -> None:
     assert jobs["deploy"]["environment"] == "production"
 
 
-def test_it_is_triggered_by_code_week_and_drift() -> None:
+def test_the_workflow_is_triggered_by_commits_weekly_and_by_drift() -> None:
     triggers = WORKFLOW[True]  # YAML 1.1 reads the key `on` as a boolean
     assert set(triggers) == {"push", "pull_request", "schedule", "repository_dispatch"}
     assert triggers["repository_dispatch"] == {"types": ["drift"]}
     assert re.fullmatch(r"\d+ \d+ \* \* \d", triggers["schedule"][0]["cron"])
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="gh filters as jq does")
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the stand-in for gh filters with jq")
 @pytest.mark.parametrize(
     ("answer", "approver"),
     [
@@ -60,7 +60,7 @@ def test_the_release_is_approved_in_the_name_of_the_environments_reviewer(
     script = next(step["run"] for step in steps if step.get("id") == "reviewer")
     assert WORKFLOW["jobs"]["deploy"]["permissions"]["actions"] == "read"
     fake = tmp_path / "gh"
-    # gh api PATH --jq FILTER, without the network; no answer is an API that says no.
+    # A stand-in for `gh api PATH --jq FILTER` without the network. Without an answer, the API refuses.
     asked = f"cat <<'END' | jq -r \"$4\"\n{json.dumps(answer)}\nEND" if answer is not None else "exit 1"
     fake.write_text(f'#!/bin/sh\n[ "$2" = repos/o/r/actions/runs/7/approvals ] && [ "$3" = --jq ] || exit 9\n{asked}\n')
     fake.chmod(0o755)
@@ -79,7 +79,7 @@ def test_the_release_is_approved_in_the_name_of_the_environments_reviewer(
     assert '--approve "$APPROVED_BY"' in deploy["run"]
 
 
-def test_every_command_is_a_make_target_or_a_verb_with_these_options() -> None:
+def test_every_workflow_command_is_a_make_target_or_a_command_of_sluice_with_these_options() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for job in WORKFLOW["jobs"]:
         for command in commands(job):
@@ -87,9 +87,9 @@ def test_every_command_is_a_make_target_or_a_verb_with_these_options() -> None:
                 assert set(command[1:]) <= targets
                 continue
             assert command[0] == ".venv/bin/sluice"
-            verb = [word for word in command[1:3] if not word.startswith("-")][:1]
+            name = [word for word in command[1:3] if not word.startswith("-")][:1]
             shown = subprocess.run(
-                [sys.executable, "-m", "sluice", *verb, "--help"], capture_output=True, text=True, check=True
+                [sys.executable, "-m", "sluice", *name, "--help"], capture_output=True, text=True, check=True
             ).stdout
             for option in (word for word in command if word.startswith("-")):
-                assert option in shown, f"{' '.join(verb)} has no {option}"
+                assert option in shown, f"{' '.join(name)} has no {option}"

@@ -1,5 +1,5 @@
-# ruff: noqa: PLC0415 - a fixture imports what it needs when it is asked for, so that a suite pays only for that
-"""The fixtures of a project's suites."""
+# ruff: noqa: PLC0415 - a fixture imports what it needs when a test uses it, so that a suite imports nothing else
+"""The fixtures for the suites of a project."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def verify(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """``verify(verdict)``, ``verify(first, second)`` or ``verify(verdicts)``: record; see `sluice.checks.plugin`."""
+    """Return the function that records verdicts: ``verify(verdict)``, ``verify(first, second)`` or ``verify(verdicts)``.
+
+    `sluice.checks.plugin` describes what a recorded verdict does.
+    """
     recorder = request.config.stash[RECORDER]
 
     def record(*given: Verdict | Iterable[Verdict]) -> None:
@@ -39,11 +42,11 @@ def verify(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def project(pytestconfig: pytest.Config) -> Project:
-    """The project whose suite this is, its sluice.toml read and checked."""
-    from sluice.checks.suites.locations import find_project
+    """The project whose suite this is, with its sluice.toml read and checked."""
+    from sluice.checks.suites.project_folder import find_project_folder
     from sluice.project.projects import read_project
 
-    return read_project(find_project(pytestconfig))
+    return read_project(find_project_folder(pytestconfig))
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +59,7 @@ def thresholds(project: Project) -> Thresholds:
 
 @pytest.fixture(scope="session")
 def snapshot(pytestconfig: pytest.Config, project: Project) -> PinnedData:
-    """The training data under test: ``.path``, ``.digest``, and ``.frame``, which the project's loader reads when asked for."""
+    """The training data under test: ``.path``, ``.digest``, and ``.frame``, which the project's loader reads on first use."""
     from sluice.checks.suites.inputs import find_snapshot
 
     return find_snapshot(project, pytestconfig.getoption("sluice_snapshot"))
@@ -64,7 +67,7 @@ def snapshot(pytestconfig: pytest.Config, project: Project) -> PinnedData:
 
 @pytest.fixture(scope="session")
 def holdout(project: Project) -> LabelledRows:
-    """The holdout's test rows. The gate rows are for the gate alone: no fixture gives them."""
+    """The test rows of the holdout. No fixture returns the gate rows, because only the gate may use them."""
     from sluice.data.holdout import read_holdout
 
     return read_holdout(project, part="test")
@@ -72,7 +75,7 @@ def holdout(project: Project) -> LabelledRows:
 
 @pytest.fixture(scope="session")
 def model(pytestconfig: pytest.Config, project: Project) -> Any:  # noqa: ANN401 - scikit-learn is untyped
-    """The fitted Pipeline under test: the one given, that of the release given, or the one trained last."""
+    """The fitted Pipeline under test: the given model, the model of the given release, or the model that was trained last."""
     from sluice.checks.suites.inputs import find_model
 
     options = (pytestconfig.getoption(f"sluice_{name}") for name in ("model", "model_digest", "release"))
@@ -81,18 +84,21 @@ def model(pytestconfig: pytest.Config, project: Project) -> Any:  # noqa: ANN401
 
 @pytest.fixture(scope="session")
 def champion(pytestconfig: pytest.Config, project: Project) -> Any:  # noqa: ANN401 - scikit-learn is untyped
-    """The champion's Pipeline, or None before the first; a test is inconclusive where this code cannot load it any more."""
+    """The champion's Pipeline; None if there is no champion yet.
+
+    If the champion cannot be loaded with the present libraries and code, the test is inconclusive.
+    """
     from sluice.checks.suites.inputs import find_champion
 
     try:
         return find_champion(project, pytestconfig.getoption("sluice_champion"))
     except DataError as error:
-        pytest.skip(f"no comparison with the champion: {error.message}")
+        pytest.skip(f"the champion cannot be compared: {error.message}")
 
 
 @pytest.fixture(scope="session")
 def service(pytestconfig: pytest.Config, project: Project) -> Iterator[ReleaseClient]:
-    """The packaged release, served until the session ends: by a process of the serving environment, in a cluster by a Pod."""
+    """The packaged release, served until the session ends: by a process of the serving environment, or in a cluster by a Pod."""
     from sluice.checks.suites.inputs import find_release, unpack_release
 
     digest = find_release(project, pytestconfig.getoption("sluice_release"))
@@ -105,4 +111,4 @@ def service(pytestconfig: pytest.Config, project: Project) -> Iterator[ReleaseCl
         try:
             yield served
         finally:
-            served.stop(grace=0)  # no request is on its way when the last test has ended
+            served.stop(grace=0)  # After the last test, no request is in flight.

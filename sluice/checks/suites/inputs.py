@@ -1,6 +1,6 @@
-"""What a suite is given to test: found by the options, or where they are absent by what the project made last.
+"""What a suite tests: the inputs that the options name, or else the project's latest ones.
 
-`pytest tests/model` on a laptop and the layer in a pipeline read their inputs through these functions alone.
+`pytest tests/model` on a laptop and the layer in a pipeline find their inputs only through these functions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 LATEST_MODEL = Path("models") / "latest"
-"""Below the project's state: a link to the model that was trained last, whose file is named by its digest."""
+"""A link, below the project's state folder, to the model that was trained last. The name of that file is its digest."""
 
 _DIGITS = re.compile("[0-9a-f]{64}")
 
@@ -35,7 +35,7 @@ class PinnedData:
 
     Attributes:
         path: The pinned file.
-        digest: ``sha256:…`` of its bytes.
+        digest: ``sha256:…`` of the file.
     """
 
     def __init__(self, project: Project, path: Path, digest: str) -> None:
@@ -46,17 +46,17 @@ class PinnedData:
 
     @functools.cached_property
     def frame(self) -> pd.DataFrame:
-        """The rows as the project's loader gives them; read once.
+        """The rows as the project's loader returns them. The file is read once.
 
         Raises:
-            ConfigurationError: ``data.load`` names no loader.
-            DataError: The loader refuses the file.
+            ConfigurationError: ``data.load`` does not name a loader.
+            DataError: The loader rejects the file.
         """
         return read_frame(self._project, self.path)
 
 
 class Thresholds(dict[str, float]):
-    """``[thresholds]`` of sluice.toml; one that is missing is named."""
+    """``[thresholds]`` of sluice.toml. The error for a missing threshold names it."""
 
     def __missing__(self, key: str) -> float:
         """Name the missing threshold.
@@ -65,16 +65,16 @@ class Thresholds(dict[str, float]):
             ConfigurationError: Always.
         """
         raise ConfigurationError(
-            f"sluice.toml: there is no thresholds.{key}; there are {', '.join(self) or 'none'}",
-            hint=f"Add {key} = <number> below [thresholds].",
+            f"sluice.toml: there is no thresholds.{key}; the thresholds are {', '.join(self) or 'none'}",
+            hint=f"Add {key} = <number> to [thresholds].",
         )
 
 
 def find_snapshot(project: Project, path: str | None) -> PinnedData:
-    """The pinned file that was given, else ``data.snapshot`` pinned now.
+    """Return the given pinned file, or else pin ``data.snapshot`` now and return it.
 
     Raises:
-        DataError: It is missing or cannot be read.
+        DataError: The file does not exist or cannot be read.
     """
     if path is not None:
         return PinnedData(project, Path(path), digest_file(Path(path)))
@@ -83,17 +83,17 @@ def find_snapshot(project: Project, path: str | None) -> PinnedData:
 
 
 def find_model(project: Project, path: str | None, digest: str | None, release: str | None) -> Any:  # noqa: ANN401 - scikit-learn is untyped
-    """The fitted model, loaded after its bytes were verified.
+    """Load the fitted model after verifying its digest.
 
     Args:
-        project: The project, whose packages the model needs to load.
-        path: Its file; None for that of the release, or else the one trained last.
-        digest: What the file's bytes must have; None only where the file's name says it.
+        project: The project. The model needs its packages to load.
+        path: The model file; None for the model of the release, or else the model that was trained last.
+        digest: The expected digest of the file; None if only the name of the file contains it.
         release: Digest of a packaged release.
 
     Raises:
-        DataError: There is no model, or these libraries or this code cannot read it.
-        IntegrityError: Its bytes are others; it is not loaded, since loading runs what is in it.
+        DataError: There is no model, or it cannot be loaded with these libraries or this code.
+        IntegrityError: The file has another digest. It is not loaded, because loading a pickle runs code from it.
     """
     if path is not None:
         return load_model(project, Path(path), digest)
@@ -102,19 +102,19 @@ def find_model(project: Project, path: str | None, digest: str | None, release: 
     latest = project.state / LATEST_MODEL
     if not latest.exists():
         raise DataError(
-            f"there is no model to test: {latest} is not there",
-            hint="Train one with `sluice run` or `sluice test model`, or name a file with --sluice-model.",
+            f"there is no model to test: {latest} does not exist",
+            hint="Train a model with `sluice run` or `sluice test model`, or name a file with --sluice-model.",
         )
     file = latest.resolve()
     return load_model(project, file, digest or (f"sha256:{file.stem}" if _DIGITS.fullmatch(file.stem) else None))
 
 
 def find_champion(project: Project, path: str | None) -> Any:  # noqa: ANN401 - scikit-learn is untyped
-    """The champion's model; None before the first release that went live.
+    """Return the champion's model; None if there is no champion yet.
 
     Raises:
-        DataError: These libraries or this code cannot read it.
-        IntegrityError: Its bytes are not those that were released.
+        DataError: The model cannot be loaded with these libraries or this code.
+        IntegrityError: The files are not those of the release.
     """
     if path is not None:
         return load_model(project, Path(path), None)
@@ -125,65 +125,65 @@ def find_champion(project: Project, path: str | None) -> Any:  # noqa: ANN401 - 
 
 
 def find_release(project: Project, reference: str | None) -> str:
-    """Digest of the release that was named, else of the one packaged last.
+    """Return the digest of the named release, or else of the release that was packaged last.
 
     Raises:
-        StateError: There is none.
+        StateError: There is no release.
     """
     store = _open_store(project)
     releases = store.list() if store is not None else []
     if store is None or not releases:
         raise StateError(
-            "there is no packaged release to serve", hint="Package one with `sluice run` or `sluice test integration`."
+            "there is no packaged release to serve", hint="Package a release with `sluice run` or `sluice test integration`."
         )
     return str(store.get(reference).digest if reference else max(releases, key=lambda release: release.number).digest)
 
 
 def unpack_release(project: Project, reference: str | None) -> Path:
-    """Folder of a release's model layer, verified by the store.
+    """Return the folder of a release's model layer, which the store has verified.
 
     Raises:
-        IntegrityError: A blob's bytes are not those of its name.
-        StateError: There is no such release.
+        IntegrityError: A blob does not have the digest in its name.
+        StateError: The release does not exist.
     """
     digest = find_release(project, reference)
     return Path(_open_store(project).unpack(digest))
 
 
 def load_model(project: Project, path: Path, digest: str | None) -> Any:  # noqa: ANN401 - scikit-learn is untyped
-    """Load a model with joblib, the project's own packages first on the path.
+    """Load a model with joblib, with the project's own packages first on the import path.
 
     Raises:
-        DataError: It is missing, or these libraries or this code cannot read it.
-        IntegrityError: Its bytes do not have the digest.
+        DataError: The file does not exist, or it cannot be loaded with these libraries or this code.
+        IntegrityError: The file does not have the digest.
     """
-    import joblib  # noqa: PLC0415 - with it comes numpy; a suite that asks for no model does not pay for it
+    import joblib  # noqa: PLC0415 - it imports numpy, which a suite without a model does not need
 
     try:
         stored = path.read_bytes()
     except OSError as error:
-        hint = "Train one with `sluice run`, or correct the path."
+        hint = "Train a model with `sluice run`, or correct the path."
         raise DataError(f"the model {path} cannot be read: {describe_error(error)}", hint=hint) from error
     found = PREFIX + hashlib.sha256(stored).hexdigest()
     if digest is not None and found != digest:
         raise IntegrityError(
-            f"the model {path} has digest {found}, not {digest}", hint="Do not load it. Train again: `sluice run`."
+            f"the model {path} has digest {found}, not {digest}", hint="Do not load it. Train a model again with `sluice run`."
         )
     project.put_first_on_path()
     try:
-        return joblib.load(io.BytesIO(stored))  # the very bytes that were verified, whatever becomes of the file
+        return joblib.load(io.BytesIO(stored))  # These are the verified bytes, even if the file changes meanwhile.
     except LOAD_ERRORS as error:
         raise DataError(
             f"the model {path.name} cannot be loaded: {describe_error(error)}",
-            hint="It was made with other libraries or other code. Train it again in this environment.",
+            hint="The model was made with other libraries or other code. Train it again in this environment.",
         ) from error
 
 
 def _open_store(project: Project) -> Any:  # noqa: ANN401 - None without releases
-    """The project's releases; None where nothing was ever packaged."""
+    """Return the project's release store; None if no release was ever packaged."""
     folder = project.state / "releases"
     if not folder.is_dir():
         return None
-    from sluice.release.store.releases import ReleaseStore  # noqa: PLC0415 - only the suites that serve or compare need it
+    from sluice.release.store.releases import ReleaseStore  # noqa: PLC0415 - only suites that serve or compare releases need it
 
     return ReleaseStore(folder)

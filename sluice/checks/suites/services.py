@@ -1,4 +1,7 @@
-"""The packaged release as layer 4 asks it: a process of the serving environment here, a Pod of its image in a cluster."""
+"""Serve the packaged release for layer 4.
+
+On a laptop, a process of the serving environment serves it. In a cluster, a Pod of its image does.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def serve_release(project: Project, folder: Path, digest: str, *, log: Path) -> ServedRelease | PodRelease:
-    """Serve a release until `stop`.
+    """Serve a release until `stop` is called.
 
     Args:
         project: The project.
         folder: The unpacked model layer.
-        digest: The release.
-        log: File that the server's output goes to.
+        digest: Digest of the release.
+        log: File for the server's output.
 
     Raises:
-        ConfigurationError: The serving environment is not there.
-        ServiceError: It was not ready in time, with its reason.
+        ConfigurationError: The serving environment does not exist.
+        ServiceError: The server did not become ready in time. The message contains the reason.
     """
     if not (runs_in_pod() and project.settings.serving.repository):
         return start_server(project, folder, digest, log=log)

@@ -10,33 +10,42 @@ from sluice.project.base import Table
 
 
 class ArgoTable(Table):
-    """``[argo]``: what a cluster wants of the workflows that `sluice compile --target argo` writes."""
+    """``[argo]``: settings of the workflows that `sluice compile --target argo` writes."""
 
-    namespace: str = Field(default="", description="Namespace of the object; empty for the one it is created in.")
-    service_account: str = Field(default="", description="Service account of the steps; empty for the namespace's default.")
+    namespace: str = Field(
+        default="", description="Namespace of the compiled object. If empty, the namespace in which the object is created."
+    )
+    service_account: str = Field(
+        default="", description="Service account of the steps. If empty, the default one of the namespace."
+    )
     artifact_repository: str = Field(
-        default="", description="ConfigMap of the artifact repository, `name` or `name/key`; empty for the default one."
+        default="",
+        description="ConfigMap of the artifact repository, as `name` or `name/key`. If empty, Argo's default repository.",
     )
     artifact_driver: Literal["s3", "gcs", "oss", "azure"] = Field(
-        default="s3", description="Kind of store behind the artifact repository."
+        default="s3", description="Type of the object store behind the artifact repository."
     )
     artifact_root: str = Field(
         default="",
-        description="URI under which artifacts lie, `s3://bucket/prefix` (with driver gcs `gs://…`); "
-        "empty: an artifact's URI is its path in the pod.",
+        description="URI under which artifacts are stored, `s3://bucket/prefix` (`gs://…` for the driver gcs). "
+        "If empty, the URI of an artifact is its path in the pod.",
     )
-    cache: bool = Field(default=True, description="Memoize the steps that KFP would cache.")
-    cache_ttl: str = Field(default="", description="How long a memoized result holds, for example `168h`; empty for ever.")
+    cache: bool = Field(default=True, description="Whether Argo memoizes the steps that KFP would cache.")
+    cache_ttl: str = Field(
+        default="", description="How long a memoized result is valid, for example `168h`. If empty, it does not expire."
+    )
     security: Literal["", "baseline", "restricted"] = Field(
-        default="", description="Pod Security level that every step's container asks for; `restricted` needs non-root images."
+        default="",
+        description="Pod Security level that the containers of all steps meet. `restricted` needs images that do not use root.",
     )
     state_claim: str = Field(
         default="",
-        description="PersistentVolumeClaim that the project's own steps share as their state: releases, ledger, snapshots.",
+        description="PersistentVolumeClaim with the state that the project's own steps share: releases, ledger and snapshots.",
     )
     env: dict[str, str] = Field(default={}, description="Environment variables of the project's own steps.")
     read_only: bool = Field(
-        default=False, description="Read-only root file systems, with a volume at /tmp; only for images that write nowhere else."
+        default=False,
+        description="Whether root file systems are read-only, with a volume at /tmp. Only for images that write nowhere else.",
     )
     labels: dict[str, str] = Field(default={}, description="Labels of the workflows.")
     annotations: dict[str, str] = Field(default={}, description="Annotations of the workflows.")
@@ -44,11 +53,14 @@ class ArgoTable(Table):
     @field_validator("artifact_root")
     @classmethod
     def _has_a_bucket(cls, root: str, info: ValidationInfo) -> str:
-        """KFP's runtime knows a path for these URIs alone, and Argo's location of the others needs more than a bucket."""
+        """Check the scheme and the bucket.
+
+        KFP's runtime finds a path only for these URI schemes. For other stores, Argo needs more settings than a bucket.
+        """
         driver = info.data.get("artifact_driver", "s3")
         schemes = {"s3": ("s3", "minio"), "gcs": ("gs",)}.get(driver, ())
         scheme, _, rest = root.partition("://")
         if root and (scheme not in schemes or not rest.strip("/")):
-            wanted = " or ".join(f"{each}://bucket/prefix" for each in schemes) or "empty"
-            raise ValueError(f"{root!r} is no root for artifact_driver {driver!r}: it must be {wanted}")
+            expected = " or ".join(f"{each}://bucket/prefix" for each in schemes) or "empty"
+            raise ValueError(f"{root!r} does not fit artifact_driver {driver!r}; it must be {expected}")
         return root

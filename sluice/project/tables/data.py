@@ -8,17 +8,18 @@ from sluice.project.base import Digest, ObjectPath, Table
 
 
 class DataTable(Table):
-    """``[data]``."""
+    """``[data]``: the training data and the holdout."""
 
-    snapshot: str = Field(description="The training data: a path below the project or any fsspec URL.")
-    holdout: str = Field(description="The fixed labelled holdout: a path below the project or any fsspec URL.")
+    snapshot: str = Field(description="The training data: a path relative to the project, or an fsspec URL.")
+    holdout: str = Field(description="The fixed, labelled holdout: a path relative to the project, or an fsspec URL.")
     holdout_digest: Digest | None = Field(
-        default=None, description="Digest that the holdout's bytes must have; None accepts any, once."
+        default=None,
+        description="Digest that the holdout file must have. If it is not set, the digest at the first use is required later.",
     )
-    load: ObjectPath = Field(description="Function (path) -> DataFrame; raises where the data breaks its contract.")
-    label: str = Field(description="Column with the label, 0 or 1.")
-    id: str = Field(description="Column with the row's unique id; never a feature.")
+    load: ObjectPath = Field(description="Function (path) -> DataFrame. It raises an error if the data breaks its contract.")
+    label: str = Field(description="Column with the label, which is 0 or 1.")
+    id: str = Field(description="Column with the unique id of the row. It is never a feature.")
     gate_fraction: float = Field(
-        default=0.5, gt=0, lt=1, description="Share of the holdout kept for the gate alone, by a hash of the id."
+        default=0.5, gt=0, lt=1, description="Share of the holdout that only the gate uses. A hash of the id selects these rows."
     )
     slices: dict[str, str] = Field(default={}, description="Name of a slice → pandas query that selects its rows.")

@@ -8,6 +8,6 @@ from sluice.project.base import ObjectPath, Table
 
 
 class DemoTable(Table):
-    """``[demo]``."""
+    """``[demo]``: the story of `sluice demo`."""
 
-    story: ObjectPath | None = Field(default=None, description="The story that `sluice demo` tells.")
+    story: ObjectPath | None = Field(default=None, description="The story that `sluice demo` plays.")

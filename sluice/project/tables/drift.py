@@ -1,4 +1,4 @@
-"""The table ``[drift]``: when a feature counts as drifted."""
+"""The table ``[drift]``: when a feature has drifted."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from sluice.project.base import Table
 
 
 class DriftTable(Table):
-    """``[drift]``: when a feature counts as drifted."""
+    """``[drift]``: when a feature has drifted."""
 
-    threshold: float = Field(default=0.2, gt=0, description="The population stability index must be above it.")
-    alpha: float = Field(default=0.01, gt=0, lt=1, description="The p-value, adjusted over all features, must be below it.")
-    least_rows: int = Field(default=500, ge=1, description="With fewer rows nothing is said.")
+    threshold: float = Field(
+        default=0.2, gt=0, description="A feature has drifted only if its population stability index is above this."
+    )
+    alpha: float = Field(
+        default=0.01,
+        gt=0,
+        lt=1,
+        description="A feature has drifted only if its p-value, adjusted over all features, is below this.",
+    )
+    least_rows: int = Field(default=500, ge=1, description="With fewer rows, the result is inconclusive.")
     columns: list[str] = Field(
-        default=[], description="Features to compare; empty: those that are numeric, boolean, or text of at most 50 values."
+        default=[],
+        description="Features to compare. If empty: numeric and boolean features, and text features with at most 50 values.",
     )

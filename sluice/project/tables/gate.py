@@ -1,4 +1,4 @@
-"""The table ``[gate]``: by how much a challenger must win, and how often the gate may be asked."""
+"""The table ``[gate]``: how much better a challenger must be, and how many questions a holdout allows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from sluice.project.base import Table
 
 
 class GateTable(Table):
-    """``[gate]``."""
+    """``[gate]``: the rule for promoting a challenger."""
 
     margin: float = Field(
-        default=0.005, ge=0, lt=1, description="The challenger's AUC must exceed the champion's by more than this."
+        default=0.005, ge=0, lt=1, description="The challenger's AUC must exceed the champion's AUC by more than this."
     )
-    alpha: float = Field(default=0.05, gt=0, lt=1, description="Chance of one false promotion over the whole budget.")
-    budget: int = Field(default=52, ge=1, description="How often one holdout may be asked; alpha is split over it.")
+    alpha: float = Field(
+        default=0.05, gt=0, lt=1, description="Probability of any false promotion over all questions of the budget."
+    )
+    budget: int = Field(default=52, ge=1, description="Number of questions that one holdout may answer. alpha is divided by it.")

@@ -10,7 +10,7 @@ from sluice.project.base import ObjectPath, Table
 
 
 class ModelTable(Table):
-    """``[model]``."""
+    """``[model]``: how the model is built."""
 
     build: ObjectPath = Field(description="Function (**parameters) -> unfitted scikit-learn Pipeline.")
     parameters: dict[str, Any] = Field(default={}, description="Keyword arguments of `build`.")

@@ -10,12 +10,12 @@ from sluice.project.base import Table
 
 
 class ProjectTable(Table):
-    """``[project]``."""
+    """``[project]``: the name and the packages of the project."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")] = Field(
-        description="Name of the project; names its releases and, in a cluster, its objects."
+        description="Name of the project. Its releases and its objects in a cluster have this name."
     )
     packages: list[str] = Field(
         default=[],
-        description="Folders with the Python code that the fitted model needs to load; they travel in the release.",
+        description="Folders with the Python code that the fitted model needs to load. A release contains them.",
     )

@@ -1,4 +1,4 @@
-"""The table ``[rollout]``: the steps of a canary and the limits that its evidence must keep."""
+"""The table ``[rollout]``: the steps of a canary, and the limits for its evidence."""
 
 from __future__ import annotations
 
@@ -11,69 +11,86 @@ from sluice.project.base import Table
 
 ALL_TRAFFIC = 100
 
-SLOW_BOUNDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-"""Bounds of latency, in seconds, that both Seldon's executor and Envoy count."""
+LATENCY_BOUNDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Bounds of latency in seconds for which both Seldon's executor and Envoy count requests."""
 
 
-def rises_to_all(steps: Sequence[int]) -> bool:
-    """Whether these are a canary's steps: per cents above 0 that rise and end with all of the traffic."""
+def are_canary_steps(steps: Sequence[int]) -> bool:
+    """Return whether these are the steps of a canary: per cents above 0 that rise and end at 100."""
     return bool(steps) and list(steps) == sorted(set(steps)) and steps[0] > 0 and steps[-1] == ALL_TRAFFIC
 
 
 class RolloutTable(Table):
-    """``[rollout]``."""
+    """``[rollout]``: the steps and limits of a rollout."""
 
     splitter: Literal["envoy", "seldon"] = Field(
-        default="envoy", description="What splits the traffic: the Envoy of `sluice serve`, or Seldon Core in a cluster."
+        default="envoy",
+        description="What splits the traffic: `envoy`, started by `sluice serve`, or `seldon` for Seldon Core in a cluster.",
     )
-    steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(default=[5, 25, 100], description="Canary shares, in %.")
-    margin: float = Field(default=0.01, gt=0, lt=1, description="Tolerated excess of the canary's error rate over stable's.")
-    first_look: int = Field(default=300, ge=1, description="Canary requests at a step before the first look.")
-    look_growth: float = Field(default=1.5, gt=1, description="Each further look comes after this many times the requests.")
-    evidence: float = Field(default=100.0, gt=1, description="e-value at which the canary is condemned.")
-    tolerated_ratio: float = Field(default=1.0, ge=1, description="Error ratio canary/stable that is still no worse.")
+    steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(
+        default=[5, 25, 100], description="Shares of the traffic for the canary, in per cent."
+    )
+    margin: float = Field(
+        default=0.01, gt=0, lt=1, description="How much the canary's error rate may exceed stable's for the canary to advance."
+    )
+    first_look: int = Field(default=300, ge=1, description="Canary requests at a step before the first interim look.")
+    look_growth: float = Field(default=1.5, gt=1, description="Factor between the requests of two successive interim looks.")
+    evidence: float = Field(default=100.0, gt=1, description="e-value at which the canary is rolled back.")
+    tolerated_ratio: float = Field(
+        default=1.0, ge=1, description="Ratio of the canary's error rate to stable's that still counts as no worse."
+    )
     shadow_requests: int = Field(
-        default=0, ge=0, description="Requests of stable that the canary is asked as well before any traffic; 0: no shadow."
+        default=0,
+        ge=0,
+        description="Requests to stable that are copied to the canary before it takes traffic. 0 means that there is no shadow.",
     )
     shadow_difference: float = Field(
         default=0.1,
         gt=0,
         lt=1,
-        description="Tolerated mean difference of the canary's probabilities from stable's in the shadow.",
+        description="Largest allowed mean difference between the probabilities of the canary and of stable in the shadow.",
     )
-    bake_seconds: float = Field(default=60.0, ge=0, description="How long the canary is watched at 100 % before it is champion.")
+    bake_seconds: float = Field(
+        default=60.0, ge=0, description="How long the canary is watched with all traffic before it becomes champion."
+    )
     holdback: int = Field(
-        default=0, ge=0, le=50, description="Per cent that stable keeps while the canary bakes, to compare it with; 0: none."
+        default=0,
+        ge=0,
+        le=50,
+        description="Share of the traffic, in per cent, that stable keeps during the bake for comparison. 0 means none.",
     )
-    deadline_seconds: float = Field(default=3600.0, gt=0, description="A rollout that has not ended by then is rolled back.")
-    approval_seconds: float = Field(default=86400.0, gt=0, description="How long an approval holds.")
+    deadline_seconds: float = Field(
+        default=3600.0, gt=0, description="A rollout that has not ended after this time is rolled back."
+    )
+    approval_seconds: float = Field(default=86400.0, gt=0, description="How long an approval is valid.")
     slow_seconds: float = Field(
-        default=0.5, description="An answer that takes longer is slow: the canary's slow answers are a second, weaker evidence."
+        default=0.5,
+        description="An answer that takes longer is slow. Slow answers of the canary are a second, weaker kind of evidence.",
     )
     request_timeout_seconds: float = Field(default=5.0, gt=0, description="A prediction that takes longer is an error.")
 
     @property
     def in_cluster(self) -> bool:
-        """Whether production is in a cluster, and not on this machine."""
+        """Whether production runs in a cluster, and not on this machine."""
         return self.splitter == "seldon"
 
     @field_validator("slow_seconds")
     @classmethod
     def _is_a_bound(cls, seconds: float) -> float:
-        if seconds not in SLOW_BOUNDS:
-            raise ValueError(f"must be one of {', '.join(f'{bound:g}' for bound in SLOW_BOUNDS)}")
+        if seconds not in LATENCY_BOUNDS:
+            raise ValueError(f"the value must be one of {', '.join(f'{bound:g}' for bound in LATENCY_BOUNDS)}")
         return seconds
 
     @field_validator("steps")
     @classmethod
     def _rises_to_all(cls, steps: list[int]) -> list[int]:
-        if not rises_to_all(steps):
-            raise ValueError("must rise and end at 100, for example [5, 25, 100]")
+        if not are_canary_steps(steps):
+            raise ValueError("the steps must rise and end at 100, for example [5, 25, 100]")
         return steps
 
     @model_validator(mode="after")
     def _rises_to_the_bake(self) -> Self:
-        """A canary that gets less at 100 % than at the step before would go down where it goes up."""
+        """Check that the bake gives the canary more traffic than the step before it."""
         if len(self.steps) > 1 and self.steps[-2] >= ALL_TRAFFIC - self.holdback:
-            raise ValueError(f"holdback must leave more than the step of {self.steps[-2]} % to the canary")
+            raise ValueError(f"holdback must leave the canary more traffic than the step of {self.steps[-2]} %")
         return self

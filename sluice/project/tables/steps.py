@@ -8,6 +8,8 @@ from sluice.project.base import Table
 
 
 class StepsTable(Table):
-    """``[steps]``."""
+    """``[steps]``: the image of the pipeline steps."""
 
-    image: str = Field(default="sluice-step:latest", description="Image that every step runs in; a release names it by digest.")
+    image: str = Field(
+        default="sluice-step:latest", description="Image in which every pipeline step runs. A release names it by digest."
+    )

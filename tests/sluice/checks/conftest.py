@@ -1,4 +1,4 @@
-"""Throw-away projects, and their suites run for real."""
+"""Temporary projects whose suites really run."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def shop(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def run(shop: Project, tmp_path: Path) -> Callable[..., LayerResult]:
-    """Write a suite (file name → source) and run its layer."""
+    """Return a function that writes a suite (file name → source) and runs its layer."""
 
     def run(
         suite: dict[str, str] | str, *, layer: str = "code", inputs: LayerInputs | None = None, timeout: float | None = 120

@@ -1,4 +1,4 @@
-"""Drift of a snapshot against the one that the champion was trained on."""
+"""The drift of a snapshot from the one that the champion was trained on."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def frame(rows: int, *, shift: float = 0.0, seed: int = 1) -> pd.DataFrame:
     )
 
 
-def test_the_same_data_has_not_drifted() -> None:
+def test_the_same_distributions_have_not_drifted() -> None:
     result = compare_frames(frame(5_000), frame(5_000, seed=2), **RULE)
     assert result.drifted == []
-    assert result.detail == "no drift in 3 features"
+    assert result.detail == "none of 3 features has drifted"
     assert set(result.features) == {"spend", "contract", "is_enterprise"}
 
 
@@ -45,31 +45,31 @@ def test_a_shifted_feature_is_named() -> None:
     assert result.to_dict()["drifted"] == ["spend"]
 
 
-def test_a_category_that_takes_over_is_named() -> None:
+def test_a_new_frequent_category_is_drift() -> None:
     now = frame(5_000, seed=2)
     now.loc[: len(now) // 2, "contract"] = "multi-year"
     assert compare_frames(frame(5_000), now, **RULE).drifted == ["contract"]
 
 
-def test_values_that_go_missing_are_drift() -> None:
+def test_new_missing_values_are_drift() -> None:
     now = frame(5_000, seed=2)
     now.loc[: len(now) // 2, "spend"] = np.nan
     assert compare_frames(frame(5_000), now, **RULE).drifted == ["spend"]
 
 
-def test_few_rows_say_nothing() -> None:
+def test_with_few_rows_the_result_is_inconclusive() -> None:
     result = compare_frames(frame(5_000), frame(200, shift=2.0, seed=2), **RULE)
     assert result.drifted == []
-    assert result.detail == "too few rows to say"
+    assert result.detail == "too few rows to decide whether a feature has drifted"
 
 
-def test_named_columns_alone_are_compared() -> None:
+def test_only_the_named_columns_are_compared() -> None:
     result = compare_frames(frame(5_000), frame(5_000, shift=0.8, seed=2), columns=["contract"], **RULE)
     assert list(result.features) == ["contract"]
     assert result.drifted == []
 
 
-def test_a_column_that_is_gone_is_an_error_that_names_it() -> None:
+def test_the_error_for_a_missing_or_unusable_column_names_it() -> None:
     with pytest.raises(DataError, match="current snapshot has no column 'spend'"):
         compare_frames(frame(1_000), frame(1_000).drop(columns="spend"), **RULE)
     with pytest.raises(DataError, match="no column can be compared"):

@@ -1,4 +1,4 @@
-"""Great Expectations, run for real over small frames."""
+"""Great Expectations on small frames, without mocks."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def gxe() -> object:
 
 
 @pytest.mark.slow
-def test_one_verdict_for_each_expectation_in_their_order(
+def test_each_expectation_gives_one_verdict_in_the_given_order(
     gxe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[object] = []
 
     def refuse(*arguments: object) -> None:
-        # Noted, because whatever sends in a thread of its own swallows the error.
+        # The call is recorded, because a thread that sends may swallow the error.
         sent.append(arguments)
         raise OSError("no network in this test")
 
@@ -92,7 +92,7 @@ def test_one_verdict_for_each_expectation_in_their_order(
     assert '"gone" in BatchData does not exist' in verdicts[8].detail
     assert "'missing': ['more']" in verdicts[11].detail
     assert (tmp_path / "docs" / "index.html").is_file()
-    # The same instances again, and nothing said twice.
+    # The same instances can be used again and give the same verdicts.
     again = run_expectations(FRAME, expectations, name="customers", docs=None)
     assert again == verdicts
     assert not sent
@@ -100,7 +100,7 @@ def test_one_verdict_for_each_expectation_in_their_order(
 
 
 @pytest.mark.slow
-def test_the_data_layer_leaves_data_docs(run: Callable[..., LayerResult]) -> None:
+def test_the_data_layer_writes_data_docs(run: Callable[..., LayerResult]) -> None:
     result = run(
         """
         import great_expectations.expectations as gxe
@@ -137,7 +137,7 @@ def test_a_verdict_shows_both_bounds(limits: dict[str, object], value: float, ex
     assert (verdict.comparison, verdict.threshold, verdict.upper) == expected
 
 
-def test_an_observation_that_is_no_number_is_told_in_words() -> None:
+def test_the_detail_contains_an_observed_value_that_is_not_a_number() -> None:
     config = {"type": "expect_column_values_to_be_of_type", "kwargs": {"column": "spend", "type_": "int64"}}
     verdict = read_result({"expectation_config": config, "success": False, "result": {"observed_value": "float64"}})
     assert (verdict.observed, verdict.detail) == (None, "type int64; observed float64")

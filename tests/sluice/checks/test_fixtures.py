@@ -1,4 +1,4 @@
-"""The fixtures, as a project's suites use them: in a layer and on a bare pytest."""
+"""The fixtures as the suites of a project use them: in a layer, and with pytest alone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def trained(shop: Project, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_modules() -> object:
-    """Every throw-away project has a package of the same name."""
+    """Remove imported modules after each test, because every temporary project has a package of the same name."""
     path, known = list(sys.path), set(sys.modules)
     yield
     sys.path[:] = path
@@ -57,7 +57,7 @@ def _own_modules() -> object:
 
 
 def bare_pytest(shop: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Pytest as a person types it, the plugin named by the suite's own conftest."""
+    """Run pytest as a person types it, with the plugin named in the suite's conftest."""
     (shop.root / "tests" / "conftest.py").write_text("pytest_plugins = ['sluice.checks.plugin']\n")
     return subprocess.run(
         [sys.executable, "-P", "-m", "pytest", "-q", *arguments],
@@ -69,7 +69,7 @@ def bare_pytest(shop: Project, *arguments: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_the_model_layer(run: Run, trained: Path) -> None:
+def test_the_model_layer_judges_a_given_model(run: Run, trained: Path) -> None:
     result = run(MODEL_SUITE, layer="model", inputs=LayerInputs(model=trained))
     assert result.outcome is Outcome.PASS, (result.folder / "log.txt").read_text()
     auc = result.verdicts[0]
@@ -78,7 +78,7 @@ def test_the_model_layer(run: Run, trained: Path) -> None:
     assert result.metrics()["coverage"] == 1.0
 
 
-def test_the_same_suite_on_a_bare_pytest(shop: Project, trained: Path) -> None:
+def test_the_same_suite_runs_with_pytest_alone(shop: Project, trained: Path) -> None:
     (shop.root / "tests" / "model" / "test_model.py").write_text(MODEL_SUITE)
     missing = bare_pytest(shop, "tests/model")
     assert missing.returncode == 1
@@ -94,37 +94,37 @@ def test_the_same_suite_on_a_bare_pytest(shop: Project, trained: Path) -> None:
     assert "has digest sha256:" in bare_pytest(shop, "tests/model").stdout
 
 
-def test_a_threshold_that_is_not_there_is_named(run: Run) -> None:
+def test_the_error_for_a_missing_threshold_names_it(run: Run) -> None:
     result = run("def test_one(thresholds): thresholds['recall']")
-    assert "there is no thresholds.recall; there are auc" in result.verdicts[0].detail
+    assert "there is no thresholds.recall; the thresholds are auc" in result.verdicts[0].detail
     assert "Add recall = <number>" in result.verdicts[0].detail
 
 
-def test_a_wrong_model_is_never_loaded(shop: Project, trained: Path, tmp_path: Path) -> None:
+def test_a_model_with_another_digest_is_never_loaded(shop: Project, trained: Path, tmp_path: Path) -> None:
     trap = tmp_path / "trap.joblib"
     joblib.dump(Trap(), trap)
     with pytest.raises(IntegrityError, match="has digest"):
         load_model(shop, trap, digest_file(trained))
-    assert not Trap.sprung
+    assert not Trap.unpickled
     load_model(shop, trap, digest_file(trap))
-    assert Trap.sprung
+    assert Trap.unpickled
 
 
 class Trap:
-    """Notes that it was unpickled."""
+    """Records that it was unpickled."""
 
-    sprung: ClassVar[list[str]] = []
+    unpickled: ClassVar[list[str]] = []
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        return spring, ("loaded",)
+        return record_unpickling, ("loaded",)
 
 
-def spring(word: str) -> None:
-    Trap.sprung.append(word)
+def record_unpickling(text: str) -> None:
+    Trap.unpickled.append(text)
 
 
 @pytest.mark.parametrize("stored", [b"", b"junk", b"not a pickle at all", b"\x80\x04cno_such_module_anywhere\nThing\n."])
-def test_a_model_that_cannot_be_read_says_so(run: Run, tmp_path: Path, stored: bytes) -> None:
+def test_the_error_for_a_model_that_cannot_be_read_names_it(run: Run, tmp_path: Path, stored: bytes) -> None:
     broken = tmp_path / "broken.joblib"
     broken.write_bytes(stored)
     with pytest.raises(DataError, match=r"the model broken\.joblib cannot be loaded") as refused:
@@ -132,10 +132,10 @@ def test_a_model_that_cannot_be_read_says_so(run: Run, tmp_path: Path, stored: b
     assert refused.value.exit_code == 2
     result = run("def test_one(champion): ...", layer="model", inputs=LayerInputs(champion=broken))
     assert result.verdicts[0].outcome is Outcome.INCONCLUSIVE
-    assert "no comparison with the champion" in result.verdicts[0].detail
+    assert "the champion cannot be compared" in result.verdicts[0].detail
 
 
-def test_the_snapshot_that_was_given(run: Run, shop: Project) -> None:
+def test_the_suite_gets_the_given_snapshot(run: Run, shop: Project) -> None:
     broken = shop.root / "data" / "broken.csv"
     broken.write_text("key,left\n1,0\n")
     pinned = pin_snapshot(str(broken), shop.state / "snapshots")
@@ -148,12 +148,12 @@ def test_the_snapshot_that_was_given(run: Run, shop: Project) -> None:
     assert "ValueError: column 'spend' is missing" in result.verdicts[1].detail
 
 
-def test_no_release_to_serve(run: Run) -> None:
+def test_without_a_release_the_service_fixture_raises_a_state_error(run: Run) -> None:
     with pytest.raises(StateError, match="there is no packaged release to serve"):
         run("def test_one(service): ...", layer="integration")
 
 
-def test_a_holdout_that_is_missing_or_another_ends_the_layer_with_its_own_words(run: Run, shop: Project) -> None:
+def test_a_missing_or_changed_holdout_ends_the_layer_with_one_error(run: Run, shop: Project) -> None:
     suite = "def test_one(holdout): ...\ndef test_two(holdout): ..."
     (shop.root / "data" / "holdout.csv").unlink()
     with pytest.raises(DataError, match=r"there is no file .*holdout\.csv"):
@@ -165,7 +165,7 @@ def test_a_holdout_that_is_missing_or_another_ends_the_layer_with_its_own_words(
         run(suite, layer="model")
 
 
-def test_an_error_of_the_projects_own_is_told_as_what_it_is_a_kind_of(run: Run) -> None:
+def test_a_projects_own_error_class_is_reported_as_its_base_class(run: Run) -> None:
     suite = """
         import pytest
         from sluice.errors import DataError
@@ -182,6 +182,6 @@ def test_an_error_of_the_projects_own_is_told_as_what_it_is_a_kind_of(run: Run) 
     assert refused.value.hint == "Ask the warehouse."
 
 
-def test_verify_takes_verdicts_only(run: Run) -> None:
+def test_verify_accepts_only_verdicts(run: Run) -> None:
     result = run("def test_one(verify): verify('auc')")
     assert result.verdicts[0].detail == "TypeError: verify takes verdicts, not str"

@@ -1,4 +1,4 @@
-"""What a layer's child process must not see, must not leave behind, and must not survive."""
+"""What a layer's child process must not see, must not leave behind, and must not outlive."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HANG = """
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie that nobody has waited for does not."""
+    """Return whether a process runs. A zombie that its parent has not waited for does not count."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -42,10 +42,10 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Poll, since what is waited for happens in other processes."""
+    """Poll a condition, because it becomes true in another process."""
     end = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < end, "it did not come true within a minute"
+        assert time.monotonic() < end, "the condition did not become true within a minute"
         time.sleep(0.02)
 
 
@@ -54,11 +54,11 @@ def read_pid(note: Path) -> int:
     return int(note.read_text())
 
 
-def every_file(root: Path) -> set[str]:
+def list_files(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*")}
 
 
-def test_nothing_is_left_in_the_project(run: Run, shop: Project) -> None:
+def test_a_layer_writes_nothing_into_the_project(run: Run, shop: Project) -> None:
     suite = """
         from hypothesis import given, strategies
         from shop.data import load
@@ -66,10 +66,10 @@ def test_nothing_is_left_in_the_project(run: Run, shop: Project) -> None:
         def test_all(number): assert number < 1000
     """
     run(suite)
-    before = every_file(shop.root)
+    before = list_files(shop.root)
     result = run(suite)
     assert result.outcome is Outcome.FAIL
-    assert every_file(shop.root) == before
+    assert list_files(shop.root) == before
     assert not [name for name in before if ".pytest_cache" in name or ".hypothesis" in name]
 
 
@@ -78,7 +78,7 @@ import ctypes, os, sys
 from pathlib import Path
 
 if len(sys.argv) == 3:
-    # Root may write anywhere by this capability; without it the permissions of its own files hold for it too.
+    # Root may write anywhere by this capability. Without it, the permissions of its own files apply to it too.
     if os.geteuid() == 0 and ctypes.CDLL(None).prctl(24, 1, 0, 0, 0) != 0:
         sys.exit("cannot give up CAP_DAC_OVERRIDE")
     os.execv(sys.executable, [sys.executable, __file__, *sys.argv[1:], "again"])
@@ -95,8 +95,8 @@ except PermissionError:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="gives up a Linux capability where the tests run as root")
-def test_a_read_only_project(shop: Project, tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="drops a Linux capability if the tests run as root")
+def test_a_layer_runs_in_a_read_only_project(shop: Project, tmp_path: Path) -> None:
     (shop.root / "tests" / "model" / "test_one.py").write_text(
         "def test_reads(holdout, snapshot): assert len(holdout) and len(snapshot.frame) == 400\n"
     )
@@ -104,7 +104,7 @@ def test_a_read_only_project(shop: Project, tmp_path: Path) -> None:
     script.write_text(READ_ONLY_RUN)
     places = [shop.root, *shop.root.rglob("*")]
     modes = {place: place.stat().st_mode for place in places}
-    before = every_file(shop.root)
+    before = list_files(shop.root)
     try:
         for place in places:
             place.chmod(0o555 if place.is_dir() else 0o444)
@@ -115,10 +115,10 @@ def test_a_read_only_project(shop: Project, tmp_path: Path) -> None:
         for place, mode in modes.items():
             place.chmod(mode)
     assert done.stdout.startswith("pass"), done.stdout + done.stderr
-    assert every_file(shop.root) == before
+    assert list_files(shop.root) == before
 
 
-def test_settings_from_outside_do_not_count(run: Run, shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pytest_settings_from_outside_the_project_are_ignored(run: Run, shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only -p no_such_plugin_anywhere")
     monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin_anywhere")
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
@@ -127,7 +127,7 @@ def test_settings_from_outside_do_not_count(run: Run, shop: Project, monkeypatch
     assert run("import shop.data\ndef test_one(): ...").outcome is Outcome.PASS
 
 
-def test_the_projects_own_settings_count_but_not_its_addopts(run: Run, shop: Project) -> None:
+def test_the_projects_pytest_settings_apply_except_addopts(run: Run, shop: Project) -> None:
     (shop.root / "pyproject.toml").write_text(
         '[tool.pytest.ini_options]\naddopts = "--strict-markers --strict-config -x --no-such-option"\n'
         'required_plugins = ["pytest-nowhere"]\nasyncio_mode = "auto"\n'
@@ -168,16 +168,16 @@ def test_the_plugin_imports_nothing_heavy(run: Run) -> None:
     ],
     ids=["sleeps", "spins", "ignores"],
 )
-def test_a_hang_is_a_failure_and_leaves_no_process(run: Run, tmp_path: Path, wait: str) -> None:
+def test_a_suite_that_hangs_fails_and_leaves_no_process(run: Run, tmp_path: Path, wait: str) -> None:
     note = tmp_path / "pid"
     result = run(HANG.format(note=str(note), wait=wait), timeout=6)
-    said = next(verdict for verdict in result.verdicts if verdict.check == "code_suite").detail
-    assert said == "tests/code did not end within 6 s and was stopped in tests/code/test_suite.py::test_hangs"
+    detail = next(verdict for verdict in result.verdicts if verdict.check == "code_suite").detail
+    assert detail == "tests/code did not end within 6 s, so Sluice stopped it during tests/code/test_suite.py::test_hangs"
     assert result.outcome is Outcome.FAIL
     wait_until(lambda: not is_alive(read_pid(note)))
 
 
-def test_what_a_suite_leaves_running_ends_with_it(run: Run, tmp_path: Path) -> None:
+def test_processes_that_a_suite_leaves_behind_are_killed(run: Run, tmp_path: Path) -> None:
     note = tmp_path / "pid"
     assert run(HANG.format(note=str(note), wait="pass")).outcome is Outcome.PASS
     wait_until(lambda: not is_alive(read_pid(note)))
@@ -185,7 +185,7 @@ def test_what_a_suite_leaves_running_ends_with_it(run: Run, tmp_path: Path) -> N
 
 @pytest.fixture
 def layer_process(shop: Project, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A process that runs a hanging layer, and the pid of what the suite started."""
+    """Return a process that runs a hanging layer, and the pids of the suite and its child."""
     note = tmp_path / "pid"
     suite = shop.root / "tests" / "code" / "test_suite.py"
     suite.write_text(
@@ -204,7 +204,7 @@ def layer_process(shop: Project, tmp_path: Path) -> Iterator[tuple[subprocess.Po
         [sys.executable, "-c", script, str(shop.root), str(tmp_path / "results")],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},  # a killed process cannot tidy up
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # A killed process cannot clean up.
     )
     wait_until(lambda: note.exists() and " " in note.read_text())
     pids = [int(word) for word in note.read_text().split()]
@@ -219,7 +219,7 @@ def layer_process(shop: Project, tmp_path: Path) -> Iterator[tuple[subprocess.Po
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_parent_that_ends_takes_its_suite_along(
+def test_the_suite_ends_when_its_parent_ends(
     layer_process: tuple[subprocess.Popen[str], list[int]], ending: signal.Signals
 ) -> None:
     process, pids = layer_process

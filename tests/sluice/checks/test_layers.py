@@ -1,4 +1,4 @@
-"""A layer's run: real suites in a real child process."""
+"""Runs of a layer: real suites in a real child process."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_plain_tests_become_verdicts_named_after_their_functions(run: Run) -> No
     assert "assert (2 * 2) == 5" in result.failures[0].text
 
 
-def test_every_verdict_of_a_test_counts_and_the_failed_one_fails_it(run: Run) -> None:
+def test_all_verdicts_of_a_test_are_recorded_and_a_failed_one_fails_the_test(run: Run) -> None:
     result = run("""
         from sluice.verdicts import Interval, Outcome, Verdict
 
@@ -91,7 +91,7 @@ def test_every_verdict_of_a_test_counts_and_the_failed_one_fails_it(run: Run) ->
     assert "low: 0.5 is not >= 0.6" in log
 
 
-def test_an_error_after_a_passed_verdict_is_a_verdict_too(run: Run) -> None:
+def test_an_error_after_a_passed_verdict_becomes_a_failed_verdict(run: Run) -> None:
     result = run("""
         from sluice.verdicts import Outcome, Verdict
 
@@ -103,7 +103,7 @@ def test_an_error_after_a_passed_verdict_is_a_verdict_too(run: Run) -> None:
     assert find(result, "test_breaks").detail == "RuntimeError: after all"
 
 
-def test_a_verdict_of_the_teardown_counts(run: Run) -> None:
+def test_a_verdict_during_the_teardown_is_recorded(run: Run) -> None:
     result = run("""
         import pytest
         from sluice.verdicts import Outcome, Verdict
@@ -119,7 +119,7 @@ def test_a_verdict_of_the_teardown_counts(run: Run) -> None:
     assert "1 passed, 1 error" in (result.folder / "log.txt").read_text()
 
 
-def test_fixtures_that_break_are_failures_with_the_phase(run: Run) -> None:
+def test_the_failure_of_a_fixture_names_the_phase(run: Run) -> None:
     result = run("""
         import pytest
 
@@ -141,7 +141,7 @@ def test_fixtures_that_break_are_failures_with_the_phase(run: Run) -> None:
     assert set(outcomes(result).values()) == {"fail"}
 
 
-def test_equal_names_are_told_apart(run: Run) -> None:
+def test_equal_check_names_get_numbers(run: Run) -> None:
     given = """
         from sluice.verdicts import Outcome, Verdict
         def test_same(verify): verify(Verdict(check="auc", outcome=Outcome.FAIL, observed={}))
@@ -153,19 +153,19 @@ def test_equal_names_are_told_apart(run: Run) -> None:
     assert result.metrics()["auc (2)"] == 0.2
 
 
-def test_no_tests(run: Run) -> None:
+def test_a_suite_without_tests_fails(run: Run) -> None:
     result = run("x = 1")
     assert outcomes(result) == {"code_suite": "fail"}
     assert result.verdicts[0].detail == "tests/code has no tests"
 
 
-def test_no_suite(run: Run, shop: Project) -> None:
+def test_a_suite_that_does_not_exist_is_a_configuration_error(run: Run, shop: Project) -> None:
     (shop.root / "tests" / "code").rmdir()
-    with pytest.raises(ConfigurationError, match=r"tests\.code names 'tests/code', but there is no /"):
+    with pytest.raises(ConfigurationError, match=r"tests\.code names 'tests/code', but /.* does not exist"):
         run({})
 
 
-def test_all_skipped_is_no_pass(run: Run) -> None:
+def test_a_layer_fails_if_all_tests_are_skipped(run: Run) -> None:
     result = run("""
         import pytest
         pytestmark = pytest.mark.skip(reason="later")
@@ -173,17 +173,17 @@ def test_all_skipped_is_no_pass(run: Run) -> None:
         def test_two(): ...
     """)
     assert outcomes(result) == {"test_one": "inconclusive", "test_two": "inconclusive", "code_suite": "fail"}
-    assert find(result, "code_suite").detail == "all 2 tests of tests/code were skipped: nothing was checked"
+    assert find(result, "code_suite").detail == "all 2 tests of tests/code were skipped, so nothing was checked"
 
 
-def test_every_module_skipped_is_no_pass(run: Run) -> None:
+def test_a_layer_fails_if_every_module_is_skipped(run: Run) -> None:
     result = run("import pytest; pytest.importorskip('no_such_library_anywhere')")
     assert result.outcome is Outcome.FAIL
     assert find(result, "tests/code/test_suite.py").outcome is Outcome.INCONCLUSIVE
-    assert find(result, "code_suite").detail == "tests/code has no tests that run: every module is skipped"
+    assert find(result, "code_suite").detail == "tests/code has no tests to run, because every module is skipped"
 
 
-def test_all_inconclusive_is_inconclusive(run: Run) -> None:
+def test_a_layer_is_inconclusive_if_all_verdicts_are(run: Run) -> None:
     result = run("""
         from sluice.verdicts import Outcome, Verdict
         def test_few(verify): verify(Verdict(check="few", outcome=Outcome.INCONCLUSIVE))
@@ -192,37 +192,37 @@ def test_all_inconclusive_is_inconclusive(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("def test_broken(:\n    pass", "SyntaxError"),
         ("import no_such_library_anywhere\ndef test_one(): ...", "No module named 'no_such_library_anywhere'"),
     ],
     ids=["syntax", "import"],
 )
-def test_a_module_that_cannot_be_imported_fails_and_the_others_run(run: Run, source: str, said: str) -> None:
+def test_a_module_that_cannot_be_imported_fails_and_the_others_run(run: Run, source: str, message: str) -> None:
     result = run({"test_bad.py": source, "test_good.py": "def test_good(): ..."})
     assert outcomes(result) == {"tests/code/test_bad.py": "fail", "test_good": "pass"}
-    assert said in find(result, "tests/code/test_bad.py").detail
+    assert message in find(result, "tests/code/test_bad.py").detail
     assert "cannot be imported" in find(result, "tests/code/test_bad.py").detail
 
 
-def test_a_conftest_that_cannot_be_imported(run: Run) -> None:
+def test_a_conftest_that_cannot_be_imported_fails_the_suite(run: Run) -> None:
     result = run({"conftest.py": "import no_such_library_anywhere", "test_good.py": "def test_good(): ..."})
     assert outcomes(result) == {"code_suite": "fail"}
     assert "No module named 'no_such_library_anywhere'" in result.verdicts[0].detail
 
 
 @pytest.mark.parametrize(
-    ("ending", "said"),
+    ("ending", "message"),
     [
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "was killed by SIGSEGV in tests/code/test_suite.py::test_ends"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL in tests/code/test_suite.py::test_ends"),
-        ("os._exit(0)", "ended by itself with exit code 0 in tests/code/test_suite.py::test_ends"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "was killed by SIGSEGV during tests/code/test_suite.py::test_ends"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL during tests/code/test_suite.py::test_ends"),
+        ("os._exit(0)", "the process of tests/code exited with code 0 during tests/code/test_suite.py::test_ends"),
         ("pytest.exit('enough', returncode=0)", "was stopped after 1 of 3 tests"),
         ("raise KeyboardInterrupt", "was stopped after 1 of 3 tests"),
     ],
 )
-def test_a_suite_that_dies_keeps_its_verdicts_and_names_the_test(run: Run, ending: str, said: str) -> None:
+def test_a_suite_that_crashes_keeps_its_verdicts_and_names_the_test(run: Run, ending: str, message: str) -> None:
     result = run(f"""
         import os, signal, pytest
         def test_first(): ...
@@ -230,19 +230,19 @@ def test_a_suite_that_dies_keeps_its_verdicts_and_names_the_test(run: Run, endin
         def test_never(): ...
     """)
     assert outcomes(result) == {"test_first": "pass", "code_suite": "fail"}
-    assert said in find(result, "code_suite").detail
+    assert message in find(result, "code_suite").detail
 
 
-def test_a_failure_at_exit_is_no_pass(run: Run) -> None:
+def test_a_failure_at_exit_fails_the_suite(run: Run) -> None:
     result = run("""
         import atexit, os
         atexit.register(os._exit, 7)
         def test_one(): ...
     """)
-    assert "exit code 7 though no test failed" in find(result, "code_suite").detail
+    assert "exit code 7 although no test failed" in find(result, "code_suite").detail
 
 
-def test_a_breakdown_of_pytest_itself(run: Run) -> None:
+def test_an_error_inside_pytest_fails_the_suite(run: Run) -> None:
     result = run(
         {
             "conftest.py": "def pytest_runtest_protocol(item): raise ZeroDivisionError('hook')",
@@ -250,21 +250,21 @@ def test_a_breakdown_of_pytest_itself(run: Run) -> None:
         }
     )
     assert outcomes(result) == {"code_suite": "fail"}
-    assert "pytest broke down" in result.verdicts[0].detail
+    assert "pytest itself failed" in result.verdicts[0].detail
     assert "ZeroDivisionError: hook" in result.verdicts[0].detail
 
 
-def test_an_unknown_layer_and_missing_inputs_are_refused(shop: Project, tmp_path: Path) -> None:
+def test_an_unknown_layer_or_a_missing_input_is_an_error(shop: Project, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no layer 'unit'"):
         run_layer(shop, "unit", LayerInputs(), tmp_path / "results")
-    with pytest.raises(DataError, match=r"the model to test is not there: .*gone\.joblib"):
+    with pytest.raises(DataError, match=r"the model file .*gone\.joblib does not exist"):
         run_layer(shop, "model", LayerInputs(model=tmp_path / "gone.joblib"), tmp_path / "results")
     (tmp_path / "file").touch()
-    with pytest.raises(ServiceError, match="results cannot be written"):
+    with pytest.raises(ServiceError, match="the results cannot be written"):
         run_layer(shop, "code", LayerInputs(), tmp_path / "file")
 
 
-def test_the_artifacts_say_the_same(run: Run) -> None:
+def test_the_result_files_agree(run: Run) -> None:
     result = run("""
         from sluice.verdicts import Interval, Outcome, Verdict
         def test_auc(verify):
@@ -289,7 +289,7 @@ def test_the_artifacts_say_the_same(run: Run) -> None:
     assert "<script" not in page
 
 
-def test_an_earlier_pass_does_not_cover_a_crash(run: Run) -> None:
+def test_an_earlier_pass_does_not_hide_a_crash(run: Run) -> None:
     assert run("def test_one(): ...").outcome is Outcome.PASS
     result = run("import os; os._exit(1)")
     assert result.outcome is Outcome.FAIL

@@ -1,4 +1,4 @@
-"""The fixtures over a packaged release: served for real, and as the champion."""
+"""The fixtures for a packaged release: the served release, and the champion."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_serves_what_was_trained(service, model, champion, holdout):
 
 @pytest.fixture
 def packaged(shop: Project) -> Iterator[tuple[ReleaseStore, str]]:
-    """A store with one release of the throw-away project."""
+    """A store with one release of the temporary project."""
     path = list(sys.path)
     settings = f'\n[serving]\npython = "{REPOSITORY / ".venv-serving/bin/python"}"\nlock = "lock.txt"\n'
     (shop.root / "sluice.toml").write_text((shop.root / "sluice.toml").read_text() + settings)
@@ -67,7 +67,7 @@ def packaged(shop: Project) -> Iterator[tuple[ReleaseStore, str]]:
         del sys.modules[name]
 
 
-def test_the_integration_layer(packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult]) -> None:
+def test_the_integration_layer_serves_a_release(packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult]) -> None:
     store, digest = packaged
     store.tag("champion", digest)
     for inputs in (LayerInputs(release=digest), LayerInputs(release="champion")):
@@ -76,12 +76,14 @@ def test_the_integration_layer(packaged: tuple[ReleaseStore, str], run: Callable
         assert (result.folder / "service.log").is_file()
 
 
-def test_a_release_that_is_not_there(packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult]) -> None:
+def test_a_release_that_does_not_exist_is_a_state_error(
+    packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult]
+) -> None:
     with pytest.raises(StateError, match="release-9"):
         run(SUITE, layer="integration", inputs=LayerInputs(release="release-9"))
 
 
-def test_without_its_serving_environment_there_is_one_error(
+def test_a_missing_serving_environment_is_one_error(
     packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICE_SERVING__PYTHON", "nowhere/bin/python")
@@ -89,6 +91,8 @@ def test_without_its_serving_environment_there_is_one_error(
         run(SUITE, layer="integration", inputs=LayerInputs(release=packaged[1]))
 
 
-def test_no_champion_before_the_first_is_live(packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult]) -> None:
+def test_there_is_no_champion_before_a_release_is_live(
+    packaged: tuple[ReleaseStore, str], run: Callable[..., LayerResult]
+) -> None:
     result = run("def test_one(champion): assert champion is None", layer="model")
     assert result.outcome is Outcome.PASS, result.verdicts

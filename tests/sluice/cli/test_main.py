@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, one message and one hint, JSON and nothing else."""
+"""The command line as a user meets it: exit codes, one message and one hint per error, and JSON output."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ def small(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_help_lists_every_verb(tmp_path: Path) -> None:
+def test_help_lists_every_command(tmp_path: Path) -> None:
     done = sluice("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for verb in ("test", "run", "serve", "compile", "report", "demo", "schema", "release", "rollout"):
-        assert re.search(rf"\b{verb}\b", done.stdout)
+    for name in ("test", "run", "serve", "compile", "report", "demo", "schema", "release", "rollout"):
+        assert re.search(rf"\b{name}\b", done.stdout)
 
 
-def test_outside_a_project_one_message_and_one_hint(tmp_path: Path) -> None:
+def test_outside_a_project_there_is_one_message_and_one_hint(tmp_path: Path) -> None:
     done = sluice("run", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("error: no sluice.toml in ")
+    assert done.stderr.startswith("error: there is no sluice.toml in ")
     assert "\nnext: " in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_same_error_as_json_is_one_envelope(tmp_path: Path) -> None:
+def test_an_error_as_json_is_one_envelope(tmp_path: Path) -> None:
     done = sluice("run", "--output", "json", cwd=tmp_path)
     assert done.returncode == 2
     document = json.loads(done.stdout)
@@ -46,7 +46,7 @@ def test_the_same_error_as_json_is_one_envelope(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "key", "word"),
+    ("change", "key", "text"),
     [
         (("[data]", "[data]\nlable = 'y'"), "data.lable", "there is no such key"),
         (('label = "y"\n', ""), "data.label", "this key is required"),
@@ -56,42 +56,42 @@ def test_the_same_error_as_json_is_one_envelope(tmp_path: Path) -> None:
         (("[data]", "[dta]\nx = 1\n[data]"), "dta", "there is no such key"),
     ],
 )
-def test_a_wrong_key_is_named(small: Path, change: tuple[str, str], key: str, word: str) -> None:
+def test_the_message_names_a_wrong_key(small: Path, change: tuple[str, str], key: str, text: str) -> None:
     file = small / "sluice.toml"
     file.write_text(file.read_text().replace(*change))
     done = sluice("test", "code", cwd=small)
     assert done.returncode == 2
     assert f"{key}: " in done.stderr
-    assert word in done.stderr
+    assert text in done.stderr
 
 
-def test_broken_toml_says_where(small: Path) -> None:
+def test_the_message_for_invalid_toml_names_the_line(small: Path) -> None:
     (small / "sluice.toml").write_text("[project\nname = 1")
     done = sluice("release", "list", cwd=small)
     assert done.returncode == 2
     assert "line 1" in done.stderr
 
 
-def test_environment_variables_win_and_are_checked_too(small: Path) -> None:
+def test_environment_variables_take_precedence_and_are_checked(small: Path) -> None:
     done = sluice("release", "list", cwd=small, SLUICE_GATE__MARGIN="many")
     assert done.returncode == 2
     assert "gate.margin: " in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["fly"], ["run", "--sideways"], ["test", "soul"], ["rollout", "approve"]])
-def test_a_command_that_does_not_exist_is_usage(small: Path, arguments: list[str]) -> None:
+def test_a_command_that_does_not_exist_is_a_usage_error(small: Path, arguments: list[str]) -> None:
     done = sluice(*arguments, cwd=small)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
 
 
-def test_an_unknown_pipeline_is_named_with_those_that_are_known(small: Path) -> None:
+def test_the_message_names_an_unknown_pipeline(small: Path) -> None:
     done = sluice("run", "nightly", cwd=small)
     assert done.returncode == 2
     assert "no pipeline 'nightly'" in done.stderr
 
 
-def test_schema_prints_every_key_and_is_json_schema(small: Path) -> None:
+def test_schema_prints_every_key_or_the_json_schema(small: Path) -> None:
     table = sluice("schema", cwd=small)
     assert table.returncode == 0
     for key in ("data.holdout_digest", "gate.budget", "rollout.steps", "serving.port"):
@@ -100,20 +100,20 @@ def test_schema_prints_every_key_and_is_json_schema(small: Path) -> None:
     assert document["data"]["properties"]["project"]
 
 
-def test_an_empty_store_lists_nothing_and_says_how_to_begin(small: Path) -> None:
+def test_an_empty_store_lists_nothing_and_says_how_to_start(small: Path) -> None:
     done = sluice("release", "list", cwd=small)
     assert done.returncode == 0
     assert "sluice run" in done.stdout
     assert json.loads(sluice("release", "list", "--output", "json", cwd=small).stdout)["data"] == {"releases": []}
 
 
-def test_a_release_that_is_not_there_is_an_error(small: Path) -> None:
+def test_a_release_that_does_not_exist_is_an_error(small: Path) -> None:
     done = sluice("release", "show", "champion", cwd=small)
     assert done.returncode == 2
     assert "champion" in done.stderr
 
 
-def test_status_before_anything_was_served(small: Path) -> None:
+def test_status_works_before_anything_was_served(small: Path) -> None:
     done = sluice("rollout", "status", "--output", "json", cwd=small)
     assert done.returncode == 0
     data = json.loads(done.stdout)["data"]
@@ -121,7 +121,7 @@ def test_status_before_anything_was_served(small: Path) -> None:
     assert data["previous"] is None
 
 
-def test_rolling_back_where_nothing_serves_says_so(small: Path) -> None:
+def test_a_rollback_without_a_supervisor_is_an_error(small: Path) -> None:
     done = sluice("rollout", "rollback", "--yes", cwd=small)
     assert done.returncode == 5
     assert done.stderr == (
@@ -130,12 +130,12 @@ def test_rolling_back_where_nothing_serves_says_so(small: Path) -> None:
     )
 
 
-def test_version(tmp_path: Path) -> None:
+def test_version_is_printed(tmp_path: Path) -> None:
     assert sluice("--version", cwd=tmp_path).stdout.startswith("sluice ")
 
 
 @pytest.mark.parametrize("arguments", [[], ["release"], ["rollout"]])
-def test_a_command_alone_shows_its_help_and_nothing_else(small: Path, arguments: list[str]) -> None:
+def test_a_group_without_a_command_shows_only_its_help(small: Path, arguments: list[str]) -> None:
     done = sluice(*arguments, cwd=small)
     assert done.returncode == 2
     assert "Usage: " in done.stdout + done.stderr
@@ -157,13 +157,13 @@ def test_an_error_names_the_same_command_as_a_result(small: Path, arguments: lis
     assert (document["command"], document["outcome"]) == (command, "error")
 
 
-def test_a_layer_that_does_not_exist_is_told_in_the_words_of_the_help(small: Path) -> None:
-    said = sluice("test", "soul", cwd=small).stderr.partition("\n")[0]
-    assert said == "error: Invalid value for 'LAYER': 'soul' is not one of 'code', 'data', 'model', 'integration'."
+def test_the_message_for_an_unknown_layer_lists_the_layers(small: Path) -> None:
+    message = sluice("test", "soul", cwd=small).stderr.partition("\n")[0]
+    assert message == "error: Invalid value for 'LAYER': 'soul' is not one of 'code', 'data', 'model', 'integration'."
 
 
 @pytest.mark.parametrize("arguments", [["test", "code"], ["serve", "--port", "0"], ["run", "only"]])
-def test_a_folder_that_takes_no_files_is_one_service_error(small: Path, arguments: list[str]) -> None:
+def test_a_state_folder_that_cannot_be_written_is_one_service_error(small: Path, arguments: list[str]) -> None:
     (small / "tests" / "code").mkdir(parents=True)
     (small / "sluice.toml").write_text(MINIMAL + '[pipelines]\nonly = "loading:pipeline"\n')
     (small / "rows.csv").touch()
@@ -175,16 +175,16 @@ def test_a_folder_that_takes_no_files_is_one_service_error(small: Path, argument
     assert "$SLUICE_STATE" in done.stderr
 
 
-def test_what_would_change_production_can_be_tried_dry_and_asks_first(small: Path) -> None:
-    for verb in ("promote", "abort", "rollback"):
-        options = sluice("rollout", verb, "--help", cwd=small).stdout
+def test_commands_that_change_production_have_dry_run_and_yes(small: Path) -> None:
+    for name in ("promote", "abort", "rollback"):
+        options = sluice("rollout", name, "--help", cwd=small).stdout
         assert "--dry-run" in options
         assert "--yes" in options
     assert "--dry-run" in sluice("release", "build", "--help", cwd=small).stdout
 
 
 class TestWrongInputs:
-    """What is wrong with a layer's inputs is one error with exit code 2, in the words of who gave them."""
+    """A problem with a layer's inputs is one error with exit code 2 (4 for a wrong digest). Its message names the input."""
 
     @pytest.fixture
     def small(self, small: Path) -> Path:
@@ -202,7 +202,7 @@ class TestWrongInputs:
         assert error["exit_code"] == done.returncode
         return error
 
-    def test_a_snapshot_that_was_cut_off(self, small: Path) -> None:
+    def test_a_truncated_or_empty_snapshot_is_named(self, small: Path) -> None:
         (small / "cut.parquet").write_bytes(b"PAR1 and no more")
         error = self.error_of(small, "data", "--snapshot", "cut.parquet")
         assert error["exit_code"] == 2
@@ -210,7 +210,7 @@ class TestWrongInputs:
         (small / "empty.csv").touch()
         assert "empty.csv is empty" in str(self.error_of(small, "data", "--snapshot", "empty.csv")["message"])
 
-    def test_a_holdout_that_is_not_there_or_another(self, small: Path) -> None:
+    def test_a_missing_or_changed_holdout_is_named(self, small: Path) -> None:
         error = self.error_of(small, "model", SLUICE_DATA__HOLDOUT_DIGEST="sha256:" + "0" * 64)
         assert error["exit_code"] == 4
         assert "holdout.csv has digest sha256:" in str(error["message"])
@@ -219,24 +219,24 @@ class TestWrongInputs:
         assert error["exit_code"] == 2
         assert "there is no file" in str(error["message"])
 
-    def test_a_model_that_is_none(self, small: Path) -> None:
+    def test_a_file_that_is_not_a_model_is_named(self, small: Path) -> None:
         (small / "junk.joblib").write_bytes(b"junk")
         error = self.error_of(small, "model", "--model", "junk.joblib")
         assert error["exit_code"] == 2
         assert "the model junk.joblib cannot be loaded" in str(error["message"])
 
-    def test_no_serving_environment(self, small: Path) -> None:
+    def test_a_missing_serving_environment_is_named(self, small: Path) -> None:
         error = self.error_of(small, "integration")
         assert error["exit_code"] == 2
         assert "serving.python names" in str(error["message"])
 
-    def test_no_suite(self, small: Path) -> None:
+    def test_a_missing_suite_is_named(self, small: Path) -> None:
         error = self.error_of(small, "code", SLUICE_TESTS__CODE="tests/units")
         assert error["exit_code"] == 2
         assert "tests.code names 'tests/units'" in str(error["message"])
 
 
-def test_what_passes_is_a_count_and_the_page_is_named(small: Path) -> None:
+def test_passed_checks_are_counted_and_the_page_is_named(small: Path) -> None:
     (small / "tests" / "code").mkdir(parents=True)
     (small / "tests" / "code" / "test_one.py").write_text("def test_fine(): ...\ndef test_wrong(): assert 1 == 2\n")
     shown = sluice("test", "code", cwd=small).stdout

@@ -1,4 +1,4 @@
-"""Fast DeLong against its definition, and the intervals where the usual ones break down."""
+"""Fast DeLong against its definition, and the intervals in cases in which the usual ones fail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def components(labels: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarra
 
 
 def brute_force_covariance(labels: np.ndarray, *models: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AUCs and DeLong's covariance matrix S10 / m + S01 / n, from every pair."""
+    """Return the AUCs and DeLong's covariance matrix S10 / m + S01 / n, computed from every pair."""
     parts = [components(labels, scores) for scores in models]
     of_positives, of_negatives = np.stack([part[1] for part in parts]), np.stack([part[2] for part in parts])
     covariance = np.atleast_2d(np.cov(of_positives)) / of_positives.shape[1]
@@ -39,7 +39,7 @@ def brute_force_covariance(labels: np.ndarray, *models: np.ndarray) -> tuple[np.
 def samples(draw: st.DrawFn, models: int = 1) -> tuple[np.ndarray, ...]:
     positives, negatives = draw(st.integers(2, 40)), draw(st.integers(2, 40))
     labels = np.array(draw(st.permutations([1] * positives + [0] * negatives)))
-    # Few distinct values make ties certain, all floats make them rare.
+    # With few distinct values, ties are certain. With arbitrary floats, they are rare.
     values = draw(
         st.sampled_from([st.integers(0, 3).map(float), st.floats(-1e6, 1e6), st.sampled_from([-math.inf, 0.0, -0.0, math.inf])])
     )
@@ -88,17 +88,17 @@ def test_thousands_of_rows_equal_the_definition(distinct: int) -> None:
     assert compared.auc_a == pytest.approx(roc_auc_score(labels, a), abs=1e-10)
 
 
-def test_a_hundred_thousand_rows_need_no_square_of_memory() -> None:
+def test_memory_does_not_grow_with_the_square_of_the_rows() -> None:
     rng = np.random.default_rng(1)
     labels = rng.random(100_000) < 0.2
     scores = rng.normal(size=100_000) + labels
-    estimate = estimate_auc(labels, scores)  # a matrix of all pairs would be 12.8 GB
+    estimate = estimate_auc(labels, scores)  # A matrix of all pairs would need 12.8 GB.
     assert estimate.auc == pytest.approx(roc_auc_score(labels, scores), abs=1e-10)
 
 
 @settings(max_examples=50)
 @given(samples())
-def test_only_the_order_of_the_scores_counts(sample: tuple[np.ndarray, ...]) -> None:
+def test_the_estimate_depends_only_on_the_order_of_the_scores(sample: tuple[np.ndarray, ...]) -> None:
     labels, scores = sample
     ranks = np.unique(scores, return_inverse=True)[1].astype(float)
     assert estimate_auc(labels, scores) == estimate_auc(labels, ranks**3 + 5)
@@ -106,7 +106,7 @@ def test_only_the_order_of_the_scores_counts(sample: tuple[np.ndarray, ...]) -> 
 
 @settings(max_examples=50)
 @given(samples())
-def test_turning_the_scores_around_mirrors_the_estimate(sample: tuple[np.ndarray, ...]) -> None:
+def test_reversing_the_scores_mirrors_the_estimate(sample: tuple[np.ndarray, ...]) -> None:
     labels, scores = sample
     there, back = estimate_auc(labels, scores), estimate_auc(labels, -scores)
     assert back.auc == pytest.approx(1 - there.auc, abs=1e-12)
@@ -114,7 +114,7 @@ def test_turning_the_scores_around_mirrors_the_estimate(sample: tuple[np.ndarray
     assert back.interval.low == pytest.approx(1 - there.interval.high, abs=1e-9)
 
 
-def test_logit_interval_has_its_textbook_form() -> None:
+def test_the_logit_interval_equals_the_textbook_formula() -> None:
     rng = np.random.default_rng(3)
     labels = np.arange(200) % 4 == 0
     estimate = estimate_auc(labels, rng.normal(size=200) + labels, level=0.9)
@@ -126,7 +126,7 @@ def test_logit_interval_has_its_textbook_form() -> None:
 
 
 @pytest.mark.parametrize(("positives", "negatives", "low"), [(1, 1, 0.025), (1, 50, 0.025), (3, 5, 0.2924), (10, 90, 0.6915)])
-def test_perfect_order_proves_only_what_its_pairs_can(positives: int, negatives: int, low: float) -> None:
+def test_the_bound_at_perfect_order_depends_on_the_number_of_pairs(positives: int, negatives: int, low: float) -> None:
     labels = np.repeat([0, 1], [negatives, positives])
     perfect, inverted = (estimate_auc(labels, sign * np.arange(labels.size)) for sign in (1, -1))
     assert (perfect.auc, perfect.standard_error, perfect.interval.high) == (1, 0, 1)
@@ -137,7 +137,7 @@ def test_perfect_order_proves_only_what_its_pairs_can(positives: int, negatives:
 
 
 def test_the_bound_at_perfect_order_holds_for_overlapping_normals() -> None:
-    """With the truth at the bound, perfect order must come up in at most 2.5 % of samples."""
+    """If the true AUC equals the bound, perfect order must occur in at most 2.5 % of the samples."""
     positives, negatives = 4, 12
     truth = 0.025 ** (1 / positives)
     rng = np.random.default_rng(5)
@@ -146,7 +146,7 @@ def test_the_bound_at_perfect_order_holds_for_overlapping_normals() -> None:
     assert np.mean(lowest > rng.normal(size=(20_000, negatives)).max(axis=1)) <= 0.025
 
 
-def test_equal_scores_say_nothing_and_have_no_spread() -> None:
+def test_equal_scores_give_one_half_and_no_standard_error() -> None:
     estimate = estimate_auc([0, 0, 1, 1], [0.3] * 4)
     assert (estimate.auc, estimate.standard_error) == (0.5, 0)
     assert (estimate.interval.low, estimate.interval.high) == (0.5, 0.5)
@@ -162,7 +162,7 @@ def test_a_single_positive_row_gives_a_wide_interval() -> None:
     assert compared.interval.low < 0 < compared.interval.high
 
 
-def test_identical_scores_differ_by_nothing() -> None:
+def test_the_difference_of_identical_scores_is_zero() -> None:
     labels, scores = [0, 1, 0, 1, 1], [0.1, 0.4, 0.4, 0.2, 0.9]
     compared = compare_auc(labels, scores, np.exp(scores))
     assert (compared.difference, compared.standard_error) == (0, 0)
@@ -172,7 +172,7 @@ def test_identical_scores_differ_by_nothing() -> None:
     assert alone.standard_error == 0
 
 
-def test_lower_bound_is_one_sided() -> None:
+def test_the_lower_bound_is_one_sided() -> None:
     rng = np.random.default_rng(11)
     labels = np.arange(400) % 3 == 0
     scores = rng.normal(size=400) + labels
@@ -189,18 +189,18 @@ def test_lower_bound_is_one_sided() -> None:
 @pytest.mark.parametrize(
     ("labels", "scores", "reason"),
     [
-        ([0, 1], [0.1, math.nan], "1 NaN of 2"),
-        ([1, 1], [0.1, 0.2], "both classes: 2 of 2"),
-        ([0, 0], [0.1, 0.2], "both classes: 0 of 2"),
-        ([], [], "both classes: 0 of 0"),
-        ([0, 1, 1], [0.1, 0.2], "one value per label"),
-        ([0, 1], [[0.1], [0.2]], "one value per label"),
+        ([0, 1], [0.1, math.nan], "1 of 2 scores are NaN"),
+        ([1, 1], [0.1, 0.2], "both classes, but 2 of 2"),
+        ([0, 0], [0.1, 0.2], "both classes, but 0 of 2"),
+        ([], [], "both classes, but 0 of 0"),
+        ([0, 1, 1], [0.1, 0.2], "one score for each of the"),
+        ([0, 1], [[0.1], [0.2]], "one score for each of the"),
         ([0, 2], [0.1, 0.2], "labels must be 0 or 1"),
         ([0, math.nan], [0.1, 0.2], "labels must be 0 or 1"),
         ([[0, 1]], [0.1, 0.2], "one dimension"),
     ],
 )
-def test_what_has_no_auc_is_refused(labels: list[float], scores: list[float], reason: str) -> None:
+def test_labels_and_scores_without_an_auc_are_an_error(labels: list[float], scores: list[float], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         estimate_auc(labels, scores)
     with pytest.raises(ValueError, match=reason):
@@ -208,24 +208,24 @@ def test_what_has_no_auc_is_refused(labels: list[float], scores: list[float], re
 
 
 @pytest.mark.parametrize("level", [0, 1, 95, math.nan])
-def test_a_level_is_a_coverage(level: float) -> None:
+def test_a_level_outside_zero_and_one_is_an_error(level: float) -> None:
     with pytest.raises(ValueError, match="level must lie between 0 and 1"):
         estimate_auc([0, 1], [0, 1], level=level)
     with pytest.raises(ValueError, match="level must lie between 0 and 1"):
         compare_auc([0, 1], [0, 1], [0, 1], level=level)
 
 
-def test_labels_of_any_type_are_the_same_labels() -> None:
+def test_labels_may_have_any_type() -> None:
     scores = [0.2, 0.7, 0.4]
-    wanted = estimate_auc([0, 1, 1], scores)
-    assert estimate_auc([False, True, True], scores) == wanted
-    assert estimate_auc(np.array([0.0, 1.0, 1.0]), scores) == wanted
-    assert estimate_auc(np.array([False, True, True], dtype=object), scores) == wanted
+    expected = estimate_auc([0, 1, 1], scores)
+    assert estimate_auc([False, True, True], scores) == expected
+    assert estimate_auc(np.array([0.0, 1.0, 1.0]), scores) == expected
+    assert estimate_auc(np.array([False, True, True], dtype=object), scores) == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rows", "wald", "logit"), [(30, 0.862, 0.938), (100, 0.922, 0.947)])
-def test_coverage_of_small_slices_is_that_of_the_research(rows: int, wald: float, logit: float) -> None:
+def test_small_slices_have_the_documented_coverage(rows: int, wald: float, logit: float) -> None:
     rng = np.random.default_rng(20)
     shift = norm.ppf(0.80) * math.sqrt(2)
     labels = np.arange(rows) < rows // 5

@@ -1,4 +1,4 @@
-"""PSI against its definition, what frozen bins must see, and how often it fires without drift."""
+"""PSI against its definition, the changes that frozen bins must show, and the rate of false alarms without drift."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sluice.statistics.multiplicity import benjamini_hochberg
 from sluice.statistics.psi import (
     PsiEstimate,
     PsiReference,
+    build_category_reference,
+    build_numeric_reference,
     compare_features,
     estimate_psi,
-    freeze_categories,
-    freeze_numeric,
 )
 
 NORMAL = np.random.default_rng(0).normal(size=20_000)
@@ -34,14 +34,14 @@ def by_definition(before: list[int], after: list[int]) -> float:
 
 
 def test_reference_deciles_hold_a_tenth_each() -> None:
-    reference = freeze_numeric(NORMAL)
+    reference = build_numeric_reference(NORMAL)
     assert reference.counts == (*(2000,) * 10, 0)
     assert reference.rows == 20_000
     assert len(reference.edges) == 9
 
 
-def test_psi_is_its_definition() -> None:
-    reference = freeze_numeric(NORMAL)
+def test_psi_equals_its_definition() -> None:
+    reference = build_numeric_reference(NORMAL)
     current = np.append(NORMAL[:3000] + 0.3, [math.nan] * 50)
     counts = [int(np.sum((current > low) & (current <= high))) for low, high in pairwise([-math.inf, *reference.edges, math.inf])]
     estimate = estimate_psi(reference, current)
@@ -52,22 +52,22 @@ def test_psi_is_its_definition() -> None:
 
 
 @pytest.mark.parametrize("shift", [0.2, 0.3, 0.44, 0.47, 0.8])
-def test_a_shift_of_a_normal_has_the_index_that_follows_from_its_deciles(shift: float) -> None:
+def test_the_index_of_a_shifted_normal_follows_from_its_deciles(shift: float) -> None:
     deciles = norm.ppf(np.linspace(0, 1, 11))
     after = np.diff(norm.cdf(deciles - shift))
     expected = np.sum((after - 0.1) * np.log(after / 0.1))
     grid = norm.ppf((np.arange(20_000) + 0.5) / 20_000)
-    assert estimate_psi(freeze_numeric(grid), grid + shift).psi == pytest.approx(expected, rel=0.01)
-    assert (expected > 0.2) == (shift > 0.45)  # the customary limit is a shift of about .45 standard deviations
+    assert estimate_psi(build_numeric_reference(grid), grid + shift).psi == pytest.approx(expected, rel=0.01)
+    assert (expected > 0.2) == (shift > 0.45)  # The customary limit is a shift of about 0.45 standard deviations.
 
 
 @given(st.lists(floats, min_size=1), st.lists(floats, min_size=1), st.integers(2, 12))
-def test_every_row_of_any_numbers_falls_into_one_bin(before: list[float], after: list[float], bins: int) -> None:
+def test_every_number_falls_into_exactly_one_bin(before: list[float], after: list[float], bins: int) -> None:
     if all(math.isnan(value) for value in before):
         with pytest.raises(ValueError, match="at least one value"):
-            freeze_numeric(before, bins=bins)
+            build_numeric_reference(before, bins=bins)
         return
-    reference = freeze_numeric(before, bins=bins)
+    reference = build_numeric_reference(before, bins=bins)
     assert reference.rows == len(before)
     assert list(reference.edges) == sorted(set(reference.edges))
     assert len(reference.counts) == len(reference.edges) + 2 <= 2 * bins
@@ -83,25 +83,25 @@ def test_every_row_of_any_numbers_falls_into_one_bin(before: list[float], after:
 def test_missing_values_have_a_bin_of_their_own() -> None:
     half_gone = NORMAL.copy()
     half_gone[::2] = math.nan
-    estimate = estimate_psi(freeze_numeric(NORMAL), half_gone)
+    estimate = estimate_psi(build_numeric_reference(NORMAL), half_gone)
     assert estimate.psi > 1
     assert estimate.missing == 0.5
-    assert estimate_psi(freeze_numeric(half_gone), half_gone).psi == 0
+    assert estimate_psi(build_numeric_reference(half_gone), half_gone).psi == 0
     names = np.array(["a", "b"] * 500, dtype=object)
     gone = names.copy()
     gone[:500] = None
-    assert estimate_psi(freeze_categories(names), gone).psi > 1
+    assert estimate_psi(build_category_reference(names), gone).psi > 1
 
 
 def test_one_outlier_does_not_hide_a_shift() -> None:
-    reference = freeze_numeric(NORMAL)
+    reference = build_numeric_reference(NORMAL)
     shifted = NORMAL + 1
     outlier = np.append(shifted[1:], 1e9)
     assert estimate_psi(reference, outlier).psi == pytest.approx(estimate_psi(reference, shifted).psi, rel=0.01)
 
 
 def test_a_new_category_has_a_bin_of_its_own() -> None:
-    reference = freeze_categories(["monthly"] * 600 + ["annual"] * 400)
+    reference = build_category_reference(["monthly"] * 600 + ["annual"] * 400)
     assert reference.counts == (600, 400, 0, 0)
     current = ["monthly"] * 500 + ["annual"] * 300 + ["weekly"] * 200
     estimate = estimate_psi(reference, current)
@@ -112,33 +112,33 @@ def test_a_new_category_has_a_bin_of_its_own() -> None:
 
 def test_rare_categories_share_a_bin_and_are_not_new() -> None:
     values = ["a"] * 50 + ["b"] * 30 + ["c"] * 2 + ["d"]
-    reference = freeze_categories(values, most=2)
+    reference = build_category_reference(values, max_categories=2)
     assert reference.counts == (50, 30, 3, 0, 0)
     assert estimate_psi(reference, ["d"] * 10).new == 0
     assert estimate_psi(reference, ["e"] * 10).new == 1
 
 
 def test_a_column_of_ints_that_became_floats_has_no_new_categories() -> None:
-    reference = freeze_categories(np.array([1, 2, 3] * 100))
+    reference = build_category_reference(np.array([1, 2, 3] * 100))
     assert estimate_psi(reference, np.array([1.0, 2.0, 3.0, math.nan] * 100)).new == 0
     assert estimate_psi(reference, np.array([1.5] * 10)).new == 1
-    flags = freeze_categories(np.array([True, False] * 10))
+    flags = build_category_reference(np.array([True, False] * 10))
     assert estimate_psi(flags, np.array([True, None, False], dtype=object)).new == 0
 
 
 @pytest.mark.parametrize("dtype", ["str", "object", "string", "category"])
-def test_columns_of_pandas_can_be_given_as_they_are(dtype: str) -> None:
+def test_pandas_columns_can_be_used_directly(dtype: str) -> None:
     column = pd.Series(["a", None, "b", "a"]).astype(dtype)
-    assert freeze_categories(column).counts == (2, 1, 0, 1)
-    estimate = estimate_psi(freeze_categories(["a", "b"]), column)
+    assert build_category_reference(column).counts == (2, 1, 0, 1)
+    estimate = estimate_psi(build_category_reference(["a", "b"]), column)
     assert (estimate.missing, estimate.new) == (0.25, 0)
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1), st.integers(1, 3))
-def test_json_round_trip(values: list[str | None], most: int) -> None:
-    references = [freeze_numeric([0.5, *[float(len(value or "")) for value in values]])]
+def test_a_reference_survives_json(values: list[str | None], most: int) -> None:
+    references = [build_numeric_reference([0.5, *[float(len(value or "")) for value in values]])]
     if any(values):
-        references.append(freeze_categories(values, most=most))
+        references.append(build_category_reference(values, max_categories=most))
     for reference in references:
         again = PsiReference.from_dict(json.loads(json.dumps(reference.to_dict(), allow_nan=False)))
         assert again == reference
@@ -147,16 +147,16 @@ def test_json_round_trip(values: list[str | None], most: int) -> None:
 @pytest.mark.parametrize(
     "change", [{"counts": [1]}, {"edges": None}, {"categories": {"a": 0}}, {"edges": None, "categories": {"a": 0}, "counts": [1]}]
 )
-def test_a_damaged_reference_is_refused(change: dict[str, object]) -> None:
+def test_a_damaged_reference_is_an_error(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"counts for|either edges or categories"):
-        PsiReference.from_dict(freeze_numeric(NORMAL).to_dict() | change)
+        PsiReference.from_dict(build_numeric_reference(NORMAL).to_dict() | change)
 
 
 def estimate(psi: float, p_value: float, rows: int = 1000) -> PsiEstimate:
     return PsiEstimate(psi=psi, p_value=p_value, bins=10, rows=rows, missing=0, new=0)
 
 
-def test_a_feature_has_drifted_only_beyond_all_three_limits() -> None:
+def test_a_feature_has_drifted_only_if_all_three_conditions_hold() -> None:
     answers = compare_features(
         {
             "moved": estimate(0.5, 1e-6),
@@ -180,34 +180,34 @@ def test_p_values_are_adjusted_over_all_features() -> None:
     assert compare_features({}) == {}
 
 
-def test_bad_input_is_refused() -> None:
+def test_invalid_input_is_an_error() -> None:
     for values in ([], [math.nan], [[1.0]]):
         with pytest.raises(ValueError, match=r"at least one value|one dimension"):
-            freeze_numeric(values)
+            build_numeric_reference(values)
     for values in ([], [None], np.array([["a"]])):
         with pytest.raises(ValueError, match=r"at least one value|one dimension"):
-            freeze_categories(values)
+            build_category_reference(values)
     with pytest.raises(ValueError, match="at least two bins"):
-        freeze_numeric([1.0], bins=1)
+        build_numeric_reference([1.0], bins=1)
     with pytest.raises(ValueError, match="at least one category"):
-        freeze_categories(["a"], most=0)
+        build_category_reference(["a"], max_categories=0)
     with pytest.raises(ValueError, match="without rows"):
-        estimate_psi(freeze_numeric(NORMAL), [])
+        estimate_psi(build_numeric_reference(NORMAL), [])
     with pytest.raises(ValueError, match="could not convert"):
-        estimate_psi(freeze_numeric(NORMAL), ["a"])
+        estimate_psi(build_numeric_reference(NORMAL), ["a"])
 
 
-def test_a_constant_feature_shows_any_change() -> None:
-    reference = freeze_numeric([3.0] * 1000)
+def test_any_change_of_a_constant_feature_is_visible() -> None:
+    reference = build_numeric_reference([3.0] * 1000)
     assert estimate_psi(reference, [3.0] * 500).psi == 0
     assert estimate_psi(reference, [3.0] * 500).p_value == 1
     assert estimate_psi(reference, [4.0] * 500).psi > 1
     assert estimate_psi(reference, [2.0] * 500).psi > 1
-    assert estimate_psi(freeze_numeric([math.inf] * 1000), [3.0] * 500).psi > 1
+    assert estimate_psi(build_numeric_reference([math.inf] * 1000), [3.0] * 500).psi > 1
 
 
-def test_a_frequent_value_is_told_from_those_beside_it() -> None:
-    reference = freeze_numeric([0.0] * 600 + [1.0] * 400)
+def test_a_frequent_value_is_counted_apart_from_its_neighbours() -> None:
+    reference = build_numeric_reference([0.0] * 600 + [1.0] * 400)
     assert reference.counts == (0, 600, 0, 400, 0, 0)
     for current in ([-0.1] * 600 + [1.0] * 400, [0.0] * 600 + [0.5] * 400, [0.0] * 600 + [1.1] * 400):
         assert estimate_psi(reference, current).psi > 1
@@ -215,14 +215,14 @@ def test_a_frequent_value_is_told_from_those_beside_it() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rows", "bins", "wanted"), [(50, 10, 0.83), (100, 10, 0.35), (200, 10, 0.018), (200, 20, 0.40)])
-def test_the_customary_limit_alone_fires_as_often_as_the_research_says(rows: int, bins: int, wanted: float) -> None:
+def test_the_customary_limit_alone_has_the_documented_rate_of_false_alarms(rows: int, bins: int, wanted: float) -> None:
     rng = np.random.default_rng(9)
     assert chi2.sf(0.2 / (2 / rows), bins - 1) == pytest.approx(wanted, abs=0.006)
     indices, p_values = [], []
     for _ in range(3000):
-        one = estimate_psi(freeze_numeric(rng.normal(size=rows), bins=bins), rng.normal(size=rows))
+        one = estimate_psi(build_numeric_reference(rng.normal(size=rows), bins=bins), rng.normal(size=rows))
         indices.append(one.psi)
         p_values.append(one.p_value)
-    # Smoothing takes a little off an index of so few rows.
+    # With so few rows, the smoothing lowers the index a little.
     assert wanted - 0.08 <= np.mean(np.array(indices) > 0.2) <= wanted + 0.01
     assert np.mean(np.array(p_values) < 0.01) <= 0.02

@@ -1,4 +1,4 @@
-"""The curves of the report against scikit-learn's, and what thinning must keep."""
+"""The curves of the report against those of scikit-learn, and what must survive the reduction of points."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def samples(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(samples())
-def test_roc_is_that_of_scikit_learn(sample: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_roc_curve_equals_that_of_scikit_learn(sample: tuple[np.ndarray, np.ndarray]) -> None:
     points = roc_points(*sample)
     fpr, tpr, _ = roc_curve(*sample, drop_intermediate=False)
     assert points.fpr == pytest.approx(fpr.tolist())
@@ -37,8 +37,8 @@ def test_roc_is_that_of_scikit_learn(sample: tuple[np.ndarray, np.ndarray]) -> N
 
 
 @given(samples(), st.integers(2, 10))
-def test_thinned_roc_keeps_its_ends_and_rises(sample: tuple[np.ndarray, np.ndarray], most: int) -> None:
-    whole, points = roc_points(*sample, most=10**6), roc_points(*sample, most=most)
+def test_a_reduced_roc_curve_rises_and_keeps_its_ends(sample: tuple[np.ndarray, np.ndarray], most: int) -> None:
+    whole, points = roc_points(*sample, max_points=10**6), roc_points(*sample, max_points=most)
     assert len(points.fpr) == len(points.tpr) <= most
     assert (points.fpr[0], points.tpr[0], points.fpr[-1], points.tpr[-1]) == (0, 0, 1, 1)
     assert np.all(np.diff(points.fpr) >= 0)
@@ -46,7 +46,7 @@ def test_thinned_roc_keeps_its_ends_and_rises(sample: tuple[np.ndarray, np.ndarr
     assert set(zip(points.fpr, points.tpr, strict=True)) <= set(zip(whole.fpr, whole.tpr, strict=True))
 
 
-def test_two_hundred_points_draw_the_curve_of_many_rows() -> None:
+def test_two_hundred_points_are_enough_for_the_curve_of_many_rows() -> None:
     rng = np.random.default_rng(2)
     labels = rng.random(50_000) < 0.2
     scores = rng.normal(size=50_000) + 1.5 * labels
@@ -56,7 +56,7 @@ def test_two_hundred_points_draw_the_curve_of_many_rows() -> None:
 
 
 @given(samples(), st.integers(1, 12))
-def test_calibration_bins_hold_every_row_once(sample: tuple[np.ndarray, np.ndarray], bins: int) -> None:
+def test_every_row_is_in_exactly_one_calibration_bin(sample: tuple[np.ndarray, np.ndarray], bins: int) -> None:
     labels, scores = sample
     points = calibration_points(labels, scores, bins=bins)
     assert len({len(column) for column in asdict(points).values()}) == 1
@@ -69,7 +69,7 @@ def test_calibration_bins_hold_every_row_once(sample: tuple[np.ndarray, np.ndarr
     assert np.all(np.diff(points.predicted) > 0)
 
 
-def test_calibration_is_counted_per_tenth_of_the_rows() -> None:
+def test_calibration_bins_are_tenths_of_the_rows() -> None:
     scores = (np.arange(1000) + 0.5) / 1000
     labels = np.arange(1000) % 4 == 0
     points = calibration_points(labels, scores)
@@ -87,7 +87,7 @@ def test_rows_with_equal_scores_share_a_bin() -> None:
     assert calibration_points(labels, [0.5] * 100).rows == (100,)
 
 
-def test_curves_are_plain_json() -> None:
+def test_curves_are_plain_json_types() -> None:
     labels, scores = [0, 1, 1, 0], np.array([0.1, 0.2, 0.8, 0.3], dtype=np.float32)
     for points in (roc_points(labels, scores), calibration_points(labels, scores)):
         assert json.loads(json.dumps(asdict(points), allow_nan=False)) == {
@@ -95,9 +95,9 @@ def test_curves_are_plain_json() -> None:
         }
 
 
-def test_bad_input_is_refused() -> None:
+def test_invalid_curve_input_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least 2 points"):
-        roc_points([0, 1], [0, 1], most=1)
+        roc_points([0, 1], [0, 1], max_points=1)
     with pytest.raises(ValueError, match="at least one bin"):
         calibration_points([0, 1], [0, 1], bins=0)
     with pytest.raises(ValueError, match="probabilities"):

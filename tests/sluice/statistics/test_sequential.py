@@ -1,4 +1,4 @@
-"""The e-process: its algebra, that its mean is at most 1 by exact enumeration, and the figures it was chosen by."""
+"""The e-process: its formula, its mean of at most 1 by exact enumeration, and the documented figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy.stats import hypergeom
 
 from sluice.statistics.sequential import RATIOS, ErrorEvidence, add_window, start_evidence, start_step
 
-CONDEMNED = 100.0
+ROLLBACK_E_VALUE = 100.0
 
 
 def window(canary: int, canary_errors: int, stable: int, stable_errors: int) -> dict[str, int]:
@@ -28,20 +28,20 @@ def windows(draw: st.DrawFn) -> dict[str, int]:
     return window(canary, draw(st.integers(0, min(canary, 5))), stable, draw(st.integers(0, min(stable, 5))))
 
 
-def test_three_errors_of_a_canary_at_five_per_cent_nearly_condemn() -> None:
+def test_three_errors_of_a_canary_at_five_per_cent_reach_the_rollback_e_value() -> None:
     evidence = start_evidence()
     assert evidence.e_value == 1
     values = []
     for _ in range(3):
         evidence = add_window(evidence, **window(5, 1, 95, 0))
         values.append(evidence.e_value)
-    by_hand = [np.mean([(r * 0.05 / (r * 0.05 + 0.95) / 0.05) ** errors for r in (3, 5, 10, 20, 50)]) for errors in (1, 2, 3)]
-    assert values == pytest.approx(by_hand)
-    assert values[1] < CONDEMNED < values[2]
+    expected = [np.mean([(r * 0.05 / (r * 0.05 + 0.95) / 0.05) ** errors for r in (3, 5, 10, 20, 50)]) for errors in (1, 2, 3)]
+    assert values == pytest.approx(expected)
+    assert values[1] < ROLLBACK_E_VALUE < values[2]
 
 
 @given(st.lists(windows(), max_size=6))
-def test_e_value_is_the_mixture_of_likelihood_ratios(seen: list[dict[str, int]]) -> None:
+def test_the_e_value_is_the_mean_of_the_likelihood_ratios(seen: list[dict[str, int]]) -> None:
     evidence = start_evidence(tolerated_ratio=1.5)
     ratios = np.array(RATIOS)
     product_of_ratios = np.ones(5)
@@ -61,7 +61,7 @@ def test_e_value_is_the_mixture_of_likelihood_ratios(seen: list[dict[str, int]])
 
 
 @given(st.lists(windows(), max_size=5))
-def test_windows_without_errors_change_nothing(seen: list[dict[str, int]]) -> None:
+def test_windows_without_errors_do_not_change_the_e_value(seen: list[dict[str, int]]) -> None:
     evidence = start_evidence()
     for one in seen:
         evidence = add_window(evidence, **one)
@@ -71,10 +71,10 @@ def test_windows_without_errors_change_nothing(seen: list[dict[str, int]]) -> No
 
 
 @given(st.integers(1, 30), st.integers(1, 60), st.floats(1, 2.5), st.integers(1, 6), st.floats(1, 4))
-def test_one_window_is_an_e_value_whatever_the_counts(
+def test_the_mean_of_the_evidence_after_one_window_is_at_most_one(
     canary: int, stable: int, tolerated: float, errors: int, burst: float
 ) -> None:
-    """Given a window's errors, which requests they hit is a draw without replacement: the mean of the evidence is at most 1."""
+    """Given the number of errors in a window, the failed requests are a draw without replacement."""
     start = start_evidence(tolerated_ratio=tolerated, burst=burst)
     total = min(errors, canary + stable)
     chances = hypergeom.pmf(np.arange(total + 1), canary + stable, canary, total)
@@ -86,7 +86,7 @@ def test_one_window_is_an_e_value_whatever_the_counts(
 
 
 @given(st.floats(0.01, 0.99), st.floats(0, 1), st.floats(1, 2.5))
-def test_with_a_configured_share_the_mean_over_any_no_worse_canary_is_at_most_one(
+def test_with_a_configured_share_the_mean_for_a_canary_that_is_no_worse_is_at_most_one(
     share: float, better: float, tolerated: float
 ) -> None:
     odds = share / (1 - share) * tolerated * better
@@ -101,15 +101,15 @@ def test_with_a_configured_share_the_mean_over_any_no_worse_canary_is_at_most_on
     assert mean <= 1 + 1e-9
 
 
-def test_configured_share_replaces_the_measured_one() -> None:
+def test_the_configured_share_replaces_the_measured_one() -> None:
     start = start_evidence()
     assert add_window(start, **window(50, 1, 50, 0), share=0.05) == dataclasses.replace(
         add_window(start, **window(5, 1, 95, 0)), canary_requests=50, stable_requests=50
     )
 
 
-def test_tiny_windows_lose_nothing() -> None:
-    """Looked at after every request, an error is held against all requests since the one before, not against its own window."""
+def test_windows_of_one_request_give_the_same_evidence() -> None:
+    """An error is compared with all requests since the error before it, and not only with its own window."""
     start = start_evidence()
     evidence = start
     for index in range(100):
@@ -118,7 +118,7 @@ def test_tiny_windows_lose_nothing() -> None:
     assert evidence == add_window(start, **window(5, 1, 95, 0))
 
 
-def test_a_new_split_starts_a_new_share() -> None:
+def test_a_new_step_starts_a_new_share() -> None:
     quiet = add_window(start_evidence(), **window(5, 0, 95, 0))
     error = window(25, 1, 75, 0)
     assert add_window(start_step(quiet), **error).log_terms == add_window(start_evidence(), **error).log_terms
@@ -126,21 +126,21 @@ def test_a_new_split_starts_a_new_share() -> None:
 
 
 @pytest.mark.parametrize("alone", [window(100, 30, 0, 0), window(0, 0, 100, 30)])
-def test_without_a_comparison_there_is_no_evidence(alone: dict[str, int]) -> None:
+def test_requests_of_only_one_release_give_no_evidence(alone: dict[str, int]) -> None:
     assert add_window(start_evidence(), **alone).e_value == 1
 
 
-def test_share_of_none_or_all_is_no_comparison() -> None:
+def test_a_share_of_zero_or_one_gives_no_evidence() -> None:
     for share in (0, 1):
         assert add_window(start_evidence(), **window(5, 5, 5, 0), share=share).e_value == 1
 
 
-def test_an_incident_that_both_share_is_no_evidence() -> None:
+def test_an_incident_of_both_releases_gives_no_evidence() -> None:
     evidence = add_window(start_evidence(), **window(50, 50, 950, 950))
     assert evidence.e_value < 1e-6
 
 
-def test_overwhelming_evidence_stays_finite() -> None:
+def test_very_strong_evidence_stays_finite() -> None:
     evidence = start_evidence()
     for _ in range(100):
         evidence = add_window(evidence, **window(50, 50, 950, 0))
@@ -152,16 +152,16 @@ def test_overwhelming_evidence_stays_finite() -> None:
 
 
 @given(st.lists(windows(), max_size=6), st.sampled_from([1.0, 1.5]), st.sampled_from([1.0, 3.0]))
-def test_json_round_trip_is_exact(seen: list[dict[str, int]], tolerated: float, burst: float) -> None:
+def test_evidence_survives_json_exactly(seen: list[dict[str, int]], tolerated: float, burst: float) -> None:
     evidence = start_evidence(tolerated_ratio=tolerated, burst=burst)
     for one in seen:
         evidence = add_window(evidence, **one)
     assert ErrorEvidence.from_dict(json.loads(json.dumps(evidence.to_dict()))) == evidence
 
 
-def test_burst_divides_the_logarithms() -> None:
-    plain, guarded = (add_window(start_evidence(ratios=(10,), burst=burst), **window(5, 3, 95, 0)) for burst in (1, 3))
-    assert guarded.log_e_value == pytest.approx(plain.log_e_value / 3)
+def test_the_burst_divides_the_logarithms() -> None:
+    plain, corrected = (add_window(start_evidence(ratios=(10,), burst=burst), **window(5, 3, 95, 0)) for burst in (1, 3))
+    assert corrected.log_e_value == pytest.approx(plain.log_e_value / 3)
 
 
 def test_tolerated_ratios_are_not_looked_for() -> None:
@@ -173,29 +173,29 @@ def test_tolerated_ratios_are_not_looked_for() -> None:
     [
         ({"tolerated_ratio": 0.5}, "tolerated_ratio"),
         ({"tolerated_ratio": math.nan}, "tolerated_ratio"),
-        ({"tolerated_ratio": 50}, "ratios above the tolerated"),
-        ({"ratios": ()}, "ratios above the tolerated"),
-        ({"ratios": (3, math.inf)}, "ratios above the tolerated"),
-        ({"ratios": (3, math.nan)}, "ratios above the tolerated"),
+        ({"tolerated_ratio": 50}, "finite and above the tolerated ratio"),
+        ({"ratios": ()}, "finite and above the tolerated ratio"),
+        ({"ratios": (3, math.inf)}, "finite and above the tolerated ratio"),
+        ({"ratios": (3, math.nan)}, "finite and above the tolerated ratio"),
         ({"burst": 0.5}, "burst"),
         ({"burst": math.nan}, "burst"),
     ],
 )
-def test_settings_out_of_range_are_refused(settings: dict[str, float], reason: str) -> None:
+def test_settings_out_of_range_are_an_error(settings: dict[str, float], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         start_evidence(**settings)
 
 
-def test_impossible_counts_are_refused() -> None:
+def test_impossible_counts_of_a_window_are_an_error() -> None:
     for counts in (window(1, 2, 5, 0), window(5, 0, 1, 2), window(-1, 0, 5, 0), window(5, -1, 5, 0)):
-        with pytest.raises(ValueError, match="counts must satisfy"):
+        with pytest.raises(ValueError, match=r"counts of (canary|stable) must satisfy"):
             add_window(start_evidence(), **counts)
     for share in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match="share must lie"):
             add_window(start_evidence(), **window(1, 0, 1, 0), share=share)
 
 
-def test_a_damaged_document_is_refused() -> None:
+def test_damaged_evidence_is_an_error() -> None:
     values = start_evidence().to_dict()
     with pytest.raises(ValueError, match="1 log terms for 5 ratios"):
         ErrorEvidence.from_dict(values | {"log_terms": [0.0]})
@@ -212,11 +212,12 @@ def canary_requests_until_rollback(
     stable_rate: float,
     burst: float = 1.0,
     share: float | None = None,
-    most: int = 200_000,
+    max_requests: int = 200_000,
 ) -> float | None:
-    """One rollout at a true share of 5 %, looked at after every error, since nothing else moves the evidence.
+    """Simulate one rollout at a true share of 5 %. The evidence is checked after every error, because nothing else raises it.
 
-    Gives the canary's requests until e >= 100; None when it never is within `most` requests of both.
+    Returns:
+        The canary's requests until e >= 100; None if that is not reached within `max_requests` requests to both releases.
     """
     error_rate = 0.05 * canary_rate + 0.95 * stable_rate
     evidence = start_evidence(burst=burst)
@@ -224,19 +225,19 @@ def canary_requests_until_rollback(
     while True:
         gap = int(rng.geometric(error_rate))
         requests += gap
-        if requests > most:
+        if requests > max_requests:
             return None
         hit = int(rng.random() < 0.05 * canary_rate / error_rate)
         canary = int(rng.binomial(gap - 1, 0.05)) + hit
         evidence = add_window(evidence, **window(canary, hit, gap - canary, 1 - hit), share=share)
-        if evidence.e_value >= CONDEMNED:
+        if evidence.e_value >= ROLLBACK_E_VALUE:
             return evidence.canary_requests
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [None, 0.05])
-def test_a_broken_canary_is_found_as_fast_as_the_research_says(share: float | None) -> None:
-    """0.1 % against 2 % at a share of 5 %: 186 canary requests on average, 430 at the 95th percentile."""
+def test_a_broken_canary_is_found_as_fast_as_documented(share: float | None) -> None:
+    """For 2 % against 0.1 % at a share of 5 %, it takes 186 canary requests on average and 430 at the 95th percentile."""
     rng = np.random.default_rng(42)
     needed = [canary_requests_until_rollback(rng, canary_rate=0.02, stable_rate=0.001, share=share) for _ in range(4000)]
     assert None not in needed
@@ -246,38 +247,39 @@ def test_a_broken_canary_is_found_as_fast_as_the_research_says(share: float | No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.001, 0.02])
-def test_a_canary_that_is_no_worse_is_hardly_ever_rolled_back(rate: float) -> None:
-    """Healthy, and in an incident that both share: at most 1 %, here about 0.4 %."""
+def test_a_canary_that_is_no_worse_is_rarely_rolled_back(rate: float) -> None:
+    """The limit is 1 %, both for a healthy canary and in an incident of both releases. It happens in about 0.4 %."""
     rng = np.random.default_rng(43)
-    most = 200_000 if rate < 0.01 else 10_000  # 200 errors each: the chance of a false alarm is spent on the first ones
-    condemned = [
-        canary_requests_until_rollback(rng, canary_rate=rate, stable_rate=rate, most=most) is not None for _ in range(3000)
+    max_requests = 200_000 if rate < 0.01 else 10_000  # 200 errors each, because false alarms come early
+    rolled_back = [
+        canary_requests_until_rollback(rng, canary_rate=rate, stable_rate=rate, max_requests=max_requests) is not None
+        for _ in range(3000)
     ]
-    assert np.mean(condemned) <= 0.01
+    assert np.mean(rolled_back) <= 0.01
 
 
 @pytest.mark.slow
-def test_the_correction_for_bursts_costs_what_the_research_says() -> None:
+def test_the_correction_for_bursts_costs_the_documented_requests() -> None:
     rng = np.random.default_rng(44)
     needed = [canary_requests_until_rollback(rng, canary_rate=0.02, stable_rate=0.001, burst=3, share=0.05) for _ in range(3000)]
     assert np.mean(needed) == pytest.approx(489, abs=20)
 
 
-def condemned_by_bursts(rng: np.random.Generator, burst: float, sizes: tuple[int, ...]) -> bool:
-    """Whether a canary that is no worse is condemned within 60 bursts, each wholly of one release."""
+def is_rolled_back_after_bursts(rng: np.random.Generator, burst: float, sizes: tuple[int, ...]) -> bool:
+    """Return whether a canary that is no worse is rolled back within 60 bursts, each of which hits one release."""
     evidence = start_evidence(burst=burst)
     for _ in range(60):
         size = int(rng.choice(sizes))
         canary, stable = (size, 0) if rng.random() < 0.05 else (0, size)
         evidence = add_window(evidence, **window(50, canary, 950, stable), share=0.05)
-        if evidence.e_value >= CONDEMNED:
+        if evidence.e_value >= ROLLBACK_E_VALUE:
             return True
     return False
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(3,), (1, 2, 3), (1, 1, 1, 5)])
-def test_bursts_need_the_correction_and_it_holds_up_to_its_size(sizes: tuple[int, ...]) -> None:
+def test_bursts_need_the_correction_and_it_works_up_to_its_size(sizes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(45)
-    assert np.mean([condemned_by_bursts(rng, 1, sizes) for _ in range(1500)]) > 0.02
-    assert np.mean([condemned_by_bursts(rng, max(sizes), sizes) for _ in range(1500)]) <= 0.01
+    assert np.mean([is_rolled_back_after_bursts(rng, 1, sizes) for _ in range(1500)]) > 0.02
+    assert np.mean([is_rolled_back_after_bursts(rng, max(sizes), sizes) for _ in range(1500)]) <= 0.01

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from sluice.project.tables.rollout import rises_to_all
+from sluice.project.tables.rollout import are_canary_steps
 from sluice.rollout.decisions.states import Command, Journal, Request
 from sluice.rollout.decisions.transitions import begin
 
@@ -60,7 +60,7 @@ def add_pending_requests(journal: Journal, annotations: Mapping[str, str], *, no
 
 def is_acceptable_request(request: Request, now: float) -> bool:
     """Whether a request is one that `request_rollout` could have written, whoever wrote it."""
-    rises = rises_to_all(request.steps)
+    rises = are_canary_steps(request.steps)
     named = all(pattern.fullmatch(text) for pattern, text in ((_DIGEST, request.release), (_IMAGE, request.image)))
     short = max(map(len, (request.by, request.id, request.image))) <= MOST_TEXT
     # One of tomorrow would have its deadline when it likes.

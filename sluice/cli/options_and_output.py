@@ -1,4 +1,4 @@
-"""What every verb shares: the output format, the JSON envelope, the options of the same name."""
+"""What all commands share: the common options, the output formats and the JSON envelope."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ SCHEMA = "sluice/v1"
 
 
 class Format(StrEnum):
-    """How a verb prints its result."""
+    """How a command prints its result."""
 
     TABLE = "table"
     JSON = "json"
 
 
 OutputOption = Annotated[
-    Format, typer.Option("--output", help="table for people, json (one stable envelope, nothing else) for programs.")
+    Format, typer.Option("--output", help="table is for people. json is for programs: it prints one envelope and nothing else.")
 ]
 ProjectOption = Annotated[
-    Path | None, typer.Option("--project", help="Folder of the project; default: the nearest sluice.toml upwards.")
+    Path | None, typer.Option("--project", help="Folder of the project; default: the nearest folder upwards with a sluice.toml.")
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what the command would do, and change nothing.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The JSON that every verb prints: ``{schema, command, outcome, data, error}``."""
+    """The JSON that every command prints: ``{schema, command, outcome, data, error}``."""
 
     command: str
     outcome: str
@@ -54,46 +54,51 @@ class Envelope:
     error: dict[str, Any] | None = None
 
     def with_error(self, error: SluiceError) -> Envelope:
-        """The same with an error in it."""
+        """Return a copy of the envelope with an error."""
         return dataclasses.replace(self, error={"message": error.message, "hint": error.hint, "exit_code": error.exit_code})
 
     def print(self) -> None:
-        """Write it to standard output, and nothing else."""
+        """Write the envelope to standard output, and nothing else."""
         document = {"schema": SCHEMA, **dataclasses.asdict(self)}
         sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
 
 
 def wants_json(arguments: list[str]) -> bool:
-    """Whether a command line asks for JSON, told before it was parsed, since parsing may be what fails."""
+    """Return whether the arguments ask for JSON. They are not parsed for this, because the parsing itself may fail."""
     return ("--output", "json") in itertools.pairwise(arguments) or "--output=json" in arguments
 
 
 def name_command(arguments: list[str], groups: Collection[str]) -> str:
-    """The command of a command line, as its envelope names it: ``rollout start``; told before it was parsed, too."""
+    """Return the name of the command as its envelope has it, for example ``rollout start``.
+
+    The arguments are not parsed for this, because the parsing itself may fail.
+    """
     words = [word for word in arguments if not word.startswith("-")]
     return " ".join(words[: 2 if words and words[0] in groups else 1])
 
 
 def confirm(yes: bool, output: Format, question: str) -> None:
-    """Ask before production traffic moves.
+    """Ask for confirmation before production traffic moves.
 
     Raises:
-        UsageError: Nobody can be asked here.
+        UsageError: There is no terminal at which a person could answer.
     """
     if yes:
         return
     if output is Format.JSON or not sys.stdin.isatty():
-        raise UsageError("this changes production traffic and nobody can be asked here", hint="Say --yes.")
+        raise UsageError(
+            "this command changes production traffic, and there is no terminal for the confirmation", hint="Add --yes."
+        )
     typer.confirm(question, abort=True)
 
 
 def progress_console(output: Format) -> Console:
-    """Where progress goes: the terminal, or standard error where standard output belongs to JSON."""
+    """Return the console for progress messages: standard error if standard output is for JSON, otherwise the terminal."""
     return Console(stderr=output is Format.JSON, highlight=False)
 
 
 def show(output: Format, envelope: Envelope, table: RenderableType) -> None:
-    """Print a result in the form that was asked for."""
+    """Print a result in the requested format."""
     if output is Format.JSON:
         envelope.print()
     else:
@@ -101,8 +106,8 @@ def show(output: Format, envelope: Envelope, table: RenderableType) -> None:
 
 
 def open_project(folder: Path | None) -> Project:
-    """Read the project, and let its own folders be imported first."""
-    from sluice.project.projects import read_project  # a fifth of a second that not every verb needs
+    """Read the project, and let imports find its own folders first."""
+    from sluice.project.projects import read_project  # takes 0.2 s, which not every command needs
 
     project = read_project(folder)
     project.put_first_on_path()
@@ -110,7 +115,7 @@ def open_project(folder: Path | None) -> Project:
 
 
 def facts(rows: Mapping[str, object]) -> RenderableType:
-    """A two-column list of facts."""
+    """Return a table of two columns: names and values."""
     from rich.markup import escape
     from rich.table import Table
 

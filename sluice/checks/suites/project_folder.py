@@ -1,4 +1,4 @@
-"""Where the project of a running test suite is."""
+"""Find the project of a running suite."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     import pytest
 
 
-def find_project(config: pytest.Config) -> Path | None:
-    """The folder with this session's sluice.toml: from $SLUICE_ROOT, else where pytest was started, else its root, upwards."""
+def find_project_folder(config: pytest.Config) -> Path | None:
+    """Return the folder with the sluice.toml of this session.
+
+    The search starts at $SLUICE_ROOT if it is set, or else at the working directory and then at pytest's root directory. It goes
+    upwards.
+    """
     named = os.environ.get(ROOT_VARIABLE)
     for start in [Path(named)] if named else [config.invocation_params.dir, config.rootpath]:
         with contextlib.suppress(DataError):

@@ -1,4 +1,4 @@
-"""The page, its bars, the words and the event log."""
+"""The page, its bars, the text of verdicts and the event log."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.checks.events import EventLog, Failure, read_events
-from sluice.checks.pages import place_bar, write_junit, write_page
-from sluice.checks.wording import clean_text, describe_verdict
+from sluice.checks.result_files import scale_bar, write_junit, write_page
+from sluice.checks.verdict_text import clean_text, describe_verdict
 from sluice.verdicts import Interval, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ numbers = st.floats(-1e6, 1e6)
 
 
 @given(numbers, numbers, numbers, numbers)
-def test_a_bar_keeps_the_order_of_its_numbers_and_stays_inside(one: float, two: float, observed: float, threshold: float) -> None:
+def test_the_numbers_on_a_bar_keep_their_order_and_stay_inside(one: float, two: float, observed: float, threshold: float) -> None:
     interval = Interval(min(one, two), max(one, two), 0.95, "any")
-    bar = place_bar(Verdict(check="a", outcome=Outcome.PASS, observed=observed, interval=interval, threshold=threshold))
+    bar = scale_bar(Verdict(check="a", outcome=Outcome.PASS, observed=observed, interval=interval, threshold=threshold))
     placed = {"low": bar.low, "high": bar.high, "observed": bar.observed, "threshold": bar.threshold}
     given_values = {"low": interval.low, "high": interval.high, "observed": observed, "threshold": threshold}
     assert all(0 <= value <= bar.width for value in placed.values())
@@ -45,16 +45,18 @@ def test_a_bar_keeps_the_order_of_its_numbers_and_stays_inside(one: float, two: 
         Verdict(check="a", outcome=Outcome.FAIL, observed=math.nan, threshold=1.0),
     ],
 )
-def test_no_bar_without_something_to_compare(verdict: Verdict) -> None:
-    assert place_bar(verdict) is None
+def test_a_verdict_with_nothing_to_compare_has_no_bar(verdict: Verdict) -> None:
+    assert scale_bar(verdict) is None
 
 
 @given(st.text(), st.text())
-def test_any_text_makes_a_readable_file(tmp_path_factory: pytest.TempPathFactory, name: str, said: str) -> None:
+def test_any_text_gives_readable_files(tmp_path_factory: pytest.TempPathFactory, name: str, text: str) -> None:
     folder = tmp_path_factory.mktemp("pages")
-    verdict = Verdict(check=name, outcome=Outcome.FAIL, detail=said)
-    failure = Failure(name, said, said, said)
-    write_junit(folder / "junit.xml", "code", [verdict], [failure], {}, total=1.0, began=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    verdict = Verdict(check=name, outcome=Outcome.FAIL, detail=text)
+    failure = Failure(name, text, text, text)
+    write_junit(
+        folder / "junit.xml", "code", [verdict], [failure], {}, total=1.0, started_at=datetime(2026, 3, 1, 12, tzinfo=UTC)
+    )
     case = ET.parse(folder / "junit.xml").getroot()[0][0]  # noqa: S314 - its own file
     assert case.find("failure") is not None
     assert ET.parse(folder / "junit.xml").getroot()[0].get("timestamp") == "2026-03-01T12:00:00+00:00"  # noqa: S314 - its own file
@@ -65,13 +67,13 @@ def test_any_text_makes_a_readable_file(tmp_path_factory: pytest.TempPathFactory
 
 
 @given(st.text())
-def test_clean_text_is_stable_and_fit_for_xml(text: str) -> None:
+def test_cleaned_text_is_valid_xml_and_does_not_change_again(text: str) -> None:
     cleaned = clean_text(text)
     assert clean_text(cleaned) == cleaned
     ET.fromstring(ET.tostring(ET.Element("a", b=cleaned), encoding="utf-8"))  # noqa: S314 - its own text
 
 
-def test_a_verdict_in_words() -> None:
+def test_a_verdict_is_described_in_one_line() -> None:
     interval = Interval(0.781, 0.803, 0.95, "logit-DeLong")
     verdict = Verdict(
         check="auc",
@@ -87,7 +89,7 @@ def test_a_verdict_in_words() -> None:
     assert describe_verdict(Verdict(check="plain", outcome=Outcome.PASS)) == "plain"
 
 
-def test_a_half_written_event_is_left_out(tmp_path: Path) -> None:
+def test_an_incomplete_event_is_skipped(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events")
     verdict = Verdict(check="auc", outcome=Outcome.PASS, interval=Interval(0.1, 0.2, 0.95, "any"))
     log.write("collected", count=2)
@@ -102,8 +104,8 @@ def test_a_half_written_event_is_left_out(tmp_path: Path) -> None:
     assert read_events(tmp_path / "gone").collected is None
 
 
-@pytest.mark.parametrize("name", ["checks.wording", "checks.expectations", "data.snapshots", "data.boundaries"])
-def test_the_examples_in_the_docstrings_hold(name: str) -> None:
+@pytest.mark.parametrize("name", ["checks.verdict_text", "checks.expectations", "data.snapshots", "data.boundaries"])
+def test_the_examples_in_the_docstrings_are_correct(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"sluice.{name}"))
     assert result.attempted > 0
     assert result.failed == 0

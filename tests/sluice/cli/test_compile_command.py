@@ -229,4 +229,4 @@ def test_a_root_that_does_not_fit_the_driver_is_an_error_of_the_configuration(dr
     done = sluice("compile", "ci", cwd=ROOT, **settings)
     assert done.returncode == 2
     assert "argo.artifact_root" in done.stderr
-    assert f"no root for artifact_driver '{driver}'" in done.stderr
+    assert f"does not fit artifact_driver '{driver}'" in done.stderr

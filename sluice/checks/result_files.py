@@ -1,4 +1,4 @@
-"""The files that a layer leaves for people and CI systems: one self-contained HTML page and one JUnit file."""
+"""The files that a layer writes for people and CI systems: one self-contained HTML page and one JUnit file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import jinja2
 
-from sluice.checks.wording import clean_text, describe_interval, describe_observation, describe_verdict, format_number
+from sluice.checks.verdict_text import clean_text, describe_interval, describe_observation, describe_verdict, format_number
 from sluice.verdicts import Outcome
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ _WIDTH = 180
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Where things lie on a verdict's bar, in its own units from 0 to `width`.
+    """The positions of a verdict's numbers on its bar, from 0 to `width`.
 
     Attributes:
-        low: Left end of the interval; that of the observation where there is none.
-        high: Right end.
-        observed: The observation.
-        threshold: The threshold; None where there is none.
+        low: Lower end of the interval. If there is no interval, the position of the observed value.
+        high: Upper end of the interval. If there is no interval, the position of the observed value.
+        observed: The observed value.
+        threshold: The threshold; None if there is none.
         width: Length of the bar.
     """
 
@@ -46,15 +46,15 @@ class Bar:
 
     @property
     def length(self) -> float:
-        """Of the interval, at least what the eye sees."""
+        """Length of the interval, at least 1, so that it is visible."""
         return max(round(self.high - self.low, 2), 1.0)
 
 
-def place_bar(verdict: Verdict) -> Bar | None:
-    """Scale a verdict's numbers to a bar; None where there is nothing to compare.
+def scale_bar(verdict: Verdict) -> Bar | None:
+    """Scale a verdict's numbers to a bar; return None if there is nothing to compare.
 
-    The scale reaches from the least to the greatest of observation, interval and threshold, with a margin, so that what decides
-    (is the threshold inside the interval?) is seen however close they are.
+    The scale covers the observed value, the interval and the threshold, with a margin. Whether the threshold lies inside the
+    interval is therefore visible even if all numbers are close together.
     """
     interval, observed, threshold = verdict.interval, verdict.observed, verdict.threshold
     if observed is None or (interval is None and threshold is None):
@@ -81,22 +81,22 @@ def write_page(
     seconds: float,
     links: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Write the layer's page: verdicts with their bars, then what went wrong. It loads nothing from anywhere.
+    """Write the page of a layer: the verdicts with their bars, then the failures. The page loads nothing from elsewhere.
 
     Args:
         path: The file.
         layer: Name of the layer.
-        outcome: What the layer came to.
-        verdicts: Its verdicts.
-        failures: Why some failed.
-        seconds: How long the layer took.
-        links: (relative address, words) of further pages beside this one.
+        outcome: The outcome of the layer.
+        verdicts: The verdicts of the layer.
+        failures: Why some of them failed.
+        seconds: Duration of the layer.
+        links: (relative address, text) of other pages in the same folder.
     """
     counts = {kind: sum(verdict.outcome is kind for verdict in verdicts) for kind in Outcome}
     page = _template().render(
         layer=layer,
         outcome=outcome,
-        rows=[(verdict, place_bar(verdict)) for verdict in verdicts],
+        rows=[(verdict, scale_bar(verdict)) for verdict in verdicts],
         counts=counts,
         unproven=sum(verdict.unproven for verdict in verdicts),
         failures=failures,
@@ -132,20 +132,21 @@ def write_junit(
     seconds: Mapping[str, float],
     *,
     total: float,
-    began: datetime,
+    started_at: datetime,
 ) -> None:
-    """Write the layer as one JUnit test suite: a case for each verdict, inconclusive ones as skipped.
+    """Write the layer as one JUnit test suite, with one test case for each verdict. An inconclusive verdict is a skipped case.
 
-    Made from the verdicts and not by pytest, so that it is there, and says why, also when the suite crashed.
+    Sluice writes the file from the verdicts, and pytest does not. The file therefore exists, with the reason, even if the suite
+    crashed.
 
     Args:
         path: The file.
-        layer: Name of the layer, the suite's and the cases' class.
-        verdicts: Its verdicts.
-        failures: Why some failed.
-        seconds: Check → duration of its test, as far as known.
-        total: How long the layer took, in seconds.
-        began: When it began.
+        layer: Name of the layer. It is the class name of the test cases.
+        verdicts: The verdicts of the layer.
+        failures: Why some of them failed.
+        seconds: Check → duration of its test, if known.
+        total: Duration of the layer in seconds.
+        started_at: When the layer started.
     """
     texts = {failure.check: failure for failure in failures}
     counts = {
@@ -157,23 +158,23 @@ def write_junit(
     attributes = {name: str(count) for name, count in counts.items()} | {"time": f"{total:.3f}"}
     suites = ET.Element("testsuites", {"name": "sluice", **attributes})
     suite = ET.SubElement(suites, "testsuite", {"name": f"layer {layer}", **attributes})
-    suite.set("timestamp", began.astimezone(UTC).isoformat(timespec="seconds"))
+    suite.set("timestamp", started_at.astimezone(UTC).isoformat(timespec="seconds"))
     for verdict in verdicts:
         case = ET.SubElement(suite, "testcase", classname=layer, name=clean_text(verdict.check))
         case.set("time", f"{seconds.get(verdict.check, 0.0):.3f}")
         _add_properties(case, verdict)
-        said = clean_text(describe_verdict(verdict))
+        text = clean_text(describe_verdict(verdict))
         if verdict.failed:
             failure = texts.get(verdict.check)
-            ET.SubElement(case, "failure", message=said).text = clean_text(failure.text if failure and failure.text else said)
+            ET.SubElement(case, "failure", message=text).text = clean_text(failure.text if failure and failure.text else text)
         elif verdict.outcome is Outcome.INCONCLUSIVE:
-            ET.SubElement(case, "skipped", message=said)
+            ET.SubElement(case, "skipped", message=text)
     ET.indent(suites, " ")
     path.write_bytes(ET.tostring(suites, encoding="utf-8", xml_declaration=True))
 
 
 def _add_properties(case: ET.Element, verdict: Verdict) -> None:
-    """The verdict's numbers, exactly, for who reads the file by program."""
+    """Add the exact numbers of the verdict, for programs that read the file."""
     interval = verdict.interval
     values = {
         "observed": verdict.observed,

@@ -1,4 +1,4 @@
-"""Verdicts in words: the same sentence in the terminal, in a test's failure and in a layer's pages."""
+"""Verdicts as text. The terminal, the failure of a test and the files of a layer all show the same sentence."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sluice.verdicts import Interval, Verdict
 
-# XML 1.0 knows no other control characters than these three, and a lone surrogate cannot be encoded at all.
+# XML 1.0 allows only three control characters (tab, line feed, carriage return), and a lone surrogate cannot be encoded.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 _TERMINAL_CODES = re.compile("\x1b\\[[0-9;?]*[A-Za-z]")
 
 
 def describe_verdict(verdict: Verdict) -> str:
-    """One line: name, what was observed against what, on how many rows, and the detail.
+    """Return one line: the name, the observed value with its threshold, the number of rows, and the detail.
 
     Example: ``auc: 0.792 [0.781, 0.803] is not >= 0.8, 9,876 rows: slice enterprise``.
     """
@@ -28,7 +28,7 @@ def describe_verdict(verdict: Verdict) -> str:
 
 
 def describe_observation(verdict: Verdict) -> str:
-    """The number with its interval, held against its threshold; empty without a number."""
+    """Return the observed value with its interval and its threshold; empty if the verdict has no observed value."""
     if verdict.observed is None:
         return ""
     words = [format_number(verdict.observed)]
@@ -44,26 +44,31 @@ def describe_observation(verdict: Verdict) -> str:
 
 
 def describe_interval(interval: Interval) -> str:
-    """``[low, high]``."""
+    """Return ``[low, high]``."""
     return f"[{format_number(interval.low)}, {format_number(interval.high)}]"
 
 
 def format_number(value: float) -> str:
-    """A number for a person: whole ones with thousands separators, others with four significant digits.
+    """Return a number for people: a whole number with thousands separators, any other with four significant digits.
 
     >>> format_number(12000.0), format_number(0.84567), format_number(-0.00012)
     ('12,000', '0.8457', '-0.00012')
     """
     if not math.isfinite(value):
         return str(value)
-    if float(value).is_integer() and abs(value) < 1e15:  # noqa: PLR2004 - beyond it a float has no digit to spare
+    if float(value).is_integer() and abs(value) < 1e15:  # noqa: PLR2004 - beyond that a float has no spare digit
         return f"{int(value):,}"
     return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004 - four significant digits
 
 
-def clean_text(text: str) -> str:
-    """Text that XML and a browser take: no terminal codes, no control characters but tab and line ends.
+def join_parts(*parts: str) -> str:
+    """Join the parts that are not empty with semicolons."""
+    return "; ".join(part for part in parts if part)
 
-    Messages of a failed test hold whatever the data held.
+
+def clean_text(text: str) -> str:
+    """Return a text that XML and a browser accept: without terminal codes and control characters, except tab and line ends.
+
+    The message of a failed test can contain anything that the data contained.
     """
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", _TERMINAL_CODES.sub("", text))
