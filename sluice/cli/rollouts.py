@@ -24,7 +24,7 @@ from sluice.cli.surface import (
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
-    from sluice.rollout.requests.named_releases import NamedRelease
+    from sluice.rollout.requests.release_references import NamedRelease
     from sluice.rollout.requests.statuses import RolloutStatus
 
 app = typer.Typer(help="Rollouts: 5 → 25 → 100 %, with evidence at each step, and back.", no_args_is_help=True)
@@ -34,7 +34,7 @@ ByOption = Annotated[str, typer.Option("--by", help="In whose name; default: the
 
 
 def _release(project: Project, ref: str) -> NamedRelease:
-    from sluice.rollout.requests.named_releases import find_release
+    from sluice.rollout.requests.release_references import find_release
 
     return find_release(project, ref)
 
