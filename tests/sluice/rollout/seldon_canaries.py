@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from seldon_world import SeldonWorld, Server, make_settings
 
-from sluice.rollout.platforms.seldon.objects.predictors import release_of
+from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
 
 if TYPE_CHECKING:
     from sluice.rollout.decisions.states import Journal, Phase
@@ -51,5 +51,5 @@ def check_invariants(world: SeldonWorld) -> None:
         if transition.from_state == "shadow" and transition.to_state == "step-1":
             assert transition.evidence["shadow_requests"] >= world.settings.rollout.shadow_requests
     for one in world.predictors():
-        if release_of(one) in {journal.champion, journal.previous}:
+        if read_predictor_digest(one) in {journal.champion, journal.previous}:
             assert one["replicas"] >= 1

@@ -33,8 +33,8 @@ from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import CONFIG_MAP, POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Kind
 from sluice.rollout.platforms.seldon.journal_annotations import SeldonJournal
 from sluice.rollout.platforms.seldon.leases import LeaseLock
-from sluice.rollout.platforms.seldon.objects.predictors import release_of
-from sluice.rollout.platforms.seldon.objects.routes import host_of, read_weights
+from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
+from sluice.rollout.platforms.seldon.objects.routes import build_service_host, read_weights
 from sluice.rollout.platforms.seldon.platform import SeldonPlatform
 from sluice.rollout.round import ControlLoop
 
@@ -262,7 +262,7 @@ class SeldonWorld:
 
     def weights(self) -> dict[str, int]:
         service = self.cluster.objects.get((VIRTUAL_SERVICE.plural, NAME))
-        hosts = {host_of(NAME, one["name"], NAMESPACE): release_of(one) for one in self.predictors()}
+        hosts = {build_service_host(NAME, one["name"], NAMESPACE): read_predictor_digest(one) for one in self.predictors()}
         return (read_weights(service, hosts) or {}) if service else {}
 
     def predictors(self) -> list[dict[str, Any]]:
@@ -303,7 +303,7 @@ class SeldonWorld:
         return server.replicas > 0 and self.now - server.since >= server.ready_after
 
     def _run_pods(self) -> None:
-        wished = {release_of(one): one for one in self.predictors() if release_of(one)}
+        wished = {read_predictor_digest(one): one for one in self.predictors() if read_predictor_digest(one)}
         for release, server in self.servers.items():
             replicas = int(wished.get(release, {}).get("replicas") or 0)
             if replicas and not server.replicas:
@@ -337,11 +337,11 @@ class SeldonWorld:
 
     def _reconcile(self) -> None:
         predictors = self.predictors()
-        if not predictors or not all(self._ready(release_of(one)) for one in predictors):
+        if not predictors or not all(self._ready(read_predictor_digest(one)) for one in predictors):
             return
         routes = [
             {
-                "destination": {"host": host_of(NAME, one["name"], NAMESPACE), "port": {"number": 8000}},
+                "destination": {"host": build_service_host(NAME, one["name"], NAMESPACE), "port": {"number": 8000}},
                 **({"weight": one["traffic"]} if one.get("traffic") else {}),
             }
             for one in predictors

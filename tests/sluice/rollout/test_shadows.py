@@ -15,7 +15,7 @@ from sluice.errors import ServiceError
 from sluice.project.tables.rollout import RolloutTable
 from sluice.rollout.decisions.interim_looks import next_look
 from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON, Comparison, add_comparison, judge_comparison
-from sluice.rollout.shadows import Shadow
+from sluice.rollout.shadows import HttpShadowComparer
 from sluice.scoring.recent_requests import MOST_ROWS, RecentRequests
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def answers(shift: float) -> Callable[[str, Any], tuple[int, Any]]:
     return answer
 
 
-def poll_to_its_end(shadow: Shadow, rollout: str, champions: list[str], canary: str) -> Comparison:
+def poll_to_its_end(shadow: HttpShadowComparer, rollout: str, champions: list[str], canary: str) -> Comparison:
     """What the last round found; the one that this begins has ended by then."""
     found = shadow.poll(rollout, champions, canary)
     shadow._round.join(10)  # type: ignore[union-attr]
@@ -150,7 +150,7 @@ def keep(*values: Any, answer: float | None = None) -> RecentRequests:
     return recent
 
 
-def ask_all(shadow: Shadow, rollout: str, champions: list[str], canary: str, rounds: int = 1) -> Comparison:
+def ask_all(shadow: HttpShadowComparer, rollout: str, champions: list[str], canary: str, rounds: int = 1) -> Comparison:
     """What so many rounds find together; a round's result comes with the poll after it."""
     total = NO_COMPARISON
     for _ in range(rounds + 1):
@@ -167,7 +167,7 @@ def test_each_request_is_asked_once_of_the_canary_and_compared() -> None:
     other.add(["a"], [[0.3], [0.5]], [0.3, 0.5])
     other.add(["a"], [[0.9]], [0.9])
     with serving(keeps(one)) as first, serving(keeps(other)) as second, serving(answers(0.05)) as canary:
-        total = ask_all(Shadow(5.0), "r", [first, second], canary, rounds=3)
+        total = ask_all(HttpShadowComparer(5.0), "r", [first, second], canary, rounds=3)
     assert (total.requests, total.failed) == (4, 1)
     assert total.difference == pytest.approx(3 * 0.05 + 1.0)
 
@@ -180,7 +180,7 @@ def test_a_canary_that_hangs_or_is_away_fails_and_holds_nobody_up() -> None:
         return 200, {}
 
     with serving(keeps(recent)) as champion, serving(hang) as canary:
-        shadow = Shadow(0.2)
+        shadow = HttpShadowComparer(0.2)
         began = time.monotonic()
         shadow.poll("r", [champion], canary)
         assert time.monotonic() - began < 0.15
@@ -188,23 +188,23 @@ def test_a_canary_that_hangs_or_is_away_fails_and_holds_nobody_up() -> None:
         assert shadow.poll("r", [champion], canary) == Comparison(requests=2, failed=2, difference=2.0)
     recent.add(["a"], [[0.2]], [0.2])
     with serving(keeps(recent)) as champion:
-        assert ask_all(Shadow(0.2), "r", [champion], canary).failed == 3
+        assert ask_all(HttpShadowComparer(0.2), "r", [champion], canary).failed == 3
 
 
 def test_what_was_found_for_another_rollout_is_forgotten() -> None:
     recent = keep(0.1)
     with serving(keeps(recent)) as champion, serving(answers(0.0)) as canary:
-        shadow = Shadow(5.0)
+        shadow = HttpShadowComparer(5.0)
         poll_to_its_end(shadow, "one", [champion], canary)
         assert shadow.poll("two", [champion], canary) == NO_COMPARISON
 
 
 def test_a_champion_without_recent_requests_is_told_from_one_that_is_broken() -> None:
     with serving(lambda *_: (404, {})) as champion:
-        assert "keeps no requests" in ask_all(Shadow(5.0), "r", [champion], "http://127.0.0.1:1").impossible
+        assert "keeps no requests" in ask_all(HttpShadowComparer(5.0), "r", [champion], "http://127.0.0.1:1").impossible
     for code, content in ((500, {}), (200, {"requests": 7}), (200, [])):
         with serving(lambda *_, code=code, content=content: (code, content)) as champion:
-            shadow = Shadow(5.0)
+            shadow = HttpShadowComparer(5.0)
             poll_to_its_end(shadow, "r", [champion], "http://127.0.0.1:1")
             with pytest.raises(ServiceError, match="does not say what it was asked"):
                 shadow.poll("r", [champion], "http://127.0.0.1:1")
@@ -219,7 +219,7 @@ def test_what_clients_send_is_sent_on_as_they_sent_it() -> None:
         return 200, {"data": {"ndarray": [[0.5]]}}
 
     with serving(keeps(recent)) as champion, serving(answer) as canary:
-        assert ask_all(Shadow(5.0), "r", [champion], canary) == Comparison(requests=2)
+        assert ask_all(HttpShadowComparer(5.0), "r", [champion], canary) == Comparison(requests=2)
     assert got[0] != got[0]
     assert got[1] == "half \ud800"
 
@@ -232,7 +232,7 @@ def test_a_round_that_still_runs_for_another_rollout_is_not_counted() -> None:
         return 500, {}
 
     with serving(keeps(recent)) as champion, serving(wait) as canary:
-        shadow = Shadow(5.0)
+        shadow = HttpShadowComparer(5.0)
         shadow.poll("one", [champion], canary)
         running = shadow._round
         assert shadow.poll("two", [champion], canary) == NO_COMPARISON
@@ -242,7 +242,7 @@ def test_a_round_that_still_runs_for_another_rollout_is_not_counted() -> None:
 
 
 def test_a_round_that_breaks_says_so() -> None:
-    shadow = Shadow(5.0)
+    shadow = HttpShadowComparer(5.0)
     poll_to_its_end(shadow, "r", ["http://fd00::1:9000"], "http://127.0.0.1:1")
     with pytest.raises(ServiceError, match="InvalidURL"):
         shadow.poll("r", [], "")

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from rollout_backends import is_running, wait_for
 
-from sluice.rollout.platforms.laptop.child_processes import end_child, read_last_lines, start_child, start_with_lifeline
+from sluice.rollout.platforms.laptop.child_processes import end_child, read_last_lines, start_child, start_below_shell
 
 
 def start(kind: str, command: list[str], folder: Path) -> subprocess.Popen[bytes]:
     if kind == "kernel":
         return start_child(command, log=folder / "log")
     with (folder / "log").open("ab") as file:
-        return start_with_lifeline(command, {"stdout": file, "stderr": file, "start_new_session": True})
+        return start_below_shell(command, {"stdout": file, "stderr": file, "start_new_session": True})
 
 
 @pytest.mark.parametrize("kind", ["kernel", "lifeline"])

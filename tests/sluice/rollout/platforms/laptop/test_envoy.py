@@ -17,13 +17,13 @@ from rollout_backends import is_running, name_release, wait_for
 
 from sluice.errors import PortInUseError, ServiceError
 from sluice.rollout.decisions.evidence import Counts
-from sluice.rollout.platforms.laptop.envoy import EnvoySplitter
+from sluice.rollout.platforms.laptop.envoy import EnvoyProxy
 from sluice.rollout.platforms.laptop.envoy_config import (
     RELEASE_HEADER,
     build_bootstrap,
     build_endpoints,
     read_weight_keys,
-    weight_keys,
+    build_weight_keys,
 )
 from sluice.rollout.platforms.laptop.ports import reserve_port
 
@@ -38,22 +38,22 @@ PATH = "/api/v1.0/predictions"
 
 
 @pytest.fixture
-def envoy(tmp_path: Path) -> Iterator[EnvoySplitter]:
+def envoy(tmp_path: Path) -> Iterator[EnvoyProxy]:
     with reserve_port(0) as held:
         port = held.getsockname()[1]
-    splitter = EnvoySplitter(tmp_path / "envoy", port, request_timeout_seconds=0.5)
+    splitter = EnvoyProxy(tmp_path / "envoy", port, request_timeout_seconds=0.5)
     yield splitter
     splitter.stop()
 
 
 @pytest.fixture
-def client(envoy: EnvoySplitter) -> Iterator[httpx.Client]:
+def client(envoy: EnvoyProxy) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=f"http://127.0.0.1:{envoy.port}", trust_env=False, timeout=10.0) as one:
         yield one
 
 
 @pytest.fixture
-def serve(envoy: EnvoySplitter, backends: Backends, spawned: list[Backend]) -> Callable[[str], Backend]:
+def serve(envoy: EnvoyProxy, backends: Backends, spawned: list[Backend]) -> Callable[[str], Backend]:
     def start(release: str) -> Backend:
         backend = backends.spawn(release, backends.prepare(release))
         spawned.append(backend)
@@ -69,13 +69,13 @@ def ask(client: httpx.Client, times: int) -> Counter[tuple[int, str]]:
     return Counter((answer.status_code, answer.headers.get(RELEASE_HEADER, "")) for answer in answers)
 
 
-def counts(envoy: EnvoySplitter) -> dict[str, Counts]:
+def counts(envoy: EnvoyProxy) -> dict[str, Counts]:
     """Requests and errors; how long they took is told later."""
     return {name: Counts(found.counts.requests, found.counts.errors) for name, found in envoy.read_counts().items()}
 
 
 def test_weights_take_effect_at_once_and_answers_name_their_release(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend]
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]
 ) -> None:
     serve(A)
     serve(B)
@@ -93,7 +93,7 @@ def test_weights_take_effect_at_once_and_answers_name_their_release(
 
 
 def test_errors_are_5xx_400_timeouts_and_refused_connections(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
 ) -> None:
     backend = serve(A)
     envoy.start({A: 100})
@@ -108,7 +108,7 @@ def test_errors_are_5xx_400_timeouts_and_refused_connections(
 
 
 def test_nothing_but_predictions_and_health_is_exposed(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend]
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]
 ) -> None:
     serve(A)
     envoy.start({A: 100})
@@ -130,7 +130,7 @@ def test_nothing_but_predictions_and_health_is_exposed(
 
 
 def test_a_client_cannot_switch_retries_or_timeouts_on(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
 ) -> None:
     serve(A)
     backends.set_mode(A, errors=1.0, status=500)
@@ -143,7 +143,7 @@ def test_a_client_cannot_switch_retries_or_timeouts_on(
 
 
 def test_without_a_champion_everybody_gets_503(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend]
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]
 ) -> None:
     serve(A)  # a canary that waits for its approval
     envoy.start({})
@@ -153,22 +153,22 @@ def test_without_a_champion_everybody_gets_503(
 
 
 def test_a_server_on_another_port_is_followed(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend]
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]
 ) -> None:
     first = serve(A)
     envoy.start({A: 100})
-    wait_for(lambda: envoy.is_placed(A))
+    wait_for(lambda: envoy.has_endpoint(A))
     first.stop()
     envoy.place(A, None)
     wait_for(lambda: ask(client, 1) == {(503, ""): 1})
-    assert not envoy.is_placed(A)
+    assert not envoy.has_endpoint(A)
     serve(A)
-    wait_for(lambda: envoy.is_placed(A))
+    wait_for(lambda: envoy.has_endpoint(A))
     assert ask(client, 5) == {(200, A): 5}
 
 
 def test_a_slot_is_used_again_with_counts_of_its_own(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend]
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]
 ) -> None:
     for release in (A, B, C):
         serve(release)
@@ -180,14 +180,14 @@ def test_a_slot_is_used_again_with_counts_of_its_own(
     envoy.remove(C)
     d = name_release("d")
     serve(d)
-    wait_for(lambda: envoy.is_placed(d))
+    wait_for(lambda: envoy.has_endpoint(d))
     assert counts(envoy)[d] == Counts()
     envoy.set_weights({d: 100})
     assert ask(client, 3) == {(200, d): 3}
     assert counts(envoy)[d] == Counts(3, 0)
 
 
-def test_counts_go_on_after_envoy_was_killed(envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend]) -> None:
+def test_counts_go_on_after_envoy_was_killed(envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]) -> None:
     serve(A)
     serve(B)
     envoy.start({A: 100})
@@ -204,7 +204,7 @@ def test_counts_go_on_after_envoy_was_killed(envoy: EnvoySplitter, client: httpx
 
 
 def test_latencies_are_read(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
 ) -> None:
     serve(A)
     backends.set_mode(A, delay=0.05)
@@ -217,7 +217,7 @@ def test_latencies_are_read(
     assert 40 < reading.p50_ms <= reading.p99_ms < 500
 
 
-def test_a_taken_port_is_named(envoy: EnvoySplitter, serve: Callable[[str], Backend]) -> None:
+def test_a_taken_port_is_named(envoy: EnvoyProxy, serve: Callable[[str], Backend]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -240,10 +240,10 @@ def test_a_reserved_port_is_nobody_elses_until_it_is_closed() -> None:
 
 def test_envoy_dies_with_its_parent(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from sluice.rollout.platforms.laptop.envoy import EnvoySplitter\n"
+        "import sys, time; from pathlib import Path; from sluice.rollout.platforms.laptop.envoy import EnvoyProxy\n"
         "from sluice.rollout.platforms.laptop.ports import reserve_port\n"
         "with reserve_port(0) as held: port = held.getsockname()[1]\n"
-        f"envoy = EnvoySplitter(Path({str(tmp_path)!r}), port, 1.0); envoy.start({{}})\n"
+        f"envoy = EnvoyProxy(Path({str(tmp_path)!r}), port, 1.0); envoy.start({{}})\n"
         "print(envoy.pid, flush=True); time.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -275,12 +275,12 @@ def test_configuration_is_plain_and_on_the_loopback_only(tmp_path: Path) -> None
 
 
 def test_weight_keys_are_read_back() -> None:
-    keys = weight_keys({"slot-2": 25, "slot-3": 75})
+    keys = build_weight_keys({"slot-2": 25, "slot-3": 75})
     assert read_weight_keys({key: {"final_value": str(value)} for key, value in keys.items()}) == {"slot-2": 25, "slot-3": 75}
 
 
 def test_slow_answers_are_counted_when_envoy_tells_how_long_they_took(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
 ) -> None:
     envoy.slow_seconds = 0.1
     serve(A)

@@ -165,7 +165,7 @@ def test_samples_between_two_times_without_the_line_that_was_cut_off(file: Journ
 
 
 def test_samples_do_not_grow_for_ever(file: JournalFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_file, "MOST_SAMPLE_BYTES", 200)
+    monkeypatch.setattr(journal_file, "MAX_SAMPLE_BYTES", 200)
     for moment in range(100):
         file.append_sample({"time": float(moment)})
     assert sum(path.stat().st_size for path in file.folder.glob("samples*")) < 500

@@ -21,7 +21,7 @@ from rollout_traffic import Traffic
 from sluice.errors import StateError
 from sluice.project.projects import Project, read_project
 from sluice.release.store.releases import ReleaseStore
-from sluice.rollout.platforms.laptop.microservices import Microservices
+from sluice.rollout.platforms.laptop.microservices import MicroserviceLauncher
 from sluice.rollout.requests import approvals, commands, histories, outcomes, starts, statuses
 
 if TYPE_CHECKING:
@@ -271,4 +271,4 @@ def test_a_release_that_is_not_there_is_refused_at_once(
 
 
 def test_tags_wait_for_the_first_champion(served_project: Project) -> None:
-    Microservices(served_project).mark(None, None)
+    MicroserviceLauncher(served_project).mark(None, None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rollout_backends import is_running, name_release, wait_for
 
-from sluice.rollout.platforms.laptop.servers import MOST_CRASHES, STEADY_SECONDS, Servers
+from sluice.rollout.platforms.laptop.servers import MAX_CRASHES, CRASH_RESET_SECONDS, Servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,10 +73,10 @@ def test_pauses_grow_and_a_crash_loop_is_given_up(servers: Servers, said: list[s
         servers.tend(now + pause - 0.1)
         assert servers.describe()[0]["pid"] is None, "not before the pause is over"
         now += pause + 0.1
-    assert servers.describe()[0]["crashes"] == MOST_CRASHES
+    assert servers.describe()[0]["crashes"] == MAX_CRASHES
     assert "its process ended" in servers.health()[A].failure
     await_ready(servers, A, now)
-    servers.tend(now + STEADY_SECONDS + 1)
+    servers.tend(now + CRASH_RESET_SECONDS + 1)
     assert servers.health()[A].failure == ""
     assert servers.describe()[0]["crashes"] == 0
 

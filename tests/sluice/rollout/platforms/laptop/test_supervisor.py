@@ -19,7 +19,7 @@ from rollout_backends import Backends, is_running, name_release, wait_for
 from rollout_traffic import Traffic
 
 from sluice.errors import IntegrityError, NotServingError, PortInUseError, ServiceError, StateError
-from sluice.rollout.platforms.laptop.envoy import EnvoySplitter
+from sluice.rollout.platforms.laptop.envoy import EnvoyProxy
 from sluice.rollout.platforms.laptop.ports import reserve_port
 from sluice.rollout.platforms.laptop.supervisor import run_supervisor
 from sluice.rollout.platforms.selection import open_journal
@@ -133,7 +133,7 @@ def test_rollback_by_hand_restores_n_minus_1_without_a_failure(project: Project,
     assert backends.marked[-1] == (A, None)
     with pytest.raises(StateError, match="no N-1"):
         commands.rollback(project, by="kim")
-    span = histories.read_span(project, since=done["decided_at"], until=time.time())
+    span = histories.read_period(project, since=done["decided_at"], until=time.time())
     assert (span["outcome"], span["target"], span["stable"]) == ("rolled_back", B, A)
     assert span["numbers"]["decision_to_zero_seconds"] < 1.0
 
@@ -271,7 +271,7 @@ def test_trouble_after_the_start_is_in_the_status_until_it_is_over(
         raise ServiceError("the proxy's admin interface does not answer")
 
     with monkeypatch.context() as patch:
-        patch.setattr(EnvoySplitter, "read_counts", fail)
+        patch.setattr(EnvoyProxy, "read_counts", fail)
         wait_for(lambda: "does not answer" in statuses.read_status(project).trouble)
     wait_for(lambda: statuses.read_status(project).trouble == "")
 
@@ -301,7 +301,7 @@ def test_requests_without_a_supervisor_say_so(project: Project) -> None:
 
 
 def test_no_outcome_in_time_is_an_error(project: Project, serving: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outcomes, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(outcomes, "DEADLINE_MARGIN_SECONDS", 0.0)
     starts.request_rollout(project, A, by="bob")
     with pytest.raises(ServiceError, match="did not end within"):
         outcomes.wait_for_outcome(project, A, timeout=0.5)

@@ -9,7 +9,7 @@ from seldon_world import SeldonWorld, Server, make_settings
 
 from sluice.errors import ServiceError
 from sluice.rollout.decisions.states import CommandKind, Phase
-from sluice.rollout.platforms.seldon.objects.serving_pods import SETTLE_SECONDS
+from sluice.rollout.platforms.seldon.objects.serving_pods import READINESS_DELAY_SECONDS
 
 if TYPE_CHECKING:
     from sluice.rollout.decisions.evidence import Counts
@@ -60,7 +60,7 @@ def test_nothing_is_sent_to_a_canary_that_has_only_just_become_ready() -> None:
     """A node learns of a Service's Pods later than the API server, and refuses what comes before."""
     world, _ = begin_canary(Phase.STEP)
     server = world.servers[B]
-    assert world.journal.read().state.since - (server.since + server.ready_after) >= SETTLE_SECONDS
+    assert world.journal.read().state.since - (server.since + server.ready_after) >= READINESS_DELAY_SECONDS
 
 
 @pytest.mark.parametrize("kind", [CommandKind.ROLLBACK, CommandKind.ABORT])

@@ -11,7 +11,7 @@ from sluice.rollout.decisions.states import CommandKind, Phase
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import CONFIG_MAP, SELDON_DEPLOYMENT
 from sluice.rollout.platforms.seldon.cluster_snapshots import read_cluster_snapshot
-from sluice.rollout.platforms.seldon.objects.predictors import release_of
+from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
 from sluice.rollout.platforms.seldon.platform import SupersededError
 
 
@@ -53,7 +53,7 @@ def test_a_first_release_that_is_refused_makes_room_for_another() -> None:
     world.request(B, 2)
     world.approve(B)
     world.run(control, until=lambda journal: journal.champion == B)
-    assert [release_of(one) for one in world.predictors()] == [B]
+    assert [read_predictor_digest(one) for one in world.predictors()] == [B]
 
 
 def test_an_operator_without_istio_is_told_from_one_that_is_slow() -> None:
@@ -80,7 +80,7 @@ def test_a_good_canary_is_promoted_and_the_release_before_stays_warm(world: Seld
     assert all(line.applied_at is not None for line in journal.transitions[1:])
     for _ in range(60):
         world.tick(control)
-    assert [release_of(one) for one in world.predictors()] == [A, B], "appended, and never reordered"
+    assert [read_predictor_digest(one) for one in world.predictors()] == [A, B], "appended, and never reordered"
     check_invariants(world)
 
 
@@ -140,10 +140,10 @@ def test_a_broken_canary_goes_back_and_is_removed_once_it_has_drained() -> None:
     journal = world.run(control, until=ended)
     assert journal.rollouts[-1].outcome is Phase.ROLLED_BACK
     assert world.weights() == {A: 100}
-    assert [release_of(one) for one in world.predictors()] == [A, B], "it still answers what it was sent"
+    assert [read_predictor_digest(one) for one in world.predictors()] == [A, B], "it still answers what it was sent"
     for _ in range(40):
         world.tick(control)
-    assert [release_of(one) for one in world.predictors()] == [A]
+    assert [read_predictor_digest(one) for one in world.predictors()] == [A]
     check_invariants(world)
 
 

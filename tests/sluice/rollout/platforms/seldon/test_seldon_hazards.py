@@ -19,12 +19,12 @@ from sluice.errors import ServiceError
 from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON
 from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Phase, Request
 from sluice.rollout.journals import ConflictError
-from sluice.rollout.platforms.seldon import monitoring
+from sluice.rollout.platforms.seldon import metrics_server
 from sluice.rollout.platforms.seldon.api import LEASE, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Cluster
 from sluice.rollout.platforms.seldon.approval_objects import write_approval
-from sluice.rollout.platforms.seldon.controller import _learn_account, _run
+from sluice.rollout.platforms.seldon.controller import _read_account, _run
 from sluice.rollout.platforms.seldon.journal_annotations import EPOCH_ANNOTATION
-from sluice.rollout.platforms.seldon.monitoring import serve_metrics
+from sluice.rollout.platforms.seldon.metrics_server import serve_metrics
 from sluice.rollout.platforms.seldon.objects.serving_pods import read_pod
 from sluice.rollout.platforms.seldon.request_annotations import (
     _COMMAND,
@@ -249,7 +249,7 @@ def test_a_controller_that_starts_while_the_api_server_is_away_waits_for_it() ->
                 raise found
             return found
 
-    assert _learn_account(Away(), Metrics(NAME), ending, said.append) == "controller"  # type: ignore[arg-type]
+    assert _read_account(Away(), Metrics(NAME), ending, said.append) == "controller"  # type: ignore[arg-type]
     assert said == ["problem: away"]
 
 
@@ -287,7 +287,7 @@ def test_the_kubelet_hears_of_a_controller_that_hangs(monkeypatch: pytest.Monkey
         metrics.observe_round(0.1, "failed")
         assert ask("/healthz")[0] == 200
         assert "sluice_controller_rounds_total" in ask("/metrics")[1]
-        monkeypatch.setattr(monitoring, "STALLED_SECONDS", 0.0)
+        monkeypatch.setattr(metrics_server, "STALLED_SECONDS", 0.0)
         assert ask("/healthz")[0] == 503
         assert ask("/metrics")[0] == 200
 

@@ -18,25 +18,25 @@ from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.states import ChampionTerm, Journal, Phase, Request, State, Transition
 from sluice.rollout.platforms.seldon import executors
 from sluice.rollout.platforms.seldon.executors import Executors, read_counts
-from sluice.rollout.platforms.seldon.journal_annotations import MOST_BYTES, SeldonJournal, dump_journal
+from sluice.rollout.platforms.seldon.journal_annotations import MAX_JOURNAL_BYTES, SeldonJournal, dump_journal
 from sluice.rollout.platforms.seldon.leases import LeaseLock, is_fresh
 from sluice.rollout.platforms.seldon.objects.predictors import (
-    Packaged,
-    plan_deployment,
-    plan_predictor,
-    plan_predictors,
-    release_of,
+    PackagedRelease,
+    build_deployment,
+    build_predictor,
+    build_predictors,
+    read_predictor_digest,
 )
-from sluice.rollout.platforms.seldon.objects.routes import host_of, hosts_in, plan_routes, read_weights
+from sluice.rollout.platforms.seldon.objects.routes import build_service_host, list_routed_hosts, build_routes, read_weights
 from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod, judge_health, read_pod
 from sluice.rollout.platforms.seldon.request_annotations import JOURNAL_ANNOTATION
-from sluice.rollout.requests.named_releases import match_release
+from sluice.rollout.requests.release_references import match_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 A, B = (f"sha256:{letter * 64}" for letter in "ab")
-RELEASE = Packaged(B, 2, "registry.example/churn@sha256:" + "c" * 64)
+RELEASE = PackagedRelease(B, 2, "registry.example/churn@sha256:" + "c" * 64)
 
 
 def request(release: str = B, number: int = 2) -> Request:
@@ -47,7 +47,7 @@ def request(release: str = B, number: int = 2) -> Request:
 
 
 def test_a_predictor_is_named_by_its_release_and_declares_its_ports() -> None:
-    predictor = plan_predictor(RELEASE, make_settings(), replicas=2)
+    predictor = build_predictor(RELEASE, make_settings(), replicas=2)
     assert predictor["name"] == "r2-bbbbbbbb"
     assert (predictor["traffic"], predictor["replicas"]) == (0, 2)
     container = predictor["componentSpecs"][0]["spec"]["containers"][0]
@@ -65,7 +65,7 @@ def test_a_predictor_is_named_by_its_release_and_declares_its_ports() -> None:
 def test_no_annotation_of_a_pod_holds_an_equals_sign() -> None:
     """The executor then drops all of them, its time limit too."""
     settings = make_settings()
-    deployment = plan_deployment(settings, [plan_predictor(RELEASE, settings, replicas=1)])
+    deployment = build_deployment(settings, [build_predictor(RELEASE, settings, replicas=1)])
     values = [*deployment["spec"]["annotations"].values(), *deployment["spec"]["predictors"][0]["annotations"].values()]
     assert values
     assert not [value for value in values if "=" in value]
@@ -73,9 +73,9 @@ def test_no_annotation_of_a_pod_holds_an_equals_sign() -> None:
 
 def test_requests_are_logged_where_that_is_wanted() -> None:
     settings = make_settings()
-    assert "logger" not in plan_predictor(RELEASE, settings, replicas=1)["graph"]
+    assert "logger" not in build_predictor(RELEASE, settings, replicas=1)["graph"]
     wanted = settings.model_copy(update={"seldon": settings.seldon.model_copy(update={"request_log_url": "http://monitor"})})
-    assert plan_predictor(RELEASE, wanted, replicas=1)["graph"]["logger"] == {"mode": "all", "url": "http://monitor"}
+    assert build_predictor(RELEASE, wanted, replicas=1)["graph"]["logger"] == {"mode": "all", "url": "http://monitor"}
 
 
 def test_a_predictor_that_is_not_there_is_added_behind_the_others() -> None:
@@ -83,11 +83,11 @@ def test_a_predictor_that_is_not_there_is_added_behind_the_others() -> None:
     journal = Journal(
         history=(ChampionTerm(release=A, by="ann", at=1.0, number=1, image="churn@a"),), request=request(), weights={A: 100}
     )
-    live = plan_predictors([], dataclasses.replace(journal, request=None), settings)
-    planned = plan_predictors(live, journal, settings)
-    assert [release_of(one) for one in planned] == [A, B]
+    live = build_predictors([], dataclasses.replace(journal, request=None), settings)
+    planned = build_predictors(live, journal, settings)
+    assert [read_predictor_digest(one) for one in planned] == [A, B]
     assert [one["traffic"] for one in planned] == [100, 0]
-    assert plan_predictors(planned, journal, settings) == planned
+    assert build_predictors(planned, journal, settings) == planned
 
 
 # -- routes ---------------------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def test_a_predictor_that_is_not_there_is_added_behind_the_others() -> None:
 
 def service(*weights: int | None) -> dict[str, Any]:
     """As the operator writes it: one route for HTTP and one for gRPC, a weight of 0 left out."""
-    hosts = [host_of("churn", name, "prod") for name in ("r1", "r2", "r3")]
+    hosts = [build_service_host("churn", name, "prod") for name in ("r1", "r2", "r3")]
 
     def route(port: int) -> dict[str, Any]:
         return {
@@ -108,7 +108,7 @@ def service(*weights: int | None) -> dict[str, Any]:
     return {"metadata": {"name": "churn"}, "spec": {"http": [route(8000), route(5001)]}}
 
 
-HOSTS = {host_of("churn", "r1", "prod"): A, host_of("churn", "r2", "prod"): B}
+HOSTS = {build_service_host("churn", "r1", "prod"): A, build_service_host("churn", "r2", "prod"): B}
 
 
 def test_no_weight_is_nothing_among_several_and_all_alone() -> None:
@@ -126,14 +126,14 @@ def test_routes_that_disagree_are_no_answer() -> None:
 
 
 def test_weights_are_set_on_every_route_and_written_as_the_operator_does() -> None:
-    routes = plan_routes(service(95, 5), {host_of("churn", "r1", "prod"): 100, host_of("churn", "r2", "prod"): 0})
+    routes = build_routes(service(95, 5), {build_service_host("churn", "r1", "prod"): 100, build_service_host("churn", "r2", "prod"): 0})
     assert routes == service(100, None)["spec"]["http"]
 
 
 def test_who_has_no_route_gets_no_weight() -> None:
     with pytest.raises(ValueError, match="has not routed to"):
-        plan_routes(service(100), {host_of("churn", "r2", "prod"): 5})
-    assert hosts_in(service(100)) == {host_of("churn", "r1", "prod")}
+        build_routes(service(100), {build_service_host("churn", "r2", "prod"): 5})
+    assert list_routed_hosts(service(100)) == {build_service_host("churn", "r1", "prod")}
 
 
 # -- Pods -----------------------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_a_pod_is_read_from_the_api() -> None:
     found = read_pod(
         {
             "metadata": {"uid": "1", "name": "churn-r2", "creationTimestamp": "2026-01-01T00:00:00Z", "deletionTimestamp": "x"},
-            "spec": plan_predictor(RELEASE, make_settings(), replicas=1)["componentSpecs"][0]["spec"],
+            "spec": build_predictor(RELEASE, make_settings(), replicas=1)["componentSpecs"][0]["spec"],
             "status": {
                 "podIP": "10.1.1.1",
                 "conditions": [{"type": "Ready", "status": "False"}],
@@ -293,7 +293,7 @@ def test_a_journal_fits_an_annotation_and_its_latest_transitions_stay() -> None:
     transition = Transition(time=1.0, from_state="a", to_state="b", reason="x" * 2000, decided_at=1.0, weights={A: 100})
     transitions = tuple(dataclasses.replace(transition, time=float(number)) for number in range(200))
     text = dump_journal(Journal(transitions=transitions, history=(ChampionTerm(release=A, by="ann", at=1.0),)))
-    assert len(text) <= MOST_BYTES
+    assert len(text) <= MAX_JOURNAL_BYTES
     assert json.loads(text)["transitions"][-1]["time"] == 199.0
     assert json.loads(text)["champion"] == A
 

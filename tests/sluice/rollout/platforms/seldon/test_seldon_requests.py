@@ -20,7 +20,7 @@ from sluice.rollout.platforms.seldon.api import CONFIG_MAP, LEASE, SELDON_DEPLOY
 from sluice.rollout.platforms.seldon.leases import STATUS_ANNOTATION
 from sluice.rollout.platforms.seldon.request_annotations import COMMAND_ANNOTATION, JOURNAL_ANNOTATION, REQUEST_ANNOTATION
 from sluice.rollout.requests import approvals, commands, histories, outcomes, published_releases, starts, statuses
-from sluice.rollout.requests.named_releases import find_release
+from sluice.rollout.requests.release_references import find_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
