@@ -1,14 +1,16 @@
-"""What the rollout's rules do, simulated: `python -m benchmarks.rollouts [NUMBER]`, default 2,000 rollouts of each kind.
+"""Simulate rollouts to measure the decisions: `python -m benchmarks.rollouts [NUMBER]`, default 2,000 rollouts of each kind.
 
-The controller's own code runs (``sluice/rollout/round.py``, rounds of one second, its writes and its journal) in a
-cluster in memory (``tests/sluice/rollout/seldon_world.py``): 100 requests a second, steps 5 → 25 → 100 %, stable fails in 0.1 %.
+The real control rounds run (``sluice/rollout/round.py``, one a second) on a platform in memory
+(``tests/sluice/rollout/memory_platform.py``): 100 requests a second, steps 5 → 25 → 100 %, and stable fails in 0.1 % of its
+requests.
 
-- healthy: the canary fails in 0.1 % too; it is to be promoted.
-- broken: it fails in 2 % from its first request on.
-- jump: it fails in 0.1 %, and in 2 % from the 150th canary request on.
-- shared incident: both fail in 2 %, from the 150th canary request on, for ten minutes.
+- healthy: the canary fails in 0.1 %, too. It should be promoted.
+- broken: the canary fails in 2 % from its first request on. It should be rolled back.
+- jump: the canary fails in 0.1 %, and in 2 % from its 150th request on. It should be rolled back.
+- shared incident: both fail in 2 % for ten minutes, from the canary's 150th request on. Nothing should be rolled back.
 
-Reported: how many were rolled back; the canary's requests from the fault until it got none, mean and 95th percentile.
+The table shows how many rollouts were rolled back, and the canary's requests from the beginning of the fault until the rollback:
+mean and 95th percentile.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/sluice/rollout"))
 
-from seldon_world import SeldonWorld, Server, make_settings
+from memory_platform import MemoryPlatform, SimulatedServer
+
+from sluice.project.tables.rollout import RolloutTable
 
 STABLE, CANARY = (f"sha256:{letter * 64}" for letter in "ab")
 USUAL, BROKEN = 0.001, 0.02
@@ -35,31 +39,30 @@ CHUNK = 25
 
 
 def simulate(kind: str, seed: int) -> tuple[str, int]:
-    """One rollout: its outcome, and the canary's requests from the fault (or the beginning) until its end."""
-    world = SeldonWorld(make_settings(deadline_seconds=7200.0), seed=seed)
-    world.champion(STABLE, 1)
-    world.now += 20
-    world.servers[CANARY] = Server(error_rate=BROKEN if kind == "broken" else USUAL)
-    world.request(CANARY, 2)
-    world.approve(CANARY)
-    control = world.controller("two")
+    """Simulate one rollout; return its outcome, and the canary's requests from the fault (or the beginning) until its end."""
+    platform = MemoryPlatform(RolloutTable(deadline_seconds=7200.0), seed=seed)
+    platform.make_champion(STABLE)
+    platform.servers[CANARY] = SimulatedServer(error_rate=BROKEN if kind == "broken" else USUAL)
+    platform.request(CANARY)
+    platform.approve(CANARY)
+    loop = platform.control()
     before, since = 0, 0.0
-    while (journal := world.journal.read()).request is not None:
-        world.tick(control)
-        served = world.counts[CANARY].requests if CANARY in world.counts else 0
+    while platform.stored.request is not None:
+        platform.tick(loop)
+        served = platform.counts[CANARY].requests if CANARY in platform.counts else 0
         if kind in {"jump", "shared incident"} and not since and served >= FAULT_AFTER:
-            before, since = served, world.now
+            before, since = served, platform.now
             if kind == "jump":
-                world.servers[CANARY].error_rate = BROKEN
+                platform.servers[CANARY].error_rate = BROKEN
             else:
-                world.shared_error_rate = BROKEN
-        if kind == "shared incident" and since and world.now > since + INCIDENT_SECONDS:
-            world.shared_error_rate = None
-    return journal.rollouts[-1].outcome.value, world.counts[CANARY].requests - before
+                platform.shared_error_rate = BROKEN
+        if kind == "shared incident" and since and platform.now > since + INCIDENT_SECONDS:
+            platform.shared_error_rate = None
+    return platform.stored.rollouts[-1].outcome.value, platform.counts[CANARY].requests - before
 
 
 def simulate_chunk(work: tuple[str, int]) -> list[tuple[str, int]]:
-    """`CHUNK` rollouts of a kind, from this seed on."""
+    """Simulate `CHUNK` rollouts of a kind, beginning with a seed."""
     kind, seed = work
     return [simulate(kind, seed + number) for number in range(CHUNK)]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sluice.project.tables.rollout import RolloutTable
     from sluice.rollout.decisions.plan import Plan
-    from sluice.rollout.decisions.states import Journal
+    from sluice.rollout.decisions.states import Journal, Transition
     from sluice.rollout.observations import Confirmation, Observation, Platform
     from sluice.rollout.shadows import ShadowComparer
 
@@ -74,12 +74,15 @@ class ControlLoop:
         plan = plan_next(journal, judgement, observation.health, now=self.clock.now(), settings=self.settings)
         if plan.changes:
             journal = self._write(journal, plan)
+        applied = None
         try:
             if observation.can_apply:
-                self._follow(journal)
+                applied = self._follow(journal)
         finally:
             if plan.changes:  # publishing comes last, so that the traffic does not wait for it
                 self.platform.record_transition(journal.transitions[-1])
+        if applied is not None:
+            self.platform.record_transition(applied)
         self._tag_champion(journal)
         self.platform.report(
             RoundReport(
@@ -135,15 +138,19 @@ class ControlLoop:
         self.notify(f"{journal.state.name} → {plan.state.name}: {plan.reason}")
         return written
 
-    def _follow(self, journal: Journal) -> None:
-        """Bring the platform to the desired weights, wait until it shows them, and write down when it did."""
+    def _follow(self, journal: Journal) -> Transition | None:
+        """Bring the platform to the desired weights and wait until it shows them.
+
+        Returns:
+            The last transition with the time at which it was applied, if this round applied it; otherwise None.
+        """
         deadline = self.clock.steady() + self.platform.confirm_seconds
         if self._apply(journal):
             while not (confirmation := self._confirm(journal)).applied:
                 if self.clock.steady() > deadline:
                     raise ServiceError(confirmation.difference, hint="The next round continues to bring it there.")
                 self.clock.sleep(self.platform.confirm_poll_seconds)
-        self._mark_applied(journal)
+        return self._mark_applied(journal)
 
     def _apply(self, journal: Journal) -> bool:
         try:
@@ -162,15 +169,14 @@ class ControlLoop:
             self.collector.start_window(confirmation.weights, confirmation.counts)
         return confirmation
 
-    def _mark_applied(self, journal: Journal) -> None:
-        """Write down when the weights of the last transition were confirmed."""
+    def _mark_applied(self, journal: Journal) -> Transition | None:
+        """Write down when the weights of the last transition were confirmed, if that is not written yet."""
         last = journal.transitions[-1] if journal.transitions else None
         if last is None or last.applied_at is not None:
-            return
+            return None
         applied_at = self.clock.now()
         self.platform.update_journal(lambda found: mark_applied(found, last, applied_at))
-        marked = mark_applied(journal, last, applied_at)
-        self.platform.record_transition(marked.transitions[-1])
+        return mark_applied(journal, last, applied_at).transitions[-1]
 
     def _tag_champion(self, journal: Journal) -> None:
         """Let the tags follow the journal whenever champion or N-1 changed."""

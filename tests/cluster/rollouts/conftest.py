@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "stand_ins")]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ def entry(place: Place) -> Iterator[str]:
     if given := os.environ.get("SLUICE_TEST_PROXY"):
         yield given.rstrip("/")
         return
-    from lanes import HERE, wait_for
+    from lanes import STAND_INS, wait_for
 
     from sluice.rollout.platforms.laptop.child_processes import end_child, start_child
     from sluice.rollout.platforms.laptop.ports import reserve_port
@@ -79,7 +79,7 @@ def entry(place: Place) -> Iterator[str]:
     folder = place.folder / "envoy"
     with reserve_port(0) as held:
         port = held.getsockname()[1]
-    command = [sys.executable, str(HERE / "data_plane.py"), place.namespace, str(folder), str(port)]
+    command = [sys.executable, str(STAND_INS / "data_plane.py"), place.namespace, str(folder), str(port)]
     process = start_child(command, log=place.folder / "data_plane.log")
     url = f"http://127.0.0.1:{port}"
     try:

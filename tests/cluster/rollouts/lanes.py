@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ENDS = {"promoted", "rolled_back", "aborted", "rejected"}
 HERE = Path(__file__).parent
+STAND_INS = HERE / "stand_ins"
 CLOCK = HERE / "clock"
 IMAGES: dict[str, tuple[int, str]] = {}
 """Number and image of each release; what ``requests`` would push and ask the registry."""

@@ -23,7 +23,7 @@ KINDS = {
     "virtualservices": ("networking.istio.io", "VirtualService", ("v1beta1", "v1alpha3")),
     "destinationrules": ("networking.istio.io", "DestinationRule", ("v1beta1", "v1alpha3")),
 }
-HERE = Path(__file__).parent
+STAND_INS = Path(__file__).parent / "stand_ins"
 
 
 def find_missing() -> str:
@@ -80,7 +80,7 @@ class Place:
     def start_operator(self) -> None:
         """Start the stand-in, where it is to be one."""
         if not self.seldon:
-            command = [sys.executable, str(HERE / "stand_in_operator.py"), self.namespace, self.python]
+            command = [sys.executable, str(STAND_INS / "stand_in_operator.py"), self.namespace, self.python]
             self._operator = start_child(command, log=self.folder / "operator.log")
 
     def stop_operator(self) -> None:

@@ -1,4 +1,4 @@
-"""Rollouts by the hundred, each with the controller's own code: how often it is wrong, and how long it takes to be right."""
+"""Simulated rollouts: how often the decisions are wrong, and how many requests a right decision takes."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def outcomes(kind: str) -> tuple[Counter[str], list[int]]:
 
 def test_healthy_canaries_are_promoted() -> None:
     found, _ = outcomes("healthy")
-    assert found["rolled_back"] <= 3, "1 % of 120, and then some for luck"
+    assert found["rolled_back"] <= 3, "at most 1 % of 2,000; of 120 it may be a little more by chance"
     assert found["promoted"] == NUMBER - found["rolled_back"]
 
 
-def test_broken_canaries_are_all_caught_within_about_200_requests() -> None:
+def test_all_broken_canaries_are_rolled_back_within_about_200_requests() -> None:
     found, requests = outcomes("broken")
     assert found["rolled_back"] == NUMBER
     assert np.mean(requests) <= 230, "the mean over 2,000 is below 200; this is one of 120"
 
 
-def test_a_shared_incident_is_nobody_s_fault() -> None:
+def test_a_shared_incident_rolls_no_canary_back() -> None:
     found, _ = outcomes("shared incident")
     assert found["rolled_back"] <= 3

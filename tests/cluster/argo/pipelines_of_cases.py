@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sluice.ir.graph import Pipeline
 
-CONFORMANCE = Path(os.environ.get("SLUICE_CONFORMANCE") or Path(__file__).parents[3] / "shared" / "conformance") / "kfp"
+CONFORMANCE = Path(os.environ.get("SLUICE_CONFORMANCE") or Path(__file__).parents[4] / "shared" / "conformance") / "kfp"
 _COMPILING = threading.Lock()
 """kfp compiles into a global context."""
 

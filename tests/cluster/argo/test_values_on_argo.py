@@ -50,7 +50,7 @@ def test_a_step_runs_when_and_as_it_is_told(case: Case, run_case: Callable[[Case
 @pytest.mark.parametrize("case", SAME_LOCALLY, ids=str)
 def test_kfp_local_gives_the_same(case: Case, run_case: Callable[[Case], Run], tmp_path: Path) -> None:
     found = subprocess.run(
-        [sys.executable, "-c", LOCAL, str(Path(__file__).parent), case.name, str(tmp_path / "root")],
+        [sys.executable, "-c", LOCAL, str(Path(__file__).parent / "cases"), case.name, str(tmp_path / "root")],
         cwd=tmp_path,
         capture_output=True,
         text=True,

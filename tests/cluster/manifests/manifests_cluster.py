@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
+MANIFESTS = Path(__file__).resolve().parents[3] / "manifests"
 SELDON, ISTIO = "seldondeployments.machinelearning.seldon.io", "virtualservices.networking.istio.io"
 POLICIES = ("sluice-approvals", "sluice-steering")
 RULES = "prometheusrules.monitoring.coreos.com"
@@ -139,3 +140,8 @@ def wait_for(met: Callable[[], bool], what: str, tries: int = 60) -> None:
                 return
         time.sleep(0.5)
     raise AssertionError(f"still not: {what}")
+
+
+def needs(site: Site, *kinds: str) -> None:
+    if missing := [kind for kind in kinds if kind not in site.kinds]:
+        pytest.skip(f"manifests on a cluster: {', '.join(missing)} is not registered")

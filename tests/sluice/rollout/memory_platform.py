@@ -1,0 +1,258 @@
+"""A platform in memory, with its servers, its traffic and its clock.
+
+It implements the same protocol as the laptop and the cluster, and imports neither. Tests and simulations use it when they need
+thousands of rollouts, or a fault at one certain call. Weights apply at once, servers become ready after a while, and each
+simulated second brings requests that succeed or fail at random.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sluice.errors import ServiceError
+from sluice.rollout.clocks import Clock
+from sluice.rollout.decisions.evidence import NO_COUNTS, Counts
+from sluice.rollout.decisions.health import Health
+from sluice.rollout.decisions.shadow_comparisons import Comparison
+from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Request
+from sluice.rollout.decisions.transitions import begin
+from sluice.rollout.journals import ConflictError
+from sluice.rollout.observations import Confirmation, Observation
+from sluice.rollout.round import ControlLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sluice.project.tables.rollout import RolloutTable
+    from sluice.rollout.decisions.evidence import Checkpoint
+    from sluice.rollout.decisions.states import ChampionTerm, Transition
+    from sluice.rollout.observations import RoundReport
+
+START = 1_800_000_000.0
+ROUND_SECONDS = 1.0
+
+
+@dataclass
+class SimulatedServer:
+    """The behaviour of one release.
+
+    Attributes:
+        error_rate: Share of its requests that fail.
+        slow_rate: Share of its requests that are slow.
+        ready_after: Seconds from its start until it is ready.
+        failure: Why it counts as failed; empty while it works.
+        difference: Mean difference of its answers in the shadow from those of stable.
+        started: When it was started.
+    """
+
+    error_rate: float = 0.001
+    slow_rate: float = 0.002
+    ready_after: float = 25.0
+    failure: str = ""
+    difference: float = 0.02
+    started: float | None = None
+
+
+@dataclass
+class MemoryPlatform:
+    """A platform whose journal, proxy and servers are plain values.
+
+    Attributes:
+        settings: ``[rollout]``.
+        rate: Requests a second.
+        seed: Of the random draws.
+        servers: The releases' servers; a release that is missing gets a server with the defaults.
+        shared_error_rate: If set, every release fails at this rate.
+        stored: The journal.
+        weights: Per cents above 0 that the proxy applies.
+        counts: Cumulative counts by release.
+        lost: Requests that a release got although it was not ready.
+        failing: Names of methods that raise `ServiceError`.
+        calls: Names of the methods of the protocol, in the order in which they were called.
+        lines: What the control loop reported.
+        recorded: The transitions that were published.
+        tags: The last champion and N-1 that were tagged.
+        last_report: The last report of a round.
+    """
+
+    settings: RolloutTable
+    rate: float = 100.0
+    seed: int = 0
+    servers: dict[str, SimulatedServer] = field(default_factory=dict)
+    shared_error_rate: float | None = None
+    now: float = START
+    stored: Journal = field(default_factory=Journal)
+    weights: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, Counts] = field(default_factory=dict)
+    lost: int = 0
+    failing: set[str] = field(default_factory=set)
+    calls: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    recorded: list[Transition] = field(default_factory=list)
+    tags: tuple[str | None, str | None] = (None, None)
+    last_report: RoundReport | None = None
+    confirm_seconds: float = 2.0
+    confirm_poll_seconds: float = 0.05
+    _checkpoint: Checkpoint | None = None
+    _carried: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._random = np.random.default_rng(self.seed)
+        self.clock = Clock(now=lambda: self.now, steady=lambda: self.now, sleep=self.pass_time)
+
+    # The protocol
+
+    def observe(self) -> Observation:
+        self._called("observe")
+        journal = self.stored
+        named = [release for release in (journal.champion, journal.previous, journal.target) if release]
+        for release in named:
+            server = self.servers.setdefault(release, SimulatedServer())
+            server.started = self.now if server.started is None else server.started
+        health = {release: self._read_health(release) for release in named}
+        checkpoint, self._checkpoint = self._checkpoint, None
+        return Observation(
+            journal=journal,
+            health=health,
+            weights=dict(self.weights),
+            counts=dict(self.counts),
+            stable_ready=journal.champion is not None and health[journal.champion].ready,
+            champion_urls=["champion"] if journal.champion else [],
+            canary_urls=["canary"] if journal.target and health[journal.target].ready else [],
+            checkpoint=checkpoint,
+        )
+
+    def write_journal(self, journal: Journal) -> Journal:
+        self._called("write_journal")
+        if journal.version != self.stored.version:
+            raise ConflictError(f"the journal is at version {self.stored.version}, not {journal.version}")
+        self.stored = dataclasses.replace(journal, version=journal.version + 1)
+        return self.stored
+
+    def update_journal(self, change: Callable[[Journal], Journal]) -> None:
+        self._called("update_journal")
+        self.change(change)
+
+    def apply(self, journal: Journal, *, journaled: bool = True) -> bool:
+        self._called("apply" if journaled else "apply without journal")
+        if self.weights == journal.desired_weights:
+            return False
+        self.weights = journal.desired_weights
+        return True
+
+    def confirm(self, journal: Journal) -> Confirmation:
+        self._called("confirm")
+        applied = self.weights == journal.desired_weights
+        difference = "" if applied else f"the proxy applies {self.weights}, not {journal.desired_weights}"
+        return Confirmation(applied=applied, weights=dict(self.weights), counts=dict(self.counts), difference=difference)
+
+    def record_transition(self, transition: Transition) -> None:
+        self.recorded.append(transition)
+
+    def tag_champion(self, champion: ChampionTerm | None, previous: ChampionTerm | None) -> None:
+        self.tags = (champion.release if champion else None, previous.release if previous else None)
+
+    def report(self, report: RoundReport) -> None:
+        self.last_report = report
+
+    # What people do
+
+    def change(self, change: Callable[[Journal], Journal]) -> None:
+        """Change the journal as another process would, so that its version rises."""
+        changed = change(self.stored)
+        if changed is not self.stored:
+            self.stored = dataclasses.replace(changed, version=self.stored.version + 1)
+
+    def request(self, release: str) -> None:
+        request = Request(id=f"{release}-{self.now}", release=release, by="ann", at=self.now, steps=tuple(self.settings.steps))
+        self.change(lambda journal: begin(journal, request))
+
+    def approve(self, release: str) -> None:
+        steps, until = tuple(self.settings.steps), self.now + self.settings.approval_seconds
+        approval = Approval(release=release, steps=steps, by="eve", at=self.now, until=until)
+        self.change(lambda journal: dataclasses.replace(journal, approvals=(*journal.approvals, approval)))
+
+    def command(self, kind: CommandKind, target: str = "") -> None:
+        command = Command(kind=kind, by="kim", at=self.now, target=target)
+        self.change(lambda journal: dataclasses.replace(journal, command=command))
+
+    # The control loop
+
+    def control(self) -> ControlLoop:
+        """Return a new control loop, as a process that has just started."""
+        loop = ControlLoop(self, self.settings, self.lines.append, clock=self.clock)
+        loop.shadow = self
+        return loop
+
+    def restart(self) -> ControlLoop:
+        """Return a control loop that continues with the evidence of the last round."""
+        self._checkpoint = self.last_report.checkpoint if self.last_report else None
+        return self.control()
+
+    def tick(self, loop: ControlLoop) -> None:
+        """Run one round and let one second pass. An error of the round is a line, as in a supervisor."""
+        try:
+            loop.run_round()
+        except ServiceError as error:
+            self.lines.append(f"problem: {error}")
+        self.pass_time(ROUND_SECONDS)
+
+    def run(self, loop: ControlLoop, until: Callable[[Journal], bool], most: int = 5000) -> Journal:
+        for _ in range(most):
+            self.tick(loop)
+            if until(self.stored):
+                return self.stored
+        raise AssertionError(f"not within {most} rounds: {self.stored.state}; {self.lines[-5:]}")
+
+    def make_champion(self, release: str) -> None:
+        """Let a release become champion as the first release does: after its approval, without canary traffic."""
+        self.request(release)
+        self.approve(release)
+        self.run(self.control(), until=lambda journal: journal.champion == release)
+
+    # The shadow
+
+    def poll(self, rollout: str, champions: object, canary: str) -> Comparison:
+        """Answer as the shadow does: 50 requests since the last round."""
+        del rollout, champions, canary
+        return Comparison(requests=50, difference=50 * self.servers[self.stored.target or ""].difference)
+
+    def close(self) -> None:
+        """End the shadow."""
+
+    # Time and traffic
+
+    def pass_time(self, seconds: float) -> None:
+        """Let requests come, and be answered by the weights that apply."""
+        self.now += seconds
+        self._carried += self.rate * seconds
+        requests = int(self._carried)
+        self._carried -= requests
+        if requests and self.weights:
+            self._serve(requests, self.weights)
+
+    def _serve(self, requests: int, weights: Mapping[str, int]) -> None:
+        split = self._random.multinomial(requests, [share / sum(weights.values()) for share in weights.values()])
+        for release, sent in zip(weights, split.tolist(), strict=True):
+            server = self.servers[release]
+            if not self._read_health(release).ready:
+                self.lost += sent
+                continue
+            rate = server.error_rate if self.shared_error_rate is None else self.shared_error_rate
+            errors = int(self._random.binomial(sent, rate))
+            slow = int(self._random.binomial(sent, server.slow_rate))
+            self.counts[release] = self.counts.get(release, NO_COUNTS) + Counts(sent, errors, sent, slow)
+
+    def _read_health(self, release: str) -> Health:
+        server = self.servers[release]
+        ready = server.started is not None and self.now - server.started >= server.ready_after and not server.failure
+        return Health(ready=ready, failure=server.failure)
+
+    def _called(self, method: str) -> None:
+        self.calls.append(method)
+        if method.split(maxsplit=1)[0] in self.failing:
+            raise ServiceError(f"{method} fails")
