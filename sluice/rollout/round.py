@@ -61,7 +61,7 @@ class ControlLoop:
         """Run one control round, and return whether this process is the one that acts.
 
         Raises:
-            ConflictError: Another process wrote the journal meanwhile. The next round decides anew.
+            ConflictError: Another process wrote the journal meanwhile. The next round reads it again.
             SluiceError: Something does not answer or cannot be read. The next round tries again.
         """
         observation = self.platform.observe()
@@ -148,7 +148,7 @@ class ControlLoop:
         if self._apply(journal):
             while not (confirmation := self._confirm(journal)).applied:
                 if self.clock.steady() > deadline:
-                    raise ServiceError(confirmation.difference, hint="The next round continues to bring it there.")
+                    raise ServiceError(confirmation.difference, hint="The next round tries again.")
                 self.clock.sleep(self.platform.confirm_poll_seconds)
         return self._mark_applied(journal)
 

@@ -93,7 +93,7 @@ class JournalFile:
             return self._write(journal, found)
 
     def read_checkpoint(self) -> Checkpoint:
-        """Return the last checkpoint; an empty one if none can be read, because evidence can be collected anew."""
+        """Return the last checkpoint; an empty one if none can be read, because evidence can be collected again."""
         try:
             return CHECKPOINT.validate_json(self._checkpoint_path.read_bytes())
         except (OSError, ValidationError):

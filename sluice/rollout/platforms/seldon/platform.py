@@ -238,7 +238,7 @@ class SeldonPlatform:
         try:
             return CHECKPOINT.validate_json(self.lock.annotations.get(EVIDENCE_ANNOTATION, ""))
         except ValidationError:
-            return Checkpoint()  # evidence can be collected anew
+            return Checkpoint()  # the evidence is collected again
 
     def _write_epoch(self) -> None:
         """Write the epoch into both objects, so that an earlier lease holder can no longer write over what it read of them."""
