@@ -64,7 +64,7 @@ def test_the_shadow_refuses_what_answers_otherwise_and_a_holdback_bakes_the_rest
         assert lane.wait_end(other) == "rejected", [one.reason for one in lane.transitions(other)]
         lane.check_converged()
         assert not load.of(other), "no user met it"
-        assert "shadow: its answers differ from stable's by" in lane.transitions(other)[-1].reason
+        assert "shadow: the canary's answers differ from stable's by" in lane.transitions(other)[-1].reason
 
         same = lane.begin()
         lane.wait_state("baking")

@@ -104,7 +104,7 @@ def test_without_traffic_it_holds(lanes: list[Lane], together: Callable[..., lis
         if word:
             commands.promote(lane.project, canary, by="eve")
             assert lane.wait_end(canary) == "promoted"
-            assert lane.transitions(canary)[-1].reason.endswith("on the word of eve")
+            assert lane.transitions(canary)[-1].reason.endswith("promoted by eve")
             return
         run(lane, lambda lane, _load: check_promoted(lane, canary))
 

@@ -27,7 +27,7 @@ CALLERS = {
     "journal_annotations.read_status": (REQUESTER, APPROVER),
     "journal_annotations.update": (CONTROLLER, REQUESTER, APPROVER),
     "journal_annotations._annotate": (CONTROLLER, REQUESTER),
-    "leases.hold": (CONTROLLER,),
+    "leases.acquire": (CONTROLLER,),
     "leases.raise_epoch": (CONTROLLER,),
     "leases.release": (CONTROLLER,),
     "telemetry.emit": (CONTROLLER,),

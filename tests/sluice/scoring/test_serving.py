@@ -259,7 +259,7 @@ def test_a_release_in_the_shadow_of_itself_answers_the_same_whatever_was_sent(ke
     answered = [keeping.post(one).status_code for one in [*sent, long]]
     shadow = HttpShadowComparer(5.0)
     shadow.poll("r", [keeping.url], keeping.url)
-    shadow._round.join(10)  # type: ignore[union-attr]
+    shadow._thread.join(10)  # type: ignore[union-attr]
     found = shadow.poll("r", [keeping.url], keeping.url)
     assert found == Comparison(requests=answered.count(200))
     assert answered[-1] == 200
