@@ -1,6 +1,7 @@
-"""The pipeline's steps: one folder a step, each a thin KFP component with an import and a call for a body.
+"""The steps of the pipelines. Each step has a folder with one thin KFP component: its function imports one function and calls it.
 
-One image runs them all (`components/Dockerfile`): nothing is installed when a step starts. Decisions and I/O lie in `sluice`.
+All steps run in the same image (`components/Dockerfile`), so nothing is installed when a step starts. Decisions, input and output
+are in the package `sluice`.
 """
 
 from pathlib import Path

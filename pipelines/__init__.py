@@ -1,4 +1,4 @@
-"""The project's pipelines, in the KFP DSL: each written once, run by every engine.
+"""The project's pipelines in the KFP DSL. Each is written once and runs on every engine.
 
-``stages`` holds what they share: from the data to a packaged release that was tested as it will be served.
+``stages`` holds the steps that they share.
 """

@@ -1,4 +1,4 @@
-"""The pipeline of a pull request: everything up to a tested release, nothing of production."""
+"""The pipeline for a pull request: all steps up to a tested release, and none that concerns production."""
 
 from kfp import dsl
 

@@ -1,4 +1,4 @@
-"""Retraining where the data has moved: otherwise nothing is trained, and no holdout is asked."""
+"""Retraining after drift. If no feature has drifted, nothing is trained, and the gate is not asked."""
 
 from kfp import dsl
 

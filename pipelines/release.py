@@ -1,4 +1,4 @@
-"""The main job: from a commit to production traffic."""
+"""The main pipeline: from a commit to production traffic."""
 
 from kfp import dsl
 

@@ -1,4 +1,4 @@
-"""Retraining on fresh data, weekly or when somebody asks: the way to production is the same as a commit's."""
+"""Retraining on new data, on a schedule or when a person starts it. The steps to production are those of the release pipeline."""
 
 from kfp import dsl
 

@@ -1,4 +1,7 @@
-"""What the pipelines share: code ‖ data tests → train → model tests → gate; package → integration tests; approval → canary."""
+"""The steps that the pipelines share.
+
+They are: code tests and data tests at the same time → train → model tests → gate; package → integration tests; approval → canary.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Challenger:
-    """The tasks that made and judged a challenger."""
+    """The tasks that made a challenger and judged it.
+
+    Attributes:
+        code: The code tests.
+        data: The data tests.
+        train: The training.
+        tested: The model tests.
+        gate: The gate.
+    """
 
     code: PipelineTask
     data: PipelineTask
@@ -34,18 +45,20 @@ class Challenger:
 
 
 def make_challenger(snapshot: OutputArtifactChannel) -> Challenger:
-    """From the pinned snapshot to the gate's answer; layers 1 and 2 come before training, layer 3 after it."""
+    """Add the steps from the pinned snapshot to the gate. Code and data are tested before training, the model after it."""
     code = code_tests()
     data = data_tests(snapshot=snapshot)
     trained = train(snapshot=snapshot).after(code, data)
     tested = model_tests(model=trained.outputs["model"])
-    # The gate spends one use of the holdout's budget: never from a cache, never for a model that failed its tests.
+    # A question to the gate uses up a part of the holdout's budget. Therefore it never comes from a cache, and it is never asked
+    # for a
+    # model that failed its tests.
     decided = gate(model=trained.outputs["model"]).after(tested).set_caching_options(enable_caching=False)
     return Challenger(code=code, data=data, train=trained, tested=tested, gate=decided)
 
 
 def make_release(challenger: Challenger) -> tuple[PipelineTask, PipelineTask]:
-    """Package the challenger and test the release as it will be served; gives both tasks."""
+    """Add the steps that package the challenger and test the release as it will be served. Return both tasks."""
     packaged = package(
         model=challenger.train.outputs["model"],
         code_verdicts=challenger.code.outputs["verdicts"],
@@ -60,7 +73,7 @@ def make_release(challenger: Challenger) -> tuple[PipelineTask, PipelineTask]:
 
 
 def take_to_production(challenger: Challenger) -> None:
-    """Where the gate says yes: release, approval, canary."""
+    """Add release, approval and canary, which run only if the gate promotes the challenger."""
     with dsl.If(challenger.gate.outputs["Output"] == True, name="promote"):  # noqa: E712 - builds a condition
         packaged, integrated = make_release(challenger)
         approved = approval(release=packaged.outputs["Output"]).after(integrated).set_caching_options(enable_caching=False)

@@ -1,6 +1,7 @@
-"""Wait for a person's word before production.
+"""Wait until a person approves the release for production.
 
-The compiler knows this step by its component's name, ``approval``: a suspend in Argo, a wait for a recorded approval elsewhere.
+The compiler recognises this step by the name of its component, ``approval``. In Argo it becomes a suspended step. In every other
+engine it waits for a recorded approval.
 """
 
 from kfp import dsl

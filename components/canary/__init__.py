@@ -1,4 +1,4 @@
-"""Put the release before live traffic, 5 → 25 → 100 %, and wait for the outcome."""
+"""Request the rollout of the release (5 → 25 → 100 % of live traffic by default), and wait for its outcome."""
 
 from kfp import dsl
 

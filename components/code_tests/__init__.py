@@ -1,4 +1,4 @@
-"""Layer 1: does the code keep its promises?"""
+"""Test layer 1, code: the project's functions do what they should."""
 
 from kfp import dsl
 

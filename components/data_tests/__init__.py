@@ -1,4 +1,4 @@
-"""Layer 2: is the snapshot fit to train on?"""
+"""Test layer 2, data: the snapshot is good enough to train on."""
 
 from kfp import dsl
 

@@ -1,4 +1,4 @@
-"""Has the data moved since training?"""
+"""Measure whether the feature distributions have changed since training."""
 
 from kfp import dsl
 

@@ -1,4 +1,4 @@
-"""Ask the gate: does the challenger replace the champion?"""
+"""Ask the gate whether the challenger replaces the champion."""
 
 from kfp import dsl
 

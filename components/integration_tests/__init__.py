@@ -1,4 +1,4 @@
-"""Layer 4: does the packaged release answer as it will be served?"""
+"""Test layer 4, integration: the packaged release answers correctly when it is served."""
 
 from kfp import dsl
 

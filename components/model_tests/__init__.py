@@ -1,4 +1,4 @@
-"""Layer 3: is the model good enough, everywhere it must be?"""
+"""Test layer 3, model: the model is good enough, in all rows and in each segment."""
 
 from kfp import dsl
 

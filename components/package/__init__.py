@@ -1,4 +1,4 @@
-"""Bind code, data, model and environment into one release."""
+"""Package code, data, model and environment as one release."""
 
 from kfp import dsl
 

@@ -1,4 +1,4 @@
-"""Pin the data: copy the snapshot's bytes and name them by their digest."""
+"""Pin the data: copy the snapshot and name the copy by its digest."""
 
 from kfp import dsl
 

@@ -38,13 +38,13 @@ def _store(project: Project) -> ReleaseStore:
 @app.command("build")
 def build(dry_run: DryRunOption = False, output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
     """Package the model that was trained last, without asking the gate; such a release never takes production traffic."""
-    from sluice.steps.alone import build_candidate, plan_candidate
     from sluice.steps.packaging import describe
+    from sluice.steps.standalone import build_candidate, plan_candidate
 
     project = open_project(project_folder)
     plan = plan_candidate(project)
     rows: dict[str, object] = {"model": plan.digest, "trained on": plan.snapshot_digest}
-    rows |= {f"verdicts of {layer}": f"left out: {fate}" if fate else "bound" for layer, fate in plan.fates.items()}
+    rows |= {f"verdicts of {layer}": f"left out: {reason}" if reason else "included" for layer, reason in plan.left_out.items()}
     if dry_run:
         data = {"model": plan.digest, "snapshot": plan.snapshot_digest, "layers": sorted(plan.verdicts)}
         show(output, Envelope("release build", "would-build", data), facts({"would build": "a release"} | rows))

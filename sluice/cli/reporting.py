@@ -1,4 +1,4 @@
-"""`sluice report`: runs as one self-contained page, as Markdown or as JUnit XML."""
+"""`sluice report`: write a report of runs as a self-contained HTML page, as Markdown or as JUnit XML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluice.cli.surface import Envelope, Format, OutputOption, ProjectOption, fa
 
 
 class Kind(StrEnum):
-    """What to write."""
+    """The form of the report."""
 
     HTML = "html"
     MARKDOWN = "markdown"
@@ -23,21 +23,22 @@ FILES = {Kind.HTML: "report.html", Kind.MARKDOWN: "report.md", Kind.JUNIT: "repo
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
+    """Add the command `report`."""
     app.command("report")(report)
 
 
 def report(
-    runs: Annotated[list[str] | None, typer.Argument(help="Ids of runs; default: the last one.")] = None,
-    kind: Annotated[Kind, typer.Option("--format", help="html, markdown or junit.")] = Kind.HTML,
+    runs: Annotated[list[str] | None, typer.Argument(help="Ids of the runs. Default: the last run.")] = None,
+    kind: Annotated[Kind, typer.Option("--format", help="The form: html, markdown or junit.")] = Kind.HTML,
     file: Annotated[
-        Path | None, typer.Option("-o", help="Where to write; default: report.html, .md or .xml in the working directory.")
+        Path | None,
+        typer.Option("-o", help="File to write. Default: report.html, report.md or report.xml in the working directory."),
     ] = None,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Write what happened in one or more runs, with every number and its interval."""
-    from sluice.engines.reports import report_runs, write_report
+    """Write a report of one or more runs, with every number and its interval."""
+    from sluice.engines.run_reports import report_runs, write_report
 
     project = open_project(project_folder)
     target = file or Path(FILES[kind])

@@ -1,4 +1,4 @@
-"""`sluice run`: a pipeline of the project on the local engine, with its progress."""
+"""`sluice run`: run a pipeline of the project on the local engine, and show its progress."""
 
 from __future__ import annotations
 
@@ -31,51 +31,53 @@ if TYPE_CHECKING:
 
     from sluice.project.projects import Project
 
-EXIT_CODES = {"promoted": 0, "kept": 0, "passed": 0, "unchanged": 0, "rejected": 4, "rolled_back": 6, "interrupted": 130}
-SIGNS = {"pass": "[green]✓[/]", "fail": "[red]✗[/]", "skipped": "[dim]-[/]"}
+_EXIT_CODES = {"promoted": 0, "kept": 0, "passed": 0, "unchanged": 0, "rejected": 4, "rolled_back": 6, "interrupted": 130}
+OUTCOME_MARKS = {"pass": "[green]✓[/]", "fail": "[red]✗[/]", "skipped": "[dim]-[/]"}
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
+    """Add the command `run`."""
     app.command("run")(run)
 
 
 def run(
-    pipeline: Annotated[str, typer.Argument(help="Name of a pipeline under [pipelines] of sluice.toml.")] = "release",
-    snapshot: Annotated[str, typer.Option(help="Path or URL of the training data; default: data.snapshot.")] = "",
-    approve: Annotated[str, typer.Option(metavar="NAME", help="Approve the release in this name, without asking.")] = "",
-    force: Annotated[bool, typer.Option("--force", help="Run although nothing has changed since the last good run.")] = False,
+    pipeline: Annotated[str, typer.Argument(help="Name of a pipeline under [pipelines] in sluice.toml.")] = "release",
+    snapshot: Annotated[str, typer.Option(help="Path or URL of the training data. Default: data.snapshot.")] = "",
+    approve: Annotated[str, typer.Option(metavar="NAME", help="Approve the release in this name without asking.")] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Run even if nothing has changed since the last successful run.")
+    ] = False,
     dry_run: DryRunOption = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Run a pipeline here: commit → four test layers → gate → release → approval → canary."""
+    """Run a pipeline on this machine: four test layers → gate → release → approval → canary."""
     from sluice.engines.local import LocalEngine, check_pipeline
-    from sluice.engines.runs import find_unchanged, inputs_digest, read_run
+    from sluice.engines.runs import find_run_with_same_inputs, inputs_digest, read_run
 
     project = open_project(project_folder)
     arguments = {"snapshot": snapshot}
     engine = LocalEngine(project)
     check_pipeline(project, pipeline)
     inputs = inputs_digest(project, pipeline, arguments)
-    same = None if force else find_unchanged(project, inputs)
-    if same is not None or dry_run:
-        _tell_unchanged(output, pipeline, same, inputs, project)
+    earlier = None if force else find_run_with_same_inputs(project, inputs)
+    if earlier is not None or dry_run:
+        _show_unchanged(output, pipeline, earlier, inputs, project)
         return
     console = progress_console(output)
     folder = engine.submit(pipeline, arguments)
-    console.print(f"run [bold]{folder.name}[/] of pipeline [bold]{pipeline}[/], log in {folder / 'log.txt'}")
+    console.print(f"run [bold]{folder.name}[/] of pipeline [bold]{pipeline}[/]; its log is {folder / 'log.txt'}")
     try:
-        follow(engine, folder, console, approver=approve, project=project)
+        show_progress(engine, folder, console, approver=approve, project=project)
     except KeyboardInterrupt:
-        raise tell_interruption(project, folder) from None
+        raise explain_interruption(project, folder) from None
     document = read_run(folder)
     show(output, Envelope(command="run", outcome=document["outcome"], data=document), _table(document, folder))
     raise typer.Exit(exit_code(document))
 
 
-def follow(engine: Any, folder: Path, console: Console, *, approver: str, project: Project) -> None:  # noqa: ANN401
-    """Print each step's end as it comes; answer the approval when it is waited for."""
+def show_progress(engine: Any, folder: Path, console: Console, *, approver: str, project: Project) -> None:  # noqa: ANN401
+    """Print the end of each step, and handle the approval when the run waits for it."""
     started: dict[str, float] = {}
     with console.status("starting …") as status, contextlib.closing(engine.watch(folder)) as events:
         for event in events:
@@ -89,30 +91,30 @@ def follow(engine: Any, folder: Path, console: Console, *, approver: str, projec
                     status.stop()
                     answer_approval(project, folder, console, approver=approver)
                     status.start()
-                elif not console.is_terminal:  # nothing moves there that would show it
+                elif not console.is_terminal:  # the status line above is shown only on a terminal
                     console.print(f"  [dim]… {name}: {escape(event['detail'])}[/]")
             else:
                 seconds = event["time"] - started.get(name, event["time"])
                 console.print(
-                    f"  {SIGNS.get(event['outcome'], '•')} {name:<18} [dim]{seconds:5.1f} s[/]  {escape(event['detail'])}"
+                    f"  {OUTCOME_MARKS.get(event['outcome'], '•')} {name:<18} [dim]{seconds:5.1f} s[/]  {escape(event['detail'])}"
                 )
 
 
-def tell_interruption(project: Project, folder: Path) -> InterruptedRunError:
-    """What ctrl-C has ended, and what it has not: a rollout that has begun is the supervisor's."""
+def explain_interruption(project: Project, folder: Path) -> InterruptedRunError:
+    """Return the error that says what Ctrl-C has ended. A rollout that has begun continues, because the supervisor runs it."""
     from sluice.rollout.requests.statuses import read_status
 
     target = read_status(project).target
     if target is None or target != (_read_release(folder) or {}).get("digest"):
-        return InterruptedRunError("interrupted", hint="Nothing is half-written; run the command again.")
+        return InterruptedRunError("interrupted", hint="No file was left half-written. Run the command again.")
     return InterruptedRunError(
-        "interrupted; the rollout that this run began goes on without it, and the canary may take live traffic",
-        hint="`sluice rollout status` shows it, `sluice rollout abort` ends it: all traffic back to stable.",
+        "interrupted, but the rollout that this run started continues, and the canary may get live traffic",
+        hint="`sluice rollout status` shows the rollout. `sluice rollout abort` ends it and gives all traffic to stable.",
     )
 
 
 def _read_release(folder: Path) -> dict[str, Any] | None:
-    """The release that a run has packaged; None before."""
+    """Return the release that a run has packaged; None if it has not packaged one yet."""
     try:
         release: dict[str, Any] = json.loads((folder / "parts" / "release.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -121,61 +123,61 @@ def _read_release(folder: Path) -> dict[str, Any] | None:
 
 
 def answer_approval(project: Project, folder: Path, console: Console, *, approver: str) -> None:
-    """Approve in the given name, do what the person at the terminal says, or say how to approve from elsewhere."""
+    """Approve in the given name, ask the person at the terminal, or print how to approve from another terminal."""
     from sluice.rollout.requests import approvals
-    from sluice.steps.records import record_refusal
+    from sluice.steps.records import record_rejection
 
     release = _read_release(folder) or {}
-    if not approver and sys.stdin.isatty() and (said := _ask(release["number"], console)) is not None:
-        if not said:
-            record_refusal(folder, getpass.getuser())
+    if not approver and sys.stdin.isatty() and (approved := _ask(release["number"], console)) is not None:
+        if not approved:
+            record_rejection(folder, getpass.getuser())
             return
         approver = getpass.getuser()
     if approver:
         approvals.approve(project, release["digest"], by=approver, note="sluice run")
     else:
-        console.print(f"  [yellow]…[/] waits for [bold]sluice rollout approve {release['number']}[/] from another terminal")
+        console.print(f"  [yellow]…[/] waiting for [bold]sluice rollout approve {release['number']}[/] in another terminal")
 
 
 def _ask(number: int, console: Console) -> bool | None:
-    """Yes, no, or None where the terminal went away."""
+    """Ask the person at the terminal; return None if the terminal was closed."""
     from rich.prompt import Confirm
 
     try:
-        return Confirm.ask(f"Put release {number} before production traffic?", console=console)
+        return Confirm.ask(f"Start the rollout of release {number} to production?", console=console)
     except EOFError:
         return None
 
 
 def exit_code(document: dict[str, Any]) -> int:
-    """The documented exit code of a run that has ended."""
-    if document["outcome"] in EXIT_CODES:
-        return EXIT_CODES[document["outcome"]]
+    """Return the documented exit code of a run that has ended."""
+    if document["outcome"] in _EXIT_CODES:
+        return _EXIT_CODES[document["outcome"]]
     codes = [step["exit_code"] for step in document.get("steps", []) if "exit_code" in step]
     return int(codes[0]) if codes else 1
 
 
-def _tell_unchanged(output: Format, pipeline: str, same: dict[str, Any] | None, inputs: str, project: Project) -> None:
-    if same is not None:
-        left = _find_left(project, same)
-        data = {"inputs": inputs, "run": same["id"], "last_outcome": same["outcome"], "replaced": left is not None}
-        rows = {"unchanged": f"run {same['id']} had the same inputs and ended {same['outcome']}"}
-        if left is not None:
-            rows["but"] = f"its release {left} is no longer champion: production was taken back or moved on since"
-            rows["it again"] = f"sluice rollout start {left}, then sluice rollout approve {left}"
-        rows["all again"] = f"sluice run {pipeline} --force"
+def _show_unchanged(output: Format, pipeline: str, earlier: dict[str, Any] | None, inputs: str, project: Project) -> None:
+    if earlier is not None:
+        former = _find_former_champion(project, earlier)
+        data = {"inputs": inputs, "run": earlier["id"], "last_outcome": earlier["outcome"], "replaced": former is not None}
+        rows = {"unchanged": f"run {earlier['id']} had the same inputs, and its outcome was: {earlier['outcome']}"}
+        if former is not None:
+            rows["note"] = f"its release {former} is no longer champion, because of a rollback or a later release"
+            rows["roll out again"] = f"sluice rollout start {former}, then sluice rollout approve {former}"
+        rows["run again"] = f"sluice run {pipeline} --force"
         show(output, Envelope(command="run", outcome="unchanged", data=data), facts(rows))
     else:
         table = facts({"would run": pipeline, "inputs": inputs})
         show(output, Envelope(command="run", outcome="would-run", data={"inputs": inputs, "pipeline": pipeline}), table)
 
 
-def _find_left(project: Project, same: dict[str, Any]) -> int | None:
-    """Number of the release that a run promoted, where it has lost production since; None where it has not."""
+def _find_former_champion(project: Project, earlier: dict[str, Any]) -> int | None:
+    """Return the number of the release that a run promoted, if it is no longer champion; otherwise None."""
     from sluice.rollout.requests.statuses import read_status
 
-    release = same.get("release") or {}
-    if same["outcome"] != "promoted" or read_status(project).champion == release.get("digest"):
+    release = earlier.get("release") or {}
+    if earlier["outcome"] != "promoted" or read_status(project).champion == release.get("digest"):
         return None
     return int(release["number"])
 

@@ -38,13 +38,13 @@ def layer(
 ) -> None:
     """Run one test layer; exit code 4 where a check fails."""
     from sluice.checks.layers import PAGE_FILE, find_docs
-    from sluice.report.surfaces.terminal import render_layer
-    from sluice.steps.alone import check_layer
+    from sluice.report.renderers.terminal import render_layer
+    from sluice.steps.standalone import check_layer
 
     project = open_project(project_folder)
     console = progress_console(output)
     with console.status(f"layer {name.value} …") as status:
-        result = check_layer(project, name.value, snapshot=snapshot, model=model, release=release, say=status.update)
+        result = check_layer(project, name.value, snapshot=snapshot, model=model, release=release, notify=status.update)
     values = result.to_dict()
     files = {"page": result.folder / PAGE_FILE} | {f"Data Docs, {page.parent.name}": page for page in find_docs(result.folder)}
     table = render_layer(values, verbose=verbose, files=files)

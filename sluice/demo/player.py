@@ -1,9 +1,10 @@
-"""Plays a story: each act is a commit, a run of the release pipeline and what comes of it in production, under live traffic."""
+"""Play a story under live traffic. Each act is a commit, a run of the release pipeline, and its result in production."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -26,41 +27,49 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 PIPELINE = "release"
+"""The pipeline that each act runs."""
+
 APPROVER = "demo"
+"""The name in which the demonstration approves releases and orders rollbacks."""
+
 START_SECONDS = 30.0
+"""How long the supervisor may take to start."""
+
 SETTLE_SECONDS = 1.0
+"""How long requests are counted before and after a rollback by a person."""
 
 
 class Observer(Protocol):
-    """Told what happens, as it happens."""
+    """Receives what happens while a story is played, for example to print it."""
 
     def act_started(self, number: int, act: Act, commit: str) -> None:
-        """An act begins; `commit` is empty where it makes none."""
+        """Handle the start of an act. `commit` is empty if the act makes no commit."""
 
     def step_event(self, event: dict[str, Any]) -> None:
-        """A step of the act's run started, waits or ended."""
+        """Handle an event of the act's run: a step started, waits or ended."""
 
     def note(self, text: str) -> None:
-        """Something worth a line."""
+        """Handle a line of text about the demonstration itself."""
 
-    def act_ended(self, played: Played) -> None:
-        """An act is over."""
+    def act_ended(self, played: PlayedAct) -> None:
+        """Handle the end of an act."""
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """One act as it went.
+class PlayedAct:
+    """One act that was played, with its result.
 
     Attributes:
-        number: Its place in the story, from 1.
+        number: Its number in the story, from 1.
         act: The act.
-        outcome: What came of it.
+        outcome: How it ended.
         run: Folder of the run's records; None for an act without a run.
-        started: Epoch seconds.
-        ended: Epoch seconds.
-        traffic: What its users saw: requests, failed, failed of stable and of the canary, rate, latency.
-        detail: One sentence.
-        numbers: Measured figures of the act.
+        started: Seconds since the epoch.
+        ended: Seconds since the epoch.
+        traffic: What the users saw: requests, failed requests in all, at stable and by release, requests per second, latency in
+            ms.
+        detail: The reason for the outcome.
+        numbers: Measured numbers of a rollback by a person.
     """
 
     number: int
@@ -75,12 +84,19 @@ class Played:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the act ended the way its story says."""
+        """Whether the act ended as the story says."""
         return self.outcome == self.act.expect
 
 
 def needed_acts(story: Story, wanted: list[int]) -> list[int]:
-    """The acts to play so that the wanted ones can be: those before them that end in a promotion, then they themselves."""
+    """Return the numbers of the acts to play: the wanted ones, and the acts before them that end in a promotion.
+
+    An act that only uses a broken snapshot does not need the acts before it.
+
+    Args:
+        story: The story.
+        wanted: Numbers of acts, from 1; empty for all.
+    """
     if not wanted:
         return list(range(1, len(story.acts) + 1))
     earlier = [number for number, act in enumerate(story.acts, start=1) if number < max(wanted) and act.expect == "promoted"]
@@ -90,29 +106,29 @@ def needed_acts(story: Story, wanted: list[int]) -> list[int]:
 
 def play_story(
     project: Project, story: Story, *, wanted: list[int], rate: float, observer: Observer
-) -> tuple[Project, list[Played]]:
-    """Play the acts in a fresh workspace.
+) -> tuple[Project, list[PlayedAct]]:
+    """Play the acts in a new copy of the project, until an act does not end as expected.
 
     Args:
-        project: The project whose copy is played with.
-        story: What to play.
+        project: The project to copy.
+        story: The story to play.
         wanted: Numbers of acts, from 1; empty for all.
-        rate: Requests per second that production sends.
-        observer: Told what happens.
+        rate: Requests per second from production.
+        observer: Receives what happens.
 
     Returns:
-        The copy as a project, and the acts as they went.
+        The copy as a project, and the acts that were played.
     """
     copy = enter_workspace(project, create_workspace(project))
-    observer.note("making the data …")
+    observer.note("writing the example data …")
     story.prepare(copy.path(copy.settings.data.snapshot).parent)
-    played: list[Played] = []
+    played: list[PlayedAct] = []
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(_serving(copy, observer))
         traffic = Traffic(url, iter(story.live_rows(1)), rate)
         needed = needed_acts(story, wanted)
         for number, act in enumerate(story.acts[: max(needed)], start=1):
-            if number not in needed:  # its commit is there for the acts that build on it, its run is not
+            if number not in needed:  # later acts build on its commit, so it is committed but not run
                 apply_edits(copy.root, act.edits)
                 commit(copy.root, act.message or act.title)
                 continue
@@ -122,11 +138,11 @@ def play_story(
                 break
             if number == 1:
                 stack.enter_context(traffic)
-                observer.note(f"production now sends {rate:.0f} requests a second")
+                observer.note(f"production now sends {rate:.0f} requests per second")
     return copy, played
 
 
-def _play(copy: Project, story: Story, number: int, act: Act, traffic: Traffic, observer: Observer) -> Played:
+def _play(copy: Project, story: Story, number: int, act: Act, traffic: Traffic, observer: Observer) -> PlayedAct:
     started = time.time()
     if act.expect == "restored":
         observer.act_started(number, act, "")
@@ -147,48 +163,46 @@ def _play(copy: Project, story: Story, number: int, act: Act, traffic: Traffic, 
             _approve(copy, run)
     document = read_run(run)
     ended = time.time()
-    seen = _seen_by_users(traffic, started, ended, stable=before.champion)
-    return Played(number, act, document["outcome"], run, started, ended, seen, document["reason"])
+    seen = _measure_traffic(traffic, started, ended, stable=before.champion)
+    return PlayedAct(number, act, document["outcome"], run, started, ended, seen, document["reason"])
 
 
 def _approve(copy: Project, run: Path) -> None:
-    import json  # noqa: PLC0415
-
     release = json.loads((run / "parts" / "release.json").read_text(encoding="utf-8"))
-    approvals.approve(copy, release["digest"], by=APPROVER, note="the demonstration approves by itself")
+    approvals.approve(copy, release["digest"], by=APPROVER, note="approved automatically by the demonstration")
 
 
-def _roll_back(copy: Project, number: int, act: Act, traffic: Traffic, started: float) -> Played:
-    """Back to N-1 by hand, under traffic; a little longer, so that the requests after it are counted too."""
+def _roll_back(copy: Project, number: int, act: Act, traffic: Traffic, started: float) -> PlayedAct:
+    """Roll production back to N-1 under traffic. Requests before and after the rollback are counted too."""
     before = statuses.read_status(copy)
     time.sleep(SETTLE_SECONDS)
-    done = commands.rollback(copy, by=APPROVER)
+    numbers = commands.rollback(copy, by=APPROVER)
     time.sleep(SETTLE_SECONDS)
     after = statuses.read_status(copy)
     restored = after.champion == before.previous
     ended = time.time()
-    seen = _seen_by_users(traffic, started, ended, stable=before.champion)
-    detail = "production is on N-1 again" if restored else "N-1 was not restored"
-    return Played(number, act, "restored" if restored else "failed", None, started, ended, seen, detail, dict(done))
+    seen = _measure_traffic(traffic, started, ended, stable=before.champion)
+    detail = "N-1 has all traffic again" if restored else "N-1 did not become champion again"
+    return PlayedAct(number, act, "restored" if restored else "failed", None, started, ended, seen, detail, dict(numbers))
 
 
-def _seen_by_users(traffic: Traffic, started: float, ended: float, *, stable: str | None) -> dict[str, Any]:
+def _measure_traffic(traffic: Traffic, started: float, ended: float, *, stable: str | None) -> dict[str, Any]:
     count = traffic.count(since=started, until=ended)
     failed = traffic.failed_by_release(since=started, until=ended)
     return {
         **dataclasses.asdict(count),
         "failed_stable": failed.get(stable or "", 0) if stable else 0,
         "failed_by_release": failed,
-        "rate": round(traffic.rate_seen(since=started, until=ended), 1),
+        "rate": round(traffic.measured_rate(since=started, until=ended), 1),
     }
 
 
 @contextlib.contextmanager
 def _serving(copy: Project, observer: Observer) -> Iterator[str]:
-    """A supervisor of the copy as a child, ended with the story; gives the proxy's URL.
+    """Run a supervisor for the copy as a child process until the story ends, and yield the proxy's URL.
 
     Raises:
-        ServiceError: It did not start.
+        ServiceError: The supervisor did not start.
     """
     observer.note("starting Envoy and the supervisor …")
     log = copy.state / "serve.txt"
@@ -221,4 +235,7 @@ def _wait_for_proxy(copy: Project, process: subprocess.Popen[bytes], log: Path) 
             return url
         time.sleep(0.1)
     last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
-    raise ServiceError(f"the supervisor did not start: {' / '.join(last) or 'it printed nothing'}", hint=f"Look at {log}.")
+    raise ServiceError(
+        f"the supervisor did not start: {' / '.join(last) or 'it printed nothing'}",
+        hint=f"Its output is in {log}.",
+    )

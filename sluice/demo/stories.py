@@ -1,4 +1,4 @@
-"""The shape of a story, as `demo.story` of sluice.toml must give it: a project's own dataclasses fit it by their fields."""
+"""The protocols of a story. The object that `demo.story` in sluice.toml names must have these attributes and methods."""
 
 from __future__ import annotations
 
@@ -10,61 +10,61 @@ if TYPE_CHECKING:
 
 
 class Edit(Protocol):
-    """A change of one file: `old`, which is there exactly once, becomes `new`."""
+    """A change of one file: the text `old` is replaced by `new`."""
 
     @property
     def path(self) -> str:
-        """The file, relative to the project."""
+        """The file, relative to the project's folder."""
 
     @property
     def old(self) -> str:
-        """Text that is there exactly once."""
+        """The text to replace. The file must contain it exactly once."""
 
     @property
     def new(self) -> str:
-        """Text in its place."""
+        """The text that replaces it."""
 
 
 class Act(Protocol):
-    """One part of the story."""
+    """One act of a story."""
 
     @property
     def name(self) -> str:
-        """Short name."""
+        """A short name."""
 
     @property
     def title(self) -> str:
-        """One line for the screen and the report."""
+        """A title of one line, for the terminal and the report."""
 
     @property
     def message(self) -> str:
-        """Commit message; empty for an act without a commit."""
+        """The commit message; empty for an act without a commit."""
 
     @property
     def edits(self) -> Sequence[Edit]:
-        """What the commit changes."""
+        """The changes of the commit."""
 
     @property
     def break_snapshot(self) -> str | None:
-        """The fault that the act's own snapshot has; None for the story's good one."""
+        """The fault in the snapshot that this act uses; None for the snapshot without faults."""
 
     @property
     def expect(self) -> str:
-        """The run's outcome that the story is about: promoted, rolled_back, failed; restored for a rollback by hand."""
+        """The outcome that the act should have: promoted, rolled_back or failed; restored for a rollback by a person."""
 
 
 class Story(Protocol):
-    """A story."""
+    """A story for `sluice demo`."""
 
     @property
     def acts(self) -> Sequence[Act]:
-        """The acts in order; each builds on the ones before."""
+        """The acts in their order. Each act builds on the acts before it."""
 
     def prepare(self, folder: Path) -> None:
-        """Write the data that sluice.toml names into `folder`, the project's data folder."""
+        """Write the data that sluice.toml names to `folder`, the project's data folder."""
 
     def break_data(self, fault: str, target: Path) -> None:
-        """Write a snapshot with the fault of that name."""
+        """Write a snapshot with the named fault to `target`."""
 
     def live_rows(self, seed: int) -> Iterator[Mapping[str, Any]]:
-        """Endless rows as production sends them."""
+        """Yield rows without end, as production sends them."""

@@ -1,6 +1,7 @@
-"""Production traffic for the demonstration: an open loop of single-row predictions at a steady rate, each answer counted.
+"""Production traffic for the demonstration: requests with one row each, sent at a steady rate, with each answer counted.
 
-Open loop, since a closed one sends less as soon as answers come late, and so hides what users would feel.
+The load generator is an open loop: it does not wait for an answer before it sends the next request. A closed loop would send
+fewer requests as soon as answers are slow, and so hide what users notice.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ OK = 200
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One request: when it was sent (epoch seconds), status (0: no answer), the release that answered, latency in ms."""
+    """The answer to one request.
+
+    Attributes:
+        time: When the request was sent, in seconds since the epoch.
+        status: HTTP status; 0 if there was no answer.
+        release: The release that answered; empty if the answer names none.
+        milliseconds: Latency.
+    """
 
     time: float
     status: int
@@ -34,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What was seen of one release, or of all of them."""
+    """The requests to one release, or to all releases, in a span of time."""
 
     requests: int
     failed: int
@@ -44,13 +52,13 @@ class Count:
 
 @dataclass(slots=True)
 class Traffic:
-    """A load generator; use it as a context manager.
+    """A load generator. It sends requests while its context is open.
 
     Args:
-        url: The proxy.
-        rows: Endless rows as production sends them, column → value.
+        url: URL of the proxy.
+        rows: Rows without end, as production sends them: column → value.
         rate: Requests per second.
-        connections: Keep-alive connections, each with a thread.
+        connections: Number of keep-alive connections. Each one has its own thread.
     """
 
     url: str
@@ -65,7 +73,7 @@ class Traffic:
     _started: float = 0.0
 
     def __enter__(self) -> Self:
-        """Start to send."""
+        """Start to send requests."""
         self._started = time.monotonic()
         self._threads = [threading.Thread(target=self._send, name=f"traffic-{n}", daemon=True) for n in range(self.connections)]
         for thread in self._threads:
@@ -73,7 +81,7 @@ class Traffic:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Stop, and wait for the answers that are still out."""
+        """Stop sending, and wait for the answers that have not come yet."""
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout=10)
@@ -92,7 +100,13 @@ class Traffic:
         connection.close()
 
     def count(self, *, since: float = 0.0, until: float = float("inf"), release: str | None = None) -> Count:
-        """Count the answers to requests sent in [since, until), epoch seconds, of one release or of all."""
+        """Count the answers to requests that were sent in [since, until), in seconds since the epoch.
+
+        Args:
+            since: Start of the span.
+            until: End of the span.
+            release: The release whose answers count; None for all answers.
+        """
         chosen = [a for a in list(self.answers) if since <= a.time < until and release in {None, a.release}]
         times = sorted(a.milliseconds for a in chosen)
         return Count(
@@ -103,16 +117,16 @@ class Traffic:
         )
 
     def failed_by_release(self, *, since: float, until: float) -> dict[str, int]:
-        """Failed requests per release; those that no release answered are under the empty name."""
+        """Return release → number of failed requests. Requests that no release answered have the empty name."""
         return dict(Counter(a.release for a in list(self.answers) if since <= a.time < until and a.status != OK))
 
-    def rate_seen(self, *, since: float, until: float) -> float:
-        """Answers per second in a window of epoch seconds."""
+    def measured_rate(self, *, since: float, until: float) -> float:
+        """Return the answers per second to requests that were sent in [since, until), in seconds since the epoch."""
         return self.count(since=since, until=until).requests / max(until - since, 1e-9)
 
 
 def _ask(connection: http.client.HTTPConnection, row: Mapping[str, Any]) -> Answer:
-    """Send one row; an error of the connection is an answer with status 0."""
+    """Send one row, and return the answer. If the connection fails, the answer has status 0."""
     body = json.dumps({"data": {"names": list(row), "ndarray": [list(row.values())]}})
     sent, started = time.time(), time.monotonic()
     try:

@@ -1,4 +1,7 @@
-"""The demonstration's own copy of the project: `.sluice/demo`, begun afresh each time, where each act is a real commit."""
+"""The copy of the project that the demonstration uses, in `.sluice/demo`.
+
+Each demonstration makes a new copy. Each act that changes the project is a commit in it.
+"""
 
 from __future__ import annotations
 
@@ -17,32 +20,34 @@ if TYPE_CHECKING:
 
     from sluice.demo.stories import Edit
 
-SETTINGS: Mapping[str, str] = {
+DEMO_SETTINGS: Mapping[str, str] = {
     "SLUICE_ROLLOUT__MARGIN": "0.05",
     "SLUICE_ROLLOUT__FIRST_LOOK": "60",
     "SLUICE_ROLLOUT__BAKE_SECONDS": "2",
     "SLUICE_SERVING__PORT": "0",
 }
-"""What the demonstration relaxes so that it fits into minutes: said on screen."""
+"""Settings that the demonstration relaxes so that it takes only minutes. The terminal output says so."""
 
-_LEFT_OUT = ("sluice", "tests/sluice", "tests/churn", "tests/cluster", "tests/tools", "benchmarks", "tools", "docs")
+_NOT_COPIED = ("sluice", "tests/sluice", "tests/churn", "tests/cluster", "tests/tools", "benchmarks", "tools", "docs")
 
 
 def create_workspace(project: Project) -> Path:
-    """Copy the project's code to a fresh `.sluice/demo` under version control.
+    """Copy the project's code to a new folder `.sluice/demo`, make it a git repository, and return it.
 
     Raises:
-        ServiceError: An earlier demonstration's folder cannot be removed.
+        ServiceError: The folder of an earlier demonstration cannot be deleted.
     """
     folder = project.state / "demo"
     try:
         if folder.exists():
             shutil.rmtree(folder)
     except OSError as error:
-        raise ServiceError(f"{folder} cannot be removed: {error}", hint="End the demonstration that still uses it.") from error
+        raise ServiceError(
+            f"{folder} cannot be deleted: {error}", hint="End the demonstration that still uses this folder."
+        ) from error
     for file in code_files(project.root):
         name = file.relative_to(project.root)
-        if name.as_posix().startswith(tuple(f"{left}/" for left in _LEFT_OUT)):
+        if name.as_posix().startswith(tuple(f"{left_out}/" for left_out in _NOT_COPIED)):
             continue
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,8 +58,8 @@ def create_workspace(project: Project) -> Path:
 
 
 def enter_workspace(project: Project, folder: Path) -> Project:
-    """Relax the settings as said above, for this process and its children, and read the copy as a project."""
-    os.environ.update(SETTINGS)
+    """Set `DEMO_SETTINGS` for this process and its children, and read the copy as a project."""
+    os.environ.update(DEMO_SETTINGS)
     os.environ["SLUICE_SERVING__PYTHON"] = str(project.path(project.settings.serving.python).absolute())
     os.environ["SLUICE_ROOT"] = str(folder)
     os.environ.pop("SLUICE_STATE", None)
@@ -62,24 +67,25 @@ def enter_workspace(project: Project, folder: Path) -> Project:
 
 
 def apply_edits(folder: Path, edits: Iterable[Edit]) -> None:
-    """Change the copy's files.
+    """Make the changes of an act in the copy.
 
     Raises:
-        ConfigurationError: A text is not there exactly once: the story is older than the code that it changes.
+        ConfigurationError: A file does not contain the text to replace exactly once, because the code has changed since the story
+            was written.
     """
     for edit in edits:
         file = folder / edit.path
         text = file.read_text(encoding="utf-8")
         if text.count(edit.old) != 1:
             raise ConfigurationError(
-                f"demo.story changes {edit.path}, but the text it looks for is there {text.count(edit.old)} times",
-                hint="Bring the story's edits up to date with the code.",
+                f"demo.story changes {edit.path}, but that file contains the old text {text.count(edit.old)} times, not once",
+                hint="Update the edits of the story to the present code.",
             )
         file.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
 
 
 def commit(folder: Path, message: str) -> str:
-    """Commit everything in the copy; gives the short commit id, empty where there is no git."""
+    """Commit all files in the copy, and return the short commit id; empty on a machine without git."""
     _git(folder, "add", "--all")
     _git(
         folder,
@@ -97,11 +103,19 @@ def commit(folder: Path, message: str) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Run git without the user's own hooks and signing; a machine without git has a copy without history."""
+    """Run git without the user's hooks and without signing, and return its output.
+
+    On a machine without git this does nothing, and the copy has no history.
+
+    Raises:
+        ServiceError: git failed.
+    """
     command = ["git", "-C", str(folder), "-c", "core.hooksPath=/dev/null", "-c", "commit.gpgsign=false", *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except FileNotFoundError:
         return ""
     except subprocess.CalledProcessError as error:
-        raise ServiceError(f"git {arguments[0]} failed: {error.stderr.strip()}", hint="Is the disk full or read-only?") from error
+        raise ServiceError(
+            f"git {arguments[0]} failed: {error.stderr.strip()}", hint="Check whether the disk is full or read-only."
+        ) from error

@@ -1,8 +1,8 @@
-"""Where a pipeline runs: `local` here; Argo and KFP take the same calls.
+"""The engines that run a pipeline. `local` runs it on this machine; an engine for Argo or KFP has the same methods.
 
-Belongs here: starting, watching and ending a run, compiling a project's pipeline for an engine, the records that a run
-leaves. Does not belong here: what a step does (`steps`), the meaning of a pipeline (`ir`, `argo`). Of the tool's packages
-this one alone imports `kfp`.
+What belongs here: starting, watching and ending a run, compiling a pipeline of the project for an engine, and the records of a
+run. What does not belong here: what a step does (`sluice.steps`), and what a pipeline means (`sluice.ir`, `sluice.argo`). No
+other package of Sluice imports `kfp`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """What every engine can do with a run; a run is known by its folder of records."""
+    """The methods that every engine has. The folder with a run's records identifies the run."""
 
     def submit(self, pipeline: str, arguments: Mapping[str, Any]) -> Path:
-        """Start a pipeline of the project by name; gives the run's folder."""
+        """Start a pipeline of the project by its name, and return the run's folder."""
 
     def watch(self, run: Path) -> Iterator[dict[str, Any]]:
-        """The run's events as they come, until it has ended."""
+        """Yield the events of the run as they come, until the run has ended."""
 
     def cancel(self, run: Path) -> None:
-        """End the run and every process of it."""
+        """End the run and all of its processes."""

@@ -1,4 +1,7 @@
-"""The local engine: kfp.local in a child session, its output in the run's log, its steps' events in the run's folder."""
+"""The local engine. It runs kfp.local in a child process with a session of its own.
+
+The output of the child goes to the run's log, and the events of its steps go to the run's folder.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,15 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 POLL_SECONDS = 0.1
+"""Pause between two looks at a run's events."""
+
 GRACE_SECONDS = 5.0
+"""How long a process group may take to end after each signal."""
 
 
 @dataclass(slots=True)
 class _Session:
-    """A started child and the write end of its lifeline."""
+    """A child process, and the write end of the pipe whose closing ends it (the lifeline)."""
 
     process: subprocess.Popen[bytes]
     lifeline: int
@@ -38,16 +44,16 @@ class _Session:
 
 @dataclass(slots=True)
 class LocalEngine:
-    """Runs pipelines of one project on this machine; holds the sessions that it started."""
+    """Run pipelines of one project on this machine, and keep the child processes that were started."""
 
     project: Project
     _sessions: dict[Path, _Session] = field(default_factory=dict)
 
     def submit(self, pipeline: str, arguments: Mapping[str, Any]) -> Path:
-        """Start a pipeline.
+        """Start a pipeline, and return the run's folder.
 
         Raises:
-            ConfigurationError: sluice.toml names no such pipeline.
+            ConfigurationError: sluice.toml has no pipeline of this name.
         """
         check_pipeline(self.project, pipeline)
         folder = create_run(self.project, pipeline, arguments)
@@ -76,9 +82,9 @@ class LocalEngine:
         return folder
 
     def watch(self, run: Path) -> Iterator[dict[str, Any]]:
-        """Yield the run's events as they come; after the last one run.json is whole.
+        """Yield the events of the run as they come. After the last event run.json is complete.
 
-        Leaving the iterator early (ctrl-C, an exception, `close`) cancels the run.
+        The run is cancelled if the caller leaves the iterator early (Ctrl-C, an exception, `close`).
         """
         session = self._sessions[run]
         seen = 0
@@ -98,7 +104,10 @@ class LocalEngine:
         assemble_run(run, succeeded=session.process.returncode == 0)
 
     def cancel(self, run: Path) -> None:
-        """End the session's whole process group: SIGTERM, then SIGKILL after a grace; then write the run's record."""
+        """End all processes of the run, and write its record.
+
+        The process group gets SIGTERM, and SIGKILL if it has not ended after 5 seconds.
+        """
         session = self._sessions.get(run)
         if session is None:
             return
@@ -111,21 +120,25 @@ class LocalEngine:
 
 
 def check_pipeline(project: Project, pipeline: str) -> None:
-    """Make sure that sluice.toml names this pipeline.
+    """Make sure that sluice.toml has this pipeline.
 
     Raises:
-        ConfigurationError: It does not; the message names those that it has.
+        ConfigurationError: It does not. The message names the pipelines that it has.
     """
     known = project.settings.pipelines
     if pipeline not in known:
         raise ConfigurationError(
-            f"sluice.toml names no pipeline {pipeline!r}, only {', '.join(sorted(known)) or 'none at all'}",
-            hint="Choose one of them, or add it under [pipelines].",
+            f"sluice.toml has no pipeline {pipeline!r}; its pipelines are: {', '.join(sorted(known)) or 'none'}",
+            hint="Choose one of them, or add this one under [pipelines].",
         )
 
 
 def session_environment(project: Project, folder: Path) -> dict[str, str]:
-    """The environment of a run: its project and folder, the environment's own python3 first, bytecode written once."""
+    """Return the environment variables of a run.
+
+    They name the project and the run's folder, put this environment's python3 first on PATH, and let Python write bytecode so
+    that the steps do not compile the modules again.
+    """
     inherited = {key: value for key, value in os.environ.items() if key not in {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}}
     return inherited | {
         ROOT_VARIABLE: str(project.root),
@@ -133,20 +146,20 @@ def session_environment(project: Project, folder: Path) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONPATH": str(project.root),
         "PYTHONUNBUFFERED": "1",
-        # A fit on a small shared machine is up to a hundred times slower with more threads than cores.
+        # On a small shared machine, fitting a model with more threads than cores is up to a hundred times slower.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         "GX_ANALYTICS_ENABLED": "false",
     }
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process group that this process started, and wait until its leader is gone."""
-    for sent, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, GRACE_SECONDS)):
+    """End a process group that this process started, and wait until its leader has ended."""
+    for signal_number, seconds in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, GRACE_SECONDS)):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sent)
+            os.killpg(process.pid, signal_number)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
+            process.wait(seconds)
             break
-    # The leader may be gone while a step still runs: the group outlives it.
+    # The leader may have ended while a step still runs, because a process group outlives its leader.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

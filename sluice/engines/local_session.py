@@ -1,8 +1,8 @@
-"""The child process in which kfp.local runs a pipeline, in a process group of its own.
+"""The child process in which kfp.local runs a pipeline. It has a process group of its own.
 
-kfp.local orphans the running step when it is ended, and writes its log to stdout: so it runs in a session that the engine
-can end as a whole. The session also ends itself when the engine is gone: it holds the read end of a pipe whose write end
-only the engine has.
+When kfp.local is ended, it leaves the running step behind, and it writes its log to stdout. Therefore it runs in a process group
+that the engine can end as a whole. The group also ends when the engine ends: the child holds the read end of a pipe (the
+lifeline), and only the engine holds the write end.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LIFELINE_VARIABLE = "SLUICE_LIFELINE"
+"""Environment variable with the file descriptor of the pipe's read end."""
+
 CANARY = "comp-canary"
-"""Key of the canary step in a pipeline's IR: KFP makes it from the component's name."""
+"""Key of the canary step in a pipeline's IR. KFP derives it from the component's name."""
 
 
-def end_with_engine(lifeline: int) -> None:
-    """Kill this whole process group as soon as the pipe closes, which it does when the engine ends, even by SIGKILL."""
+def end_when_engine_ends(lifeline: int) -> None:
+    """Kill this process group as soon as the pipe closes. It closes when the engine ends, even after a SIGKILL."""
 
     def watch() -> None:
         while os.read(lifeline, 1):
@@ -39,10 +41,12 @@ def end_with_engine(lifeline: int) -> None:
 
 
 def check_serving(project: Project, function: Any) -> None:  # noqa: ANN401 - a KFP pipeline function
-    """Refuse a pipeline that ends in production where nothing serves, before the minutes of work and not after them.
+    """Make sure that a supervisor or a controller runs, if the pipeline contains a rollout.
+
+    The check comes before the pipeline starts, so that it does not fail after minutes of work.
 
     Raises:
-        NotServingError: The pipeline has a canary, and no supervisor or controller is running.
+        NotServingError: The pipeline has a canary step, and no supervisor or controller is running.
     """
     if CANARY not in function.pipeline_spec.components:
         return
@@ -50,39 +54,41 @@ def check_serving(project: Project, function: Any) -> None:  # noqa: ANN401 - a 
     if project.settings.rollout.in_cluster and not status.supervised:
         where = f"namespace {project.settings.seldon.namespace}" if project.settings.seldon.namespace else "this namespace"
         raise NotServingError(
-            f"this pipeline goes to production, and no controller acts in {where}",
-            hint=f"Install `sluice rollout controller` there (docs/installation.md){_name_others(project, function)}.",
+            f"this pipeline starts a rollout, but no controller is running in {where}",
+            hint=(
+                f"Install `sluice rollout controller` there (see docs/installation.md){_suggest_alternatives(project, function)}."
+            ),
         )
     if not (project.settings.rollout.in_cluster or status.url):
         raise NotServingError(
-            "this pipeline goes to production, and nothing serves here",
-            hint=f"Start `sluice serve` in another terminal{_name_others(project, function)}.",
+            "this pipeline starts a rollout, but `sluice serve` is not running for this project",
+            hint=f"Start `sluice serve` in another terminal{_suggest_alternatives(project, function)}.",
         )
 
 
-def _name_others(project: Project, function: Any) -> str:  # noqa: ANN401 - a KFP pipeline function
-    """The project's pipelines that end before production, as a further way out; empty where it has none."""
+def _suggest_alternatives(project: Project, function: Any) -> str:  # noqa: ANN401 - a KFP pipeline function
+    """Return the end of a hint that names the project's pipelines without a rollout; empty if there are none."""
     others = []
     for name, path in sorted(project.settings.pipelines.items()):
         other = project.load_object(path, key=f"pipelines.{name}")
         if other is not function and CANARY not in other.pipeline_spec.components:
             others.append(f"`sluice run {name}`")
-    return f", or run one that ends before production: {', '.join(others)}" if others else ""
+    return f", or run a pipeline without a rollout: {', '.join(others)}" if others else ""
 
 
 def run_session(pipeline: str, arguments: Mapping[str, Any], artifacts: str) -> None:
-    """Run one pipeline of the project to its end; an error of a step ends the process with status 1."""
-    from kfp import local  # noqa: PLC0415 - the lifeline must be held before seconds of imports
+    """Run one pipeline of the project to its end. An error in a step ends the process with exit code 1."""
+    from kfp import local  # noqa: PLC0415 - the import takes seconds, and the lifeline must be watched before
 
     project = read_project()
     function = project.load_object(project.settings.pipelines[pipeline], key=f"pipelines.{pipeline}")
     with running_step("preflight"):
         check_serving(project, function)
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=artifacts, raise_on_error=True)
-    with interruptible():  # kfp.local then waits for the step, which gets the signal as well and cleans up behind itself
+    with interruptible():  # kfp.local then waits for the step, which gets the signal too and removes its temporary files
         function(**arguments)
 
 
 if __name__ == "__main__":
-    end_with_engine(int(os.environ[LIFELINE_VARIABLE]))
+    end_when_engine_ends(int(os.environ[LIFELINE_VARIABLE]))
     run_session(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3])

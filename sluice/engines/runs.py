@@ -1,4 +1,7 @@
-"""Runs as folders: `.sluice/runs/<id>/` with events, parts, layers, a log, and the `run.json` that binds them at the end."""
+"""Runs on disk. Each run has a folder `.sluice/runs/<id>/` with its events, parts, layers, log and `run.json`.
+
+`run.json` is written when the run starts. When the run ends, it is written again with everything that the steps recorded.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,20 @@ if TYPE_CHECKING:
 RUN_FILE = "run.json"
 LOG_FILE = "log.txt"
 GOOD_OUTCOMES = frozenset({"promoted", "kept", "passed"})
-_CODE_ENDINGS = frozenset({".py", ".toml", ".txt", ".in", ".lock"})
+"""Outcomes of a run in which nothing failed."""
+
+_CODE_SUFFIXES = frozenset({".py", ".toml", ".txt", ".in", ".lock"})
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The code that a run works on: commit id (empty outside git), whether files differ from it, its subject line."""
+    """The code that a run uses.
+
+    Attributes:
+        commit: Commit id; empty outside git.
+        dirty: Whether there are uncommitted changes.
+        message: Subject line of the commit message.
+    """
 
     commit: str
     dirty: bool
@@ -38,23 +49,27 @@ class Commit:
 
 
 def read_commit(root: Path) -> Commit:
-    """Ask git about the project's folder; a folder outside git has an empty commit and counts as dirty."""
+    """Ask git for the commit of the project's folder. A folder outside git has an empty commit and counts as dirty."""
 
-    def ask(*arguments: str) -> str | None:
+    def run_git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)  # noqa: S607
         except FileNotFoundError:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    commit = ask("rev-parse", "HEAD")
+    commit = run_git("rev-parse", "HEAD")
     if not commit:
         return Commit("", dirty=True, message="")
-    return Commit(commit, dirty=bool(ask("status", "--porcelain")), message=ask("log", "-1", "--format=%s") or "")
+    return Commit(commit, dirty=bool(run_git("status", "--porcelain")), message=run_git("log", "-1", "--format=%s") or "")
 
 
 def code_files(root: Path) -> list[Path]:
-    """The project's code and configuration: what git knows or would, else every such file outside hidden folders."""
+    """Return the files with the project's code and configuration, sorted.
+
+    These are the files that git tracks, or would track because they are not ignored. Outside git they are all such files that are
+    not in hidden folders.
+    """
     done = None
     try:
         done = subprocess.run(
@@ -73,26 +88,26 @@ def code_files(root: Path) -> list[Path]:
             for path in root.rglob("*")
             if not any(p.startswith(".") for p in path.relative_to(root).parts)
         )
-    return sorted(path for name in set(names) if name and (path := root / name).suffix in _CODE_ENDINGS and path.is_file())
+    return sorted(path for name in set(names) if name and (path := root / name).suffix in _CODE_SUFFIXES and path.is_file())
 
 
 def inputs_digest(project: Project, pipeline: str, arguments: Mapping[str, Any]) -> str:
-    """One digest over what a run depends on: code, configuration, snapshot, holdout and lock.
+    """Return one digest over everything that a run depends on: code, configuration, snapshot, holdout and lock.
 
-    Data behind a URL counts by its name, since reading it is the run's first step.
+    Data at a URL is represented by the URL alone, because reading the data is the first step of the run.
     """
-    whole = hashlib.sha256()
-    whole.update(json.dumps([pipeline, dict(arguments), project.settings.model_dump(mode="json")], sort_keys=True).encode())
+    digest = hashlib.sha256()
+    digest.update(json.dumps([pipeline, dict(arguments), project.settings.model_dump(mode="json")], sort_keys=True).encode())
     for file in code_files(project.root):
-        whole.update(f"\0{file.relative_to(project.root)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+        digest.update(f"\0{file.relative_to(project.root)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     for location in (arguments.get("snapshot") or project.settings.data.snapshot, project.settings.data.holdout):
         path = Path(project.locate(str(location)))
-        whole.update(digest_file(path).encode() if "://" not in str(location) and path.is_file() else str(location).encode())
-    return f"sha256:{whole.hexdigest()}"
+        digest.update(digest_file(path).encode() if "://" not in str(location) and path.is_file() else str(location).encode())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def create_run(project: Project, pipeline: str, arguments: Mapping[str, Any]) -> Path:
-    """Make the folder of a new run and write what is known before it starts."""
+    """Create the folder of a new run, and write what is known before it starts."""
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     folder = project.state / "runs" / name
     folder.mkdir(parents=True)
@@ -115,32 +130,39 @@ def create_run(project: Project, pipeline: str, arguments: Mapping[str, Any]) ->
 
 
 def write_run(folder: Path, document: Mapping[str, Any]) -> None:
-    """Replace run.json whole."""
+    """Replace run.json as a whole, so that a reader never sees half of it."""
     draft = folder / f".{RUN_FILE}.{os.getpid()}"
     draft.write_text(json.dumps(document, indent=1), encoding="utf-8")
     draft.replace(folder / RUN_FILE)
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """The run's record.
+    """Read the run's record.
 
     Raises:
-        DataError: The folder holds none.
+        DataError: The folder holds no record that can be read.
     """
     try:
         document: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder} holds no readable run: {error}", hint="`sluice run` makes one.") from error
+        raise DataError(
+            f"the run's record in {folder} cannot be read: {error}", hint="Start a new run with `sluice run`."
+        ) from error
     return document
 
 
 def list_runs(project: Project) -> list[Path]:
-    """The runs' folders, oldest first."""
+    """Return the folders of all runs, oldest first."""
     return sorted(file.parent for file in (project.state / "runs").glob(f"*/{RUN_FILE}"))
 
 
-def find_unchanged(project: Project, inputs: str) -> dict[str, Any] | None:
-    """The last run that ended well with exactly these inputs; None where there is none."""
+def find_run_with_same_inputs(project: Project, inputs: str) -> dict[str, Any] | None:
+    """Return the record of the last run with these inputs in which nothing failed; None if there is none.
+
+    Args:
+        project: The project.
+        inputs: The digest that `inputs_digest` returns.
+    """
     for folder in reversed(list_runs(project)):
         document = read_run(folder)
         if document.get("inputs") == inputs and document["outcome"] in GOOD_OUTCOMES:
@@ -149,7 +171,7 @@ def find_unchanged(project: Project, inputs: str) -> dict[str, Any] | None:
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
-    """All whole lines of the run's events; a last line that is still being written is left for later."""
+    """Read the events of a run. A last line that is still being written is left for the next call."""
     file = folder / EVENTS_FILE
     if not file.exists():
         return []
@@ -157,7 +179,10 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
 
 
 def summarise_steps(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Steps in the order they started, each with its outcome ("running" where it has no end), times and detail."""
+    """Return the steps in the order in which they started, each with its outcome, times and detail.
+
+    A step without an end has the outcome "running".
+    """
     steps: dict[str, dict[str, Any]] = {}
     for event in events:
         step = steps.setdefault(
@@ -170,20 +195,20 @@ def summarise_steps(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
     return list(steps.values())
 
 
-def conclude(steps: list[dict[str, Any]], parts: Mapping[str, Any], *, succeeded: bool) -> tuple[str, str]:
-    """The run's outcome and the reason for it, from its steps.
+def determine_outcome(steps: list[dict[str, Any]], parts: Mapping[str, Any], *, succeeded: bool) -> tuple[str, str]:
+    """Determine the outcome of a run and the reason for it.
 
     Args:
-        steps: As `summarise_steps` gives them.
-        parts: The parts of the record by name.
-        succeeded: Whether the engine says that the pipeline succeeded.
+        steps: The steps, as `summarise_steps` returns them.
+        parts: The parts of the run's record by name.
+        succeeded: Whether the engine reports that the pipeline succeeded.
     """
     for step in steps:
         if step["outcome"] == "fail":
             outcome = "rolled_back" if step.get("exit_code") == 6 else "rejected" if step["name"] == "approval" else "failed"  # noqa: PLR2004
             return outcome, step.get("error") or step["detail"]
     if not succeeded:
-        return "failed", "the engine stopped before a step could say why: see log.txt"
+        return "failed", "the engine ended before a step recorded a reason; log.txt in the folder of the run has its output"
     drift = parts.get("drift")
     if drift is not None and not drift["drifted"]:
         return "kept", str(drift["detail"])
@@ -194,13 +219,13 @@ def conclude(steps: list[dict[str, Any]], parts: Mapping[str, Any], *, succeeded
 
 
 def assemble_run(folder: Path, *, succeeded: bool, interrupted: bool = False) -> dict[str, Any]:
-    """Bind events and parts into run.json when the run has ended, whatever way it did."""
+    """Write run.json from the run's events and parts, after the run has ended for any reason, and return it."""
     document = read_run(folder)
     steps = summarise_steps(read_events(folder))
     parts = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / PARTS_FOLDER).glob("*.json"))}
-    outcome, reason = conclude(steps, parts, succeeded=succeeded)
+    outcome, reason = determine_outcome(steps, parts, succeeded=succeeded)
     if interrupted:
-        outcome, reason = "interrupted", "ended by the user"
+        outcome, reason = "interrupted", "the user ended the run"
         for step in steps:
             if step["outcome"] == "running":
                 step |= {"outcome": "interrupted", "ended": time.time()}

@@ -1,7 +1,8 @@
-"""The report: one model of what happened, shown as terminal, HTML, Markdown and JUnit XML.
+"""The report: one model of what happened, shown in a terminal, as an HTML page, as Markdown and as JUnit XML.
 
-`results` is the model, `collect` reads it from run records, `html`, `terminal`, `markdown` and `junit` show it, `charts` holds
-the geometry of the plots, `templates` the page. Everything that is shown is in the model: the same model gives the same bytes.
+`results` is the model. `record_reader` fills it from the records of runs, and `renderers` turn it into text. `charts` computes
+the geometry of the plots, and `templates` holds the HTML page. Everything that a report shows is in the model, so the same model
+always gives the same bytes.
 
-Does not belong here: anything that decides, runs or judges (the verdicts come ready), clocks, and any request over a network.
+What does not belong here: decisions, running anything, judging (the verdicts are in the records), clocks, and network requests.
 """

@@ -1,4 +1,4 @@
-"""What a release is made of, read from its manifest: code, data, environment, gate and parent, as labelled lines."""
+"""What a release was made from, as its manifest says: code, data, environment, gate and parent, each as one labelled line."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import ChainMap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sluice.report.formats import format_count, format_words
-from sluice.report.text import read_text
+from sluice.report.formatting import format_count, format_words
+from sluice.report.safe_values import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """One line of what a release is made of.
+    """One line about what a release was made from.
 
     Attributes:
-        label: What it is.
-        text: The value where it is no digest.
-        digest: The whole digest or commit; shown short.
-        dirty: Whether the code had changes that no commit holds.
+        label: What the line is about, for example ``holdout``.
+        text: The value, or what is worth knowing beside the digest.
+        digest: The whole digest or commit id. It is shown shortened.
+        dirty: Whether the code had uncommitted changes.
     """
 
     label: str
@@ -41,7 +41,7 @@ _PARENTS = ("parent", "parent_release")
 
 
 def list_materials(release: Release, names: Mapping[str, str]) -> tuple[Material, ...]:
-    """The lines of a release, as far as its manifest tells.
+    """Return the lines of a release. What its manifest does not say has no line.
 
     Args:
         release: The release.
@@ -49,7 +49,7 @@ def list_materials(release: Release, names: Mapping[str, str]) -> tuple[Material
     """
     manifest = release.manifest
     lines = [_read_code(manifest)]
-    # The manifest keeps these in tables of their own: data.snapshot_digest, environment.lock_digest.
+    # The manifest keeps some values in tables: data.snapshot_digest, environment.lock_digest.
     tables = [table for name in ("data", "environment") if isinstance(table := manifest.get(name), dict)]
     flat = dict(ChainMap(*tables, dict(manifest)))
     lines += [_read_digest(flat, label, keys) for label, keys in _DIGESTS]
@@ -108,12 +108,12 @@ def _read_gate(manifest: Mapping[str, Any]) -> Material | None:
     gate = manifest.get("gate")
     if not isinstance(gate, dict):
         return None
-    words = [format_words("promoted" if gate.get("promote") else "not promoted")]
+    clauses = [format_words("promoted" if gate.get("promote") else "not promoted")]
     if gate.get("first") or gate.get("unproven"):
-        words.append("unproven: no champion to compare with" if gate.get("first") else "unproven")
+        clauses.append("unproven: no champion to compare with" if gate.get("first") else "unproven")
     if isinstance(gate.get("uses"), int) and isinstance(gate.get("budget"), int):
-        words.append(f"use {gate['uses']} of {gate['budget']}")
-    return Material("gate", text=", ".join(words))
+        clauses.append(f"question {gate['uses']} of {gate['budget']}")
+    return Material("gate", text=", ".join(clauses))
 
 
 def _read_parent(manifest: Mapping[str, Any], names: Mapping[str, str]) -> Material | None:
@@ -122,5 +122,9 @@ def _read_parent(manifest: Mapping[str, Any], names: Mapping[str, str]) -> Mater
         parent = parent.get("digest")
     digest = read_text(parent)
     if not digest:
-        return Material("parent", text="none: the first release") if any(key in manifest for key in _PARENTS) else None
+        return (
+            Material("parent", text="none, because this is the first release")
+            if any(key in manifest for key in _PARENTS)
+            else None
+        )
     return Material("parent", text=names.get(digest, ""), digest=digest)

@@ -1,8 +1,8 @@
-"""The result model: everything that a report shows, whatever the surface.
+"""The result model: everything that a report shows, in every form.
 
-The types read the run records (``run.json``, a layer's ``verdicts.json``, a rollout's transitions and samples) and are lenient
-about scalars: a number that is not finite, or a field that an older or a half-written record lacks, is None or empty. Points in
-time are seconds since the epoch, shares of traffic are per cent, latencies milliseconds.
+The types read the run records (``run.json``, a layer's ``verdicts.json``, a rollout's transitions and samples). They tolerate
+incomplete records: a number that is not finite, or a field that an older or a half-written record lacks, becomes None or empty.
+Points in time are seconds since the epoch, shares of traffic are per cent, latencies are milliseconds.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
-from sluice.report.text import clean_json, clean_text, read_count, read_moment, read_number, read_text
+from sluice.report.safe_values import clean_json, clean_text, read_count, read_moment, read_number, read_text
 from sluice.verdicts import Interval, Outcome, Verdict
 
 LAYERS = ("code", "data", "model", "integration")
 """The four test layers in the order in which they run."""
 
 TONES = ("ok", "bad", "warn", "quiet")
-"""How a sign or a number is meant; every surface has a colour for each, and never the colour alone."""
+"""How good an outcome or a number is. Each form of the report has a colour for each tone, and never shows only the colour."""
 
 
 def _clean_verdict(verdict: Verdict) -> Verdict:
@@ -39,7 +39,7 @@ def _clean_verdict(verdict: Verdict) -> Verdict:
     )
 
 
-def _read_truth(value: object) -> bool:
+def _read_flag(value: object) -> bool:
     return value is True
 
 
@@ -57,31 +57,31 @@ Text = Annotated[str, BeforeValidator(read_text)]
 Number = Annotated[float | None, BeforeValidator(read_number)]
 Count = Annotated[int | None, BeforeValidator(read_count)]
 Moment = Annotated[float | None, BeforeValidator(read_moment)]
-Truth = Annotated[bool, BeforeValidator(_read_truth)]
+Flag = Annotated[bool, BeforeValidator(_read_flag)]
 CleanVerdict = Annotated[Verdict, AfterValidator(_clean_verdict)]
 Document = Annotated[dict[str, Any], AfterValidator(clean_json)]
 
 
 class Record(BaseModel):
-    """One part of the model: immutable; fields that it does not know are left aside."""
+    """One part of the model. It is immutable, and it ignores fields that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
 class Span(Record):
-    """Something that began and ended."""
+    """Something that started and ended."""
 
     started: Moment = None
     ended: Moment = None
 
     @property
     def duration(self) -> float | None:
-        """Seconds from start to end; None where either is unknown."""
+        """Seconds from start to end; None if either is unknown."""
         return max(0.0, self.ended - self.started) if self.started is not None and self.ended is not None else None
 
 
 class Step(Span):
-    """One step of a pipeline: outcome is pass, fail, skipped, waiting, or running where no end was recorded."""
+    """One step of a pipeline. Its outcome is pass, fail, skipped, waiting, or running if no end was recorded."""
 
     name: Text = ""
     outcome: Text = ""
@@ -98,22 +98,22 @@ class Layer(Record):
     verdicts: tuple[CleanVerdict, ...] = ()
 
     def count(self, outcome: Outcome) -> int:
-        """How many verdicts have this outcome."""
+        """Return how many verdicts have this outcome."""
         return sum(verdict.outcome is outcome for verdict in self.verdicts)
 
     @property
     def unproven(self) -> int:
-        """How many verdicts pass without proof: the interval's end lies on the wrong side."""
+        """How many verdicts pass although their interval reaches across the threshold."""
         return sum(verdict.unproven for verdict in self.verdicts)
 
 
 class Gate(Record):
-    """The gate's public answer; difference and bound are there only after a promotion."""
+    """The gate's public answer. The difference and its lower bound are known only after a promotion."""
 
-    promote: Truth = False
+    promote: Flag = False
     verdict: CleanVerdict | None = None
-    first: Truth = False
-    unproven: Truth = False
+    first: Flag = False
+    unproven: Flag = False
     difference: Number = None
     lower_bound: Number = None
     level: Number = None
@@ -148,14 +148,14 @@ class Curve(Record):
 
 
 class Curves(Record):
-    """Challenger over champion."""
+    """The curves of the challenger and of the champion, on the same rows."""
 
     challenger: Curve | None = None
     champion: Curve | None = None
 
 
 class Snapshot(Record):
-    """The data that a run was given."""
+    """The data that a run used."""
 
     digest: Text = ""
     rows: Count = None
@@ -163,7 +163,7 @@ class Snapshot(Record):
 
 
 class Release(Record):
-    """A release and what it is made of."""
+    """A release and what it was made from."""
 
     number: Count = None
     digest: Text = ""
@@ -173,7 +173,7 @@ class Release(Record):
 
 
 class Counts(Record):
-    """One release's traffic so far: cumulative requests and errors, and present latency in milliseconds."""
+    """The traffic of one release: cumulative requests and errors, and its present latency in milliseconds."""
 
     requests: Number = None
     errors: Number = None
@@ -182,7 +182,7 @@ class Counts(Record):
 
 
 class Sample(Record):
-    """One look at the proxy."""
+    """What the proxy reported at one moment."""
 
     time: Moment = None
     weights: dict[Text, Number] = Field(default_factory=dict)
@@ -192,9 +192,19 @@ class Sample(Record):
 
 
 class Transition(Record):
-    """One decision of the rollout's plan, about `release`; weights are per cent by release digest, from `applied_at` on.
+    """One decision about `release`.
 
-    `word_of` is who said so; empty where the evidence did.
+    Attributes:
+        time: When the decision was recorded.
+        from_state: The state before.
+        to: The state after.
+        reason: Why.
+        release: Digest of the release that the decision is about.
+        weights: Per cent of the traffic by release digest, from `applied_at` on.
+        evidence: The numbers that the decision rests on.
+        decided_at: When it was decided.
+        applied_at: When the proxy reported the new weights.
+        commanded_by: The person who gave the command; empty if the evidence decided.
     """
 
     time: Moment = None
@@ -206,21 +216,21 @@ class Transition(Record):
     evidence: Document = Field(default_factory=dict)
     decided_at: Moment = None
     applied_at: Moment = None
-    word_of: Text = ""
+    commanded_by: Text = Field(default="", validation_alias=AliasChoices("word_of", "commanded_by"))
 
     @property
     def decided(self) -> float | None:
-        """When the evidence was weighed, as far as known."""
+        """When the decision was made, as far as the record says; otherwise when it took effect."""
         return next((time for time in (self.time, self.decided_at, self.applied_at) if time is not None), None)
 
     @property
     def moment(self) -> float | None:
-        """When it took effect, as far as known."""
+        """When the decision took effect, as far as the record says; otherwise when it was made."""
         return next((time for time in (self.applied_at, self.time, self.decided_at) if time is not None), None)
 
 
 class Rollout(Span):
-    """Traffic moved from one release to another, or back."""
+    """A rollout: traffic moves from one release to another, or back."""
 
     outcome: Text = ""
     target: Text = Field(default="", validation_alias=AliasChoices("target", "canary", "digest"))
@@ -231,12 +241,12 @@ class Rollout(Span):
 
 
 class RunResult(Span):
-    """One run of a pipeline, or of a part of it: what ``run.json`` and its neighbours say."""
+    """One run of a pipeline, or of a part of it, as ``run.json`` and the files beside it say."""
 
     id: Text = ""
     pipeline: Text = ""
     commit: Text = ""
-    dirty: Truth = False
+    dirty: Flag = False
     message: Text = ""
     outcome: Text = ""
     reason: Text = ""
@@ -250,12 +260,12 @@ class RunResult(Span):
     notes: tuple[Text, ...] = ()
 
     def layer(self, name: str) -> Layer | None:
-        """The layer of that name, if it was run."""
+        """Return the layer of that name; None if it was not run."""
         return next((layer for layer in self.layers if layer.layer == name), None)
 
 
 class Fact(Record):
-    """A number worth a tile: ``Fact(label="Traffic", value="87 requests/s", detail="all the time", tone="ok")``.
+    """A number with its label: ``Fact(label="Traffic", value="87 requests/s", detail="all the time", tone="ok")``.
 
     The tone is one of `TONES` or empty.
     """
@@ -267,14 +277,14 @@ class Fact(Record):
 
 
 class Act(Record):
-    """One run as a part of a story.
+    """One run in the report. In the report of a demonstration it is one act of the story.
 
     Attributes:
         title: What was tried.
         run: What happened.
-        expectation: One sentence about what should happen; empty in reports that are no story.
-        expected: The outcome that it should end with; empty where nothing is expected.
-        met: Whether it went as expected, where the teller knows better than a comparison of outcomes.
+        expectation: One sentence about what should happen; empty if nothing is expected.
+        expected: The outcome that the run should have; empty if nothing is expected.
+        met: Whether it ended as expected; None to compare the outcomes.
         facts: Further numbers of this act.
     """
 
@@ -292,21 +302,21 @@ class Act(Record):
 
     @property
     def as_expected(self) -> bool | None:
-        """Whether it ended as expected; None where nothing was expected."""
+        """Whether it ended as expected; None if nothing was expected."""
         if self.met is not None:
             return self.met
         return self.outcome == self.expected if self.expected else None
 
 
 class Report(Record):
-    """What is shown.
+    """Everything that a report shows.
 
     Attributes:
-        title: Headline.
-        generated: When the report was made; a time without a zone is UTC.
+        title: The title of the report.
+        generated: When the report was made. A time without a zone is UTC.
         acts: What happened, in order.
-        releases: Every release worth telling of; those of the acts are added by `all_releases`.
-        facts: Numbers about the whole.
+        releases: The releases to describe. `all_releases` adds those that the acts made.
+        facts: Numbers about the whole report.
     """
 
     title: Text
@@ -316,7 +326,7 @@ class Report(Record):
     facts: tuple[Fact, ...] = ()
 
     def all_releases(self) -> tuple[Release, ...]:
-        """The given releases and those that the acts made, each once, by number."""
+        """Return the given releases and those that the acts made, each once, ordered by number."""
         known = {release.digest: release for act in self.acts if (release := act.run.release) and release.digest}
         known |= {release.digest: release for release in self.releases if release.digest}
         return tuple(sorted(known.values(), key=lambda release: (release.number is None, release.number or 0, release.digest)))

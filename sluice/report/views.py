@@ -1,18 +1,21 @@
-"""The page as the templates need it: the model beside its signs, drawings and derived numbers. Pure; no markup."""
+"""Everything that the templates show: the report's model with badges, drawings and derived numbers.
+
+Pure functions, without markup.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sluice.report.badges import NOT_RUN, Badge, badge_of, badge_of_expectation
 from sluice.report.charts.curves import SquarePlot, draw_calibration, draw_roc
 from sluice.report.charts.intervals import IntervalDrawing, draw_interval
-from sluice.report.charts.rollouts import RolloutChart, draw_rollout
+from sluice.report.charts.rollout_chart import RolloutChart, draw_rollout
 from sluice.report.charts.timeline import Timeline, draw_timeline
-from sluice.report.decisions import DecisionRow, list_decisions
+from sluice.report.decision_table import DecisionRow, list_decisions
 from sluice.report.materials import Material, list_materials
 from sluice.report.results import LAYERS, Act, Fact, Layer, Release, Report, RunResult
-from sluice.report.signs import NOT_RUN, Sign, sign_of, sign_of_expectation
 from sluice.report.summary import (
     Headline,
     describe_expectation,
@@ -32,40 +35,50 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CheckView:
-    """One verdict with its drawing."""
+    """One verdict with its badge and its drawing."""
 
     verdict: Verdict
-    sign: Sign
+    badge: Badge
     drawing: IntervalDrawing | None
 
     @property
     def has_numbers(self) -> bool:
-        """Whether there is more to show than that it holds or not."""
+        """Whether the verdict has numbers to show, and not only an outcome."""
         verdict = self.verdict
         return any(number is not None for number in (verdict.observed, verdict.threshold, verdict.interval, verdict.rows))
 
 
 @dataclass(frozen=True, slots=True)
 class LayerView:
-    """One layer: `notable` verdicts are shown at once (they have an interval, or are no plain pass), `plain` ones on request."""
+    """One layer.
+
+    Attributes:
+        name: The layer's name.
+        layer: Its result; None if it did not run.
+        badge: How its outcome is shown.
+        notable: Verdicts that are shown at once: they have an interval, or they are not a plain pass.
+        plain: The other verdicts, which are shown on request.
+        tally: How many checks there are and how they ended.
+        expanded: Whether the page shows the verdicts without a click.
+    """
 
     name: str
     layer: Layer | None
-    sign: Sign
+    badge: Badge
     notable: tuple[CheckView, ...]
     plain: tuple[CheckView, ...]
     tally: str
-    opened: bool
+    expanded: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ActView:
-    """One act with everything that its section shows."""
+    """One act with everything that its section of the page shows."""
 
     place: int
     act: Act
-    sign: Sign
-    expected: Sign | None
+    badge: Badge
+    expected: Badge | None
     expectation: str
     key: Fact | None
     timeline: Timeline | None
@@ -85,7 +98,7 @@ class ActView:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseView:
-    """A release and what it is made of."""
+    """A release and what it was made from."""
 
     name: str
     anchor: str
@@ -95,7 +108,7 @@ class ReleaseView:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The whole page."""
+    """Everything that the HTML page shows."""
 
     report: Report
     headline: Headline
@@ -106,7 +119,7 @@ class Page:
 
 
 def view_page(report: Report) -> Page:
-    """Prepare a report for the page."""
+    """Prepare a whole report for the page."""
     names = name_releases(report)
     return Page(
         report=report,
@@ -128,8 +141,8 @@ def view_act(place: int, act: Act, names: Mapping[str, str]) -> ActView:
     return ActView(
         place=place,
         act=act,
-        sign=sign_of(act.outcome),
-        expected=sign_of_expectation(act.as_expected),
+        badge=badge_of(act.outcome),
+        expected=badge_of_expectation(act.as_expected),
         expectation=describe_expectation(act),
         key=find_key_number(run),
         timeline=draw_timeline(run),
@@ -144,28 +157,34 @@ def view_act(place: int, act: Act, names: Mapping[str, str]) -> ActView:
 
 
 def view_layer(name: str, layer: Layer | None) -> LayerView:
-    """Prepare one layer; one that did not run is shown as such."""
+    """Prepare one layer. A layer that did not run gets the badge ``not run``."""
     if layer is None:
-        return LayerView(name, None, NOT_RUN, (), (), "", opened=False)
-    checks = [CheckView(verdict, sign_of(verdict.outcome.value), draw_interval(verdict)) for verdict in layer.verdicts]
+        return LayerView(name, None, NOT_RUN, (), (), "", expanded=False)
+    checks = [CheckView(verdict, badge_of(verdict.outcome.value), draw_interval(verdict)) for verdict in layer.verdicts]
     notable = tuple(check for check in checks if is_notable(check.verdict))
     plain = tuple(check for check in checks if not is_notable(check.verdict))
-    sign = sign_of(layer.outcome)
+    badge = badge_of(layer.outcome)
     attention = any(check.verdict.outcome is not Outcome.PASS or check.verdict.unproven for check in checks)
     return LayerView(
-        name, layer, sign, notable, plain, count_verdicts(layer), opened=attention or name == "model" or sign.tone == "bad"
+        name,
+        layer,
+        badge,
+        notable,
+        plain,
+        describe_verdict_counts(layer),
+        expanded=attention or name == "model" or badge.tone == "bad",
     )
 
 
 def is_notable(verdict: Verdict) -> bool:
-    """Whether a verdict says more than that something holds."""
+    """Return whether a verdict is shown at once: it has an interval, or it is not a plain pass."""
     return verdict.outcome is not Outcome.PASS or verdict.unproven or verdict.interval is not None
 
 
-def count_verdicts(layer: Layer) -> str:
-    """``9 checks: 8 pass, 1 inconclusive; 1 unproven``."""
+def describe_verdict_counts(layer: Layer) -> str:
+    """Return how many checks there are and how they ended: ``9 checks: 8 pass, 1 inconclusive; 1 unproven``."""
     total = len(layer.verdicts)
-    words = [f"{count} {outcome.value}" for outcome in Outcome if (count := layer.count(outcome))]
+    counts = [f"{count} {outcome.value}" for outcome in Outcome if (count := layer.count(outcome))]
     text = f"{total} check{'' if total == 1 else 's'}"
-    text = f"{text}: {', '.join(words)}" if len(words) > 1 or layer.count(Outcome.FAIL) else text
+    text = f"{text}: {', '.join(counts)}" if len(counts) > 1 or layer.count(Outcome.FAIL) else text
     return f"{text}; {layer.unproven} unproven" if layer.unproven else text

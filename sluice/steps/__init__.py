@@ -1,5 +1,6 @@
-"""The bodies of a pipeline's steps: what each component of a project imports and calls.
+"""The code of the pipeline steps. Each component of a project imports one function from here and calls it.
 
-Belongs here: reading a step's inputs, calling `checks`, `gate`, `release` or `rollout`, writing its outputs and its records.
-Does not belong here: KFP (a component's folder has that), decisions (they are pure and lie in the packages above), printing.
+What belongs here: reading the inputs of a step, calling `sluice.checks`, `sluice.gate`, `sluice.release` or `sluice.rollout`, and
+writing the step's outputs and records. What does not belong here: KFP (the folder of a component uses it), decisions (they are
+pure and belong to the packages named above), and printing.
 """

@@ -1,4 +1,7 @@
-"""ROC and calibration of the challenger over the champion, on the holdout's test rows: for the report, never for the gate."""
+"""Measure the ROC and the calibration of challenger and champion on the holdout's test rows.
+
+The report shows them. The gate does not use them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from sluice.statistics.auc import estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
 from sluice.steps.records import record_part
 from sluice.steps.scoring import read_champion, score_release
-from sluice.steps.training import checked_model
+from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,38 +33,41 @@ if TYPE_CHECKING:
 
 
 ATTACHMENT = "curves"
-"""Kind under which a release keeps its own curves: when it is champion they are drawn under the challenger's."""
+"""Kind of the attachment that holds a release's curves. Once it is champion, they are drawn with the next challenger's."""
 
 
 def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tuple[list[float], list[float], list[float]]:
-    """Write the part ``curves`` of the run's record.
+    """Measure the curves, and write the part ``curves`` of the run's record.
 
     Args:
         model: Local path of the fitted model.
-        metadata: Its metadata, with the digest that it must have.
-        target: Where the challenger's own curves go (JSON), with the holdout's digest.
+        metadata: The model's metadata, with the digest that it must have.
+        target: Path to write the challenger's curves to (JSON), with the holdout's digest.
 
     Returns:
-        The challenger's ROC for KFP: false positive rates, true positive rates and the thresholds that give them.
+        The challenger's ROC for KFP: false positive rates, true positive rates, and the thresholds that belong to them.
 
     Raises:
-        IntegrityError: The model's bytes are not those that were trained.
+        IntegrityError: The model does not have the digest that training recorded.
     """
     project = read_project()
     rows = read_holdout(project, part="test")
-    scores = predict_probability(joblib.load(checked_model(Path(model), metadata)), rows.features)
+    scores = predict_probability(joblib.load(verify_model(Path(model), metadata)), rows.features)
     measured = curves(rows.labels, scores)
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     Path(target).write_text(json.dumps(measured | {"holdout": holdout_digest(project)}), encoding="utf-8")
     record_part("curves", {"challenger": measured, "champion": champion_curves(project, rows)})
     points = roc_points(rows.labels, scores)
-    # The threshold of a corner is the score that as large a share of the negatives reaches.
+    # The threshold of a point is the score that this share of the negative rows reaches or exceeds.
     thresholds = np.quantile(scores[rows.labels == 0], 1 - np.asarray(points.fpr), method="lower")
     return list(points.fpr), list(points.tpr), [float(threshold) for threshold in thresholds]
 
 
 def champion_curves(project: Project, rows: LabelledRows) -> dict[str, Any] | None:
-    """The champion's curves: as it was measured when it was the challenger, or anew on a holdout that it has not seen."""
+    """Return the champion's curves; None if there is no champion.
+
+    They were measured when the champion was the challenger. If the holdout has changed since, they are measured again.
+    """
     champion = read_champion(project)
     if champion is None:
         return None
@@ -72,7 +78,7 @@ def champion_curves(project: Project, rows: LabelledRows) -> dict[str, Any] | No
 
 
 def curves(labels: npt.NDArray[np.int8], scores: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """ROC with its AUC and interval, and calibration, as plain JSON types."""
+    """Return the ROC with its AUC and interval, and the calibration, as plain JSON types."""
     estimate = estimate_auc(labels, scores)
     roc = dataclasses.asdict(roc_points(labels, scores))
     return {

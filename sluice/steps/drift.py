@@ -1,4 +1,4 @@
-"""The step that asks whether the data has moved since training, and the same question outside a run."""
+"""The step that measures drift: how far the features have changed since training. `sluice drift` does the same outside a run."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from sluice.data.labelled import read_labelled
 from sluice.data.snapshots import pin_snapshot
 from sluice.project.projects import Project, read_project
 from sluice.steps.records import record_part, running_step
-from sluice.steps.snapshots import reopen
+from sluice.steps.snapshots import restore_snapshot
 
 if TYPE_CHECKING:
     from sluice.steps.layers import ArtifactInput
 
 
 def measure_drift(reference: ArtifactInput, current: ArtifactInput, target: str) -> DriftResult:
-    """Compare two pinned snapshots, and write what was found.
+    """Compare two pinned snapshots, and write the result.
 
     Args:
         reference: The snapshot that the champion was trained on.
-        current: The snapshot of now.
-        target: Where the report goes (JSON).
+        current: The present snapshot.
+        target: Path to write the result to (JSON).
 
     Raises:
-        DataError: They cannot be read or compared.
-        IntegrityError: One of them is not what was pinned.
+        DataError: The snapshots cannot be read or compared.
+        IntegrityError: A snapshot does not have the digest that was recorded when it was pinned.
     """
     project = read_project()
     with running_step("drift") as step:
-        paths = [reopen(project, Path(path), metadata) for path, metadata in (reference, current)]
+        paths = [restore_snapshot(project, Path(path), metadata) for path, metadata in (reference, current)]
         result = _compare(project, *paths)
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(target).write_text(json.dumps(result.to_dict()), encoding="utf-8")
@@ -41,10 +41,10 @@ def measure_drift(reference: ArtifactInput, current: ArtifactInput, target: str)
 
 
 def compare_sources(project: Project, reference: str, current: str) -> DriftResult:
-    """Compare two snapshots by path or URL; an empty name is ``data.snapshot``.
+    """Compare two snapshots that are named by path or URL. An empty name means ``data.snapshot``.
 
     Raises:
-        DataError: They cannot be read or compared.
+        DataError: The snapshots cannot be read or compared.
     """
     names = [project.locate(name or project.settings.data.snapshot) for name in (reference, current)]
     return _compare(project, *(pin_snapshot(name, project.state / "snapshots").path for name in names))

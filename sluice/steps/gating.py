@@ -1,4 +1,4 @@
-"""The step that asks the gate: gate rows in, one bit out."""
+"""The step that asks the gate whether the challenger replaces the champion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sluice.gate.uses import GateRule
 from sluice.project.projects import Project, read_project
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion, score_release
-from sluice.steps.training import checked_model
+from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,18 +33,19 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
 
     Args:
         model: Local path of the fitted model.
-        metadata: Its metadata, with the digest that it must have.
-        outputs: Paths to write: ``decision`` (JSON, the public part) and ``scores`` (the challenger's gate scores, .npy).
+        metadata: The model's metadata, with the digest that it must have.
+        outputs: Paths to write: ``decision`` (JSON, the public part) and ``scores`` (the challenger's scores of the gate rows,
+            .npy).
 
     Returns:
-        True to promote, False to keep the champion; neither is an error.
+        True to promote the challenger, False to keep the champion. Neither is an error.
 
     Raises:
-        IntegrityError: The model's bytes are not those that were trained.
+        IntegrityError: The model does not have the digest that training recorded.
     """
     project = read_project()
     with running_step("gate") as step:
-        challenger = joblib.load(checked_model(Path(model), metadata))
+        challenger = joblib.load(verify_model(Path(model), metadata))
         rows = read_holdout(project, part="gate")
         scores = predict_probability(challenger, rows.features)
         decision = decide(project, rows, scores, challenger=str(metadata["digest"]))
@@ -54,7 +55,7 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
 
 
 def decide(project: Project, rows: LabelledRows, scores: npt.NDArray[np.float64], *, challenger: str) -> GateDecision:
-    """Count the question in the ledger, then answer it."""
+    """Record the question in the ledger, and then decide it."""
     settings = project.settings.gate
     holdout = holdout_digest(project)
     ledger = Ledger(project.state / "ledger")
@@ -72,7 +73,10 @@ def decide(project: Project, rows: LabelledRows, scores: npt.NDArray[np.float64]
 def champion_scores(
     project: Project, ledger: Ledger, champion: Release, holdout: str, rows: LabelledRows
 ) -> npt.NDArray[np.float64]:
-    """The champion's gate scores: as stored when it was the challenger, else made by its own code, for a new holdout."""
+    """Return the champion's scores of the gate rows, shape (rows,).
+
+    They were stored when the champion was the challenger. For a new holdout the champion's own code computes them.
+    """
     stored = ledger.load_scores(champion.digest, holdout)
     if stored is not None and len(stored) == len(rows.labels):
         return stored
@@ -87,5 +91,5 @@ def _write(decision: GateDecision, scores: npt.NDArray[np.float64], outputs: Map
     for name in outputs.values():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(outputs["decision"]).write_text(json.dumps(public), encoding="utf-8")
-    with Path(outputs["scores"]).open("wb") as file:  # a file, since np.save adds an ending to a name
+    with Path(outputs["scores"]).open("wb") as file:  # an open file, because np.save adds a suffix to a path
         np.save(file, scores)

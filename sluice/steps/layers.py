@@ -1,4 +1,4 @@
-"""The steps that run one of the four test layers, each a job of its own."""
+"""The steps that run the four test layers, one step for each layer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sluice.errors import CheckFailedError
 from sluice.project.projects import read_project
 from sluice.steps.curves import measure_curves
 from sluice.steps.records import record_part, run_folder, running_step
-from sluice.steps.snapshots import reopen
-from sluice.steps.training import checked_model
+from sluice.steps.snapshots import restore_snapshot
+from sluice.steps.training import verify_model
 from sluice.verdicts import Outcome
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ RocLists = tuple[list[float], list[float], list[float]]
 """False positive rates, true positive rates, thresholds."""
 
 ArtifactInput = tuple[str, "Mapping[str, Any]"]
-"""A KFP artifact as a step body gets it: its local path and its metadata."""
+"""A KFP artifact as a step gets it: its local path and its metadata."""
 
 
 def run_tests(
@@ -37,7 +37,7 @@ def run_tests(
     model: ArtifactInput | None = None,
     release: str | None = None,
 ) -> dict[str, float]:
-    """Run a layer and leave its results as artifacts.
+    """Run a layer, and write its results as artifacts.
 
     Args:
         layer: ``code``, ``data``, ``model`` or ``integration``.
@@ -50,46 +50,46 @@ def run_tests(
         The layer's numbers, for KFP metrics.
 
     Raises:
-        CheckFailedError: A check said no; the message names it. The artifacts are written all the same.
+        CheckFailedError: A check failed. The message names it, and the artifacts are written nevertheless.
     """
     project = read_project()
     with running_step(f"{layer}-tests") as step, _results_folder(layer) as folder:
         inputs = LayerInputs(
-            snapshot=reopen(project, Path(snapshot[0]), snapshot[1]) if snapshot else None,
-            model=checked_model(Path(model[0]), model[1]) if model else None,
+            snapshot=restore_snapshot(project, Path(snapshot[0]), snapshot[1]) if snapshot else None,
+            model=verify_model(Path(model[0]), model[1]) if model else None,
             release=release,
         )
         result = run_layer(project, layer, inputs, folder)
         record_part(f"layer-{layer}", result.to_dict())
         _write_artifacts(result, outputs)
-        step.detail = summary(result)
-        require_pass(result)
+        step.detail = summarise_checks(result)
+        raise_if_failed(result)
     return result.metrics()
 
 
 def run_model_tests(outputs: Mapping[str, str], model: ArtifactInput, curves: str) -> tuple[dict[str, float], RocLists]:
-    """Run the model layer, and measure the curves while its suite runs in a process of its own.
+    """Run the model layer, and measure the curves at the same time. The suite of the layer runs in its own process.
 
     Args:
-        outputs: As in `run_tests`.
+        outputs: Paths to write, as in `run_tests`.
         model: The fitted model.
-        curves: Where the challenger's curves go (JSON).
+        curves: Path to write the challenger's curves to (JSON).
 
     Returns:
-        The layer's numbers, and the ROC as `measure_curves` gives it.
+        The layer's numbers, and the ROC as `measure_curves` returns it.
 
     Raises:
-        CheckFailedError: A check said no.
-        IntegrityError: The model's bytes are not those that were trained.
+        CheckFailedError: A check failed.
+        IntegrityError: The model does not have the digest that training recorded.
     """
-    with ThreadPoolExecutor(1) as beside:
-        measured = beside.submit(measure_curves, model[0], model[1], curves)
+    with ThreadPoolExecutor(1) as executor:
+        measured = executor.submit(measure_curves, model[0], model[1], curves)
         numbers = run_tests("model", outputs, model=model)
     return numbers, measured.result()
 
 
-def summary(result: LayerResult) -> str:
-    """One line for a person: how many checks, and how many were not a plain pass."""
+def summarise_checks(result: LayerResult) -> str:
+    """Return one line: how many checks there are, and how many of them are not a plain pass."""
     outcomes = [verdict.outcome for verdict in result.verdicts]
     parts = [f"{len(outcomes)} check{'' if len(outcomes) == 1 else 's'}"]
     parts += [
@@ -99,8 +99,8 @@ def summary(result: LayerResult) -> str:
     return ", ".join(parts + ([f"{unproven} unproven"] if unproven else []))
 
 
-def require_pass(result: LayerResult) -> None:
-    """Turn a failed layer into an error that names its checks.
+def raise_if_failed(result: LayerResult) -> None:
+    """Raise an error if the layer failed. Its message names the first failed check.
 
     Raises:
         CheckFailedError: At least one check failed.
@@ -109,16 +109,16 @@ def require_pass(result: LayerResult) -> None:
     if result.outcome is not Outcome.FAIL:
         return
     first = failed[0]
-    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    more = f" (and {len(failed) - 1} more checks)" if len(failed) > 1 else ""
     raise CheckFailedError(
-        f"layer {result.layer}: {first.check}{more} failed: {first.detail}".rstrip(": "),
-        hint=f"Look at {result.folder / 'report.html'} or run `sluice test {result.layer}`.",
+        f"{result.layer} tests failed: {first.check}{more}: {first.detail}".rstrip(": "),
+        hint=f"Look at {result.folder / 'report.html'}, or run `sluice test {result.layer}`.",
     )
 
 
 @contextmanager
 def _results_folder(layer: str) -> Iterator[Path]:
-    """The run's own folder where there is a run, else one that goes away with the step."""
+    """Yield the layer's folder in the run. Outside a run it is a temporary folder that is deleted when the step ends."""
     run = run_folder()
     if run is not None:
         folder = run / "layers" / layer
@@ -130,7 +130,7 @@ def _results_folder(layer: str) -> Iterator[Path]:
 
 
 def _write_artifacts(result: LayerResult, outputs: Mapping[str, str]) -> None:
-    """Copy the layer's page and JUnit file to where the pipeline wants them; verdicts as JSON."""
+    """Copy the layer's page and JUnit file to the paths that the pipeline gives, and write the verdicts as JSON."""
     for key, name in (("page", "report.html"), ("junit", "junit.xml")):
         if key in outputs:
             Path(outputs[key]).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The step that binds code, data, model and environment into one release."""
+"""The step that packages code, data, model and environment as one release."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sluice.release.store.releases import ReleaseStore
 from sluice.steps.curves import ATTACHMENT
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion
-from sluice.steps.training import checked_model
+from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,22 +26,24 @@ if TYPE_CHECKING:
 
 
 def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], curves: str, decision: str, scores: str) -> str:
-    """Make the model layer, add it to the store, and push it where serving.repository says so.
+    """Build the model layer, add it to the store, and push it to the registry if serving.repository names one.
 
     Args:
         model: Local path of the fitted model.
-        metadata: Its metadata: ``digest``, ``snapshot_digest``, ``rows``.
-        verdicts: Local paths of the verdicts of layers 1 to 3 (JSON).
-        curves: Local path of the challenger's curves (JSON), attached for the day it is the champion.
+        metadata: The model's metadata: ``digest``, ``snapshot_digest``, ``rows``.
+        verdicts: Local paths of the verdicts of the code, data and model layers (JSON).
+        curves: Local path of the challenger's curves (JSON). They are attached to the release, because reports need them once it
+            is champion.
         decision: Local path of the gate's public decision (JSON).
-        scores: Local path of the challenger's gate scores (.npy), kept for the day it is the champion.
+        scores: Local path of the challenger's scores of the gate rows (.npy). They are stored, because the gate needs them once
+            the release is champion.
 
     Returns:
         The release's digest.
 
     Raises:
-        IntegrityError: The model's bytes are not those that were trained.
-        ServiceError: The registry that serving.repository names does not take it.
+        IntegrityError: The model does not have the digest that training recorded.
+        ServiceError: The registry that serving.repository names does not accept the release.
     """
     project = read_project()
     with running_step("package") as step:
@@ -49,7 +51,7 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
         layers = [json.loads(Path(name).read_text(encoding="utf-8")) for name in verdicts]
         folder = build_release(
             project,
-            model=checked_model(Path(model), metadata),
+            model=verify_model(Path(model), metadata),
             snapshot_digest=str(metadata["snapshot_digest"]),
             verdicts={layer["layer"]: layer["verdicts"] for layer in layers},
             gate=json.loads(Path(decision).read_text(encoding="utf-8")),
@@ -66,7 +68,7 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
 
 
 def describe(release: Release) -> dict[str, Any]:
-    """A release as plain JSON types."""
+    """Return a release as plain JSON types."""
     return {
         "number": release.number,
         "digest": release.digest,

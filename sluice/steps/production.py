@@ -1,4 +1,4 @@
-"""The steps that touch production: the approval, and the canary that writes a request and waits for its outcome."""
+"""The two steps that concern production: one waits for an approval, the other starts the rollout and waits for its outcome."""
 
 from __future__ import annotations
 
@@ -10,66 +10,67 @@ from sluice.errors import RefusedError, RolledBackError, ServiceError
 from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.requests import approvals, histories, outcomes, starts, statuses
-from sluice.steps.records import read_refusal, record_part, running_step
+from sluice.steps.records import read_rejection, record_part, running_step
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 POLL_SECONDS, CLUSTER_POLL_SECONDS = 0.2, 2.0
+"""Pause between two looks for an approval: on a laptop, and in a cluster."""
 
-AFTERMATH_SECONDS = 1.5
-"""How long after a rollout's end its record still looks: that traffic goes on where it was sent is part of the picture."""
+SECONDS_RECORDED_AFTER_END = 1.5
+"""Time after the end of a rollout that its record still covers. It shows that the traffic stays where it was sent."""
 
 
 def wait_for_approval(release: str) -> str:
-    """Wait until somebody has approved this release for production.
+    """Wait until a person approves this release for production.
 
     Args:
         release: The release's digest.
 
     Returns:
-        Who approved it; empty where it is the champion already.
+        The person who approved it; empty if the release is the champion already.
 
     Raises:
-        RefusedError: Nobody did within ``rollout.approval_seconds``, or the person who was asked said no.
+        RefusedError: A person rejected the release, or there was no approval within ``rollout.approval_seconds``.
     """
     project = read_project()
     with running_step("approval") as step:
         number = ReleaseStore(project.state / "releases").get(release).number
         if statuses.read_status(project).champion == release:
-            step.detail = f"release {number} is champion already"
+            step.detail = f"release {number} is already champion"
             return ""
         deadline = time.monotonic() + project.settings.rollout.approval_seconds
-        step.wait(f"release {number} waits for: sluice rollout approve {number}")
+        step.wait(f"release {number} waits for `sluice rollout approve {number}`")
         while (approval := approvals.find_approval(project, release)) is None:
-            if (refused_by := read_refusal()) is not None:
+            if (rejected_by := read_rejection()) is not None:
                 raise RefusedError(
-                    f"{refused_by} refused release {number}: nothing was rolled out",
-                    hint=f"`sluice rollout start {number}` and `sluice rollout approve {number}` take it up after all.",
+                    f"{rejected_by} rejected release {number}, so its rollout did not start",
+                    hint=f"To roll it out nevertheless: `sluice rollout start {number}`, then `sluice rollout approve {number}`.",
                 )
             if time.monotonic() > deadline:
                 raise RefusedError(
-                    f"nobody approved release {number} within {project.settings.rollout.approval_seconds:.0f} s",
-                    hint=f"`sluice rollout start {number}` and `sluice rollout approve {number}` take it up again.",
+                    f"release {number} was not approved within {project.settings.rollout.approval_seconds:.0f} s",
+                    hint=f"To roll it out later: `sluice rollout start {number}`, then `sluice rollout approve {number}`.",
                 )
             time.sleep(CLUSTER_POLL_SECONDS if project.settings.rollout.in_cluster else POLL_SECONDS)
-        step.detail = f"by {approval.by}"
+        step.detail = f"approved by {approval.by}"
     return approval.by
 
 
 def run_canary(release: str, by: str) -> str:
-    """Ask for the rollout and wait for its end.
+    """Request the rollout of a release, and wait until it ends.
 
     Args:
         release: The release's digest.
-        by: Who asked.
+        by: The person who requests it.
 
     Returns:
         ``"promoted"``.
 
     Raises:
-        RolledBackError: The canary was condemned, aborted or ran out of time.
-        NotServingError: No supervisor is running.
+        RolledBackError: The evidence or the deadline rolled the canary back, or a person aborted the rollout.
+        NotServingError: No supervisor or controller is running.
     """
     project = read_project()
     with running_step("canary") as step:
@@ -77,27 +78,27 @@ def run_canary(release: str, by: str) -> str:
         number = store.get(release).number
         starts.request_rollout(project, release, by=by)
         if by and project.settings.rollout.in_cluster:
-            _write_down_approval(project, release, by)
-        step.wait(f"release {number}: {' → '.join(map(str, project.settings.rollout.steps))} %")
+            _record_workflow_approval(project, release, by)
+        step.wait(f"release {number} gets {' → '.join(map(str, project.settings.rollout.steps))} % of the traffic")
         outcome = outcomes.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)
-        time.sleep(AFTERMATH_SECONDS)
+        time.sleep(SECONDS_RECORDED_AFTER_END)
         evidence = histories.read_rollout(project, release)
         record_part("rollout", evidence)
         store.attach(release, "rollout", evidence)
         if outcome != "promoted":
             raise RolledBackError(
                 f"release {number} was {outcome.replace('_', ' ')}: {evidence['reason']}",
-                hint="Production is on the stable release. `sluice report` shows the evidence.",
+                hint="The stable release has all traffic. `sluice report` shows the evidence.",
             )
         step.detail = f"release {number} is champion"
     return outcome
 
 
-def _write_down_approval(project: Project, release: str, by: str) -> None:
-    """Argo's approval is a suspended node: whoever resumed it told the workflow, which writes it down.
+def _record_workflow_approval(project: Project, release: str, by: str) -> None:
+    """Record the approval of the person who resumed the suspended workflow in Argo.
 
-    Where its account may not approve, the rollout waits for somebody who may.
+    If the workflow's account may not approve releases, the rollout waits until a person approves it with a command.
     """
     if approvals.find_approval(project, release) is None:
         with contextlib.suppress(ServiceError):
-            approvals.approve(project, release, by=by, note="given to the pipeline")
+            approvals.approve(project, release, by=by, note="approved in the pipeline")

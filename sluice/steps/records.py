@@ -1,7 +1,7 @@
-"""What a step leaves behind for `watch` and the report: events while it runs, one JSON document of results when it ends.
+"""The records that a step writes for the engine and the report: events while it runs, and its results as JSON when it ends.
 
-The engine names the run's folder in the environment. Where it names none (KFP, Argo), nothing is written: there the backend's own
-events and artifacts say the same.
+The local engine names the run's folder in an environment variable. Without it (KFP, Argo) nothing is written, because there the
+backend's own events and artifacts hold the same information.
 """
 
 from __future__ import annotations
@@ -22,32 +22,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RUN_FOLDER_VARIABLE = "SLUICE_RUN_FOLDER"
+"""Environment variable with the path of the run's folder."""
+
 EVENTS_FILE = "events.jsonl"
 PARTS_FOLDER = "parts"
-REFUSAL_FILE = "refused-by.txt"
+REJECTION_FILE = "refused-by.txt"
+"""Holds the name of the person who rejected the run's release."""
 
 
 def run_folder() -> Path | None:
-    """The folder of the run that this step belongs to; None outside the local engine."""
+    """Return the folder of the run that this step belongs to; None outside the local engine."""
     value = os.environ.get(RUN_FOLDER_VARIABLE)
     return Path(value) if value else None
 
 
 def record_event(step: str, event: str, *, outcome: str = "", detail: str = "", error: SluiceError | None = None) -> None:
-    """Append one line to the run's events: time in epoch seconds, step, event, outcome, detail and what an error said."""
+    """Append one line to the run's events: time in epoch seconds, step, event, outcome, detail, and the error if there is one."""
     folder = run_folder()
     if folder is None:
         return
     line: dict[str, Any] = {"time": time.time(), "step": step, "event": event, "outcome": outcome, "detail": detail}
     if error is not None:
         line |= {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
-    # One write of one line: O_APPEND keeps lines whole when several processes write.
+    # Each line is one write. O_APPEND then keeps the lines whole even if several processes write.
     with (folder / EVENTS_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
 def record_part(name: str, document: dict[str, Any]) -> None:
-    """Write one part of the run's record whole, or not at all."""
+    """Write one part of the run's record. The file appears as a whole or not at all."""
     folder = run_folder()
     if folder is None:
         return
@@ -58,48 +61,50 @@ def record_part(name: str, document: dict[str, Any]) -> None:
     draft.replace(target)
 
 
-def record_refusal(folder: Path, by: str) -> None:
-    """Leave word in a run's folder that the person who was asked to approve said no."""
-    draft = folder / f".{REFUSAL_FILE}.draft"
+def record_rejection(folder: Path, by: str) -> None:
+    """Record in a run's folder that a person rejected the run's release."""
+    draft = folder / f".{REJECTION_FILE}.draft"
     draft.write_text(by, encoding="utf-8")
-    draft.replace(folder / REFUSAL_FILE)
+    draft.replace(folder / REJECTION_FILE)
 
 
-def read_refusal() -> str | None:
-    """Who refused this run's release; None while nobody has."""
+def read_rejection() -> str | None:
+    """Return the person who rejected this run's release; None if there is no rejection."""
     folder = run_folder()
     try:
-        return (folder / REFUSAL_FILE).read_text(encoding="utf-8") if folder else None
+        return (folder / REJECTION_FILE).read_text(encoding="utf-8") if folder else None
     except FileNotFoundError:
         return None
 
 
 class Step:
-    """A running step; `detail` is the sentence its end is recorded with."""
+    """A running step. When it ends, `detail` is recorded with its outcome."""
 
     def __init__(self, name: str) -> None:
-        """Name the step as the pipeline does."""
+        """Create the step with its name in the pipeline."""
         self.name = name
         self.detail = ""
 
     def wait(self, reason: str) -> None:
-        """Record that the step waits for somebody or something."""
+        """Record that the step waits, and for what."""
         record_event(self.name, "waiting", detail=reason)
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM unwind what runs, so that temporary folders go and children are ended; only the main thread can.
+    """Turn SIGTERM into an exception, so that temporary folders are deleted and child processes are ended.
+
+    Outside the main thread this does nothing, because only the main thread receives signals.
 
     Raises:
-        InterruptedRunError: The signal came.
+        InterruptedRunError: SIGTERM arrived.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def interrupt(*_: object) -> None:
-        raise InterruptedRunError("ended by SIGTERM", hint="Run it again.")
+        raise InterruptedRunError("the run was ended by SIGTERM", hint="Start it again with `sluice run`.")
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -110,10 +115,10 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def running_step(name: str) -> Iterator[Step]:
-    """Record a step's start and end, whatever way it ends.
+    """Record the start and the end of a step, also if the step fails.
 
     Raises:
-        SystemExit: After a `SluiceError` was recorded: a log gets its message and hint instead of a traceback.
+        SystemExit: A `SluiceError` was raised and recorded. Standard error gets its message and hint instead of a traceback.
     """
     step = Step(name)
     try:
@@ -121,7 +126,7 @@ def running_step(name: str) -> Iterator[Step]:
             record_event(name, "started")
             yield step
     except InterruptedRunError as error:
-        raise SystemExit(error.exit_code) from error  # without an end: whoever ended the run knows that it was interrupted
+        raise SystemExit(error.exit_code) from error  # no end is recorded, because the engine records the interruption
     except SluiceError as error:
         record_event(name, "ended", outcome="fail", detail=error.message, error=error)
         if run_folder() is None or os.environ.get("SLUICE_DEBUG"):

@@ -1,7 +1,7 @@
-"""Scores of a release, made by its own code: the folder ``code/`` of its model layer, never the project's present files.
+"""Compute the scores of a release with the code in its model layer, not with the present files of the project.
 
-The present commit may have changed the very features that the champion was fitted with, so each release is scored in a
-process of its own that sees only its own code.
+The present commit may have changed the features that the champion was trained with. Therefore each release is scored in a
+separate process that can import only the release's own code.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 
 def read_champion(project: Project) -> Release | None:
-    """The release that takes production traffic by the journal; None before the first."""
+    """Return the champion, as the journal names it; None before the first release."""
     digest = read_status(project).champion
     return ReleaseStore(project.state / "releases").get(digest) if digest else None
 
 
 def score_release(project: Project, release: Release, features: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Probabilities of a release for rows of features.
+    """Return the probabilities that a release predicts for rows of features.
 
     Args:
         project: The project whose store holds the release.
         release: The release.
-        features: One row per prediction, the columns that the model was fitted with.
+        features: One row for each prediction, with the columns that the model was trained with.
 
     Returns:
         Probabilities in [0, 1], shape (rows,).
 
     Raises:
-        IntegrityError: The release's bytes do not have its digest.
-        ServiceError: Its own code cannot score the rows; the message has the last line that it printed.
+        IntegrityError: The release's files do not have its digest.
+        ServiceError: The release's code cannot score the rows. The message has the last line that the code printed.
     """
     folder = ReleaseStore(project.state / "releases").unpack(release.digest)
     with tempfile.TemporaryDirectory(prefix="sluice-score-") as name:
@@ -62,13 +62,13 @@ def score_release(project: Project, release: Release, features: pd.DataFrame) ->
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]
             raise ServiceError(
                 f"release {release.number} cannot score {len(features):,} rows with its own code: {last}",
-                hint="If a library was upgraded since, rotate the holdout only after the champion was replaced.",
+                hint="If a library was upgraded since this release, replace the champion first and the holdout afterwards.",
             )
         return np.asarray(np.load(scores))
 
 
 def _main(folder: str, rows: str, scores: str) -> None:
-    """Score in a process that imports the release's own, verified code."""
+    """Score the rows in this process, which imports only the release's own, verified code."""
     import_from_layer(Path(folder))
     model = joblib.load(Path(folder) / "model.joblib")
     names = json.loads((Path(folder) / "golden.json").read_text(encoding="utf-8"))["names"]

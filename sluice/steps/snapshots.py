@@ -1,4 +1,4 @@
-"""The step that pins the data: from here on a snapshot is a file named by its digest."""
+"""The step that pins the data: it copies the snapshot and names the copy by its digest."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def pin(location: str, target: Path) -> dict[str, Any]:
-    """Copy the snapshot's bytes to `target`.
+    """Pin a snapshot, and copy it to `target`.
 
     Args:
         location: Path or fsspec URL; empty for ``data.snapshot`` of sluice.toml.
-        target: Where the artifact's bytes go.
+        target: Path of the artifact.
 
     Returns:
-        The artifact's metadata: ``digest`` and ``source``.
+        The artifact's metadata: ``digest``, ``source`` and ``suffix``.
 
     Raises:
-        DataError: It is missing or cannot be read.
+        DataError: The snapshot is missing or cannot be read.
     """
     project = read_project()
     with running_step("pin-snapshot") as step:
@@ -42,13 +42,14 @@ def pin(location: str, target: Path) -> dict[str, Any]:
     return metadata
 
 
-def reopen(project: Project, artifact: Path, metadata: Mapping[str, Any]) -> Path:
-    """Give a pinned artifact its file name back and make sure that it is still what was pinned.
+def restore_snapshot(project: Project, artifact: Path, metadata: Mapping[str, Any]) -> Path:
+    """Return a pinned artifact as a file with its original suffix, after verifying its digest.
 
-    A pipeline's artifact has no file ending, a project's loader may go by it; and an artifact has travelled through a store.
+    An artifact of a pipeline has no suffix, but the project's loader may need it. The digest is verified because the artifact was
+    stored outside Sluice in the meantime.
 
     Raises:
-        IntegrityError: The bytes are not those that were pinned.
+        IntegrityError: The file does not have the digest that was recorded when it was pinned.
     """
     digest = str(metadata["digest"])
     target = project.state / "snapshots" / f"{digest.removeprefix('sha256:')}{metadata.get('suffix', '')}"
@@ -59,7 +60,7 @@ def reopen(project: Project, artifact: Path, metadata: Mapping[str, Any]) -> Pat
         draft.replace(target)
     if digest_file(target) != digest:
         raise IntegrityError(
-            f"the snapshot {target.name} does not have its digest {digest}",
-            hint="Remove the file and run the pipeline again from its first step.",
+            f"the snapshot {target.name} does not have the digest {digest}",
+            hint="Delete the file, and run the pipeline again from its first step.",
         )
     return target

@@ -1,4 +1,4 @@
-"""The step that trains: the project's own build function, fitted on the pinned snapshot, written once and named by its digest."""
+"""The step that trains the challenger: it builds the project's model and fits it on the pinned snapshot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, IntegrityError
 from sluice.project.projects import Project, read_project
 from sluice.steps.records import record_part, running_step
-from sluice.steps.snapshots import reopen
+from sluice.steps.snapshots import restore_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,19 +26,19 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
 
     Args:
         snapshot: Local path of the pinned snapshot's artifact.
-        snapshot_metadata: Its metadata, with the digest.
-        target: Where the fitted Pipeline goes.
+        snapshot_metadata: The snapshot's metadata, with its digest.
+        target: Path to write the fitted model to.
 
     Returns:
         The artifact's metadata: ``digest``, ``snapshot_digest``, ``rows``, ``seconds``.
 
     Raises:
-        ConfigurationError: ``model.build`` does not give something that fits and predicts probabilities.
-        DataError: The snapshot breaks the loader's contract.
+        ConfigurationError: ``model.build`` does not return a model that can be fitted and that predicts probabilities.
+        DataError: The loader cannot read the snapshot, or its rows are not as the loader promises.
     """
     project = read_project()
     with running_step("train") as step:
-        pinned = reopen(project, Path(snapshot), snapshot_metadata)
+        pinned = restore_snapshot(project, Path(snapshot), snapshot_metadata)
         rows = read_labelled(project, pinned, source=str(snapshot_metadata.get("source", "")))
         model = build_model(project)
         started = time.monotonic()
@@ -52,17 +52,17 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
             "rows": len(rows.labels),
             "seconds": round(seconds, 3),
         }
-        keep_latest(project, target, metadata["digest"])
+        link_latest_model(project, target, metadata["digest"])
         record_part("training", metadata)
         step.detail = f"{len(rows.labels):,} rows in {seconds:.1f} s"
     return metadata
 
 
 def build_model(project: Project) -> Any:  # noqa: ANN401 - scikit-learn has no typed interface
-    """Call the project's build function with the parameters of sluice.toml.
+    """Call the project's build function with the parameters in sluice.toml, and return the model before it is fitted.
 
     Raises:
-        ConfigurationError: The parameters do not fit the function, or what it gives is no classifier.
+        ConfigurationError: The function does not accept the parameters, or it does not return a classifier.
     """
     settings = project.settings.model
     build = project.load_object(settings.build, key="model.build")
@@ -70,21 +70,21 @@ def build_model(project: Project) -> Any:  # noqa: ANN401 - scikit-learn has no 
         model = build(**settings.parameters)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"model.build {settings.build} refused model.parameters {settings.parameters}: {error}",
+            f"model.build {settings.build} does not accept model.parameters {settings.parameters}: {error}",
             hint="Correct model.parameters in sluice.toml.",
         ) from error
     if not (hasattr(model, "fit") and hasattr(model, "predict_proba")):
         raise ConfigurationError(
-            f"model.build {settings.build} gave a {type(model).__name__}, which has no fit and predict_proba",
+            f"model.build {settings.build} returned a {type(model).__name__}, which lacks fit or predict_proba",
             hint="Return one unfitted scikit-learn Pipeline that ends in a classifier.",
         )
     return model
 
 
-def keep_latest(project: Project, model: Path, digest: str) -> None:
-    """Let `sluice test model` and a bare pytest find the model that was trained last.
+def link_latest_model(project: Project, model: Path, digest: str) -> None:
+    """Let the link to the latest model point to this model, so that `sluice test model` and a plain pytest find it.
 
-    The file is named by its digest and `latest` names that file, so that a reader never meets a half-written model.
+    The file is named by its digest, and the link is replaced afterwards. So a reader never sees a half-written model.
     """
     folder = project.state / LATEST_MODEL.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,16 +98,16 @@ def keep_latest(project: Project, model: Path, digest: str) -> None:
     link.replace(project.state / LATEST_MODEL)
 
 
-def checked_model(artifact: Path, metadata: Mapping[str, Any]) -> Path:
-    """The model's path, after its bytes were held against the digest that training recorded.
+def verify_model(artifact: Path, metadata: Mapping[str, Any]) -> Path:
+    """Verify that a model has the digest that training recorded, and return its path.
 
     Raises:
-        IntegrityError: They differ; the file must not be loaded, since loading runs what is in it.
+        IntegrityError: The digests differ. Then the file must not be loaded, because loading it runs code from the file.
     """
     found = digest_file(artifact)
     if found != metadata["digest"]:
         raise IntegrityError(
-            f"the model {artifact} has digest {found}, not {metadata['digest']} as trained",
-            hint="Do not load it. Train again: `sluice run`.",
+            f"the model {artifact} has the digest {found}, but training recorded {metadata['digest']}",
+            hint="Do not load this file. Train the model again with `sluice run`.",
         )
     return artifact

@@ -1,8 +1,8 @@
-"""The plots' geometry: records in, coordinates and SVG path data out. Pure; the templates draw them and CSS colours them.
+"""The geometry of the plots: functions take records and return coordinates and SVG path data.
 
-Plots that have time on their x axis are drawn in a viewBox of 1000 x 100 that is stretched to the width there is, so that a
-phone and a wide screen get the same picture with text of one size; their labels are placed in per cent. Square plots keep their
-aspect.
+The templates draw the plots, and CSS colours them. A plot with time on its x axis uses a viewBox of 1000 x 100, which the page
+stretches to the available width. Its labels are placed in per cent, so text has the same size on a phone and on a wide screen.
+Square plots keep their aspect ratio.
 
-Does not belong here: markup, colours, words about outcomes, statistics.
+What does not belong here: markup, colours, names of outcomes, statistics.
 """

@@ -1,4 +1,4 @@
-"""ROC and calibration of the challenger over the champion, in square plots with their axes."""
+"""Square plots of the ROC and the calibration. The challenger's curve is drawn over the champion's."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sluice.report.charts.scales import Scale, Tick, coordinate, line_path
-from sluice.report.formats import format_interval, format_number, format_percent
+from sluice.report.formatting import format_interval, format_number, format_percent
 
 if TYPE_CHECKING:
     from sluice.report.results import Calibration, Curve, Curves, Roc
 
 WIDTH, HEIGHT = 340, 320
-"""Size of the viewBox."""
+"""Size of the viewBox, in its own units."""
 
 LEFT, RIGHT, TOP, BOTTOM = 42.0, 330.0, 10.0, 280.0
-"""The plot's frame in it."""
+"""Edges of the plot's frame in the viewBox."""
 
-_MOST_POINTS = 200
-_COUNT_HEIGHT = 40.0
+_MAX_POINTS = 200
+_MAX_COLUMN_HEIGHT = 40.0
 _X = Scale(0.0, 1.0, LEFT, RIGHT)
 _Y = Scale(0.0, 1.0, BOTTOM, TOP)
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A point with its interval."""
+    """One point of a curve with its interval, in the viewBox's units."""
 
     x: float
     y: float
@@ -37,7 +37,7 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One model's curve: `role` is ``challenger`` or ``champion``."""
+    """The curve of one model. Its `role` is ``challenger`` or ``champion``."""
 
     role: str
     path: str
@@ -47,18 +47,18 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class SquarePlot:
-    """A plot of two shares against each other.
+    """A plot of two shares, both from 0 to 1.
 
     Attributes:
         title: What is plotted.
-        x_label: Under the x axis.
-        y_label: Beside the y axis.
-        series: The champion first, so that the challenger is drawn over it.
-        columns: Histogram at the bottom: (x, y, width, height) of each bin.
+        x_label: Label of the x axis.
+        y_label: Label of the y axis.
+        series: The curves. The champion's comes first, so that the challenger's is drawn over it.
+        columns: The histogram at the bottom: (x, y, width, height) of each bin, in the viewBox's units.
         diagonal: Path of the reference line.
-        x_ticks: In the viewBox's units.
-        y_ticks: In the viewBox's units.
-        description: The same in words.
+        x_ticks: Ticks of the x axis, in the viewBox's units.
+        y_ticks: Ticks of the y axis, in the viewBox's units.
+        description: The content of the plot in words.
     """
 
     title: str
@@ -73,7 +73,7 @@ class SquarePlot:
 
 
 def draw_roc(curves: Curves) -> SquarePlot | None:
-    """ROC of both models; None where neither has one."""
+    """Return the plot of both models' ROC curves; None if neither model has one."""
     drawn = [(role, curve.roc) for role, curve in _curves(curves) if curve.roc and curve.roc.fpr]
     if not drawn:
         return None
@@ -91,7 +91,10 @@ def draw_roc(curves: Curves) -> SquarePlot | None:
 
 
 def draw_calibration(curves: Curves) -> SquarePlot | None:
-    """Calibration of both models; the histogram counts the challenger's rows. None where neither has bins."""
+    """Return the plot of both models' calibration; None if neither model has bins.
+
+    The histogram counts the challenger's rows, or the champion's if only the champion has bins.
+    """
     drawn = [(role, curve.calibration) for role, curve in _curves(curves) if curve.calibration and curve.calibration.predicted]
     if not drawn:
         return None
@@ -121,8 +124,8 @@ def _roc_path(roc: Roc) -> str:
     points = list(zip(roc.fpr, roc.tpr, strict=False))
     if not points:
         return ""
-    every = max(1, -(-len(points) // _MOST_POINTS))
-    kept = [*points[:-1:every], points[-1]]
+    stride = max(1, -(-len(points) // _MAX_POINTS))
+    kept = [*points[:-1:stride], points[-1]]
     return line_path(kept, _X, _Y)
 
 
@@ -151,7 +154,7 @@ def _calibration_series(role: str, bins: Calibration) -> Series:
 
 
 def _columns(bins: Calibration) -> tuple[tuple[float, float, float, float], ...]:
-    """How many rows each bin has, as columns between the middles of neighbouring bins."""
+    """Return the histogram of rows. Each column reaches to the middles between its bin and the neighbouring bins."""
     pairs = sorted(zip(bins.predicted, bins.rows, strict=False))
     if not pairs or max(rows for _, rows in pairs) <= 0:
         return ()
@@ -159,11 +162,11 @@ def _columns(bins: Calibration) -> tuple[tuple[float, float, float, float], ...]
     edges = (
         [max(0.0, 2 * pairs[0][0] - middles[0]), *middles, min(1.0, 2 * pairs[-1][0] - middles[-1])] if middles else [0.0, 1.0]
     )
-    # The area is what tells how many rows there are, because bins of equal counts are of different widths.
+    # The area of a column stands for its number of rows, because bins with equal numbers of rows differ in width.
     densities = [rows / max(right - left, 1e-6) for (_, rows), (left, right) in zip(pairs, pairwise(edges), strict=True)]
     columns = []
     for density, (left, right) in zip(densities, pairwise(edges), strict=True):
         start, end = (float(coordinate(_X.place(edge))) for edge in (left, right))
-        height = _COUNT_HEIGHT * density / max(densities)
+        height = _MAX_COLUMN_HEIGHT * density / max(densities)
         columns.append((start, BOTTOM - height, max(0.5, end - start - 1), height))
     return tuple(columns)

@@ -1,4 +1,4 @@
-"""An interval drawn against its threshold: where the estimate lies, how sure it is, which side is the right one."""
+"""An interval drawn with its threshold: the estimate, its uncertainty, and the side of the threshold that passes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluice.report.charts.scales import Scale
-from sluice.report.formats import format_interval, format_level, format_number, format_threshold
+from sluice.report.formatting import format_interval, format_level, format_number, format_threshold
 
 if TYPE_CHECKING:
     from sluice.verdicts import Verdict
 
 WIDTH = 200
-"""Width of the viewBox; the plot's own units."""
+"""Width of the viewBox, in its own units."""
 
 _EDGE = 6
 _MARGIN = 0.18
@@ -20,16 +20,16 @@ _MARGIN = 0.18
 
 @dataclass(frozen=True, slots=True)
 class IntervalDrawing:
-    """Coordinates from 0 to `WIDTH`.
+    """The drawing of one verdict, in coordinates from 0 to `WIDTH`.
 
     Attributes:
-        low: Lower end of the interval; equal to `high` where there is none.
-        high: Upper end.
+        low: Lower end of the interval; equal to `high` if there is no interval.
+        high: Upper end of the interval.
         point: The observed value.
-        threshold: What it was held against; None where nothing.
-        zone: Start and end of the side that passes; None where there is no side.
-        zero: Where no difference lies, for differences.
-        description: The same in words.
+        threshold: What the value was compared with; None if there is no threshold.
+        zone: Start and end of the side that passes; None if neither side passes as a whole.
+        zero: Position of zero, for a difference; otherwise None.
+        description: The content of the drawing in words.
     """
 
     low: float
@@ -42,7 +42,15 @@ class IntervalDrawing:
 
 
 def draw_interval(verdict: Verdict, *, show_zero: bool = False) -> IntervalDrawing | None:
-    """The drawing of a verdict; None where there is nothing to compare: no observed value, or nothing beside it."""
+    """Return the drawing of a verdict.
+
+    Args:
+        verdict: The verdict.
+        show_zero: Whether to mark zero, for a difference.
+
+    Returns:
+        None if there is no observed value, or neither an interval nor a threshold to compare it with.
+    """
     if verdict.observed is None or (verdict.interval is None and not verdict.comparison.startswith((">", "<"))):
         return None
     ends = [verdict.interval.low, verdict.interval.high] if verdict.interval else []

@@ -1,4 +1,4 @@
-"""Time series from a rollout's samples: what was served when, at which error rate. Pure."""
+"""Time series from the samples of a rollout: traffic and error rates over time. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sluice.report.charts.scales import Point, nice_ceiling
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-LEAST_WINDOW = 1.0
-"""Seconds; a shorter window holds too few requests for a rate."""
+MIN_WINDOW_SECONDS = 1.0
+"""A shorter window holds too few requests for a rate."""
 
 
-def change_points(values: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A step series without the points that change nothing; first and last stay. Exact, however many points come in."""
+def keep_changes(values: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return a step series without the points that repeat the value before. The first and the last point stay."""
     kept: list[tuple[float, float]] = []
     last: tuple[float, float] | None = None
     for point in values:
@@ -27,11 +27,14 @@ def change_points(values: Iterable[tuple[float, float]]) -> list[tuple[float, fl
     return kept
 
 
-def thin_points(points: Sequence[tuple[float, float]], *, most: int) -> list[tuple[float, float]]:
-    """At most about `most` points: of each bucket the first, lowest, highest and last, so that no extreme is lost."""
-    if len(points) <= most:
+def thin_points(points: Sequence[tuple[float, float]], *, max_points: int) -> list[tuple[float, float]]:
+    """Return about `max_points` points or fewer. Each bucket keeps its first, lowest, highest and last point.
+
+    So no extreme value is lost.
+    """
+    if len(points) <= max_points:
         return list(points)
-    size = -(-4 * len(points) // most)
+    size = -(-4 * len(points) // max_points)
     kept: list[tuple[float, float]] = []
     for start in range(0, len(points), size):
         bucket = range(start, min(start + size, len(points)))
@@ -41,8 +44,8 @@ def thin_points(points: Sequence[tuple[float, float]], *, most: int) -> list[tup
     return kept
 
 
-def total_counts(values: Iterable[float]) -> list[float]:
-    """Cumulative counters made to rise: a counter that falls was reset, and counts from zero again."""
+def undo_counter_resets(values: Iterable[float]) -> list[float]:
+    """Return cumulative counts that never fall. A counter that falls was reset and counts from zero again."""
     totals: list[float] = []
     offset = before = 0.0
     for value in values:
@@ -53,39 +56,41 @@ def total_counts(values: Iterable[float]) -> list[float]:
     return totals
 
 
-def choose_window(seconds: float) -> float:
-    """Length of the trailing window for rates over a span of so many seconds: about a fortieth, a round number, at least 1 s."""
-    return max(LEAST_WINDOW, nice_ceiling(seconds / 40)) if seconds > 0 else LEAST_WINDOW
+def choose_rate_window(seconds: float) -> float:
+    """Return the length in seconds of the trailing window for rates: about a fortieth of the span, round, and at least 1 s."""
+    return max(MIN_WINDOW_SECONDS, nice_ceiling(seconds / 40)) if seconds > 0 else MIN_WINDOW_SECONDS
 
 
 def error_rates(
-    times: Sequence[float], requests: Sequence[float], errors: Sequence[float], *, window: float, most: int
+    times: Sequence[float], requests: Sequence[float], errors: Sequence[float], *, window: float, max_points: int
 ) -> list[Point]:
-    """Errors over requests in the trailing window, at no more than `most` evenly spaced times.
+    """Return the share of failed requests in the trailing window, at evenly spaced times.
 
     Args:
-        times: When the counters were read, rising.
-        requests: Cumulative requests.
-        errors: Cumulative errors, of the same length.
-        window: Seconds.
-        most: Points at most.
+        times: When the counters were read, in rising order.
+        requests: Cumulative requests, shape (times,).
+        errors: Cumulative errors, shape (times,).
+        window: Length of the trailing window in seconds.
+        max_points: Largest number of points to return.
 
     Returns:
-        (time, rate in [0, 1]); None where the window holds no request.
+        Pairs of time and rate in [0, 1]. The rate is None if the window holds no request.
     """
-    all_requests, all_errors = total_counts(requests), total_counts(errors)
-    every = max(1, -(-len(times) // most))
+    all_requests, all_errors = undo_counter_resets(requests), undo_counter_resets(errors)
+    stride = max(1, -(-len(times) // max_points))
     rates: list[Point] = []
-    for look in range((len(times) - 1) % every, len(times), every):  # so that the last look is among them
-        since = bisect_right(times, times[look] - window) - 1
+    for place in range((len(times) - 1) % stride, len(times), stride):  # this start includes the last time
+        since = bisect_right(times, times[place] - window) - 1
         base = (all_requests[since], all_errors[since]) if since >= 0 else (all_requests[0], all_errors[0])
-        asked = all_requests[look] - base[0]
-        rates.append((times[look], min(1.0, max(0.0, (all_errors[look] - base[1]) / asked)) if asked > 0 else None))
+        requests_in_window = all_requests[place] - base[0]
+        errors_in_window = all_errors[place] - base[1]
+        rate = min(1.0, max(0.0, errors_in_window / requests_in_window)) if requests_in_window > 0 else None
+        rates.append((times[place], rate))
     return rates
 
 
-def find_lone_points(points: Sequence[Point]) -> list[tuple[float, float]]:
-    """The points between two gaps: a line has nothing to draw there."""
+def find_isolated_points(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """Return the points between two gaps. A line cannot show them."""
     values = [None, *(value for _, value in points), None]
     return [
         (time, value)
@@ -95,8 +100,13 @@ def find_lone_points(points: Sequence[Point]) -> list[tuple[float, float]]:
 
 
 def request_rate(times: Sequence[float], requests: Sequence[Sequence[float]]) -> float | None:
-    """Requests per second over all arms, from their cumulative counters; None for less than a second of samples."""
+    """Return the requests per second to all releases together; None for less than a second of samples.
+
+    Args:
+        times: When the counters were read, in rising order.
+        requests: Cumulative requests, one sequence for each release.
+    """
     seconds = times[-1] - times[0] if times else 0.0
-    if seconds < LEAST_WINDOW:
+    if seconds < MIN_WINDOW_SECONDS:
         return None
-    return sum(total[-1] - total[0] for arm in requests if (total := total_counts(arm))) / seconds
+    return sum(total[-1] - total[0] for counts in requests if (total := undo_counter_resets(counts))) / seconds

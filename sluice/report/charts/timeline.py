@@ -6,34 +6,42 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluice.report.charts.scales import Scale, Tick, nice_ticks
-from sluice.report.formats import format_duration
+from sluice.report.formatting import format_duration
 
 if TYPE_CHECKING:
     from sluice.report.results import RunResult, Step
 
-_THINNEST = 0.4
+_MIN_WIDTH = 0.4
+"""Width in per cent below which a bar could not be seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One step: where its bar starts and how wide it is, in per cent of the run; no width where its times are unknown."""
+    """The bar of one step.
+
+    Attributes:
+        step: The step.
+        left: Where the bar starts, in per cent of the run.
+        width: Its width in per cent of the run; None if the step's times are unknown.
+        duration: How long the step took, as a person reads it.
+    """
 
     step: Step
     left: float
     width: float | None
-    lasted: str
+    duration: str
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Every step's bar, in the order of their starts, and the ticks below them (per cent)."""
+    """The bars of all steps in the order of their starts, and the ticks below them in per cent."""
 
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
 
 
 def draw_timeline(run: RunResult) -> Timeline | None:
-    """The timeline of a run; None where no step is known. A step without an end lasts until the run's."""
+    """Return the timeline of a run; None if no step is known. The bar of a step without an end reaches to the end of the run."""
     if not run.steps:
         return None
     starts = [step.started for step in run.steps if step.started is not None]
@@ -45,7 +53,7 @@ def draw_timeline(run: RunResult) -> Timeline | None:
     first, last = min(starts), max(ends)
     scale = Scale(first, last, 0.0, 100.0)
     steps = sorted(run.steps, key=lambda step: (step.started is None, step.started or 0.0))
-    seconds = nice_ticks(0.0, last - first, most=6)
+    seconds = nice_ticks(0.0, last - first, max_intervals=6)
     return Timeline(
         tuple(_draw_bar(step, scale) for step in steps),
         tuple(Tick(scale.place(first + second), format_duration(second) if second else "0") for second in seconds),
@@ -57,5 +65,5 @@ def _draw_bar(step: Step, scale: Scale) -> Bar:
         return Bar(step, 0.0, None, format_duration(None))
     left = scale.place(step.started)
     right = scale.place(step.ended if step.ended is not None else scale.high)
-    width = max(right - left, _THINNEST)
+    width = max(right - left, _MIN_WIDTH)
     return Bar(step, min(left, 100.0 - width), width, format_duration(step.duration))

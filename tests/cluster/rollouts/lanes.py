@@ -310,11 +310,11 @@ class Lane:
         assert traffic == journal.desired_weights
 
     def check_evidence(self, digest: str) -> None:
-        """Each advance rests on a look that passed, or on a person's command."""
+        """Each advance rests on an interim look that passed, or on a command."""
         for one in self.transitions(digest):
             if one.to_state not in {"step-2", "baking", "promoted"} or one.from_state == "awaiting_approval":
                 continue
-            if "by the command of" in one.reason or "; promoted by" in one.reason:
+            if "by the command of" in one.reason or "promoted by" in one.reason:
                 continue
             assert one.evidence["looked"] >= 60, one
             assert one.evidence["upper_bound"] <= 0.1, one

@@ -1,4 +1,4 @@
-"""The command line as a process of its own."""
+"""Run the command line in a separate process."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ id = "id"
 [model]
 build = "loading:build"
 """
-"""A sluice.toml with what every project must say, and nothing that is there."""
+"""A sluice.toml with only the required settings. The files that it names do not exist."""
 
 
 def sluice(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command without settings of the caller's environment but those given."""
+    """Run a command. From the caller's environment it gets no Sluice settings except those that are given here."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_")}
     return subprocess.run(
         [sys.executable, "-m", "sluice", *arguments],

@@ -240,7 +240,7 @@ def test_what_passes_is_a_count_and_the_page_is_named(small: Path) -> None:
     (small / "tests" / "code").mkdir(parents=True)
     (small / "tests" / "code" / "test_one.py").write_text("def test_fine(): ...\ndef test_wrong(): assert 1 == 2\n")
     shown = sluice("test", "code", cwd=small).stdout
-    assert "1 more passed; --verbose shows them" in shown
+    assert "1 more check passed (--verbose shows them)" in shown
     assert "test_wrong" in shown
     assert "test_fine" not in shown
     assert "layers/code/report.html" in shown.replace("\n", "")

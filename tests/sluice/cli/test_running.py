@@ -1,4 +1,4 @@
-"""`sluice run` around its pipeline: the answer at the prompt, ctrl-C, and a run that is unchanged."""
+"""`sluice run` apart from its pipeline: the approval prompt, Ctrl-C, and a run whose inputs have not changed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 @pytest.fixture
 def run(project: Project) -> Path:
-    """A run that has packaged release 2."""
+    """Make a run that has packaged release 2."""
     folder = project.state / "runs" / "one"
     (folder / "parts").mkdir(parents=True)
     (folder / "parts" / "release.json").write_text(json.dumps({"number": 2, "digest": B}))
@@ -48,7 +48,7 @@ def journal_of(project: Project, **values: Any) -> None:
     )
 
 
-def test_no_at_the_prompt_refuses_the_release(project: Project, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answering_no_at_the_prompt_rejects_the_release(project: Project, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(Confirm, "ask", lambda *_, **__: False)
     monkeypatch.setattr(running.getpass, "getuser", lambda: "kim")
@@ -59,11 +59,11 @@ def test_no_at_the_prompt_refuses_the_release(project: Project, run: Path, monke
         wait_for_approval(B)
     assert ended.value.code == RefusedError.exit_code
     last = json.loads((run / "events.jsonl").read_text().splitlines()[-1])
-    assert last["error"] == "kim refused release 2: nothing was rolled out"
+    assert last["error"] == "kim rejected release 2, so its rollout did not start"
     assert open_journal(project).read() == Journal()
 
 
-def test_a_terminal_that_went_away_refuses_nothing(
+def test_a_closed_terminal_rejects_nothing(
     project: Project, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def gone(*_: object, **__: object) -> bool:
@@ -76,25 +76,29 @@ def test_a_terminal_that_went_away_refuses_nothing(
     assert not (run / "refused-by.txt").exists()
 
 
-def test_ctrl_c_says_that_a_rollout_goes_on(project: Project, run: Path) -> None:
-    assert "Nothing is half-written" in running.tell_interruption(project, run).hint
+def test_ctrl_c_says_that_a_started_rollout_continues(project: Project, run: Path) -> None:
+    assert "No file was left half-written" in running.explain_interruption(project, run).hint
     request = Request(id="1", release=B, by="bob", at=2.0, steps=(5, 100))
     journal_of(project, request=request, state=State(phase=Phase.STEP, step=0, since=3.0))
-    said = running.tell_interruption(project, run)
-    assert said.exit_code == 130
-    assert "goes on without it" in said.message
-    assert "`sluice rollout status`" in said.hint
-    assert "`sluice rollout abort`" in said.hint
+    error = running.explain_interruption(project, run)
+    assert error.exit_code == 130
+    assert "the rollout that this run started continues" in error.message
+    assert "`sluice rollout status`" in error.hint
+    assert "`sluice rollout abort`" in error.hint
     (run / "parts" / "release.json").write_text(json.dumps({"number": 1, "digest": A}))
-    assert "Nothing is half-written" in running.tell_interruption(project, run).hint, "another run's rollout"
+    assert "No file was left half-written" in running.explain_interruption(project, run).hint, (
+        "the running rollout belongs to another run"
+    )
 
 
-def test_unchanged_says_when_its_release_serves_no_longer(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    same = {"id": "one", "outcome": "promoted", "release": {"number": 2, "digest": B}}
+def test_an_unchanged_run_says_if_its_release_is_no_longer_champion(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    earlier = {"id": "one", "outcome": "promoted", "release": {"number": 2, "digest": B}}
     journal_of(project)
-    running._tell_unchanged(running.Format.TABLE, "release", same, "sha256:0", project)
-    said = capsys.readouterr().out
-    assert "its release 2 is no longer champion" in said
-    assert "sluice rollout start 2" in said
-    running._tell_unchanged(running.Format.TABLE, "release", same | {"release": {"number": 1, "digest": A}}, "sha256:0", project)
+    running._show_unchanged(running.Format.TABLE, "release", earlier, "sha256:0", project)
+    printed = capsys.readouterr().out
+    assert "its release 2 is no longer champion" in printed
+    assert "sluice rollout start 2" in printed
+    running._show_unchanged(
+        running.Format.TABLE, "release", earlier | {"release": {"number": 1, "digest": A}}, "sha256:0", project
+    )
     assert "no longer champion" not in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The demonstration as a user runs it, with every real part: slow, and the broadest test there is."""
+"""The demonstration as a user runs it, with the real engine, gate, servers and proxy. It is slow and covers the most."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the example, so that the demonstration's folder is not the developer's own."""
+    """Copy the example, so that the test does not use the developer's own demonstration folder."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("churn", "components", "pipelines", "serving", "tests", "locks"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -40,7 +40,7 @@ def demo(project: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_the_whole_story_ends_as_it_says(project: Path) -> None:
+def test_every_act_of_the_story_ends_as_expected(project: Path) -> None:
     code, document = demo(project)
     parts = document["data"]["parts"]
     assert [part["outcome"] for part in parts] == ["promoted", "promoted", "rolled_back", "failed", "restored"], document
@@ -50,7 +50,7 @@ def test_the_whole_story_ends_as_it_says(project: Path) -> None:
         assert part["traffic"]["rate"] >= 50
     promoted, rolled_back, stopped, restored = parts[1:]
     assert promoted["traffic"]["failed"] == 0
-    # Everything that failed was the canary's own.
+    # All failed requests failed at the canary.
     assert 0 < rolled_back["traffic"]["failed"] == sum(rolled_back["traffic"]["failed_by_release"].values())
     assert len(rolled_back["traffic"]["failed_by_release"]) == 1
     assert "data" in stopped["detail"]
@@ -64,9 +64,9 @@ def test_the_whole_story_ends_as_it_says(project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_of_it_stays(project: Path) -> None:
+def test_the_demonstration_leaves_no_process_behind(project: Path) -> None:
     if not Path("/proc").is_dir():
-        pytest.skip("counts processes in /proc")
+        pytest.skip("the test looks for processes in /proc")
     left = [
         line
         for folder in Path("/proc").glob("[0-9]*")

@@ -1,4 +1,4 @@
-"""Which acts are played so that a part can be: its own, and the promotions that it rests on."""
+"""Which acts `sluice demo` plays: the wanted ones, and the promotions that they build on."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ STORY = PROJECT.load_object(str(PROJECT.settings.demo.story), key="demo.story")
     ("wanted", "played"),
     [([], [1, 2, 3, 4, 5]), ([1], [1]), ([2], [1, 2]), ([3], [1, 2, 3]), ([4], [4]), ([5], [1, 2, 5]), ([4, 5], [1, 2, 4, 5])],
 )
-def test_a_part_is_played_with_what_it_rests_on(wanted: list[int], played: list[int]) -> None:
+def test_an_act_is_played_together_with_the_acts_that_it_builds_on(wanted: list[int], played: list[int]) -> None:
     assert needed_acts(STORY, wanted) == played
 
 
-def test_every_part_finds_its_text_when_the_commits_before_it_are_there(tmp_path: Path) -> None:
+def test_the_edits_of_every_act_apply_after_the_acts_before(tmp_path: Path) -> None:
     for act in STORY.acts:
         for edit in act.edits:
             copy = tmp_path / edit.path

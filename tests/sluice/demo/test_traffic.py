@@ -1,4 +1,4 @@
-"""The load generator against a real server: it keeps its rate, counts what failed, and tells releases apart."""
+"""The load generator with a real server: it keeps its rate, counts failed requests, and distinguishes releases."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def server() -> Iterator[str]:
     served.server_close()
 
 
-def test_every_answer_is_counted_once_and_by_release(server: str) -> None:
+def test_every_answer_is_counted_once_for_its_release(server: str) -> None:
     started = time.time()
     with Traffic(server, ({"n": n} for n in itertools.count()), rate=100) as traffic:
         time.sleep(1.0)
@@ -54,7 +54,7 @@ def test_every_answer_is_counted_once_and_by_release(server: str) -> None:
     assert traffic.count(since=time.time() + 1).requests == 0
 
 
-def test_a_server_that_is_gone_is_a_failed_answer_without_a_release() -> None:
+def test_a_request_to_a_missing_server_counts_as_failed_without_a_release() -> None:
     with Traffic("http://127.0.0.1:9", ({"n": n} for n in itertools.count()), rate=50) as traffic:
         time.sleep(0.3)
     assert traffic.answers

@@ -1,4 +1,4 @@
-"""A small project whose pipelines run for real under kfp.local."""
+"""A small project with pipelines that run in kfp.local."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ id = "id"
 build = "small_flows:build"
 [pipelines]
 good = "small_flows:good"
-refused = "small_flows:refused"
+failing = "small_flows:failing"
 broken = "small_flows:broken"
 endless = "small_flows:endless"
 """
@@ -43,11 +43,11 @@ def say(word: str) -> str:
 
 
 @dsl.component(base_image="python:3.11", install_kfp_package=False)
-def refuse(word: str) -> str:
+def fail_check(word: str) -> str:
     from sluice.errors import CheckFailedError
     from sluice.steps.records import running_step
 
-    with running_step("refuse"):
+    with running_step("fail-check"):
         raise CheckFailedError("check auc failed: 0.61 < 0.80", hint="look at the page")
 
 
@@ -74,9 +74,9 @@ def good(snapshot: str = ""):
         say(word="two")
 
 
-@dsl.pipeline(name="refused")
-def refused(snapshot: str = ""):
-    refuse(word="x").after(say(word="one"))
+@dsl.pipeline(name="failing")
+def failing(snapshot: str = ""):
+    fail_check(word="x").after(say(word="one"))
 
 
 @dsl.pipeline(name="broken")

@@ -1,4 +1,4 @@
-"""The project's pipelines as KFP IR: accepted by kfp, from the same definition as the local run, every step in the step image."""
+"""The compiled pipelines of the project: they follow from the source, kfp accepts them, and every step uses the step image."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ STEPS = [
 
 
 @pytest.mark.parametrize("name", ["ci", "release"])
-def test_the_compiled_pipelines_are_those_of_the_source(name: str) -> None:
+def test_the_committed_kfp_pipelines_are_what_the_compiler_writes(name: str) -> None:
     committed = (ROOT / "pipelines" / "compiled" / "kfp" / f"{name}.yaml").read_text(encoding="utf-8")
     assert compile_to_ir(read_project(ROOT), name) == committed, "run `make compile`"
 
 
 @pytest.mark.parametrize("name", ["ci", "release"])
-def test_the_argo_workflows_are_those_of_the_source(name: str, tmp_path: Path) -> None:
+def test_the_committed_argo_workflows_are_what_the_compiler_writes(name: str, tmp_path: Path) -> None:
     fresh = tmp_path / f"{name}.yaml"
     command = [
         sys.executable,
@@ -58,13 +58,13 @@ def test_the_argo_workflows_are_those_of_the_source(name: str, tmp_path: Path) -
     assert fresh.read_bytes() == committed.read_bytes(), "run `make compile`"
 
 
-def test_every_pipeline_of_the_project_is_compiled_for_both() -> None:
+def test_every_pipeline_of_the_project_is_compiled_for_both_targets() -> None:
     for target in ("kfp", "argo"):
         names = {file.stem for file in (ROOT / "pipelines" / "compiled" / target).glob("*.yaml")}
         assert names == set(read_project(ROOT).settings.pipelines), target
 
 
-def test_kfp_reads_the_release_pipeline_back() -> None:
+def test_kfp_can_load_the_compiled_release_pipeline() -> None:
     loaded = components.load_component_from_text(compile_to_ir(read_project(ROOT), "release"))
     assert loaded.name == "release"
     assert set(loaded.component_spec.inputs or {}) == {"snapshot"}
@@ -77,7 +77,7 @@ def executors(text: str) -> dict[str, Any]:
     }
 
 
-def test_each_step_is_one_component_in_the_step_image_that_installs_nothing() -> None:
+def test_every_step_uses_the_step_image_and_installs_nothing() -> None:
     project = read_project(ROOT)
     found = executors(compile_to_ir(project, "release"))
     assert sorted(found) == STEPS
@@ -86,24 +86,24 @@ def test_each_step_is_one_component_in_the_step_image_that_installs_nothing() ->
         assert "pip install" not in " ".join(container["command"]), name
 
 
-def test_an_image_is_replaced_by_its_digest_everywhere() -> None:
+def test_replace_images_pins_the_image_of_every_step() -> None:
     digest = "sha256:" + "a" * 64
     text = compile_to_ir(read_project(ROOT), "release", images=[f"sluice-step:latest={digest}"])
     assert {container["image"] for container in executors(text).values()} == {f"sluice-step:latest@{digest}"}
 
 
 @pytest.mark.parametrize("pair", ["sluice-step:latest", "=x", "a="])
-def test_an_image_pair_that_is_none_is_refused(pair: str) -> None:
+def test_an_image_argument_without_name_or_digest_is_an_error(pair: str) -> None:
     with pytest.raises(UsageError, match="NAME=DIGEST"):
         replace_images("{}", [pair])
 
 
-def test_an_image_that_no_step_has_is_refused() -> None:
+def test_an_image_that_no_step_uses_is_an_error() -> None:
     with pytest.raises(UsageError, match="no step has the image 'other:1'"):
         compile_to_ir(read_project(ROOT), "ci", images=["other:1=sha256:" + "b" * 64])
 
 
-def test_a_source_that_is_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_source_that_is_neither_a_pipeline_nor_a_file_is_an_error(tmp_path: Path) -> None:
     project = read_project(ROOT)
     with pytest.raises(UsageError, match="neither a pipeline of this project"):
         compile_to_ir(project, "nightly")
@@ -115,7 +115,7 @@ def test_a_source_that_is_nothing_is_refused(tmp_path: Path) -> None:
         compile_to_ir(project, str(empty))
 
 
-def test_a_file_s_own_pipeline_compiles(tmp_path: Path) -> None:
+def test_a_pipeline_in_a_python_file_can_be_compiled(tmp_path: Path) -> None:
     source = tmp_path / "mine.py"
     source.write_text(
         "from kfp import dsl\n"
@@ -130,7 +130,7 @@ def test_a_file_s_own_pipeline_compiles(tmp_path: Path) -> None:
         compile_to_ir(project, str(source))
 
 
-def test_bodies_of_components_are_an_import_and_a_call() -> None:
+def test_every_component_has_the_name_of_its_folder_and_is_short() -> None:
     for folder in sorted((ROOT / "components").glob("*/__init__.py")):
         module = importlib.import_module(f"components.{folder.parent.name}")
         assert hasattr(module, folder.parent.name)

@@ -1,4 +1,4 @@
-"""The local engine with real pipelines: how runs end, and that nothing stays behind."""
+"""The local engine with real pipelines: how a run ends, and that it leaves no process and no temporary folder behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def processes_with(marker: str) -> list[int]:
-    """Pids of processes whose command line holds the marker, this one left out."""
+    """Return the ids of the processes whose command line contains the marker, except this one."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -53,7 +53,7 @@ def wait_for_step(run: Path) -> None:
         time.sleep(0.1)
 
 
-def play(project: Project, pipeline: str) -> dict[str, object]:
+def run_pipeline(project: Project, pipeline: str) -> dict[str, object]:
     engine = LocalEngine(project)
     run = engine.submit(pipeline, {"snapshot": ""})
     events = list(engine.watch(run))
@@ -62,34 +62,34 @@ def play(project: Project, pipeline: str) -> dict[str, object]:
     return document
 
 
-def test_a_good_run_passes_with_its_steps_in_order(small_project: Project) -> None:
-    document = play(small_project, "good")
+def test_a_run_passes_and_records_its_steps_in_order(small_project: Project) -> None:
+    document = run_pipeline(small_project, "good")
     assert document["outcome"] == "passed"
     assert [step["outcome"] for step in document["steps"]] == ["pass", "pass"]
     assert document["steps"][-1]["detail"] == "two"
     assert document["ended"] > document["started"]
 
 
-def test_a_refusal_names_the_check_and_carries_the_exit_code(small_project: Project) -> None:
-    document = play(small_project, "refused")
+def test_a_failed_check_is_the_reason_of_the_run_and_has_its_exit_code(small_project: Project) -> None:
+    document = run_pipeline(small_project, "failing")
     assert document["outcome"] == "failed"
     assert document["reason"] == "check auc failed: 0.61 < 0.80"
     assert document["steps"][-1]["exit_code"] == 4
     assert document["steps"][-1]["hint"] == "look at the page"
 
 
-def test_a_crash_outside_any_step_is_a_failed_run(small_project: Project) -> None:
-    document = play(small_project, "broken")
+def test_an_exception_outside_a_recorded_step_fails_the_run(small_project: Project) -> None:
+    document = run_pipeline(small_project, "broken")
     assert document["outcome"] == "failed"
     assert "log.txt" in str(document["reason"])
 
 
-def test_an_unknown_pipeline_is_refused_by_name(small_project: Project) -> None:
-    with pytest.raises(ConfigurationError, match="no pipeline 'nightly', only broken, endless, good, refused"):
+def test_an_unknown_pipeline_is_an_error_that_lists_the_pipelines(small_project: Project) -> None:
+    with pytest.raises(ConfigurationError, match="no pipeline 'nightly'; its pipelines are: broken, endless, failing, good"):
         LocalEngine(small_project).submit("nightly", {})
 
 
-def test_cancelling_ends_every_process_and_says_interrupted(small_project: Project) -> None:
+def test_cancel_ends_every_process_and_records_the_interruption(small_project: Project) -> None:
     marker = uuid.uuid4().hex
     engine = LocalEngine(small_project)
     run = engine.submit("endless", {"snapshot": marker})
@@ -98,13 +98,13 @@ def test_cancelling_ends_every_process_and_says_interrupted(small_project: Proje
     assert temporary_folders(marker)
     engine.cancel(run)
     assert wait_until_gone(marker)
-    assert not temporary_folders(marker), "SIGTERM unwinds the step"
+    assert not temporary_folders(marker), "after SIGTERM the step must delete its temporary folder"
     document = read_run(run)
     assert document["outcome"] == "interrupted"
     assert document["steps"][-1]["outcome"] == "interrupted"
 
 
-def test_leaving_the_watch_early_cancels_the_run(small_project: Project) -> None:
+def test_leaving_watch_early_cancels_the_run(small_project: Project) -> None:
     marker = uuid.uuid4().hex
     engine = LocalEngine(small_project)
     run = engine.submit("endless", {"snapshot": marker})
@@ -116,7 +116,7 @@ def test_leaving_the_watch_early_cancels_the_run(small_project: Project) -> None
     assert read_run(run)["outcome"] == "interrupted"
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="counts processes in /proc")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="the test looks for processes in /proc")
 def test_killing_the_engine_leaves_no_process(small_project: Project) -> None:
     marker = uuid.uuid4().hex
     script = (
@@ -135,11 +135,11 @@ def test_killing_the_engine_leaves_no_process(small_project: Project) -> None:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     assert wait_until_gone(marker)
-    for folder in temporary_folders(marker):  # nobody can clean up behind a SIGKILL
+    for folder in temporary_folders(marker):  # a killed process cannot delete its folder
         folder.rmdir()
 
 
-def test_ctrl_c_in_the_command_is_one_message_and_leaves_no_process(small_project: Project) -> None:
+def test_ctrl_c_prints_one_message_and_leaves_no_process(small_project: Project) -> None:
     marker = uuid.uuid4().hex
     command = [sys.executable, "-m", "sluice", "run", "endless", "--snapshot", marker]
     with subprocess.Popen(command, cwd=small_project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
@@ -149,10 +149,10 @@ def test_ctrl_c_in_the_command_is_one_message_and_leaves_no_process(small_projec
             time.sleep(0.1)
         wait_for_step(runs[0])
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=30)
+        _, printed = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert said.startswith("error: interrupted")
-    assert "next: " in said
+    assert printed.startswith("error: interrupted")
+    assert "next: " in printed
     assert not [pid for pid in processes_with(marker) if not wait_until_gone(marker)]
     assert not temporary_folders(marker)
     assert read_run(runs[0])["outcome"] == "interrupted"

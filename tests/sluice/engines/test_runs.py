@@ -1,4 +1,4 @@
-"""Runs as records: what counts as unchanged, and what a run's steps say of its outcome."""
+"""The records of runs: when a run has the same inputs as an earlier one, and how its outcome follows from its steps."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from sluice.engines.runs import (
     assemble_run,
-    conclude,
     create_run,
-    find_unchanged,
+    determine_outcome,
+    find_run_with_same_inputs,
     inputs_digest,
     read_events,
     read_run,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def step(name: str, outcome: str = "pass", **more: Any) -> dict[str, Any]:
-    return {"name": name, "outcome": outcome, "started": 1.0, "ended": 2.0, "detail": f"{name} said", **more}
+    return {"name": name, "outcome": outcome, "started": 1.0, "ended": 2.0, "detail": f"{name} detail", **more}
 
 
 @pytest.mark.parametrize(
@@ -37,26 +37,28 @@ def step(name: str, outcome: str = "pass", **more: Any) -> dict[str, Any]:
         ([step("gate")], {"gate": {"promote": False}}, True, "kept"),
         ([step("gate"), step("package")], {"gate": {"promote": True}}, True, "passed"),
         ([step("data-tests", "fail", exit_code=4, error="null_rate")], {}, False, "failed"),
-        ([step("approval", "fail", exit_code=4, error="nobody")], {}, False, "rejected"),
+        ([step("approval", "fail", exit_code=4, error="no approval")], {}, False, "rejected"),
         ([step("canary", "fail", exit_code=6, error="e-value")], {"gate": {"promote": True}}, False, "rolled_back"),
         ([step("train")], {}, False, "failed"),
         ([], {}, False, "failed"),
     ],
 )
-def test_outcome_of_a_run(steps: list[dict[str, Any]], parts: dict[str, Any], succeeded: bool, outcome: str) -> None:
-    found, reason = conclude(steps, parts, succeeded=succeeded)
+def test_the_outcome_of_a_run_follows_from_its_steps_and_parts(
+    steps: list[dict[str, Any]], parts: dict[str, Any], succeeded: bool, outcome: str
+) -> None:
+    found, reason = determine_outcome(steps, parts, succeeded=succeeded)
     assert found == outcome
     assert reason
 
 
-def test_the_reason_of_a_failure_is_the_step_s_own_error() -> None:
-    assert conclude([step("data-tests", "fail", error="null_rate: 40 %")], {}, succeeded=False)[1] == "null_rate: 40 %"
+def test_the_reason_of_a_failed_run_is_the_error_of_the_failed_step() -> None:
+    assert determine_outcome([step("data-tests", "fail", error="null_rate: 40 %")], {}, succeeded=False)[1] == "null_rate: 40 %"
 
 
-def test_inputs_change_with_code_data_holdout_and_arguments(small_project: Project) -> None:
+def test_the_digest_of_the_inputs_changes_with_code_data_holdout_and_pipeline(small_project: Project) -> None:
     first = inputs_digest(small_project, "good", {"snapshot": ""})
     assert inputs_digest(small_project, "good", {"snapshot": ""}) == first
-    assert inputs_digest(small_project, "refused", {"snapshot": ""}) != first
+    assert inputs_digest(small_project, "failing", {"snapshot": ""}) != first
     for name in ("rows.csv", "holdout.csv", "small_flows.py"):
         file = small_project.root / name
         before = file.read_bytes()
@@ -67,25 +69,25 @@ def test_inputs_change_with_code_data_holdout_and_arguments(small_project: Proje
     assert inputs_digest(small_project, "good", {"snapshot": ""}) == first
 
 
-def test_only_a_run_that_ended_well_makes_the_next_unchanged(small_project: Project) -> None:
+def test_only_a_successful_run_counts_as_a_run_with_the_same_inputs(small_project: Project) -> None:
     run = create_run(small_project, "good", {"snapshot": ""})
     inputs = read_run(run)["inputs"]
-    assert find_unchanged(small_project, inputs) is None
+    assert find_run_with_same_inputs(small_project, inputs) is None
     write_run(run, read_run(run) | {"outcome": "failed"})
-    assert find_unchanged(small_project, inputs) is None
+    assert find_run_with_same_inputs(small_project, inputs) is None
     write_run(run, read_run(run) | {"outcome": "kept"})
-    found = find_unchanged(small_project, inputs)
+    found = find_run_with_same_inputs(small_project, inputs)
     assert found is not None
     assert found["id"] == run.name
 
 
-def test_a_half_written_last_event_is_left_for_later(tmp_path: Path) -> None:
+def test_read_events_ignores_a_half_written_last_line(tmp_path: Path) -> None:
     whole = json.dumps({"time": 1.0, "step": "train", "event": "started"})
     (tmp_path / "events.jsonl").write_text(whole + "\n" + whole[:20])
     assert len(read_events(tmp_path)) == 1
 
 
-def test_a_step_without_an_end_is_running_and_interrupted_when_the_run_is(small_project: Project) -> None:
+def test_a_step_without_an_end_is_running_or_interrupted_if_the_run_was(small_project: Project) -> None:
     run = create_run(small_project, "good", {})
     (run / "events.jsonl").write_text(json.dumps({"time": 1.0, "step": "train", "event": "started", "detail": ""}) + "\n")
     assert summarise_steps(read_events(run))[0]["outcome"] == "running"

@@ -1,4 +1,4 @@
-"""Simulated rollouts: requests through a proxy, sampled as the supervisor does, and the decisions about them."""
+"""Simulated rollouts: requests through a proxy, samples as the supervisor takes them, and the decisions of the rollout."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def digest_of(text: str) -> str:
 
 
 class Traffic:
-    """Simulated requests through a proxy, sampled every tenth of a second."""
+    """Simulated requests through a proxy, with a sample every tenth of a second."""
 
     def __init__(self, start: float, rates: dict[str, float], *, seed: int, per_second: float = 80.0, every: float = 0.1) -> None:
         self.time, self.every, self.per_second = start, every, per_second
         self.rates = rates
-        self.random = random.Random(seed)  # noqa: S311 - a simulation
+        self.random = random.Random(seed)  # noqa: S311 - a simulation needs no secure random numbers
         self.counts = {digest: [0, 0] for digest in rates}
         self.terms = dict.fromkeys(RATIOS, 0.0)
         self.samples: list[dict[str, Any]] = []
@@ -51,8 +51,8 @@ class Traffic:
                         self.terms[ratio] += math.log(odds / share if arm == canary else (1 - odds) / (1 - share))
             self.time += self.every
             arms = {
-                digest: {"requests": asked, "errors": failed, "p50_ms": 11.0, "p99_ms": round(self.random.gauss(31, 3), 2)}
-                for digest, (asked, failed) in self.counts.items()
+                digest: {"requests": requests, "errors": errors, "p50_ms": 11.0, "p99_ms": round(self.random.gauss(31, 3), 2)}
+                for digest, (requests, errors) in self.counts.items()
             }
             self.samples.append(
                 {"time": self.time, "weights": dict(weights), "arms": arms, "e_value": self.e_value, "upper_bound": 0.04}
@@ -74,7 +74,7 @@ def transition(time: float, before: str, after: str, reason: str, weights: dict[
 
 
 def rollout(old: int, new: int, *, start: float, broken: bool) -> dict[str, Any]:
-    """A canary through 5, 25 and 100 %, or rolled back on evidence."""
+    """Simulate a canary that goes through 5, 25 and 100 %, or, if it is broken, is rolled back because of the evidence."""
     stable, canary = digest_of(f"layer {old}"), digest_of(f"layer {new}")
     traffic = Traffic(start, {stable: 0.0, canary: 0.25 if broken else 0.0}, seed=new)
     traffic.run(4, {stable: 100, canary: 0}, canary)
@@ -161,7 +161,11 @@ def back_by_hand(start: float) -> dict[str, Any]:
     traffic.run(4, {now: 100, before: 0}, "")
     moment = traffic.time
     traffic.run(6, {now: 0, before: 100}, "")
-    moves = [transition(moment, "idle", "rolled_back", "release-manager asked for N-1.", {before: 100, now: 0}, release=now)]
+    moves = [
+        transition(
+            moment, "idle", "rolled_back", "release-manager ordered a rollback to N-1.", {before: 100, now: 0}, release=now
+        )
+    ]
     moves[0] |= {"decided_at": moment - 0.086, "word_of": "release-manager"}
     numbers = {"seconds": 0.086}
     return {

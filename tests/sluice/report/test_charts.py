@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from sluice.report.charts import scales, series
 from sluice.report.charts.curves import draw_calibration, draw_roc
+from sluice.report.charts.decision_marks import choose_time_window, place_marks
 from sluice.report.charts.intervals import draw_interval
-from sluice.report.charts.marks import choose_window_of, place_marks
-from sluice.report.charts.rollouts import RolloutChart, draw_rollout, name_arms
+from sluice.report.charts.rollout_chart import RolloutChart, draw_rollout, name_arms
 from sluice.report.charts.timeline import draw_timeline
-from sluice.report.collect import parse_run
-from sluice.report.decisions import list_decisions
+from sluice.report.decision_table import list_decisions
+from sluice.report.record_reader import parse_run
 from sluice.report.results import Curve, Curves, Roc, Rollout, RunResult
 from sluice.verdicts import Interval, Outcome, Verdict
 
@@ -24,7 +24,7 @@ OLD, NEW = report_traffic.digest_of("layer 1"), report_traffic.digest_of("layer 
 
 
 def rollout_of(act: int) -> Rollout:
-    rollout = parse_run(report_records.story_runs()[act]).rollout
+    rollout = parse_run(report_records.story_run(act)).rollout
     assert rollout is not None
     return rollout
 
@@ -36,34 +36,34 @@ def chart_of(act: int) -> RolloutChart:
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(1, 12))
-def test_nice_ticks_are_few_even_and_inside(low: float, size: float, most: int) -> None:
-    ticks = scales.nice_ticks(low, low + size, most=most)
-    assert len(ticks) <= most + 1
+def test_nice_ticks_are_few_evenly_spaced_and_inside_the_range(low: float, size: float, max_intervals: int) -> None:
+    ticks = scales.nice_ticks(low, low + size, max_intervals=max_intervals)
+    assert len(ticks) <= max_intervals + 1
     assert all(low - 1e-6 * size <= tick <= low + size * (1 + 1e-6) for tick in ticks)
     gaps = {round((after - before) / size, 6) for before, after in itertools.pairwise(ticks)}
     assert len(gaps) <= 1 or max(gaps) - min(gaps) <= 1e-5
 
 
-def test_nice_ceiling_keeps_round_values() -> None:
+def test_nice_ceiling_returns_the_next_round_value() -> None:
     assert [scales.nice_ceiling(value) for value in (0.05, 0.051, 1.0, 2.2, 7.0)] == pytest.approx([0.05, 0.1, 1.0, 2.5, 10.0])
 
 
-def test_line_path_lifts_the_pen_over_a_gap() -> None:
+def test_line_path_draws_nothing_over_a_gap() -> None:
     x = y = scales.Scale(0, 10, 0, 10)
     assert scales.line_path([(0, 1.0), (1, 2.0), (2, None), (3, 4.0)], x, y) == "M0 1L0 1L1 2M3 4L3 4"
 
 
-def test_area_path_goes_back_along_the_steps() -> None:
+def test_area_path_returns_along_the_steps_of_the_lower_line() -> None:
     x = y = scales.Scale(0, 10, 0, 10)
     path = scales.area_path([(0, 5.0), (10, 5.0)], [(0, 0.0), (4, 2.0), (10, 2.0)], x, y)
     assert path == "M0 5H10V5L10 2V2H4V0H0Z"
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=600), st.integers(8, 100))
-def test_thinned_points_keep_ends_and_extremes(values: list[float], most: int) -> None:
+def test_thinned_points_keep_their_ends_and_extremes(values: list[float], max_points: int) -> None:
     points = [(float(place), value) for place, value in enumerate(values)]
-    kept = series.thin_points(points, most=most)
-    assert len(kept) <= most + 4
+    kept = series.thin_points(points, max_points=max_points)
+    assert len(kept) <= max_points + 4
     assert set(kept) <= set(points)
     assert kept == sorted(kept)
     if points:
@@ -72,30 +72,30 @@ def test_thinned_points_keep_ends_and_extremes(values: list[float], most: int) -
         assert min(value for _, value in kept) == min(values)
 
 
-def test_change_points_keep_every_step() -> None:
+def test_keep_changes_keeps_every_step_and_both_ends() -> None:
     points = [(0.0, 5.0), (1.0, 5.0), (2.0, 25.0), (3.0, 25.0), (4.0, 25.0)]
-    assert series.change_points(points) == [(0.0, 5.0), (2.0, 25.0), (4.0, 25.0)]
+    assert series.keep_changes(points) == [(0.0, 5.0), (2.0, 25.0), (4.0, 25.0)]
 
 
-def test_counters_that_fall_were_reset() -> None:
-    assert series.total_counts([3, 10, 2, 5]) == [3, 10, 12, 15]
+def test_a_counter_that_falls_was_reset_and_counts_from_zero() -> None:
+    assert series.undo_counter_resets([3, 10, 2, 5]) == [3, 10, 12, 15]
 
 
-def test_error_rate_is_of_the_trailing_window_and_none_without_requests() -> None:
+def test_the_error_rate_covers_the_trailing_window_and_is_none_without_requests() -> None:
     times = [0.0, 1.0, 2.0, 3.0, 4.0]
-    rates = series.error_rates(times, [0, 10, 20, 20, 20], [0, 5, 5, 5, 5], window=1.0, most=100)
+    rates = series.error_rates(times, [0, 10, 20, 20, 20], [0, 5, 5, 5, 5], window=1.0, max_points=100)
     assert rates == [(0.0, None), (1.0, 0.5), (2.0, 0.0), (3.0, None), (4.0, None)]
 
 
 @given(st.integers(1, 900), st.integers(1, 50))
-def test_error_rates_are_thinned_to_the_last_sample(count: int, most: int) -> None:
+def test_thinned_error_rates_include_the_last_sample(count: int, max_points: int) -> None:
     times = [float(place) for place in range(count)]
-    rates = series.error_rates(times, times, times, window=5.0, most=most)
-    assert len(rates) <= most
+    rates = series.error_rates(times, times, times, window=5.0, max_points=max_points)
+    assert len(rates) <= max_points
     assert rates[-1][0] == times[-1]
 
 
-def test_an_interval_below_its_threshold_is_drawn_so() -> None:
+def test_an_interval_that_reaches_below_its_threshold_is_drawn_that_way() -> None:
     verdict = Verdict(
         check="auc",
         outcome=Outcome.PASS,
@@ -113,13 +113,13 @@ def test_an_interval_below_its_threshold_is_drawn_so() -> None:
     assert "[0.700, 0.840]" in drawing.description
 
 
-def test_what_has_no_number_or_nothing_beside_it_is_not_drawn() -> None:
+def test_a_verdict_without_two_numbers_to_compare_has_no_drawing() -> None:
     assert draw_interval(Verdict(check="c", outcome=Outcome.PASS)) is None
     assert draw_interval(Verdict(check="c", outcome=Outcome.PASS, observed=3.0)) is None
     assert draw_interval(Verdict(check="c", outcome=Outcome.PASS, observed=0.0, threshold=0.0, comparison="==")) is None
 
 
-def test_an_upper_threshold_passes_on_its_left() -> None:
+def test_an_upper_threshold_has_its_passing_zone_on_the_left() -> None:
     drawing = draw_interval(Verdict(check="c", outcome=Outcome.PASS, observed=0.03, threshold=0.1, comparison="<="))
     assert drawing is not None
     assert drawing.zone == (0, drawing.threshold)
@@ -134,7 +134,7 @@ def test_curves_without_a_champion_show_the_challenger_alone() -> None:
     assert draw_roc(Curves()) is None
 
 
-def test_a_promotion_marks_every_step() -> None:
+def test_the_chart_of_a_promotion_marks_every_step() -> None:
     chart = chart_of(1)
     assert [(arm.name, arm.part) for arm in chart.arms] == [("release 2", "canary"), ("release 1", "stable")]
     assert [mark.label for mark in chart.marks] == ["5 %", "25 %", "100 %", "promoted"]
@@ -143,16 +143,16 @@ def test_a_promotion_marks_every_step() -> None:
     assert lefts == sorted(lefts)
 
 
-def test_a_rollback_is_marked_and_the_evidence_crosses_the_line() -> None:
+def test_the_chart_of_a_rollback_marks_it_and_the_evidence_crosses_the_threshold() -> None:
     chart = chart_of(2)
     assert [(mark.label, mark.tone) for mark in chart.marks] == [("5 %", "step"), ("rolled back", "bad")]
     evidence = next(panel for panel in chart.panels if panel.key == "evidence")
-    assert evidence.rule is not None
+    assert evidence.threshold is not None
     heights = [float(found) for found in re.findall(r"[ML][\d.]+ ([\d.]+)", evidence.lines[0].path)]
-    assert min(heights) <= evidence.rule.at < max(heights)
+    assert min(heights) <= evidence.threshold.at < max(heights)
 
 
-def test_traffic_steps_where_the_decision_was_applied() -> None:
+def test_the_traffic_line_steps_when_the_decision_was_applied() -> None:
     chart = chart_of(2)
     traffic = chart.panels[0]
     turns = [float(found) for found in re.findall(r"H([\d.]+)V", traffic.lines[0].path)]
@@ -160,41 +160,41 @@ def test_traffic_steps_where_the_decision_was_applied() -> None:
         assert min(abs(turn / 10 - mark.left) for turn in turns) < 0.1
 
 
-def test_a_champion_rolled_back_by_hand_is_no_canary() -> None:
+def test_a_champion_that_a_person_rolls_back_is_not_called_canary() -> None:
     chart = chart_of(4)
     assert [(arm.name, arm.part) for arm in chart.arms] == [("release 2", "rolled back"), ("release 1", "restored")]
     assert "evidence" not in [panel.key for panel in chart.panels]
     assert [mark.label for mark in chart.marks] == ["rolled back"]
 
 
-def test_traffic_that_never_moved_needs_no_chart() -> None:
+def test_there_is_no_chart_if_traffic_never_moved() -> None:
     assert draw_rollout(rollout_of(0), {}) is None
     assert draw_rollout(Rollout(), {}) is None
     assert name_arms(Rollout(), {}) == ()
 
 
-def test_the_wait_for_an_approval_is_left_out_of_the_window() -> None:
-    raw = report_records.story_runs()[1]["rollout"]
+def test_the_window_leaves_out_the_time_before_the_approval() -> None:
+    raw = report_records.story_run(1)["rollout"]
     idle = [raw["samples"][0] | {"time": raw["samples"][0]["time"] - second} for second in range(600, 0, -1)]
-    window = choose_window_of(Rollout.model_validate(raw | {"samples": idle + raw["samples"]}))
+    window = choose_time_window(Rollout.model_validate(raw | {"samples": idle + raw["samples"]}))
     assert window is not None
     assert window.zero - window.start < 5
 
 
-def test_labels_of_decisions_close_together_get_lanes_of_their_own() -> None:
-    raw = report_records.story_runs()[1]["rollout"]
+def test_labels_of_decisions_that_are_close_together_get_different_lanes() -> None:
+    raw = report_records.story_run(1)["rollout"]
     begin = raw["transitions"][1]["time"]
     for place, move in enumerate(raw["transitions"][1:]):
         move |= {"time": begin + place * 0.2, "applied_at": begin + place * 0.2}
     rollout = Rollout.model_validate(raw)
-    window = choose_window_of(rollout)
+    window = choose_time_window(rollout)
     assert window is not None
     marks = place_marks(rollout, window, canary=NEW)
     assert len(marks) == 4
     assert max(mark.lane_narrow for mark in marks) >= max(mark.lane for mark in marks) >= 1
 
 
-def test_a_step_without_an_end_lasts_until_the_runs() -> None:
+def test_the_bar_of_a_step_without_an_end_reaches_to_the_end_of_the_run() -> None:
     run = RunResult.model_validate(
         {
             "started": 0,
@@ -208,8 +208,8 @@ def test_a_step_without_an_end_lasts_until_the_runs() -> None:
     assert draw_timeline(RunResult()) is None
 
 
-def test_the_evidence_that_decided_is_drawn_though_no_sample_saw_it() -> None:
-    raw = report_records.story_runs()[2]["rollout"]
+def test_the_evidence_of_a_decision_is_drawn_although_no_sample_has_it() -> None:
+    raw = report_records.story_run(2)["rollout"]
     decided = raw["transitions"][-1]["time"]
     for sample in raw["samples"]:
         sample["e_value"] = min(sample["e_value"] or 0.0, 90.0)
@@ -217,35 +217,35 @@ def test_the_evidence_that_decided_is_drawn_though_no_sample_saw_it() -> None:
     chart = draw_rollout(Rollout.model_validate(raw), {report_traffic.digest_of("layer 3"): "release 3"})
     assert chart is not None
     panels = {panel.key: panel for panel in chart.panels}
-    assert "highest 909" in panels["evidence"].description
+    assert "the highest e-value is 909" in panels["evidence"].description
     assert [dot.title for dot in panels["evidence"].dots][-1] == "rolled back: e-value 909"
     dot = panels["evidence"].dots[-1].path.removeprefix("M").partition("L")[0]
-    assert dot in panels["evidence"].lines[0].path, "the line goes through it"
+    assert dot in panels["evidence"].lines[0].path, "the line must go through the dot"
     assert [dot.title for dot in panels["errors"].dots] == ["release 3, rolled back: 3 of 12 requests failed"]
-    window = choose_window_of(Rollout.model_validate(raw))
+    window = choose_time_window(Rollout.model_validate(raw))
     assert window is not None
     at = (decided - window.start) / (window.end - window.start) * 1000
     assert float(dot.split()[0]) == pytest.approx(at, abs=0.1)
 
 
-def test_a_point_between_gaps_is_found() -> None:
+def test_find_isolated_points_finds_the_points_between_gaps() -> None:
     points = [(0.0, 0.5), (1.0, None), (2.0, 0.1), (3.0, 0.2), (4.0, None), (5.0, None), (6.0, 0.3)]
-    assert series.find_lone_points(points) == [(0.0, 0.5), (6.0, 0.3)]
-    assert series.find_lone_points([]) == []
+    assert series.find_isolated_points(points) == [(0.0, 0.5), (6.0, 0.3)]
+    assert series.find_isolated_points([]) == []
 
 
-def test_the_table_counts_from_the_same_moment_as_the_chart() -> None:
-    raw = report_records.story_runs()[1]["rollout"]
+def test_the_table_of_decisions_counts_from_the_same_moment_as_the_chart() -> None:
+    raw = report_records.story_run(1)["rollout"]
     raw["started"] -= 7
     rollout = Rollout.model_validate(raw)
     chart = draw_rollout(rollout, {})
     assert chart is not None
     after = {row.decision: row.after for row in list_decisions(rollout, {})}
     assert [mark.after for mark in chart.marks] == list(after.values())[-len(chart.marks) :]
-    assert next(iter(after.values())).startswith("\N{MINUS SIGN}"), "the request was before"
+    assert next(iter(after.values())).startswith("\N{MINUS SIGN}"), "the request came before traffic changed"
 
 
-def test_both_bounds_of_a_check_are_its_zone() -> None:
+def test_a_check_with_two_bounds_passes_between_them() -> None:
     verdict = Verdict(check="mean", outcome=Outcome.PASS, observed=115.0, threshold=20.0, upper=400.0, comparison=">=")
     drawing = draw_interval(verdict)
     assert drawing is not None
@@ -254,12 +254,12 @@ def test_both_bounds_of_a_check_are_its_zone() -> None:
     assert "must be ≥ 20, ≤ 400" in drawing.description
 
 
-def test_a_canary_that_gets_a_place_but_no_traffic_changes_none() -> None:
-    raw = report_records.story_runs()[1]["rollout"]
+def test_a_canary_that_is_added_without_traffic_does_not_start_the_window() -> None:
+    raw = report_records.story_run(1)["rollout"]
     first = raw["samples"][0]
     alone = {release: share for release, share in first["weights"].items() if share}
     early = [first | {"weights": alone, "time": first["time"] - second} for second in (9, 8, 7)]
-    window = choose_window_of(Rollout.model_validate(raw | {"samples": early + raw["samples"]}))
+    window = choose_time_window(Rollout.model_validate(raw | {"samples": early + raw["samples"]}))
     assert window is not None
     step = next(move for move in raw["transitions"] if move["to"] == "step-1")
     assert window.zero == pytest.approx(step["applied_at"], abs=0.5)

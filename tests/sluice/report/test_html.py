@@ -16,16 +16,16 @@ import report_traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.report.collect import parse_run
+from sluice.report.record_reader import parse_run
+from sluice.report.renderers.html import render_html
 from sluice.report.results import Act, Fact, Release, Report
-from sluice.report.surfaces.html import render_html
-from sluice.report.text import clean_text
+from sluice.report.safe_values import clean_text
 
 VOID = {"meta", "link", "br"}
 
 
 class Page(HTMLParser):
-    """The page's elements with their attributes, its text, and whether every element that opens is closed."""
+    """The elements of the page with their attributes, its text, and the elements that are still open."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> closes nothing"
+        assert self.open, f"</{tag}> closes no element"
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
@@ -65,14 +65,14 @@ def page(source: str) -> Page:
 
 
 def one_act(raw: dict[str, Any], **fields: Any) -> Report:
-    return Report(title="t", generated=report_records.story().generated, acts=(Act(title="a", run=parse_run(raw), **fields),))
+    return Report(title="t", generated=report_records.GENERATED, acts=(Act(title="a", run=parse_run(raw), **fields),))
 
 
 def test_every_element_is_closed(page: Page) -> None:
     assert page.open == []
 
 
-def test_the_page_asks_nobody_for_anything(source: str, page: Page) -> None:
+def test_the_page_makes_no_requests(source: str, page: Page) -> None:
     for tag, attributes in page.elements:
         for name in ("src", "href", "srcset", "action", "data", "poster", "xlink:href"):
             value = attributes.get(name)
@@ -90,7 +90,7 @@ def test_a_policy_forbids_scripts_and_requests(page: Page) -> None:
     assert "script" not in policy
 
 
-def test_links_inside_the_page_arrive(page: Page) -> None:
+def test_every_link_inside_the_page_has_a_target(page: Page) -> None:
     ids = [str(attributes["id"]) for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     for tag, attributes in page.elements:
@@ -98,7 +98,7 @@ def test_links_inside_the_page_arrive(page: Page) -> None:
             assert str(attributes["href"]).removeprefix("#") in ids
 
 
-def test_tables_have_headers_and_captions_and_pictures_have_words(page: Page) -> None:
+def test_tables_have_headers_and_captions_and_images_have_descriptions(page: Page) -> None:
     assert all(attributes.get("scope") in {"col", "row"} for attributes in page.named("th"))
     assert len(page.named("caption")) == len(page.named("table"))
     for attributes in page.named("svg"):
@@ -106,15 +106,15 @@ def test_tables_have_headers_and_captions_and_pictures_have_words(page: Page) ->
     assert page.named("html") == [{"lang": "en"}]
 
 
-def test_every_verdict_says_its_outcome_in_words(page: Page) -> None:
+def test_outcomes_are_shown_as_words(page: Page) -> None:
     text = " ".join(page.text)
     for word in ("promoted", "rolled back", "restored", "failed", "pass", "unproven", "inconclusive", "not run", "as expected"):
         assert word in text
 
 
-def test_the_page_tells_the_story(page: Page) -> None:
+def test_the_page_shows_the_most_important_values(page: Page) -> None:
     text = re.sub(r"\s+", " ", " ".join(page.text))
-    for said in (
+    for expected in (
         "All 5 acts ended as expected.",
         "118 ms",
         "86 ms",
@@ -123,12 +123,12 @@ def test_the_page_tells_the_story(page: Page) -> None:
         "2 of 52",
         "+0.0224",
     ):
-        assert said in text
+        assert expected in text
     for mark in ("5 %", "25 %", "100 %"):
         assert re.search(rf"{mark} after", text)
 
 
-def test_digests_are_whole_in_the_page_and_on_hover(page: Page) -> None:
+def test_the_page_holds_whole_digests_and_shows_them_on_hover(page: Page) -> None:
     digest = report_traffic.digest_of("layer 2")
     shown = [attributes for attributes in page.named("code") if attributes.get("title") == digest]
     assert shown
@@ -136,13 +136,13 @@ def test_digests_are_whole_in_the_page_and_on_hover(page: Page) -> None:
     assert digest.removeprefix("sha256:") in page.text
 
 
-def test_uncommitted_changes_are_told(page: Page) -> None:
+def test_the_page_says_that_code_had_uncommitted_changes(page: Page) -> None:
     assert "uncommitted changes" in " ".join(page.text)
 
 
-def test_foreign_text_stays_text() -> None:
+def test_markup_in_records_is_shown_as_text() -> None:
     hostile = "<script>alert('x')</script> \"><img src=x onerror=1> {{ 7 * 7 }} </style> \x1b[31m"
-    raw = report_records.story_runs()[1] | {"message": hostile, "reason": hostile, "commit": hostile, "id": hostile}
+    raw = report_records.story_run(1) | {"message": hostile, "reason": hostile, "commit": hostile, "id": hostile}
     raw["layers"][2]["verdicts"][0] |= {"check": hostile, "detail": hostile, "comparison": hostile}
     raw["steps"][0] |= {"name": hostile, "detail": hostile, "outcome": hostile}
     raw["rollout"]["transitions"][1] |= {"reason": hostile, "evidence": {hostile: hostile}}
@@ -158,16 +158,16 @@ def test_foreign_text_stays_text() -> None:
 
 @settings(max_examples=30)
 @given(st.text(st.characters(codec=None), min_size=1, max_size=60))
-def test_a_commit_message_is_shown_as_it_is(message: str) -> None:
+def test_the_page_shows_every_commit_message_unchanged(message: str) -> None:
     page = Page(render_html(one_act({"commit": "a" * 40, "message": message})))
     assert page.open == []
     titles = [attributes["title"] for attributes in page.named("span") if attributes.get("class") == "message"]
     assert titles == ([clean_text(message)] if clean_text(message) else [])
 
 
-def test_the_same_model_gives_the_same_bytes_in_every_process(source: str) -> None:
+def test_the_same_report_gives_the_same_bytes_in_every_process(source: str) -> None:
     script = (
-        "import hashlib, report_records; from sluice.report.surfaces.html import render_html;"
+        "import hashlib, report_records; from sluice.report.renderers.html import render_html;"
         "print(hashlib.sha256(render_html(report_records.story()).encode()).hexdigest())"
     )
     digests = set()
@@ -178,8 +178,8 @@ def test_the_same_model_gives_the_same_bytes_in_every_process(source: str) -> No
     assert digests == {hashlib.sha256(source.encode()).hexdigest()}
 
 
-def test_a_long_story_stays_small() -> None:
-    raw = report_records.story_runs()[1]
+def test_the_page_of_a_long_rollout_stays_small() -> None:
+    raw = report_records.story_run(1)
     stable, canary = (report_traffic.digest_of(f"layer {number}") for number in (1, 2))
     traffic = report_traffic.Traffic(report_records.BEGIN, {stable: 0.01, canary: 0.02}, seed=5, per_second=20)
     for share in (0, 5, 25, 100):
@@ -187,20 +187,19 @@ def test_a_long_story_stays_small() -> None:
     assert len(traffic.samples) >= 2000
     raw["rollout"] |= {"samples": traffic.samples}
     act = Act(title="a", run=parse_run(raw))
-    page = render_html(Report(title="t", generated=report_records.story().generated, acts=(act,) * 5))
+    page = render_html(Report(title="t", generated=report_records.GENERATED, acts=(act,) * 5))
     assert len(page.encode()) < 500_000
 
 
-def test_an_empty_report_and_an_empty_run_are_shown() -> None:
-    generated = report_records.story().generated
-    assert "No runs yet." in render_html(Report(title="t", generated=generated))
+def test_an_empty_report_and_an_empty_run_can_be_rendered() -> None:
+    assert "No runs yet." in render_html(Report(title="t", generated=report_records.GENERATED))
     assert "Interrupted." in render_html(one_act({"outcome": "interrupted"}))
 
 
-def test_an_outcome_that_nobody_knows_is_shown_by_its_own_words() -> None:
+def test_an_unknown_outcome_is_shown_with_its_own_name() -> None:
     assert "gone fishing" in render_html(one_act({"outcome": "gone_fishing"}))
 
 
-def test_templates_are_files_of_the_package() -> None:
+def test_the_templates_are_files_of_the_package() -> None:
     names = {entry.name for entry in resources.files("sluice.report").joinpath("templates").iterdir()}
     assert {"report.html.j2", "report.css", "charts.css", "icons.svg"} <= names

@@ -1,4 +1,4 @@
-"""Steps: what they record, and that they never take bytes that are not those they were promised."""
+"""What the steps record, and that they never use a file with another digest than the recorded one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sluice.data.snapshots import digest_file
 from sluice.errors import CheckFailedError, ConfigurationError, IntegrityError
 from sluice.project.projects import Project, read_project
 from sluice.steps.records import RUN_FOLDER_VARIABLE, record_part, running_step
-from sluice.steps.snapshots import reopen
-from sluice.steps.training import build_model, checked_model
+from sluice.steps.snapshots import restore_snapshot
+from sluice.steps.training import build_model, verify_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def events(run: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
 
 
-def test_a_step_records_its_start_its_waiting_and_its_end(run: Path) -> None:
+def test_a_step_records_that_it_starts_waits_and_ends(run: Path) -> None:
     with running_step("train") as step:
         step.wait("for a free core")
         step.detail = "20,000 rows"
@@ -55,7 +55,7 @@ def test_a_step_records_its_start_its_waiting_and_its_end(run: Path) -> None:
     assert (events(run)[-1]["outcome"], events(run)[-1]["detail"]) == ("pass", "20,000 rows")
 
 
-def test_a_refusal_is_recorded_and_ends_with_its_exit_code(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_check_is_recorded_and_ends_the_step_with_its_exit_code(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended, running_step("data-tests"):
         raise CheckFailedError("null_rate failed", hint="look at the page")
     assert ended.value.code == 4
@@ -72,14 +72,14 @@ def test_a_refusal_is_recorded_and_ends_with_its_exit_code(run: Path, capsys: py
     assert "next: look at the page" in capsys.readouterr().err
 
 
-def test_a_crash_is_recorded_and_stays_a_crash(run: Path) -> None:
+def test_an_unexpected_exception_is_recorded_and_raised_again(run: Path) -> None:
     with pytest.raises(ZeroDivisionError), running_step("train"):
         _ = 1 / 0
     assert events(run)[-1]["outcome"] == "fail"
     assert str(events(run)[-1]["detail"]).startswith("ZeroDivisionError")
 
 
-def test_outside_a_run_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_outside_a_run_writes_no_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(RUN_FOLDER_VARIABLE, raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckFailedError), running_step("gate"):
@@ -88,24 +88,24 @@ def test_outside_a_run_nothing_is_written(tmp_path: Path, monkeypatch: pytest.Mo
     assert not list(tmp_path.iterdir())
 
 
-def test_a_snapshot_gets_its_ending_back_and_is_checked(tiny: Project, tmp_path: Path) -> None:
+def test_a_restored_snapshot_has_its_suffix_and_its_digest_is_verified(tiny: Project, tmp_path: Path) -> None:
     artifact = tmp_path / "snapshot"
     artifact.write_text("id,y\n1,0\n")
     metadata = {"digest": digest_file(artifact), "suffix": ".csv"}
-    path = reopen(tiny, artifact, metadata)
+    path = restore_snapshot(tiny, artifact, metadata)
     assert path.suffix == ".csv"
     assert path.read_text() == artifact.read_text()
     path.write_text("id,y\n1,1\n")
-    with pytest.raises(IntegrityError, match="does not have its digest"):
-        reopen(tiny, artifact, metadata)
+    with pytest.raises(IntegrityError, match="does not have the digest"):
+        restore_snapshot(tiny, artifact, metadata)
 
 
-def test_a_model_with_other_bytes_is_never_loaded(tmp_path: Path) -> None:
+def test_a_model_with_another_digest_is_an_error(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    assert checked_model(model, {"digest": digest_file(model)}) == model
+    assert verify_model(model, {"digest": digest_file(model)}) == model
     with pytest.raises(IntegrityError) as caught:
-        checked_model(model, {"digest": "sha256:" + "0" * 64})
+        verify_model(model, {"digest": "sha256:" + "0" * 64})
     assert caught.value.exit_code == 4
 
 
@@ -113,13 +113,13 @@ def test_a_model_with_other_bytes_is_never_loaded(tmp_path: Path) -> None:
     ("source", "message"),
     [
         ("build = 3\n", "is not callable"),
-        ("def build(): return object()\n", "no fit and predict_proba"),
-        ("def build(depth): return depth\n", "refused model.parameters"),
+        ("def build(): return object()\n", "lacks fit or predict_proba"),
+        ("def build(depth): return depth\n", "does not accept model.parameters"),
         ("def other(): pass\n", "has no 'build'"),
         ("import nowhere_to_be_found\n", "cannot be imported"),
     ],
 )
-def test_a_build_function_that_does_not_fit_is_named(
+def test_a_wrong_build_function_is_an_error_that_names_the_problem(
     tiny: Project, source: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(__import__("sys").modules, "tiny_model", raising=False)

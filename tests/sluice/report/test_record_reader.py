@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sluice.errors import DataError
-from sluice.report.collect import parse_run, read_run, read_runs
+from sluice.report.record_reader import parse_run, read_run, read_runs
+from sluice.report.renderers.html import render_html
+from sluice.report.renderers.junit import render_junit
+from sluice.report.renderers.markdown import render_markdown
+from sluice.report.renderers.terminal import render_terminal
 from sluice.report.results import Act, Report
-from sluice.report.surfaces.html import render_html
-from sluice.report.surfaces.junit import render_junit
-from sluice.report.surfaces.markdown import render_markdown
-from sluice.report.surfaces.terminal import render_terminal
 from sluice.verdicts import Outcome
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def write(path: Path, document: object) -> None:
     path.write_text(document if isinstance(document, str) else json.dumps(document), encoding="utf-8")
 
 
-def test_reads_a_whole_run(tmp_path: Path) -> None:
-    write(tmp_path / "run.json", report_records.story_runs()[1])
+def test_read_run_reads_a_complete_run(tmp_path: Path) -> None:
+    write(tmp_path / "run.json", report_records.story_run(1))
     run = read_run(tmp_path)
     assert (run.outcome, run.notes) == ("promoted", ())
     assert [layer.layer for layer in run.layers] == ["code", "data", "model", "integration"]
@@ -43,11 +43,11 @@ def test_reads_a_whole_run(tmp_path: Path) -> None:
     assert [move.to for move in run.rollout.transitions] == ["awaiting_approval", "step-1", "step-2", "baking", "promoted"]
 
 
-def test_an_interrupted_run_shows_what_it_got_to(tmp_path: Path) -> None:
+def test_an_interrupted_run_has_what_its_steps_wrote(tmp_path: Path) -> None:
     folder = tmp_path / "20260302-1"
     write(folder / "parts" / "snapshot.json", {"digest": "sha256:" + "a" * 64, "rows": 5})
     write(folder / "parts" / "layer-code.json", report_records.code_layer())
-    write(folder / "parts" / "gate.json", '{"promote": tr')  # cut off
+    write(folder / "parts" / "gate.json", '{"promote": tr')  # half a document
     events = [
         {"time": 10.0, "step": "pin-snapshot", "event": "started"},
         {"time": 11.0, "step": "pin-snapshot", "event": "ended", "outcome": "pass", "detail": "done"},
@@ -68,15 +68,15 @@ def test_an_interrupted_run_shows_what_it_got_to(tmp_path: Path) -> None:
     assert any("gate.json" in note for note in run.notes)
 
 
-def test_layers_folders_are_read_where_nothing_else_tells(tmp_path: Path) -> None:
+def test_the_folders_of_the_layers_are_read_if_there_is_no_other_record(tmp_path: Path) -> None:
     write(tmp_path / "layers" / "model" / "verdicts.json", report_records.model_layer()["verdicts"])
     write(tmp_path / "layers" / "code" / "verdicts.json", report_records.code_layer())
     run = read_run(tmp_path)
     assert [(layer.layer, layer.outcome) for layer in run.layers] == [("code", "pass"), ("model", "inconclusive")]
 
 
-def test_one_bad_verdict_costs_that_verdict_alone(tmp_path: Path) -> None:
-    raw = report_records.story_runs()[0]
+def test_only_the_verdict_that_does_not_fit_is_left_out(tmp_path: Path) -> None:
+    raw = report_records.story_run(0)
     raw["layers"][2]["verdicts"][0]["outcome"] = "splendid"
     run = parse_run(raw)
     model = run.layer("model")
@@ -85,8 +85,8 @@ def test_one_bad_verdict_costs_that_verdict_alone(tmp_path: Path) -> None:
     assert any("layer model: 1 of 5" in note for note in run.notes)
 
 
-def test_numbers_that_are_not_finite_become_missing() -> None:
-    raw = report_records.story_runs()[1]
+def test_numbers_that_are_not_finite_become_none() -> None:
+    raw = report_records.story_run(1)
     raw["layers"][2]["verdicts"][0]["observed"] = float("nan")
     raw["layers"][2]["verdicts"][1]["interval"]["high"] = float("inf")
     model = parse_run(raw).layer("model")
@@ -96,8 +96,8 @@ def test_numbers_that_are_not_finite_become_missing() -> None:
     assert model.verdicts[0].outcome is Outcome.PASS
 
 
-def test_samples_are_put_in_order() -> None:
-    raw = report_records.story_runs()[1]
+def test_samples_are_sorted_by_time() -> None:
+    raw = report_records.story_run(1)
     raw["rollout"]["samples"].reverse()
     rollout = parse_run(raw).rollout
     assert rollout is not None
@@ -106,20 +106,20 @@ def test_samples_are_put_in_order() -> None:
     assert len(times) == len(raw["rollout"]["samples"])
 
 
-def test_a_missing_folder_is_named_with_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no run in") as caught:
+def test_a_missing_folder_is_an_error_with_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no run in") as caught:
         read_run(tmp_path / "none")
     assert caught.value.hint
 
 
-def test_runs_come_oldest_first_and_none_from_nowhere(tmp_path: Path) -> None:
+def test_runs_are_sorted_oldest_first_and_a_missing_folder_has_none(tmp_path: Path) -> None:
     for place, started in enumerate((30.0, 10.0, 20.0)):
         write(tmp_path / f"r{place}" / "run.json", {"id": f"r{place}", "started": started})
     assert [run.id for run in read_runs(tmp_path)] == ["r1", "r2", "r0"]
     assert read_runs(tmp_path / "none") == []
 
 
-JUNK = st.recursive(
+ANY_VALUE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
@@ -127,7 +127,7 @@ JUNK = st.recursive(
 
 
 def small_run() -> dict[str, Any]:
-    raw = report_records.story_runs()[2]
+    raw = report_records.story_run(2)
     raw["rollout"]["samples"] = raw["rollout"]["samples"][::12]
     raw["layers"] = raw["layers"][2:]
     for model in raw["curves"].values():
@@ -143,33 +143,33 @@ def paths_of(document: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ..
 PATHS = [path for path in paths_of(small_run()) if path]
 
 
-CHANGES = st.lists(st.tuples(st.sampled_from(PATHS), JUNK), min_size=1, max_size=4)
+CHANGES = st.lists(st.tuples(st.sampled_from(PATHS), ANY_VALUE), min_size=1, max_size=4)
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(CHANGES)
-def test_whatever_a_record_holds_it_is_read_and_shown(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
-    show_changed_record(changes)
+def test_any_value_anywhere_in_a_record_can_be_read_and_rendered(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    render_changed_record(changes)
 
 
 @pytest.mark.slow
 @settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 @given(CHANGES)
-def test_whatever_a_record_holds_it_is_read_and_shown_at_length(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
-    show_changed_record(changes)
+def test_any_value_anywhere_in_a_record_can_be_read_and_rendered_at_length(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    render_changed_record(changes)
 
 
-def show_changed_record(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+def render_changed_record(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     raw = small_run()
-    for path, junk in changes:
+    for path, value in changes:
         place = raw
         try:
             for key in path[:-1]:
                 place = place[key]
-            place[path[-1]] = junk
+            place[path[-1]] = value
         except (KeyError, IndexError, TypeError):
-            continue  # an earlier change has taken the place away
-    report = Report(title="t", generated=report_records.story().generated, acts=(Act(title="a", run=parse_run(raw)),))
+            continue  # an earlier change removed this place
+    report = Report(title="t", generated=report_records.GENERATED, acts=(Act(title="a", run=parse_run(raw)),))
     render_html(report).encode()
     render_markdown(report).encode()
     render_junit(report).encode()

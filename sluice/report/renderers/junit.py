@@ -1,7 +1,8 @@
-"""The report as JUnit XML: every verdict a test case, every act's ending and expectation too.
+"""The report as JUnit XML. Every verdict is a test case, and so is the outcome of every act.
 
-A failing test case is something that needs attention. So a check that failed in an act whose story expects just that is written
-as skipped, with the reason; its outcome stays in the case's output. Inconclusive checks are skipped too: too few rows to say.
+A failed test case means that a person should look at it. Therefore a check that failed in an act that ended as expected is
+written as skipped, with the reason, and its outcome stays in the output of the test case. Inconclusive checks are skipped too,
+because they have too few rows.
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from sluice.report.formats import format_interval, format_level, format_number, format_threshold
-from sluice.report.signs import sign_of
+from sluice.report.badges import badge_of
+from sluice.report.formatting import format_interval, format_level, format_number, format_threshold
 from sluice.verdicts import Outcome, Verdict
 
 if TYPE_CHECKING:
     from sluice.report.results import Act, Layer, Report
 
-_BAD = {"failed", "rolled_back", "rejected", "aborted", "interrupted"}
+_BAD_OUTCOMES = {"failed", "rolled_back", "rejected", "aborted", "interrupted"}
 
 
 def render_junit(report: Report) -> str:
-    """One JUnit document: a suite for the acts, and one for each act's layer; the same model always gives the same text."""
+    """Render the report as a JUnit document: one suite for the acts, and one suite for each layer of each act.
+
+    The same report always gives the same text.
+    """
     root = ET.Element("testsuites", name=report.title)
     suites = [_acts_suite(report)]
     for place, act in enumerate(report.acts, start=1):
@@ -50,46 +54,50 @@ def _acts_suite(report: Report) -> ET.Element:
         case = ET.SubElement(
             suite, "testcase", classname="acts", name=f"{place}. {act.title}", time=f"{act.run.duration or 0.0:.3f}"
         )
-        ending = sign_of(act.outcome).word
-        said = f"{ending}: {act.run.reason}" if act.run.reason else ending
+        outcome = badge_of(act.outcome).word
+        description = f"{outcome}: {act.run.reason}" if act.run.reason else outcome
         if act.as_expected is False:
-            message = f"expected {sign_of(act.expected).word}, ended {said}" if act.expected else f"not as expected: {said}"
+            message = (
+                f"the expected outcome is {badge_of(act.expected).word}, the actual outcome is {description}"
+                if act.expected
+                else f"the outcome is not the expected one: {description}"
+            )
             ET.SubElement(case, "failure", type=act.outcome or "unknown", message=message)
-        elif act.as_expected is None and act.outcome in _BAD:
-            ET.SubElement(case, "failure", type=act.outcome, message=said)
-        ET.SubElement(case, "system-out").text = said
+        elif act.as_expected is None and act.outcome in _BAD_OUTCOMES:
+            ET.SubElement(case, "failure", type=act.outcome, message=description)
+        ET.SubElement(case, "system-out").text = description
     return suite
 
 
 def _layer_suite(title: str, act: Act, layer: Layer) -> ET.Element:
     suite = ET.Element("testsuite", name=f"{title}: {layer.layer}")
     verdicts = layer.verdicts
-    if sign_of(layer.outcome).tone == "bad" and not layer.count(Outcome.FAIL):
+    if badge_of(layer.outcome).tone == "bad" and not layer.count(Outcome.FAIL):
         verdicts = (
-            Verdict(check=layer.layer, outcome=Outcome.FAIL, detail=layer.detail or "the layer failed as a whole"),
+            Verdict(check=layer.layer, outcome=Outcome.FAIL, detail=layer.detail or "the layer failed without a failed check"),
             *verdicts,
         )
     for place, verdict in enumerate(verdicts):
-        # Checks are not timed one by one; the first carries the layer's time so that the suite's sum is right.
+        # Checks have no times of their own. The first one carries the layer's time, so that the sum of the suite is right.
         seconds = layer.seconds or 0.0 if place == 0 else 0.0
         case = ET.SubElement(suite, "testcase", classname=f"sluice.{layer.layer}", name=verdict.check, time=f"{seconds:.3f}")
-        _judge(case, verdict, expected=act.as_expected is True)
+        _add_result(case, verdict, expected=act.as_expected is True)
     return suite
 
 
-def _judge(case: ET.Element, verdict: Verdict, *, expected: bool) -> None:
-    said = describe_verdict(verdict)
+def _add_result(case: ET.Element, verdict: Verdict, *, expected: bool) -> None:
+    description = describe_verdict(verdict)
     if verdict.outcome is Outcome.FAIL and expected:
-        ET.SubElement(case, "skipped", message=f"failed, as this act expects: {said}")
+        ET.SubElement(case, "skipped", message=f"failed, and this act ended as expected: {description}")
     elif verdict.outcome is Outcome.FAIL:
-        ET.SubElement(case, "failure", type="fail", message=said)
+        ET.SubElement(case, "failure", type="fail", message=description)
     elif verdict.outcome is Outcome.INCONCLUSIVE:
-        ET.SubElement(case, "skipped", message=f"inconclusive: {said}")
-    ET.SubElement(case, "system-out").text = f"{verdict.outcome.value}{', unproven' if verdict.unproven else ''}: {said}"
+        ET.SubElement(case, "skipped", message=f"inconclusive: {description}")
+    ET.SubElement(case, "system-out").text = f"{verdict.outcome.value}{', unproven' if verdict.unproven else ''}: {description}"
 
 
 def describe_verdict(verdict: Verdict) -> str:
-    """A verdict in one line: observed, interval, threshold, rows, detail."""
+    """Describe a verdict in one line: observed value, interval, threshold, number of rows, detail."""
     parts = []
     if verdict.observed is not None:
         parts.append(f"observed {format_number(verdict.observed)}")

@@ -1,44 +1,44 @@
-"""The story that was played, as a report: each act's run with what its users saw."""
+"""Make a report of the story that was played: the run of each act, with what its users saw."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sluice.engines.reports import list_releases
-from sluice.report.collect import read_run
+from sluice.engines.run_reports import list_releases
+from sluice.report.record_reader import read_run
 from sluice.report.results import Act, Fact, Report, RunResult
 from sluice.rollout.requests import histories
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluice.demo.player import Played
+    from sluice.demo.player import PlayedAct
     from sluice.project.projects import Project
 
 
-def retell(copy: Project, played: Sequence[Played]) -> Report:
-    """One report of the whole story."""
+def make_story_report(copy: Project, played: Sequence[PlayedAct]) -> Report:
+    """Return one report of all acts that were played."""
     return Report(
         title=f"{copy.settings.project.name}: from commit to production, and back",
         generated=datetime.now(UTC),
-        acts=tuple(_act(copy, part) for part in played),
+        acts=tuple(_act(copy, act) for act in played),
         releases=list_releases(copy),
     )
 
 
-def _act(copy: Project, played: Played) -> Act:
+def _act(copy: Project, played: PlayedAct) -> Act:
     return Act(
         title=played.act.title,
-        run=read_run(played.run) if played.run else _by_hand(copy, played),
+        run=read_run(played.run) if played.run else _manual_rollback(copy, played),
         expected=played.act.expect,
         met=played.as_expected,
         facts=tuple(_facts(played)),
     )
 
 
-def _by_hand(copy: Project, played: Played) -> RunResult:
-    """A rollback by hand has no run of a pipeline: its record is what the journal says of it."""
+def _manual_rollback(copy: Project, played: PlayedAct) -> RunResult:
+    """Return the record of a rollback by a person. It has no pipeline run, so the record is made from the journal."""
     return RunResult.model_validate(
         {
             "id": f"by-hand-{played.number}",
@@ -52,7 +52,7 @@ def _by_hand(copy: Project, played: Played) -> RunResult:
     )
 
 
-def _facts(played: Played) -> list[Fact]:
+def _facts(played: PlayedAct) -> list[Fact]:
     seen = played.traffic
     if not seen.get("requests"):
         return []
@@ -60,13 +60,13 @@ def _facts(played: Played) -> list[Fact]:
         Fact(
             label="Requests from production",
             value=f"{seen['requests']:,}",
-            detail=f"{seen['rate']} a second, p99 {seen['p99_ms']:.0f} ms",
+            detail=f"{seen['rate']} per second, p99 {seen['p99_ms']:.0f} ms",
         ),
         Fact(
-            label="Failed at the stable release",
+            label="Failed requests at stable",
             value=str(seen["failed_stable"]),
-            detail="as its users saw it",
-            tone="good" if not seen["failed_stable"] else "bad",
+            detail="as the users saw it",
+            tone="ok" if not seen["failed_stable"] else "bad",
         ),
-        Fact(label="Failed in all", value=str(seen["failed"]), detail=f"of {seen['requests']:,} requests"),
+        Fact(label="Failed requests in all", value=str(seen["failed"]), detail=f"of {seen['requests']:,} requests"),
     ]

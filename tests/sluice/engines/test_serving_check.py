@@ -1,4 +1,4 @@
-"""Before the minutes of work: a pipeline that goes to production wants somebody there who can move its traffic."""
+"""A pipeline with a rollout does not start if no supervisor and no controller is running."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sluice.engines import local_session
 from sluice.engines.local_session import check_serving
 from sluice.errors import NotServingError
 
-TO_PRODUCTION = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-canary": {}}))
+WITH_ROLLOUT = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-canary": {}}))
 
 
 def check(monkeypatch: pytest.MonkeyPatch, *, in_cluster: bool, url: str, supervised: bool) -> None:
@@ -21,17 +21,17 @@ def check(monkeypatch: pytest.MonkeyPatch, *, in_cluster: bool, url: str, superv
         rollout=SimpleNamespace(in_cluster=in_cluster), seldon=SimpleNamespace(namespace="prod"), pipelines={}
     )
     project: Any = SimpleNamespace(settings=settings)
-    check_serving(project, TO_PRODUCTION)
+    check_serving(project, WITH_ROLLOUT)
 
 
-def test_on_a_laptop_the_proxy_must_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_laptop_the_proxy_must_be_running(monkeypatch: pytest.MonkeyPatch) -> None:
     check(monkeypatch, in_cluster=False, url="http://127.0.0.1:8080", supervised=True)
-    with pytest.raises(NotServingError, match="nothing serves here"):
+    with pytest.raises(NotServingError, match="`sluice serve` is not running"):
         check(monkeypatch, in_cluster=False, url="", supervised=True)
 
 
-def test_in_a_cluster_a_controller_must_act_wherever_users_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`seldon.url` is for reports only, and empty by default."""
+def test_in_a_cluster_a_controller_must_run_whether_or_not_a_url_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`seldon.url` is used only for reports and is empty by default, so it does not say whether a controller runs."""
     check(monkeypatch, in_cluster=True, url="", supervised=True)
-    with pytest.raises(NotServingError, match="no controller acts in namespace prod"):
+    with pytest.raises(NotServingError, match="no controller is running in namespace prod"):
         check(monkeypatch, in_cluster=True, url="http://gateway", supervised=False)

@@ -1,8 +1,8 @@
-"""Run records read into the model: tolerant to runs that were interrupted and left half of their parts.
+"""Read the records of runs into the report's model, also those of runs that were interrupted.
 
-A run's folder holds ``run.json`` (complete when the run has ended), ``parts/<name>.json`` (one as each step ends),
-``layers/<layer>/verdicts.json`` and ``events.jsonl``. What ``run.json`` says wins; the rest fills what it lacks. A part that
-cannot be read costs that part alone, and the result says so in its notes.
+A run's folder holds ``run.json`` (complete when the run has ended), ``parts/<name>.json`` (each written when its step ends),
+``layers/<layer>/verdicts.json`` and ``events.jsonl``. ``run.json`` takes precedence, and the other files fill what it lacks. If
+one part cannot be read, only that part is missing from the result, and a note in the result says so.
 """
 
 from __future__ import annotations
@@ -46,26 +46,28 @@ _VERDICT: TypeAdapter[Any] = TypeAdapter(CleanVerdict)
 
 
 def read_run(folder: Path) -> RunResult:
-    """Read one run's folder.
+    """Read the folder of one run.
 
     Args:
-        folder: ``runs/<id>`` of the project's state.
+        folder: ``runs/<id>`` in the project's state folder.
 
     Returns:
-        What is there. A run without ``run.json`` has the outcome ``interrupted``; parts that could not be read are named in its
-        notes.
+        What the records say. A run without ``run.json`` has the outcome ``interrupted``. The notes name the parts that could not
+        be read.
 
     Raises:
         DataError: There is no such folder.
     """
     if not folder.is_dir():
-        raise DataError(f"no run in {folder}", hint="`sluice run` makes one; `sluice report` without a name takes the latest.")
+        raise DataError(
+            f"there is no run in {folder}", hint="Run `sluice run` first. `sluice report` without an id takes the latest run."
+        )
     notes: list[str] = []
     raw = _read_json(folder / RECORD_FILE, notes) if (folder / RECORD_FILE).exists() else None
     if not isinstance(raw, dict):
         raw = {
             "outcome": INTERRUPTED,
-            "reason": f"The run has written no {RECORD_FILE}: it was interrupted or is still going on.",
+            "reason": f"The run has not written {RECORD_FILE}. Either it was interrupted or it is still running.",
         }
     raw = {"id": folder.name} | raw
     for name, part in _read_parts(folder, notes).items():
@@ -79,7 +81,7 @@ def read_run(folder: Path) -> RunResult:
 
 
 def read_runs(folder: Path) -> list[RunResult]:
-    """Every run below `folder` (``runs`` of the project's state), oldest first; none where the folder does not exist."""
+    """Read every run in `folder` (``runs`` in the project's state folder), oldest first. Without that folder there are none."""
     if not folder.is_dir():
         return []
     runs = [read_run(path) for path in sorted(folder.iterdir()) if path.is_dir()]
@@ -87,30 +89,30 @@ def read_runs(folder: Path) -> list[RunResult]:
 
 
 def parse_run(raw: Mapping[str, Any], *, notes: list[str] | None = None) -> RunResult:
-    """Build the model from one run's record; parts that do not fit are left out and named in `notes`.
+    """Build the model from one run's record. Parts that do not fit the model are left out, and a note names each of them.
 
     Args:
         raw: What ``run.json`` holds.
-        notes: What reading the files has already found wanting.
+        notes: Notes about problems that were met while the files were read.
     """
-    said = list(notes or [])
+    all_notes = list(notes or [])
     parts: Raw = {
-        "snapshot": _parse(Snapshot, raw.get("snapshot"), "snapshot", said),
-        "gate": _parse_gate(raw.get("gate"), said),
-        "curves": _parse(Curves, raw.get("curves"), "curves", said),
-        "release": _parse(Release, raw.get("release"), "release", said),
-        "rollout": _parse_rollout(raw.get("rollout"), said),
-        "steps": _parse_each(Step.model_validate, raw.get("steps"), "steps", said),
-        "layers": _parse_layers(raw.get("layers"), said),
+        "snapshot": _parse(Snapshot, raw.get("snapshot"), "snapshot", all_notes),
+        "gate": _parse_gate(raw.get("gate"), all_notes),
+        "curves": _parse(Curves, raw.get("curves"), "curves", all_notes),
+        "release": _parse(Release, raw.get("release"), "release", all_notes),
+        "rollout": _parse_rollout(raw.get("rollout"), all_notes),
+        "steps": _parse_each(Step.model_validate, raw.get("steps"), "steps", all_notes),
+        "layers": _parse_layers(raw.get("layers"), all_notes),
     }
     plain = {name: value for name, value in raw.items() if name not in parts and name != "notes"}
-    return RunResult.model_validate(plain | parts | {"notes": tuple(said)})
+    return RunResult.model_validate(plain | parts | {"notes": tuple(all_notes)})
 
 
 def parse_layer(raw: Mapping[str, Any], *, notes: list[str] | None = None) -> Layer:
-    """Build one layer from its record; each verdict is read for itself, and one that does not fit is left out."""
-    said = [] if notes is None else notes
-    verdicts = _parse_each(_VERDICT.validate_python, raw.get("verdicts"), f"layer {raw.get('layer', '?')}", said)
+    """Build one layer from its record. Only the verdicts that do not fit are left out."""
+    notes = [] if notes is None else notes
+    verdicts = _parse_each(_VERDICT.validate_python, raw.get("verdicts"), f"layer {raw.get('layer', '?')}", notes)
     return Layer.model_validate(dict(raw) | {"verdicts": verdicts})
 
 
@@ -123,31 +125,31 @@ def _parse(kind: type[_Kind], value: object, name: str, notes: list[str]) -> _Ki
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        notes.append(f"{name}: cannot be read ({_fault(error)})")
+        notes.append(f"{name}: cannot be read ({_describe_error(error)})")
         return None
 
 
 def _parse_each(parse: Callable[[Any], Part], values: object, name: str, notes: list[str]) -> tuple[Part, ...]:
-    """Parse a list's items; those that do not fit are counted, not fatal."""
+    """Parse the items of a list. A note counts the items that do not fit."""
     if values is None:
         return ()
     if not isinstance(values, list | tuple):
-        notes.append(f"{name}: not a list")
+        notes.append(f"{name}: the value is not a list")
         return ()
     good: list[Part] = []
-    fault = ""
+    problem = ""
     for value in values:
         try:
             good.append(parse(value))
         except ValidationError as error:
-            fault = fault or _fault(error)
-    if fault:
-        notes.append(f"{name}: {len(values) - len(good)} of {len(values)} cannot be read ({fault})")
+            problem = problem or _describe_error(error)
+    if problem:
+        notes.append(f"{name}: {len(values) - len(good)} of {len(values)} cannot be read ({problem})")
     return tuple(good)
 
 
 def _parse_layers(values: object, notes: list[str]) -> tuple[Layer, ...]:
-    """The layers in the order in which they run; each verdict is read for itself."""
+    """Return the layers in the order in which they run."""
     items = values if isinstance(values, list | tuple) else []
     layers = [parse_layer(raw, notes=notes) for raw in items if isinstance(raw, dict)]
     order = {name: place for place, name in enumerate(LAYERS)}
@@ -157,7 +159,7 @@ def _parse_layers(values: object, notes: list[str]) -> tuple[Layer, ...]:
 def _parse_gate(value: object, notes: list[str]) -> Gate | None:
     gate = _parse(Gate, value, "gate", notes)
     if gate is None and isinstance(value, dict):
-        notes.append("gate: shown without its verdict")
+        notes.append("gate: the verdict was left out")
         return _parse(Gate, value | {"verdict": None}, "gate", notes)
     return gate
 
@@ -178,13 +180,13 @@ def _parse_rollout(value: object, notes: list[str]) -> Rollout | None:
     )
 
 
-def _fault(error: ValidationError) -> str:
+def _describe_error(error: ValidationError) -> str:
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"
 
 
 def _read_json(path: Path, notes: list[str]) -> Any:  # noqa: ANN401 - whatever the file holds
-    """The file's JSON; None, with a note, where it is no JSON (a write that was cut off) or cannot be read."""
+    """Return the file's JSON, or None and a note if the file cannot be read or holds no JSON (for example half a document)."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -193,7 +195,7 @@ def _read_json(path: Path, notes: list[str]) -> Any:  # noqa: ANN401 - whatever 
 
 
 def _read_parts(folder: Path, notes: list[str]) -> Raw:
-    """The parts that steps wrote as they ended; those named ``layer-<layer>`` become the list of layers."""
+    """Read the parts that the steps wrote when they ended. Those named ``layer-<layer>`` become the list of layers."""
     parts: Raw = {}
     layers = []
     for path in sorted((folder / PARTS_FOLDER).glob("*.json")):
@@ -208,25 +210,25 @@ def _read_parts(folder: Path, notes: list[str]) -> Raw:
 
 
 def _read_layers(folder: Path, notes: list[str]) -> list[Raw]:
-    """What the layers left in their own folders: a whole result, or the bare list of verdicts."""
+    """Read what the layers left in their own folders: a whole result, or only the list of verdicts."""
     found = []
     for path in sorted((folder / LAYERS_FOLDER).glob("*/verdicts.json")):
         document = _read_json(path, notes)
         if isinstance(document, list):
             document = {"verdicts": document}
         if isinstance(document, dict):
-            found.append({"layer": path.parent.name, "outcome": _worst(document.get("verdicts"))} | document)
+            found.append({"layer": path.parent.name, "outcome": _worst_outcome(document.get("verdicts"))} | document)
     return found
 
 
-def _worst(verdicts: object) -> str:
-    """The outcome of a layer whose own was not recorded."""
+def _worst_outcome(verdicts: object) -> str:
+    """Return the outcome of a layer whose own outcome was not recorded: the worst of its verdicts."""
     outcomes = [verdict.get("outcome") for verdict in verdicts if isinstance(verdict, dict)] if isinstance(verdicts, list) else []
     return next((outcome for outcome in ("fail", "inconclusive", "pass") if outcome in outcomes), "")
 
 
 def _read_events(path: Path, raw: Raw, notes: list[str]) -> Raw:
-    """Steps and times of a run, from its events; a last line that was cut off is left aside."""
+    """Read the steps and the times of a run from its events. A line that is not whole JSON is ignored."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -250,7 +252,7 @@ def _read_events(path: Path, raw: Raw, notes: list[str]) -> Raw:
 
 
 def _apply_event(step: Raw, event: Raw) -> None:
-    """Bring one step up to what the event says."""
+    """Update one step with one event."""
     kind = event.get("event")
     if kind == "started":
         step |= {"started": event.get("time"), "outcome": "running"}

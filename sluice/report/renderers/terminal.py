@@ -1,4 +1,4 @@
-"""The report for a terminal: rich tables, narrow enough for 80 columns. Text of records is never read as markup."""
+"""The report for a terminal: rich tables that fit into 80 columns. Text from records is never read as markup."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from sluice.report.collect import parse_layer
-from sluice.report.decisions import list_decisions
-from sluice.report.formats import (
+from sluice.report.badges import DIRTY, UNPROVEN, Badge, badge_of
+from sluice.report.decision_table import list_decisions
+from sluice.report.formatting import (
     format_count,
     format_duration,
     format_interval,
@@ -25,8 +25,8 @@ from sluice.report.formats import (
     shorten_digest,
 )
 from sluice.report.materials import list_materials
+from sluice.report.record_reader import parse_layer
 from sluice.report.results import Fact
-from sluice.report.signs import DIRTY, UNPROVEN, Sign, sign_of
 from sluice.report.summary import name_release, name_releases, write_headline
 from sluice.report.views import ActView, CheckView, LayerView, view_act, view_layer
 
@@ -41,11 +41,12 @@ _STYLES = {"ok": "green", "bad": "bold red", "warn": "yellow", "quiet": "dim"}
 
 
 def render_terminal(report: Report, *, details: bool = True) -> RenderableType:
-    """The report as something that a rich console prints.
+    """Return the report as an object that a rich console can print.
 
     Args:
         report: What to show.
-        details: Each act's layers, gate, rollout and release too; without, the table of acts alone.
+        details: Whether to show also the layers, the gate, the rollout and the release of each act. Without details there is only
+            the table of acts.
     """
     names = name_releases(report)
     acts = [view_act(place, act, names) for place, act in enumerate(report.acts, start=1)]
@@ -64,12 +65,13 @@ def render_terminal(report: Report, *, details: bool = True) -> RenderableType:
 
 
 def render_layer(values: Mapping[str, Any], *, verbose: bool = True, files: Mapping[str, object] | None = None) -> RenderableType:
-    """One layer's result, as `LayerResult.to_dict` gives it.
+    """Return the result of one layer as an object that a rich console can print.
 
     Args:
-        values: The result.
-        verbose: Every verdict; without, what merely holds is a count: what failed, is unclear or has an interval is shown.
-        files: Name → where a person finds more.
+        values: The result, as `LayerResult.to_dict` returns it.
+        verbose: Whether to show every verdict. Otherwise only verdicts that are not a plain pass, or that have an interval, are
+            shown, and the others are counted.
+        files: Name → path of a file with more details.
     """
     layer = parse_layer(values)
     view = view_layer(layer.layer, layer)
@@ -77,15 +79,17 @@ def render_layer(values: Mapping[str, Any], *, verbose: bool = True, files: Mapp
     parts: list[RenderableType] = [_layer_line(view)]
     parts += [_checks(checks)] if checks else []
     if view.plain and not verbose:
-        parts.append(Text(f"{len(view.plain)} more passed; --verbose shows them", style="dim"))
+        parts.append(
+            Text(f"{len(view.plain)} more check{'' if len(view.plain) == 1 else 's'} passed (--verbose shows them)", style="dim")
+        )
     parts += [Text(layer.detail)] if layer.detail else []
     parts += [_facts(tuple(Fact(label=name, value=str(place)) for name, place in files.items()))] if files else []
     return Group(*parts)
 
 
-def _sign(sign: Sign) -> Text:
-    # Appended, so that the style is this part's alone: what is added to it later does not inherit it.
-    return Text().append(f"{sign.glyph} {sign.word}", style=_STYLES.get(sign.tone, ""))
+def _badge(badge: Badge) -> Text:
+    # The styled text is appended to an empty one, so that text that is added later does not inherit the style.
+    return Text().append(f"{badge.glyph} {badge.word}", style=_STYLES.get(badge.tone, ""))
 
 
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
@@ -96,9 +100,9 @@ def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 
 def _overview(acts: list[ActView]) -> Table:
-    table = _table("#", "What was tried", "Outcome", "Key number", "Took", right=("#", "Took"))
+    table = _table("#", "What was tried", "Outcome", "Key number", "Duration", right=("#", "Duration"))
     for act in acts:
-        outcome = _sign(act.sign)
+        outcome = _badge(act.badge)
         if act.expected is not None:
             outcome.append(f"\n{act.expected.glyph} {act.expected.word}", style=_STYLES.get(act.expected.tone, ""))
         key = Text(act.key.value, style="bold") if act.key else Text()
@@ -139,7 +143,7 @@ def _act(act: ActView, names: Mapping[str, str]) -> RenderableType:
 
 def _layer_line(view: LayerView) -> Text:
     line = Text(f"{view.name:<12}")
-    line.append_text(_sign(view.sign))
+    line.append_text(_badge(view.badge))
     if view.layer is not None:
         line.append(f"  {view.tally}, {format_duration(view.layer.seconds)}", style="dim")
     return line
@@ -152,12 +156,12 @@ def _checks(checks: list[CheckView]) -> Table:
         name = Text(verdict.check)
         if verdict.detail:
             name.append(f"\n{verdict.detail}", style="dim")
-        said = _sign(check.sign)
+        outcome = _badge(check.badge)
         if verdict.unproven:
-            said.append(f"\n{UNPROVEN.glyph} {UNPROVEN.word}", style="yellow")
+            outcome.append(f"\n{UNPROVEN.glyph} {UNPROVEN.word}", style="yellow")
         table.add_row(
             name,
-            said,
+            outcome,
             format_number(verdict.observed) if verdict.observed is not None else "",
             format_interval(verdict.interval) if verdict.interval else "",
             format_threshold(verdict) if verdict.threshold is not None else "",
@@ -168,22 +172,22 @@ def _checks(checks: list[CheckView]) -> Table:
 
 def _gate(gate: Gate, act: ActView) -> Text:
     line = Text(f"{'gate':<12}")
-    line.append_text(_sign(sign_of("promoted" if gate.promote else "kept")))
+    line.append_text(_badge(badge_of("promoted" if gate.promote else "kept")))
     if gate.unproven:
         line.append(f" {UNPROVEN.glyph} {UNPROVEN.word}", style="yellow")
     line.append(f"  {act.gate_text}")
     if gate.difference is not None:
-        line.append(f"  AUC {format_signed(gate.difference)}", style="bold")
+        line.append(f"  AUC difference {format_signed(gate.difference)}", style="bold")
         if gate.verdict and gate.verdict.interval:
             interval = gate.verdict.interval
             line.append(f" {format_interval(interval, signed=True)} {format_level(interval.level)}", style="dim")
     if gate.uses is not None and gate.budget is not None:
-        line.append(f"  holdout use {gate.uses} of {gate.budget}", style="dim")
+        line.append(f"  question {gate.uses} of {gate.budget} on this holdout", style="dim")
     return line
 
 
 def _decisions(act: ActView, names: Mapping[str, str]) -> Table:
-    table = _table("After", "Decision", "Traffic", "Why", right=("After",))
+    table = _table("After", "Decision", "Traffic", "Reason", right=("After",))
     rows = list_decisions(act.run.rollout, names) if act.run.rollout else ()
     for row in rows:
         table.add_row(row.after, Text(row.decision), Text(row.traffic), Text(row.reason))

@@ -1,4 +1,7 @@
-"""Numbers, times and digests as a person reads them. Pure; independent of the locale and of the machine's time zone."""
+"""Numbers, times and digests as a person reads them.
+
+All functions are pure, and their results do not depend on the locale or on the machine's time zone.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,17 @@ if TYPE_CHECKING:
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 _MINUTE, _HOUR = 60, 3600
-_SHORT = 12
+_SHORT_DIGITS = 12
 _DIGEST = re.compile(r"^(?:sha256:)?([0-9a-f]{40,64})$")
-_WORDS = {">=": "≥", "<=": "≤", "==": "=", ">": ">", "<": "<"}
+_COMPARISONS = {">=": "≥", "<=": "≤", "==": "=", ">": ">", "<": "<"}
 
 
 def format_number(value: float | None, *, decimals: int | None = None) -> str:
-    """A number with the digits that matter: 0.846, 12.35, 20,000; whole numbers without decimals."""
+    """Format a number with about three significant digits: 0.846, 12.35, 20,000. Whole numbers get no decimals."""
     if value is None:
         return MISSING
     places = choose_decimals(value) if decimals is None else decimals
-    text = f"{abs(value):,.{places}f}" if abs(value) < 1e12 else f"{abs(value):.2e}"  # noqa: PLR2004 - more digits than a cell
+    text = f"{abs(value):,.{places}f}" if abs(value) < 1e12 else f"{abs(value):.2e}"  # noqa: PLR2004 - more digits do not fit into a cell
     shows_zero = not text.strip("0.,")
     if shows_zero and value and decimals is None:
         text = f"{abs(value):.1e}"
@@ -30,7 +33,7 @@ def format_number(value: float | None, *, decimals: int | None = None) -> str:
 
 
 def choose_decimals(value: float) -> int:
-    """Decimals that leave about three significant digits of a number."""
+    """Return the number of decimals that leaves about three significant digits."""
     size = abs(value)
     if size == round(size) or size >= 1000:  # noqa: PLR2004 - thousands need no decimals
         return 0
@@ -39,7 +42,7 @@ def choose_decimals(value: float) -> int:
 
 
 def format_signed(value: float | None, *, decimals: int = 4) -> str:
-    """A difference with its sign: +0.0121."""
+    """Format a difference with its sign: +0.0121."""
     if value is None:
         return MISSING
     text = format_number(value, decimals=decimals)
@@ -47,7 +50,7 @@ def format_signed(value: float | None, *, decimals: int = 4) -> str:
 
 
 def format_interval(interval: Interval | None, *, signed: bool = False) -> str:
-    """``[0.821, 0.868]`` with both ends to the same decimals."""
+    """Format an interval as ``[0.821, 0.868]``, both ends with the same number of decimals."""
     if interval is None:
         return MISSING
     if signed:
@@ -57,29 +60,29 @@ def format_interval(interval: Interval | None, *, signed: bool = False) -> str:
 
 
 def format_threshold(verdict: Verdict) -> str:
-    """``≥ 0.80``: what the observed number was held against."""
+    """Format what the observed number was compared with: ``≥ 0.80``."""
     if verdict.threshold is None:
         return MISSING
-    lower = f"{_WORDS.get(verdict.comparison, verdict.comparison)} {_format_limit(verdict.threshold)}".strip()
+    lower = f"{_COMPARISONS.get(verdict.comparison, verdict.comparison)} {_format_limit(verdict.threshold)}".strip()
     return lower if verdict.upper is None else f"{lower}, ≤ {_format_limit(verdict.upper)}"
 
 
 def _format_limit(value: float) -> str:
-    """A number that a person chose, as they wrote it: 0.80, 0.005, 400."""
+    """Format a limit that a person chose, without rounding it: 0.80, 0.005, 400."""
     text = f"{value:,.6f}".rstrip("0").rstrip(".")
     padded = f"{value:.2f}" if len(text.partition(".")[2]) == 1 else text
     return padded.replace("-", MINUS) if value == 0 or padded.strip("-0.,") else format_number(value)
 
 
 def format_level(level: float | None) -> str:
-    """0.95 → ``95 %``; 0.99904 → ``99.904 %``."""
+    """Format a confidence level: 0.95 → ``95 %``; 0.99904 → ``99.904 %``."""
     if level is None:
         return MISSING
     return f"{level * 100:.3f}".rstrip("0").rstrip(".") + " %"
 
 
 def format_percent(value: float | None, *, decimals: int = 1) -> str:
-    """A fraction as per cent: 0.021 → ``2.1 %``."""
+    """Format a fraction as per cent: 0.021 → ``2.1 %``."""
     if value is None:
         return MISSING
     text = f"{value * 100:.{decimals}f}"
@@ -87,17 +90,17 @@ def format_percent(value: float | None, *, decimals: int = 1) -> str:
 
 
 def format_count(value: int | None) -> str:
-    """``20,000``."""
+    """Format a count: ``20,000``."""
     return MISSING if value is None else f"{value:,}"
 
 
 def format_duration(seconds: float | None) -> str:
-    """``412 ms``, ``8.4 s``, ``1 min 12 s``, ``2 h 5 min``."""
+    """Format a duration: ``412 ms``, ``8.4 s``, ``1 min 12 s``, ``2 h 5 min``."""
     if seconds is None:
         return MISSING
-    if seconds < 0.9995:  # noqa: PLR2004 - from here on it would read "1000 ms"
+    if seconds < 0.9995:  # noqa: PLR2004 - a larger value would read "1000 ms"
         return f"{seconds * 1000:.0f} ms" if seconds else "0 s"
-    if seconds < 9.95:  # noqa: PLR2004 - from ten seconds on, tenths tell nothing
+    if seconds < 9.95:  # noqa: PLR2004 - from ten seconds on, tenths do not matter
         return f"{seconds:.1f} s".replace(".0 ", " ")
     whole = round(seconds)
     if whole < _MINUTE:
@@ -111,26 +114,26 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_moment(epoch: float | None) -> str:
-    """``2026-03-02 14:05:11 UTC``."""
+    """Format seconds since the epoch as ``2026-03-02 14:05:11 UTC``."""
     return MISSING if epoch is None else format_datetime(datetime.fromtimestamp(epoch, tz=UTC))
 
 
 def format_datetime(moment: datetime) -> str:
-    """An aware datetime as ``2026-03-02 14:05:11 UTC``."""
+    """Format an aware datetime as ``2026-03-02 14:05:11 UTC``."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def shorten_digest(digest: str) -> str:
-    """The first 12 hexadecimal digits of a digest or commit; other text as it is."""
+    """Return the first 12 hexadecimal digits of a digest or a commit id. Other text is returned unchanged."""
     match = _DIGEST.match(digest)
-    return match[1][:_SHORT] if match else digest
+    return match[1][:_SHORT_DIGITS] if match else digest
 
 
 def is_digest(text: str) -> bool:
-    """Whether the text is a SHA-256 digest or a full commit id."""
+    """Return whether the text is a SHA-256 digest or a full commit id."""
     return _DIGEST.match(text) is not None
 
 
 def format_words(name: str) -> str:
-    """``model_tests`` → ``model tests``."""
+    """Format an identifier as words: ``model_tests`` → ``model tests``."""
     return name.replace("_", " ").replace("-", " ").strip()

@@ -1,7 +1,7 @@
-"""One step on its own, outside a run: what `sluice test` and `sluice release build` do.
+"""Single steps outside a run, for `sluice test` and `sluice release build`.
 
-Results lie under `.sluice/layers/<layer>/`, each with the digest of what it tested: a release packaged by hand carries the
-verdicts that layers run by hand gave about this very code, snapshot and model, and no others.
+The result of a test layer is stored in `.sluice/layers/<layer>/`, together with the digest of what was tested. A release that is
+built outside a run contains only the verdicts about its own code, snapshot and model.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from sluice.release.store.releases import Release
 
 RESULT_FILE = "result.json"
+
 SUBJECT = "subject"
-"""Key of a result: digest of the code, the snapshot, the model or the release that was tested."""
+"""Key of a result under which it holds the digest of the code, snapshot, model or release that was tested."""
 
 TRAINING_FILE = "training.json"
+"""Metadata of the model that was trained last outside a run."""
 
 
 def check_layer(
@@ -44,71 +46,71 @@ def check_layer(
     snapshot: str = "",
     model: Path | None = None,
     release: str = "",
-    say: Callable[[str], None] = print,
+    notify: Callable[[str], None] = print,
 ) -> LayerResult:
-    """Run one layer as the pipeline would, making what it needs first.
+    """Run one test layer as a pipeline does. Train a model or build a release first if the layer needs one.
 
     Args:
         project: The project.
-        layer: One of the four.
+        layer: ``code``, ``data``, ``model`` or ``integration``.
         snapshot: Path or URL of the data; empty for ``data.snapshot``.
         model: A fitted model for the model layer; None to train one now.
-        release: Reference of a release for the integration layer; empty to package the model that was trained last.
-        say: Told what is being done.
+        release: Release reference for the integration layer; empty to build a release of the model that was trained last.
+        notify: Called with one line of text about each activity when it begins.
 
     Raises:
-        ConfigurationError: sluice.toml names a suite or a serving environment that is not there.
-        DataError: Something that was named is not there, or cannot be read.
-        IntegrityError: The holdout is not the one that was declared.
+        ConfigurationError: sluice.toml names a suite or a serving environment that does not exist.
+        DataError: The snapshot, the model or the release does not exist or cannot be read.
+        IntegrityError: The holdout does not have the declared digest.
     """
     check_suite(project, layer)
     folder = project.state / "layers" / layer
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    inputs, subject = _find_inputs(project, layer, snapshot=snapshot, model=model, release=release, say=say)
-    say(f"layer {layer} …")
+    inputs, subject = _find_inputs(project, layer, snapshot=snapshot, model=model, release=release, notify=notify)
+    notify(f"running the {layer} tests …")
     result = run_layer(project, layer, inputs, folder)
     (folder / RESULT_FILE).write_text(json.dumps(result.to_dict() | {SUBJECT: subject}), encoding="utf-8")
     return result
 
 
 def _find_inputs(
-    project: Project, layer: str, *, snapshot: str, model: Path | None, release: str, say: Callable[[str], None]
+    project: Project, layer: str, *, snapshot: str, model: Path | None, release: str, notify: Callable[[str], None]
 ) -> tuple[LayerInputs, str]:
-    """What a layer is given, made first where it must be, and the digest of what it tests."""
+    """Return the inputs of a layer and the digest of what it tests. Train or package first if that is necessary."""
     if layer == "data":
         pinned = _pin(project, snapshot)
         return LayerInputs(snapshot=pinned.path), pinned.digest
     if layer == "code":
         return LayerInputs(), digest_code(project)
-    check_readable(pin_holdout(project))  # both other layers need it, and what comes before them takes minutes
+    check_readable(pin_holdout(project))  # both other layers need the holdout, and preparing them takes minutes
     if layer == "model":
         if model is None:
-            say("training …")
+            notify("training a model …")
             model = train_now(project, snapshot)
         return LayerInputs(model=model.resolve()), digest_file(model)
     find_python(project)
-    digest = ReleaseStore(project.state / "releases").get(release).digest if release else _candidate(project, say).digest
+    digest = ReleaseStore(project.state / "releases").get(release).digest if release else _find_or_build(project, notify).digest
     return LayerInputs(release=digest), digest
 
 
 def digest_code(project: Project) -> str:
-    """One digest over the Python code that travels in a release, and over the suite that tests it."""
-    whole = hashlib.sha256()
+    """Return one digest over the Python code that a release contains, and over the suite that tests it."""
+    digest = hashlib.sha256()
     for folder in sorted({*project.settings.project.packages, project.settings.tests.code}):
         for file in sorted(project.path(folder).rglob("*.py")):
-            whole.update(f"\0{file.relative_to(project.path(folder))}\0{digest_file(file)}".encode())
-    return f"sha256:{whole.hexdigest()}"
+            digest.update(f"\0{file.relative_to(project.path(folder))}\0{digest_file(file)}".encode())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def train_now(project: Project, snapshot: str = "") -> Path:
-    """Train on the snapshot outside a run; gives the model's path in `.sluice/models`."""
+    """Train a model on the snapshot outside a run, and return the model's path in `.sluice/models`."""
     pinned = _pin(project, snapshot)
     folder = project.state / LATEST_MODEL.parent
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / "trained.draft"
-    named = {"digest": pinned.digest, "suffix": pinned.path.suffix, "source": pinned.source}
-    metadata = train(str(pinned.path), named, draft)
+    snapshot_metadata = {"digest": pinned.digest, "suffix": pinned.path.suffix, "source": pinned.source}
+    metadata = train(str(pinned.path), snapshot_metadata, draft)
     draft.unlink()
     (folder / TRAINING_FILE).write_text(json.dumps(metadata), encoding="utf-8")
     return (project.state / LATEST_MODEL).resolve()
@@ -116,57 +118,57 @@ def train_now(project: Project, snapshot: str = "") -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """What a release packaged by hand is made of.
+    """What a release that is built outside a run will contain.
 
     Attributes:
         model: The fitted model that was trained last.
-        digest: Its digest.
-        snapshot_digest: Of the data that it was trained on.
-        verdicts: By layer, of the layers run by hand on this code, this snapshot and this model.
-        fates: By layer, why its verdicts are left out; empty where they are bound.
+        digest: The model's digest.
+        snapshot_digest: Digest of the data that the model was trained on.
+        verdicts: By layer, the verdicts about this code, this snapshot and this model.
+        left_out: By layer, the reason why its verdicts are left out; empty if the release contains them.
     """
 
     model: Path
     digest: str
     snapshot_digest: str
     verdicts: dict[str, list[dict[str, Any]]]
-    fates: dict[str, str]
+    left_out: dict[str, str]
 
 
 def plan_candidate(project: Project) -> Candidate:
-    """What `build_candidate` would package.
+    """Return what `build_candidate` would put into the release.
 
     Raises:
-        StateError: No model was trained here yet.
+        StateError: No model was trained in this project yet.
     """
     training = project.state / LATEST_MODEL.parent / TRAINING_FILE
     model = (project.state / LATEST_MODEL).resolve()
     if not training.exists() or not model.exists():
-        raise StateError("no model was trained here yet", hint="`sluice test model` trains one and tests it.")
+        raise StateError("no model was trained in this project yet", hint="`sluice test model` trains one and tests it.")
     metadata = json.loads(training.read_text(encoding="utf-8"))
     if digest_file(model) != metadata["digest"]:
-        # A run has trained since: its own release binds that model, this one must bind what was tested by hand.
+        # A run has trained another model since. That model belongs to the run's release. This release gets the model that was
+        # trained and tested outside a run.
         model = model.with_name(f"{metadata['digest'].removeprefix('sha256:')}.joblib")
     subjects = {"code": digest_code(project), "data": metadata["snapshot_digest"], "model": metadata["digest"]}
     results = {layer: _read_result(project, layer) for layer in subjects}
-    fates = {layer: _say_fate(layer, results[layer], subject) for layer, subject in subjects.items()}
+    left_out = {layer: _why_left_out(layer, results[layer], subject) for layer, subject in subjects.items()}
     return Candidate(
         model=model,
         digest=metadata["digest"],
         snapshot_digest=metadata["snapshot_digest"],
-        verdicts={layer: results[layer]["verdicts"] for layer, fate in fates.items() if not fate},
-        fates=fates,
+        verdicts={layer: results[layer]["verdicts"] for layer, reason in left_out.items() if not reason},
+        left_out=left_out,
     )
 
 
 def build_candidate(project: Project) -> Release:
-    """Package the model that was trained last, without asking the gate.
+    """Build a release of the model that was trained last, without asking the gate.
 
-    Of the verdicts under `.sluice/layers` it carries those that are about this code, this snapshot and this model; the others
-    are left out.
+    The release contains the verdicts in `.sluice/layers` that are about this code, this snapshot and this model.
 
     Raises:
-        StateError: No model was trained here yet.
+        StateError: No model was trained in this project yet.
     """
     candidate = plan_candidate(project)
     champion = read_champion(project)
@@ -182,7 +184,7 @@ def build_candidate(project: Project) -> Release:
 
 
 def _read_result(project: Project, layer: str) -> dict[str, Any]:
-    """What a layer run by hand left; empty where there is nothing that can be read."""
+    """Read the result of a layer that was run outside a run; empty if there is none that can be read."""
     try:
         document: dict[str, Any] = json.loads((project.state / "layers" / layer / RESULT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -190,20 +192,22 @@ def _read_result(project: Project, layer: str) -> dict[str, Any]:
     return document
 
 
-def _say_fate(layer: str, result: Mapping[str, Any], subject: str) -> str:
-    """Why a layer's verdicts are not bound; empty where they are about the very thing that is packaged."""
+def _why_left_out(layer: str, result: Mapping[str, Any], subject: str) -> str:
+    """Return why a layer's verdicts are left out; empty if they are about exactly what the release will contain."""
     if not result:
-        return f"it was not run, `sluice test {layer}` runs it"
+        return f"the layer was not run; `sluice test {layer}` runs it"
     tested = str(result.get(SUBJECT, ""))
+    if tested == subject:
+        return ""
     what = {"code": "other code", "data": "another snapshot", "model": "another model"}[layer]
-    return "" if tested == subject else f"it tested {what}, {tested[:19] or 'of an unknown digest'}"
+    return f"the layer tested {what} ({tested[:19] or 'its digest is unknown'})"
 
 
-def _candidate(project: Project, say: Callable[[str], None]) -> Release:
+def _find_or_build(project: Project, notify: Callable[[str], None]) -> Release:
     if not (project.state / LATEST_MODEL.parent / TRAINING_FILE).exists():
-        say("training …")
+        notify("training a model …")
         train_now(project)
-    say("packaging …")
+    notify("building a release …")
     return build_candidate(project)
 
 

@@ -1,4 +1,4 @@
-"""Terminal, Markdown and JUnit."""
+"""The report in the terminal, as Markdown and as JUnit XML."""
 
 from __future__ import annotations
 
@@ -13,85 +13,85 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sluice.report.collect import parse_run
+from sluice.report.record_reader import parse_run
+from sluice.report.renderers.junit import render_junit
+from sluice.report.renderers.markdown import escape, render_markdown
+from sluice.report.renderers.terminal import render_layer, render_terminal
 from sluice.report.results import Act, Report
 from sluice.report.summary import write_headline
-from sluice.report.surfaces.junit import render_junit
-from sluice.report.surfaces.markdown import escape, render_markdown
-from sluice.report.surfaces.terminal import render_layer, render_terminal
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-HOSTILE = "[bold]</b> <script>x</script> | `a` \x1b[2J $(id) \ud800 [link](https://x.y)"
+MARKUP_OF_ALL_KINDS = "[bold]</b> <script>x</script> | `a` \x1b[2J $(id) \ud800 [link](https://x.y)"
 
 
-def printed(renderable: RenderableType, width: int = 120) -> str:
+def print_to_text(renderable: RenderableType, width: int = 120) -> str:
     out = StringIO()
     Console(file=out, width=width, highlight=False).print(renderable)
     return out.getvalue()
 
 
 def one_act(raw: dict[str, Any], **fields: Any) -> Report:
-    return Report(title="t", generated=report_records.story().generated, acts=(Act(title="a", run=parse_run(raw), **fields),))
+    return Report(title="t", generated=report_records.GENERATED, acts=(Act(title="a", run=parse_run(raw), **fields),))
 
 
-def hostile_act() -> Report:
-    raw = report_records.story_runs()[1] | {"message": HOSTILE, "reason": HOSTILE}
-    raw["layers"][2]["verdicts"][0] |= {"check": HOSTILE, "detail": HOSTILE}
-    raw["layers"][2]["verdicts"][3] |= {"detail": HOSTILE}
-    return one_act(raw, expectation=HOSTILE)
+def act_with_markup() -> Report:
+    raw = report_records.story_run(1) | {"message": MARKUP_OF_ALL_KINDS, "reason": MARKUP_OF_ALL_KINDS}
+    raw["layers"][2]["verdicts"][0] |= {"check": MARKUP_OF_ALL_KINDS, "detail": MARKUP_OF_ALL_KINDS}
+    raw["layers"][2]["verdicts"][3] |= {"detail": MARKUP_OF_ALL_KINDS}
+    return one_act(raw, expectation=MARKUP_OF_ALL_KINDS)
 
 
-def test_terminal_tells_the_story(story: Report) -> None:
-    text = printed(render_terminal(story))
-    for said in (
+def test_the_terminal_report_shows_the_most_important_values(story: Report) -> None:
+    text = print_to_text(render_terminal(story))
+    for expected in (
         "All 5 acts ended as expected.",
         "118 ms",
         "≈ unproven",
         "[0.702, 0.842]",
-        "holdout use 2 of 52",
+        "question 2 of 52 on this holdout",
         "release 2 25 %",
         "not run",
     ):
-        assert said in text
-    assert "holdout use" not in printed(render_terminal(story, details=False))
+        assert expected in text
+    assert "on this holdout" not in print_to_text(render_terminal(story, details=False))
 
 
-def test_terminal_fits_eighty_columns(story: Report) -> None:
-    assert max(map(len, printed(render_terminal(story), width=80).splitlines())) <= 80
+def test_the_terminal_report_fits_into_eighty_columns(story: Report) -> None:
+    assert max(map(len, print_to_text(render_terminal(story), width=80).splitlines())) <= 80
 
 
-def test_terminal_shows_foreign_text_as_it_is() -> None:
-    text = printed(render_terminal(hostile_act()), width=200)
+def test_the_terminal_report_shows_markup_in_records_as_text() -> None:
+    text = print_to_text(render_terminal(act_with_markup()), width=200)
     assert "[bold]</b> <script>" in text
     assert "\x1b" not in text
 
 
-def test_a_layer_is_shown_with_every_verdict() -> None:
-    text = printed(render_layer(report_records.data_layer(broken=True)))
+def test_render_layer_shows_every_verdict() -> None:
+    text = print_to_text(render_layer(report_records.data_layer(broken=True)))
     assert "✗ fail" in text
     for name in ("customer_id_unique", "monthly_spend_mean", "7,413", "≤ 400"):
         assert name in text
 
 
-def test_markdown_tells_the_story(story: Report) -> None:
+def test_the_markdown_report_shows_the_most_important_values(story: Report) -> None:
     text = render_markdown(story)
-    for said in ("# From a commit", "▲ promoted", "`auc_enterprise`", "≈ unproven", "2 of 52", "✗ fail", "✓ **118 ms**"):
-        assert said in text
+    for expected in ("# From a commit", "▲ promoted", "`auc_enterprise`", "≈ unproven", "2 of 52", "✗ fail", "✓ **118 ms**"):
+        assert expected in text
     for line in text.splitlines():
         assert not line.startswith("|") or line.endswith("|")
 
 
-def test_markdown_tables_keep_their_columns_whatever_is_in_a_cell() -> None:
-    tables = re.findall(r"(?:^\|.*\n)+", render_markdown(hostile_act()), flags=re.MULTILINE)
+def test_markdown_tables_keep_their_columns_if_a_cell_holds_markup() -> None:
+    tables = re.findall(r"(?:^\|.*\n)+", render_markdown(act_with_markup()), flags=re.MULTILINE)
     assert tables
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
-def test_markdown_holds_no_foreign_markup() -> None:
-    text = render_markdown(hostile_act())
+def test_the_markdown_report_contains_no_markup_from_records() -> None:
+    text = render_markdown(act_with_markup())
     assert "<script>" not in text
     assert "](https:" not in text
     assert "\x1b" not in text
@@ -108,14 +108,14 @@ def test_markdown_holds_no_foreign_markup() -> None:
         ("see https://x", "see https&#58;//x"),
     ],
 )
-def test_markdown_escapes(text: str, expected: str) -> None:
+def test_escape_replaces_markup(text: str, expected: str) -> None:
     assert escape(text) == expected
 
 
-def test_junit_counts_what_it_holds(story: Report) -> None:
-    root = ET.fromstring(render_junit(story))  # noqa: S314 - made here
+def test_the_counts_of_a_junit_suite_are_those_of_its_test_cases(story: Report) -> None:
+    root = ET.fromstring(render_junit(story))  # noqa: S314 - the test made this XML
     suites = root.findall("testsuite")
-    assert [suite.get("name") for suite in suites][:2] == ["acts", "1. A first release goes live: code"]
+    assert [suite.get("name") for suite in suites][:2] == ["acts", "1. A first release gets live traffic: code"]
     for suite in suites:
         assert int(suite.get("tests", "")) == len(suite.findall("testcase"))
         assert int(suite.get("failures", "")) == len(suite.findall("testcase/failure"))
@@ -124,41 +124,41 @@ def test_junit_counts_what_it_holds(story: Report) -> None:
 
 
 def failures_of(report: Report) -> list[str]:
-    root = ET.fromstring(render_junit(report))  # noqa: S314 - made here
+    root = ET.fromstring(render_junit(report))  # noqa: S314 - the test made this XML
     return [case.get("name", "") for case in root.iter("testcase") if case.find("failure") is not None]
 
 
-def test_junit_fails_where_somebody_must_look() -> None:
-    broken = report_records.story_runs()[3]
+def test_a_junit_case_fails_only_if_the_act_did_not_end_as_expected() -> None:
+    broken = report_records.story_run(3)
     assert failures_of(one_act(broken)) == ["1. a", "monthly_spend_mean"]
     assert failures_of(one_act(broken, expected="failed")) == []
     assert failures_of(one_act(broken, expected="promoted")) == ["1. a", "monthly_spend_mean"]
-    assert failures_of(one_act(report_records.story_runs()[1])) == []
+    assert failures_of(one_act(report_records.story_run(1))) == []
 
 
-def test_junit_names_a_layer_that_failed_without_a_verdict() -> None:
+def test_junit_has_a_failed_case_for_a_layer_that_failed_without_a_verdict() -> None:
     raw = {"outcome": "failed", "layers": [{"layer": "code", "outcome": "fail", "detail": "collected nothing", "verdicts": []}]}
     assert failures_of(one_act(raw)) == ["1. a", "code"]
 
 
 @settings(max_examples=60)
 @given(st.text(st.characters(codec=None), max_size=60))
-def test_junit_is_xml_whatever_a_record_says(text: str) -> None:
+def test_the_junit_report_is_valid_xml_for_every_text_in_a_record(text: str) -> None:
     raw = {
         "reason": text,
         "outcome": text,
         "layers": [{"layer": text, "outcome": text, "verdicts": [{"check": text, "outcome": "fail", "detail": text}]}],
     }
-    ET.fromstring(render_junit(one_act(raw)).encode())  # noqa: S314 - made here
+    ET.fromstring(render_junit(one_act(raw)).encode())  # noqa: S314 - the test made this XML
 
 
-def test_texts_are_the_same_each_time(story: Report) -> None:
+def test_the_same_report_gives_the_same_text_again(story: Report) -> None:
     again = report_records.story()
     assert render_markdown(story) == render_markdown(again)
     assert render_junit(story) == render_junit(again)
 
 
-def test_headline_counts_what_did_not_go_as_expected(story: Report) -> None:
+def test_the_headline_counts_the_acts_that_did_not_end_as_expected(story: Report) -> None:
     acts = (story.acts[0], story.acts[1].model_copy(update={"expected": "kept"}), story.acts[2].model_copy(update={"met": False}))
     headline = write_headline(story.model_copy(update={"acts": acts}))
     assert (headline.text, headline.tone) == ("2 of 3 acts did not end as expected.", "bad")

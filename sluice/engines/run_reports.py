@@ -1,4 +1,4 @@
-"""Runs of the local engine, gathered into one report and written in the form that was asked for."""
+"""Build a report from runs of the local engine, and write it as HTML, Markdown or JUnit XML."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from sluice.engines.runs import list_runs
 from sluice.errors import DataError, ServiceError
 from sluice.release.store.releases import ReleaseStore
-from sluice.report.collect import read_run
+from sluice.report.record_reader import read_run
+from sluice.report.renderers.html import render_html
+from sluice.report.renderers.junit import render_junit
+from sluice.report.renderers.markdown import render_markdown
 from sluice.report.results import Act, Release, Report
-from sluice.report.surfaces.html import render_html
-from sluice.report.surfaces.junit import render_junit
-from sluice.report.surfaces.markdown import render_markdown
 from sluice.steps.packaging import describe
 
 if TYPE_CHECKING:
@@ -25,18 +25,20 @@ RENDERERS: dict[str, Callable[[Report], str]] = {"html": render_html, "markdown"
 
 
 def report_runs(project: Project, ids: Sequence[str]) -> Report:
-    """Gather runs by id, or the last one where none is named.
+    """Build a report of the runs with these ids, or of the last run if no id is given.
 
     Raises:
-        DataError: There is no such run, or none at all.
+        DataError: There is no run with one of these ids, or no run at all.
     """
     folders = {folder.name: folder for folder in list_runs(project)}
     if not folders:
-        raise DataError("no run was made here yet", hint="`sluice run` makes one, `sluice demo` a whole story.")
+        raise DataError(
+            "this project has no runs yet", hint="Run `sluice run` first, or `sluice demo`, which makes several runs."
+        )
     for name in ids:
         if name not in folders:
             raise DataError(
-                f"there is no run {name!r}", hint=f"The last one is {max(folders)}; they lie in {project.state / 'runs'}."
+                f"there is no run {name!r}", hint=f"The last run is {max(folders)}. All runs are in {project.state / 'runs'}."
             )
     chosen = [folders[name] for name in ids] or [folders[max(folders)]]
     acts = [Act(title=result.message or result.id, run=result) for result in map(read_run, chosen)]
@@ -45,16 +47,21 @@ def report_runs(project: Project, ids: Sequence[str]) -> Report:
 
 
 def list_releases(project: Project) -> tuple[Release, ...]:
-    """Every release of the store, for the report."""
+    """Return every release in the store, as the report shows it."""
     store = ReleaseStore(project.state / "releases")
     return tuple(Release.model_validate(describe(release)) for release in store.list())
 
 
 def write_report(report: Report, kind: str, target: Path) -> None:
-    """Render and write, whole or not at all.
+    """Render a report and write it. The file is replaced as a whole or not at all.
+
+    Args:
+        report: The report.
+        kind: A key of `RENDERERS`.
+        target: The file to write.
 
     Raises:
-        ServiceError: The place cannot be written to.
+        ServiceError: The file cannot be written.
     """
     text = RENDERERS[kind](report)
     draft = target.with_name(f".{target.name}.draft")
@@ -63,4 +70,4 @@ def write_report(report: Report, kind: str, target: Path) -> None:
         draft.write_text(text, encoding="utf-8")
         draft.replace(target)
     except OSError as error:
-        raise ServiceError(f"{target} cannot be written: {error}", hint="Name another place with -o.") from error
+        raise ServiceError(f"{target} cannot be written: {error}", hint="Choose another file with -o.") from error

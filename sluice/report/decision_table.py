@@ -1,12 +1,13 @@
-"""The decisions of a rollout as rows of a table: when, what, which traffic, why, on what evidence."""
+"""The decisions of a rollout as rows of a table: time, decision, traffic from then on, reason and evidence."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluice.report.charts.marks import choose_window_of
-from sluice.report.formats import (
+from sluice.report.badges import badge_of
+from sluice.report.charts.decision_marks import choose_time_window
+from sluice.report.formatting import (
     MINUS,
     format_count,
     format_duration,
@@ -15,8 +16,7 @@ from sluice.report.formats import (
     format_words,
     shorten_digest,
 )
-from sluice.report.signs import sign_of
-from sluice.report.text import read_count, read_number, read_text
+from sluice.report.safe_values import read_count, read_number, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,17 +26,28 @@ if TYPE_CHECKING:
 _SHARES = {"upper_bound", "margin"}
 _NAMES = {"e_value": "e-value", "upper_bound": "upper bound of the excess error rate"}
 _ARMS = ("canary", "stable")
-_UNTOLD = {
+_NOT_LISTED = {
     "looked",
     "next_look",
     *(f"{step}{arm}_{count}" for arm in _ARMS for count in ("requests", "errors") for step in ("", "step_")),
 }
-"""Counts that are told as "2 of 896 canary requests failed", and those that only the plan needs."""
+"""Evidence that gets no clause of its own.
+
+These are the counts in "2 of 896 canary requests failed", and numbers that only the plan needs.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
-    """One transition in words."""
+    """One row of the table: a transition as a person reads it.
+
+    Attributes:
+        after: Time since traffic first changed, for example ``8.4 s``.
+        decision: The state that the rollout entered.
+        traffic: Each release with its share of the traffic.
+        reason: Why.
+        evidence: The numbers that the decision rests on.
+    """
 
     after: str
     decision: str
@@ -46,9 +57,12 @@ class DecisionRow:
 
 
 def list_decisions(rollout: Rollout, names: Mapping[str, str]) -> tuple[DecisionRow, ...]:
-    """Every transition, timed as the chart is: from the first change of traffic, or from the first of them."""
+    """Return a row for each transition. Times count from the first change of traffic, as in the chart.
+
+    Without a chart they count from the first transition.
+    """
     moments = [moment for transition in rollout.transitions if (moment := transition.moment) is not None]
-    window = choose_window_of(rollout)
+    window = choose_time_window(rollout)
     begin = window.zero if window is not None else min(moments, default=None)
     return tuple(_read_row(transition, begin, names) for transition in rollout.transitions)
 
@@ -67,29 +81,29 @@ def _read_row(transition: Transition, begin: float | None, names: Mapping[str, s
 
 
 def describe_evidence(evidence: Mapping[str, object]) -> list[str]:
-    """What a decision rests on, in clauses."""
+    """Return the numbers that a decision rests on, each as one clause."""
     counts = [_describe_counts(evidence, arm) for arm in _ARMS]
-    others = [_describe(name, value) for name, value in evidence.items() if name not in _UNTOLD and _is_told(value)]
+    others = [_describe(name, value) for name, value in evidence.items() if name not in _NOT_LISTED and _is_listed(value)]
     return [clause for clause in [*counts, *others] if clause]
 
 
 def _describe_counts(evidence: Mapping[str, object], arm: str) -> str:
-    asked, failed = (read_count(evidence.get(f"{arm}_{count}")) for count in ("requests", "errors"))
-    if asked is None:
+    requests, errors = (read_count(evidence.get(f"{arm}_{count}")) for count in ("requests", "errors"))
+    if requests is None:
         return ""
     return (
-        f"{format_count(asked)} {arm} requests"
-        if failed is None
-        else f"{format_count(failed)} of {format_count(asked)} {arm} requests failed"
+        f"{format_count(requests)} {arm} requests"
+        if errors is None
+        else f"{format_count(errors)} of {format_count(requests)} {arm} requests failed"
     )
 
 
 def name_state(state: str) -> str:
-    """``rolled_back`` and ``step-2`` for a person."""
-    return sign_of(state).word
+    """Return the name of a state as a person reads it: ``rolled back`` for ``rolled_back``, ``step 2`` for ``step-2``."""
+    return badge_of(state).word
 
 
-def _is_told(value: object) -> bool:
+def _is_listed(value: object) -> bool:
     return isinstance(value, int | float | str) and not isinstance(value, bool) and value != ""
 
 

@@ -1,4 +1,4 @@
-"""The decisions of a rollout on its time axis: which to mark, what to write, and where, so that no label covers another."""
+"""The decisions of a rollout as marks on its time axis. No label covers another one."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluice.report.charts.scales import Scale, Tick, nice_ticks
-from sluice.report.formats import format_duration, format_words
+from sluice.report.formatting import format_duration, format_words
 
 if TYPE_CHECKING:
     from sluice.report.results import Rollout, Transition
 
-_WIDE, _NARROW = 820.0, 270.0
-"""Pixels that the plot has at least on a wide screen and on a phone."""
+_WIDE_PIXELS, _NARROW_PIXELS = 820.0, 270.0
+"""Smallest width of the plot on a wide screen and on a phone."""
 
-_LETTER, _PADDING = 6.7, 18.0
-"""Pixels of a letter of a label, and around it."""
+_LETTER_PIXELS, _PADDING_PIXELS = 6.7, 18.0
+"""Width of one letter of a label, and of the space around the label."""
 
-_TURN = 66.0
-"""From here on, in per cent, a label is written to the left of its line."""
+_LABELS_ON_LEFT_FROM = 66.0
+"""Position in per cent from which a label stands to the left of its line, because it has no room on the right."""
 
-_BEFORE, _AFTER, _LEAST = 0.08, 0.15, 2.0
-_MINUTES = 180
+_MARGIN_BEFORE, _MARGIN_AFTER, _MIN_MARGIN_SECONDS = 0.08, 0.15, 2.0
+"""Time that is drawn before and after the rollout: as shares of its duration, and at least these seconds."""
+
+_MINUTES_FROM = 180
+"""Span in seconds from which the axis counts in minutes."""
 
 _ENDS = {
     "promoted": ("promoted", "ok"),
@@ -33,7 +36,7 @@ _ENDS = {
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The span of time that is drawn, and the moment that its axis calls zero (seconds since the epoch)."""
+    """The span of time that is drawn, and the moment that the axis calls zero, all in seconds since the epoch."""
 
     start: float
     end: float
@@ -42,57 +45,66 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One decision.
+    """The mark of one decision.
 
     Attributes:
-        left: Place on the time axis, per cent.
+        left: Position on the time axis, in per cent.
         label: What was decided, in a few letters.
-        tone: ``ok``, ``bad``, ``warn`` or ``quiet``.
-        turned: Whether the label is written to the left of the line.
+        tone: ``ok``, ``bad``, ``warn`` or ``step``.
+        label_on_left: Whether the label stands to the left of its line.
         lane: Row of the label on a wide screen.
         lane_narrow: Row of the label on a phone.
-        after: Time since the start, for a person.
+        after: Time since traffic first changed, as a person reads it.
         reason: Why.
     """
 
     left: float
     label: str
     tone: str
-    turned: bool
+    label_on_left: bool
     lane: int
     lane_narrow: int
     after: str
     reason: str
 
 
-def choose_window_of(rollout: Rollout) -> Window | None:
-    """From shortly before traffic moved until shortly after the last decision; the wait for an approval is left out.
+def choose_time_window(rollout: Rollout) -> Window | None:
+    """Return the span from shortly before traffic first changed until shortly after the last decision.
+
+    The time during which the rollout waits for its approval is left out.
 
     Returns:
-        None where fewer than two samples have weights.
+        None if fewer than two samples have weights.
     """
     times = [sample.time for sample in rollout.samples if sample.time is not None and sample.weights]
-    if len(times) < 2 or times[0] >= times[-1]:  # noqa: PLR2004 - two points make a line
+    if len(times) < 2 or times[0] >= times[-1]:  # noqa: PLR2004 - a line needs two points
         return None
     first = _first_change(rollout)
     begin = first if first is not None else times[0]
     decided = [moment for transition in rollout.transitions if (moment := transition.moment) is not None and moment >= begin]
     finish = max(decided, default=times[-1])
     core = max(finish - begin, 0.0)
-    start = max(times[0], begin - max(_LEAST, _BEFORE * core))
-    end = min(times[-1], finish + max(_LEAST, _AFTER * core))
+    start = max(times[0], begin - max(_MIN_MARGIN_SECONDS, _MARGIN_BEFORE * core))
+    end = min(times[-1], finish + max(_MIN_MARGIN_SECONDS, _MARGIN_AFTER * core))
     return Window(start, end, begin) if start < end else Window(times[0], times[-1], times[0])
 
 
 def _first_change(rollout: Rollout) -> float | None:
-    """When traffic first moved: at the last decision before the first sample that saw it move, or at that sample."""
-    seen = _first_change_seen(rollout)
+    """Return when traffic first changed.
+
+    This is the moment of the last decision shortly before the first sample with a new split, or else the time of that sample.
+    """
+    seen = _first_changed_sample(rollout)
     moments = [moment for transition in rollout.transitions if (moment := transition.moment) is not None and transition.weights]
-    return seen if seen is None else max((moment for moment in moments if seen - _LEAST <= moment <= seen), default=seen)
+    return (
+        seen
+        if seen is None
+        else max((moment for moment in moments if seen - _MIN_MARGIN_SECONDS <= moment <= seen), default=seen)
+    )
 
 
-def _first_change_seen(rollout: Rollout) -> float | None:
-    """The first sample whose traffic is split otherwise; a canary that gets a place and no traffic changes nothing."""
+def _first_changed_sample(rollout: Rollout) -> float | None:
+    """Return the time of the first sample with a new split. A canary that is added without traffic does not change the split."""
     before: dict[str, float] | None = None
     for sample in rollout.samples:
         split = {release: share for release, share in sample.weights.items() if share}
@@ -105,17 +117,17 @@ def _first_change_seen(rollout: Rollout) -> float | None:
 
 
 def place_marks(rollout: Rollout, window: Window, *, canary: str) -> tuple[Mark, ...]:
-    """A mark for each transition that moved traffic or ended the rollout."""
+    """Return a mark for each transition in the window that moved traffic or ended the rollout."""
     scale = Scale(window.start, window.end, 0.0, 100.0)
     chosen: list[tuple[float, str, str, Transition]] = []
     share: float | None = None
     for transition in rollout.transitions:
         moment = transition.moment
-        said = _say(transition, share, canary)
+        label_and_tone = _label_transition(transition, share, canary)
         share = transition.weights.get(canary, share)
-        if said and moment is not None and window.start <= moment <= window.end:
-            chosen.append((moment, *said, transition))
-    wide, narrow = _Lanes(_WIDE), _Lanes(_NARROW)
+        if label_and_tone and moment is not None and window.start <= moment <= window.end:
+            chosen.append((moment, *label_and_tone, transition))
+    wide, narrow = _Lanes(_WIDE_PIXELS), _Lanes(_NARROW_PIXELS)
     marks = []
     for moment, label, tone, transition in chosen:
         left = scale.place(moment)
@@ -124,9 +136,9 @@ def place_marks(rollout: Rollout, window: Window, *, canary: str) -> tuple[Mark,
                 left=left,
                 label=label,
                 tone=tone,
-                turned=left > _TURN,
-                lane=wide.take(left, label),
-                lane_narrow=narrow.take(left, label),
+                label_on_left=left > _LABELS_ON_LEFT_FROM,
+                lane=wide.assign(left, label),
+                lane_narrow=narrow.assign(left, label),
                 after=format_duration(max(0.0, moment - window.zero)),
                 reason=transition.reason,
             )
@@ -134,8 +146,8 @@ def place_marks(rollout: Rollout, window: Window, *, canary: str) -> tuple[Mark,
     return tuple(marks)
 
 
-def _say(transition: Transition, share: float | None, canary: str) -> tuple[str, str] | None:
-    """Label and tone of a transition; None for one that neither moved traffic nor ended anything."""
+def _label_transition(transition: Transition, share: float | None, canary: str) -> tuple[str, str] | None:
+    """Return label and tone of a transition; None if it neither moved traffic nor ended the rollout."""
     if transition.to in _ENDS:
         return _ENDS[transition.to]
     now = transition.weights.get(canary)
@@ -145,16 +157,17 @@ def _say(transition: Transition, share: float | None, canary: str) -> tuple[str,
 
 
 class _Lanes:
-    """Rows of labels over a plot of some width in pixels: each label takes the first row where it has room."""
+    """Rows of labels over a plot of a given width in pixels. Each label gets the first row that has room for it."""
 
     def __init__(self, width: float) -> None:
         self._width = width
         self._taken: list[list[tuple[float, float]]] = []
 
-    def take(self, left: float, label: str) -> int:
+    def assign(self, left: float, label: str) -> int:
+        """Return the row of a label whose line is at `left` per cent."""
         at = left / 100 * self._width
-        size = _LETTER * len(label) + _PADDING
-        start, end = (at - size, at) if left > _TURN else (at, at + size)
+        size = _LETTER_PIXELS * len(label) + _PADDING_PIXELS
+        start, end = (at - size, at) if left > _LABELS_ON_LEFT_FROM else (at, at + size)
         for lane, spans in enumerate(self._taken):
             if all(end <= other_start or start >= other_end for other_start, other_end in spans):
                 spans.append((start, end))
@@ -164,9 +177,12 @@ class _Lanes:
 
 
 def time_ticks(window: Window) -> tuple[Tick, ...]:
-    """Ticks of the time axis in per cent, counted from the first move of traffic; every second is minor, for narrow screens."""
+    """Return the ticks of the time axis. They count from the first change of traffic.
+
+    Positions are per cent. Every second tick is minor: a narrow screen hides it.
+    """
     scale = Scale(window.start, window.end, 0.0, 100.0)
-    values = nice_ticks(window.start - window.zero, window.end - window.zero, most=8)
+    values = nice_ticks(window.start - window.zero, window.end - window.zero, max_intervals=8)
     return tuple(
         Tick(scale.place(window.zero + value), _format_time(value, window.end - window.start), minor=place % 2 == 1)
         for place, value in enumerate(values)
@@ -175,7 +191,7 @@ def time_ticks(window: Window) -> tuple[Tick, ...]:
 
 
 def _format_time(seconds: float, span: float) -> str:
-    if span < _MINUTES:
+    if span < _MINUTES_FROM:
         return f"{seconds:g} s".replace("-", "\N{MINUS SIGN}")
     sign = "\N{MINUS SIGN}" if seconds < 0 else ""
     whole = round(abs(seconds))

@@ -1,4 +1,4 @@
-"""Layers by hand, and the release that carries their verdicts: each is about the very thing that was tested."""
+"""Test layers outside a run, and the release that contains their verdicts if they are about the same code, data and model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.data.snapshots import digest_file
 from sluice.errors import StateError
 from sluice.project.projects import Project, read_project
-from sluice.steps import alone
-from sluice.steps.alone import check_layer, digest_code, plan_candidate, train_now
+from sluice.steps import standalone
+from sluice.steps.standalone import check_layer, digest_code, plan_candidate, train_now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,44 +56,44 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return read_project(tmp_path)
 
 
-def say(_: str) -> None: ...
+def ignore(_: str) -> None: ...
 
 
-def test_verdicts_of_another_model_snapshot_or_code_are_left_out(tiny: Project) -> None:
+def test_verdicts_about_another_model_snapshot_or_code_are_left_out(tiny: Project) -> None:
     for layer in ("code", "data", "model"):
-        check_layer(tiny, layer, say=say)
+        check_layer(tiny, layer, notify=ignore)
     plan = plan_candidate(tiny)
     assert plan.digest == digest_file((tiny.state / LATEST_MODEL).resolve())
     assert set(plan.verdicts) == {"code", "data", "model"}
 
-    junk = tiny.root / "other.joblib"
-    junk.write_bytes((tiny.state / LATEST_MODEL).read_bytes() + b"more")
-    check_layer(tiny, "model", model=junk, say=say)
-    other = tiny.root / "other.csv"
-    other.write_text((tiny.root / "rows.csv").read_text() + "99,1,1\n")
-    check_layer(tiny, "data", snapshot=str(other), say=say)
+    other_model = tiny.root / "other.joblib"
+    other_model.write_bytes((tiny.state / LATEST_MODEL).read_bytes() + b"more")
+    check_layer(tiny, "model", model=other_model, notify=ignore)
+    other_snapshot = tiny.root / "other.csv"
+    other_snapshot.write_text((tiny.root / "rows.csv").read_text() + "99,1,1\n")
+    check_layer(tiny, "data", snapshot=str(other_snapshot), notify=ignore)
     (tiny.root / "tiny_package" / "more.py").touch()
     plan = plan_candidate(tiny)
     assert plan.verdicts == {}
-    assert "it tested another model" in plan.fates["model"]
-    assert "it tested another snapshot" in plan.fates["data"]
-    assert "it tested other code" in plan.fates["code"]
+    assert "the layer tested another model" in plan.left_out["model"]
+    assert "the layer tested another snapshot" in plan.left_out["data"]
+    assert "the layer tested other code" in plan.left_out["code"]
 
 
-def test_what_was_not_run_or_says_not_what_it_tested_is_left_out(tiny: Project) -> None:
+def test_a_layer_is_left_out_if_it_was_not_run_or_does_not_say_what_it_tested(tiny: Project) -> None:
     with pytest.raises(StateError, match="no model was trained"):
         plan_candidate(tiny)
     train_now(tiny)
     folder = tiny.state / "layers" / "model"
     folder.mkdir(parents=True)
-    (folder / alone.RESULT_FILE).write_text(json.dumps({"verdicts": [{"check": "auc"}]}))
+    (folder / standalone.RESULT_FILE).write_text(json.dumps({"verdicts": [{"check": "auc"}]}))
     plan = plan_candidate(tiny)
     assert plan.verdicts == {}
-    assert plan.fates["code"] == "it was not run, `sluice test code` runs it"
-    assert "of an unknown digest" in plan.fates["model"]
+    assert plan.left_out["code"] == "the layer was not run; `sluice test code` runs it"
+    assert "its digest is unknown" in plan.left_out["model"]
 
 
-def test_the_digest_of_the_code_goes_by_names_and_bytes(tiny: Project) -> None:
+def test_the_digest_of_the_code_changes_with_the_code(tiny: Project) -> None:
     before = digest_code(tiny)
     assert digest_code(tiny) == before
     (tiny.root / "tests" / "code" / "test_one.py").write_text("def test_one(): assert True\n")
