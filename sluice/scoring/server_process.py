@@ -105,7 +105,8 @@ class ServedRelease(ReleaseClient):
         if not self._ready and not self.alive():
             code = self._started.process.returncode
             raise ServiceError(
-                f"the server of release {self.digest[:19]} ended with status {code} before it was ready: {self.last_log_message()}",
+                f"the server of release {self.digest[:19]} ended with status {code} before it was ready: "
+                f"{self.last_log_message()}",
                 hint=f"Its whole log is in {self.log}.",
             )
         self._ready = self._ready or self._probe.poll()
