@@ -24,63 +24,67 @@ from sluice.cli.options_and_output import (
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
-    from sluice.rollout.requests.named_releases import NamedRelease
+    from sluice.rollout.requests.release_references import NamedRelease
     from sluice.rollout.requests.statuses import RolloutStatus
 
-app = typer.Typer(help="Rollouts: 5 → 25 → 100 %, with evidence at each step, and back.", no_args_is_help=True)
+app = typer.Typer(help="Roll a release out in steps (5 → 25 → 100 % of the traffic), or roll it back.", no_args_is_help=True)
 
-RefArgument = Annotated[str, typer.Argument(help="A release: number, release-<n>, digest or its beginning.")]
-ByOption = Annotated[str, typer.Option("--by", help="In whose name; default: the user at this machine.")]
+RefArgument = Annotated[
+    str, typer.Argument(help="The release: its number, release-<n>, champion, previous, or the beginning of its digest.")
+]
+ByOption = Annotated[str, typer.Option("--by", help="The person who orders this; default: the user of this machine.")]
 
 
-def _release(project: Project, ref: str) -> NamedRelease:
-    from sluice.rollout.requests.named_releases import find_release
+def _find_release(project: Project, ref: str) -> NamedRelease:
+    from sluice.rollout.requests.release_references import find_release
 
     return find_release(project, ref)
 
 
-def _by(name: str) -> str:
+def _or_user(name: str) -> str:
+    """Return the name; if it is empty, that of the user of this machine."""
     return name or getpass.getuser()
 
 
-def _number(project: Project, digest: str | None) -> str:
-    return f"release {_release(project, digest).number}  {digest[:19]}" if digest else "none"
+def _describe_release(project: Project, digest: str | None) -> str:
+    return f"release {_find_release(project, digest).number}  {digest[:19]}" if digest else "none"
 
 
 def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
     weights = {
-        f"release {_release(project, digest).number}": f"{weight} %" for digest, weight in status.weights.items() if weight
+        f"release {_find_release(project, digest).number}": f"{weight} %" for digest, weight in status.weights.items() if weight
     }
     return {
-        "serving": status.url or _where(project, status),
+        "serving": status.url or _describe_serving(project, status),
         "state": status.state,
-        "champion": _number(project, status.champion),
-        "previous": _number(project, status.previous),
-        "canary": _number(project, status.target),
+        "champion": _describe_release(project, status.champion),
+        "previous": _describe_release(project, status.previous),
+        "canary": _describe_release(project, status.target),
         "traffic": ", ".join(f"{name} {weight}" for name, weight in weights.items()) or "none",
         "reason": status.reason,
-    } | _troubles(project, status)
+    } | _describe_problems(project, status)
 
 
-def _where(project: Project, status: RolloutStatus) -> str:
+def _describe_serving(project: Project, status: RolloutStatus) -> str:
     if project.settings.rollout.in_cluster:
-        return "by Seldon Core" if status.supervised else "no controller: `sluice rollout controller`, or manifests/, starts one"
-    return "no: `sluice serve` starts it"
+        absent = "no controller is running: install manifests/, or start `sluice rollout controller`"
+        return "by Seldon Core" if status.supervised else absent
+    return "no supervisor is running: `sluice serve` starts it"
 
 
-def _troubles(project: Project, status: RolloutStatus) -> dict[str, object]:
-    """What does not work now: the supervisor's last round, and each release whose server it gave up."""
-    failed: dict[str, object] = {
-        f"release {_release(project, server['release']).number}": f"not served: {server['failure']}"
+def _describe_problems(project: Project, status: RolloutStatus) -> dict[str, object]:
+    """Return the problem of the last round, and why each failed server counts as failed."""
+    failures: dict[str, object] = {
+        f"release {_find_release(project, server['release']).number}": f"its server failed: {server['failure']}"
         for server in status.servers
         if server.get("failure")
     }
-    return ({"trouble": status.trouble} if status.trouble else {}) | failed
+    return ({"problem": status.trouble} if status.trouble else {}) | failures
 
 
 @app.command("status")
 def status(output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
-    """Who serves production traffic, and what the rollout is doing."""
+    """Show which release serves production, and what the rollout is doing."""
     from sluice.rollout.requests.statuses import read_status
 
     project = open_project(project_folder)
@@ -90,7 +94,7 @@ def status(output: OutputOption = Format.TABLE, project_folder: ProjectOption = 
 
 @app.command("history")
 def history(output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
-    """Every transition, oldest first: when, from what to what, and why."""
+    """List every transition with time, states, traffic and reason, oldest first."""
     from rich.table import Table
 
     from sluice.rollout.requests.histories import read_transitions
@@ -113,42 +117,43 @@ def start(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Ask for a release to be rolled out; it still needs an approval."""
+    """Request a rollout of a release. It still needs an approval."""
     from sluice.rollout.requests import starts, statuses
 
     project = open_project(project_folder)
-    release = _release(project, ref)
+    release = _find_release(project, ref)
     starts.check_request(project, release.digest)
     now = statuses.read_status(project)
     if release.digest in {now.champion, now.target}:
         why = "it is the champion" if release.digest == now.champion else "its rollout is running"
-        _say(output, "rollout start", "unchanged", release, reason=why)
+        _show_result(output, "rollout start", "unchanged", release, reason=why)
         return
     if not dry_run:
-        starts.request_rollout(project, release.digest, by=_by(by))
-    _say(output, "rollout start", "would-start" if dry_run else "requested", release, steps=project.settings.rollout.steps)
+        starts.request_rollout(project, release.digest, by=_or_user(by))
+    outcome = "would-start" if dry_run else "requested"
+    _show_result(output, "rollout start", outcome, release, steps=project.settings.rollout.steps)
 
 
 @app.command("approve")
 def approve(
     ref: RefArgument,
     by: ByOption = "",
-    note: Annotated[str, typer.Option(help="Why; kept with the approval.")] = "",
+    note: Annotated[str, typer.Option(help="Why; stored with the approval.")] = "",
     dry_run: DryRunOption = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Approve one release, by its digest, for production traffic."""
+    """Approve one release for production traffic, by its digest."""
     from sluice.rollout.requests import approvals
 
     project = open_project(project_folder)
-    release = _release(project, ref)
+    release = _find_release(project, ref)
     decide = approvals.plan_approval if dry_run else approvals.approve
-    approval = decide(project, release.digest, _by(by), note)
+    approval = decide(project, release.digest, _or_user(by), note)
     image = {"image": approval.image} if approval.image else {}
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(approval.until))
-    told: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "until": until} | image
-    _say(output, "rollout approve", "would-approve" if dry_run else "approved", release, **told)
+    details: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "until": until} | image
+    _show_result(output, "rollout approve", "would-approve" if dry_run else "approved", release, **details)
 
 
 @app.command("promote")
@@ -160,18 +165,18 @@ def promote(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Take the running canary to 100 % on a person's word, without waiting for more evidence."""
+    """Take the running canary to 100 % without waiting for more evidence."""
     from sluice.rollout.requests import commands
 
     project = open_project(project_folder)
-    release = _release(project, ref)
+    release = _find_release(project, ref)
     commands.check_promote(project, release.digest)
     if dry_run:
-        _say(output, "rollout promote", "would-promote", release, by=_by(by))
+        _show_result(output, "rollout promote", "would-promote", release, by=_or_user(by))
         return
-    confirm(yes, output, f"Promote release {release.number} to 100 % without waiting for evidence?")
-    commands.promote(project, release.digest, by=_by(by))
-    _say(output, "rollout promote", "requested", release, by=_by(by))
+    confirm(yes, output, f"Promote release {release.number} to 100 % without waiting for the evidence?")
+    commands.promote(project, release.digest, by=_or_user(by))
+    _show_result(output, "rollout promote", "requested", release, by=_or_user(by))
 
 
 @app.command("abort")
@@ -182,17 +187,17 @@ def abort(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """End the running rollout: all traffic back to stable."""
+    """End the running rollout and send all traffic to stable."""
     from sluice.rollout.requests import commands
 
     project = open_project(project_folder)
-    release = _release(project, commands.check_abort(project))
+    release = _find_release(project, commands.check_abort(project))
     if dry_run:
-        _say(output, "rollout abort", "would-abort", release, by=_by(by))
+        _show_result(output, "rollout abort", "would-abort", release, by=_or_user(by))
         return
-    confirm(yes, output, f"End the rollout of release {release.number}, all traffic back to stable?")
-    commands.abort(project, by=_by(by))
-    _say(output, "rollout abort", "requested", release, by=_by(by))
+    confirm(yes, output, f"End the rollout of release {release.number} and send all traffic to stable?")
+    commands.abort(project, by=_or_user(by))
+    _show_result(output, "rollout abort", "requested", release, by=_or_user(by))
 
 
 @app.command("rollback")
@@ -203,26 +208,26 @@ def rollback(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Back to N-1: model and preprocessing together, in seconds, without a build."""
+    """Send all traffic back within seconds: to stable while a canary takes traffic, otherwise to N-1."""
     from sluice.rollout.requests import commands
 
     project = open_project(project_folder)
     target = commands.check_rollback(project)
-    release = _release(project, target)
+    release = _find_release(project, target)
     if dry_run:
-        _say(output, "rollout rollback", "would-roll-back", release)
+        _show_result(output, "rollout rollback", "would-roll-back", release)
         return
     confirm(yes, output, f"Send all production traffic to release {release.number}?")
-    done = commands.rollback(project, by=_by(by), to=target)
-    _say(output, "rollout rollback", "rolled-back", release, **done)
+    done = commands.rollback(project, by=_or_user(by), to=target)
+    _show_result(output, "rollout rollback", "rolled-back", release, **done)
 
 
 @app.command("controller")
 def controller(
-    port: Annotated[int | None, typer.Option(help="Port of /metrics; none by default, 0 chooses a free one.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of /metrics and /healthz; default: none; 0 chooses a free port.")] = None,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Act on rollout requests in a cluster: what the Deployment in manifests/ runs. Ends with ctrl-C; traffic stays as it is."""
+    """Run the control rounds in a cluster until ctrl-C. The traffic stays as it is when the controller ends."""
     import sys
 
     from sluice.errors import UsageError
@@ -231,16 +236,17 @@ def controller(
     project = open_project(project_folder)
     if not project.settings.rollout.in_cluster:
         raise UsageError(
-            "this project's rollouts are on this machine", hint='Set rollout.splitter = "seldon", or use `sluice serve`.'
+            'the controller runs in a cluster, but rollout.splitter is "envoy" in this project',
+            hint='Set rollout.splitter = "seldon" for a cluster, or use `sluice serve` on this machine.',
         )
 
-    def say(line: str) -> None:
+    def notify(line: str) -> None:
         sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
         sys.stderr.flush()
 
-    run_controller(project, port=port, notify=say)
+    run_controller(project, port=port, notify=notify)
 
 
-def _say(output: Format, command: str, outcome: str, release: NamedRelease, **more: Any) -> None:  # noqa: ANN401
+def _show_result(output: Format, command: str, outcome: str, release: NamedRelease, **more: Any) -> None:  # noqa: ANN401
     data = {"number": release.number, "digest": release.digest} | more
     show(output, Envelope(command, outcome, data), facts({outcome: f"release {release.number}  {release.digest}"} | more))

@@ -47,7 +47,7 @@ def _manual_rollback(copy: Project, played: PlayedAct) -> RunResult:
             "reason": played.detail,
             "started": played.started,
             "ended": played.ended,
-            "rollout": histories.read_span(copy, since=played.started, until=played.ended) | {"numbers": played.numbers},
+            "rollout": histories.read_period(copy, since=played.started, until=played.ended) | {"numbers": played.numbers},
         }
     )
 

@@ -1,4 +1,4 @@
-"""Time as the rollout's code takes it, so that a simulation may hand in its own."""
+"""The clock that rollouts use, so that a simulation can pass in its own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Three ways to take time.
+    """A source of time.
 
     Attributes:
-        now: Seconds since the epoch; others read them, and they may jump.
-        steady: Seconds of a clock that never goes back; for waiting only.
-        sleep: Wait for some seconds.
+        now: Seconds since the epoch. This is the time in the journal. It may jump.
+        steady: Seconds of a clock that never goes back, for measuring durations in this process.
+        sleep: Waits for some seconds.
     """
 
     now: Callable[[], float] = time.time

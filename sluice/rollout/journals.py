@@ -1,4 +1,4 @@
-"""The journal as a document, and the protocol of the places that store it."""
+"""The journal as a JSON document, and the protocol of the places that store it."""
 
 from __future__ import annotations
 
@@ -18,38 +18,45 @@ CHECKPOINT: TypeAdapter[Checkpoint] = TypeAdapter(Checkpoint)
 
 
 class ConflictError(ServiceError):
-    """Somebody else wrote the journal since it was read; read it again and decide anew."""
+    """Another process wrote the journal since it was read. Read it again, and decide on what it contains now."""
 
 
 class JournalStore(Protocol):
-    """Where a journal is kept, and what is said beside it: a file, or annotations in a cluster.
+    """Stores a journal and what belongs to it, in files or in annotations of a cluster's objects.
 
     Attributes:
-        poll_seconds: How long one who waits for a change lets pass between two looks.
-        absence_seconds: How long one who waits for an outcome waits for somebody who acts to come back.
+        poll_seconds: The pause between two looks, for a caller that waits for a change.
+        absence_seconds: How long a caller that waits for an outcome tolerates that no supervisor or controller is running.
     """
 
     poll_seconds: float
     absence_seconds: float
 
     def read(self) -> Journal:
-        """The journal; an empty one where nothing was ever written."""
+        """Return the journal; an empty one if none was ever written."""
 
     def update(self, change: Callable[[Journal], Journal]) -> Journal:
-        """Read, change and write as one; `change` may raise to refuse, and gives back what it got to change nothing."""
+        """Read, change and write the journal in one step.
+
+        Args:
+            change: Returns the changed journal. It returns its argument to change nothing, and raises an error to refuse.
+        """
 
     def is_supervised(self) -> bool:
-        """Whether anybody is there who acts on it."""
+        """Return whether a supervisor or a controller acts on the journal."""
 
     def read_status(self) -> dict[str, Any]:
-        """What whoever acts last said."""
+        """Return the status that the supervisor or controller wrote last; empty if there is none."""
 
     def read_samples(self, start: float, end: float) -> list[dict[str, Any]]:
-        """The samples between two times, oldest first."""
+        """Return the samples between two times, oldest first."""
 
 
-def plan_document(journal: Journal) -> dict[str, Any]:
-    """A journal as plain JSON types. Champion and previous follow from the history; they are written for whoever reads it."""
+def build_document(journal: Journal) -> dict[str, Any]:
+    """Return a journal as plain JSON types.
+
+    The keys ``champion`` and ``previous`` follow from the history. They are there for people and programs that read the document.
+    """
     document: dict[str, Any] = JOURNAL.dump_python(journal, mode="json", by_alias=True)
     return document | {"champion": journal.champion, "previous": journal.previous}
 

@@ -18,7 +18,7 @@ from sluice.rollout.decisions.states import ALL_TRAFFIC, Phase
 from sluice.rollout.decisions.transitions import advance, mark_applied
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.observations import RoundReport
-from sluice.rollout.shadows import Shadow
+from sluice.rollout.shadows import HttpShadowComparer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ class ControlLoop:
         settings: ``[rollout]``.
         notify: Called with each decision, one line of text.
         clock: Time.
-        shadow: Asks the canary for its answers before it takes traffic.
+        shadow: Compares the canary's answers with stable's before the canary takes traffic.
         collector: Collects the evidence.
     """
 
@@ -55,13 +55,13 @@ class ControlLoop:
 
     def __post_init__(self) -> None:
         self.collector = EvidenceCollector(self.settings)
-        self.shadow = Shadow(self.settings.request_timeout_seconds)
+        self.shadow = HttpShadowComparer(self.settings.request_timeout_seconds)
 
     def run_round(self) -> bool:
         """Run one control round, and return whether this process is the one that acts.
 
         Raises:
-            ConflictError: Another process wrote the journal meanwhile. The next round decides anew.
+            ConflictError: Another process wrote the journal meanwhile. The next round reads it again.
             SluiceError: Something does not answer or cannot be read. The next round tries again.
         """
         observation = self.platform.observe()
@@ -148,7 +148,7 @@ class ControlLoop:
         if self._apply(journal):
             while not (confirmation := self._confirm(journal)).applied:
                 if self.clock.steady() > deadline:
-                    raise ServiceError(confirmation.difference, hint="The next round continues to bring it there.")
+                    raise ServiceError(confirmation.difference, hint="The next round tries again.")
                 self.clock.sleep(self.platform.confirm_poll_seconds)
         return self._mark_applied(journal)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as events: what runs in rounds ends between two of them."""
+"""Ctrl-C and SIGTERM as events, so that a loop ends between two rounds."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def end_on_signals(*events: threading.Event) -> Iterator[None]:
-    """Let ctrl-C and SIGTERM set these events; signals can be taken only in the main thread."""
+def set_on_signals(*events: threading.Event) -> Iterator[None]:
+    """Let ctrl-C and SIGTERM set these events.
+
+    Outside the main thread this does nothing, because Python handles signals in the main thread only.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def end(*_: object) -> None:
+    def set_events(*_: object) -> None:
         for event in events:
             event.set()
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, set_events) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -105,7 +105,8 @@ class ServedRelease(ReleaseClient):
         if not self._ready and not self.alive():
             code = self._started.process.returncode
             raise ServiceError(
-                f"the server of release {self.digest[:19]} ended with status {code} before it was ready: {self.last_words()}",
+                f"the server of release {self.digest[:19]} ended with status {code} before it was ready: "
+                f"{self.last_log_message()}",
                 hint=f"Its whole log is in {self.log}.",
             )
         self._ready = self._ready or self._probe.poll()
@@ -130,11 +131,11 @@ class ServedRelease(ReleaseClient):
         if not ready:
             self.stop(grace=0)
             raise ServiceError(
-                f"the server of release {self.digest[:19]} was not ready within {timeout:g} s: {self.last_words()}",
+                f"the server of release {self.digest[:19]} was not ready within {timeout:g} s: {self.last_log_message()}",
                 hint=f"Its log is {self.log}; serving.start_timeout_seconds sets the time.",
             )
 
-    def last_words(self) -> str:
+    def last_log_message(self) -> str:
         """Why it ended, as far as its log tells: its refusal, else its last line."""
         try:
             with self.log.open("rb") as file:

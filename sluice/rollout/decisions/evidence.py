@@ -33,7 +33,7 @@ LATENCY_WEIGHT = 0.1
 LATENCY_BURST = 3.0
 """Slow answers come in bursts more than errors do, so the logarithm of their evidence is divided by this."""
 
-_MOST_LIKELY_ERROR = 0.999  # with an alternative of 1, one success would end all evidence
+_MAX_ERROR_RATE = 0.999  # with an alternative of 1, one success would end all evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def compare_with_rate(process: ErrorEvidence, canary: Counts, reference: Counts)
     no_worse = min(1.0, ceiling * process.tolerated_ratio)
     terms = []
     for term, ratio in zip(process.log_terms, process.ratios, strict=True):
-        worse = min(ceiling * ratio, _MOST_LIKELY_ERROR)
+        worse = min(ceiling * ratio, _MAX_ERROR_RATE)
         if worse <= no_worse:
             terms.append(term)
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MOST_CRASHES = 3
+MAX_CRASHES = 3
 """After so many crashes in a row, each soon after the server became ready, the server counts as failed."""
 
 

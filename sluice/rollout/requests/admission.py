@@ -1,4 +1,4 @@
-"""What must hold before anybody's wish enters the journal; each refusal says what to do instead."""
+"""The rules that a request, an approval or a command must meet. Each refusal says what to do instead."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def check_gate(project: Project, digest: str) -> None:
-    """Whether the gate has promoted this release; what it never saw takes no production traffic, whoever asks.
+    """Check that the gate has promoted a release. No other release takes production traffic.
 
-    In a cluster the store may be elsewhere: a release whose rollout was requested passed this before.
+    In a cluster, the release store may be on another machine. A release whose rollout is running has passed this check already.
 
     Raises:
-        RefusedError: It was never asked, or said no.
+        RefusedError: The gate did not promote the release, or was never asked.
         StateError: There is no such release.
     """
     try:
@@ -34,7 +34,7 @@ def check_gate(project: Project, digest: str) -> None:
     if not gate:
         raise RefusedError(
             f"release {release.number} was packaged without asking the gate, so it never takes production traffic",
-            hint="`sluice run` makes a release that the gate has judged.",
+            hint="`sluice run` makes a release and asks the gate about it.",
         )
     if gate.get("promote") is not True:
         raise RefusedError(
@@ -43,110 +43,119 @@ def check_gate(project: Project, digest: str) -> None:
         )
 
 
-def check_supervised(file: JournalStore) -> None:
-    """Whether anybody is there to make a wish come true.
+def check_supervised(journal_store: JournalStore) -> None:
+    """Check that a supervisor or a controller acts on the journal.
 
     Raises:
-        NotServingError: No supervisor is running.
+        NotServingError: None is running.
     """
-    if not file.is_supervised():
+    if not journal_store.is_supervised():
         raise NotServingError(
-            "nobody is there to move traffic: no supervisor, and no controller, is running",
+            "no supervisor or controller is running, so no traffic can move",
             hint="Start `sluice serve`; in a cluster, `sluice rollout controller`.",
         )
 
 
 def check_free(journal: Journal, digest: str) -> None:
-    """Whether no other release's rollout is running.
+    """Check that no rollout of another release is running.
 
     Raises:
-        StateError: One is.
+        StateError: Another rollout is running.
     """
     if journal.request is not None and journal.request.release != digest:
         raise StateError(
             f"a rollout of {journal.request.release[:19]} is running ({journal.state.name})",
-            hint="Wait for its end, or end it with `sluice rollout abort`.",
+            hint="Wait until it ends, or end it with `sluice rollout abort`.",
         )
 
 
 def check_running(journal: Journal) -> str:
-    """The release whose rollout is running.
+    """Return the release whose rollout is running.
 
     Raises:
-        StateError: None is.
+        StateError: No rollout is running.
     """
     if journal.request is None:
-        raise StateError("no rollout is running", hint="To leave the champion use `sluice rollout rollback`.")
+        raise StateError("no rollout is running", hint="To replace the champion by N-1, use `sluice rollout rollback`.")
     return journal.request.release
 
 
 def check_promotable(journal: Journal, digest: str, approval: Approval | None) -> None:
-    """Whether a release may be taken to 100 % on a person's word.
+    """Check that a person may promote this release now.
 
     Raises:
-        StateError: It is not at a step, or its approval has expired.
+        StateError: The release is not at a step, or its approval has expired.
     """
     if journal.target != digest or not journal.state.phase.exposed:
         raise StateError(
             f"{digest[:19]} takes no canary traffic, so it cannot be promoted",
-            hint="`sluice rollout status` says where it stands; an approval lets it begin.",
+            hint="`sluice rollout status` shows its state. A canary takes traffic after its approval.",
         )
     if approval is None:
-        raise StateError(f"the approval of {digest[:19]} has expired", hint="Approve it again, then promote.")
+        raise StateError(
+            f"the approval of {digest[:19]} has expired", hint="Approve it again with `sluice rollout approve`, then promote it."
+        )
 
 
 def check_replaces(journal: Journal, kind: CommandKind) -> None:
-    """Whether a command may take the place of the one that waits: a way down is not taken back by a way up.
+    """Check that a command may replace the one that waits. A command never replaces one of higher precedence.
 
     Raises:
-        StateError: It may not.
+        StateError: The waiting command takes precedence.
     """
     waiting = journal.command
     if waiting is not None and kind.precedence < waiting.kind.precedence:
         raise StateError(
-            f"a {waiting.kind.value} by {waiting.by} is under way", hint="`sluice rollout status` says when it is done."
+            f"a {waiting.kind.value} by {waiting.by} is under way", hint="`sluice rollout status` shows when it is done."
         )
 
 
-def check_rollback_target(journal: Journal, told: str) -> str:
-    """The release that a rollback sends all traffic to, which is the one that the person was told, or has it all already.
+def check_rollback_target(journal: Journal, confirmed: str) -> str:
+    """Return the release that a rollback sends all traffic to, which must be the one that the person confirmed.
+
+    Args:
+        journal: The present state of the rollout.
+        confirmed: The release that the person confirmed; empty if the person named none. If it is the champion, the rollback is
+            valid even if no canary takes traffic any more.
 
     Raises:
-        StateError: It is another one by now, or there is none.
+        StateError: The rollback would go to another release by now, or there is none.
     """
-    if told and told == journal.champion:
-        return told
+    if confirmed and confirmed == journal.champion:
+        return confirmed
     found = find_rollback_target(journal)
-    if told and found != told:
+    if confirmed and found != confirmed:
         raise StateError(
-            f"production has changed meanwhile: a rollback would go to {found[:19]} now, not to {told[:19]}",
+            f"production has changed: a rollback would send all traffic to {found[:19]} now, not to {confirmed[:19]}",
             hint="Look at `sluice rollout status`, and decide again.",
         )
     return found
 
 
 def find_rollback_target(journal: Journal) -> str:
-    """The release that a rollback sends all traffic to: stable while a canary takes traffic, else N-1.
+    """Return the release that a rollback sends all traffic to: stable while a canary takes traffic, otherwise N-1.
 
     Raises:
-        StateError: There is none.
+        StateError: There is no such release.
     """
     if journal.state.phase.exposed and journal.champion:
         return journal.champion
     if journal.previous is not None:
         return journal.previous
     if journal.champion is None:
-        raise StateError("nothing to roll back to: there is no champion", hint="`sluice release list` shows the releases.")
-    left = _rolled_back_last(journal)
-    why = f"{left.release[:19]} was rolled back before, and nothing" if left else "nothing"
+        raise StateError(
+            "there is no champion, so there is nothing to roll back", hint="`sluice release list` shows all releases."
+        )
+    rolled_back = _find_last_rolled_back(journal)
+    earlier = f"; {rolled_back.release[:19]} was rolled back already" if rolled_back else ""
     raise StateError(
-        f"nothing to roll back to: there is no N-1; {why} was champion before {journal.champion[:19]}",
-        hint="`sluice release list` shows the releases; `sluice rollout start` takes one up again.",
+        f"there is no N-1 to roll back to, because no release was champion before {journal.champion[:19]}{earlier}",
+        hint="`sluice release list` shows all releases. `sluice rollout start` requests a rollout of one of them.",
     )
 
 
-def _rolled_back_last(journal: Journal) -> EndedRollout | None:
-    """The champion that a person rolled back last."""
+def _find_last_rolled_back(journal: Journal) -> EndedRollout | None:
+    """Return the last rollout that was rolled back to the present champion; None if there is none."""
     return next(
         (one for one in reversed(journal.rollouts) if one.outcome is Phase.ROLLED_BACK and one.stable == journal.champion), None
     )

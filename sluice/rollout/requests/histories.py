@@ -1,4 +1,4 @@
-"""A rollout for the record: what the report shows of it, with the numbers that people ask for."""
+"""What happened: the transitions, and one rollout with the samples and numbers that a report shows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,20 @@ if TYPE_CHECKING:
     from sluice.rollout.journals import JournalStore
 
 MARGIN_SECONDS = 5.0
-"""Samples this long before and after are part of the picture."""
+"""A rollout is shown with the samples of this many seconds before and after it."""
 
 
-def describe_rollout(file: JournalStore, journal: Journal, ended: EndedRollout | None, settings: RolloutTable) -> dict[str, Any]:
-    """One rollout: the running one where `ended` is None."""
+def describe_rollout(
+    journal_store: JournalStore, journal: Journal, ended: EndedRollout | None, settings: RolloutTable
+) -> dict[str, Any]:
+    """Return one rollout as plain JSON types.
+
+    Args:
+        journal_store: Stores the samples.
+        journal: The journal.
+        ended: The rollout, if it has ended. None stands for the running one.
+        settings: ``[rollout]``.
+    """
     request = journal.request
     rollout = ended.id if ended else request.id if request else ""
     started = ended.started if ended else request.at if request else 0.0
@@ -37,13 +46,15 @@ def describe_rollout(file: JournalStore, journal: Journal, ended: EndedRollout |
         "ended": ended.ended if ended else None,
         "steps": list(request.steps) if request and not ended else list(settings.steps),
         "transitions": [transition.to_dict() for transition in transitions],
-        "samples": file.read_samples(started - MARGIN_SECONDS, end + MARGIN_SECONDS),
-        "numbers": read_numbers(transitions, settings),
+        "samples": journal_store.read_samples(started - MARGIN_SECONDS, end + MARGIN_SECONDS),
+        "numbers": compute_numbers(transitions, settings),
     }
 
 
-def describe_span(file: JournalStore, journal: Journal, since: float, until: float, settings: RolloutTable) -> dict[str, Any]:
-    """Everything between two times, as one rollout whose target is what the last transition was about."""
+def describe_period(
+    journal_store: JournalStore, journal: Journal, since: float, until: float, settings: RolloutTable
+) -> dict[str, Any]:
+    """Return everything between two times as if it were one rollout. Its target is the release of the last transition."""
     transitions = [transition for transition in journal.transitions if since <= transition.time <= until]
     last = transitions[-1] if transitions else None
     ended = next((one for one in reversed(journal.rollouts) if last and one.id == last.rollout), None)
@@ -57,18 +68,18 @@ def describe_span(file: JournalStore, journal: Journal, since: float, until: flo
         "ended": until,
         "steps": list(settings.steps),
         "transitions": [transition.to_dict() for transition in transitions],
-        "samples": file.read_samples(since, until),
-        "numbers": read_numbers(transitions, settings),
+        "samples": journal_store.read_samples(since, until),
+        "numbers": compute_numbers(transitions, settings),
     }
 
 
-def read_numbers(transitions: Sequence[Transition], settings: RolloutTable) -> dict[str, Any]:
-    """The numbers of a rollout.
+def compute_numbers(transitions: Sequence[Transition], settings: RolloutTable) -> dict[str, Any]:
+    """Compute the numbers of a rollout from its transitions.
 
     Returns:
-        ``evidence_threshold`` and ``margin``; the final counts; ``exposed_seconds`` with canary traffic; for a way down
-        ``decided_at``, ``applied_at`` and ``decision_to_zero_seconds``: from the decision until the proxy itself said
-        that the release gets nothing.
+        ``evidence_threshold`` and ``margin``; the evidence of the last transition; ``exposed_seconds``, the time with canary
+        traffic. If the release lost all its traffic, also ``decided_at``, ``applied_at`` and ``decision_to_zero_seconds``: the
+        time from the decision until the proxy reported that the release gets no traffic.
     """
     numbers: dict[str, Any] = {"evidence_threshold": settings.evidence, "margin": settings.margin}
     exposed = [transition for transition in transitions if transition.weights.get(transition.release)]
@@ -104,10 +115,10 @@ def read_rollout(project: Project, digest: str) -> dict[str, Any]:
     return describe_rollout(journal_store, journal, ended if journal.target != digest else None, project.settings.rollout)
 
 
-def read_span(project: Project, since: float, until: float) -> dict[str, Any]:
+def read_period(project: Project, since: float, until: float) -> dict[str, Any]:
     """Return what happened to production traffic between two times (seconds since the epoch), in the form of `read_rollout`."""
     journal_store = open_journal(project)
-    return describe_span(journal_store, journal_store.read(), since, until, project.settings.rollout)
+    return describe_period(journal_store, journal_store.read(), since, until, project.settings.rollout)
 
 
 def find_last_rollout(journal: Journal, digest: str) -> EndedRollout | None:

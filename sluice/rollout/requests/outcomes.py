@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.05
 
-SETTLE_SECONDS = 15.0
+DEADLINE_MARGIN_SECONDS = 15.0
 """Time added to a rollout's own deadline, because the supervisor ends a rollout at the deadline and not before."""
 
 APPLY_SECONDS = 5.0
@@ -31,18 +31,19 @@ def wait_for_outcome(project: Project, digest: str, timeout: float) -> str:
     Args:
         project: The project.
         digest: The release.
-        timeout: Seconds; `SETTLE_SECONDS` are added, because the supervisor ends a rollout at its deadline and not before.
+        timeout: Seconds; `DEADLINE_MARGIN_SECONDS` are added, because the supervisor ends a rollout at its deadline and not
+            before.
 
     Returns:
         ``"promoted"``, ``"rolled_back"``, ``"aborted"`` or ``"rejected"`` (the canary never took traffic).
 
     Raises:
-        StateError: Nobody requested a rollout of this release.
+        StateError: No rollout of this release was requested.
         NotServingError: No supervisor or controller is running, and none came back.
         ServiceError: The rollout did not end in time.
     """
     journal_store = open_journal(project)
-    deadline = time.monotonic() + timeout + SETTLE_SECONDS
+    deadline = time.monotonic() + timeout + DEADLINE_MARGIN_SECONDS
     supervised_at = running_at = time.monotonic()
     while True:
         now = time.monotonic()
@@ -94,5 +95,5 @@ def _read_outcome(journal: Journal, digest: str) -> str:
         return Phase.PROMOTED.value
     ended = find_last_rollout(journal, digest)
     if ended is None:
-        raise StateError(f"nobody requested a rollout of {digest[:19]}", hint="`sluice rollout start` requests a rollout.")
+        raise StateError(f"no rollout of {digest[:19]} was requested", hint="`sluice rollout start` requests a rollout.")
     return ended.outcome.value

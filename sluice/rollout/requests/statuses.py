@@ -1,4 +1,4 @@
-"""Where a project's rollout stands: what the journal holds, and what a running supervisor says."""
+"""The status of a project's rollout: what the journal says, and what the running supervisor or controller reports."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutStatus:
-    """Who serves production, and what a rollout is doing. Plain JSON types.
+    """Which release serves production, and what the rollout is doing. All values are plain JSON types.
 
     Attributes:
-        url: Of the proxy; empty where nobody serves.
-        state: Phase, with the step's number.
-        champion: Digest of the release that takes production traffic.
+        url: URL of the proxy; empty if no supervisor is running.
+        state: Name of the state, for example ``"step-2"``.
+        champion: Digest of the champion.
         previous: Digest of N-1.
         target: Digest of the canary.
-        weights: Wished per cent by release.
-        seen_weights: Per cent above 0 that the proxy applied lately.
-        reason: What is being waited for, or why the last rollout ended.
+        weights: Desired per cent by release.
+        seen_weights: Applied per cent above 0, by release.
+        reason: What the rollout waits for, or why the last one ended.
         evidence: Counts and numbers of the running rollout.
-        approvals: Unused approvals.
-        servers: Each release's server: pid, port, ready, crashes.
-        pid: Of the supervisor.
-        admin_url: Of the proxy's admin interface.
-        supervised: Somebody acts on requests.
-        trouble: What the supervisor could not do in its last round, and tries again; empty where nothing.
+        approvals: Approvals that are not used up.
+        servers: The server of each release: pid, port, ready, crashes.
+        pid: Process id of the supervisor.
+        admin_url: URL of the proxy's admin interface.
+        supervised: Whether a supervisor or a controller is running.
+        trouble: The problem of the last round, which the next round tries to solve; empty if there is none.
     """
 
     url: str
@@ -52,30 +52,30 @@ class RolloutStatus:
 
 
 def read_status(project: Project) -> RolloutStatus:
-    """The status now; works whether or not anybody serves.
+    """Return the present status, whether or not a supervisor or controller is running.
 
     Raises:
         DataError: The journal cannot be read.
     """
-    file = open_journal(project)
-    journal = file.read()
-    supervised = file.is_supervised()
-    said = file.read_status() if supervised else {}
-    ended = journal.rollouts[-1].reason if journal.rollouts else "nothing was ever rolled out"
+    journal_store = open_journal(project)
+    journal = journal_store.read()
+    supervised = journal_store.is_supervised()
+    reported = journal_store.read_status() if supervised else {}
+    ended = journal.rollouts[-1].reason if journal.rollouts else "no release was ever rolled out"
     return RolloutStatus(
-        url=said.get("url", ""),
+        url=reported.get("url", ""),
         state=journal.state.name,
         champion=journal.champion,
         previous=journal.previous,
         target=journal.target,
         weights=dict(journal.weights),
-        seen_weights=said.get("seen_weights", {}),
-        reason=said.get("reason", "") or "nobody is serving" if journal.request else ended,
-        evidence=said.get("evidence"),
+        seen_weights=reported.get("seen_weights", {}),
+        reason=reported.get("reason", "") or "no supervisor or controller is running" if journal.request else ended,
+        evidence=reported.get("evidence"),
         approvals=[dataclasses.asdict(approval) | {"steps": list(approval.steps)} for approval in journal.approvals],
-        servers=said.get("servers", []),
+        servers=reported.get("servers", []),
         supervised=supervised,
-        pid=said.get("pid"),
-        admin_url=said.get("admin_url", ""),
-        trouble=said.get("trouble", ""),
+        pid=reported.get("pid"),
+        admin_url=reported.get("admin_url", ""),
+        trouble=reported.get("trouble", ""),
     )

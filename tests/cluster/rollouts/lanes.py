@@ -258,7 +258,7 @@ class Lane:
     def pods(self, digest: str) -> list[ServingPod]:
         """A release's Pods that stay."""
         found = [read_pod(pod) for pod in self.cluster.list(POD, f"seldon-deployment-id={self.name}")]
-        return [pod for pod in found if pod.release == digest and not pod.leaving]
+        return [pod for pod in found if pod.release == digest and not pod.terminating]
 
     def fault(self, digest: str, *, port: int = 9000, **fault: object) -> None:
         """Switch the faults of a release's model server, or of its executor at port 8000."""

@@ -9,7 +9,7 @@ import pytest
 from lanes import wait_for
 from load import Load
 
-from sluice.rollout.platforms.seldon.objects.serving_pods import MOST_CRASHES
+from sluice.rollout.platforms.seldon.objects.serving_pods import MAX_CRASHES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +69,6 @@ def test_a_canary_that_never_starts_takes_no_traffic(
         assert not load.of(canary)
         assert lane.read().champion == champion
 
-    assert MOST_CRASHES <= 5, "the test would take minutes"
+    assert MAX_CRASHES <= 5, "the test would take minutes"
     absent = place.model.partition("@")[0] + "@sha256:" + "0" * 64
     together(act, lanes, [place.broken, absent, ""])

@@ -163,7 +163,7 @@ def stop_and_let_go_on(lane: Lane, load: Load) -> str:
     canary = lane.begin()
     lane.wait_state("step-1")
     first, second = lane.controllers[-2:]
-    holding = first if "holding the lease" in first.log.read_text().split("looks after")[-1] else second
+    holding = first if "holding the lease" in first.log.read_text().split("controls SeldonDeployment")[-1] else second
     holding.process.send_signal(signal.SIGSTOP)
     try:
         lane.wait_state("step-2", "baking", "promoted", seconds=40)
@@ -188,7 +188,7 @@ def test_two_controllers_do_everything_once(lanes: list[Lane], together: Callabl
     def act(lane: Lane, what: Callable[[Lane, Load], str]) -> None:
         first = lane.controller
         second = lane.start()
-        wait_for(lambda: "looks after" in second.log.read_text(), what="the second controller")
+        wait_for(lambda: "controls SeldonDeployment" in second.log.read_text(), what="the second controller")
         try:
             run(lane, what)
         finally:

@@ -125,7 +125,7 @@ def test_a_rollback_without_a_supervisor_is_an_error(small: Path) -> None:
     done = sluice("rollout", "rollback", "--yes", cwd=small)
     assert done.returncode == 5
     assert done.stderr == (
-        "error: nobody is there to move traffic: no supervisor, and no controller, is running\n"
+        "error: no supervisor or controller is running, so no traffic can move\n"
         "next:  Start `sluice serve`; in a cluster, `sluice rollout controller`.\n"
     )
 

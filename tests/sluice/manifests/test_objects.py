@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from sluice.cli import app
 from sluice.project.settings import Settings
-from sluice.rollout.platforms.seldon.monitoring import HEALTH_PATH
+from sluice.rollout.platforms.seldon.metrics_server import HEALTH_PATH
 
 if TYPE_CHECKING:
     from pathlib import Path

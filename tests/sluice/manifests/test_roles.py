@@ -27,7 +27,7 @@ CALLERS = {
     "journal_annotations.read_status": (REQUESTER, APPROVER),
     "journal_annotations.update": (CONTROLLER, REQUESTER, APPROVER),
     "journal_annotations._annotate": (CONTROLLER, REQUESTER),
-    "leases.hold": (CONTROLLER,),
+    "leases.acquire": (CONTROLLER,),
     "leases.raise_epoch": (CONTROLLER,),
     "leases.release": (CONTROLLER,),
     "telemetry.emit": (CONTROLLER,),
@@ -94,7 +94,7 @@ def test_no_controller_is_an_approver_and_of_pipelines_only_argo_s() -> None:
 
 def test_the_policy_on_approvals_sees_what_the_controller_reads() -> None:
     selector = find("ValidatingAdmissionPolicy", "sluice-approvals")["spec"]["matchConstraints"]["objectSelector"]
-    read = dict(part.split("=") for part in approval_objects.selector_of("churn").split(","))
+    read = dict(part.split("=") for part in approval_objects.build_selector("churn").split(","))
     exact = selector["matchLabels"]
     exists = {one["key"] for one in selector["matchExpressions"] if one["operator"] == "Exists"}
     assert exact.items() <= read.items()

@@ -20,7 +20,7 @@ from sluice.rollout.decisions.interim_looks import Judgement
 from sluice.rollout.decisions.plan import plan_next
 from sluice.rollout.decisions.states import ChampionTerm, Command, CommandKind, Journal, Phase, Request, State, Transition
 from sluice.rollout.decisions.transitions import advance
-from sluice.rollout.requests.histories import read_numbers
+from sluice.rollout.requests.histories import compute_numbers
 from sluice.statistics.auc import estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
 
@@ -111,7 +111,7 @@ def test_the_report_reads_transitions_and_numbers_of_a_rollback(rollout_settings
         ),
     )
     rollout = read(
-        {"rollout": {"transitions": [move.to_dict() for move in moves], "numbers": read_numbers(moves, rollout_settings)}}
+        {"rollout": {"transitions": [move.to_dict() for move in moves], "numbers": compute_numbers(moves, rollout_settings)}}
     ).rollout
     assert rollout is not None
     assert [(move.from_state, move.to, move.moment) for move in rollout.transitions] == [

@@ -28,7 +28,7 @@ def backends(tmp_path: Path) -> Backends:
 
 @pytest.fixture
 def spawned(backends: Backends) -> Iterator[list[Backend]]:
-    """Backends to be ended with the test."""
+    """Servers that end with the test."""
     running: list[Backend] = []
     yield running
     for backend in running:
@@ -37,14 +37,14 @@ def spawned(backends: Backends) -> Iterator[list[Backend]]:
 
 @pytest.fixture
 def gate_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The releases of most of these tests are letters: no store holds them, and no gate has seen them."""
+    """Skip the check of the gate, because the releases of these tests exist in no release store."""
     for module in (starts, approvals):
         monkeypatch.setattr(module, "check_gate", lambda _project, _digest: None)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project whose rollouts are quick: two steps and a short bake, margin 5 points at 60 requests."""
+    """A project with fast rollouts: two steps, a short bake, and a margin of 5 percentage points at 60 requests."""
     settings = Settings(
         project=ProjectTable(name="quick"),
         data=DataTable(snapshot="s", holdout="h", load="m:f", label="l", id="i"),

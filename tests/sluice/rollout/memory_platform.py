@@ -201,12 +201,12 @@ class MemoryPlatform:
             self.lines.append(f"problem: {error}")
         self.pass_time(ROUND_SECONDS)
 
-    def run(self, loop: ControlLoop, until: Callable[[Journal], bool], most: int = 5000) -> Journal:
-        for _ in range(most):
+    def run(self, loop: ControlLoop, until: Callable[[Journal], bool], max_rounds: int = 5000) -> Journal:
+        for _ in range(max_rounds):
             self.tick(loop)
             if until(self.stored):
                 return self.stored
-        raise AssertionError(f"not within {most} rounds: {self.stored.state}; {self.lines[-5:]}")
+        raise AssertionError(f"not within {max_rounds} rounds: {self.stored.state}; {self.lines[-5:]}")
 
     def make_champion(self, release: str) -> None:
         """Let a release become champion as the first release does: after its approval, without canary traffic."""

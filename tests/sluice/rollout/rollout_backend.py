@@ -1,6 +1,6 @@
-"""A real HTTP server in a process of its own, whose errors can be switched: ``python backend.py RELEASE ADDRESS-FILE MODE-FILE``.
+"""An HTTP server whose errors a test can switch: ``python rollout_backend.py RELEASE ADDRESS-FILE MODE-FILE``.
 
-The mode is JSON: {"errors": share, "status": code, "delay": seconds, "live": bool}; it is read with every request.
+The mode is JSON, ``{"errors": share, "status": code, "delay": seconds, "live": bool}``. The server reads it with every request.
 """
 
 from __future__ import annotations

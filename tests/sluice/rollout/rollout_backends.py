@@ -1,4 +1,4 @@
-"""Starting the small real backends of ``rollout_backend.py``, as the supervisor's launcher and alone."""
+"""Start the small HTTP servers of ``rollout_backend.py``, alone or as the supervisor's launcher."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def name_release(letter: str) -> str:
 def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "did not come true in time"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)
 
 
 def is_running(pid: int) -> bool:
-    """A zombie that init has not reaped yet has ended, too."""
+    """Return whether a process runs. A zombie that init has not reaped yet counts as ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -66,7 +66,7 @@ class Backend:
         except httpx.HTTPError:
             return False
 
-    def last_words(self) -> str:
+    def last_log_message(self) -> str:
         return read_last_lines(self.folder / "log") or "it wrote nothing"
 
     def stop(self) -> None:
@@ -75,12 +75,12 @@ class Backend:
 
 @dataclass
 class Backends:
-    """A launcher: each release's mode is a file that tests write."""
+    """A launcher whose servers behave as the tests say: a test writes the mode of each release into a file."""
 
     folder: Path
     broken: set[str] = field(default_factory=set)
     altered: set[str] = field(default_factory=set)
-    marked: list[tuple[str | None, str | None]] = field(default_factory=list)
+    tag_moves: list[tuple[str | None, str | None]] = field(default_factory=list)
 
     def set_mode(self, release: str, **mode: object) -> None:
         folder = self.folder / release[-1]
@@ -93,16 +93,16 @@ class Backends:
         if release in self.altered:
             raise IntegrityError("a blob does not have its digest", hint="Restore it.")
         if release in self.broken:
-            raise ServiceError("the release is not sound")
+            raise ServiceError("the release cannot be unpacked")
         folder = self.folder / release[-1]
         if not (folder / "mode").exists():
             self.set_mode(release)
         return folder
 
     def spawn(self, release: str, folder: Path) -> Backend:
-        # The shell's pid becomes the server's, so that each start has an address of its own.
+        # `exec` keeps the shell's pid, so that the pid names the file with the address of each start.
         script = f'exec {sys.executable} "{SCRIPT}" {release} "{folder}/address-$$" "{folder}/mode"'
         return Backend(release, folder, start_child(["/bin/sh", "-c", script], log=folder / "log"))
 
-    def mark(self, champion: str | None, previous: str | None) -> None:
-        self.marked.append((champion, previous))
+    def move_tags(self, champion: str | None, previous: str | None) -> None:
+        self.tag_moves.append((champion, previous))

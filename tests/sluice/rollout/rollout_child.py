@@ -1,4 +1,4 @@
-"""A supervisor over the small backends: ``python rollout_child.py ROOT BACKENDS SETTINGS``."""
+"""A supervisor of the servers in ``rollout_backends.py``: ``python rollout_child.py ROOT BACKENDS SETTINGS``."""
 
 from __future__ import annotations
 

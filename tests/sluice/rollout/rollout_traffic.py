@@ -1,4 +1,4 @@
-"""Requests to the proxy, each answer kept."""
+"""Traffic for the proxy, which records each answer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Traffic:
-    """Requests in a closed loop over a few connections, each answer counted by status and release."""
+    """Send requests over two connections, one after the other, and record time, status and release of each answer."""
 
     def __init__(self, url: str, payloads: Iterable[object] = ({},), pause: float = 0.01) -> None:
         self.url, self.pause = url, pause
         self.payloads = itertools.cycle(payloads)
         self._lock = threading.Lock()
         self.answers: list[tuple[float, int, str]] = []
-        self._ending = threading.Event()
+        self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._send) for _ in range(2)]
 
     def __enter__(self) -> Self:
@@ -33,13 +33,13 @@ class Traffic:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ending.set()
+        self._stopping.set()
         for thread in self._threads:
             thread.join()
 
     def _send(self) -> None:
         with httpx.Client(trust_env=False, timeout=10.0) as client:
-            while not self._ending.wait(self.pause):
+            while not self._stopping.wait(self.pause):
                 with self._lock:
                     payload = next(self.payloads)
                 try:

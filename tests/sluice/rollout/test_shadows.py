@@ -1,4 +1,4 @@
-"""The shadow: what the comparison decides, and how the canary is asked, over real HTTP."""
+"""The shadow: the judgement of the comparison, and the requests to the canary over real HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sluice.errors import ServiceError
 from sluice.project.tables.rollout import RolloutTable
 from sluice.rollout.decisions.interim_looks import next_look
 from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON, Comparison, add_comparison, judge_comparison
-from sluice.rollout.shadows import Shadow
+from sluice.rollout.shadows import HttpShadowComparer
 from sluice.scoring.recent_requests import MOST_ROWS, RecentRequests
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def found(requests: int, mean: float, failed: int = 0) -> Comparison:
     return Comparison(requests=requests, failed=failed, difference=requests * mean)
 
 
-def test_answers_that_are_near_pass_and_far_ones_condemn() -> None:
+def test_a_small_difference_passes_and_a_large_one_fails() -> None:
     near = judge_comparison(add_comparison(NO_COMPARISON, found(100, 0.02), SETTINGS), SETTINGS)
     assert near.passed
     assert "at most 0.0" in near.reason
@@ -37,13 +37,13 @@ def test_answers_that_are_near_pass_and_far_ones_condemn() -> None:
     assert "limit 0.1" in far.reason
 
 
-def test_a_canary_that_fails_on_what_stable_answered_is_condemned() -> None:
+def test_a_canary_that_fails_requests_that_stable_answered_is_refused() -> None:
     judgement = judge_comparison(add_comparison(NO_COMPARISON, found(100, 0.4, failed=40), SETTINGS), SETTINGS)
     assert judgement.failed
     assert "failed 40 of 100" in judgement.reason
 
 
-def test_before_the_first_look_and_between_the_bounds_it_is_inconclusive() -> None:
+def test_the_comparison_is_inconclusive_before_the_first_look_and_between_the_bounds() -> None:
     few = add_comparison(NO_COMPARISON, found(99, 0.0), SETTINGS)
     assert not judge_comparison(few, SETTINGS).passed
     unclear = add_comparison(NO_COMPARISON, found(100, 0.1), SETTINGS)
@@ -53,41 +53,43 @@ def test_before_the_first_look_and_between_the_bounds_it_is_inconclusive() -> No
     assert "next look at 150" in judgement.reason
 
 
-def test_what_was_counted_between_two_looks_waits_for_the_next() -> None:
+def test_requests_between_two_looks_count_at_the_next_look() -> None:
     first = add_comparison(NO_COMPARISON, found(100, 0.02), SETTINGS)
     later = add_comparison(first, found(49, 1.0), SETTINGS)
     assert (later.looked, later.high) == (100, first.high)
     assert add_comparison(later, found(1, 1.0), SETTINGS).looked == 150
 
 
-def test_a_champion_that_keeps_nothing_ends_the_shadow_and_says_so() -> None:
+def test_a_champion_that_keeps_no_requests_ends_the_shadow_with_the_reason() -> None:
     judgement = judge_comparison(add_comparison(NO_COMPARISON, Comparison(impossible="why"), SETTINGS), SETTINGS)
     assert judgement.passed
     assert judgement.reason == "no shadow: why"
 
 
-def test_the_last_requests_are_kept_and_others_forgotten() -> None:
+def test_a_server_keeps_its_last_requests_only() -> None:
     recent = RecentRequests()
     recent.add(["a"], [[1]], [0.5])
     assert recent.to_dict()["requests"] == []
     recent.begin(2)
     for value in (1, 2, 3):
         recent.add(["a"], [[value]], [value / 10])
-    told = recent.to_dict()
-    assert [(one["number"], one["data"]["ndarray"], one["probabilities"]) for one in told["requests"]] == [
+    document = recent.to_dict()
+    assert [(one["number"], one["data"]["ndarray"], one["probabilities"]) for one in document["requests"]] == [
         (2, [[2]], [0.2]),
         (3, [[3]], [0.3]),
     ]
     recent.add(["a"], [[0]] * (MOST_ROWS + 1), [0.0] * (MOST_ROWS + 1))
     long = recent.to_dict()["requests"][-1]
-    assert (len(long["data"]["ndarray"]), len(long["probabilities"])) == (MOST_ROWS, MOST_ROWS), "the beginning of a long one"
+    assert (len(long["data"]["ndarray"]), len(long["probabilities"])) == (MOST_ROWS, MOST_ROWS), (
+        "only the first rows of a long request are kept"
+    )
     recent.begin(2)
-    assert recent.to_dict()["server"] != told["server"], "a forked worker counts apart"
+    assert recent.to_dict()["server"] != document["server"], "a forked worker has its own count"
 
 
 @contextmanager
 def serving(answer: Callable[[str, Any], tuple[int, Any]]) -> Iterator[str]:
-    """A server on the loopback interface; gives its URL."""
+    """Run a server on the loopback interface, and yield its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def respond(self, body: Any) -> None:
@@ -117,12 +119,12 @@ def serving(answer: Callable[[str, Any], tuple[int, Any]]) -> Iterator[str]:
         server.server_close()
 
 
-def keeps(recent: RecentRequests) -> Callable[[str, Any], tuple[int, Any]]:
+def serve_recent(recent: RecentRequests) -> Callable[[str, Any], tuple[int, Any]]:
     return lambda path, _: (200, recent.to_dict()) if path == "/recent" else (404, {})
 
 
-def answers(shift: float) -> Callable[[str, Any], tuple[int, Any]]:
-    """A canary whose probability is its row's value and a little more; it fails on 0.9."""
+def answer_with_shift(shift: float) -> Callable[[str, Any], tuple[int, Any]]:
+    """Return a canary whose probability is the value of the row plus `shift`. It fails on the value 0.9."""
 
     def answer(path: str, body: Any) -> tuple[int, Any]:
         assert path == "/api/v1.0/predictions"
@@ -134,15 +136,15 @@ def answers(shift: float) -> Callable[[str, Any], tuple[int, Any]]:
     return answer
 
 
-def poll_to_its_end(shadow: Shadow, rollout: str, champions: list[str], canary: str) -> Comparison:
-    """What the last round found; the one that this begins has ended by then."""
+def poll_and_wait(shadow: HttpShadowComparer, rollout: str, champions: list[str], canary: str) -> Comparison:
+    """Return what the last thread found, and wait for the thread that this call starts."""
     found = shadow.poll(rollout, champions, canary)
-    shadow._round.join(10)  # type: ignore[union-attr]
+    shadow._thread.join(10)  # type: ignore[union-attr]
     return found
 
 
-def keep(*values: Any, answer: float | None = None) -> RecentRequests:
-    """Requests of one row each, which were answered with their value or with `answer`."""
+def record_requests(*values: Any, answer: float | None = None) -> RecentRequests:
+    """Record requests of one row each, answered with their value or with `answer`."""
     recent = RecentRequests()
     recent.begin(10)
     for value in values:
@@ -150,15 +152,15 @@ def keep(*values: Any, answer: float | None = None) -> RecentRequests:
     return recent
 
 
-def ask_all(shadow: Shadow, rollout: str, champions: list[str], canary: str, rounds: int = 1) -> Comparison:
-    """What so many rounds find together; a round's result comes with the poll after it."""
+def compare_all(shadow: HttpShadowComparer, rollout: str, champions: list[str], canary: str, rounds: int = 1) -> Comparison:
+    """Return what this many threads find together. The result of a thread comes with the next poll."""
     total = NO_COMPARISON
     for _ in range(rounds + 1):
-        total += poll_to_its_end(shadow, rollout, champions, canary)
+        total += poll_and_wait(shadow, rollout, champions, canary)
     return total
 
 
-def test_each_request_is_asked_once_of_the_canary_and_compared() -> None:
+def test_each_request_is_sent_to_the_canary_once_and_compared() -> None:
     one, other = RecentRequests(), RecentRequests()
     one.begin(10)
     other.begin(10)
@@ -166,89 +168,89 @@ def test_each_request_is_asked_once_of_the_canary_and_compared() -> None:
         one.add(["a"], [[value]], [value])
     other.add(["a"], [[0.3], [0.5]], [0.3, 0.5])
     other.add(["a"], [[0.9]], [0.9])
-    with serving(keeps(one)) as first, serving(keeps(other)) as second, serving(answers(0.05)) as canary:
-        total = ask_all(Shadow(5.0), "r", [first, second], canary, rounds=3)
+    with serving(serve_recent(one)) as first, serving(serve_recent(other)) as second, serving(answer_with_shift(0.05)) as canary:
+        total = compare_all(HttpShadowComparer(5.0), "r", [first, second], canary, rounds=3)
     assert (total.requests, total.failed) == (4, 1)
     assert total.difference == pytest.approx(3 * 0.05 + 1.0)
 
 
-def test_a_canary_that_hangs_or_is_away_fails_and_holds_nobody_up() -> None:
-    recent = keep(0.1, 0.2)
+def test_a_canary_that_hangs_or_is_unreachable_counts_as_failed_and_blocks_no_round() -> None:
+    recent = record_requests(0.1, 0.2)
 
     def hang(_path: str, _body: Any) -> tuple[int, Any]:
         time.sleep(1.0)
         return 200, {}
 
-    with serving(keeps(recent)) as champion, serving(hang) as canary:
-        shadow = Shadow(0.2)
+    with serving(serve_recent(recent)) as champion, serving(hang) as canary:
+        shadow = HttpShadowComparer(0.2)
         began = time.monotonic()
         shadow.poll("r", [champion], canary)
         assert time.monotonic() - began < 0.15
-        shadow._round.join(10)  # type: ignore[union-attr]
+        shadow._thread.join(10)  # type: ignore[union-attr]
         assert shadow.poll("r", [champion], canary) == Comparison(requests=2, failed=2, difference=2.0)
     recent.add(["a"], [[0.2]], [0.2])
-    with serving(keeps(recent)) as champion:
-        assert ask_all(Shadow(0.2), "r", [champion], canary).failed == 3
+    with serving(serve_recent(recent)) as champion:
+        assert compare_all(HttpShadowComparer(0.2), "r", [champion], canary).failed == 3
 
 
-def test_what_was_found_for_another_rollout_is_forgotten() -> None:
-    recent = keep(0.1)
-    with serving(keeps(recent)) as champion, serving(answers(0.0)) as canary:
-        shadow = Shadow(5.0)
-        poll_to_its_end(shadow, "one", [champion], canary)
+def test_the_result_of_another_rollout_is_discarded() -> None:
+    recent = record_requests(0.1)
+    with serving(serve_recent(recent)) as champion, serving(answer_with_shift(0.0)) as canary:
+        shadow = HttpShadowComparer(5.0)
+        poll_and_wait(shadow, "one", [champion], canary)
         assert shadow.poll("two", [champion], canary) == NO_COMPARISON
 
 
-def test_a_champion_without_recent_requests_is_told_from_one_that_is_broken() -> None:
+def test_a_champion_without_recent_requests_is_distinguished_from_a_broken_one() -> None:
     with serving(lambda *_: (404, {})) as champion:
-        assert "keeps no requests" in ask_all(Shadow(5.0), "r", [champion], "http://127.0.0.1:1").impossible
+        assert "keeps no requests" in compare_all(HttpShadowComparer(5.0), "r", [champion], "http://127.0.0.1:1").impossible
     for code, content in ((500, {}), (200, {"requests": 7}), (200, [])):
         with serving(lambda *_, code=code, content=content: (code, content)) as champion:
-            shadow = Shadow(5.0)
-            poll_to_its_end(shadow, "r", [champion], "http://127.0.0.1:1")
-            with pytest.raises(ServiceError, match="does not say what it was asked"):
+            shadow = HttpShadowComparer(5.0)
+            poll_and_wait(shadow, "r", [champion], "http://127.0.0.1:1")
+            with pytest.raises(ServiceError, match="does not return its recent requests"):
                 shadow.poll("r", [champion], "http://127.0.0.1:1")
 
 
-def test_what_clients_send_is_sent_on_as_they_sent_it() -> None:
-    """Python's clients write NaN for a missing number, and texts may hold half of a surrogate pair: stable has answered both."""
-    recent, got = keep(float("nan"), "half \ud800", answer=0.5), []
+def test_the_canary_gets_requests_exactly_as_clients_sent_them() -> None:
+    """Python's clients write NaN for a missing number, and a text may contain a lone surrogate. Stable has answered both."""
+    recent, got = record_requests(float("nan"), "half \ud800", answer=0.5), []
 
     def answer(_path: str, body: Any) -> tuple[int, Any]:
         got.append(body["data"]["ndarray"][0][0])
         return 200, {"data": {"ndarray": [[0.5]]}}
 
-    with serving(keeps(recent)) as champion, serving(answer) as canary:
-        assert ask_all(Shadow(5.0), "r", [champion], canary) == Comparison(requests=2)
+    with serving(serve_recent(recent)) as champion, serving(answer) as canary:
+        assert compare_all(HttpShadowComparer(5.0), "r", [champion], canary) == Comparison(requests=2)
     assert got[0] != got[0]
     assert got[1] == "half \ud800"
 
 
-def test_a_round_that_still_runs_for_another_rollout_is_not_counted() -> None:
-    recent, gate = keep(0.1), threading.Event()
+def test_a_comparison_that_still_runs_for_another_rollout_is_not_counted() -> None:
+    recent, gate = record_requests(0.1), threading.Event()
 
     def wait(_path: str, _body: Any) -> tuple[int, Any]:
         gate.wait(5)
         return 500, {}
 
-    with serving(keeps(recent)) as champion, serving(wait) as canary:
-        shadow = Shadow(5.0)
+    with serving(serve_recent(recent)) as champion, serving(wait) as canary:
+        shadow = HttpShadowComparer(5.0)
         shadow.poll("one", [champion], canary)
-        running = shadow._round
+        running = shadow._thread
         assert shadow.poll("two", [champion], canary) == NO_COMPARISON
         gate.set()
         running.join(10)  # type: ignore[union-attr]
-        assert shadow.poll("two", [champion], canary) == NO_COMPARISON, "a failure of the canary of the first"
+        assert shadow.poll("two", [champion], canary) == NO_COMPARISON, "the failure belongs to the first rollout"
 
 
-def test_a_round_that_breaks_says_so() -> None:
-    shadow = Shadow(5.0)
-    poll_to_its_end(shadow, "r", ["http://fd00::1:9000"], "http://127.0.0.1:1")
+def test_an_unexpected_error_in_the_thread_is_reported() -> None:
+    shadow = HttpShadowComparer(5.0)
+    poll_and_wait(shadow, "r", ["http://fd00::1:9000"], "http://127.0.0.1:1")
     with pytest.raises(ServiceError, match="InvalidURL"):
         shadow.poll("r", [], "")
 
 
-def test_looks_that_never_come_are_refused() -> None:
+def test_a_schedule_without_any_look_is_refused() -> None:
     for first, growth in ((0, 1.5), (100, 1.0)):
         with pytest.raises(ValueError, match="looks must begin"):
             next_look(0, first, growth)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sluice.rollout.decisions.evidence import Counts
 from sluice.rollout.decisions.states import CommandKind, Phase
-from sluice.rollout.journals import CHECKPOINT, JOURNAL, dump_checkpoint, plan_document
+from sluice.rollout.journals import CHECKPOINT, JOURNAL, build_document, dump_checkpoint
 
 STORED = Path(__file__).with_name("stored")
 JOURNAL_TEXT = (STORED / "journal.json").read_text(encoding="utf-8")
@@ -25,7 +25,7 @@ def test_a_stored_journal_is_read_without_migration() -> None:
 
 
 def test_a_journal_is_written_with_the_keys_that_were_stored() -> None:
-    assert plan_document(JOURNAL.validate_json(JOURNAL_TEXT)) == json.loads(JOURNAL_TEXT)
+    assert build_document(JOURNAL.validate_json(JOURNAL_TEXT)) == json.loads(JOURNAL_TEXT)
 
 
 def test_stored_evidence_is_read_without_migration() -> None:

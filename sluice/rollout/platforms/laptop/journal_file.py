@@ -1,7 +1,9 @@
-"""The journal on disk, and the records beside it: every write is compare-and-swap under a lock, and atomic.
+"""The journal on disk, and the files beside it. Every write of the journal happens under a lock and is atomic.
 
-``journal.json`` is the truth. ``evidence.json`` is the running evidence (losing its last write costs a tenth of a
-second of counts), ``supervisor.json`` says who serves and where, ``samples.jsonl`` is what the report draws.
+- ``journal.json`` decides what is true.
+- ``evidence.json`` is the checkpoint. If its last write is lost, a tenth of a second of counts is lost.
+- ``supervisor.json`` is the supervisor's status: the servers, the addresses and what the rollout waits for.
+- ``samples.jsonl`` contains the counts and weights over time that reports draw.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pydantic import ValidationError
 from sluice.errors import DataError
 from sluice.rollout.decisions.evidence import Checkpoint
 from sluice.rollout.decisions.states import Journal
-from sluice.rollout.journals import CHECKPOINT, JOURNAL, ConflictError, dump_checkpoint, plan_document
+from sluice.rollout.journals import CHECKPOINT, JOURNAL, ConflictError, build_document, dump_checkpoint
 from sluice.rollout.platforms.laptop.atomic_files import write_atomically
 
 if TYPE_CHECKING:
@@ -26,15 +28,15 @@ if TYPE_CHECKING:
 
     from sluice.project.projects import Project
 
-MOST_SAMPLE_BYTES = 32 * 1024 * 1024
-"""Size at which the samples are moved aside, once: a supervisor may run for months."""
+MAX_SAMPLE_BYTES = 32 * 1024 * 1024
+"""Above this size the file of samples is renamed, and a new one begins, because a supervisor may run for months."""
 
 
 class JournalFile:
-    """The journal of one project and the records beside it.
+    """The journal of one project and the files beside it.
 
     Args:
-        folder: ``rollout`` below the project's state; made on the first write.
+        folder: ``rollout`` below the project's state folder. The first write creates it.
     """
 
     poll_seconds, absence_seconds = 0.05, 30.0
@@ -49,7 +51,7 @@ class JournalFile:
         self._checkpoint_path = folder / "evidence.json"
 
     def read(self) -> Journal:
-        """The journal; an empty one where nothing was ever written.
+        """Return the journal; an empty one if none was ever written.
 
         Raises:
             DataError: The file is not a journal.
@@ -61,52 +63,57 @@ class JournalFile:
         except (ValidationError, OSError) as error:
             raise DataError(
                 f"{self.path} cannot be read as a rollout journal: {error}",
-                hint="Restore it from a backup; without it nobody knows which release is champion.",
+                hint="Restore it from a backup. Without it, Sluice does not know which release is the champion.",
             ) from error
 
     def update(self, change: Callable[[Journal], Journal]) -> Journal:
-        """Read, change and write as one; `change` may raise to refuse, and gives back what it got to change nothing."""
+        """Read, change and write the journal in one step.
+
+        Args:
+            change: Returns the changed journal. It returns its argument to change nothing, and raises an error to refuse.
+        """
         with self._locked():
             journal = self.read()
             changed = change(journal)
             return journal if changed is journal else self._write(changed, journal.version)
 
     def replace(self, journal: Journal) -> Journal:
-        """Write what was derived from ``journal.version``.
+        """Write a journal that was derived from the version that ``journal.version`` names.
 
         Raises:
-            ConflictError: That is no longer the version on disk.
+            ConflictError: The file is at another version by now.
         """
         with self._locked():
             found = self.read().version
             if found != journal.version:
                 raise ConflictError(
-                    f"the journal is at version {found}, not {journal.version}", hint="Read it again and decide anew."
+                    f"the journal is at version {found} by now, not {journal.version}",
+                    hint="Read the journal again, and decide on what it contains now.",
                 )
             return self._write(journal, found)
 
     def read_checkpoint(self) -> Checkpoint:
-        """The last checkpoint; an empty one where there is none that can be read, since evidence can be gathered anew."""
+        """Return the last checkpoint; an empty one if none can be read, because evidence can be collected again."""
         try:
             return CHECKPOINT.validate_json(self._checkpoint_path.read_bytes())
         except (OSError, ValidationError):
             return Checkpoint()
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Keep the evidence. Not synced to the disk: it survives the process, which is what it is for."""
+        """Write the checkpoint. It has to survive this process and not a power failure, so it is not synchronised to the disk."""
         write_atomically(self._checkpoint_path, dump_checkpoint(checkpoint), durable=False)
 
     def append_sample(self, sample: Mapping[str, Any]) -> None:
-        """Add a line to the samples; a file that has grown too large is moved aside first."""
+        """Append one sample. If the file has grown too large, it is first renamed to ``samples.1.jsonl``."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            if self.samples_path.stat().st_size > MOST_SAMPLE_BYTES:
+            if self.samples_path.stat().st_size > MAX_SAMPLE_BYTES:
                 self.samples_path.replace(self.samples_path.with_suffix(".1.jsonl"))
         with self.samples_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(sample, allow_nan=False) + "\n")
 
     def read_samples(self, start: float, end: float) -> list[dict[str, Any]]:
-        """The samples between two times, oldest first; a line that was cut off is left aside."""
+        """Return the samples between two times, oldest first. A line that was cut off is skipped."""
         samples = []
         for path in (self.samples_path.with_suffix(".1.jsonl"), self.samples_path):
             with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8") as file:
@@ -118,11 +125,11 @@ class JournalFile:
         return samples
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Say who serves and where."""
+        """Write the supervisor's status."""
         write_atomically(self.status_path, json.dumps(status, indent=1).encode(), durable=False)
 
     def read_status(self) -> dict[str, Any]:
-        """What the supervisor last said; empty where it said nothing."""
+        """Return the status that the supervisor wrote last; empty if there is none."""
         try:
             document: dict[str, Any] = json.loads(self.status_path.read_bytes())
         except (OSError, ValueError):
@@ -130,9 +137,10 @@ class JournalFile:
         return document
 
     def is_supervised(self) -> bool:
-        """Whether a supervisor is running, so that the status is its own and not a dead predecessor's.
+        """Return whether a supervisor is running. If none is, the status was left behind by an earlier one.
 
-        It holds this lock for as long as it lives, however it ends, and takes it after it has cleared the status.
+        A supervisor holds a lock for its whole life. It takes the lock after it has replaced the status, and the kernel frees the
+        lock however the supervisor ends.
         """
         try:
             with self.alive_path.open("rb") as file:
@@ -145,7 +153,7 @@ class JournalFile:
 
     def _write(self, journal: Journal, found: int) -> Journal:
         written = dataclasses.replace(journal, version=found + 1)
-        write_atomically(self.path, json.dumps(plan_document(written), indent=1, allow_nan=False).encode())
+        write_atomically(self.path, json.dumps(build_document(written), indent=1, allow_nan=False).encode())
         return written
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Releases of the project's store, served by real Seldon microservices of the serving environment."""
+"""Servers of the releases in the project's release store: Seldon microservices in the serving environment."""
 
 from __future__ import annotations
 
@@ -14,38 +14,42 @@ if TYPE_CHECKING:
     from sluice.scoring.server_process import ServedRelease
 
 
-class Microservices:
-    """Starts servers of releases, and lets the store's tags ``champion`` and ``previous`` follow the journal."""
+class MicroserviceLauncher:
+    """Start servers of releases, and move the release store's tags ``champion`` and ``previous``."""
 
     def __init__(self, project: Project) -> None:
-        """Serve releases of this project."""
+        """Serve the releases of a project.
+
+        Args:
+            project: The project.
+        """
         self._project = project
         self._store = ReleaseStore(project.state / "releases")
 
     def prepare(self, release: str) -> Path:
-        """Unpack and verify a release.
+        """Verify and unpack a release, and return its folder.
 
         Raises:
-            IntegrityError: Its bytes are not those of its digest.
-            StateError: There is no such release.
+            IntegrityError: The bytes of the release do not have its digest.
+            StateError: The release store does not hold this release.
         """
         return self._store.unpack(release)
 
     def spawn(self, release: str, folder: Path) -> ServedRelease:
-        """Start its server and come back at once.
+        """Start the server of an unpacked release, and return at once.
 
         Raises:
-            ConfigurationError: The serving environment is not there.
-            ServiceError: It cannot be started.
+            ConfigurationError: The serving environment is missing.
+            ServiceError: The server cannot be started.
         """
         log = self._project.state / "logs" / f"server-{release.removeprefix('sha256:')[:12]}.log"
         return spawn_server(self._project, folder, release, log=log)
 
-    def mark(self, champion: str | None, previous: str | None) -> None:
-        """Move both tags at once; before the first champion there is nothing to tag.
+    def move_tags(self, champion: str | None, previous: str | None) -> None:
+        """Move both tags in one step. Before the first champion there is nothing to tag.
 
         Raises:
-            StateError: One of them is not in the store.
+            StateError: The release store does not hold one of the two releases.
         """
         if champion is not None:
             self._store.move_tags({"champion": champion, "previous": previous})

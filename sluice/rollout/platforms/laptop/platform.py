@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from sluice.rollout.decisions.health import Health
     from sluice.rollout.decisions.states import ChampionTerm, Journal, Transition
     from sluice.rollout.observations import RoundReport
-    from sluice.rollout.platforms.laptop.envoy import EnvoySplitter, TrafficReading
+    from sluice.rollout.platforms.laptop.envoy import EnvoyProxy, TrafficReading
     from sluice.rollout.platforms.laptop.journal_file import JournalFile
     from sluice.rollout.platforms.laptop.servers import Servers
 
 DENSE_SECONDS, SPARSE_SECONDS = 0.5, 5.0
 """The time between two samples: during a rollout, and otherwise."""
 
-AFTERMATH_SECONDS = 30.0
-"""How long samples stay dense after a transition."""
+DENSE_AFTER_TRANSITION_SECONDS = 30.0
+"""For this long after a transition, samples are taken as often as during a rollout."""
 
 _STATUS_SECONDS = 0.5
 _DRAIN_MARGIN_SECONDS = 1.0
-_LONGEST_PAUSE = 5.0
-_STEADY_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 5.0
+_PAUSE_RESET_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class LaptopPlatform:
         project: The project.
         file: Its journal.
         servers: One server for each release that is needed.
-        splitter: The proxy.
+        proxy: The proxy.
         notify: Called with each event, one line of text.
         release_port: Called right before the proxy first listens, so that the port becomes free for it.
         started: Whether the proxy has been started.
@@ -53,7 +53,7 @@ class LaptopPlatform:
     project: Project
     file: JournalFile
     servers: Servers
-    splitter: EnvoySplitter
+    proxy: EnvoyProxy
     notify: Callable[[str], object]
     release_port: Callable[[], object]
     started: bool = False
@@ -61,7 +61,7 @@ class LaptopPlatform:
     confirm_poll_seconds: float = 0.0
     _weights: dict[str, int] = field(default_factory=dict)
     _readings: dict[str, TrafficReading] = field(default_factory=dict)
-    _placed: dict[str, int] = field(default_factory=dict)
+    _endpoints: dict[str, int] = field(default_factory=dict)
     _last_traffic: dict[str, float] = field(default_factory=dict)
     _began: float = field(default_factory=time.time)
     _resumed: bool = False
@@ -81,9 +81,9 @@ class LaptopPlatform:
         checkpoint = None if self._resumed else self.file.read_checkpoint()
         self._resumed = True
         self._keep_servers(journal)
-        was_alive = self.splitter.is_alive()
+        was_alive = self.proxy.is_alive()
         if self._keep_proxy(journal):
-            self._weights, self._readings = self.splitter.read_weights(), self.splitter.read_counts()
+            self._weights, self._readings = self.proxy.read_weights(), self.proxy.read_counts()
         health = self._read_health()
         champion = journal.champion
         return Observation(
@@ -92,7 +92,7 @@ class LaptopPlatform:
             # The counters of a proxy that was just started cannot be compared with the ones before.
             weights=self._weights if was_alive else None,
             counts=self._read_counts() if was_alive else None,
-            stable_ready=champion is not None and self.servers.health()[champion].ready,
+            stable_ready=champion is not None and self.servers.read_health()[champion].ready,
             champion_urls=self._list_urls(journal.champion, health),
             canary_urls=self._list_urls(journal.target, health),
             can_apply=self.started,
@@ -114,15 +114,15 @@ class LaptopPlatform:
         del journaled  # the journal and the proxy do not depend on each other here
         if self._weights == journal.desired_weights:
             return False
-        self.splitter.set_weights(journal.desired_weights)
+        self.proxy.set_weights(journal.desired_weights)
         return True
 
     def confirm(self, journal: Journal) -> Confirmation:
         """Read the proxy's weights and counters again."""
-        self._weights, self._readings = self.splitter.read_weights(), self.splitter.read_counts()
+        self._weights, self._readings = self.proxy.read_weights(), self.proxy.read_counts()
         desired = journal.desired_weights
         difference = (
-            "" if self._weights == desired else f"the proxy applies {self._weights}, not {desired}: see {self.splitter.log}"
+            "" if self._weights == desired else f"the proxy applies {self._weights}, not {desired} (log: {self.proxy.log})"
         )
         return Confirmation(applied=not difference, weights=self._weights, counts=self._read_counts(), difference=difference)
 
@@ -131,7 +131,7 @@ class LaptopPlatform:
 
     def tag_champion(self, champion: ChampionTerm | None, previous: ChampionTerm | None) -> None:
         """Move the tags of the release store."""
-        self.servers.launcher.mark(champion.release if champion else None, previous.release if previous else None)
+        self.servers.launcher.move_tags(champion.release if champion else None, previous.release if previous else None)
 
     def report(self, report: RoundReport) -> None:
         """Store the evidence, the samples that reports draw, and the status."""
@@ -142,10 +142,10 @@ class LaptopPlatform:
             self._append_sample(report, now)
         self._write_status(report)
 
-    def report_problem(self, what: str) -> None:
+    def report_problem(self, problem: str) -> None:
         """Write what the last round could not do into the status. The next successful round removes it."""
         self._next_status = 0.0
-        self.file.write_status(self.file.read_status() | {"trouble": what})
+        self.file.write_status(self.file.read_status() | {"trouble": problem})
 
     def _keep_servers(self, journal: Journal) -> None:
         """Run a server for each release that is needed. A release that lost its traffic first answers what it was sent."""
@@ -154,20 +154,20 @@ class LaptopPlatform:
             self._last_traffic[release] = steady
         weighted = list(journal.desired_weights)
         drain = self.project.settings.rollout.request_timeout_seconds + _DRAIN_MARGIN_SECONDS
-        placed = self.splitter.releases()
-        draining = [release for release in placed if steady - self._last_traffic.get(release, -drain) < drain]
+        present = self.proxy.releases()
+        draining = [release for release in present if steady - self._last_traffic.get(release, -drain) < drain]
         named = [release for release in (journal.champion, journal.previous, journal.target) if release]
         # The proxy has three slots. Releases that run already come first, so a new one waits until a slot is drained.
-        candidates = dict.fromkeys([*weighted, *named[:1], *(name for name in named if name in placed), *draining, *named])
+        candidates = dict.fromkeys([*weighted, *named[:1], *(name for name in named if name in present), *draining, *named])
         needed = list(candidates)[: len(SLOTS)]
-        for release in placed:
+        for release in present:
             if release not in needed:
-                self.splitter.remove(release)
-                self._placed.pop(release, None)
-        self.servers.keep(needed)
-        self.servers.tend(steady)
-        for release, port in self.servers.ports().items():
-            self.splitter.place(release, port)
+                self.proxy.remove(release)
+                self._endpoints.pop(release, None)
+        self.servers.set_releases(needed)
+        self.servers.update(steady)
+        for release, port in self.servers.read_ports().items():
+            self.proxy.set_endpoint(release, port)
 
     def _keep_proxy(self, journal: Journal) -> bool:
         """Start the proxy when the releases with traffic can serve, restart it when it has died; return whether it runs.
@@ -176,52 +176,52 @@ class LaptopPlatform:
             IntegrityError: No proxy runs yet, and the champion's bytes are not those that were released.
         """
         steady = time.monotonic()
-        if self.splitter.is_alive():
-            if steady - self._next_restart > _STEADY_SECONDS:
+        if self.proxy.is_alive():
+            if steady - self._next_restart > _PAUSE_RESET_SECONDS:
                 self._pause = 0.0
             return True
-        self._refuse_damaged(journal.champion)
-        health = self.servers.health()
+        self._refuse_altered(journal.champion)
+        health = self.servers.read_health()
         waits = any(not (health[release].ready or health[release].failure) for release in journal.desired_weights)
         if (waits and not self.started) or steady < self._next_restart:
             return False
         if self.started:
-            self.notify("the proxy has ended: starting it again with the journal's weights")
+            self.notify("the proxy has ended; it starts again with the weights of the journal")
         self.release_port()
-        self._placed.clear()
-        self._pause = min(_LONGEST_PAUSE, 2 * self._pause + 0.1)
+        self._endpoints.clear()
+        self._pause = min(_LONGEST_PAUSE_SECONDS, 2 * self._pause + 0.1)
         self._next_restart = steady + self._pause
-        self.splitter.start(journal.weights)
+        self.proxy.start(journal.weights)
         if not self.started:
-            self.notify(f"serving on http://{LOCALHOST}:{self.splitter.port}")
+            self.notify(f"serving on http://{LOCALHOST}:{self.proxy.port}")
         self.started = True
         return True
 
-    def _refuse_damaged(self, champion: str | None) -> None:
+    def _refuse_altered(self, champion: str | None) -> None:
         """Refuse to start with an altered champion: waiting does not repair it, and a proxy without it only seems to serve."""
-        damage = self.servers.damage(champion) if champion and not self.started else None
-        if damage is not None:
+        error = self.servers.find_integrity_error(champion) if champion and not self.started else None
+        if error is not None:
             raise IntegrityError(
-                f"the champion cannot be served: {damage.message}",
-                hint="Restore `.sluice/releases` from a copy (`sluice release verify` names what differs), then serve again.",
+                f"the champion cannot be served: {error.message}",
+                hint="Restore `.sluice/releases` from a copy, then serve again. `sluice release verify` names what differs.",
             )
 
     def _read_health(self) -> dict[str, Health]:
         """Return the health of each server. It is ready if it answers and the proxy knows it at its present port."""
         health = {}
-        ports = self.servers.ports()
-        for release, found in self.servers.health().items():
+        ports = self.servers.read_ports()
+        for release, found in self.servers.read_health().items():
             port = ports[release]
-            placed = port is not None and self._placed.get(release) == port
-            if self.started and port is not None and not placed and self.splitter.is_alive() and self.splitter.is_placed(release):
-                self._placed[release] = port
-                placed = True
-            health[release] = dataclasses.replace(found, ready=found.ready and placed)
+            known = port is not None and self._endpoints.get(release) == port
+            if self.started and port is not None and not known and self.proxy.is_alive() and self.proxy.has_endpoint(release):
+                self._endpoints[release] = port
+                known = True
+            health[release] = dataclasses.replace(found, ready=found.ready and known)
         return health
 
     def _list_urls(self, release: str | None, health: Mapping[str, Health]) -> list[str]:
         """Return the address of a release's server if it is ready; otherwise nothing."""
-        port = self.servers.ports().get(release) if release else None
+        port = self.servers.read_ports().get(release) if release else None
         return [f"http://{LOCALHOST}:{port}"] if release and port and health[release].ready else []
 
     def _read_counts(self) -> dict[str, Counts]:
@@ -233,7 +233,7 @@ class LaptopPlatform:
             return
         journal = report.journal
         last = journal.transitions[-1].time if journal.transitions else 0.0
-        busy = journal.request is not None or now - last < AFTERMATH_SECONDS
+        busy = journal.request is not None or now - last < DENSE_AFTER_TRANSITION_SECONDS
         self._next_sample = now + (DENSE_SECONDS if busy else SPARSE_SECONDS)
         arms = {
             release: {
@@ -263,10 +263,10 @@ class LaptopPlatform:
             {
                 "pid": os.getpid(),
                 "started": self._began,
-                "url": f"http://{LOCALHOST}:{self.splitter.port}" if self.started else "",
-                "port": self.splitter.port,
-                "admin_url": self.splitter.admin_url,
-                "envoy_pid": self.splitter.pid,
+                "url": f"http://{LOCALHOST}:{self.proxy.port}" if self.started else "",
+                "port": self.proxy.port,
+                "admin_url": self.proxy.admin_url,
+                "envoy_pid": self.proxy.pid,
                 "servers": self.servers.describe(),
                 "seen_weights": self._weights,
                 "reason": report.plan.reason,

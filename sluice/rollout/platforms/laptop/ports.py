@@ -1,4 +1,4 @@
-"""The proxy's port, held from the first check until Envoy takes it."""
+"""Reserve the proxy's port from the first check until Envoy listens on it."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ import time
 from sluice.errors import PortInUseError
 from sluice.rollout.platforms.laptop.envoy_config import LOCALHOST
 
-_PATIENCE_SECONDS = 2.0
-_POLL = 0.05
+_RETRY_SECONDS = 2.0
+_POLL_SECONDS = 0.05
 
 
 def reserve_port(port: int) -> socket.socket:
-    """A socket that holds a port without listening; close it right before somebody else is to listen there.
+    """Return a socket that reserves a port without listening on it. Close it right before another process has to listen there.
 
-    Waits two seconds for a predecessor that is still being ended.
+    If the port is in use, this tries again for two seconds, because an earlier supervisor may just be ending.
 
     Args:
-        port: 0 chooses a free one; ask the socket which.
+        port: The port. 0 chooses a free port, which the socket's `getsockname` returns.
 
     Raises:
-        PortInUseError: Something listens there.
+        PortInUseError: Another process uses the port.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _RETRY_SECONDS
     while True:
-        held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        # Only for the bind itself, so that connections that linger from before do not matter; afterwards nobody else gets in.
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # The option applies to the bind only, so that closing connections of an earlier process do not matter. It is switched off
+        # afterwards, so that no other process can bind the port as well.
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            held.bind((LOCALHOST, port))
+            reserved.bind((LOCALHOST, port))
         except OSError as error:
-            held.close()
+            reserved.close()
             if time.monotonic() > deadline:
                 raise PortInUseError(
                     f"port {port} cannot be used: {error.strerror}",
-                    hint="End what listens there, or choose another with serving.port or --port.",
+                    hint="End the process that uses it, or choose another port with serving.port or --port.",
                 ) from error
-            time.sleep(_POLL)
+            time.sleep(_POLL_SECONDS)
         else:
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-            return held
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            return reserved

@@ -1,4 +1,8 @@
-"""One server for each release that has a place: started, watched, restarted with growing pauses, given up when it crash-loops."""
+"""Run one server for each release: start it, watch it, and restart it after a crash.
+
+The pauses before a restart grow. After three crashes in a row the server counts as failed. It is still restarted, with long
+pauses.
+"""
 
 from __future__ import annotations
 
@@ -7,76 +11,78 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from sluice.errors import IntegrityError, SluiceError
-from sluice.rollout.decisions.health import MOST_CRASHES, Health
+from sluice.rollout.decisions.health import MAX_CRASHES, Health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
     from typing import Any
 
-STEADY_SECONDS = 30.0
+CRASH_RESET_SECONDS = 30.0
+"""After it has been ready for this long, the earlier crashes of a server no longer count."""
+
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
 
 class ServerProcess(Protocol):
-    """A started server."""
+    """A server that was started."""
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id."""
 
     @property
     def port(self) -> int:
-        """Where it listens on the loopback interface; to be relied on once it is ready."""
+        """The port on the loopback interface. It is final as soon as the server is ready."""
 
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Return whether the process runs."""
 
     def poll_ready(self) -> bool:
-        """Whether it is ready; never blocks.
+        """Return whether the server is ready, without waiting.
 
         Raises:
-            ServiceError: It has ended.
+            ServiceError: The process has ended.
         """
 
-    def last_words(self) -> str:
-        """Why it ended, as far as its log tells."""
+    def last_log_message(self) -> str:
+        """Return the last message in the server's log."""
 
     def stop(self) -> None:
-        """End it and wait; called once, from another thread."""
+        """Stop the process and wait until it has ended. This is called once, from another thread."""
 
 
 class Launcher(Protocol):
-    """How servers of releases are started."""
+    """Starts the servers of releases."""
 
     def prepare(self, release: str) -> Path:
-        """Verify and unpack a release; may take a while.
+        """Verify and unpack a release, which may take a while, and return its folder.
 
         Raises:
-            SluiceError: The release is not sound.
+            SluiceError: The release cannot be read, or its bytes do not have its digest.
         """
 
     def spawn(self, release: str, folder: Path) -> ServerProcess:
-        """Start its server and come back at once; the server dies with this process."""
+        """Start the server of an unpacked release and return at once. The server ends when this process ends."""
 
-    def mark(self, champion: str | None, previous: str | None) -> None:
-        """Let the release store's tags follow the journal."""
+    def move_tags(self, champion: str | None, previous: str | None) -> None:
+        """Move the tags of the release store to the champion and N-1."""
 
 
 @dataclass(slots=True)
-class _Kept:
-    """A release that shall be served.
+class _ServerState:
+    """The server of one release, and what happened to it.
 
     Attributes:
-        preparing: Its folder, as soon as it is unpacked.
-        process: Its server; None between a crash and the restart.
-        ready_at: When it became ready, on the servers' clock.
+        preparing: The folder of the release, as soon as it is unpacked.
+        process: The server; None before the start, and between a crash and the restart.
+        ready_at: When the server became ready, on a clock that never goes back; None while it is not ready.
         started_at: When the process was started.
-        retry_at: Not before that is it started again.
-        crashes: In a row.
-        failure: Why it was given up on; it goes on being restarted, with long pauses.
-        damage: What was wrong with the release's own bytes when it was last prepared; None where nothing.
+        retry_at: The process is not started again before this time.
+        crashes: Crashes in a row.
+        failure: Why the server counts as failed; empty while it does not.
+        integrity_error: Why the bytes of the release could not be verified when it was last prepared; None if they could.
     """
 
     preparing: Future[Path] | None = None
@@ -86,7 +92,7 @@ class _Kept:
     retry_at: float = 0.0
     crashes: int = 0
     failure: str = ""
-    damage: IntegrityError | None = None
+    integrity_error: IntegrityError | None = None
 
 
 @dataclass(slots=True)
@@ -94,116 +100,126 @@ class Servers:
     """The servers of a supervisor.
 
     Attributes:
-        launcher: Starts them.
-        start_timeout: Seconds until a server that is not ready counts as crashed.
-        notify: Told what happens, one line at a time.
+        launcher: Starts the servers.
+        start_timeout: A server that is not ready after this time counts as crashed, in seconds.
+        notify: Called with each event, one line of text.
     """
 
     launcher: Launcher
     start_timeout: float
     notify: Callable[[str], object]
-    _kept: dict[str, _Kept] = field(default_factory=dict)
+    _states: dict[str, _ServerState] = field(default_factory=dict)
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, thread_name_prefix="servers"))
 
-    def keep(self, releases: Collection[str]) -> list[str]:
-        """Let exactly these be served; gives those that were stopped."""
-        gone = [release for release in self._kept if release not in releases]
-        for release in gone:
-            self._end(self._kept.pop(release))
+    def set_releases(self, releases: Collection[str]) -> list[str]:
+        """Serve exactly these releases; return the releases that are no longer served."""
+        removed = [release for release in self._states if release not in releases]
+        for release in removed:
+            self._stop_process(self._states.pop(release))
         for release in releases:
-            self._kept.setdefault(release, _Kept())
-        return gone
+            self._states.setdefault(release, _ServerState())
+        return removed
 
-    def tend(self, now: float) -> None:
-        """Start what shall run, notice what became ready or died. `now` is a clock that never goes back."""
-        for release, kept in self._kept.items():
-            if kept.process is None:
-                self._start(release, kept, now)
-            elif not kept.process.alive():
-                self._crash(release, kept, now, f"its process ended: {kept.process.last_words()}")
-            elif kept.ready_at is None:
-                self._ask(release, kept, kept.process, now)
-            elif kept.crashes and now - kept.ready_at > STEADY_SECONDS:
-                kept.crashes, kept.failure = 0, ""
+    def update(self, now: float) -> None:
+        """Start the servers that have to run, and record which became ready and which crashed.
 
-    def health(self) -> dict[str, Health]:
-        """How each is."""
-        return {release: Health(ready=kept.ready_at is not None, failure=kept.failure) for release, kept in self._kept.items()}
+        Args:
+            now: Seconds of a clock that never goes back.
+        """
+        for release, state in self._states.items():
+            if state.process is None:
+                self._start(release, state, now)
+            elif not state.process.alive():
+                self._record_crash(release, state, now, f"its process ended: {state.process.last_log_message()}")
+            elif state.ready_at is None:
+                self._check_ready(release, state, state.process, now)
+            elif state.crashes and now - state.ready_at > CRASH_RESET_SECONDS:
+                state.crashes, state.failure = 0, ""
 
-    def damage(self, release: str) -> IntegrityError | None:
-        """What was wrong with a release's own bytes; None where nothing is known to be."""
-        return self._kept[release].damage if release in self._kept else None
-
-    def ports(self) -> dict[str, int | None]:
-        """Where each listens; None while it is not ready."""
+    def read_health(self) -> dict[str, Health]:
+        """Return the health of each server, by release."""
         return {
-            release: kept.process.port if kept.process and kept.ready_at is not None else None
-            for release, kept in self._kept.items()
+            release: Health(ready=state.ready_at is not None, failure=state.failure) for release, state in self._states.items()
+        }
+
+    def find_integrity_error(self, release: str) -> IntegrityError | None:
+        """Return why the bytes of a release could not be verified; None if no such error is known."""
+        return self._states[release].integrity_error if release in self._states else None
+
+    def read_ports(self) -> dict[str, int | None]:
+        """Return the port of each server, by release; None while a server is not ready."""
+        return {
+            release: state.process.port if state.process and state.ready_at is not None else None
+            for release, state in self._states.items()
         }
 
     def describe(self) -> list[dict[str, Any]]:
-        """Each as plain JSON types."""
+        """Return each server as plain JSON types."""
         return [
             {
                 "release": release,
-                "pid": kept.process.pid if kept.process else None,
-                "port": kept.process.port if kept.process else None,
-                "ready": kept.ready_at is not None,
-                "crashes": kept.crashes,
-                "failure": kept.failure,
+                "pid": state.process.pid if state.process else None,
+                "port": state.process.port if state.process else None,
+                "ready": state.ready_at is not None,
+                "crashes": state.crashes,
+                "failure": state.failure,
             }
-            for release, kept in self._kept.items()
+            for release, state in self._states.items()
         ]
 
     def stop(self) -> None:
-        """End all of them."""
-        self.keep(())
+        """Stop all servers, and wait until they have ended."""
+        self.set_releases(())
         self._threads.shutdown(wait=True)
 
-    def _start(self, release: str, kept: _Kept, now: float) -> None:
-        if now < kept.retry_at:
+    def _start(self, release: str, state: _ServerState, now: float) -> None:
+        if now < state.retry_at:
             return
-        if kept.preparing is None:
-            kept.preparing = self._threads.submit(self.launcher.prepare, release)
-        if not kept.preparing.done():
+        if state.preparing is None:
+            state.preparing = self._threads.submit(self.launcher.prepare, release)
+        if not state.preparing.done():
             return
         try:
-            # In this thread: the kernel ties a child's life to that of the thread that started it.
-            kept.process = self.launcher.spawn(release, kept.preparing.result())
+            # Start the server in this thread, because the kernel kills a child when the thread that started it ends.
+            state.process = self.launcher.spawn(release, state.preparing.result())
         except (SluiceError, OSError) as error:
-            kept.crashes = max(kept.crashes, MOST_CRASHES - 1)  # what cannot be started does not become so by waiting
-            kept.damage = error if isinstance(error, IntegrityError) else None
-            self._crash(release, kept, now, str(error))
+            state.crashes = max(state.crashes, MAX_CRASHES - 1)  # waiting does not repair a release that cannot be started
+            state.integrity_error = error if isinstance(error, IntegrityError) else None
+            self._record_crash(release, state, now, str(error))
             return
-        kept.started_at, kept.damage = now, None
+        state.started_at, state.integrity_error = now, None
 
-    def _ask(self, release: str, kept: _Kept, process: ServerProcess, now: float) -> None:
+    def _check_ready(self, release: str, state: _ServerState, process: ServerProcess, now: float) -> None:
         try:
             ready = process.poll_ready()
         except SluiceError as error:
-            self._crash(release, kept, now, str(error))
+            self._record_crash(release, state, now, str(error))
             return
         if ready:
-            kept.ready_at = now
-            self.notify(f"{release[:19]} is ready (pid {process.pid})")
-        elif now - kept.started_at > self.start_timeout:
-            self._crash(release, kept, now, f"it was not ready within {self.start_timeout:g} s: {process.last_words()}")
+            state.ready_at = now
+            self.notify(f"the server of {release[:19]} is ready (pid {process.pid})")
+        elif now - state.started_at > self.start_timeout:
+            self._record_crash(
+                release, state, now, f"it was not ready within {self.start_timeout:g} s: {process.last_log_message()}"
+            )
 
-    def _crash(self, release: str, kept: _Kept, now: float, what: str) -> None:
-        kept.crashes += 1
-        self._end(kept)
-        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (kept.crashes - 1))
-        kept.retry_at = now + pause
-        if kept.crashes >= MOST_CRASHES:
-            kept.failure = what
-        if kept.damage is None:
-            self.notify(f"{release[:19]} failed, {kept.crashes} in a row: {what}; again in {pause:.1f} s")
+    def _record_crash(self, release: str, state: _ServerState, now: float, reason: str) -> None:
+        state.crashes += 1
+        self._stop_process(state)
+        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (state.crashes - 1))
+        state.retry_at = now + pause
+        if state.crashes >= MAX_CRASHES:
+            state.failure = reason
+        if state.integrity_error is None:
+            self.notify(
+                f"the server of {release[:19]} crashed ({state.crashes} in a row): {reason}; it starts again in {pause:.1f} s"
+            )
         else:
-            self.notify(f"{release[:19]} cannot be served: {what}")
+            self.notify(f"{release[:19]} cannot be served: {reason}")
 
-    def _end(self, kept: _Kept) -> None:
-        if kept.process is not None:
-            self._threads.submit(kept.process.stop)  # waits for the process: the control loop must not
-        if kept.preparing is not None and kept.preparing.done():
-            kept.preparing = None
-        kept.process = kept.ready_at = None
+    def _stop_process(self, state: _ServerState) -> None:
+        if state.process is not None:
+            self._threads.submit(state.process.stop)  # in another thread, because stopping waits for the process
+        if state.preparing is not None and state.preparing.done():
+            state.preparing = None
+        state.process = state.ready_at = None

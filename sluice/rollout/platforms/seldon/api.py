@@ -1,4 +1,7 @@
-"""The API server, spoken to in plain objects: any kind by its path, every call with a time limit, errors as the tool's own."""
+"""Calls to the Kubernetes API server, with objects as plain dicts.
+
+Every kind is addressed by its path, every call has a time limit, and every failure becomes an error of Sluice.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 5.0
-"""Time limits of one call: a controller that waits for a server does not look at its canary."""
+"""Time limits of one call. A controller that waits for the API server cannot watch its canary."""
 
 _MERGE, _APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 
@@ -25,10 +28,10 @@ class Kind:
     """A kind of namespaced object.
 
     Attributes:
-        group: API group; empty for the core one.
-        version: Of the group.
-        plural: As in paths.
-        name: As in ``kind``.
+        group: API group; empty for the core group.
+        version: Version of the group.
+        plural: The name in paths, for example ``pods``.
+        name: The name in the field ``kind``, for example ``Pod``.
     """
 
     group: str
@@ -38,11 +41,11 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """As in ``apiVersion``."""
+        """The value of the field ``apiVersion``."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str, name: str = "") -> str:
-        """Path of one object, or of all of a namespace."""
+        """Return the path of one object; without a name, the path of all objects in a namespace."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         return f"{root}/namespaces/{namespace}/{self.plural}" + (f"/{name}" if name else "")
 
@@ -59,15 +62,20 @@ class Cluster:
     """One namespace of a cluster.
 
     Attributes:
-        namespace: Where all objects are.
+        namespace: The namespace of all objects.
     """
 
     def __init__(self, client: Any, namespace: str) -> None:  # noqa: ANN401 - the client has no types
-        """Made by `connect`."""
+        """Use a client of the package ``kubernetes``. `connect` does that.
+
+        Args:
+            client: The client.
+            namespace: The namespace of all objects.
+        """
         self._client, self.namespace = client, namespace
 
     def get(self, kind: Kind, name: str) -> dict[str, Any] | None:
-        """One object; None where there is none.
+        """Return one object; None if it does not exist.
 
         Raises:
             ServiceError: The API server does not answer, or refuses.
@@ -75,7 +83,7 @@ class Cluster:
         return self._call("GET", kind.path(self.namespace, name), absent_is_none=True)
 
     def list(self, kind: Kind, selector: str) -> list[dict[str, Any]]:
-        """The objects with these labels.
+        """Return the objects that a label selector matches.
 
         Raises:
             ServiceError: The API server does not answer, or refuses.
@@ -84,27 +92,46 @@ class Cluster:
         return list((found or {}).get("items") or [])
 
     def create(self, kind: Kind, body: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
-        """Make an object.
+        """Create an object, and return it as stored.
+
+        Args:
+            kind: Its kind.
+            body: Its fields, without ``apiVersion`` and ``kind``.
+            manager: The field manager.
 
         Raises:
-            ConflictError: It is there already.
+            ConflictError: The object exists already.
             ServiceError: The API server does not answer, or refuses.
         """
         planned = {"apiVersion": kind.api_version, "kind": kind.name, **body}
         return self._call("POST", kind.path(self.namespace), query={"fieldManager": manager}, body=planned) or {}
 
     def merge(self, kind: Kind, name: str, patch: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
-        """Change some fields of an object; with ``metadata.resourceVersion`` in the patch, only if nobody else did since.
+        """Change some fields of an object with a merge patch, and return the object as stored.
+
+        Args:
+            kind: Its kind.
+            name: Its name.
+            patch: The fields. With ``metadata.resourceVersion``, the change applies only to that version of the object.
+            manager: The field manager.
 
         Raises:
-            ConflictError: Somebody did, or it is gone.
+            ConflictError: The object is at another version, or does not exist.
             ServiceError: The API server does not answer, or refuses.
         """
         path = kind.path(self.namespace, name)
         return self._call("PATCH", path, query={"fieldManager": manager}, body=patch, content=_MERGE) or {}
 
     def apply(self, kind: Kind, name: str, body: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
-        """Server-side apply: the fields in `body` become the manager's, all others stay as they are.
+        """Change an object with server-side apply, and return the object as stored.
+
+        The fields in `body` become those of the field manager. All other fields stay as they are.
+
+        Args:
+            kind: Its kind.
+            name: Its name.
+            body: The fields, without ``apiVersion`` and ``kind``.
+            manager: The field manager.
 
         Raises:
             ConflictError: The object is at another ``metadata.resourceVersion`` than the one in `body`.
@@ -115,11 +142,11 @@ class Cluster:
         return self._call("PATCH", kind.path(self.namespace, name), query=query, body=planned, content=_APPLY) or {}
 
     def delete(self, kind: Kind, name: str) -> None:
-        """Remove an object; one that is not there is no error."""
+        """Delete an object. It is no error if the object does not exist."""
         self._call("DELETE", kind.path(self.namespace, name), absent_is_none=True)
 
     def watch(self, kind: Kind, name: str, seconds: int) -> Iterator[None]:
-        """Gives an item each time one object changes, for some seconds.
+        """Yield once for each change of one object, for some seconds.
 
         Raises:
             ServiceError: The API server does not answer, or refuses.
@@ -139,17 +166,18 @@ class Cluster:
             answer.release_conn()
 
     def whoami(self) -> str:
-        """The name that the API server knows this process by.
+        """Return the account name by which the API server knows this process.
 
         Raises:
-            ServiceError: The API server does not answer, or refuses.
+            ServiceError: The API server does not answer, refuses, or returns no name.
         """
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        found = self._call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review) or {}
-        name = str(((found.get("status") or {}).get("userInfo") or {}).get("username") or "")
+        review_result = self._call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review) or {}
+        name = str(((review_result.get("status") or {}).get("userInfo") or {}).get("username") or "")
         if not name:
             raise ServiceError(
-                "the API server does not say who this is", hint="Without that nobody can tell whose approvals hold."
+                "the API server does not return the name of this account",
+                hint="Allow this account to create SelfSubjectReviews. Sluice needs the name to know whose approvals count.",
             )
         return name
 
@@ -185,7 +213,7 @@ class Cluster:
         headers: Mapping[str, str],
         timeout: tuple[float, float],
     ) -> Any:  # noqa: ANN401 - urllib3's response
-        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - a second that only a cluster needs
+        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - a second of imports that only a cluster needs
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         call: Callable[..., Any] = self._client.call_api
@@ -204,27 +232,29 @@ class Cluster:
             raise _RefusedCallError(int(error.status or 0), _read_message(error)) from error
         except (HTTPError, OSError) as error:
             raise ServiceError(
-                f"the API server does not answer: {error}", hint="See whether the cluster is up, and KUBECONFIG names it."
+                f"the API server does not answer: {error}", hint="Check that the cluster is running and that KUBECONFIG names it."
             ) from error
 
 
 class _RefusedCallError(Exception):
-    """The API server said no."""
+    """The API server refused a call."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status, self.message = status, message
 
     def translate(self, method: str, path: str) -> ServiceError:
-        """As the tool's own error."""
+        """Return this as an error of Sluice."""
         if self.status in {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND}:
-            return ConflictError(self.message, hint="Read it again and decide anew.")
-        hint = "The account lacks a permission: see manifests/." if self.status == HTTPStatus.FORBIDDEN else ""
+            return ConflictError(self.message, hint="Read the object again, and decide on what it contains now.")
+        hint = (
+            "The account lacks a permission. The Roles in manifests/ contain it." if self.status == HTTPStatus.FORBIDDEN else ""
+        )
         return ServiceError(f"the API server refused {method} {path}: {self.message}", hint=hint or "Nothing was changed.")
 
 
 def _read_message(error: Any) -> str:  # noqa: ANN401 - the client has no types
-    """What the API server said, of its Status object."""
+    """Return the message of the Status object with which the API server refused."""
     try:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, LookupError):
@@ -232,19 +262,19 @@ def _read_message(error: Any) -> str:  # noqa: ANN401 - the client has no types
 
 
 def connect(namespace: str = "") -> Cluster:
-    """The cluster that this process runs in, else the one of the kubeconfig's current context.
+    """Connect to the cluster that this process runs in; outside a cluster, to the one of the kubeconfig's current context.
 
     Args:
-        namespace: Empty for the Pod's own, or the context's.
+        namespace: The namespace. If it is empty, that of the Pod or of the context is used.
 
     Raises:
-        ServiceError: There is neither.
+        ServiceError: This process runs in no cluster, and there is no kubeconfig.
     """
-    from kubernetes import client, config  # noqa: PLC0415 - a second that only a cluster needs
+    from kubernetes import client, config  # noqa: PLC0415 - a second of imports that only a cluster needs
     from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
 
     settings = client.Configuration()
-    settings.retries = False  # a call that failed is tried again by the next round, which has looked anew
+    settings.retries = False  # the next control round reads everything again and repeats a failed call
     try:
         if runs_in_pod():
             config.load_incluster_config(client_configuration=settings)
@@ -253,5 +283,5 @@ def connect(namespace: str = "") -> Cluster:
             config.load_kube_config(client_configuration=settings)
             own = config.list_kube_config_contexts()[1].get("context", {}).get("namespace", "default")
     except (ConfigException, OSError) as error:
-        raise ServiceError(f"there is no cluster to talk to: {error}", hint="Set KUBECONFIG, or run in a cluster.") from error
+        raise ServiceError(f"no cluster can be reached: {error}", hint="Set KUBECONFIG, or run this in a cluster.") from error
     return Cluster(client.ApiClient(settings), namespace or own)

@@ -1,8 +1,8 @@
-"""Approvals in a cluster: immutable ConfigMaps beside the SeldonDeployment, which the controller's account cannot make.
+"""Approvals in a cluster: immutable ConfigMaps beside the SeldonDeployment. The controller's account cannot create them.
 
-``by`` is who approved, ``recorded_by`` the account that the API server knew when it was written down: a person's own, or that of
-the pipeline whose suspended approval somebody resumed. ``manifests/`` has a ValidatingAdmissionPolicy that holds ``recorded_by``
-against the caller.
+``by`` is the person who approved. ``recorded_by`` is the account that wrote the ConfigMap: the person's own, or that of the
+pipeline whose suspended approval step the person resumed. A ValidatingAdmissionPolicy in ``manifests/`` compares ``recorded_by``
+with the account that makes the call.
 """
 
 from __future__ import annotations
@@ -26,25 +26,26 @@ MANAGER = "sluice-approvals"
 _APPROVAL: TypeAdapter[Approval] = TypeAdapter(Approval)
 
 
-def selector_of(deployment: str) -> str:
-    """Labels of the approvals of a SeldonDeployment."""
+def build_selector(deployment: str) -> str:
+    """Return the label selector for the approvals of a SeldonDeployment."""
     return f"app.kubernetes.io/component={COMPONENT},sluice.dev/deployment={deployment}"
 
 
 def read_approvals(cluster: Cluster, deployment: str, journal: Journal, *, not_by: str = "") -> tuple[Approval, ...]:
-    """The approvals that no rollout has used up, oldest first; what is none, or can still be changed, is left aside.
+    """Return the approvals that are not used up, oldest first.
 
-    An approval serves one rollout: those given before the last one of that release ended are used up.
+    A ConfigMap that contains no valid approval, or that can still be changed, is ignored. The end of a rollout uses up the
+    approvals that were given to its release before.
 
     Args:
         cluster: The namespace.
         deployment: Name of the SeldonDeployment.
-        journal: Where everything stands.
-        not_by: An account whose approvals do not count: the controller's own.
+        journal: The journal, which says which rollouts have ended.
+        not_by: An account whose approvals do not count: that of the controller.
     """
     ended = {one.release: one.ended for one in journal.rollouts}
     found = []
-    for item in cluster.list(CONFIG_MAP, selector_of(deployment)):
+    for item in cluster.list(CONFIG_MAP, build_selector(deployment)):
         with contextlib.suppress(LookupError, ValidationError):
             approval = _APPROVAL.validate_json(item["data"]["approval"])
             if item.get("immutable") is not True or item["data"]["recorded_by"] in {"", not_by}:
@@ -55,10 +56,10 @@ def read_approvals(cluster: Cluster, deployment: str, journal: Journal, *, not_b
 
 
 def write_approval(cluster: Cluster, deployment: str, approval: Approval) -> None:
-    """Write an approval down for good.
+    """Write an approval as an immutable ConfigMap.
 
     Raises:
-        ServiceError: The API server refuses: this account may not approve.
+        ServiceError: The API server refuses, for example because this account may not approve.
     """
     body = {
         "metadata": {
@@ -75,5 +76,5 @@ def write_approval(cluster: Cluster, deployment: str, approval: Approval) -> Non
             "recorded_by": cluster.whoami(),
         },
     }
-    with contextlib.suppress(ConflictError):  # the same one, written a moment ago
+    with contextlib.suppress(ConflictError):  # this approval was written a moment ago
         cluster.create(CONFIG_MAP, body, manager=MANAGER)

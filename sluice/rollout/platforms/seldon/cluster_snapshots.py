@@ -1,4 +1,4 @@
-"""What one round of the controller sees of its cluster."""
+"""The cluster snapshot: the Kubernetes objects that one control round read."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.rollout.platforms.seldon.api import POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
-from sluice.rollout.platforms.seldon.objects.predictors import release_of
-from sluice.rollout.platforms.seldon.objects.routes import host_of, read_weights
+from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
+from sluice.rollout.platforms.seldon.objects.routes import build_service_host, read_weights
 from sluice.rollout.platforms.seldon.objects.serving_pods import read_pod
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSnapshot:
-    """What one round saw.
+    """The Kubernetes objects that one control round read.
 
     Attributes:
         deployment: The SeldonDeployment.
         service: The VirtualService; None while the operator has not written one.
-        pods: Of all predictors.
-        hosts: Host by release, of the predictors.
-        applied_weights: Per cents above 0 by release that the VirtualService says; None where its routes do not agree.
+        pods: The Pods of all predictors.
+        hosts: The host of each release's Service, by release.
+        applied_weights: Per cents above 0 by release, as the VirtualService has them; None if its routes differ from each other.
     """
 
     deployment: Mapping[str, Any]
@@ -37,28 +37,30 @@ class ClusterSnapshot:
 
     @property
     def predictors(self) -> list[dict[str, Any]]:
-        """As they are."""
+        """The predictors of the SeldonDeployment, in their order."""
         return list(self.deployment.get("spec", {}).get("predictors") or [])
 
     def ready_pods(self, release: str | None) -> list[ServingPod]:
-        """Of a release."""
+        """Return the ready Pods of a release."""
         return [pod for pod in self.pods if pod.ready and pod.release == release]
 
 
 def read_cluster_snapshot(cluster: Cluster, name: str) -> ClusterSnapshot | None:
-    """Look at the SeldonDeployment of this name, its routes and its Pods; None where nothing was ever rolled out.
+    """Read a SeldonDeployment with its routes and its Pods; return None if it does not exist.
 
     Raises:
-        ServiceError: The cluster does not answer.
+        ServiceError: The API server does not answer, or refuses.
     """
     deployment = cluster.get(SELDON_DEPLOYMENT, name)
     if deployment is None:
         return None
     service = cluster.get(VIRTUAL_SERVICE, name)
-    found = cluster.list(POD, f"seldon-deployment-id={name}")
+    pods = [read_pod(pod) for pod in cluster.list(POD, f"seldon-deployment-id={name}")]
     predictors = deployment.get("spec", {}).get("predictors") or []
-    hosts = {release_of(one): host_of(name, one["name"], cluster.namespace) for one in predictors if release_of(one)}
+    hosts = {
+        read_predictor_digest(one): build_service_host(name, one["name"], cluster.namespace)
+        for one in predictors
+        if read_predictor_digest(one)
+    }
     applied = read_weights(service, {host: release for release, host in hosts.items()}) if service else {}
-    return ClusterSnapshot(
-        deployment=deployment, service=service, pods=[read_pod(pod) for pod in found], hosts=hosts, applied_weights=applied
-    )
+    return ClusterSnapshot(deployment=deployment, service=service, pods=pods, hosts=hosts, applied_weights=applied)

@@ -1,6 +1,7 @@
-"""`sluice rollout controller`: rounds for as long as it lives, a round at once when somebody writes the journal.
+"""The process behind `sluice rollout controller`. It runs the control rounds in a cluster.
 
-Several may run; the lease lets one act. Killed at any point, the next one goes on from the journal.
+A control round runs at a fixed interval, and at once when another process changes the SeldonDeployment. Several controllers may
+run: only the holder of the lease acts. A controller may be killed at any point: the next one reads the journal and continues.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, connect
 from sluice.rollout.platforms.seldon.executors import Executors
 from sluice.rollout.platforms.seldon.journal_annotations import SeldonJournal
 from sluice.rollout.platforms.seldon.leases import LeaseLock, lease_name
-from sluice.rollout.platforms.seldon.monitoring import serve_metrics
+from sluice.rollout.platforms.seldon.metrics_server import serve_metrics
 from sluice.rollout.platforms.seldon.platform import SeldonPlatform
 from sluice.rollout.platforms.seldon.registry_tags import RegistryTags
 from sluice.rollout.round import ControlLoop
-from sluice.rollout.signals import end_on_signals
+from sluice.rollout.signals import set_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 60
 _PAUSE_SECONDS = 1.0
-_AGAIN_SECONDS = 0.05
+_RETRY_SECONDS = 0.05
 
 
 def run_controller(
@@ -45,41 +46,41 @@ def run_controller(
     notify: Callable[[str], object] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> None:
-    """Act on rollout requests until ctrl-C, SIGTERM or `stop`; traffic stays as it is.
+    """Run control rounds until ctrl-C, SIGTERM or `stop`. The traffic stays as it is when the controller ends.
 
     Args:
-        project: Whose.
-        port: Of ``/metrics`` and ``/healthz``; None for no server, 0 for a free one.
-        notify: Told what happens, one line at a time.
-        stop: Ends it when set.
+        project: The project whose releases are served.
+        port: Port of ``/metrics`` and ``/healthz``. None starts no HTTP server; 0 chooses a free port.
+        notify: Called with each event, one line of text.
+        stop: Ends the controller when it is set.
 
     Raises:
-        ServiceError: There is no cluster to talk to, or the port cannot be had.
+        ServiceError: No cluster can be reached, or the port cannot be used.
     """
-    ending, wake = stop or threading.Event(), threading.Event()
+    stopping, wake = stop or threading.Event(), threading.Event()
     cluster = connect(project.settings.seldon.namespace)
     journal = SeldonJournal(cluster, project.settings)
     holder = f"{os.environ.get('HOSTNAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     lock = LeaseLock(cluster, lease_name(journal.name), holder, project.settings.seldon.lease_seconds)
     tags = RegistryTags(plain_http=project.settings.serving.plain_http, notify=notify)
-    platform, metrics = _build(project, cluster, journal, lock, notify)
-    platform.tag = tags.follow
+    platform, metrics = _build_platform(project, cluster, journal, lock, notify)
+    platform.tag = tags.move_tags
     loop = ControlLoop(platform, project.settings.rollout, notify)
-    notify(f"{holder} looks after SeldonDeployment {journal.name} in {cluster.namespace}")
-    with end_on_signals(ending, wake), serve_metrics(metrics, port, notify):
-        journal.account = _learn_account(cluster, metrics, ending, notify)
-        watcher = threading.Thread(target=_watch, args=(cluster, journal.name, ending, wake), daemon=True, name="watch")
+    notify(f"controller {holder} controls SeldonDeployment {journal.name} in namespace {cluster.namespace}")
+    with set_on_signals(stopping, wake), serve_metrics(metrics, port, notify):
+        journal.account = _read_account(cluster, metrics, stopping, notify)
+        watcher = threading.Thread(target=_watch, args=(cluster, journal.name, stopping, wake), daemon=True, name="watch")
         watcher.start()
-        _run(loop, platform, metrics, ending, wake, notify)
+        _run_rounds(loop, platform, metrics, stopping, wake, notify)
     platform.executors.close()
     loop.shadow.close()
     tags.close()
     with contextlib.suppress(SluiceError):
         lock.release()
-    notify("ending: another controller may take over")
+    notify("stopping; another controller may take over")
 
 
-def _build(
+def _build_platform(
     project: Project, cluster: Cluster, journal: SeldonJournal, lock: LeaseLock, notify: Callable[[str], object]
 ) -> tuple[SeldonPlatform, Metrics]:
     from sluice.rollout.platforms.seldon.telemetry import Events, Metrics, report_transition  # noqa: PLC0415 - only a controller needs it
@@ -90,61 +91,62 @@ def _build(
     return SeldonPlatform(project.settings, cluster, journal, lock, notify, record, executors), metrics
 
 
-def _run(
+def _run_rounds(
     loop: ControlLoop,
     platform: SeldonPlatform,
     metrics: Metrics,
-    ending: threading.Event,
+    stopping: threading.Event,
     wake: threading.Event,
     notify: Callable[[str], object],
 ) -> None:
-    said, look, again = "", platform.settings.seldon.look_seconds, _AGAIN_SECONDS
-    while not ending.is_set():
+    """Run control rounds until `stopping` is set. Each error is reported once, and the next round tries again."""
+    last_problem, interval, retry_pause = "", platform.settings.seldon.look_seconds, _RETRY_SECONDS
+    while not stopping.is_set():
         wake.clear()
         started = time.monotonic()
         try:
             outcome = "acting" if loop.run_round() else "waiting"
-            said = ""
+            last_problem = ""
         except ConflictError:
             outcome = "superseded"
-        except Exception as error:  # noqa: BLE001 - whatever others wrote into the cluster: the next round looks anew
+        except Exception as error:  # noqa: BLE001 - the controller must survive whatever others wrote into the cluster
             outcome = "failed"
-            what = str(error) if isinstance(error, SluiceError | OSError) else f"{type(error).__name__}: {error}"
-            platform.status = platform.status | {"trouble": what}
-            if what != said:
-                notify(f"problem: {what}")
-            said = what
+            problem = str(error) if isinstance(error, SluiceError | OSError) else f"{type(error).__name__}: {error}"
+            platform.status = platform.status | {"trouble": problem}
+            if problem != last_problem:
+                notify(f"problem: {problem}")
+            last_problem = problem
         metrics.observe_round(time.monotonic() - started, outcome)
         if outcome != "waiting":
             metrics.observe_status(platform.status.get("state", "idle"), platform.status)
-        # Somebody wrote meanwhile: decide anew at once, but not ever faster where that goes on.
-        again = min(2 * again, look) if outcome == "superseded" else _AGAIN_SECONDS
-        pause = again if outcome == "superseded" else look - (time.monotonic() - started)
-        wake.wait(max(_AGAIN_SECONDS / 2, pause))
+        # After a conflict the next round follows at once. The pauses grow if the conflicts go on.
+        retry_pause = min(2 * retry_pause, interval) if outcome == "superseded" else _RETRY_SECONDS
+        pause = retry_pause if outcome == "superseded" else interval - (time.monotonic() - started)
+        wake.wait(max(_RETRY_SECONDS / 2, pause))
 
 
-def _learn_account(cluster: Cluster, metrics: Metrics, ending: threading.Event, notify: Callable[[str], object]) -> str:
-    """The controller's own name; one that starts while the API server is away waits, and is not started anew ever later."""
-    said = ""
-    while not ending.is_set():
+def _read_account(cluster: Cluster, metrics: Metrics, stopping: threading.Event, notify: Callable[[str], object]) -> str:
+    """Return the controller's own account. While the API server does not answer, wait, so that the Pod does not restart."""
+    last_problem = ""
+    while not stopping.is_set():
         try:
             return cluster.whoami()
         except SluiceError as error:
-            if str(error) != said:
+            if str(error) != last_problem:
                 notify(f"problem: {error}")
-            said = str(error)
+            last_problem = str(error)
         metrics.observe_round(0.0, "failed")
-        ending.wait(_PAUSE_SECONDS)
+        stopping.wait(_PAUSE_SECONDS)
     return ""
 
 
-def _watch(cluster: Cluster, name: str, ending: threading.Event, wake: threading.Event) -> None:
-    """Wake the rounds whenever the SeldonDeployment changes; where that cannot be watched, they look anyway."""
-    while not ending.is_set():
+def _watch(cluster: Cluster, name: str, stopping: threading.Event, wake: threading.Event) -> None:
+    """Start a round whenever the SeldonDeployment changes. If it cannot be watched, the rounds run at their interval only."""
+    while not stopping.is_set():
         try:
             for _ in cluster.watch(SELDON_DEPLOYMENT, name, WATCH_SECONDS):
                 wake.set()
-                if ending.is_set():
+                if stopping.is_set():
                     return
         except SluiceError:
-            ending.wait(_PAUSE_SECONDS)
+            stopping.wait(_PAUSE_SECONDS)

@@ -1,7 +1,7 @@
-"""Seldon's executors, one in each Pod: what their ``/prometheus`` counts, summed by release, with restarts taken out.
+"""Seldon's executors, one in each Pod: read the counters at ``/prometheus``, and sum them by release across restarts.
 
-Errors are 5xx and 400: the executor answers 500 for a timeout and for a server that it cannot reach, the model server turns
-invalid outputs into 500s, and Seldon answers 400 where a model gave nothing.
+Errors are 5xx and 400. The executor answers 500 for a time-out and for a server that it cannot reach, the model server turns
+invalid outputs into 500s, and Seldon answers 400 if the model returned nothing.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ TIMEOUT_SECONDS = 1.0
 
 
 def read_counts(text: str, slow_seconds: float = 0.5) -> Counts:
-    """Predictions, errors and slow ones among them, of one executor's metrics in Prometheus' text format.
+    """Return the predictions, errors and slow answers in the metrics of one executor.
 
     Args:
-        text: The metrics; an executor that was asked nothing yet has none of these.
-        slow_seconds: A bound of the executor's buckets.
+        text: The metrics in Prometheus' text format. An executor that has answered no prediction yet has none of these metrics.
+        slow_seconds: An answer that takes longer is slow. It must be a bound of the executor's histogram.
 
     Raises:
-        ValueError: That is no such text.
+        ValueError: The text is not in Prometheus' text format.
     """
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - only a controller needs it
 
-    requests = errors = quick = 0
+    requests = errors = fast = 0
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.labels.get("service") != "predictions":
@@ -47,8 +47,8 @@ def read_counts(text: str, slow_seconds: float = 0.5) -> Counts:
                 requests += int(sample.value)
                 errors += int(sample.value) if _is_error(sample.labels.get("code", "")) else 0
             elif sample.name == f"{METRIC}_bucket" and float(sample.labels["le"]) == slow_seconds:
-                quick += int(sample.value)
-    return Counts(requests, errors, requests, requests - quick)
+                fast += int(sample.value)
+    return Counts(requests, errors, requests, requests - fast)
 
 
 def _is_error(code: str) -> bool:
@@ -57,11 +57,11 @@ def _is_error(code: str) -> bool:
 
 @dataclass(slots=True)
 class Executors:
-    """The executors of a deployment.
+    """The executors of a SeldonDeployment.
 
     Attributes:
         slow_seconds: An answer that takes longer is slow.
-        totals: Counts by release since this was made; they never fall.
+        totals: Counts by release since this object was created. They never fall.
     """
 
     slow_seconds: float = 0.5
@@ -72,35 +72,36 @@ class Executors:
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="executors"))
 
     def read(self, pods: Sequence[ServingPod], now: float) -> dict[str, Counts]:
-        """Ask all of these; what a Pod had counted before this was made is no growth.
+        """Read the executors of these Pods, and return the counts by release since this object was created.
 
-        A Pod that is starting, leaving or broken gets no traffic: it may be silent.
+        A Pod that is starting, terminating or broken gets no traffic, so its executor does not have to answer.
 
         Args:
-            pods: Those with an address.
+            pods: Pods with an address.
             now: Seconds since the epoch.
 
         Raises:
-            ServiceError: One that is ready did not answer; nothing was counted, and the next time covers this one as well.
+            ServiceError: The executor of a ready Pod did not answer. Nothing was counted; the next call counts what this one
+                missed.
         """
         found: dict[str, Counts] = {}
         for pod, answer in zip(pods, self._threads.map(self._fetch, pods), strict=True):
             if isinstance(answer, Counts):
                 found[pod.uid] = answer
-            elif pod.ready and not pod.leaving:
+            elif pod.ready and not pod.terminating:
                 raise answer
         first = self._started is None
         self._started = now if self._started is None else self._started
         for pod in pods:
             if (counted := found.get(pod.uid)) is not None:
-                before = self._last.get(pod.uid, counted if first or pod.since < self._started else NO_COUNTS)
+                before = self._last.get(pod.uid, counted if first or pod.created_at < self._started else NO_COUNTS)
                 self.totals[pod.release] = self.totals.get(pod.release, NO_COUNTS) + count_since(before, counted)
-        there = {pod.uid for pod in pods}
-        self._last = {uid: counts for uid, counts in (self._last | found).items() if uid in there}
+        present = {pod.uid for pod in pods}
+        self._last = {uid: counts for uid, counts in (self._last | found).items() if uid in present}
         return dict(self.totals)
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         self._threads.shutdown(wait=False)
         self._client.close()
 
@@ -110,5 +111,6 @@ class Executors:
             return read_counts(answer.text, self.slow_seconds)
         except (httpx.HTTPError, ValueError) as error:
             return ServiceError(
-                f"the metrics of {pod.name} cannot be read: {error}", hint="Without them the rollout holds where it is."
+                f"the metrics of {pod.name} cannot be read: {error}",
+                hint="The rollout stays at its current step until they can be read.",
             )

@@ -1,7 +1,8 @@
-"""Who acts: one Lease for each deployment. It also carries the controller's last words and its evidence.
+"""The lease: it decides which controller acts, and it carries the controller's status and evidence.
 
-A lease does not fence: a controller that was stopped for a minute still believes that it holds it. So each one that takes it
-gets an epoch, higher than all before, and writes it into the objects that it moves; every write names the version that it read.
+There is one Lease for each SeldonDeployment. A lease alone does not stop an earlier holder: a controller that was paused for a
+minute still believes that it holds the lease. Therefore each holder gets an epoch that is higher than all before, and writes it
+into the objects that it changes. Every write applies only to the version of the object that was read.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ _FRESH_FACTOR = 2.0
 
 
 def lease_name(deployment: str) -> str:
-    """Name of the Lease of a SeldonDeployment."""
+    """Return the name of the Lease of a SeldonDeployment."""
     return f"{deployment}-rollout"
 
 
 def is_fresh(lease: Mapping[str, Any], now: float) -> bool:
-    """Whether somebody holds a lease, for who has not watched it: two clocks are compared, so it is generous."""
+    """Return whether a controller holds a lease, for a process that has not watched it.
+
+    The clocks of two machines are compared, so a lease counts as held for twice its duration.
+    """
     spec = lease.get("spec", {})
     if not spec.get("holderIdentity") or not spec.get("renewTime"):
         return False
@@ -40,16 +44,16 @@ def is_fresh(lease: Mapping[str, Any], now: float) -> bool:
 
 @dataclass(slots=True)
 class LeaseLock:
-    """One contender for a lease.
+    """One controller's hold on a lease.
 
     Attributes:
         cluster: The namespace.
-        name: Of the Lease.
-        holder: Who asks; nobody else has this name.
-        seconds: How long it is held without being renewed.
+        name: Name of the Lease.
+        holder: The name of this controller. No other process has it.
+        seconds: How long the lease stays held without being renewed.
         clock: Time.
-        epoch: Of this holder, higher than all before; 0 while it does not hold it.
-        annotations: What the Lease carried when it was read last.
+        epoch: The epoch of this controller, higher than all before; 0 while it does not hold the lease.
+        annotations: The annotations of the Lease when it was read last.
     """
 
     cluster: Cluster
@@ -64,59 +68,62 @@ class LeaseLock:
     _observed_at: float = 0.0
 
     @property
-    def held(self) -> bool:
-        """Whether it is certainly still held: others wait for `seconds`, this one stops well before."""
+    def is_held(self) -> bool:
+        """Whether this controller certainly still holds the lease: it stops well before the others may acquire it."""
         return self.epoch > 0 and self.clock.steady() - self._renewed < 0.6 * self.seconds
 
     @property
-    def due(self) -> bool:
-        """Whether it is time to take or renew it."""
+    def renewal_due(self) -> bool:
+        """Whether it is time to acquire or renew the lease."""
         return not self.epoch or self.clock.steady() - self._renewed > self.seconds / 6
 
-    def hold(self, annotations: Mapping[str, str]) -> bool:
-        """Take it where it is free, renew it where it is held; whether it is held now.
+    def acquire(self, annotations: Mapping[str, str]) -> bool:
+        """Acquire the lease if it is free, renew it if this controller holds it, and return whether this controller holds it now.
 
         Args:
-            annotations: What to write beside it; only where it was held already.
+            annotations: Annotations to write with a renewal. They are not written when the lease is acquired.
 
         Raises:
             ServiceError: The API server does not answer, or refuses.
         """
-        asked = self.clock.steady()
+        started = self.clock.steady()
         lease = self.cluster.get(LEASE, self.name)
         try:
             if lease is None:
-                spec = self._spec(transitions=1, taken=True)
+                spec = self._build_spec(transitions=1, acquired=True)
                 lease = self.cluster.create(LEASE, {"metadata": {"name": self.name}, "spec": spec}, manager=MANAGER)
             else:
-                planned = self._plan(lease, annotations)
-                if planned is None:
+                update = self._build_update(lease, annotations)
+                if update is None:
                     self.epoch = 0
                     return False
-                planned["metadata"]["resourceVersion"] = lease["metadata"]["resourceVersion"]
-                lease = self.cluster.merge(LEASE, self.name, planned, manager=MANAGER)
+                update["metadata"]["resourceVersion"] = lease["metadata"]["resourceVersion"]
+                lease = self.cluster.merge(LEASE, self.name, update, manager=MANAGER)
         except ConflictError:
-            return self.held  # somebody else wrote it: the next round looks anew
-        self.epoch, self._renewed = int(lease["spec"]["leaseTransitions"]), asked
+            return self.is_held  # another process wrote the lease, so the next round reads it again
+        self.epoch, self._renewed = int(lease["spec"]["leaseTransitions"]), started
         self.annotations = dict(lease["metadata"].get("annotations") or {})
         return True
 
     def raise_epoch(self, epoch: int) -> None:
-        """Go on under a higher one, where objects carry a later one than the lease counts: it was made anew, notify.
+        """Continue with a higher epoch.
+
+        This is needed if the objects carry a later epoch than the lease, for example because the lease was deleted and created
+        again.
 
         Raises:
-            ConflictError: Somebody else has taken the lease meanwhile.
+            ConflictError: Another controller has acquired the lease.
             ServiceError: The API server does not answer, or refuses.
         """
         lease = self.cluster.get(LEASE, self.name)
         if lease is None or lease["spec"].get("holderIdentity") != self.holder:
-            raise ConflictError(f"the lease {self.name} was taken meanwhile")
+            raise ConflictError(f"another controller has acquired the lease {self.name}")
         version = {"resourceVersion": lease["metadata"]["resourceVersion"]}
         self.cluster.merge(LEASE, self.name, {"metadata": version, "spec": {"leaseTransitions": epoch}}, manager=MANAGER)
         self.epoch = epoch
 
     def release(self) -> None:
-        """Let another one take it at once."""
+        """Release the lease, so that another controller can acquire it at once."""
         if not self.epoch:
             return
         lease = self.cluster.get(LEASE, self.name)
@@ -125,21 +132,24 @@ class LeaseLock:
             self.cluster.merge(LEASE, self.name, patch, manager=MANAGER)
         self.epoch = 0
 
-    def _plan(self, lease: Mapping[str, Any], annotations: Mapping[str, str]) -> dict[str, Any] | None:
-        """What to write; None while somebody else holds it."""
+    def _build_update(self, lease: Mapping[str, Any], annotations: Mapping[str, str]) -> dict[str, Any] | None:
+        """Return what to write; None while another controller holds the lease."""
         spec = lease.get("spec", {})
         transitions = int(spec.get("leaseTransitions", 0))
         if spec.get("holderIdentity") == self.holder and self.epoch:
-            return {"metadata": {"annotations": dict(annotations)}, "spec": self._spec(transitions=transitions, taken=False)}
-        # By its own clock alone: whether the lease was renewed, not when the other's clock says that it was.
+            return {
+                "metadata": {"annotations": dict(annotations)},
+                "spec": self._build_spec(transitions=transitions, acquired=False),
+            }
+        # Only this process's clock counts. It measures how long the lease has not changed, and ignores the time in the lease.
         observed = (spec.get("holderIdentity") or "", spec.get("renewTime") or "")
         if observed != self._observed:
             self._observed, self._observed_at = observed, self.clock.steady()
         if observed[0] and self.clock.steady() - self._observed_at < self.seconds:
             return None
-        return {"metadata": {}, "spec": self._spec(transitions=transitions + 1, taken=True)}
+        return {"metadata": {}, "spec": self._build_spec(transitions=transitions + 1, acquired=True)}
 
-    def _spec(self, *, transitions: int, taken: bool) -> dict[str, Any]:
+    def _build_spec(self, *, transitions: int, acquired: bool) -> dict[str, Any]:
         now = datetime.fromtimestamp(self.clock.now(), UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         spec = {
             "holderIdentity": self.holder,
@@ -147,4 +157,4 @@ class LeaseLock:
             "renewTime": now,
             "leaseTransitions": transitions,
         }
-        return spec | {"acquireTime": now} if taken else spec
+        return spec | {"acquireTime": now} if acquired else spec

@@ -22,8 +22,8 @@ from sluice.rollout.platforms.seldon.cluster_snapshots import read_cluster_snaps
 from sluice.rollout.platforms.seldon.executors import Executors
 from sluice.rollout.platforms.seldon.journal_annotations import EPOCH_ANNOTATION, ROLLOUT_MANAGER, read_epoch
 from sluice.rollout.platforms.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
-from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, list_packaged, plan_deployment, plan_predictors
-from sluice.rollout.platforms.seldon.objects.routes import hosts_in, plan_routes
+from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, build_deployment, build_predictors, list_served_releases
+from sluice.rollout.platforms.seldon.objects.routes import build_routes, list_routed_hosts
 from sluice.rollout.platforms.seldon.objects.serving_pods import ReadinessDelay, judge_health
 
 if TYPE_CHECKING:
@@ -150,9 +150,9 @@ class SeldonPlatform:
     def apply(self, journal: Journal, *, journaled: bool = True) -> bool:
         """Write predictors and routes; return whether anything was changed or still has to change.
 
-        The SeldonDeployment comes first, because the operator undoes what only the routes notify. The routes are set as well,
-        because the operator writes none while any Deployment is not ready; and they are set alone if the SeldonDeployment cannot
-        be written.
+        The SeldonDeployment comes first, because the operator undoes weights that only the routes have. The routes are set as
+        well, because the operator writes none while any Deployment is not ready; and they are set alone if the SeldonDeployment
+        cannot be written.
         """
         snapshot = self._require_snapshot()
         if not journaled:
@@ -192,7 +192,7 @@ class SeldonPlatform:
         self._checkpoint = report.checkpoint
         snapshot = self._snapshot
         if snapshot is None:
-            self.status = {"reason": "nothing was ever rolled out", "trouble": "", "account": self.journal.account}
+            self.status = {"reason": "no release was ever rolled out", "trouble": "", "account": self.journal.account}
             return
         self.status = {
             "state": report.journal.state.name,
@@ -210,15 +210,15 @@ class SeldonPlatform:
 
     def _require_snapshot(self) -> ClusterSnapshot:
         if self._snapshot is None:
-            raise ServiceError(f"there is no SeldonDeployment {self.journal.name}", hint="The next round looks again.")
+            raise ServiceError(f"there is no SeldonDeployment {self.journal.name}", hint="The next round reads it again.")
         return self._snapshot
 
     def _hold_lease(self) -> tuple[bool, Checkpoint | None]:
         """Take or renew the lease; return whether this controller acts, and the stored evidence if it has just begun to act."""
-        if self.lock.due and not self.lock.hold(self._plan_annotations()):
+        if self.lock.renewal_due and not self.lock.acquire(self._build_annotations()):
             self._epoch = 0
             return False, None
-        if not self.lock.held:
+        if not self.lock.is_held:
             return False, None
         if self._epoch == self.lock.epoch:
             return True, None
@@ -228,7 +228,7 @@ class SeldonPlatform:
         self._epoch = self.lock.epoch
         return True, checkpoint
 
-    def _plan_annotations(self) -> dict[str, str]:
+    def _build_annotations(self) -> dict[str, str]:
         return {
             STATUS_ANNOTATION: json.dumps(self.status, allow_nan=False),
             EVIDENCE_ANNOTATION: dump_checkpoint(self._checkpoint).decode(),
@@ -238,7 +238,7 @@ class SeldonPlatform:
         try:
             return CHECKPOINT.validate_json(self.lock.annotations.get(EVIDENCE_ANNOTATION, ""))
         except ValidationError:
-            return Checkpoint()  # evidence can be collected anew
+            return Checkpoint()  # the evidence is collected again
 
     def _write_epoch(self) -> None:
         """Write the epoch into both objects, so that an earlier lease holder can no longer write over what it read of them."""
@@ -249,16 +249,18 @@ class SeldonPlatform:
             self.lock.raise_epoch(highest + 1)
         for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
             if (found := objects[kind]) is not None:
-                metadata = self._plan_metadata(found)
+                metadata = self._build_metadata(found)
                 self.cluster.merge(kind, self.journal.name, {"metadata": metadata}, manager=ROLLOUT_MANAGER)
 
     def _refuse_superseded(self, snapshot: ClusterSnapshot) -> None:
         later = max(read_epoch(snapshot.deployment), read_epoch(snapshot.service))
         if later > self.lock.epoch:
             self.lock.epoch = self._epoch = 0
-            raise SupersededError(f"a controller of epoch {later} has taken over", hint="This controller waits for the lease.")
+            raise SupersededError(
+                f"a controller with the later epoch {later} has taken over", hint="This controller waits for the lease."
+            )
 
-    def _plan_metadata(self, found: Mapping[str, Any]) -> dict[str, Any]:
+    def _build_metadata(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Return what every write carries: the version that was read, and the epoch."""
         return {
             "resourceVersion": found["metadata"]["resourceVersion"],
@@ -281,10 +283,10 @@ class SeldonPlatform:
     def _read_counts(self, snapshot: ClusterSnapshot) -> tuple[Mapping[str, Counts] | None, str]:
         """Return what the executors counted, and the problem if they cannot be read."""
         if snapshot.applied_weights is None:
-            return None, "the VirtualService's routes do not agree in their weights"
+            return None, "the routes of the VirtualService have different weights"
         if snapshot.service is None and any(pod.ready for pod in snapshot.pods):
             return None, NO_ROUTES
-        pods = [pod for pod in snapshot.pods if pod.ip and (pod.ready or not pod.leaving)]
+        pods = [pod for pod in snapshot.pods if pod.ip and (pod.ready or not pod.terminating)]
         try:
             return self.executors.read(pods, self.clock.now()), ""
         except ServiceError as error:
@@ -293,8 +295,8 @@ class SeldonPlatform:
     def _judge_health(self, journal: Journal, snapshot: ClusterSnapshot) -> dict[str, Health]:
         """Return the health of each release. It is ready if its Pods answer and every route knows it."""
         now, health = self.clock.now(), {}
-        routed = hosts_in(snapshot.service or {})
-        for digest, release in list_packaged(journal).items():
+        routed = list_routed_hosts(snapshot.service or {})
+        for digest, release in list_served_releases(journal).items():
             exposed = digest == journal.target and journal.state.phase.exposed
             found = judge_health(
                 snapshot.pods,
@@ -323,12 +325,12 @@ class SeldonPlatform:
         """Give the SeldonDeployment the journal's predictors and weights; return whether it had to change."""
         held = self._health.get(journal.target or "", Health()).held_for_approval
         draining = self._list_draining(journal, snapshot)
-        desired = plan_predictors(snapshot.predictors, journal, self.settings, draining=draining, held_for_approval=held)
+        desired = build_predictors(snapshot.predictors, journal, self.settings, draining=draining, held_for_approval=held)
         if desired == snapshot.predictors:
             return False
-        planned = plan_deployment(self.settings, desired)
-        planned["metadata"] |= self._plan_metadata(snapshot.deployment)
-        self.cluster.apply(SELDON_DEPLOYMENT, self.journal.name, planned, manager=ROLLOUT_MANAGER)
+        desired_deployment = build_deployment(self.settings, desired)
+        desired_deployment["metadata"] |= self._build_metadata(snapshot.deployment)
+        self.cluster.apply(SELDON_DEPLOYMENT, self.journal.name, desired_deployment, manager=ROLLOUT_MANAGER)
         return True
 
     def _move_routes(self, journal: Journal, snapshot: ClusterSnapshot) -> bool:
@@ -340,10 +342,10 @@ class SeldonPlatform:
             return True  # a predictor is missing: half of the weights would give the other one all of the traffic
         weights = {snapshot.hosts[release]: share for release, share in desired.items()}
         try:
-            routes = plan_routes(snapshot.service, weights)
+            routes = build_routes(snapshot.service, weights)
         except ValueError:
             return True  # the operator adds the route as soon as all Deployments are ready
-        patch = {"metadata": self._plan_metadata(snapshot.service), "spec": {"http": routes}}
+        patch = {"metadata": self._build_metadata(snapshot.service), "spec": {"http": routes}}
         self.cluster.merge(VIRTUAL_SERVICE, self.journal.name, patch, manager=ROLLOUT_MANAGER)
         return True
 

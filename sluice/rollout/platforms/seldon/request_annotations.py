@@ -1,7 +1,7 @@
-"""What others than the controller may write into a SeldonDeployment: one request and one command, each in an annotation. Pure.
+"""The annotations in which others than the controller write one request and one command. Pure.
 
-The journal says which were taken up: a request by its id, a command by its time. So a wish that was fulfilled may stay where it
-is, and the next one takes its place.
+The journal says which of them the controller has taken: a request by its id, a command by its time. Therefore an annotation may
+stay after the controller has acted on it, until the next one replaces it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 JOURNAL_ANNOTATION = "sluice.dev/journal"
 REQUEST_ANNOTATION, COMMAND_ANNOTATION = "sluice.dev/request", "sluice.dev/command"
 
-CLOCKS_DIFFER_SECONDS = 300.0
-"""How much later than the controller's a requester's clock may be."""
+MAX_CLOCK_SKEW_SECONDS = 300.0
+"""A requester's clock may be this much ahead of the controller's."""
 
-MOST_NUMBER = 99_999
-"""Of a release: it is part of its predictor's name, which has its limit."""
+MAX_RELEASE_NUMBER = 99_999
+"""The highest number of a release. The number is part of the predictor's name, whose length is limited."""
 
-MOST_TEXT = 1000
-"""Characters of a name: it is kept with each transition, and a journal has its limit."""
+MAX_TEXT_LENGTH = 1000
+"""The most characters in a name. Each transition contains the name, and the size of the journal is limited."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _IMAGE = re.compile(r"\S+@sha256:[0-9a-f]{64}")
@@ -39,17 +39,22 @@ _COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 
 
 def add_pending_requests(journal: Journal, annotations: Mapping[str, str], *, now: float) -> Journal:
-    """The journal with the wishes that nobody has acted on yet; what is no wish is left aside.
+    """Return the journal with the request and the command that the controller has not acted on yet.
 
     Args:
-        journal: Where everything stands.
-        annotations: Of the SeldonDeployment; a requester may have written anything there.
+        journal: The journal as the controller wrote it.
+        annotations: The annotations of the SeldonDeployment. They may contain anything; what is not acceptable is ignored.
         now: Seconds since the epoch.
     """
-    with contextlib.suppress(ValidationError, KeyError):
+    with contextlib.suppress(ValidationError, KeyError):  # an annotation that cannot be read is ignored
         request = _REQUEST.validate_json(annotations[REQUEST_ANNOTATION])
-        sound = is_acceptable_request(request, now)
-        if sound and journal.request is None and request.id != journal.last_request_id and request.release != journal.champion:
+        acceptable = is_acceptable_request(request, now)
+        if (
+            acceptable
+            and journal.request is None
+            and request.id != journal.last_request_id
+            and request.release != journal.champion
+        ):
             journal = begin(journal, request)
     with contextlib.suppress(ValidationError, KeyError):
         command = _COMMAND.validate_json(annotations[COMMAND_ANNOTATION])
@@ -59,31 +64,36 @@ def add_pending_requests(journal: Journal, annotations: Mapping[str, str], *, no
 
 
 def is_acceptable_request(request: Request, now: float) -> bool:
-    """Whether a request is one that `request_rollout` could have written, whoever wrote it."""
+    """Return whether `request_rollout` could have written this request."""
     rises = are_canary_steps(request.steps)
     named = all(pattern.fullmatch(text) for pattern, text in ((_DIGEST, request.release), (_IMAGE, request.image)))
-    short = max(map(len, (request.by, request.id, request.image))) <= MOST_TEXT
-    # One of tomorrow would have its deadline when it likes.
-    return rises and named and short and 0 <= request.number <= MOST_NUMBER and 0 <= request.at <= now + CLOCKS_DIFFER_SECONDS
+    short = max(map(len, (request.by, request.id, request.image))) <= MAX_TEXT_LENGTH
+    # The deadline counts from the time of the request, so a time in the future would postpone it.
+    in_time = 0 <= request.at <= now + MAX_CLOCK_SKEW_SECONDS
+    return rises and named and short and in_time and 0 <= request.number <= MAX_RELEASE_NUMBER
 
 
 def is_acceptable_command(command: Command, now: float) -> bool:
-    """The same of a command."""
-    told = not command.target or _DIGEST.fullmatch(command.target) is not None
-    return told and len(command.by) <= MOST_TEXT and 0 <= command.at <= now + CLOCKS_DIFFER_SECONDS
+    """Return whether Sluice could have written this command."""
+    named = not command.target or _DIGEST.fullmatch(command.target) is not None
+    return named and len(command.by) <= MAX_TEXT_LENGTH and 0 <= command.at <= now + MAX_CLOCK_SKEW_SECONDS
 
 
-def plan_request_annotations(changed: Journal, journal: Journal) -> dict[str, str]:
-    """The annotations that say how a journal is to change.
+def build_request_annotations(changed: Journal, journal: Journal) -> dict[str, str]:
+    """Return the annotations that request a change of the journal.
+
+    Args:
+        changed: The journal with the new request or command.
+        journal: The journal before.
 
     Raises:
-        ValueError: It changes in what only the controller may.
+        ValueError: The change is one that only the controller may make.
     """
-    wishes = {}
+    annotations = {}
     if changed.request is not None and changed.request != journal.request:
-        wishes[REQUEST_ANNOTATION] = _REQUEST.dump_json(changed.request).decode()
+        annotations[REQUEST_ANNOTATION] = _REQUEST.dump_json(changed.request).decode()
     if changed.command is not None and changed.command != journal.command:
-        wishes[COMMAND_ANNOTATION] = _COMMAND.dump_json(changed.command).decode()
-    if not wishes:
-        raise ValueError("only the controller changes anything but request and command")
-    return wishes
+        annotations[COMMAND_ANNOTATION] = _COMMAND.dump_json(changed.command).decode()
+    if not annotations:
+        raise ValueError("a process that is not the controller may change nothing but the request and the command")
+    return annotations

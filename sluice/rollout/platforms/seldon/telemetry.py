@@ -1,4 +1,4 @@
-"""What a controller tells the cluster: Kubernetes events, and its own Prometheus metrics. Neither may keep it from acting."""
+"""What the controller publishes: Kubernetes events, and its own Prometheus metrics. A failure of either does not stop it."""
 
 from __future__ import annotations
 
@@ -22,56 +22,73 @@ if TYPE_CHECKING:
     from sluice.rollout.platforms.seldon.api import Cluster
 
 MANAGER = "sluice-controller"
-_MOST_MESSAGE = 1000
+_MAX_MESSAGE_LENGTH = 1000
 _WARNINGS = {Phase.ROLLED_BACK.value, Phase.ABORTED.value, Phase.REJECTED.value}
 
 
 class Metrics:
-    """The controller's own metrics, all labelled by deployment."""
+    """The controller's own metrics. All have the label ``deployment``."""
 
     def __init__(self, deployment: str) -> None:
         self.registry = CollectorRegistry()
         self._last_round = time.monotonic()
         self._deployment = deployment
         labels, registry = ("deployment",), self.registry
-        self._acting = Gauge("sluice_controller_acting", "1 where this controller holds the lease.", labels, registry=registry)
-        self._rounds = Counter("sluice_controller_rounds", "Rounds by how they ended.", (*labels, "outcome"), registry=registry)
-        self._seconds = Histogram("sluice_controller_round_seconds", "Duration of a round.", labels, registry=registry)
-        self._phase = Gauge("sluice_rollout_phase", "1 for the state of the rollout.", (*labels, "phase"), registry=registry)
+        self._acting = Gauge(
+            "sluice_controller_acting", "1 if this controller holds the lease, otherwise 0.", labels, registry=registry
+        )
+        self._rounds = Counter(
+            "sluice_controller_rounds", "Control rounds by their outcome.", (*labels, "outcome"), registry=registry
+        )
+        self._seconds = Histogram(
+            "sluice_controller_round_seconds", "Duration of a control round in seconds.", labels, registry=registry
+        )
+        self._phase = Gauge(
+            "sluice_rollout_phase", "1 for the present state of the rollout.", (*labels, "phase"), registry=registry
+        )
         self._weight = Gauge(
-            "sluice_rollout_weight_percent", "Share of the traffic that the routes give.", (*labels, "release"), registry=registry
+            "sluice_rollout_weight_percent",
+            "Share of the traffic that the routes apply, in per cent.",
+            (*labels, "release"),
+            registry=registry,
         )
         self._evidence = Gauge(
             "sluice_rollout_evidence", "Numbers of the running rollout.", (*labels, "number"), registry=registry
         )
         self._transitions = Counter(
-            "sluice_rollout_transitions", "Transitions by the state that they lead to.", (*labels, "phase"), registry=registry
+            "sluice_rollout_transitions", "Transitions by the state that they enter.", (*labels, "phase"), registry=registry
         )
         self._apply = Histogram(
             "sluice_rollout_apply_seconds",
-            "From a decision until routes and deployment showed its weights.",
+            "Seconds from a decision until the routes and the SeldonDeployment had its weights.",
             labels,
             registry=registry,
             buckets=(0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0),
         )
 
     def observe_round(self, seconds: float, outcome: str) -> None:
-        """One round ended: ``acting``, ``waiting``, ``superseded`` (somebody wrote meanwhile) or ``failed``."""
+        """Count a control round.
+
+        Args:
+            seconds: Its duration.
+            outcome: ``acting``, ``waiting`` (another controller acts), ``superseded`` (another process wrote meanwhile) or
+                ``failed``.
+        """
         self._last_round = time.monotonic()
         self._rounds.labels(self._deployment, outcome).inc()
         self._seconds.labels(self._deployment).observe(seconds)
         if outcome in {"acting", "waiting"}:
             self._acting.labels(self._deployment).set(outcome == "acting")
-        if outcome == "waiting":  # another one acts, and says what there is to say
-            self._forget()
+        if outcome == "waiting":  # another controller acts and publishes these numbers
+            self._clear_rollout_gauges()
 
     def round_age(self) -> float:
-        """Seconds since the last round ended."""
+        """Return the seconds since the last control round ended."""
         return time.monotonic() - self._last_round
 
     def observe_status(self, state: str, status: Mapping[str, Any]) -> None:
-        """What the last round saw."""
-        self._forget()
+        """Publish the status of the last control round."""
+        self._clear_rollout_gauges()
         self._phase.labels(self._deployment, state).set(1)
         for release, weight in status.get("seen_weights", {}).items():
             self._weight.labels(self._deployment, release).set(weight)
@@ -79,12 +96,12 @@ class Metrics:
             if value is not None:
                 self._evidence.labels(self._deployment, number).set(value)
 
-    def _forget(self) -> None:
+    def _clear_rollout_gauges(self) -> None:
         for family in (self._phase, self._weight, self._evidence):
             family.clear()
 
     def observe_transition(self, transition: Transition) -> None:
-        """A transition was written, or seen to hold."""
+        """Count a transition that was written, or measure one that was confirmed as applied."""
         if transition.applied_at is None:
             self._transitions.labels(self._deployment, transition.to_state).inc()
         else:
@@ -98,7 +115,7 @@ class Events:
     Attributes:
         cluster: The namespace.
         deployment: Name of the SeldonDeployment.
-        instance: This controller.
+        instance: Name of this controller.
     """
 
     cluster: Cluster
@@ -107,7 +124,7 @@ class Events:
     _count: int = field(default=0)
 
     def emit(self, transition: Transition) -> None:
-        """Say a transition that was written; nothing happens where that fails."""
+        """Publish a transition that was written. An error is ignored."""
         self._count += 1
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {
@@ -120,7 +137,7 @@ class Events:
             },
             "type": "Warning" if transition.to_state in _WARNINGS else "Normal",
             "reason": "".join(part.title() for part in transition.to_state.replace("-", "_").split("_")),
-            "message": f"{transition.release[:19]}: {transition.reason}"[:_MOST_MESSAGE],
+            "message": f"{transition.release[:19]}: {transition.reason}"[:_MAX_MESSAGE_LENGTH],
             "source": {"component": MANAGER},
             "reportingComponent": MANAGER,
             "reportingInstance": self.instance,
@@ -133,7 +150,10 @@ class Events:
 
 
 def report_transition(metrics: Metrics, events: Events, transition: Transition) -> None:
-    """Tell both; an event only when it was decided, since that is when people want to know."""
+    """Publish a transition as metrics, and also as an event if it was just decided.
+
+    A confirmation that it was applied is no event, because people want to know of the decision.
+    """
     metrics.observe_transition(transition)
     if transition.applied_at is None:
         events.emit(transition)

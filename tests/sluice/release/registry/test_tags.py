@@ -35,11 +35,11 @@ def test_a_tag_follows_and_is_not_written_twice(host: str, tmp_path: Path) -> No
 
 def test_what_a_registry_refuses_is_said_and_holds_nothing_up(host: str) -> None:
     said: list[str] = []
-    tags = RegistryTags(plain_http=True, say=said.append)
+    tags = RegistryTags(plain_http=True, notify=said.append)
     image = f"{host}/churn@sha256:{'0' * 64}"
     with pytest.raises(ServiceError):
         set_tag(image, "champion", plain_http=True)
-    tags.follow(image, "")
+    tags.move_tags(image, "")
     tags.close()
     assert len(said) == 1
-    assert "champion stays as it was" in said[0]
+    assert "the tag champion in the registry could not be moved" in said[0]

@@ -39,8 +39,8 @@ def window(canary: tuple[int, int], stable: tuple[int, int], share: int = 5) -> 
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.booleans()), max_size=20))
-def test_windows_add_up_to_what_happened_whatever_is_reset(steps: list[tuple[int, int, bool]]) -> None:
-    """A restarted proxy counts from zero: the next window holds all of that, unless it overtook the old count."""
+def test_windows_add_up_to_all_requests_whenever_the_proxy_restarts(steps: list[tuple[int, int, bool]]) -> None:
+    """A restarted proxy counts from zero, so the next window contains its whole count, unless that exceeds the old count."""
     before, total, happened = Counts(), Counts(), Counts()
     now = Counts()
     for requests, errors, reset in steps:
@@ -59,11 +59,11 @@ def test_a_window_never_has_more_errors_than_requests(a: int, b: int, c: int, d:
     assert 0 <= grown.errors <= grown.requests
 
 
-def test_the_first_reading_counts_whole() -> None:
+def test_the_first_reading_counts_completely() -> None:
     assert count_since(None, Counts(7, 2)) == Counts(7, 2)
 
 
-def test_looks_are_at_300_450_675_and_on() -> None:
+def test_looks_are_due_at_300_450_675_and_so_on() -> None:
     due, looks = 0, []
     for _ in range(5):
         due = next_look(due, SETTINGS.first_look, SETTINGS.look_growth)
@@ -73,7 +73,7 @@ def test_looks_are_at_300_450_675_and_on() -> None:
     assert next_look(451, 300, 1.5) == 675
 
 
-def test_too_few_requests_are_inconclusive_however_good() -> None:
+def test_too_few_requests_are_inconclusive_even_without_errors() -> None:
     evidence = add_window_to_evidence(begin(), window((299, 0), (6000, 0)), SETTINGS)
     judgement = judge(evidence, SETTINGS)
     assert not judgement.passed
@@ -87,7 +87,7 @@ def test_a_healthy_canary_passes_at_the_first_look() -> None:
     assert evidence.upper_bound == pytest.approx(0.0095, abs=1e-3)
 
 
-def test_a_failed_look_is_not_repeated_before_the_next_is_due() -> None:
+def test_a_failed_look_is_not_repeated_before_the_next_one_is_due() -> None:
     evidence = add_window_to_evidence(begin(), window((300, 2), (6000, 0)), SETTINGS)
     assert not judge(evidence, SETTINGS).passed
     assert judge(evidence, SETTINGS).reason.endswith("next look at 450 requests, 300 so far")
@@ -97,7 +97,7 @@ def test_a_failed_look_is_not_repeated_before_the_next_is_due() -> None:
     assert evidence.looked == 450
 
 
-def test_a_later_look_takes_an_earlier_yes_back() -> None:
+def test_a_later_look_may_withdraw_an_earlier_pass() -> None:
     settings = RolloutTable(evidence=1e300)
     evidence = add_window_to_evidence(begin(settings=settings), window((300, 0), (6000, 0)), settings)
     assert judge(evidence, settings).passed
@@ -105,7 +105,7 @@ def test_a_later_look_takes_an_earlier_yes_back() -> None:
     assert not judge(evidence, settings).passed
 
 
-def test_a_broken_canary_is_condemned_long_before_the_first_look() -> None:
+def test_a_broken_canary_fails_long_before_the_first_look() -> None:
     evidence = begin()
     for _ in range(3):
         evidence = add_window_to_evidence(evidence, window((10, 1), (190, 0)), SETTINGS)
@@ -114,7 +114,7 @@ def test_a_broken_canary_is_condemned_long_before_the_first_look() -> None:
     assert "3 of 30" in judgement.reason
 
 
-def test_a_shared_incident_condemns_nobody() -> None:
+def test_a_shared_incident_does_not_fail_the_canary() -> None:
     generator = random.Random(4)  # noqa: S311
     evidence = begin()
     for _ in range(300):
@@ -123,7 +123,7 @@ def test_a_shared_incident_condemns_nobody() -> None:
         assert not judge(evidence, SETTINGS).failed
 
 
-def test_the_process_goes_on_over_steps_and_the_looks_begin_anew() -> None:
+def test_the_e_process_continues_over_steps_and_the_looks_start_again() -> None:
     evidence = add_window_to_evidence(begin(), window((300, 1), (6000, 0)), SETTINGS)
     after = enter_state(evidence, REQUEST, dataclasses.replace(STEP, step=1), SETTINGS)
     assert after.process.e_value == evidence.process.e_value
@@ -133,7 +133,7 @@ def test_the_process_goes_on_over_steps_and_the_looks_begin_anew() -> None:
     assert enter_state(after, REQUEST, dataclasses.replace(STEP, step=1, since=9.0), SETTINGS) is after
 
 
-def test_another_rollout_begins_with_nothing() -> None:
+def test_another_rollout_starts_without_evidence() -> None:
     evidence = add_window_to_evidence(begin(), window((300, 100), (6000, 0)), SETTINGS)
     other = enter_state(evidence, dataclasses.replace(REQUEST, id="other"), STEP, SETTINGS)
     assert other.canary == Counts()
@@ -151,30 +151,30 @@ def bake(*windows: tuple[int, int], stable: Counts = MANY, recorded: Counts | No
     return evidence
 
 
-def test_the_bake_condemns_against_the_recorded_rate() -> None:
+def test_the_bake_compares_the_canary_with_the_recorded_rate() -> None:
     assert judge(bake((300, 0)), SETTINGS).passed
     assert not judge(bake((1000, 1)), SETTINGS).failed
     assert judge(bake((40, 1), (40, 1), (40, 1), (40, 1)), SETTINGS).failed
 
 
-def test_the_bake_forgives_what_stable_did_as_well() -> None:
+def test_the_bake_tolerates_the_error_rate_that_stable_had() -> None:
     assert not judge(bake((100, 10), (100, 10), (100, 10), stable=Counts(1000, 100)), SETTINGS).failed
 
 
-def test_the_bake_takes_the_whole_record_where_the_rollout_saw_little() -> None:
+def test_the_bake_uses_the_whole_record_if_the_rollout_saw_few_requests() -> None:
     assert choose_reference(Counts(10, 5), Counts(9000, 9), SETTINGS) == Counts(9000, 9)
     assert choose_reference(Counts(300, 5), Counts(9000, 9), SETTINGS) == Counts(300, 5)
     assert choose_reference(Counts(10, 5), None, SETTINGS) == Counts(10, 5)
 
 
-def test_the_bake_without_any_record_neither_condemns_nor_forgives() -> None:
+def test_the_bake_without_any_record_neither_fails_nor_passes_the_canary() -> None:
     evidence = bake((400, 40), stable=Counts())
     assert evidence.process.e_value == 1.0
     assert not judge(evidence, SETTINGS).passed
 
 
 @given(st.integers(0, 400), st.integers(400, 4000), st.sampled_from([1.0, 1.5, 3.0]))
-def test_against_a_rate_each_request_multiplies_by_a_mean_of_at_most_one(errors: int, requests: int, tolerated: float) -> None:
+def test_each_request_multiplies_the_e_value_by_a_mean_of_at_most_one(errors: int, requests: int, tolerated: float) -> None:
     """The defining property of an e-process, computed exactly for one request at the record's own rate."""
     start = start_evidence(tolerated_ratio=tolerated, ratios=[tolerated * ratio for ratio in (3, 5, 50)])
     reference = Counts(requests, errors)
@@ -199,12 +199,12 @@ def test_false_alarms_at_the_bake_are_rare() -> None:
     assert alarms <= 8
 
 
-def test_evidence_survives_the_disk_to_the_bit() -> None:
+def test_stored_evidence_is_read_back_exactly() -> None:
     evidence = add_window_to_evidence(begin(), window((300, 1), (6000, 7)), SETTINGS)
     adapter = TypeAdapter(Evidence)
     assert adapter.validate_json(adapter.dump_json(evidence, by_alias=True)) == evidence
 
 
-def test_the_numbers_say_what_is_known() -> None:
+def test_the_described_numbers_are_those_of_the_evidence() -> None:
     numbers = describe(add_window_to_evidence(begin(), window((300, 1), (6000, 7)), SETTINGS), SETTINGS)
     assert (numbers["canary_requests"], numbers["stable_errors"], numbers["next_look"]) == (300, 7, 450)

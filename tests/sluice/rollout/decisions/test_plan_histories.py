@@ -1,4 +1,4 @@
-"""The pure plan, by random histories that must never break its promises."""
+"""The plan, by random histories, in which its guarantees must always hold."""
 
 from __future__ import annotations
 
@@ -49,32 +49,32 @@ EVENTS = st.one_of(
     st.sampled_from([0, 20]),
     st.sampled_from([0, 50]),
 )
-def test_no_history_breaks_the_promises(
+def test_the_guarantees_hold_in_every_history(
     events: list[tuple[Any, Any, Any]],
     champions: tuple[str, ...],
     steps: list[int],
-    lasting: float | None,
+    approved_for: float | None,
     holdback: int,
     shadow: int,
 ) -> None:
-    """Weights sum to 100; nothing goes up without evidence and approval; every rollout ends by its deadline."""
+    """Weights sum to 100, no canary advances without evidence and approval, and every rollout ends by its deadline."""
     table = RolloutTable(
         steps=steps, deadline_seconds=1000.0, bake_seconds=30.0, first_look=100, holdback=holdback, shadow_requests=shadow
     )
-    world = ClusterSnapshot(table, Journal(history=term(*champions), weights={champions[-1]: 100} if champions else {}))
-    begun = [("request", "c", None), ("approve", "c", lasting)] if lasting else []
-    for event in [*begun, *events]:
-        world.happen(*event)
-        world.check_round()
-    world.happen("time", 1000.0, None)
-    world.check_round()
-    world.check_round()
-    assert world.journal.request is None, "every rollout ends by its deadline"
+    rollout = SimulatedRollout(table, Journal(history=term(*champions), weights={champions[-1]: 100} if champions else {}))
+    first_events = [("request", "c", None), ("approve", "c", approved_for)] if approved_for else []
+    for event in [*first_events, *events]:
+        rollout.happen(*event)
+        rollout.check_round()
+    rollout.happen("time", 1000.0, None)
+    rollout.check_round()
+    rollout.check_round()
+    assert rollout.journal.request is None, "every rollout ends by its deadline"
 
 
 @dataclasses.dataclass
-class ClusterSnapshot:
-    """Everything around the plan, driven by events."""
+class SimulatedRollout:
+    """A rollout that events drive."""
 
     settings: RolloutTable
     journal: Journal
@@ -108,8 +108,8 @@ class ClusterSnapshot:
         elif kind == "window" and self.journal.request and self.journal.state.phase is Phase.SHADOW:
             self.enter()
             assert self.evidence is not None
-            asked = Comparison(requests=first[0], failed=first[1], difference=float(first[1]))
-            shadow = add_comparison(self.evidence.shadow, asked, self.settings)
+            compared = Comparison(requests=first[0], failed=first[1], difference=float(first[1]))
+            shadow = add_comparison(self.evidence.shadow, compared, self.settings)
             self.evidence = dataclasses.replace(self.evidence, shadow=shadow)
         self.journal = dataclasses.replace(self.journal, **change)
 
@@ -133,8 +133,8 @@ class ClusterSnapshot:
             assert len(self.journal.transitions) > len(before.transitions) or len(before.transitions) == 200
         self.check_weights()
         if before.state.phase.judged and judgement.failed:
-            assert self.journal.request is None, "a failed canary goes at once"
-        self.check_rise(before, judgement)
+            assert self.journal.request is None, "a failed canary loses its traffic at once"
+        self.check_advance(before, judgement)
 
     def check_weights(self) -> None:
         weights = self.journal.weights
@@ -145,18 +145,18 @@ class ClusterSnapshot:
         if self.journal.request and not self.journal.state.phase.exposed:
             assert not weights.get(self.journal.request.release)
 
-    def check_rise(self, before: Journal, judgement: Judgement) -> None:
+    def check_advance(self, before: Journal, judgement: Judgement) -> None:
         target = before.target
         if target is None:
             return
-        rises = self.journal.weights.get(target, 0) > before.weights.get(target, 0)
+        advances = self.journal.weights.get(target, 0) > before.weights.get(target, 0)
         promoted = self.journal.champion == target
-        if not rises and not promoted:
+        if not advances and not promoted:
             return
-        assert before.find_approval(target, tuple(self.settings.steps), self.now), "nothing goes up without an approval"
+        assert before.find_approval(target, tuple(self.settings.steps), self.now), "no canary advances without an approval"
         assert not judgement.failed
         assert self.now < before.request.at + self.settings.deadline_seconds if before.request else True
         first = before.state.phase is Phase.AWAITING_APPROVAL and not (before.champion and self.settings.shadow_requests)
-        word = before.state.promoted_by or (before.command and before.command.kind is CommandKind.PROMOTE)
-        assert first or word or judgement.passed, "nothing goes up without evidence"
+        promoted_by_command = before.state.promoted_by or (before.command and before.command.kind is CommandKind.PROMOTE)
+        assert first or promoted_by_command or judgement.passed, "no canary advances without evidence"
         assert not promoted or not before.champion or before.state.phase is Phase.BAKING

@@ -1,4 +1,4 @@
-"""Who is let into the journal: what the gate has promoted, and wishes that fit the state."""
+"""The rules for requests, approvals and commands."""
 
 from __future__ import annotations
 
@@ -20,58 +20,62 @@ if TYPE_CHECKING:
 A, B = name_release("a"), name_release("b")
 
 
-def keep(monkeypatch: pytest.MonkeyPatch, gate: dict[str, Any] | None) -> None:
-    """A store with one release that the gate has judged so."""
+def store_release(monkeypatch: pytest.MonkeyPatch, gate: dict[str, Any] | None) -> None:
+    """Let the release store contain one release with this decision of the gate."""
     store = SimpleNamespace(get=lambda _: SimpleNamespace(number=3, manifest={"gate": gate}))
     monkeypatch.setattr(admission, "ReleaseStore", lambda _: store)
 
 
-@pytest.mark.parametrize(("gate", "words"), [(None, "without asking the gate"), ({"promote": False}, "the gate did not promote")])
-def test_what_the_gate_has_not_promoted_is_neither_approved_nor_rolled_out(
-    project: Project, monkeypatch: pytest.MonkeyPatch, gate: dict[str, Any] | None, words: str
+@pytest.mark.parametrize(
+    ("gate", "message"), [(None, "without asking the gate"), ({"promote": False}, "the gate did not promote")]
+)
+def test_a_release_that_the_gate_did_not_promote_is_neither_approved_nor_rolled_out(
+    project: Project, monkeypatch: pytest.MonkeyPatch, gate: dict[str, Any] | None, message: str
 ) -> None:
-    keep(monkeypatch, gate)
+    store_release(monkeypatch, gate)
     monkeypatch.setattr(starts, "check_supervised", lambda _: None)
-    for ask in (
+    for request in (
         lambda: starts.check_request(project, A),
         lambda: starts.request_rollout(project, A, by="bob"),
         lambda: approvals.plan_approval(project, A, "eve"),
         lambda: approvals.approve(project, A, by="eve"),
     ):
-        with pytest.raises(RefusedError, match=words) as refused:
-            ask()
+        with pytest.raises(RefusedError, match=message) as refused:
+            request()
         assert refused.value.exit_code == 4
     assert open_journal(project).read() == Journal()
 
 
-def test_what_the_gate_has_promoted_is(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep(monkeypatch, {"promote": True})
+def test_a_release_that_the_gate_promoted_can_be_approved(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_release(monkeypatch, {"promote": True})
     check_gate(project, A)
     assert approvals.approve(project, A, by="eve").release == A
 
 
-def test_the_champion_is_not_approved_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep(monkeypatch, {"promote": True})
+def test_the_champion_cannot_be_approved_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_release(monkeypatch, {"promote": True})
     open_journal(project).update(lambda _: Journal(history=(ChampionTerm(release=A, by="bob", at=1.0),), weights={A: 100}))
     with pytest.raises(StateError, match="is already the champion, so there is nothing to approve"):
         approvals.approve(project, A, by="eve")
 
 
-def test_a_second_rollback_says_what_became_of_n_minus_1() -> None:
+def test_a_second_rollback_is_refused_and_names_the_release_that_was_rolled_back() -> None:
     alone = Journal(history=(ChampionTerm(release=A, by="bob", at=1.0),), weights={A: 100})
-    with pytest.raises(StateError, match="there is no N-1; nothing was champion before sha256:aaaa"):
+    with pytest.raises(
+        StateError, match=r"there is no N-1 to roll back to, because no release was champion before sha256:aaaa[^;]*$"
+    ):
         find_rollback_target(alone)
     left = EndedRollout(
         id="command-2", release=B, stable=A, outcome=Phase.ROLLED_BACK, reason="by kim", by="kim", started=2.0, ended=2.0
     )
     back = Journal(history=alone.history, weights={A: 100, B: 0}, rollouts=(left,))
-    with pytest.raises(StateError, match=r"sha256:bbbb.* was rolled back before, and nothing was champion before sha256:aaaa"):
+    with pytest.raises(StateError, match=r"no release was champion before sha256:aaaa.*; sha256:bbbb.* was rolled back already"):
         find_rollback_target(back)
     with pytest.raises(StateError, match="there is no champion"):
         find_rollback_target(Journal())
 
 
-def test_a_way_down_that_waits_is_not_taken_back() -> None:
+def test_a_command_does_not_replace_one_of_higher_precedence() -> None:
     for waiting, refused in (
         (CommandKind.ROLLBACK, (CommandKind.PROMOTE, CommandKind.ABORT)),
         (CommandKind.ABORT, (CommandKind.PROMOTE,)),
@@ -86,12 +90,12 @@ def test_a_way_down_that_waits_is_not_taken_back() -> None:
                 check_replaces(journal, kind)
 
 
-def test_a_rollback_goes_where_the_person_was_told_or_not_at_all() -> None:
+def test_a_rollback_goes_to_the_release_that_the_person_confirmed_or_is_refused() -> None:
     history = tuple(ChampionTerm(release=release, by="ada", at=0.0) for release in "ab")
     at_step = Journal(history=history, state=State(phase=Phase.STEP, step=0))
     idle = Journal(history=history)
     assert check_rollback_target(at_step, "") == "b"
     assert check_rollback_target(idle, "") == "a"
-    assert check_rollback_target(idle, "b") == "b", "the canary went down by itself"
-    with pytest.raises(StateError, match="production has changed meanwhile"):
+    assert check_rollback_target(idle, "b") == "b", "the canary was rolled back in the meantime"
+    with pytest.raises(StateError, match="production has changed"):
         check_rollback_target(idle, "x")

@@ -1,8 +1,8 @@
-"""What a SeldonDeployment says of the releases: one predictor each, named by release, appended and never reordered. Pure.
+"""The predictors of a SeldonDeployment: one for each release, named by the release, appended and never reordered. Pure.
 
-The operator's ways that these shapes answer (Seldon Core 1.17.1): a predictor's name is its Deployment's; ports that are not
-declared are given by position, so that removing one predictor would restart the others; annotations in ``spec`` are copied to
-the Pods, so that state must lie in ``metadata``; a predictor is not routed to before it has replicas.
+Their form follows from how the operator works (Seldon Core 1.17.1). The name of a predictor becomes that of its Deployment. The
+operator assigns undeclared ports by position, so removing one predictor would restart the others. It copies annotations in
+``spec`` to the Pods, so state must be in ``metadata``. It does not route to a predictor before it has replicas.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from sluice.rollout.decisions.states import Journal
 
 RELEASE_ANNOTATION = "sluice.dev/release"
-"""Of a predictor: the release that it serves."""
+"""Annotation of a predictor: the release that it serves."""
 
 PREDICTOR_LABEL = "sluice.dev/predictor"
-"""Of a Pod: the predictor that it belongs to."""
+"""Label of a Pod: the predictor that it belongs to."""
 
 CONTAINER = "model"
 WORKERS_VARIABLE = "GUNICORN_WORKERS"
@@ -35,13 +35,13 @@ _NAME_HEX = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Packaged:
+class PackagedRelease:
     """A release as a cluster runs it.
 
     Attributes:
         digest: The release.
-        number: In its store.
-        image: By digest.
+        number: Its number in the release store.
+        image: Its image by digest.
     """
 
     digest: str
@@ -50,20 +50,20 @@ class Packaged:
 
     @property
     def predictor(self) -> str:
-        """Name of its predictor: the number for people, and enough of the digest to tell two stores' numbers apart."""
+        """The predictor's name: the release's number, and eight digits of its digest, because two stores may use one number."""
         return f"r{self.number}-{self.digest.removeprefix('sha256:')[:_NAME_HEX]}"
 
 
-def list_packaged(journal: Journal) -> dict[str, Packaged]:
-    """The releases that have a place, by digest: the champion, N-1 and the canary."""
-    named = [Packaged(term.release, term.number, term.image) for term in journal.history[-2:]]
+def list_served_releases(journal: Journal) -> dict[str, PackagedRelease]:
+    """Return the releases that need a predictor, by digest: the champion, N-1 and the canary."""
+    named = [PackagedRelease(term.release, term.number, term.image) for term in journal.history[-2:]]
     if journal.request is not None:
-        named.append(Packaged(journal.request.release, journal.request.number, journal.request.image))
+        named.append(PackagedRelease(journal.request.release, journal.request.number, journal.request.image))
     return {one.digest: one for one in named}
 
 
-def plan_predictor(release: Packaged, settings: Settings, *, replicas: int) -> dict[str, Any]:
-    """The predictor of a release, without traffic."""
+def build_predictor(release: PackagedRelease, settings: Settings, *, replicas: int) -> dict[str, Any]:
+    """Return the predictor of a release, without traffic."""
     labels = {
         "app.kubernetes.io/part-of": settings.project.name,
         PREDICTOR_LABEL: release.predictor,
@@ -80,27 +80,30 @@ def plan_predictor(release: Packaged, settings: Settings, *, replicas: int) -> d
         "annotations": {RELEASE_ANNOTATION: release.digest, "version": release.predictor},
         "labels": {"version": release.predictor},
         "graph": graph,
-        "componentSpecs": [{"metadata": {"labels": labels}, "spec": _plan_pod(release, settings)}],
+        "componentSpecs": [{"metadata": {"labels": labels}, "spec": _build_pod(release, settings)}],
     }
 
 
-def release_of(predictor: Mapping[str, Any]) -> str:
-    """The release that a predictor serves, by what its server is told, which no edit of annotations changes; empty: not ours."""
-    models = (find_model(component.get("spec") or {}) for component in predictor.get("componentSpecs") or [])
-    return next((digest for model in models if (digest := read_digest(model))), "")
+def read_predictor_digest(predictor: Mapping[str, Any]) -> str:
+    """Return the release that a predictor serves; empty if it is not one of Sluice's.
+
+    The environment variable of its server says it, because others may edit the annotations.
+    """
+    models = (find_model_container(component.get("spec") or {}) for component in predictor.get("componentSpecs") or [])
+    return next((digest for model in models if (digest := read_container_digest(model))), "")
 
 
-def find_model(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The container of a Pod's spec that serves the release; empty where there is none."""
+def find_model_container(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the container of a Pod's spec that serves the release; empty if there is none."""
     return next((one for one in spec.get("containers") or [] if one.get("name") == CONTAINER), {})
 
 
-def read_digest(model: Mapping[str, Any]) -> str:
-    """The release that a server is told to serve; empty where it is told none."""
+def read_container_digest(model: Mapping[str, Any]) -> str:
+    """Return the release that a server has to serve, from its environment variable; empty if it is not set."""
     return next((str(one.get("value", "")) for one in model.get("env") or [] if one.get("name") == DIGEST_VARIABLE), "")
 
 
-def plan_predictors(
+def build_predictors(
     live: Sequence[Mapping[str, Any]],
     journal: Journal,
     settings: Settings,
@@ -108,38 +111,39 @@ def plan_predictors(
     draining: Iterable[str] = (),
     held_for_approval: bool = False,
 ) -> list[dict[str, Any]]:
-    """The predictors that the journal wishes.
+    """Return the predictors that the journal requires.
 
-    Those that are there stay as they are, whoever changed them, but for the traffic; those that have no place go.
+    Existing predictors stay as they are, even if others changed them; only their traffic is set. Those that are not needed are
+    removed.
 
     Args:
-        live: As they are in the cluster.
-        journal: Where everything stands.
-        settings: The project's.
-        draining: Releases that lost their place and still answer what they were sent.
-        held_for_approval: The first release is not approved yet: it gets no replicas, since what stands alone takes all the
-            traffic.
+        live: The predictors in the cluster.
+        journal: The journal.
+        settings: The settings of the project.
+        draining: Releases that are no longer needed and still answer their last requests.
+        held_for_approval: Whether the first release is not approved yet. Then it gets no replicas, because a predictor that is
+            alone takes all the traffic.
     """
-    named = list_packaged(journal)
-    kept = {*named, *draining}
-    planned = [copy.deepcopy(dict(predictor)) for predictor in live if release_of(predictor) in kept]
-    there = {release_of(predictor) for predictor in planned}
-    replicas = _count_replicas(planned, journal, settings)
-    planned += [
-        plan_predictor(release, settings, replicas=0 if held_for_approval else replicas)
+    named = list_served_releases(journal)
+    needed = {*named, *draining}
+    desired = [copy.deepcopy(dict(predictor)) for predictor in live if read_predictor_digest(predictor) in needed]
+    present = {read_predictor_digest(predictor) for predictor in desired}
+    replicas = _count_replicas(desired, journal, settings)
+    desired += [
+        build_predictor(release, settings, replicas=0 if held_for_approval else replicas)
         for digest, release in named.items()
-        if digest not in there
+        if digest not in present
     ]
-    if not planned:  # the operator takes none without predictors: what was refused last stays, without replicas
-        planned = [copy.deepcopy(dict(predictor)) | {"replicas": 0} for predictor in live[:1]]
+    if not desired:  # the operator refuses an empty list, so the first predictor stays without replicas
+        desired = [copy.deepcopy(dict(predictor)) | {"replicas": 0} for predictor in live[:1]]
     elif not held_for_approval:
         started = {"replicas": replicas}
-        planned = [one | started if release_of(one) in named and one.get("replicas") == 0 else one for one in planned]
-    return [one | {"traffic": journal.weights.get(release_of(one), 0)} for one in planned]
+        desired = [one | started if read_predictor_digest(one) in named and one.get("replicas") == 0 else one for one in desired]
+    return [one | {"traffic": journal.weights.get(read_predictor_digest(one), 0)} for one in desired]
 
 
-def plan_deployment(settings: Settings, predictors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The fields of a SeldonDeployment that are Sluice's own, for server-side apply."""
+def build_deployment(settings: Settings, predictors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a SeldonDeployment that Sluice manages, for server-side apply."""
     return {
         "metadata": {
             "name": deployment_name(settings),
@@ -148,24 +152,24 @@ def plan_deployment(settings: Settings, predictors: Sequence[Mapping[str, Any]])
         "spec": {
             "name": deployment_name(settings),
             "protocol": "seldon",
-            "annotations": _plan_annotations(settings),
+            "annotations": _build_annotations(settings),
             "predictors": [dict(predictor) for predictor in predictors],
         },
     }
 
 
 def deployment_name(settings: Settings) -> str:
-    """Name of the project's SeldonDeployment."""
+    """Return the name of the project's SeldonDeployment."""
     return settings.seldon.name or settings.project.name
 
 
-def _count_replicas(planned: Sequence[Mapping[str, Any]], journal: Journal, settings: Settings) -> int:
-    """As many as the champion has now: a canary ends with all of its traffic."""
-    champion = [int(one.get("replicas") or 0) for one in planned if release_of(one) == journal.champion]
+def _count_replicas(desired: Sequence[Mapping[str, Any]], journal: Journal, settings: Settings) -> int:
+    """Return the champion's present number of replicas, at least the configured one, because a canary ends with all traffic."""
+    champion = [int(one.get("replicas") or 0) for one in desired if read_predictor_digest(one) == journal.champion]
     return max([settings.seldon.replicas, *champion])
 
 
-def _plan_annotations(settings: Settings) -> dict[str, str]:
+def _build_annotations(settings: Settings) -> dict[str, str]:
     annotations = {"seldon.io/rest-timeout": str(round(settings.rollout.request_timeout_seconds * 1000))}
     if settings.seldon.gateway:
         annotations["seldon.io/istio-gateway"] = settings.seldon.gateway
@@ -174,8 +178,8 @@ def _plan_annotations(settings: Settings) -> dict[str, str]:
     return annotations
 
 
-def _plan_pod(release: Packaged, settings: Settings) -> dict[str, Any]:
-    spec = plan_server_pod(_plan_container(release, settings))
+def _build_pod(release: PackagedRelease, settings: Settings) -> dict[str, Any]:
+    spec = plan_server_pod(_build_container(release, settings))
     if settings.seldon.service_account:
         spec["serviceAccountName"] = settings.seldon.service_account
     if settings.seldon.pull_secrets:
@@ -183,7 +187,7 @@ def _plan_pod(release: Packaged, settings: Settings) -> dict[str, Any]:
     return spec
 
 
-def _plan_container(release: Packaged, settings: Settings) -> dict[str, Any]:
+def _build_container(release: PackagedRelease, settings: Settings) -> dict[str, Any]:
     variables = {WORKERS_VARIABLE: str(settings.seldon.workers), **plan_variables(settings.rollout.shadow_requests)}
     health = {"httpGet": {"path": HEALTH_PATH, "port": "http"}}
     return plan_server(

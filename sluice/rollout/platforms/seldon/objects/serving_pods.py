@@ -1,4 +1,4 @@
-"""The Pods behind the predictors: which release each serves, whether it is ready, and why it never will be. Pure."""
+"""The Pods behind the predictors: which release each serves, whether it is ready, and why it is not. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sluice.rollout.decisions.health import MOST_CRASHES, Health
-from sluice.rollout.platforms.seldon.objects.predictors import CONTAINER, find_model, read_digest
+from sluice.rollout.decisions.health import MAX_CRASHES, Health
+from sluice.rollout.platforms.seldon.objects.predictors import CONTAINER, find_model_container, read_container_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sluice.rollout.platforms.seldon.objects.predictors import Packaged
+    from sluice.rollout.platforms.seldon.objects.predictors import PackagedRelease
 
-SETTLE_SECONDS = 2.0
-"""How long a canary is ready before anything is sent to it; kube-proxy alone may take a second to know its Pods."""
+READINESS_DELAY_SECONDS = 2.0
+"""A canary gets its first traffic this long after it became ready, because kube-proxy may take a second to learn of its Pods."""
 
-_HOPELESS = {"CrashLoopBackOff", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "ErrImageNeverPull"}
+_PERMANENT_PROBLEMS = {
+    "CrashLoopBackOff",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "ErrImageNeverPull",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +31,18 @@ class ServingPod:
     """One Pod of a predictor.
 
     Attributes:
-        uid: Its own; a Pod of the same name that comes after it has another.
-        name: Its name.
-        release: What it was told to serve, and refuses to be ready with anything else.
-        image: Of the model container.
-        ip: Empty while it has none.
-        ready: It answers, and its golden rows were answered as at training.
-        since: When it was made, in seconds since the epoch.
-        trouble: What keeps it from being ready; empty where nothing does.
+        uid: Unique id. A later Pod of the same name has another one.
+        name: The name.
+        release: The release that its server has to serve. The server does not become ready with any other release.
+        image: Image of the model container.
+        ip: Address; empty while it has none.
+        ready: Whether it answers requests, and has answered its golden rows as at training.
+        created_at: When it was created, in seconds since the epoch.
+        problem: Why it is not ready; empty if nothing is known.
         crashes: Restarts of the model container.
-        leaving: It is being deleted, or has ended for good (evicted, notify) and is only still listed.
-        waiting_since: When it was made, or stopped being ready.
+        terminating: Whether it is being deleted, or has ended for good (for example because it was evicted) and is only still
+            listed.
+        waiting_since: When it stopped being ready, or was created.
     """
 
     uid: str
@@ -44,93 +51,94 @@ class ServingPod:
     image: str
     ip: str
     ready: bool
-    since: float
-    trouble: str
+    created_at: float
+    problem: str
     crashes: int
-    leaving: bool
+    terminating: bool
     waiting_since: float = 0.0
 
     def url(self, port: int) -> str:
-        """Of one of its ports."""
+        """Return the URL of one of its ports."""
         return f"http://[{self.ip}]:{port}" if ":" in self.ip else f"http://{self.ip}:{port}"
 
 
 @dataclass(slots=True)
 class ReadinessDelay:
-    """Since when the canary has been ready: a node learns of a Service's new Pods with a lag of its own, and refuses until then.
+    """Delays the canary's first traffic, because a node learns of a Service's new Pods late and refuses connections until then.
 
     Attributes:
         release: The canary; empty while it is not ready.
-        since: On a clock that never jumps.
+        since: Since when the canary has been ready, on a clock that never jumps.
     """
 
     release: str = ""
     since: float = 0.0
 
     def observe(self, release: str, *, ready: bool, now: float) -> bool:
-        """Whether it has been ready for long enough to be sent to."""
+        """Return whether the canary has been ready for long enough to get traffic."""
         if not ready or self.release != release:
             self.release, self.since = (release if ready else ""), now
-        return ready and now - self.since >= SETTLE_SECONDS
+        return ready and now - self.since >= READINESS_DELAY_SECONDS
 
 
 def read_pod(pod: Mapping[str, Any]) -> ServingPod:
-    """A Pod of the API's JSON."""
+    """Return a Pod from the API server's JSON."""
     metadata, status = pod["metadata"], pod.get("status", {})
-    model = find_model(pod["spec"])
+    model = find_model_container(pod["spec"])
     conditions = {one["type"]: one for one in status.get("conditions") or []}
-    told = conditions.get("Ready", {})
-    ready, made = told.get("status") == "True", metadata["creationTimestamp"]
+    condition = conditions.get("Ready", {})
+    ready, created = condition.get("status") == "True", metadata["creationTimestamp"]
     containers = status.get("containerStatuses") or []
     return ServingPod(
         uid=metadata["uid"],
         name=metadata["name"],
-        release=read_digest(model),
+        release=read_container_digest(model),
         image=model.get("image", ""),
         ip=status.get("podIP", ""),
         ready=ready,
-        since=datetime.fromisoformat(made).timestamp(),
-        trouble="" if ready else _read_trouble(containers, conditions),
+        created_at=datetime.fromisoformat(created).timestamp(),
+        problem="" if ready else _read_problem(containers, conditions),
         crashes=sum(int(one.get("restartCount", 0)) for one in containers if one["name"] == CONTAINER),
-        leaving="deletionTimestamp" in metadata or status.get("phase") in {"Failed", "Succeeded"},
-        waiting_since=datetime.fromisoformat(told.get("lastTransitionTime") or made).timestamp(),
+        terminating="deletionTimestamp" in metadata or status.get("phase") in {"Failed", "Succeeded"},
+        waiting_since=datetime.fromisoformat(condition.get("lastTransitionTime") or created).timestamp(),
     )
 
 
 def judge_health(
-    pods: Sequence[ServingPod], release: Packaged, *, exposed: bool, routed: bool, now: float, start_timeout_seconds: float
+    pods: Sequence[ServingPod], release: PackagedRelease, *, exposed: bool, routed: bool, now: float, start_timeout_seconds: float
 ) -> Health:
-    """How a release's server is.
+    """Return the health of a release's server.
 
     Args:
-        pods: Of all predictors.
-        release: Which.
-        exposed: It takes traffic as a canary: nobody who could answer in its place waits for it to come back.
-        routed: Every route knows it. The operator writes none while any Pod is not ready, so one that never becomes so holds
-            everybody up.
+        pods: The Pods of all predictors.
+        release: The release.
+        exposed: Whether it takes traffic as a canary. Then it fails as soon as no Pod is ready, because no other server answers
+            its requests.
+        routed: Whether every route has it as a destination. The operator writes no routes while any Pod is not ready, so one Pod
+            that never becomes ready blocks them all.
         now: Seconds since the epoch.
-        start_timeout_seconds: A Pod that is not ready for so long is given up.
+        start_timeout_seconds: A Pod that is not ready for this long counts as failed.
     """
-    own = [pod for pod in pods if pod.release == release.digest and not pod.leaving]
+    own = [pod for pod in pods if pod.release == release.digest and not pod.terminating]
     ready = any(pod.ready and pod.image == release.image for pod in own)
     if ready and (exposed or routed):
         return Health(ready=routed)
-    late = [pod for pod in own if not (pod.ready and pod.image == release.image)]
-    said = "; ".join(dict.fromkeys(pod.trouble or "it is not ready" for pod in late)) or ("" if own else "it has no Pod")
+    unready = [pod for pod in own if not (pod.ready and pod.image == release.image)]
+    problems = "; ".join(dict.fromkeys(pod.problem or "it is not ready" for pod in unready)) or ("" if own else "it has no Pod")
     if exposed:
-        return Health(failure=f"none of its Pods is ready: {said}")
-    for pod in late:
-        reason = pod.trouble.partition(":")[0]
-        if reason in _HOPELESS and (reason != "CrashLoopBackOff" or pod.crashes >= MOST_CRASHES):
-            return Health(failure=said)
-        if now - max(pod.since, pod.waiting_since) > start_timeout_seconds:
-            return Health(failure=f"not ready within {start_timeout_seconds:g} s: {said}")
-    count = f"{len(late)} of its {len(own)} Pods: " if len(own) > 1 and late else ""
-    return Health(waiting=count + said if said else "the operator has not routed to it yet")
+        return Health(failure=f"none of its Pods is ready: {problems}")
+    for pod in unready:
+        reason = pod.problem.partition(":")[0]
+        if reason in _PERMANENT_PROBLEMS and (reason != "CrashLoopBackOff" or pod.crashes >= MAX_CRASHES):
+            return Health(failure=problems)
+        if now - max(pod.created_at, pod.waiting_since) > start_timeout_seconds:
+            return Health(failure=f"not ready within {start_timeout_seconds:g} s: {problems}")
+    count = f"{len(unready)} of its {len(own)} Pods: " if len(own) > 1 and unready else ""
+    return Health(waiting=count + problems if problems else "the operator has not routed to it yet")
 
 
-def _read_trouble(containers: Sequence[Mapping[str, Any]], conditions: Mapping[str, Mapping[str, Any]]) -> str:
-    """Why it is not ready: a container that waits or ended before one that only has not passed its probe."""
+def _read_problem(containers: Sequence[Mapping[str, Any]], conditions: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return why a Pod is not ready. A container that waits or has ended explains more than a failed readiness probe."""
     for container in containers:
         state = container.get("state", {})
         ended = state.get("terminated") or container.get("lastState", {}).get("terminated")

@@ -1,4 +1,4 @@
-"""The splitter against a real Envoy and real HTTP servers."""
+"""The proxy: a real Envoy in front of real HTTP servers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from rollout_backends import is_running, name_release, wait_for
 
 from sluice.errors import PortInUseError, ServiceError
 from sluice.rollout.decisions.evidence import Counts
-from sluice.rollout.platforms.laptop.envoy import EnvoySplitter
+from sluice.rollout.platforms.laptop.envoy import EnvoyProxy
 from sluice.rollout.platforms.laptop.envoy_config import (
     RELEASE_HEADER,
     build_bootstrap,
     build_endpoints,
+    build_weight_keys,
     read_weight_keys,
-    weight_keys,
 )
 from sluice.rollout.platforms.laptop.ports import reserve_port
 
@@ -38,77 +38,77 @@ PATH = "/api/v1.0/predictions"
 
 
 @pytest.fixture
-def envoy(tmp_path: Path) -> Iterator[EnvoySplitter]:
-    with reserve_port(0) as held:
-        port = held.getsockname()[1]
-    splitter = EnvoySplitter(tmp_path / "envoy", port, request_timeout_seconds=0.5)
-    yield splitter
-    splitter.stop()
+def envoy(tmp_path: Path) -> Iterator[EnvoyProxy]:
+    with reserve_port(0) as reserved:
+        port = reserved.getsockname()[1]
+    proxy = EnvoyProxy(tmp_path / "envoy", port, request_timeout_seconds=0.5)
+    yield proxy
+    proxy.stop()
 
 
 @pytest.fixture
-def client(envoy: EnvoySplitter) -> Iterator[httpx.Client]:
+def client(envoy: EnvoyProxy) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=f"http://127.0.0.1:{envoy.port}", trust_env=False, timeout=10.0) as one:
         yield one
 
 
 @pytest.fixture
-def serve(envoy: EnvoySplitter, backends: Backends, spawned: list[Backend]) -> Callable[[str], Backend]:
+def serve(envoy: EnvoyProxy, backends: Backends, spawned: list[Backend]) -> Callable[[str], Backend]:
     def start(release: str) -> Backend:
         backend = backends.spawn(release, backends.prepare(release))
         spawned.append(backend)
         wait_for(backend.poll_ready)
-        envoy.place(release, backend.port)
+        envoy.set_endpoint(release, backend.port)
         return backend
 
     return start
 
 
-def ask(client: httpx.Client, times: int) -> Counter[tuple[int, str]]:
+def send_requests(client: httpx.Client, times: int) -> Counter[tuple[int, str]]:
     answers = (client.post(PATH, json={}) for _ in range(times))
     return Counter((answer.status_code, answer.headers.get(RELEASE_HEADER, "")) for answer in answers)
 
 
-def counts(envoy: EnvoySplitter) -> dict[str, Counts]:
-    """Requests and errors; how long they took is told later."""
+def counts(envoy: EnvoyProxy) -> dict[str, Counts]:
+    """Return requests and errors only, because Envoy reports the durations later."""
     return {name: Counts(found.counts.requests, found.counts.errors) for name, found in envoy.read_counts().items()}
 
 
 def test_weights_take_effect_at_once_and_answers_name_their_release(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend]
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]
 ) -> None:
     serve(A)
     serve(B)
     envoy.start({A: 100, B: 0})
     assert envoy.read_weights() == {A: 100}
-    assert ask(client, 50) == {(200, A): 50}
+    assert send_requests(client, 50) == {(200, A): 50}
     envoy.set_weights({A: 50, B: 50})
     assert envoy.read_weights() == {A: 50, B: 50}
-    seen = ask(client, 200)
+    seen = send_requests(client, 200)
     assert seen[200, A] > 50
     assert seen[200, B] > 50
     envoy.set_weights({B: 100})
-    assert ask(client, 50) == {(200, B): 50}
+    assert send_requests(client, 50) == {(200, B): 50}
     assert sum((found for found in counts(envoy).values()), Counts()) == Counts(300, 0)
 
 
-def test_errors_are_5xx_400_timeouts_and_refused_connections(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
+def test_5xx_400_time_outs_and_refused_connections_count_as_errors(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
 ) -> None:
     backend = serve(A)
     envoy.start({A: 100})
     for mode, status in (({"status": 500}, 500), ({"status": 400}, 400), ({"status": 404}, 404)):
         backends.set_mode(A, errors=1.0, **mode)
-        assert ask(client, 3) == {(status, A): 3}
+        assert send_requests(client, 3) == {(status, A): 3}
     backends.set_mode(A, delay=2.0)
-    assert ask(client, 2) == {(504, A): 2}
+    assert send_requests(client, 2) == {(504, A): 2}
     backend.stop()
-    assert ask(client, 4) == {(503, A): 4}
+    assert send_requests(client, 4) == {(503, A): 4}
     assert counts(envoy) == {A: Counts(15, 3 + 3 + 2 + 4)}
 
 
-def test_nothing_but_predictions_and_health_is_exposed(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend]
+def test_only_predictions_and_health_are_exposed(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]
 ) -> None:
     serve(A)
     envoy.start({A: 100})
@@ -126,11 +126,11 @@ def test_nothing_but_predictions_and_health_is_exposed(
         assert client.post(path, json={}).status_code == 404, path
         assert client.get(path).status_code == 404, path
     assert client.get(PATH).status_code == 404
-    assert counts(envoy) == {A: Counts(0, 0)}, "health is no evidence"
+    assert counts(envoy) == {A: Counts(0, 0)}, "health requests are not evidence"
 
 
-def test_a_client_cannot_switch_retries_or_timeouts_on(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
+def test_a_client_can_neither_switch_retries_on_nor_set_timeouts(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
 ) -> None:
     serve(A)
     backends.set_mode(A, errors=1.0, status=500)
@@ -142,56 +142,56 @@ def test_a_client_cannot_switch_retries_or_timeouts_on(
     assert all(line.endswith(": 0") for line in stats.splitlines())
 
 
-def test_without_a_champion_everybody_gets_503(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend]
+def test_without_a_champion_every_request_gets_503(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]
 ) -> None:
     serve(A)  # a canary that waits for its approval
     envoy.start({})
     assert envoy.read_weights() == {}
-    assert ask(client, 5) == {(503, ""): 5}
+    assert send_requests(client, 5) == {(503, ""): 5}
     assert counts(envoy) == {A: Counts()}
 
 
-def test_a_server_on_another_port_is_followed(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend]
+def test_a_server_that_restarts_on_another_port_gets_requests_again(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]
 ) -> None:
     first = serve(A)
     envoy.start({A: 100})
-    wait_for(lambda: envoy.is_placed(A))
+    wait_for(lambda: envoy.has_endpoint(A))
     first.stop()
-    envoy.place(A, None)
-    wait_for(lambda: ask(client, 1) == {(503, ""): 1})
-    assert not envoy.is_placed(A)
+    envoy.set_endpoint(A, None)
+    wait_for(lambda: send_requests(client, 1) == {(503, ""): 1})
+    assert not envoy.has_endpoint(A)
     serve(A)
-    wait_for(lambda: envoy.is_placed(A))
-    assert ask(client, 5) == {(200, A): 5}
+    wait_for(lambda: envoy.has_endpoint(A))
+    assert send_requests(client, 5) == {(200, A): 5}
 
 
-def test_a_slot_is_used_again_with_counts_of_its_own(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend]
+def test_a_freed_slot_counts_from_zero_for_its_next_release(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]
 ) -> None:
     for release in (A, B, C):
         serve(release)
     envoy.start({A: 0, C: 100})
-    ask(client, 7)
+    send_requests(client, 7)
     with pytest.raises(ServiceError, match="no slot"):
-        envoy.place(name_release("d"), 1)
+        envoy.set_endpoint(name_release("d"), 1)
     envoy.set_weights({A: 100})
     envoy.remove(C)
     d = name_release("d")
     serve(d)
-    wait_for(lambda: envoy.is_placed(d))
+    wait_for(lambda: envoy.has_endpoint(d))
     assert counts(envoy)[d] == Counts()
     envoy.set_weights({d: 100})
-    assert ask(client, 3) == {(200, d): 3}
+    assert send_requests(client, 3) == {(200, d): 3}
     assert counts(envoy)[d] == Counts(3, 0)
 
 
-def test_counts_go_on_after_envoy_was_killed(envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend]) -> None:
+def test_counts_continue_after_envoy_was_killed(envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]) -> None:
     serve(A)
     serve(B)
     envoy.start({A: 100})
-    ask(client, 5)
+    send_requests(client, 5)
     assert counts(envoy)[A] == Counts(5, 0)
     assert envoy.pid is not None
     os.kill(envoy.pid, signal.SIGKILL)
@@ -199,17 +199,17 @@ def test_counts_go_on_after_envoy_was_killed(envoy: EnvoySplitter, client: httpx
     with pytest.raises(ServiceError, match="admin"):
         envoy.read_counts()
     envoy.start({B: 100})
-    assert ask(client, 4) == {(200, B): 4}
+    assert send_requests(client, 4) == {(200, B): 4}
     assert counts(envoy) == {A: Counts(5, 0), B: Counts(4, 0)}
 
 
-def test_latencies_are_read(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
+def test_median_and_99th_percentile_of_the_latency_are_read(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
 ) -> None:
     serve(A)
     backends.set_mode(A, delay=0.05)
     envoy.start({A: 100})
-    ask(client, 10)
+    send_requests(client, 10)
     wait_for(lambda: envoy.read_counts()[A].p50_ms is not None)
     reading = envoy.read_counts()[A]
     assert reading.p50_ms is not None
@@ -217,7 +217,7 @@ def test_latencies_are_read(
     assert 40 < reading.p50_ms <= reading.p99_ms < 500
 
 
-def test_a_taken_port_is_named(envoy: EnvoySplitter, serve: Callable[[str], Backend]) -> None:
+def test_an_error_names_the_port_that_is_in_use(envoy: EnvoyProxy, serve: Callable[[str], Backend]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -229,21 +229,21 @@ def test_a_taken_port_is_named(envoy: EnvoySplitter, serve: Callable[[str], Back
     assert not envoy.is_alive()
 
 
-def test_a_reserved_port_is_nobody_elses_until_it_is_closed() -> None:
-    held = reserve_port(0)
-    port = held.getsockname()[1]
+def test_a_reserved_port_cannot_be_reserved_again_until_it_is_closed() -> None:
+    reserved = reserve_port(0)
+    port = reserved.getsockname()[1]
     with pytest.raises(PortInUseError):
         reserve_port(port)
-    held.close()
+    reserved.close()
     reserve_port(port).close()
 
 
-def test_envoy_dies_with_its_parent(tmp_path: Path) -> None:
+def test_envoy_is_killed_when_its_parent_ends(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from sluice.rollout.platforms.laptop.envoy import EnvoySplitter\n"
+        "import sys, time; from pathlib import Path; from sluice.rollout.platforms.laptop.envoy import EnvoyProxy\n"
         "from sluice.rollout.platforms.laptop.ports import reserve_port\n"
-        "with reserve_port(0) as held: port = held.getsockname()[1]\n"
-        f"envoy = EnvoySplitter(Path({str(tmp_path)!r}), port, 1.0); envoy.start({{}})\n"
+        "with reserve_port(0) as reserved: port = reserved.getsockname()[1]\n"
+        f"envoy = EnvoyProxy(Path({str(tmp_path)!r}), port, 1.0); envoy.start({{}})\n"
         "print(envoy.pid, flush=True); time.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -256,7 +256,7 @@ def test_envoy_dies_with_its_parent(tmp_path: Path) -> None:
     wait_for(lambda: not is_running(pid))
 
 
-def test_configuration_is_plain_and_on_the_loopback_only(tmp_path: Path) -> None:
+def test_the_configuration_has_no_retries_and_listens_on_the_loopback_interface_only(tmp_path: Path) -> None:
     bootstrap = build_bootstrap(port=1234, weights={"slot-1": 95, "slot-2": 5}, endpoints=tmp_path, request_timeout_seconds=5.0)
     text = json.dumps(bootstrap)
     assert text.count('"127.0.0.1"') == 2
@@ -265,28 +265,28 @@ def test_configuration_is_plain_and_on_the_loopback_only(tmp_path: Path) -> None
         "slot-1": 95,
         "slot-2": 5,
         "slot-3": 0,
-        "nobody": 0,
+        "no-champion": 0,
         "slot-1-health": 95,
         "slot-2-health": 5,
         "slot-3-health": 0,
-        "nobody-health": 0,
+        "no-champion-health": 0,
     }
     assert build_endpoints("slot-1", A, None, version="1")["resources"][0]["endpoints"] == []
 
 
 def test_weight_keys_are_read_back() -> None:
-    keys = weight_keys({"slot-2": 25, "slot-3": 75})
+    keys = build_weight_keys({"slot-2": 25, "slot-3": 75})
     assert read_weight_keys({key: {"final_value": str(value)} for key, value in keys.items()}) == {"slot-2": 25, "slot-3": 75}
 
 
-def test_slow_answers_are_counted_when_envoy_tells_how_long_they_took(
-    envoy: EnvoySplitter, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
+def test_slow_answers_are_counted_when_envoy_reports_their_duration(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
 ) -> None:
     envoy.slow_seconds = 0.1
     serve(A)
     envoy.start({A: 100})
-    ask(client, 3)
+    send_requests(client, 3)
     backends.set_mode(A, delay=0.2)
-    ask(client, 2)
+    send_requests(client, 2)
     wait_for(lambda: envoy.read_counts()[A].counts.timed == 5)
     assert envoy.read_counts()[A].counts == Counts(5, 0, 5, 2)

@@ -59,22 +59,22 @@ def file(tmp_path: Path) -> JournalFile:
     return JournalFile(tmp_path / "rollout")
 
 
-def test_nothing_written_is_an_empty_journal(file: JournalFile) -> None:
+def test_the_journal_is_empty_before_the_first_write(file: JournalFile) -> None:
     assert file.read() == Journal()
     assert not file.folder.exists()
 
 
-def test_it_comes_back_as_it_was_and_names_champion_and_previous(file: JournalFile) -> None:
+def test_a_written_journal_is_read_back_and_names_champion_and_previous(file: JournalFile) -> None:
     written = file.replace(FULL)
     assert file.read() == written == dataclasses.replace(FULL, version=1)
     document = json.loads(file.path.read_text())
     assert (document["champion"], document["previous"], document["version"]) == ("b", "a", 1)
 
 
-def test_a_stale_write_is_refused(file: JournalFile) -> None:
+def test_a_write_over_another_version_is_refused(file: JournalFile) -> None:
     first = file.replace(FULL)
     file.update(lambda journal: dataclasses.replace(journal, command=None))
-    with pytest.raises(ConflictError, match="version 2, not 1"):
+    with pytest.raises(ConflictError, match="version 2 by now, not 1"):
         file.replace(first)
     assert file.read().command is None
 
@@ -90,7 +90,7 @@ def test_an_update_may_refuse_or_change_nothing(file: JournalFile) -> None:
     assert file.update(lambda journal: journal).version == 1
 
 
-def test_a_file_that_is_no_journal_is_named(file: JournalFile) -> None:
+def test_the_error_names_a_file_that_is_not_a_journal(file: JournalFile) -> None:
     file.folder.mkdir()
     for broken in ("", "{", '{"version": "x"}', '{"state": {"phase": "dancing"}}'):
         file.path.write_text(broken)
@@ -104,7 +104,7 @@ def _count_up(folder: Path, times: int) -> None:
         file.update(lambda journal: dataclasses.replace(journal, weights={"n": journal.weights.get("n", 0) + 1}))
 
 
-def test_two_processes_lose_no_update(file: JournalFile) -> None:
+def test_two_processes_that_write_at_once_lose_no_update(file: JournalFile) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_count_up, args=(file.folder, 50)) for _ in range(2)]
     for writer in writers:
@@ -115,7 +115,7 @@ def test_two_processes_lose_no_update(file: JournalFile) -> None:
     assert file.read().version == 100
 
 
-def test_a_writer_killed_at_any_point_leaves_a_whole_journal(file: JournalFile) -> None:
+def test_a_writer_that_is_killed_leaves_a_complete_journal(file: JournalFile) -> None:
     file.replace(FULL)
     script = (
         "import dataclasses; from pathlib import Path; from sluice.rollout.platforms.laptop.journal_file import JournalFile\n"
@@ -138,7 +138,7 @@ def test_a_writer_killed_at_any_point_leaves_a_whole_journal(file: JournalFile) 
     assert last > 1
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_atomically(path, b"old")
     with pytest.raises(TypeError):
@@ -147,7 +147,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None
     assert [found.name for found in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_a_checkpoint_comes_back_and_a_broken_one_is_none(file: JournalFile) -> None:
+def test_a_checkpoint_is_read_back_and_an_unreadable_one_is_empty(file: JournalFile) -> None:
     assert file.read_checkpoint() == Checkpoint()
     checkpoint = Checkpoint(recorded={"a": Counts(5, 1)})
     file.write_checkpoint(checkpoint)
@@ -156,7 +156,7 @@ def test_a_checkpoint_comes_back_and_a_broken_one_is_none(file: JournalFile) -> 
     assert file.read_checkpoint() == Checkpoint()
 
 
-def test_samples_between_two_times_without_the_line_that_was_cut_off(file: JournalFile) -> None:
+def test_samples_between_two_times_are_read_and_an_incomplete_line_is_skipped(file: JournalFile) -> None:
     for moment in (1.0, 2.0, 3.0):
         file.append_sample({"time": moment})
     with file.samples_path.open("a") as cut:
@@ -164,8 +164,8 @@ def test_samples_between_two_times_without_the_line_that_was_cut_off(file: Journ
     assert [sample["time"] for sample in file.read_samples(1.5, 3.0)] == [2.0, 3.0]
 
 
-def test_samples_do_not_grow_for_ever(file: JournalFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_file, "MOST_SAMPLE_BYTES", 200)
+def test_the_file_of_samples_does_not_grow_without_limit(file: JournalFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_file, "MAX_SAMPLE_BYTES", 200)
     for moment in range(100):
         file.append_sample({"time": float(moment)})
     assert sum(path.stat().st_size for path in file.folder.glob("samples*")) < 500
@@ -174,6 +174,6 @@ def test_samples_do_not_grow_for_ever(file: JournalFile, monkeypatch: pytest.Mon
     assert kept[-1] == 99.0
 
 
-def test_nobody_supervises_a_project_that_was_never_served(file: JournalFile) -> None:
+def test_a_project_that_was_never_served_is_not_supervised(file: JournalFile) -> None:
     assert not file.is_supervised()
     assert file.read_status() == {}

@@ -1,4 +1,4 @@
-"""A thousand rollbacks by hand under load, on a laptop's Envoy: no request is lost, and what left is asked nothing any more."""
+"""A thousand rollbacks by command under load, with a real Envoy: no request is lost, and the old release gets none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STATES = ("step-1", "baking", "promoted")
 
 
 def drill(project: Project, traffic: Traffic, state: str) -> tuple[float, float]:
-    """One rollback of B; seconds until the proxy said so, and until B answered for the last time."""
+    """Roll B back once; return the seconds until the proxy reported it, and until B answered for the last time."""
     approvals.approve(project, B, by="eve")
     starts.request_rollout(project, B, by="bob")
     wait_for(lambda: statuses.read_status(project).state == "step-1")
@@ -48,7 +48,7 @@ def drill(project: Project, traffic: Traffic, state: str) -> tuple[float, float]
     return done["seconds"], max(0.0, last - done["decided_at"])
 
 
-def test_rollback_drills_on_a_laptop(project: Project, backends: Backends, tmp_path: Path) -> None:
+def test_rollbacks_by_command_under_load_lose_no_request(project: Project, backends: Backends, tmp_path: Path) -> None:
     stop = threading.Event()
     thread = threading.Thread(target=run_supervisor, args=(project,), kwargs={"launcher": backends, "stop": stop})
     thread.start()
@@ -67,7 +67,7 @@ def test_rollback_drills_on_a_laptop(project: Project, backends: Backends, tmp_p
     values = np.array(found)
     half, most = np.quantile(values, (0.5, 0.99), axis=0)
     counted = f"{len(found)} drills, {len(traffic.answers)} requests, {traffic.failed().total()} failed"
-    for name, index in (("the proxy says so", 0), ("the last answer", 1)):
+    for name, index in (("the proxy reports it", 0), ("the last answer", 1)):
         sys.stdout.write(f"\n{counted}; decision until {name}: p50 {half[index]:.3f} s, p99 {most[index]:.3f} s\n")
     assert not traffic.failed()
     assert most[1] <= 1.0

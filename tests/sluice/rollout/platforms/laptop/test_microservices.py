@@ -1,4 +1,4 @@
-"""The whole way with real parts: a real store, Seldon microservices, Envoy, and the supervisor in a process of its own."""
+"""Rollouts with real parts: a release store, Seldon microservices, Envoy, and a supervisor in a process of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rollout_traffic import Traffic
 from sluice.errors import StateError
 from sluice.project.projects import Project, read_project
 from sluice.release.store.releases import ReleaseStore
-from sluice.rollout.platforms.laptop.microservices import Microservices
+from sluice.rollout.platforms.laptop.microservices import MicroserviceLauncher
 from sluice.rollout.requests import approvals, commands, histories, outcomes, starts, statuses
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def build():
     return make_pipeline(Prepare(), LogisticRegression())
 """
 
-# The last passes every offline test: only production sends such weights.
+# The third passes every offline test, because only production sends weights above 400.
 PREPARATIONS = (
     "pass",
     "weight = np.log1p(weight.clip(lower=0))",
@@ -128,7 +128,7 @@ def served_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def releases(served_project: Project) -> list[str]:
-    """Four releases that differ in their preprocessing; the code of each is its own."""
+    """Build four releases that differ in their preprocessing. Each contains its own code."""
     digests = []
     for preparation in PREPARATIONS:
         (served_project.root / "orders" / "model.py").write_text(MODEL.replace("{preparation}", preparation))
@@ -178,7 +178,7 @@ def roll_out(project: Project, digest: str) -> str:
 
 
 def group_members(leader: int) -> list[int]:
-    """Running processes of a process group."""
+    """Return the running processes of a process group."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -190,7 +190,7 @@ def group_members(leader: int) -> list[int]:
     return found
 
 
-def test_from_first_release_to_rollback_with_real_parts(
+def test_real_servers_go_from_the_first_release_to_a_rollback(
     served_project: Project, releases: list[str], supervisor: subprocess.Popen[bytes]
 ) -> None:
     first, second, broken, _ = releases
@@ -220,7 +220,7 @@ def test_from_first_release_to_rollback_with_real_parts(
         wait_for(lambda: traffic.of(first, since=done["applied_at"]) > 20)
         assert set(traffic.failed()) == {broken}
     assert not traffic.of(second, since=done["applied_at"] + 0.3)
-    assert predict(url) == (first, before), "model and preprocessing are N-1's, to the bit"
+    assert predict(url) == (first, before), "model and preprocessing are exactly those of N-1"
     wait_for(lambda: store.get("champion").digest == first)
     with pytest.raises(StateError):
         store.get("previous")
@@ -238,7 +238,9 @@ def test_from_first_release_to_rollback_with_real_parts(
         httpx.get(f"{url}/api/v1.0/health/status", trust_env=False)
 
 
-def test_the_shadow_finds_what_only_production_sends_and_no_user_meets_it(served_project: Project, releases: list[str]) -> None:
+def test_the_shadow_rejects_a_canary_that_fails_on_live_requests_before_a_user_meets_it(
+    served_project: Project, releases: list[str]
+) -> None:
     first, _, broken, same = releases
     project = served_project
     shadow = {"SLUICE_ROLLOUT__SHADOW_REQUESTS": "60", "SLUICE_ROLLOUT__SHADOW_DIFFERENCE": "0.05"}
@@ -251,8 +253,8 @@ def test_the_shadow_finds_what_only_production_sends_and_no_user_meets_it(served
         with Traffic(url, production) as traffic:
             assert roll_out(project, broken) == "rejected"
             reason = statuses.read_status(project).reason
-            assert "shadow: its answers differ" in reason
-            assert " 0 failed" not in reason
+            assert "shadow: the canary's answers differ" in reason
+            assert "the canary failed 0 of" not in reason
             assert roll_out(project, same) == "promoted"
             assert not traffic.failed()
             assert not traffic.of(broken, since=0.0)
@@ -262,7 +264,7 @@ def test_the_shadow_finds_what_only_production_sends_and_no_user_meets_it(served
         assert commands.rollback(project, by="kim")["to"] == champion
 
 
-def test_a_release_that_is_not_there_is_refused_at_once(
+def test_a_release_that_is_not_in_the_store_is_refused_at_once(
     served_project: Project, releases: list[str], supervisor: subprocess.Popen[bytes]
 ) -> None:
     outcomes.wait_until_serving(served_project, 60)
@@ -270,5 +272,5 @@ def test_a_release_that_is_not_there_is_refused_at_once(
         roll_out(served_project, "sha256:" + "f" * 64)
 
 
-def test_tags_wait_for_the_first_champion(served_project: Project) -> None:
-    Microservices(served_project).mark(None, None)
+def test_no_tag_moves_before_the_first_champion(served_project: Project) -> None:
+    MicroserviceLauncher(served_project).move_tags(None, None)

@@ -1,4 +1,4 @@
-"""Servers as real processes; the clock that decides about pauses is the test's."""
+"""Servers as real processes. The test sets the clock that the pauses depend on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rollout_backends import is_running, name_release, wait_for
 
-from sluice.rollout.platforms.laptop.servers import MOST_CRASHES, STEADY_SECONDS, Servers
+from sluice.rollout.platforms.laptop.servers import CRASH_RESET_SECONDS, MAX_CRASHES, Servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,88 +20,88 @@ A, B = name_release("a"), name_release("b")
 
 
 @pytest.fixture
-def said() -> list[str]:
+def lines() -> list[str]:
     return []
 
 
 @pytest.fixture
-def servers(backends: Backends, said: list[str]) -> Iterator[Servers]:
-    kept = Servers(backends, start_timeout=10.0, notify=said.append)
-    yield kept
-    kept.stop()
+def servers(backends: Backends, lines: list[str]) -> Iterator[Servers]:
+    servers = Servers(backends, start_timeout=10.0, notify=lines.append)
+    yield servers
+    servers.stop()
 
 
-def await_at(servers: Servers, now: float, condition: Callable[[], object]) -> None:
-    def so() -> object:
-        servers.tend(now)
+def update_until(servers: Servers, now: float, condition: Callable[[], object]) -> None:
+    def update() -> object:
+        servers.update(now)
         return condition()
 
-    wait_for(so)
+    wait_for(update)
 
 
-def await_ready(servers: Servers, release: str, now: float = 0.0) -> int:
-    await_at(servers, now, lambda: servers.health()[release].ready)
+def wait_until_ready(servers: Servers, release: str, now: float = 0.0) -> int:
+    update_until(servers, now, lambda: servers.read_health()[release].ready)
     (pid,) = (server["pid"] for server in servers.describe() if server["release"] == release)
     return int(pid)
 
 
 def crash(servers: Servers, release: str, now: float) -> None:
-    pid = await_ready(servers, release, now)
+    pid = wait_until_ready(servers, release, now)
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not is_running(pid))
 
-    await_at(servers, now, lambda: not servers.health()[release].ready)
+    update_until(servers, now, lambda: not servers.read_health()[release].ready)
 
 
 def test_a_server_becomes_ready_and_its_port_is_known(servers: Servers) -> None:
-    servers.keep([A, B])
-    assert servers.ports() == {A: None, B: None}
-    first = await_ready(servers, A)
-    await_ready(servers, B)
-    assert all(servers.ports().values())
-    servers.keep([B])
+    servers.set_releases([A, B])
+    assert servers.read_ports() == {A: None, B: None}
+    first = wait_until_ready(servers, A)
+    wait_until_ready(servers, B)
+    assert all(servers.read_ports().values())
+    servers.set_releases([B])
     wait_for(lambda: not is_running(first))
-    assert list(servers.health()) == [B]
+    assert list(servers.read_health()) == [B]
 
 
-def test_pauses_grow_and_a_crash_loop_is_given_up(servers: Servers, said: list[str]) -> None:
-    servers.keep([A])
+def test_pauses_grow_and_a_crash_loop_counts_as_failed(servers: Servers, lines: list[str]) -> None:
+    servers.set_releases([A])
     now = 0.0
     for pause in (0.5, 1.0, 2.0):
         crash(servers, A, now)
-        assert f"again in {pause} s" in said[-1]
-        servers.tend(now + pause - 0.1)
-        assert servers.describe()[0]["pid"] is None, "not before the pause is over"
+        assert f"again in {pause} s" in lines[-1]
+        servers.update(now + pause - 0.1)
+        assert servers.describe()[0]["pid"] is None, "it does not start before the pause is over"
         now += pause + 0.1
-    assert servers.describe()[0]["crashes"] == MOST_CRASHES
-    assert "its process ended" in servers.health()[A].failure
-    await_ready(servers, A, now)
-    servers.tend(now + STEADY_SECONDS + 1)
-    assert servers.health()[A].failure == ""
+    assert servers.describe()[0]["crashes"] == MAX_CRASHES
+    assert "its process ended" in servers.read_health()[A].failure
+    wait_until_ready(servers, A, now)
+    servers.update(now + CRASH_RESET_SECONDS + 1)
+    assert servers.read_health()[A].failure == ""
     assert servers.describe()[0]["crashes"] == 0
 
 
-def test_a_server_that_does_not_become_ready_counts_as_crashed(servers: Servers, backends: Backends, said: list[str]) -> None:
+def test_a_server_that_does_not_become_ready_counts_as_crashed(servers: Servers, backends: Backends, lines: list[str]) -> None:
     backends.set_mode(A, live=False)
-    servers.keep([A])
-    await_at(servers, 0.0, lambda: servers.describe()[0]["pid"])
+    servers.set_releases([A])
+    update_until(servers, 0.0, lambda: servers.describe()[0]["pid"])
     pid = servers.describe()[0]["pid"]
-    await_at(servers, 11.0, lambda: servers.describe()[0]["crashes"])
-    assert "not ready within 10 s" in said[-1]
+    update_until(servers, 11.0, lambda: servers.describe()[0]["crashes"])
+    assert "not ready within 10 s" in lines[-1]
     wait_for(lambda: not is_running(pid))
 
 
-def test_a_release_that_is_not_sound_is_given_up_at_once(servers: Servers, backends: Backends) -> None:
+def test_a_release_that_cannot_be_prepared_counts_as_failed_at_once(servers: Servers, backends: Backends) -> None:
     backends.broken.add(A)
-    servers.keep([A])
-    await_at(servers, 0.0, lambda: servers.health()[A].failure)
-    assert servers.health()[A].failure == "the release is not sound"
+    servers.set_releases([A])
+    update_until(servers, 0.0, lambda: servers.read_health()[A].failure)
+    assert servers.read_health()[A].failure == "the release cannot be unpacked"
     backends.broken.clear()
-    await_ready(servers, A, now=100.0)
+    wait_until_ready(servers, A, now=100.0)
 
 
-def test_stopping_ends_every_process(servers: Servers) -> None:
-    servers.keep([A, B])
-    pids = [await_ready(servers, A), await_ready(servers, B)]
+def test_stop_ends_every_process(servers: Servers) -> None:
+    servers.set_releases([A, B])
+    pids = [wait_until_ready(servers, A), wait_until_ready(servers, B)]
     servers.stop()
     assert not any(is_running(pid) for pid in pids)

@@ -1,12 +1,12 @@
-"""The controller in a cluster in memory, with a fault at every single call: whatever happens, the plan converges."""
+"""The controller in the simulated cluster, with a fault at every single call: every rollout is completed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from seldon_canaries import A, B, check_invariants, ended, make_world
-from seldon_world import WRITES, Killed, SeldonWorld, Server
+from seldon_canaries import A, B, check_invariants, ended, make_cluster
+from simulated_cluster import WRITES, Killed, SimulatedCluster, SimulatedServer
 
 from sluice.errors import ServiceError
 from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
@@ -17,110 +17,118 @@ if TYPE_CHECKING:
     from sluice.rollout.decisions.states import Journal
 
 
-def play(world: SeldonWorld, *, most: int = 800) -> Journal:
-    """One rollout under whatever `before` does; a controller that was killed has a successor."""
-    control = world.controller("c0")
-    for number in range(most):
+def complete_rollout(cluster: SimulatedCluster, *, max_rounds: int = 800) -> Journal:
+    """Complete one rollout under the faults that `before` causes. A controller that is killed has a successor."""
+    control = cluster.controller("c0")
+    for number in range(max_rounds):
         try:
             control.run_round()
         except Killed:
-            world.now += 20
-            control = world.controller(f"c{number + 1}")
+            cluster.now += 20
+            control = cluster.controller(f"c{number + 1}")
         except ServiceError:
             pass
-        world.pass_time(1.0)
-        before, world.cluster.before = world.cluster.before, lambda *_: None
-        journal = world.journal.read()
-        world.cluster.before = before
-        if ended(journal) and world.weights() == journal.desired_weights:
+        cluster.pass_time(1.0)
+        before, cluster.api.before = cluster.api.before, lambda *_: None
+        journal = cluster.journal.read()
+        cluster.api.before = before
+        if ended(journal) and cluster.weights() == journal.desired_weights:
             return journal
-    raise AssertionError(f"it does not end: {journal.state}")
+    raise AssertionError(f"the rollout did not end: {journal.state}")
 
 
-def count_writes(make: Callable[[], SeldonWorld]) -> int:
-    world, writes = make(), 0
+def count_writes(make: Callable[[], SimulatedCluster]) -> int:
+    cluster, writes = make(), 0
 
     def count(verb: str, _plural: str, _name: str) -> None:
         nonlocal writes
         writes += verb in WRITES
 
-    world.cluster.before = count
-    play(world)
+    cluster.api.before = count
+    complete_rollout(cluster)
     return writes
 
 
-def good() -> SeldonWorld:
-    return make_world(approved=True)
+def good() -> SimulatedCluster:
+    return make_cluster(approved=True)
 
 
-def bad() -> SeldonWorld:
-    return make_world(Server(error_rate=0.3), approved=True)
+def bad() -> SimulatedCluster:
+    return make_cluster(SimulatedServer(error_rate=0.3), approved=True)
 
 
-def good_beside_others() -> SeldonWorld:
-    return make_world(approved=True, shadow_requests=100, holdback=10)
+def good_with_shadow_and_holdback() -> SimulatedCluster:
+    return make_cluster(approved=True, shadow_requests=100, holdback=10)
 
 
-def bad_beside_others() -> SeldonWorld:
-    return make_world(Server(error_rate=0.3), approved=True, shadow_requests=100, holdback=10)
+def bad_with_shadow_and_holdback() -> SimulatedCluster:
+    return make_cluster(SimulatedServer(error_rate=0.3), approved=True, shadow_requests=100, holdback=10)
 
 
-def far_off() -> SeldonWorld:
-    return make_world(Server(difference=0.5), approved=True, shadow_requests=100)
+def different_answers() -> SimulatedCluster:
+    return make_cluster(SimulatedServer(difference=0.5), approved=True, shadow_requests=100)
 
 
 canaries = pytest.mark.parametrize(
     ("make", "champion"),
-    [(good, B), (bad, A), (good_beside_others, B), (bad_beside_others, A), (far_off, A)],
+    [(good, B), (bad, A), (good_with_shadow_and_holdback, B), (bad_with_shadow_and_holdback, A), (different_answers, A)],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 
 
 @canaries
-def test_killed_at_any_write_the_next_one_goes_on(make: Callable[[], SeldonWorld], champion: str) -> None:
-    for deadly in range(1, count_writes(make) + 1):
-        world, writes = make(), 0
+def test_after_a_kill_at_any_write_the_next_controller_completes_the_rollout(
+    make: Callable[[], SimulatedCluster], champion: str
+) -> None:
+    for fatal in range(1, count_writes(make) + 1):
+        cluster, writes = make(), 0
 
-        def kill(verb: str, _plural: str, _name: str, *, at: int = deadly) -> None:
+        def kill(verb: str, _plural: str, _name: str, *, at: int = fatal) -> None:
             nonlocal writes
             writes += verb in WRITES
             if verb in WRITES and writes == at:
                 raise Killed
 
-        world.cluster.before = kill
-        assert play(world).champion == champion, deadly
-        check_invariants(world)
+        cluster.api.before = kill
+        assert complete_rollout(cluster).champion == champion, fatal
+        check_invariants(cluster)
 
 
 @canaries
-def test_every_write_meets_a_conflict_first(make: Callable[[], SeldonWorld], champion: str) -> None:
-    world = make()
+def test_the_rollout_is_completed_although_two_of_three_writes_conflict(
+    make: Callable[[], SimulatedCluster], champion: str
+) -> None:
+    cluster = make()
     tries: dict[tuple[str, str], int] = {}
 
     def touch(verb: str, plural: str, name: str) -> None:
-        """Somebody else writes the object between the reading and the writing, two times of three."""
+        """Let another process write the object between reading and writing, in two of three attempts."""
         if verb == "patch" and plural in {SELDON_DEPLOYMENT.plural, VIRTUAL_SERVICE.plural}:
             tries[plural, name] = tries.get((plural, name), 0) + 1
             if tries[plural, name] % 3:
-                found = world.cluster.objects[plural, name]
+                found = cluster.api.objects[plural, name]
                 found["metadata"]["resourceVersion"] = f"{found['metadata']['resourceVersion']}x"
 
-    world.cluster.before = touch
-    assert play(world).champion == champion
-    check_invariants(world)
+    cluster.api.before = touch
+    assert complete_rollout(cluster).champion == champion
+    check_invariants(cluster)
 
 
 @canaries
-def test_the_api_server_goes_away_for_half_a_minute_at_any_time(make: Callable[[], SeldonWorld], champion: str) -> None:
+def test_the_rollout_is_completed_although_the_api_server_is_away_for_half_a_minute(
+    make: Callable[[], SimulatedCluster], champion: str
+) -> None:
     for begins in range(0, 90, 7):
-        world = make()
-        start = world.now
+        cluster = make()
+        start = cluster.now
 
-        def away(_verb: str, _plural: str, _name: str, *, world: SeldonWorld = world, since: float = start + begins) -> None:
-            if since <= world.now < since + 30:
+        def away(
+            _verb: str, _plural: str, _name: str, *, cluster: SimulatedCluster = cluster, since: float = start + begins
+        ) -> None:
+            if since <= cluster.now < since + 30:
                 raise ServiceError("the API server does not answer")
 
-        world.cluster.before = away
-        assert play(world).champion == champion, begins
-        world.cluster.before = lambda *_: None  # the check is not the controller: it reads even while the API server is away
-        check_invariants(world)
+        cluster.api.before = away
+        assert complete_rollout(cluster).champion == champion, begins
+        cluster.api.before = lambda *_: None  # the check must be able to read even while the API server is away
+        check_invariants(cluster)

@@ -1,4 +1,4 @@
-"""Journals in every state, and one round of the plan over them."""
+"""Journals in every state, and a function that makes one decision on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which release a person means: by the project's store, and in a cluster by the journal, since the store is elsewhere."""
+"""Find the release that a reference names: in the project's release store, and in a cluster in the journal as well."""
 
 from __future__ import annotations
 
@@ -13,23 +13,30 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
     from sluice.rollout.decisions.states import Journal
 
-LEAST_DIGITS = 6
-"""Hexadecimal digits that a beginning of a digest must have."""
+MIN_DIGITS = 6
+"""The beginning of a digest must have this many hexadecimal digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedRelease:
-    """A release as people speak of it: its digest, and its number where one is known."""
+    """A release that a reference names.
+
+    Attributes:
+        digest: The release.
+        number: Its number; 0 if none is known.
+    """
 
     digest: str
     number: int
 
 
 def find_release(project: Project, ref: str) -> NamedRelease:
-    """The release that a reference names: a number, ``release-<n>``, ``champion``, ``previous``, a digest or its beginning.
+    """Return the release that a reference names: a number, ``release-<n>``, ``champion``, ``previous``, or a digest's beginning.
+
+    In a cluster, the release store may be on another machine, so the journal is searched if the store does not hold the release.
 
     Raises:
-        StateError: There is none, or several begin so.
+        StateError: No release has this name, or several have it.
     """
     try:
         release = ReleaseStore(project.state / "releases").get(ref)
@@ -43,18 +50,18 @@ def find_release(project: Project, ref: str) -> NamedRelease:
 
 
 def match_release(journal: Journal, ref: str) -> NamedRelease | None:
-    """The one release of a journal that a reference names; None where none does, or several do."""
+    """Return the one release of a journal that a reference names; None if it names none or several."""
     known = {ended.release: ended.number for ended in journal.rollouts} | {one.release: one.number for one in journal.history}
     if journal.request is not None:
         known[journal.request.release] = journal.request.number
-    named = {"champion": journal.champion, "previous": journal.previous}
+    roles = {"champion": journal.champion, "previous": journal.previous}
     number = ref.removeprefix("release-")
     digits = ref.removeprefix("sha256:")
     found = [
         digest
-        for digest, own in known.items()
-        if digest == named.get(ref)
-        or (own and number == str(own))
-        or (len(digits) >= LEAST_DIGITS and digest.removeprefix("sha256:").startswith(digits))
+        for digest, known_number in known.items()
+        if digest == roles.get(ref)
+        or (known_number and number == str(known_number))
+        or (len(digits) >= MIN_DIGITS and digest.removeprefix("sha256:").startswith(digits))
     ]
     return NamedRelease(found[0], known[found[0]]) if len(found) == 1 else None

@@ -1,4 +1,4 @@
-"""Where a controller is asked how it is: ``/metrics`` for Prometheus, ``/healthz`` for the kubelet."""
+"""The controller's HTTP server: ``/metrics`` for Prometheus, and ``/healthz`` for the kubelet."""
 
 from __future__ import annotations
 
@@ -19,38 +19,39 @@ if TYPE_CHECKING:
 HEALTH_PATH = "/healthz"
 
 STALLED_SECONDS = 120.0
-"""A controller whose last round is longer ago hangs. An API server that says nothing ends one after 7 s; one that takes 5 s for
-each of 15 calls, the most there are, after 75 s."""
+"""After this time without a round, the controller counts as hanging. A round ends after 7 s if the API server does not answer,
+and
+after 75 s if each of its 15 calls, the most that a round makes, takes 5 s."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
-class _Quiet(WSGIRequestHandler):
+class _QuietHandler(WSGIRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Nothing: the kubelet asks every few seconds."""
+        """Log nothing, because the kubelet asks every few seconds."""
 
 
 @contextlib.contextmanager
 def serve_metrics(metrics: Metrics, port: int | None, notify: Callable[[str], object]) -> Iterator[int | None]:
-    """Answer on a port of all interfaces; gives the port.
+    """Serve metrics and health on all interfaces, and yield the port.
 
     Args:
-        metrics: The controller's.
-        port: None for no server, 0 for a free one.
-        notify: Told the port.
+        metrics: The controller's metrics.
+        port: The port. None starts no server; 0 chooses a free port.
+        notify: Called with one line that names the port.
 
     Raises:
-        PortInUseError: The port cannot be had.
+        PortInUseError: The port cannot be used.
     """
     if port is None:
         yield None
         return
     try:
-        server = make_server("", port, plan_app(metrics), _Server, _Quiet)
+        server = make_server("", port, build_app(metrics), _Server, _QuietHandler)
     except OSError as error:
-        raise PortInUseError(f"port {port} cannot be had: {error}", hint="Choose another with --port.") from error
+        raise PortInUseError(f"port {port} cannot be used: {error}", hint="Choose another port with --port.") from error
     thread = threading.Thread(target=server.serve_forever, daemon=True, name="metrics")
     thread.start()
     notify(f"metrics on port {server.server_port}")
@@ -62,15 +63,15 @@ def serve_metrics(metrics: Metrics, port: int | None, notify: Callable[[str], ob
         thread.join()
 
 
-def plan_app(metrics: Metrics) -> WSGIApplication:
-    """Both paths as one WSGI application; every path but that of the health has the metrics."""
+def build_app(metrics: Metrics) -> WSGIApplication:
+    """Return a WSGI application that answers the health at ``/healthz`` and the metrics at every other path."""
     from prometheus_client import make_wsgi_app  # noqa: PLC0415 - only a controller needs it
 
-    tell: WSGIApplication = make_wsgi_app(metrics.registry)
+    answer_metrics: WSGIApplication = make_wsgi_app(metrics.registry)
 
     def answer(environment: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if environment.get("PATH_INFO") != HEALTH_PATH:
-            return tell(environment, start)
+            return answer_metrics(environment, start)
         age = metrics.round_age()
         start("200 OK" if age < STALLED_SECONDS else "503 Service Unavailable", [("content-type", "text/plain")])
         return [f"the last round ended {age:.0f} s ago\n".encode()]

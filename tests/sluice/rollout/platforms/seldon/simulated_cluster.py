@@ -1,13 +1,14 @@
-"""A cluster in memory, with its operator, its traffic and its clock: what the controller meets, at any speed and with any fault.
+"""A simulated cluster: an API server in memory, Seldon's operator, servers, traffic and a clock.
 
-Used where thousands of rollouts, or a fault at each single call, are to be tried; ``tests/cluster`` has the real parts.
-The operator acts as Seldon Core 1.17.1 does: it writes the VirtualService only while all Deployments are ready, and then undoes
-what others wrote there.
+Tests use it to cause a fault at every single call of the controller. ``tests/cluster`` tests the controller with the real parts.
+The simulated operator acts as Seldon Core 1.17.1 does: it writes the VirtualService only while all Deployments are ready, and
+then it overwrites what others wrote there.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,8 +34,8 @@ from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import CONFIG_MAP, POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Kind
 from sluice.rollout.platforms.seldon.journal_annotations import SeldonJournal
 from sluice.rollout.platforms.seldon.leases import LeaseLock
-from sluice.rollout.platforms.seldon.objects.predictors import release_of
-from sluice.rollout.platforms.seldon.objects.routes import host_of, read_weights
+from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
+from sluice.rollout.platforms.seldon.objects.routes import build_service_host, read_weights
 from sluice.rollout.platforms.seldon.platform import SeldonPlatform
 from sluice.rollout.round import ControlLoop
 
@@ -60,12 +61,19 @@ def make_settings(**rollout: Any) -> Settings:
 
 
 class Killed(BaseException):
-    """The controller's process ends here."""
+    """The controller's process is killed at this point."""
 
 
 @dataclass
-class MemoryCluster:
-    """Objects by kind and name, with resource versions; `before` is called ahead of each call and may raise."""
+class MemoryApi:
+    """An API server in memory, with resource versions.
+
+    Attributes:
+        namespace: The namespace of all objects.
+        objects: Objects by the plural of their kind and their name.
+        before: Called before each call with verb, plural and name. It may raise an error.
+        user: The account that makes the calls.
+    """
 
     namespace: str = NAMESPACE
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
@@ -90,7 +98,7 @@ class MemoryCluster:
         name = body["metadata"]["name"]
         self.before("create", kind.plural, name)
         if (kind.plural, name) in self.objects:
-            raise ConflictError(f"{name} is there already")
+            raise ConflictError(f"{name} exists already")
         return self.put(kind, name, {"apiVersion": kind.api_version, "kind": kind.name, **copy.deepcopy(dict(body))})
 
     def merge(self, kind: Kind, name: str, patch: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
@@ -99,7 +107,7 @@ class MemoryCluster:
         return self.put(kind, name, _merge(found, patch))
 
     def apply(self, kind: Kind, name: str, body: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
-        return self.merge(kind, name, body, manager=manager)  # lists are atomic in both
+        return self.merge(kind, name, body, manager=manager)  # both replace a list as a whole
 
     def delete(self, kind: Kind, name: str) -> None:
         self.before("delete", kind.plural, name)
@@ -135,8 +143,19 @@ def _merge(found: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass
-class Server:
-    """How one release behaves: its error rate, and the faults that a test switches."""
+class SimulatedServer:
+    """The behaviour of one release.
+
+    Attributes:
+        error_rate: Share of its requests that fail.
+        slow_rate: Share of its requests that are slow.
+        broken: Why its container does not run, for example ``CrashLoopBackOff``; empty while it runs.
+        unready_since: When it stopped being ready; None while it is ready.
+        difference: Mean difference of its answers in the shadow from those of stable.
+        ready_after: Seconds from its start until it is ready.
+        replicas: Replicas of its predictor.
+        since: When it was started.
+    """
 
     error_rate: float = 0.001
     slow_rate: float = 0.002
@@ -149,33 +168,49 @@ class Server:
 
 
 @dataclass
-class SeldonWorld:
-    """The whole: cluster, operator, servers, traffic and a controller or two."""
+class SimulatedCluster:
+    """The simulated cluster.
+
+    Attributes:
+        settings: The settings of the project.
+        rate: Requests a second.
+        seed: Of the random draws.
+        api: The API server.
+        servers: The releases' servers.
+        operator_works: Whether the operator reconciles.
+        metrics_work: Whether the executors' metrics can be read.
+        shared_error_rate: If set, every release fails at this rate.
+        now: Seconds since the epoch.
+        clock_offset: How far the controller's clock differs from `now`, in seconds.
+        counts: Cumulative counts by release.
+        lost: Requests that a release got although it was not ready.
+        lines: What the controllers reported.
+    """
 
     settings: Settings = field(default_factory=make_settings)
     rate: float = 100.0
     seed: int = 0
-    cluster: MemoryCluster = field(default_factory=MemoryCluster)
-    servers: dict[str, Server] = field(default_factory=dict)
+    api: MemoryApi = field(default_factory=MemoryApi)
+    servers: dict[str, SimulatedServer] = field(default_factory=dict)
     operator_works: bool = True
     metrics_work: bool = True
     shared_error_rate: float | None = None
     now: float = START
-    jump: float = 0.0
+    clock_offset: float = 0.0
     counts: dict[str, Counts] = field(default_factory=dict)
     lost: int = 0
-    carried: float = 0.0
+    _carried: float = 0.0
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
-        self.clock = Clock(now=lambda: self.now + self.jump, steady=lambda: self.now, sleep=self.pass_time)
-        self.said: list[str] = []
+        self.clock = Clock(now=lambda: self.now + self.clock_offset, steady=lambda: self.now, sleep=self.pass_time)
+        self.lines: list[str] = []
 
-    # -- people -----------------------------------------------------------------------------------------------------------
+    # What people do
 
     @property
     def journal(self) -> SeldonJournal:
-        return SeldonJournal(self.cluster, self.settings, self.clock)  # type: ignore[arg-type]
+        return SeldonJournal(self.api, self.settings, self.clock)  # type: ignore[arg-type]
 
     def request(self, release: str, number: int) -> None:
         steps = tuple(self.settings.rollout.steps)
@@ -194,66 +229,66 @@ class SeldonWorld:
         steps = tuple(self.settings.rollout.steps)
         image = f"churn@{release}"
         approval = Approval(release=release, steps=steps, by="ann", at=self.now, until=self.now + seconds, image=image)
-        self.journal.update(lambda journal: _with(journal, approvals=(*journal.approvals, approval)))
+        self.journal.update(lambda journal: _replace(journal, approvals=(*journal.approvals, approval)))
 
     def command(self, kind: CommandKind) -> None:
-        self.journal.update(lambda journal: _with(journal, command=Command(kind=kind, by="bob", at=self.now)))
+        self.journal.update(lambda journal: _replace(journal, command=Command(kind=kind, by="bob", at=self.now)))
 
-    def champion(self, release: str, number: int) -> None:
-        """Make a release champion without a canary's traffic."""
+    def make_champion(self, release: str, number: int) -> None:
+        """Let a release become champion as the first release does: after its approval, without canary traffic."""
         control = self.controller()
-        self.servers.setdefault(release, Server())
+        self.servers.setdefault(release, SimulatedServer())
         self.request(release, number)
         self.approve(release)
         self.run(control, until=lambda journal: journal.champion == release)
 
-    # -- the controller ---------------------------------------------------------------------------------------------------
+    # The controller
 
     def controller(self, holder: str = "one") -> ControlLoop:
-        lock = LeaseLock(self.cluster, "churn-rollout", f"{holder}-{self.now}", 15.0, clock=self.clock)  # type: ignore[arg-type]
+        lock = LeaseLock(self.api, "churn-rollout", f"{holder}-{self.now}", 15.0, clock=self.clock)  # type: ignore[arg-type]
         platform = SeldonPlatform(
             self.settings,
-            self.cluster,  # type: ignore[arg-type]
+            self.api,  # type: ignore[arg-type]
             self.journal,
             lock,
-            self.said.append,
+            self.lines.append,
             executors=self,
             clock=self.clock,
         )
-        control = ControlLoop(platform, self.settings.rollout, self.said.append, clock=self.clock)
+        control = ControlLoop(platform, self.settings.rollout, self.lines.append, clock=self.clock)
         control.shadow = self
         return control
 
     def tick(self, control: ControlLoop) -> bool:
-        """A round and the second after it; what the round could not do is its own matter."""
+        """Run one round and let one second pass. An error of the round becomes a line, as in the controller."""
         try:
             acted = control.run_round()
         except ServiceError as error:
-            self.said.append(f"trouble: {error}")
+            self.lines.append(f"problem: {error}")
             acted = False
         self.pass_time(self.settings.seldon.look_seconds)
         return acted
 
-    def run(self, control: ControlLoop, until: Callable[[Journal], bool], most: int = 2000) -> Journal:
-        for _ in range(most):
+    def run(self, control: ControlLoop, until: Callable[[Journal], bool], max_rounds: int = 2000) -> Journal:
+        for _ in range(max_rounds):
             self.tick(control)
-            before, self.cluster.before = self.cluster.before, lambda *_: None
+            before, self.api.before = self.api.before, lambda *_: None
             journal = self.journal.read()
-            self.cluster.before = before
+            self.api.before = before
             if until(journal):
                 return journal
-        raise AssertionError(f"not within {most} rounds: {journal.state}; {self.said[-5:]}")
+        raise AssertionError(f"not within {max_rounds} rounds: {journal.state}; {self.lines[-5:]}")
 
-    # -- what the controller sees -----------------------------------------------------------------------------------------
+    # What the controller observes
 
     def read(self, pods: list[ServingPod], now: float) -> dict[str, Counts]:
-        """As the executors' metrics."""
+        """Answer as the executors do."""
         if not self.metrics_work:
             raise ServiceError("the metrics cannot be read")
         return dict(self.counts)
 
     def poll(self, rollout: str, champions: list[str], canary: str) -> Comparison:
-        """As the shadow: a tick's requests of stable, asked of the canary."""
+        """Answer as the shadow does: 50 requests since the last round."""
         server = self.servers[self.journal.read().target or ""]
         return Comparison(requests=50, difference=50 * server.difference)
 
@@ -261,17 +296,17 @@ class SeldonWorld:
         pass
 
     def weights(self) -> dict[str, int]:
-        service = self.cluster.objects.get((VIRTUAL_SERVICE.plural, NAME))
-        hosts = {host_of(NAME, one["name"], NAMESPACE): release_of(one) for one in self.predictors()}
+        service = self.api.objects.get((VIRTUAL_SERVICE.plural, NAME))
+        hosts = {build_service_host(NAME, one["name"], NAMESPACE): read_predictor_digest(one) for one in self.predictors()}
         return (read_weights(service, hosts) or {}) if service else {}
 
     def predictors(self) -> list[dict[str, Any]]:
-        return self.cluster.objects.get((SELDON_DEPLOYMENT.plural, NAME), {}).get("spec", {}).get("predictors", [])
+        return self.api.objects.get((SELDON_DEPLOYMENT.plural, NAME), {}).get("spec", {}).get("predictors", [])
 
-    # -- the rest of the world --------------------------------------------------------------------------------------------
+    # Time, traffic, Pods and the operator
 
     def pass_time(self, seconds: float) -> None:
-        """Requests come and are answered by the weights that hold; then the operator and the kubelet do their part."""
+        """Let requests come, and be answered by the weights that apply; then let the kubelet and the operator act."""
         self.now += seconds
         self._serve(seconds)
         self._run_pods()
@@ -279,17 +314,17 @@ class SeldonWorld:
             self._reconcile()
 
     def _serve(self, seconds: float) -> None:
-        self.carried += self.rate * seconds
-        requests = int(self.carried)
-        self.carried -= requests
+        self._carried += self.rate * seconds
+        requests = int(self._carried)
+        self._carried -= requests
         weights = self.weights()
         if not requests or not weights:
             return
         split = self.random.multinomial(requests, [share / sum(weights.values()) for share in weights.values()])
         for release, sent in zip(weights, split.tolist(), strict=True):
-            server = self.servers.get(release, Server())
+            server = self.servers.get(release, SimulatedServer())
             if not self._ready(release):
-                self.lost += sent  # nobody answers: no executor counts it
+                self.lost += sent  # no executor counts a request that no server answers
                 continue
             rate = server.error_rate if self.shared_error_rate is None else self.shared_error_rate
             errors = int(self.random.binomial(sent, rate))
@@ -303,17 +338,17 @@ class SeldonWorld:
         return server.replicas > 0 and self.now - server.since >= server.ready_after
 
     def _run_pods(self) -> None:
-        wished = {release_of(one): one for one in self.predictors() if release_of(one)}
+        desired = {read_predictor_digest(one): one for one in self.predictors() if read_predictor_digest(one)}
         for release, server in self.servers.items():
-            replicas = int(wished.get(release, {}).get("replicas") or 0)
+            replicas = int(desired.get(release, {}).get("replicas") or 0)
             if replicas and not server.replicas:
                 server.since = self.now
             server.replicas = replicas
-        for key in [key for key in self.cluster.objects if key[0] == POD.plural]:
-            del self.cluster.objects[key]
-        for release, predictor in wished.items():
-            if self.servers.setdefault(release, Server()).replicas:
-                self.cluster.objects[POD.plural, predictor["name"]] = self._pod(release, predictor)
+        for key in [key for key in self.api.objects if key[0] == POD.plural]:
+            del self.api.objects[key]
+        for release, predictor in desired.items():
+            if self.servers.setdefault(release, SimulatedServer()).replicas:
+                self.api.objects[POD.plural, predictor["name"]] = self._pod(release, predictor)
 
     def _pod(self, release: str, predictor: Mapping[str, Any]) -> dict[str, Any]:
         server = self.servers[release]
@@ -324,42 +359,42 @@ class SeldonWorld:
             "metadata": {
                 "uid": f"{release}-{server.since}",
                 "name": predictor["name"],
-                "creationTimestamp": _tell(server.since),
+                "creationTimestamp": _format_time(server.since),
                 "labels": {"seldon-deployment-id": NAME},
             },
             "spec": predictor["componentSpecs"][0]["spec"],
             "status": {
                 "podIP": "10.0.0.1",
-                "conditions": [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": _tell(changed)}],
+                "conditions": [
+                    {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": _format_time(changed)}
+                ],
                 "containerStatuses": [{"name": "model", "restartCount": 3 if server.broken else 0, "state": state}],
             },
         }
 
     def _reconcile(self) -> None:
         predictors = self.predictors()
-        if not predictors or not all(self._ready(release_of(one)) for one in predictors):
+        if not predictors or not all(self._ready(read_predictor_digest(one)) for one in predictors):
             return
         routes = [
             {
-                "destination": {"host": host_of(NAME, one["name"], NAMESPACE), "port": {"number": 8000}},
+                "destination": {"host": build_service_host(NAME, one["name"], NAMESPACE), "port": {"number": 8000}},
                 **({"weight": one["traffic"]} if one.get("traffic") else {}),
             }
             for one in predictors
         ]
         spec = {"http": [{"match": [{"uri": {"prefix": f"/seldon/{NAMESPACE}/{NAME}/"}}], "route": routes}]}
-        found = self.cluster.objects.get((VIRTUAL_SERVICE.plural, NAME)) or {"metadata": {"name": NAME}}
+        found = self.api.objects.get((VIRTUAL_SERVICE.plural, NAME)) or {"metadata": {"name": NAME}}
         if found.get("spec") != spec:
-            self.cluster.put(VIRTUAL_SERVICE, NAME, copy.deepcopy(found) | {"spec": spec})
+            self.api.put(VIRTUAL_SERVICE, NAME, copy.deepcopy(found) | {"spec": spec})
 
 
-def _tell(moment: float) -> str:
+def _format_time(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
-def _with(journal: Journal, **changes: Any) -> Journal:
-    import dataclasses
-
+def _replace(journal: Journal, **changes: Any) -> Journal:
     return dataclasses.replace(journal, **changes)
 
 
-__all__ = ["CONFIG_MAP", "Killed", "MemoryCluster", "SeldonWorld", "Server", "make_settings"]
+__all__ = ["CONFIG_MAP", "Killed", "MemoryApi", "SimulatedCluster", "SimulatedServer", "make_settings"]

@@ -1,0 +1,27 @@
+"""Rollouts on a laptop that tests start: a new champion, and a canary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollout_backends import wait_for
+
+from sluice.rollout.requests import approvals, commands, outcomes, starts, statuses
+
+if TYPE_CHECKING:
+    from sluice.project.projects import Project
+
+
+def make_champion(project: Project, digest: str) -> None:
+    """Make a release champion: approve it, and promote it by command if there is a champion already."""
+    approvals.approve(project, digest, by="eve")
+    starts.request_rollout(project, digest, by="bob")
+    if statuses.read_status(project).champion:
+        wait_for(lambda: statuses.read_status(project).state.startswith(("step", "baking")))
+        commands.promote(project, digest, by="eve")
+    assert outcomes.wait_for_outcome(project, digest, timeout=30) == "promoted"
+
+
+def start_canary(project: Project, digest: str) -> None:
+    approvals.approve(project, digest, by="eve")
+    starts.request_rollout(project, digest, by="bob")
