@@ -230,7 +230,7 @@ def test_the_controller_approves_nothing_even_where_its_role_was_widened(site: S
     assert kubectl(*bound, f"--serviceaccount={site.production}:{CONTROLLER}").done
     try:
         wait_for(lambda: "cannot create" not in approve(site, controller).error, "the Role is the controller's")
-        refused(approve(site, controller), "who moves the traffic may not approve")
+        refused(approve(site, controller), "the controller's account must not approve")
     finally:
         kubectl("delete", "rolebinding", "too-much", "-n", site.production)
 
@@ -260,7 +260,10 @@ def edit(site: Site, name: str, patch: Any, user: str = "") -> Answer:
 def test_an_approval_is_never_edited_not_even_by_an_administrator(site: Site, what: str) -> None:
     name = approve(site, ALICE).out.strip().removeprefix("configmap/")
     for user in (EDITOR, ""):
-        refused(edit(site, name, EDITS[what], user), "an approval has no owner" if "owner" in what else "stays as it was given")
+        refused(
+            edit(site, name, EDITS[what], user),
+            "an approval must not have an owner" if "owner" in what else "an approval must not change",
+        )
     refused(edit(site, name, [{"op": "replace", "path": "/data/approval", "value": "{1}"}]), "mmutable")
 
 
@@ -272,7 +275,7 @@ def test_no_config_map_becomes_an_approval_later(site: Site, missing: str) -> No
     name = answer.out.strip().removeprefix("configmap/")
     labelled = [{"op": "add", "path": f"/metadata/labels/{missing.replace('/', '~1')}", "value": LABELS[missing]}]
     for user in (EDITOR, ""):
-        refused(edit(site, name, labelled, user), "stays as it was given")
+        refused(edit(site, name, labelled, user), "an approval must not change")
 
 
 def test_server_side_apply_is_no_way_around(site: Site) -> None:
@@ -289,11 +292,11 @@ def test_annotations_of_an_approval_may_change(site: Site) -> None:
 def test_an_approval_is_withdrawn_by_who_may_approve(site: Site) -> None:
     needs(site, SELDON)
     name = approve(site, ALICE).out.strip()
-    refused(kubectl("delete", name, "-n", site.production, user=EDITOR), "withdrawn by who gave it")
+    refused(kubectl("delete", name, "-n", site.production, user=EDITOR), "only the account that gave an approval")
     everything = ["delete", "configmap", "-l", "app.kubernetes.io/component=approval", "-n", site.production]
-    refused(kubectl(*everything, user=EDITOR), "withdrawn by who gave it")
+    refused(kubectl(*everything, user=EDITOR), "only the account that gave an approval")
     raw = f"/api/v1/namespaces/{site.production}/configmaps?labelSelector=app.kubernetes.io/component%3Dapproval"
-    refused(kubectl("delete", "--raw", raw, user=EDITOR), "withdrawn by who gave it")
+    refused(kubectl("delete", "--raw", raw, user=EDITOR), "only the account that gave an approval")
     assert kubectl("delete", name, "-n", site.production).done
 
 
@@ -371,12 +374,12 @@ def started(body: dict[str, Any], change: str) -> dict[str, Any]:
     "change", ["replicas", "replicas unsaid", "replicas of a part", "scaled", "an engine apart", "explainer"]
 )
 def test_nothing_starts_that_was_not_approved(site: Site, steered: tuple[str, str], change: str) -> None:
-    refused(create(site, started(deployment(), change), steered[1]), "a new SeldonDeployment has no replicas")
+    refused(create(site, started(deployment(), change), steered[1]), "a new SeldonDeployment must have no replicas")
 
 
 @pytest.mark.parametrize("key", ["sluice.dev/journal", "sluice.dev/epoch"])
 def test_nobody_makes_one_with_a_journal_of_their_own(site: Site, steered: tuple[str, str], key: str) -> None:
-    refused(create(site, deployment(**{key: "1"}), steered[1]), "a new SeldonDeployment has a request and no journal")
+    refused(create(site, deployment(**{key: "1"}), steered[1]), "a new SeldonDeployment must not have a journal")
 
 
 def test_who_asks_writes_a_request_and_a_command_and_nothing_else(site: Site, steered: tuple[str, str]) -> None:
@@ -391,11 +394,11 @@ def test_who_asks_writes_a_request_and_a_command_and_nothing_else(site: Site, st
         {"metadata": {"annotations": {"sluice.dev/epoch": "1000000"}}},
         {"metadata": {"annotations": {"seldon.io/rest-timeout": "1"}}},
     ):
-        refused(patch(site, name, change, pipeline), "of the annotations only sluice.dev/request")
+        refused(patch(site, name, change, pipeline), "can write only the annotations sluice.dev/request")
     spec = {"spec": {"predictors": deployment(replicas=1)["spec"]["predictors"]}}
-    refused(patch(site, name, spec, pipeline), "predictors and their traffic are the controller's")
+    refused(patch(site, name, spec, pipeline), "only the controller changes predictors and their traffic")
     owner = {"apiVersion": "v1", "kind": "Pod", "name": "gone", "uid": "00000000-0000-0000-0000-000000000000"}
-    refused(patch(site, name, {"metadata": {"ownerReferences": [owner]}}, pipeline), "gets no owner")
+    refused(patch(site, name, {"metadata": {"ownerReferences": [owner]}}, pipeline), "must not have an owner")
 
 
 def test_the_controller_moves_it(site: Site, steered: tuple[str, str]) -> None:
