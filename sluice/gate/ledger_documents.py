@@ -1,4 +1,4 @@
-"""The ledger's document: every question to one holdout, in order. Pure: documents in, documents out."""
+"""The ledger's document: every question to one holdout, in order. The functions here are pure and return changed copies."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sluice.errors import StateError
 
 
-class Part(BaseModel):
-    """One part of the document: immutable, and an unknown field is an error."""
+class LedgerPart(BaseModel):
+    """A part of the document. It is immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class GateRule(Part):
-    """By which numbers a question is answered.
+class GateRule(LedgerPart):
+    """The numbers by which the gate answers a question.
 
     Attributes:
-        margin: By how much the challenger must be better.
-        alpha: Chance of one false promotion over the budget.
-        budget: Questions that alpha is split over.
+        margin: The difference of AUCs that the challenger must exceed.
+        alpha: The probability of one false promotion over the budget.
+        budget: The number of questions that alpha is divided by.
     """
 
     margin: float
@@ -29,14 +29,14 @@ class GateRule(Part):
     budget: int
 
 
-class Question(Part):
-    """What is asked of a holdout; an equal question is the same one.
+class Question(LedgerPart):
+    """What the gate is asked. Two equal questions are the same question.
 
     Attributes:
-        challenger: Digest of the challenger.
-        champion: Digest of the champion; None where there is none.
-        rule: The gate's numbers; None where they were not given. A challenger that is asked about again with another margin
-            is a new question: answers to many margins would tell the score.
+        challenger: The digest of the challenger.
+        champion: The digest of the champion. None if there is no champion.
+        rule: The gate's numbers. None if they were not given. The same challenger with another margin is a new question, because
+            the answers to many margins would reveal the score.
     """
 
     challenger: Annotated[str, Field(min_length=1)]
@@ -44,16 +44,16 @@ class Question(Part):
     rule: GateRule | None = None
 
 
-class LedgerEntry(Part):
-    """One question and its place in the order.
+class LedgerEntry(LedgerPart):
+    """One question and its position in the order of questions.
 
     Attributes:
-        holdout: Digest of the holdout that was asked.
-        question: What was asked.
-        uses: Which question to this holdout it is, from 1.
-        asked: When it was first asked, seconds since the epoch.
-        decision: The gate's public answer; None until it was given.
-        repeated: It had been asked before; this time costs nothing. Not stored.
+        holdout: The digest of the holdout that was asked.
+        question: The question.
+        uses: The number of this question to this holdout, from 1.
+        asked: The time of the first asking, in seconds since the epoch.
+        decision: The gate's public answer. None until it is known.
+        repeated: Whether the question had been asked before, so that this time is not counted. Not stored.
     """
 
     holdout: str
@@ -64,13 +64,13 @@ class LedgerEntry(Part):
     repeated: Annotated[bool, Field(exclude=True)] = False
 
 
-class LedgerDocument(Part):
+class LedgerDocument(LedgerPart):
     """All questions to one holdout.
 
     Attributes:
-        version: Rises by one with every change; 0 is a document that was never written.
-        holdout: Digest of the holdout.
-        entries: In the order asked.
+        version: It rises by one with every change. A document that was never written has version 0.
+        holdout: The digest of the holdout.
+        entries: The questions in the order in which they were asked.
     """
 
     version: Annotated[int, Field(ge=0)] = 0
@@ -86,31 +86,34 @@ class LedgerDocument(Part):
         return self
 
     def find(self, question: Question) -> LedgerEntry | None:
-        """The entry of this question; None when it was never asked."""
+        """Return the entry of a question, or None if it was never asked."""
         return next((entry for entry in self.entries if entry.question == question), None)
 
 
-def plan_use(document: LedgerDocument, question: Question, *, now: float) -> tuple[LedgerDocument, LedgerEntry]:
-    """Count a question: a new one is added at the end, one that was asked before changes nothing.
+def plan_question(document: LedgerDocument, question: Question, *, now: float) -> tuple[LedgerDocument, LedgerEntry]:
+    """Count a question. A new question is added at the end, and a repeated question changes nothing.
 
     Args:
         document: The questions so far.
-        question: The present one.
-        now: Seconds since the epoch.
+        question: The question to count.
+        now: The time in seconds since the epoch.
+
+    Returns:
+        The changed document and the question's entry.
 
     Raises:
-        StateError: The holdout was promised another alpha or budget before.
+        StateError: Earlier questions to this holdout used another alpha or budget.
     """
     known = document.find(question)
     if known:
         return document, known.model_copy(update={"repeated": True})
-    _check_promise(document, question)
+    _check_same_rule(document, question)
     entry = LedgerEntry(holdout=document.holdout, question=question, uses=len(document.entries) + 1, asked=now)
     return _change(document, (*document.entries, entry)), entry
 
 
 def plan_answer(document: LedgerDocument, question: Question, decision: dict[str, Any]) -> LedgerDocument:
-    """Keep the answer to a question; the first one that was given stays.
+    """Store the answer to a question. If it already has an answer, that answer stays.
 
     Raises:
         StateError: The question was never asked.
@@ -119,7 +122,7 @@ def plan_answer(document: LedgerDocument, question: Question, decision: dict[str
     if known is None:
         raise StateError(
             f"the ledger of holdout {document.holdout} has no question about challenger {question.challenger}",
-            hint="Record the question before its answer.",
+            hint="Record the question before you save its answer.",
         )
     if known.decision is not None:
         return document
@@ -131,13 +134,16 @@ def _change(document: LedgerDocument, entries: tuple[LedgerEntry, ...]) -> Ledge
     return LedgerDocument(version=document.version + 1, holdout=document.holdout, entries=entries)
 
 
-def _check_promise(document: LedgerDocument, question: Question) -> None:
-    """Alpha and the budget are a promise about all questions to a holdout: changed midway, it would not hold for any."""
-    promised = next((entry.question.rule for entry in document.entries if entry.question.rule), None)
+def _check_same_rule(document: LedgerDocument, question: Question) -> None:
+    """Check that alpha and budget are those of the earlier questions.
+
+    The bound on false promotions covers all questions to a holdout, so it holds only if both numbers never change.
+    """
+    first = next((entry.question.rule for entry in document.entries if entry.question.rule), None)
     asked = question.rule
-    if promised and asked and (promised.alpha, promised.budget) != (asked.alpha, asked.budget):
+    if first and asked and (first.alpha, first.budget) != (asked.alpha, asked.budget):
         raise StateError(
-            f"holdout {document.holdout} was first asked with gate.alpha {promised.alpha:g} and gate.budget {promised.budget}, "
-            f"now they are {asked.alpha:g} and {asked.budget}",
-            hint="Restore both in sluice.toml, or rotate the holdout: the promise holds for all of its questions or for none.",
+            f"holdout {document.holdout} was first asked with gate.alpha {first.alpha:g} and gate.budget {first.budget}, "
+            f"but now they are {asked.alpha:g} and {asked.budget}",
+            hint="Restore both settings in sluice.toml, or replace the holdout. Both numbers must be the same for all questions.",
         )

@@ -1,4 +1,4 @@
-"""Asking a release that is being served, wherever its server runs."""
+"""The client of a server that serves a release, as a process or as a Pod."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import httpx
 import numpy as np
 
 from sluice.errors import DataError, ServiceError
-from sluice.release.columns import frame_to_rows
-from sluice.release.golden import Golden, read_golden
+from sluice.release.feature_columns import frame_to_rows
+from sluice.release.golden_rows import GoldenRows, read_golden_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,82 +25,88 @@ _TIMEOUT_SECONDS = 30.0
 
 
 class ReleaseClient:
-    """A served release, to be asked.
+    """The client of a server that serves one release.
 
     Attributes:
-        url: Where it listens.
-        digest: The release.
-        advice: What to look at when it does not answer.
+        url: The server's URL.
+        digest: The digest of the release.
+        advice: The hint of an error if the server fails or does not answer.
     """
 
     def __init__(self, url: str, *, digest: str, folder: Path, advice: str) -> None:
-        """`folder` is its unpacked layer, for the golden rows."""
+        """Set the server. `folder` is the release's unpacked layer, which contains the golden rows."""
         self.url, self.digest, self.advice = url, digest, advice
         self._folder = folder
 
     @cached_property
-    def golden(self) -> Golden:
+    def golden(self) -> GoldenRows:
         """The release's golden rows.
 
         Raises:
-            IntegrityError: They cannot be read.
+            IntegrityError: The golden rows cannot be read.
         """
-        return read_golden(self._folder)
+        return read_golden_rows(self._folder)
 
     def post(self, payload: object) -> httpx.Response:
-        """Ask for predictions, and give the answer whatever it is.
+        """Send a request for predictions, and return the answer with any status.
 
         Args:
-            payload: What is sent as JSON; bytes and texts are sent as they are.
+            payload: The request, which is sent as JSON. Bytes and texts are sent unchanged.
 
         Raises:
-            ServiceError: There was no answer.
+            ServiceError: The server did not answer.
         """
         content = payload if isinstance(payload, bytes | str) else json.dumps(payload)
         try:
             return self._client.post(PREDICT_PATH, content=content, headers={"content-type": "application/json"})
         except httpx.TransportError as error:
             raise ServiceError(
-                f"release {self.digest[:19]} at {self.url} did not answer: {type(error).__name__}: {error}", hint=self.advice
+                f"the server of release {self.digest[:19]} at {self.url} did not answer: {type(error).__name__}: {error}",
+                hint=self.advice,
             ) from error
 
     def predict(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """Probabilities of rows, over HTTP.
+        """Return the probabilities of rows from the server.
 
         Args:
-            frame: The model's columns, any order.
+            frame: The rows, with the model's columns in any order.
 
         Returns:
-            One probability per row, shape (rows,), every digit as the server has it.
+            One probability per row, shape (rows,), with every digit of the server's value.
 
         Raises:
-            DataError: The server refuses the rows, or they cannot be sent.
-            ServiceError: It fails, does not answer, or answers for another release.
+            DataError: The server refuses the rows, or they cannot be sent as JSON.
+            ServiceError: The server fails, does not answer, or serves another release.
         """
         response = self.post({"data": {"names": [str(name) for name in frame.columns], "ndarray": frame_to_rows(frame)}})
         if response.status_code == httpx.codes.BAD_REQUEST:
-            raise DataError(f"release {self.digest[:19]} refused the rows: {_read_info(response)}", hint="Correct the rows.")
+            raise DataError(
+                f"the server of release {self.digest[:19]} refused the rows: {_read_info(response)}", hint="Correct the rows."
+            )
         if response.status_code != httpx.codes.OK:
-            what = f"release {self.digest[:19]} answered {response.status_code}: {_read_info(response)}"
+            what = f"the server of release {self.digest[:19]} answered {response.status_code}: {_read_info(response)}"
             raise ServiceError(what, hint=self.advice)
         answer = response.json()
         if (release := answer["meta"]["tags"]["release"]) != self.digest:
-            raise ServiceError(f"{self.url} serves {release}, not {self.digest}", hint="Another server has taken its place.")
+            raise ServiceError(
+                f"{self.url} serves release {release}, not {self.digest}",
+                hint="Another server uses this address now. Start the server of the release again.",
+            )
         return np.array([row[0] for row in answer["data"]["ndarray"]], dtype=np.float64)
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection if there is one."""
         if "_client" in self.__dict__:
             self._client.close()
 
     @cached_property
     def _client(self) -> httpx.Client:
-        """Past any proxy of the environment: the server is on this machine, or in this cluster."""
+        """The HTTP client. It ignores the environment's proxy settings: the server is on this machine or in this cluster."""
         return httpx.Client(base_url=self.url, timeout=_TIMEOUT_SECONDS, trust_env=False)
 
 
 def _read_info(response: httpx.Response) -> str:
-    """The reason in an answer of Seldon's, else its beginning."""
+    """Return the reason from an answer in Seldon's format, otherwise the beginning of the answer."""
     try:
         return str(response.json()["status"]["info"])
     except (ValueError, LookupError, TypeError):

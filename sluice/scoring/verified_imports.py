@@ -1,9 +1,10 @@
-"""Imports of a release's own code from its verified sources, never from bytecode that lies beside them.
+"""Import a release's own code from its verified source files, never from bytecode beside them.
 
-The digest covers the sources. A ``__pycache__`` folder is written by whoever imports, so it is outside the digest, and a ``.pyc``
-file in it would be run in place of its source: here it is neither read nor written.
+The release's digest covers the source files. Any process that imports them may write a ``__pycache__`` folder, so the digest does
+not cover that folder. Python would run a ``.pyc`` file in it instead of the source. Therefore these imports neither read nor
+write bytecode.
 
-Standard library only.
+This module needs only the standard library.
 """
 
 from __future__ import annotations
@@ -14,44 +15,46 @@ from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFi
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.release.layer import CODE_FOLDER
+from sluice.release.model_layer import CODE_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class _VerifiedSource(SourceFileLoader):
-    """Compiles the source at every import: a few modules, some milliseconds."""
+class _SourceOnlyLoader(SourceFileLoader):
+    """Compiles the source at every import. For the few modules of a release this takes some milliseconds."""
 
     def path_stats(self, path: str) -> Mapping[str, Any]:
-        """Say that there is no time to compare with, upon which the import system leaves bytecode alone."""
+        """Raise an error, because without the source's modification time the import system does not use bytecode."""
         raise OSError(path)
 
 
-def import_from_layer(folder: Path) -> None:
-    """Let imports find the packages of an unpacked, verified layer before any others of the same name.
+def put_layer_first_on_path(folder: Path) -> None:
+    """Put the code of an unpacked, verified layer first on the path, so that imports find its packages before any others.
 
     Args:
-        folder: The layer, absolute; its ``code`` folder goes first on the path.
+        folder: The absolute path of the layer. Its ``code`` folder is put first on the path.
 
     Raises:
-        ImportError: A package of that name was imported from elsewhere already, so the release would be mixed from two.
+        ImportError: A package of the layer was already imported from another folder. The release would run with two versions.
     """
     code = folder.resolve() / CODE_FOLDER
     for name in sorted(path.stem for path in code.iterdir()) if code.is_dir() else ():
         loaded = getattr(sys.modules.get(name), "__file__", None)
         if loaded and code not in Path(loaded).resolve().parents:
             raise ImportError(f"package {name!r} was imported from {loaded} before the release's own code", name=name)
-    sys.path_hooks.insert(0, _hook_below(code))
+    sys.path_hooks.insert(0, _make_path_hook(code))
     sys.path.insert(0, str(code))
     importlib.invalidate_caches()
 
 
-def _hook_below(code: Path) -> Callable[[str], FileFinder]:
+def _make_path_hook(code: Path) -> Callable[[str], FileFinder]:
+    """Return an import hook that uses the loader above for every folder inside the code folder."""
+
     def find(path: str) -> FileFinder:
         place = Path(path)
         if place != code and code not in place.parents:
             raise ImportError(path=path)
-        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_VerifiedSource, SOURCE_SUFFIXES))
+        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_SourceOnlyLoader, SOURCE_SUFFIXES))
 
     return find

@@ -16,7 +16,7 @@ from sluice.project.tables.rollout import RolloutTable
 from sluice.rollout.decisions.interim_looks import next_look
 from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON, Comparison, add_comparison, judge_comparison
 from sluice.rollout.shadows import Shadow
-from sluice.scoring.recent_requests import MOST_ROWS, RecentRequests
+from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RecentRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ def test_the_last_requests_are_kept_and_others_forgotten() -> None:
     recent = RecentRequests()
     recent.add(["a"], [[1]], [0.5])
     assert recent.to_dict()["requests"] == []
-    recent.begin(2)
+    recent.start(2)
     for value in (1, 2, 3):
         recent.add(["a"], [[value]], [value / 10])
     told = recent.to_dict()
@@ -78,10 +78,12 @@ def test_the_last_requests_are_kept_and_others_forgotten() -> None:
         (2, [[2]], [0.2]),
         (3, [[3]], [0.3]),
     ]
-    recent.add(["a"], [[0]] * (MOST_ROWS + 1), [0.0] * (MOST_ROWS + 1))
+    recent.add(["a"], [[0]] * (MAX_KEPT_ROWS + 1), [0.0] * (MAX_KEPT_ROWS + 1))
     long = recent.to_dict()["requests"][-1]
-    assert (len(long["data"]["ndarray"]), len(long["probabilities"])) == (MOST_ROWS, MOST_ROWS), "the beginning of a long one"
-    recent.begin(2)
+    assert (len(long["data"]["ndarray"]), len(long["probabilities"])) == (MAX_KEPT_ROWS, MAX_KEPT_ROWS), (
+        "the beginning of a long one"
+    )
+    recent.start(2)
     assert recent.to_dict()["server"] != told["server"], "a forked worker counts apart"
 
 
@@ -144,7 +146,7 @@ def poll_to_its_end(shadow: Shadow, rollout: str, champions: list[str], canary: 
 def keep(*values: Any, answer: float | None = None) -> RecentRequests:
     """Requests of one row each, which were answered with their value or with `answer`."""
     recent = RecentRequests()
-    recent.begin(10)
+    recent.start(10)
     for value in values:
         recent.add(["a"], [[value]], [value if answer is None else answer])
     return recent
@@ -160,8 +162,8 @@ def ask_all(shadow: Shadow, rollout: str, champions: list[str], canary: str, rou
 
 def test_each_request_is_asked_once_of_the_canary_and_compared() -> None:
     one, other = RecentRequests(), RecentRequests()
-    one.begin(10)
-    other.begin(10)
+    one.start(10)
+    other.start(10)
     for value in (0.1, 0.2):
         one.add(["a"], [[value]], [value])
     other.add(["a"], [[0.3], [0.5]], [0.3, 0.5])

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sluice.project.projects import Project
-    from sluice.scoring.server_process import ServedRelease
+    from sluice.scoring.server_process import ReleaseServer
 
 
 class Microservices:
@@ -31,7 +31,7 @@ class Microservices:
         """
         return self._store.unpack(release)
 
-    def spawn(self, release: str, folder: Path) -> ServedRelease:
+    def spawn(self, release: str, folder: Path) -> ReleaseServer:
         """Start its server and come back at once.
 
         Raises:

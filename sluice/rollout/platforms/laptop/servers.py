@@ -40,7 +40,7 @@ class ServerProcess(Protocol):
             ServiceError: It has ended.
         """
 
-    def last_words(self) -> str:
+    def failure_reason(self) -> str:
         """Why it ended, as far as its log tells."""
 
     def stop(self) -> None:
@@ -120,7 +120,7 @@ class Servers:
             if kept.process is None:
                 self._start(release, kept, now)
             elif not kept.process.alive():
-                self._crash(release, kept, now, f"its process ended: {kept.process.last_words()}")
+                self._crash(release, kept, now, f"its process ended: {kept.process.failure_reason()}")
             elif kept.ready_at is None:
                 self._ask(release, kept, kept.process, now)
             elif kept.crashes and now - kept.ready_at > STEADY_SECONDS:
@@ -187,7 +187,7 @@ class Servers:
             kept.ready_at = now
             self.notify(f"{release[:19]} is ready (pid {process.pid})")
         elif now - kept.started_at > self.start_timeout:
-            self._crash(release, kept, now, f"it was not ready within {self.start_timeout:g} s: {process.last_words()}")
+            self._crash(release, kept, now, f"it was not ready within {self.start_timeout:g} s: {process.failure_reason()}")
 
     def _crash(self, release: str, kept: _Kept, now: float, what: str) -> None:
         kept.crashes += 1
