@@ -247,7 +247,7 @@ def _is_nullable(column: Column) -> bool:
     return column.dtype[0].isupper()
 
 
-def _pandas_type(column: Column) -> Any:  # noqa: ANN401 - the stubs want a literal
+def _pandas_type(column: Column) -> Any:  # noqa: ANN401 - the stubs require a literal
     return column.dtype
 
 

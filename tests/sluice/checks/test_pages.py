@@ -102,7 +102,7 @@ def test_a_half_written_event_is_left_out(tmp_path: Path) -> None:
     assert read_events(tmp_path / "gone").collected is None
 
 
-@pytest.mark.parametrize("name", ["checks.wording", "checks.expectations", "data.snapshots", "data.boundaries"])
+@pytest.mark.parametrize("name", ["checks.wording", "checks.expectations", "data.snapshots", "data.external_errors"])
 def test_the_examples_in_the_docstrings_hold(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"sluice.{name}"))
     assert result.attempted > 0

@@ -67,8 +67,8 @@ def test_every_text_is_kept(values: list[str]) -> None:
 
 @given(st.permutations(["whole", "number", "text", "flag"]))
 def test_the_order_of_names_does_not_matter(names: list[str]) -> None:
-    wanted = FRAME[["whole", "number", "text", "flag"]]
-    pd.testing.assert_frame_equal(rows_to_frame(names, frame_to_rows(FRAME[names]), read_columns(wanted)), wanted)
+    expected = FRAME[["whole", "number", "text", "flag"]]
+    pd.testing.assert_frame_equal(rows_to_frame(names, frame_to_rows(FRAME[names]), read_columns(expected)), expected)
 
 
 def test_no_rows_are_a_frame_with_the_columns() -> None:

@@ -201,10 +201,10 @@ def test_parallel_requests_are_answered_and_refused_independently(served: Releas
         with httpx.Client(base_url=served.url, trust_env=False) as client:
             for turn in range(20):
                 place = (number + turn) % len(kinds)
-                changes, status, told = kinds[place]
+                changes, status, text = kinds[place]
                 payload = {"data": {"names": served.golden.names, "ndarray": [list((cells | changes).values())]}}
                 response = client.post("/api/v1.0/predictions", json=payload)
-                assert (response.status_code, told in response.text) == (status, True), response.text
+                assert (response.status_code, text in response.text) == (status, True), response.text
                 if status == 200:
                     found, expected = (answer.json()["data"]["ndarray"][0][0] for answer in (response, alone[place]))
                     assert abs(found - expected) <= 1e-12
@@ -243,9 +243,9 @@ def test_recent_requests_are_returned_to_a_rollout_but_not_to_a_web_page(keeping
     sent = row(keeping)
     answer = keeping.post(sent).json()
     assert keeping.post({"data": {"names": ["nothing"], "ndarray": [[1]]}}).status_code == 400
-    told = httpx.get(f"{keeping.url}/recent", trust_env=False).json()["requests"]
-    assert [(one["number"], one["data"]) for one in told] == [(1, sent["data"])]
-    assert [told[0]["probabilities"]] == answer["data"]["ndarray"]
+    recent = httpx.get(f"{keeping.url}/recent", trust_env=False).json()["requests"]
+    assert [(one["number"], one["data"]) for one in recent] == [(1, sent["data"])]
+    assert [recent[0]["probabilities"]] == answer["data"]["ndarray"]
     for _ in range(70):
         keeping.post(sent)
     numbers = [one["number"] for one in httpx.get(f"{keeping.url}/recent", trust_env=False).json()["requests"]]
