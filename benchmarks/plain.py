@@ -1,4 +1,4 @@
-"""The plain Seldon class that `benchmarks.serving` compares with: a frame for each request, and one call of the model."""
+"""The plain Seldon class that `benchmarks.serving` compares the model server with. Each request is one frame and one call."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MODEL_VARIABLE = "PLAIN_MODEL"
 """Environment variable with the path of the fitted pipeline."""
 
 TYPES_VARIABLE = "PLAIN_TYPES"
-"""Environment variable with column → pandas type as JSON: Seldon makes texts of the numbers in a row that holds a text."""
+"""Environment variable with column → pandas type as JSON. Seldon converts all numbers of a row to texts if the row has a text."""
 
 
 class Plain:
-    """What the documentation of Seldon Core shows, for a pipeline that wants named columns."""
+    """The class from the documentation of Seldon Core, for a pipeline that needs named columns."""
 
     def load(self) -> None:
         """Load the model."""
@@ -29,7 +29,7 @@ class Plain:
         self.types = json.loads(os.environ[TYPES_VARIABLE])
 
     def predict(self, X: NDArray[np.object_], names: list[str], meta: object = None) -> NDArray[np.float64]:  # noqa: N803 - Seldon's name
-        """Probabilities of the positive class, shape (rows, 1)."""
+        """Return the probabilities of the positive class, shape (rows, 1)."""
         del meta
         found: NDArray[np.float64] = self.model.predict_proba(pd.DataFrame(X, columns=names).astype(self.types))[:, 1:]
         return found

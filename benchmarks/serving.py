@@ -1,20 +1,22 @@
-"""The model server beside a plain Seldon class: throughput at equal p99, and seconds from process start to ready.
+"""Compare the model server with a plain Seldon class: throughput at equal p99, and seconds from process start to ready.
 
-Run as ``python -m benchmarks.serving`` from the project's root, after ``make setup data``; needs Linux and wrk. ``--seconds 1
---rounds 1`` is a quick look.
+Run ``python -m benchmarks.serving`` from the project's root, after ``make setup data``. It needs Linux and wrk. For a quick run,
+use ``--seconds 1 --rounds 1``.
 
-Both serve the same fitted pipeline with one numerical thread a gunicorn worker, on the loopback interface, and must give
-the same probabilities to the bit before anything is measured. The plain class (`benchmarks.plain`) has Seldon's defaults: one
-thread, and connections that end with their answer. The model server has what ``sluice serve`` and the image give it. Two
-pipelines: a ColumnTransformer, as most have it, and the example's own, whose encoders are written to be quick for single rows.
+Both servers serve the same fitted pipeline on the loopback interface, with one numerical thread per gunicorn worker. Before
+anything is measured, they must give equal probabilities to the last bit. The plain class (`benchmarks.plain`) has Seldon's
+defaults: one thread, and connections that close after each answer. The model server has the configuration of ``sluice serve`` and
+of the serving image. There are two pipelines: a ColumnTransformer, which is common, and the example's own pipeline, whose
+encoders are optimised for single rows.
 
-How "at equal p99" is measured: wrk posts one row a request, other rows each time, over 1 to 16 connections. Servers take turns
-within each number of connections, so that a busy machine slows all of them; each figure is the median over the rounds. The limit
-is the plain class's own p99 at 4 connections. Of each server counts the most requests a second at any number of connections
-whose p99 is within that limit. Any answer but 200 ends the benchmark.
+Throughput at equal p99 is measured as follows. wrk sends requests with one row each over 1 to 16 connections, and the rows change
+from request to request. For each number of connections the servers take turns, so that other load on the machine slows all of
+them. Each figure is the median over the rounds. The limit is the plain class's p99 at 4 connections. The result of a server is
+its highest number of requests per second, over all numbers of connections at which its p99 is within the limit. Any answer with
+another status than 200 ends the benchmark.
 
-Cold starts take turns too, with nothing else asked meanwhile. Beside the seconds stands the processor time that all
-processes of the server took: on a machine that does other things as well, only that is its own.
+The servers also take turns in the cold starts, and no requests are sent meanwhile. The benchmark shows the seconds, and the
+processor time of all the server's processes, which other load on the machine hardly affects.
 """
 
 from __future__ import annotations
@@ -49,10 +51,10 @@ from benchmarks.plain import MODEL_VARIABLE, TYPES_VARIABLE
 from churn.data import load_churn_data
 from churn.model import build_model
 from sluice.project.projects import read_project
-from sluice.release.golden import UNSEEN, read_golden
+from sluice.release.golden_rows import UNSEEN_CATEGORY, read_golden_rows
 from sluice.release.packaging import build_release
 from sluice.scoring import server_launcher as launcher
-from sluice.scoring.client import HEALTH_PATH, PREDICT_PATH
+from sluice.scoring.release_client import HEALTH_PATH, PREDICT_PATH
 from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE
 from sluice.scoring.server_process import SELDON_ARGUMENTS
 
@@ -63,7 +65,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONNECTIONS = (1, 2, 4, 8, 16)
 LIMIT_CONNECTIONS = 4
 STARTS = 5
-PATIENCE_SECONDS = 120.0
+READY_TIMEOUT_SECONDS = 120.0
 NUMBERS, TEXTS = ["tenure_months", "monthly_spend", "usage_hour"], ["contract_type", "acquisition_channel"]
 PLAIN, OURS, OURS_TWICE = "plain class", "model server", "2 workers, as in a cluster"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -88,13 +90,13 @@ end
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A fitted pipeline, ready to be served both ways.
+    """A fitted pipeline that both servers can serve.
 
     Attributes:
-        name: What it is.
-        layer: The unpacked release.
-        requests: Requests of one row each, as the plain class takes them too: without nulls.
-        plain: Environment of the plain class.
+        name: The name of the pipeline.
+        layer: The unpacked model layer.
+        requests: Requests of one row each. They have no nulls, because the plain class does not accept them.
+        plain: The environment variables of the plain class.
     """
 
     name: str
@@ -104,17 +106,17 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """A server: its process, which leads a group, and its port."""
+class Server:
+    """A server: its first process, whose id is the id of the process group, and its port."""
 
     process: subprocess.Popen[bytes]
     port: int
 
     def processor_seconds(self) -> float:
-        """Processor time of the whole group so far."""
+        """Return the processor time that the whole process group has used so far."""
         ticks = 0
         for file in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):  # it ended meanwhile
+            with suppress(OSError):  # the process ended meanwhile
                 fields = file.read_text(encoding="utf-8").rpartition(")")[2].split()
                 ticks += int(fields[11]) + int(fields[12]) if int(fields[2]) == self.process.pid else 0
         return ticks / os.sysconf("SC_CLK_TCK")
@@ -122,7 +124,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Requests a second, and milliseconds, at a number of connections."""
+    """Requests per second, and the p50 and p99 in milliseconds, at one number of connections."""
 
     rate: float
     p50: float
@@ -130,7 +132,7 @@ class Load:
 
 
 def make_subjects(folder: Path) -> Iterator[Subject]:
-    """Fit both pipelines on the example's snapshot and package them."""
+    """Fit both pipelines on the example's snapshot, and package them."""
     os.environ["SLUICE_STATE"] = str(folder / "state")
     project = read_project(ROOT)
     rows = load_churn_data(project.path(project.settings.data.snapshot))
@@ -144,8 +146,8 @@ def make_subjects(folder: Path) -> Iterator[Subject]:
         file = folder / f"{name}.joblib"
         joblib.dump(pipeline.fit(rows.drop(columns=["churned", "customer_id"]), rows["churned"]), file)
         layer = build_release(project, model=file, snapshot_digest=f"sha256:{'0' * 64}", verdicts={}, gate=None, parent=None)
-        golden = read_golden(layer)
-        whole = [row for row in golden.rows if None not in row and UNSEEN not in row]
+        golden = read_golden_rows(layer)
+        whole = [row for row in golden.rows if None not in row and UNSEEN_CATEGORY not in row]
         yield Subject(
             name=name,
             layer=layer,
@@ -155,11 +157,11 @@ def make_subjects(folder: Path) -> Iterator[Subject]:
 
 
 @contextmanager
-def serve(subject: Subject, kind: str, log: Path) -> Iterator[Served]:
-    """A server on the loopback interface; its process has just been started.
+def serve(subject: Subject, kind: str, log: Path) -> Iterator[Server]:
+    """Start a server on the loopback interface, and yield it before it is ready.
 
-    Both kinds run through the launcher of ``sluice serve``, which calls Seldon's own `main` on a socket that is bound already:
-    Seldon itself would bind every interface.
+    Both kinds of servers use the launcher of ``sluice serve``. It calls Seldon's own `main` with a bound socket, because Seldon
+    itself would bind every interface.
     """
     if kind == PLAIN:
         arguments = ["benchmarks.plain.Plain", "--service-type=MODEL", "--log-level=WARNING", "--grpc-workers=0"]
@@ -190,7 +192,7 @@ def serve(subject: Subject, kind: str, log: Path) -> Iterator[Served]:
         port = bound.getsockname()[1]
     os.close(reading)
     try:
-        yield Served(process, port)
+        yield Server(process, port)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, SIGKILL)
@@ -198,9 +200,9 @@ def serve(subject: Subject, kind: str, log: Path) -> Iterator[Served]:
         os.close(writing)
 
 
-def wait_ready(server: Served, log: Path) -> None:
-    """Until its readiness is 200."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def wait_ready(server: Server, log: Path) -> None:
+    """Wait until the server's health check is answered with status 200."""
+    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=5) as client:
         while server.process.poll() is None and time.monotonic() < deadline:
             with suppress(httpx.TransportError):
@@ -210,15 +212,15 @@ def wait_ready(server: Served, log: Path) -> None:
     sys.exit(f"a server did not become ready:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
 
 
-def ask(server: Served, requests: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The probabilities of requests, one after the other."""
+def ask(server: Server, requests: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Send requests one after the other, and return their probabilities."""
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=30) as client:
         answers = [client.post(PREDICT_PATH, json=request).raise_for_status().json() for request in requests]
     return [float(answer["data"]["ndarray"][0][0]) for answer in answers]
 
 
-def load(server: Served, script: Path, connections: int, seconds: float) -> Load:
-    """Ask as quickly as it answers, over so many connections."""
+def load(server: Server, script: Path, connections: int, seconds: float) -> Load:
+    """Send requests as fast as the server answers, over this number of connections."""
     url = f"http://127.0.0.1:{server.port}{PREDICT_PATH}"
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script), url]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -228,8 +230,8 @@ def load(server: Served, script: Path, connections: int, seconds: float) -> Load
     return Load(found["requests"] / found["seconds"], found["p50"], found["p99"])
 
 
-def measure_loads(servers: Mapping[str, Served], script: Path, seconds: float, rounds: int) -> dict[tuple[str, int], Load]:
-    """Medians over the rounds, by server and number of connections."""
+def measure_loads(servers: Mapping[str, Server], script: Path, seconds: float, rounds: int) -> dict[tuple[str, int], Load]:
+    """Measure all servers, and return the medians over the rounds by server and number of connections."""
     medians = {}
     for connections in CONNECTIONS:
         found: dict[str, list[Load]] = {name: [] for name in servers}
@@ -243,12 +245,12 @@ def measure_loads(servers: Mapping[str, Served], script: Path, seconds: float, r
 
 
 def best(loads: Mapping[tuple[str, int], Load], name: str, limit: float) -> float:
-    """The most requests a second with a p99 within the limit; 0 where there are none."""
+    """Return the highest number of requests per second with a p99 within the limit; 0 if no p99 is within it."""
     return max((one.rate for (server, _), one in loads.items() if server == name and one.p99 <= limit), default=0.0)
 
 
 def show_throughput(console: Console, subject: Subject, folder: Path, seconds: float, rounds: int) -> None:
-    """Compare answers, load all servers in turn, and print what came out."""
+    """Compare the servers' answers, measure all servers in turn, and print the result."""
     script = folder / "requests.lua"
     bodies = ", ".join(f"[==[{json.dumps(request)}]==]" for request in subject.requests)
     script.write_text(SCRIPT % bodies, encoding="utf-8")
@@ -260,23 +262,25 @@ def show_throughput(console: Console, subject: Subject, folder: Path, seconds: f
             wait_ready(servers[name], log)
         answers = [ask(server, subject.requests[:50]) for server in servers.values()]
         if any(other != answers[0] for other in answers):
-            sys.exit("the servers give other probabilities: there is nothing to compare")
+            sys.exit("the servers give different probabilities, so their speed cannot be compared")
         for server in servers.values():
             load(server, script, max(CONNECTIONS), 1)
         loads = measure_loads(servers, script, seconds, rounds)
     limit = loads[PLAIN, LIMIT_CONNECTIONS].p99
-    table = Table("connections", *servers, title=f"{subject.name} pipeline: requests a second (p50 / p99 in ms)")
+    table = Table("connections", *servers, title=f"{subject.name} pipeline: requests per second (p50 / p99 in ms)")
     for connections in CONNECTIONS:
         cells = [loads[name, connections] for name in servers]
         table.add_row(str(connections), *(f"{one.rate:,.0f} ({one.p50:.0f} / {one.p99:.0f})" for one in cells))
     console.print(table)
     rates = {name: best(loads, name, limit) for name in servers}
-    told = "; ".join(f"{name} {rate:,.0f}, {rate / rates[PLAIN]:.1f} times" for name, rate in rates.items())
-    console.print(f"{subject.name} pipeline, most requests a second with p99 <= {limit:.0f} ms: {told} (at least 2)\n")
+    figures = "; ".join(f"{name} {rate:,.0f} ({rate / rates[PLAIN]:.1f} times)" for name, rate in rates.items())
+    console.print(
+        f"{subject.name} pipeline, highest requests per second with p99 <= {limit:.0f} ms: {figures}; the goal is 2 times\n"
+    )
 
 
 def show_starts(console: Console, subject: Subject, folder: Path) -> None:
-    """Seconds from process start to ready, and the processor's."""
+    """Measure and print the seconds from process start to ready, and the processor time."""
     found: dict[str, list[tuple[float, float]]] = {PLAIN: [], OURS: []}
     for _ in range(STARTS):
         for name, times in found.items():
@@ -289,18 +293,18 @@ def show_starts(console: Console, subject: Subject, folder: Path) -> None:
         seconds, processor = ([one[which] for one in times] for which in (0, 1))
         console.print(
             f"{subject.name} pipeline, cold start of the {name}: {statistics.median(seconds):.2f} s "
-            f"({min(seconds):.2f} to {max(seconds):.2f}), {statistics.median(processor):.2f} s of them computing"
+            f"({min(seconds):.2f} to {max(seconds):.2f}), processor time {statistics.median(processor):.2f} s"
         )
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="The model server beside a plain Seldon class.")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each run of wrk")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each server at each number of connections")
+    """Run the benchmark and print the figures."""
+    parser = argparse.ArgumentParser(description="Compare the model server with a plain Seldon class.")
+    parser.add_argument("--seconds", type=float, default=3.0, help="duration of each run of wrk, in seconds")
+    parser.add_argument("--rounds", type=int, default=3, help="number of runs of each server at each number of connections")
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
-        sys.exit("wrk is not installed: `apt-get install wrk`, or see https://github.com/wg/wrk")
+        sys.exit("wrk is not installed. Install it with `apt-get install wrk`, or see https://github.com/wg/wrk.")
     os.environ.update(ONE_THREAD)
     console = Console()
     with tempfile.TemporaryDirectory() as name:

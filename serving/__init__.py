@@ -1,5 +1,5 @@
-"""How this project's releases are served: the Seldon model class, its image and the libraries of its environment.
+"""Serving this project's releases: the Seldon model class, its image, and the libraries of its environment.
 
-What belongs here: what runs in the serving environment beside the release. What must not: the model and its features (they
-travel in the release), and anything that needs the tool's environment.
+Belongs here: code that runs in the serving environment and is not part of a release. Does not belong here: the model and its
+features, because the release contains them, and anything that needs the tool's environment.
 """

@@ -1,15 +1,16 @@
-"""The Seldon model class: a release behind ``POST /api/v1.0/predictions``.
+"""The Seldon model class, which serves a release at ``POST /api/v1.0/predictions``.
 
-Request: ``{"data": {"names": [columns], "ndarray": [[values], …]}}``; answer: ``{"data": {"names": ["probability"], "ndarray":
-[[p], …]}, "meta": {"tags": {"release": "sha256:…"}}}``. 400 is the caller's fault, 500 the release's: a rollout counts both.
+Request: ``{"data": {"names": [columns], "ndarray": [[values], …]}}``. Answer: ``{"data": {"names": ["probability"], "ndarray":
+[[p], …]}, "meta": {"tags": {"release": "sha256:…"}}}``. Status 400 means that the request is wrong, and 500 means that the
+release failed. A rollout counts both.
 
-It serves the release in ``$SLUICE_RELEASE_FOLDER``, which must have the digest in ``$SLUICE_RELEASE_DIGEST``. The digest comes
-from who deploys, never from the image.
+The server serves the release in ``$SLUICE_RELEASE_FOLDER``, which must have the digest in ``$SLUICE_RELEASE_DIGEST``. The
+deployment sets the digest, and the image never contains it.
 
-Where it is quicker than a plain Seldon class (``python -m benchmarks.serving``): requests that wait at the same time are asked in
-one call of the model (`sluice.scoring.batching`), connections stay open, an answer without metrics of its own is not reported to
-the process that keeps them, and what was loaded is not searched for garbage. Each request is still checked, answered and refused
-by itself.
+Four things make it faster than a plain Seldon class (measured by ``python -m benchmarks.serving``). Requests that wait at the
+same time share one call of the model (`sluice.scoring.batching`). Connections stay open. An answer without custom metrics is not
+reported to the process that collects metrics. The garbage collector ignores the objects that were loaded at the start. Each
+request is still checked, answered and refused independently of the others.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from seldon_core.utils import json_to_seldon_message, seldon_message_to_json
 from werkzeug.exceptions import HTTPException  # type: ignore[import-not-found]
 
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
-from sluice.scoring.recent_requests import MOST_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
+from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
 from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE, Scorer, load_scorer
 
 if TYPE_CHECKING:
@@ -46,35 +47,35 @@ OUTPUT = "probability"
 BAD_DATA = "MICROSERVICE_BAD_DATA"
 BAD_OUTPUT = "MICROSERVICE_BAD_OUTPUT"
 WORKER_CANNOT_BOOT = 3
-"""The status upon which gunicorn gives up; after any other it starts the worker again, for ever."""
+"""The exit status of a worker after which gunicorn stops. After any other status it starts the worker again without end."""
 
 SWITCH_SECONDS = 0.0005
-"""How long the model may keep the interpreter from a thread that has an answer to write: a tenth of what Python allows it."""
+"""How long the model may keep the interpreter while another thread has an answer to write. Python's default is ten times this."""
 
 logger = logging.getLogger("sluice.serving")
 
 
 class ModelServer(SeldonComponent):  # type: ignore[misc]
-    """Serves one release.
+    """A Seldon model that serves one release.
 
     Attributes:
-        model_error_handler: Seldon's hook for errors of Flask, which it answers with 500 otherwise.
+        model_error_handler: Seldon's hook for errors of Flask. Without it Seldon answers them with status 500.
     """
 
     model_error_handler = flask.Blueprint("sluice", __name__)
 
     def __init__(self) -> None:
-        """Nothing is loaded yet: Seldon makes the object before it forks, and calls `load` in the worker."""
+        """Load nothing yet, because Seldon creates the object before it forks and calls `load` in the worker."""
         super().__init__()
         logger.setLevel(logging.INFO)
         self._scorer: Scorer | None = None
 
     def load(self) -> None:
-        """Verify, compare, load and try the release, or end the process.
+        """Verify, compare, load and test the release, or end the process.
 
         Raises:
-            SystemExit: The release must not be served here. Seldon would take some exceptions for a class without `load`, and
-                serve on.
+            SystemExit: The release must not be served here. With some other exceptions, Seldon would assume a class without
+                `load` and continue.
         """
         started = time.perf_counter()
         try:
@@ -83,38 +84,40 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
         except SluiceError as error:
             logger.critical("refused: %s. %s", error.message, error.hint)
             raise SystemExit(WORKER_CANNOT_BOOT) from None
-        recent.begin(int(os.environ.get(RECENT_VARIABLE) or 0))
-        _favour_short_waits()
+        recent.start(int(os.environ.get(RECENT_VARIABLE) or 0))
+        _tune_interpreter()
         seconds = time.perf_counter() - started
         compared = "equal to the last bit" if self._scorer.exact else "equal within 1e-12, on another class of processor"
         rows = len(self._scorer.golden.rows)
-        asked = "in one call" if self._scorer.joins else "one by one, since the model answers a row otherwise amid others"
-        logger.info("release %s is ready in %.2f s: %d golden rows %s", digest, seconds, rows, compared)
-        logger.info("requests that wait at the same time are asked %s", asked)
+        logger.info("release %s is ready after %.2f s: the answers to %d golden rows are %s", digest, seconds, rows, compared)
+        if self._scorer.batches:
+            logger.info("requests that wait at the same time share one call of the model")
+        else:
+            logger.info("each request has its own call of the model, because other rows in a call change the answer to a row")
 
     def predict_raw(self, msg: Any) -> Any:  # noqa: ANN401 - parsed JSON or a protobuf message, and the same back
-        """Answer a request with the values as they were sent: for `predict`, Seldon would make texts of mixed rows.
+        """Answer a request, with the values as they were sent. For `predict`, Seldon would convert mixed rows to texts.
 
         Args:
-            msg: A request in JSON, or a SeldonMessage that came over gRPC.
+            msg: The request as parsed JSON, or as a SeldonMessage that came over gRPC.
 
         Raises:
-            SeldonMicroserviceException: 400 or 500, with the reason.
+            SeldonMicroserviceException: The answer has status 400, 500 or 503, with the reason.
         """
         if isinstance(msg, SeldonMessage):
             return json_to_seldon_message(self._answer(seldon_message_to_json(msg)))
         return self._answer(msg)
 
     def class_names(self) -> list[str]:
-        """Name of the one output."""
+        """Return the name of the only output."""
         return [OUTPUT]
 
     def tags(self) -> dict[str, str]:
-        """Which release answered."""
+        """Return the release that answers."""
         return {"release": self._loaded.digest}
 
     def health_status(self) -> list[str]:
-        """Ready: the worker answers only after `load`."""
+        """Report that the server is ready. The worker answers only after `load`."""
         return ["ready"] if self._loaded else []
 
     @property
@@ -128,7 +131,7 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
     def _answer(self, message: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
         names, rows, is_tensor = _read_request(message)
         found = self._score(names, rows)
-        if self._loaded.joins or len(rows) <= MOST_ROWS:  # else the beginning of a long request has other answers by itself
+        if self._loaded.batches or len(rows) <= MAX_KEPT_ROWS:  # otherwise the first rows alone would have other answers
             recent.add(names, rows, found)
         values = (
             {"tensor": {"shape": [len(found), 1], "values": found}} if is_tensor else {"ndarray": [[value] for value in found]}
@@ -147,16 +150,17 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
 
 
 recent = RecentRequests()
-"""Of this process."""
+"""The most recent requests of this process."""
 
 
 def answer_recent() -> flask.Response:
-    """The requests that were answered last; 404 where none are kept, and 403 for a browser's page.
+    """Return the most recent requests. The status is 404 if none are kept, and 403 for requests from a web page.
 
-    Seldon lets any page read any answer. A page of another site names its origin; one whose name was bound to this address names
-    itself as the host, where who rolls out names an address.
+    Seldon allows every web page to read every answer (CORS). A page of another site sends an Origin header. A page whose host
+    name was bound to this server's address (DNS rebinding) sends that name as the host, but a rollout uses an IP address as the
+    host.
     """
-    if not recent.keeps:
+    if not recent.is_enabled:
         flask.abort(HTTPStatus.NOT_FOUND)
     if "Origin" in flask.request.headers or not _is_address(flask.request.host):
         flask.abort(HTTPStatus.FORBIDDEN)
@@ -164,7 +168,7 @@ def answer_recent() -> flask.Response:
 
 
 def _is_address(host: str) -> bool:
-    """Whether a Host header has an IP address, with or without a port."""
+    """Return whether a Host header contains an IP address, with or without a port."""
     try:
         ipaddress.ip_address(urlsplit(f"//{host}").hostname or "")
     except ValueError:
@@ -173,15 +177,15 @@ def _is_address(host: str) -> bool:
 
 
 def answer_http_error(error: HTTPException) -> tuple[flask.Response, int]:
-    """An error of Flask's own, such as an unknown path, with its code and as JSON."""
+    """Answer an error of Flask, such as an unknown path, as JSON with Flask's status."""
     return _plan_error(str(error.description), "MICROSERVICE_HTTP_ERROR"), error.code or HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def answer_undecodable(error: ValueError) -> tuple[flask.Response, int]:
-    """A body that Seldon cannot decode: text that is no JSON in a form field, or bytes that are no text."""
+    """Answer a body that Seldon cannot decode: a form field that is not JSON, or bytes that are not UTF-8 text."""
     if not isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return _plan_error(str(error), "MICROSERVICE_INTERNAL_ERROR"), HTTPStatus.INTERNAL_SERVER_ERROR
-    return _plan_error(f"the request is no JSON: {error}", BAD_DATA), HTTPStatus.BAD_REQUEST
+    return _plan_error(f"the request is not valid JSON: {error}", BAD_DATA), HTTPStatus.BAD_REQUEST
 
 
 ModelServer.model_error_handler.route(RECENT_PATH)(answer_recent)
@@ -189,14 +193,14 @@ ModelServer.model_error_handler.app_errorhandler(HTTPException)(answer_http_erro
 ModelServer.model_error_handler.app_errorhandler(ValueError)(answer_undecodable)
 
 
-def _favour_short_waits() -> None:
-    """Settings of the interpreter for many short requests, once everything is loaded."""
-    gc.freeze()  # else a full collection now and then goes through all libraries, and every request waits 0.15 s
+def _tune_interpreter() -> None:
+    """Configure the interpreter for many short requests, after everything was loaded."""
+    gc.freeze()  # otherwise a full garbage collection sometimes scans all libraries, and every request waits 0.15 s
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def _report_some(report: Callable[[SeldonMetrics, list[Any], str], None]) -> Callable[[SeldonMetrics, list[Any], str], None]:
-    """Seldon's report of an answer's own metrics, left out where there are none: it costs six messages between processes."""
+    """Wrap Seldon's report of custom metrics, so that an answer without any is not reported. It costs six messages per answer."""
 
     def update(self: SeldonMetrics, custom_metrics: list[Any], method: str) -> None:
         if custom_metrics:
@@ -211,34 +215,36 @@ SeldonMetrics.update = _report_some(SeldonMetrics.update)
 def _read_variable(name: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise RefusedError(f"${name} is not set", hint="Deploy a release: `sluice serve` or `sluice rollout` set it.")
+        raise RefusedError(
+            f"${name} is not set", hint="Deploy the release with `sluice serve` or `sluice rollout`, which set the variable."
+        )
     return value
 
 
 def _read_request(message: Any) -> tuple[list[str], list[Any], bool]:  # noqa: ANN401 - any JSON
-    """Column names, rows, and whether they came as a tensor."""
+    """Return the column names, the rows, and whether they came as a tensor."""
     data = message.get("data") if isinstance(message, dict) else None
     if not isinstance(data, dict):
-        raise _bad_data('the request has no table "data": send {"data": {"names": […], "ndarray": [[…], …]}}')
+        raise _bad_data('the request has no object "data": send {"data": {"names": […], "ndarray": [[…], …]}}')
     names = data.get("names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise _bad_data("data.names is no list of column names")
+        raise _bad_data("data.names is not a list of column names")
     if "tensor" in data:
         return names, _read_tensor(data["tensor"]), True
     rows = data.get("ndarray")
     if not isinstance(rows, list):
-        raise _bad_data("data.ndarray is no list of rows")
+        raise _bad_data("data.ndarray is not a list of rows")
     return names, rows, False
 
 
 def _read_tensor(tensor: Any) -> list[Any]:  # noqa: ANN401 - parsed JSON
-    """Rows of a tensor: numbers with a shape of two."""
+    """Return the rows of a tensor, which must have two dimensions."""
     try:
         rows = np.array(tensor["values"], dtype=np.float64).reshape(tensor["shape"])
     except (LookupError, TypeError, ValueError) as error:
         raise _bad_data(f"data.tensor cannot be read: {error}") from error
     if rows.ndim != 2:  # noqa: PLR2004 - rows and columns
-        raise _bad_data(f"data.tensor has the shape {tensor['shape']}, not rows and columns")
+        raise _bad_data(f"data.tensor has the shape {tensor['shape']}, but it must have rows and columns")
     return [[None if np.isnan(value) else value for value in row] for row in rows.tolist()]
 
 

@@ -1,4 +1,4 @@
-"""`sluice release push`: a release as an image in a registry."""
+"""`sluice release push`: push a release to a registry as an image."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ from sluice.cli.options_and_output import (
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb to the group of releases."""
+    """Add the command to the group `sluice release`."""
     app.command("push")(push)
 
 
 def push(
     ref: Annotated[str, typer.Argument(help="champion, previous, a number, release-<n>, or a digest or its beginning.")],
-    to: Annotated[str, typer.Option("--to", help="Repository to push to; default: serving.repository of sluice.toml.")] = "",
-    base: Annotated[str, typer.Option(help="The serving image in a registry; default: serving.image.")] = "",
+    to: Annotated[str, typer.Option("--to", help="The repository to push to. Default: serving.repository in sluice.toml.")] = "",
+    base: Annotated[str, typer.Option(help="The serving image in a registry. Default: serving.image in sluice.toml.")] = "",
     plain_http: Annotated[
-        bool, typer.Option("--plain-http", help="Speak HTTP, to a registry that you trust the way to.")
+        bool, typer.Option("--plain-http", help="Use HTTP. Only for a registry on a network that you trust.")
     ] = False,
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the registry's certificate.")] = False,
     dry_run: DryRunOption = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Push a release: the serving image with the model layer on top; no Docker daemon, no build, the same digest each time."""
+    """Push a release as an image: the serving image with the model layer on top.
+
+    This needs no Docker daemon and no build. The same release on the same serving image has the same digest each time.
+    """
     from sluice.release.registry.publishing import find_destination, publish, tags_of
     from sluice.release.store.releases import ReleaseStore
 
@@ -61,6 +64,6 @@ def push(
         "image": pushed.image,
         "tags": ", ".join(pushed.tags),
         "sent": f"{pushed.sent:,} bytes",
-        "there already": f"{pushed.reused} blobs",
+        "already there": f"{pushed.reused} blobs",
     }
     show(output, Envelope("release push", "pushed", planned | dataclasses.asdict(pushed)), facts(shown))

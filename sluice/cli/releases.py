@@ -1,4 +1,4 @@
-"""`sluice release build | list | show | verify`."""
+"""The commands `sluice release build | list | show | verify`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
     from sluice.release.store.releases import ReleaseStore
 
-app = typer.Typer(help="Releases: code, data, model and environment bound into one digest.", no_args_is_help=True)
+app = typer.Typer(help="Build, list, show, verify and push releases.", no_args_is_help=True)
 
 RefArgument = Annotated[str, typer.Argument(help="champion, previous, a number, release-<n>, or a digest or its beginning.")]
 
@@ -57,7 +57,7 @@ def build(dry_run: DryRunOption = False, output: OutputOption = Format.TABLE, pr
 
 @app.command("list")
 def list_(output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
-    """All releases in the store, newest first."""
+    """List all releases, newest first."""
     from rich.table import Table
 
     from sluice.steps.packaging import describe
@@ -75,12 +75,16 @@ def list_(output: OutputOption = Format.TABLE, project_folder: ProjectOption = N
             "not asked" if not gate else "promote" + (", unproven" if gate.get("unproven") else ""),
         )
     data_ = {"releases": [describe(release) for release in releases]}
-    show(output, Envelope("release list", "done", data_), table if releases else "no release yet: `sluice run` makes the first")
+    show(
+        output,
+        Envelope("release list", "done", data_),
+        table if releases else "There is no release yet. `sluice run` makes the first one.",
+    )
 
 
 @app.command("show")
 def show_(ref: RefArgument, output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
-    """What one release is made of, and what was attached to it since."""
+    """Show what a release was made from, and what was attached to it later."""
     from rich.console import Group
     from rich.pretty import Pretty
 
@@ -101,12 +105,15 @@ def show_(ref: RefArgument, output: OutputOption = Format.TABLE, project_folder:
 
 @app.command("verify")
 def verify(
-    ref: Annotated[str, typer.Argument(help="Which release; default: every one.")] = "",
-    key: Annotated[Path | None, typer.Option("--key", help="Public key (PEM) that must have signed the provenance.")] = None,
+    ref: Annotated[str, typer.Argument(help="The release. Default: all releases.")] = "",
+    key: Annotated[Path | None, typer.Option("--key", help="The public key (PEM) that must have signed the provenance.")] = None,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Read every byte again and hold it against its digest; exit code 4 where one differs."""
+    """Check every byte of the releases against the digests.
+
+    The exit code is 4 if a check fails.
+    """
     from rich.table import Table
 
     store = _store(open_project(project_folder))

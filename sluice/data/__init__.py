@@ -1,5 +1,5 @@
-"""Data as it is tested, trained on and judged by: snapshots named by their digest, and the holdout's two parts.
+"""Snapshots, which the digest of their bytes names, and the holdout with its two parts.
 
-Belongs here: pinning bytes, reading them with the project's own loader, the split of the holdout. Must not be here:
-what the columns of any project mean, features, statistics, or anything that changes the bytes of a snapshot.
+Belongs here: pinning a file by its digest, reading it with the project's own loader, and splitting the holdout. Does not belong
+here: what the columns of a project mean, features, statistics, and anything that changes the bytes of a snapshot.
 """

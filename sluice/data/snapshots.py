@@ -1,7 +1,7 @@
-"""Snapshots: data sets that never change, named by the SHA-256 of their file's bytes.
+"""Snapshots: data sets that never change. The SHA-256 of the file's bytes names them.
 
-The bytes are copied as they are, never read into a frame and written again: two libraries encode the same rows
-differently, and then the name would say nothing.
+The bytes are copied unchanged. They are never read into a frame and written again, because two libraries encode the same rows
+differently, so the digest would no longer identify the data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, cast
 
-from sluice.data.boundaries import describe_error, foreign_call
+from sluice.data.external_errors import describe_error, external_call
 from sluice.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class Snapshot:
 
     Attributes:
         path: The pinned copy, ``<hex digits of the digest><suffix>``.
-        digest: ``sha256:…`` of its bytes.
-        source: The path or URL it was copied from.
+        digest: The digest of its bytes, ``sha256:…``.
+        source: The path or URL that it was copied from.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class Snapshot:
 
 
 def digest_file(path: Path) -> str:
-    """SHA-256 of a file's bytes as ``sha256:…``, read in pieces.
+    """Return the SHA-256 of a file's bytes as ``sha256:…``. The file is read in chunks.
 
     Raises:
         DataError: The file is missing or cannot be read.
@@ -56,37 +56,36 @@ def digest_file(path: Path) -> str:
     return PREFIX + digest.hexdigest()
 
 
-def named_path(folder: Path, digest: str, suffix: str) -> Path:
-    """Where a file with this digest lies in a folder of pinned files."""
+def pinned_path(folder: Path, digest: str, suffix: str) -> Path:
+    """Return the path of the pinned file with this digest in a folder."""
     return folder / f"{digest.removeprefix(PREFIX)}{suffix}"
 
 
 def pin_snapshot(location: str, folder: Path) -> Snapshot:
-    """Copy a data set's bytes to a file that is named by their digest.
+    """Copy a data set's bytes to a file whose name is their digest.
 
-    The file appears whole or not at all. Pinning the same bytes again changes nothing; a pinned file that was damaged
-    is replaced.
+    The file appears complete or not at all. Pinning the same bytes again changes nothing. A damaged pinned file is replaced.
 
     Args:
         location: A local path, or any URL that fsspec reads (``s3://…``, ``memory://…``, ``zip://a.csv::/tmp/b.zip``).
-        folder: Where pinned files lie; made when it is missing.
+        folder: The folder of pinned files. It is created if it is missing.
 
     Returns:
-        The snapshot. The suffix of its file is the source's, so that a loader that goes by it still works.
+        The snapshot. Its file keeps the suffix of the source, so that a loader that depends on the suffix still works.
 
     Raises:
-        DataError: The source is missing, unreadable or not a file, or the folder cannot be written.
+        DataError: The source is missing, unreadable or not a file, or the folder is not writable.
     """
     suffix = snapshot_suffix(location)
     if not is_url(location):
         digest = digest_file(Path(location))
-        pinned = named_path(folder, digest, suffix)
+        pinned = pinned_path(folder, digest, suffix)
         if _is_intact(pinned, digest):
             return Snapshot(pinned, digest, location)
-    # The digest is of what was copied: a source that changes meanwhile gives another snapshot, never a wrong name.
+    # The digest describes the copied bytes, so a source that changes meanwhile gives another snapshot and never a wrong name.
     with _open_source(location) as stream:
         draft, digest = _copy_to_draft(location, stream, folder)
-    pinned = named_path(folder, digest, suffix)
+    pinned = pinned_path(folder, digest, suffix)
     try:
         if not _is_intact(pinned, digest):
             draft.replace(pinned)
@@ -96,10 +95,10 @@ def pin_snapshot(location: str, folder: Path) -> Snapshot:
 
 
 def pin_for_reading(location: str, folder: Path) -> Snapshot:
-    """Pin, where `folder` cannot be written into one that ends with the process: a project may be read-only.
+    """Pin a data set even if the project is read-only: then the copy is in a temporary folder that ends with the process.
 
     Raises:
-        DataError: As `pin_snapshot`.
+        DataError: As for `pin_snapshot`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,34 +109,34 @@ def pin_for_reading(location: str, folder: Path) -> Snapshot:
 
 
 def check_readable(snapshot: Snapshot) -> None:
-    """Whether a pinned file is at all of the kind that its ending says; what is in it is the data layer's business.
+    """Check that a pinned file has the format that its suffix names. The data tests check its contents.
 
     Raises:
-        DataError: It is empty, or no Parquet file though it is called one; the message names its source.
+        DataError: The file is empty, or its suffix is Parquet's and it is not a Parquet file. The message names the source.
     """
-    hint = "Copy or export it again: it was cut off on its way, or is something else."
+    hint = "Copy or export the file again. It was truncated, or it has another format than its name says."
     if not snapshot.path.stat().st_size:
         raise DataError(f"{snapshot.source} is empty: 0 bytes", hint=hint)
     if snapshot.path.suffix in _PARQUET:
-        import pyarrow.parquet as pq  # noqa: PLC0415 - costs a tenth of a second that other formats need not pay
+        import pyarrow.parquet as pq  # noqa: PLC0415 - it takes 0.1 s, and other formats do not need it
 
-        with foreign_call(f"{snapshot.source} is no readable Parquet file", hint=hint):
+        with external_call(f"{snapshot.source} is not a readable Parquet file", hint=hint):
             pq.read_metadata(snapshot.path)
 
 
 @functools.cache
 def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """One folder for the process; it is removed when the process ends."""
+    """Return the temporary folder of this process. It is removed when the process ends."""
     return tempfile.TemporaryDirectory(prefix="sluice-snapshots-")
 
 
 def is_url(location: str) -> bool:
-    """Whether fsspec reads the location, and not the local file system."""
+    """Return whether fsspec reads the location. If not, it is a local path."""
     return "://" in location or "::" in location
 
 
 def snapshot_suffix(location: str) -> str:
-    """The ending of a location's file name, with the one before it where the last is a compression.
+    """Return the suffix of a location's file name. A compression's suffix includes the one before it.
 
     >>> snapshot_suffix("s3://bucket/churn.2024.csv.gz?versionId=3")
     '.csv.gz'
@@ -153,13 +152,13 @@ def snapshot_suffix(location: str) -> str:
 @contextlib.contextmanager
 def _open_source(location: str) -> Iterator[IO[bytes]]:
     """Open a path or URL for reading bytes."""
-    hint = "Check the path or URL in sluice.toml or on the command line, and that you may read it."
+    hint = "Check the path or URL in sluice.toml or on the command line, and check that you may read it."
     if is_url(location):
-        import fsspec  # noqa: PLC0415 - costs a tenth of a second that local files need not pay
+        import fsspec  # noqa: PLC0415 - it takes 0.1 s, and local files do not need it
 
-        hint += " Some protocols need a library of their own (s3fs for s3://, gcsfs for gs://, adlfs for abfs://, aiohttp for https://)."
-        with foreign_call(f"cannot read {location}", hint=hint):
-            source = fsspec.open(location, "rb")  # kept until the end: with it goes the archive that a chained URL reads from
+        hint += " Some protocols need another library: s3fs for s3://, gcsfs for gs://, adlfs for abfs://, aiohttp for https://."
+        with external_call(f"cannot read {location}", hint=hint):
+            source = fsspec.open(location, "rb")  # it must exist until the end, because it owns the archive of a chained URL
             stream = cast("IO[bytes]", source.open())
         try:
             yield stream
@@ -168,20 +167,20 @@ def _open_source(location: str) -> Iterator[IO[bytes]]:
         return
     path = Path(location)
     if path.is_dir():
-        raise DataError(f"{location} is a folder; a snapshot is one file", hint="Name the file itself.")
+        raise DataError(f"{location} is a folder, but a snapshot is one file", hint="Give the path of the file.")
     if not path.exists():
         raise DataError(f"there is no file {location}", hint=hint)
-    with foreign_call(f"cannot read {location}", hint=hint):
+    with external_call(f"cannot read {location}", hint=hint):
         file = path.open("rb")
     with file:
         yield file
 
 
 def _read_chunks(location: str, stream: IO[bytes]) -> Iterator[bytes]:
-    """The stream in pieces of at most a mebibyte."""
+    """Yield the stream in chunks of at most one mebibyte."""
     while True:
-        hint = "Check the medium or the network, then try again."
-        with foreign_call(f"cannot read {location} to its end", hint=hint):
+        hint = "Check the disk or the network, then try again."
+        with external_call(f"cannot read {location} to its end", hint=hint):
             chunk = stream.read(_CHUNK_BYTES)
         if not chunk:
             return
@@ -189,7 +188,7 @@ def _read_chunks(location: str, stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def _copy_to_draft(location: str, stream: IO[bytes], folder: Path) -> tuple[Path, str]:
-    """Copy into a hidden file of the folder, which goes away again when anything fails; its path and digest."""
+    """Copy into a hidden file of the folder, and return its path and digest. If anything fails, the file is removed."""
     digest = hashlib.sha256()
     with contextlib.ExitStack() as on_failure:
         try:
@@ -205,12 +204,12 @@ def _copy_to_draft(location: str, stream: IO[bytes], folder: Path) -> tuple[Path
                 os.fsync(target.fileno())
             draft.chmod(0o444)
         except OSError as error:
-            hint = "Free some space there, or give yourself the right to write."
+            hint = "Free some space on that disk, or give your account write permission for that folder."
             raise DataError(f"cannot write a snapshot to {folder}: {describe_error(error)}", hint=hint) from error
         on_failure.pop_all()
     return draft, PREFIX + digest.hexdigest()
 
 
 def _is_intact(path: Path, digest: str) -> bool:
-    """Whether a pinned file is there with the bytes that its name promises."""
+    """Return whether a pinned file exists with the bytes that its name stands for."""
     return path.is_file() and digest_file(path) == digest

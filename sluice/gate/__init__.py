@@ -1,6 +1,6 @@
-"""The promotion gate: may a challenger replace the champion, judged on rows that nothing else ever sees?
+"""The gate decides whether a challenger may replace the champion. It compares them on the gate rows, which nothing else uses.
 
-Belongs here: the decision (pure: labels and scores in, one bit out) and the ledger that counts every question to a holdout.
-Does not belong here: reading rows, loading models, registries, and anything that shows a score that the gate keeps to
-itself.
+Belongs here: the decision (``decision``; pure), asking a question (``questions``), and the ledger, which counts every question to
+a holdout (``ledger``, ``ledger_documents``). Does not belong here: reading rows, loading models, registries, and anything that
+shows a score that the gate must keep secret.
 """

@@ -1,8 +1,9 @@
-"""The ledger on disk: counts every question to a holdout before it is answered, and keeps the gate-row scores of releases.
+"""The ledger on disk counts every question to a holdout before it is answered, and stores releases' scores on the gate rows.
 
-One document per holdout, ``<hex>.json``, replaced atomically if nobody else changed it since it was read (compare-and-swap
-on its version, under a lock). Beside it ``<hex>.lock`` holds the last version that was written, so that a document that was
-deleted or put back to an older copy is noticed: a ledger that forgets would let a holdout be asked without end.
+Each holdout has one document, ``<hex>.json``. It is replaced atomically, and only if no other process has changed it since it was
+read (compare-and-swap on its version, under a lock). The file ``<hex>.lock`` beside it stores the last version that was written,
+so that a deleted document or an older copy is noticed. Otherwise the count could be reset, and a holdout could be asked without
+limit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from sluice.errors import StateError
-from sluice.gate.uses import GateRule, LedgerDocument, LedgerEntry, Question, plan_answer, plan_use
+from sluice.gate.ledger_documents import GateRule, LedgerDocument, LedgerEntry, Question, plan_answer, plan_question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,29 +31,29 @@ if TYPE_CHECKING:
     from sluice.statistics.samples import Floats
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
-_PATIENCE_SECONDS = 30.0
+_LOCK_TIMEOUT_SECONDS = 30.0
 _RETRY_SECONDS = 0.01
 
 
 class Ledger:
     """The questions to each holdout, and the scores of releases on gate rows, in one folder.
 
-    Any number of processes of one machine may use the same folder at once. Each method raises StateError when a file of the
-    ledger is damaged, was deleted, or cannot be read or written; nothing is ever counted anew from zero.
+    Any number of processes on one machine may use the same folder at once. Each method raises StateError if a file of the
+    ledger is damaged, was deleted, or cannot be read or written. The count never starts again from zero.
 
     Attributes:
-        folder: Where it lies; made at the first write.
+        folder: The ledger's folder. It is created at the first write.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Name the folder; nothing is read or written yet."""
+        """Set the folder. Nothing is read or written yet."""
         self.folder = Path(folder)
 
-    def uses(self, holdout: str) -> int:
-        """How many questions this holdout was asked.
+    def count_questions(self, holdout: str) -> int:
+        """Return how many questions this holdout was asked.
 
         Args:
-            holdout: Its digest, ``sha256:…``.
+            holdout: The holdout's digest, ``sha256:…``.
 
         Raises:
             StateError: The ledger is unreadable.
@@ -61,7 +62,7 @@ class Ledger:
         return len(self._read(holdout).entries)
 
     def entries(self, holdout: str) -> tuple[LedgerEntry, ...]:
-        """Every question this holdout was asked, in order.
+        """Return every question that this holdout was asked, in order.
 
         Raises:
             StateError: The ledger is unreadable.
@@ -70,35 +71,35 @@ class Ledger:
         return self._read(holdout).entries
 
     def record(self, holdout: str, *, challenger: str, champion: str | None, rule: GateRule | None = None) -> LedgerEntry:
-        """Count a question. To be called before its answer is computed, so that no answer is ever given uncounted.
+        """Count a question. Call this before the answer is computed, so that every answer is counted.
 
         Args:
-            holdout: Digest of the holdout.
-            challenger: Digest of the challenger.
-            champion: Digest of the champion; None where there is none.
-            rule: The gate's numbers; another margin is another question, another alpha or budget is refused.
+            holdout: The digest of the holdout.
+            challenger: The digest of the challenger.
+            champion: The digest of the champion. None if there is no champion.
+            rule: The gate's numbers. Another margin makes another question. Another alpha or budget is an error.
 
         Returns:
-            The question's entry. When it was asked before: the same entry, `repeated`, with the decision if one was saved;
-            no use is counted.
+            The question's entry. If the question was asked before, it is the same entry, marked as `repeated`, with the decision
+            if one was saved, and nothing is counted.
 
         Raises:
-            StateError: The ledger is unreadable or cannot be written, or the holdout was promised another alpha or budget.
+            StateError: The ledger is unreadable or cannot be written, or earlier questions used another alpha or budget.
             ValueError: `holdout` is not a digest.
         """
         question = Question(challenger=challenger, champion=champion, rule=rule)
         while True:
             before = self._read(holdout)
-            after, entry = plan_use(before, question, now=time.time())
-            if after is before or self._swap(before, after):
+            after, entry = plan_question(before, question, now=time.time())
+            if after is before or self._compare_and_swap(before, after):
                 return entry
 
     def save_decision(self, entry: LedgerEntry, decision: dict[str, Any]) -> None:
-        """Keep the public answer to a question that was recorded; a later one does not replace it.
+        """Store the public answer to a recorded question. A later answer does not replace it.
 
         Args:
-            entry: What `record` returned.
-            decision: JSON types, as of `GateDecision.to_public_dict`.
+            entry: The entry that `record` returned.
+            decision: The decision as JSON types, from `GateDecision.to_public_dict`.
 
         Raises:
             StateError: The ledger is unreadable or cannot be written, or has no such question.
@@ -106,23 +107,23 @@ class Ledger:
         while True:
             before = self._read(entry.holdout)
             after = plan_answer(before, entry.question, decision)
-            if after is before or self._swap(before, after):
+            if after is before or self._compare_and_swap(before, after):
                 return
 
     def save_scores(self, release: str, holdout: str, scores: ArrayLike) -> None:
-        """Keep a release's scores on a holdout's gate rows: the day its pickle no longer loads, they still can be compared with.
+        """Store a release's scores on a holdout's gate rows. They can still be compared when its pickle no longer loads.
 
         Args:
-            release: Digest of the release.
-            holdout: Digest of the holdout.
-            scores: Shape (gate rows,), in the order of the gate rows.
+            release: The digest of the release.
+            holdout: The digest of the holdout.
+            scores: The scores in the order of the gate rows, shape (gate rows,).
 
         Raises:
-            StateError: They cannot be written.
-            ValueError: Not digests.
+            StateError: The scores cannot be written.
+            ValueError: `release` or `holdout` is not a digest.
         """
         file = self._scores_file(release, holdout)
-        with _explained(file, "written"):
+        with _file_errors(file, "written"):
             file.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".new-", delete=False) as new:
                 try:
@@ -135,47 +136,48 @@ class Ledger:
                     raise
 
     def load_scores(self, release: str, holdout: str) -> Floats | None:
-        """The scores that were kept, shape (gate rows,); None when there are none.
+        """Return the stored scores, shape (gate rows,), or None if there are none.
 
         Raises:
-            StateError: They are there and cannot be read.
-            ValueError: Not digests.
+            StateError: The scores exist and cannot be read.
+            ValueError: `release` or `holdout` is not a digest.
         """
         file = self._scores_file(release, holdout)
         try:
-            with _explained(file, "read"), file.open("rb") as opened:
+            with _file_errors(file, "read"), file.open("rb") as opened:
                 return np.asarray(np.lib.format.read_array(opened, allow_pickle=False), dtype=np.float64)  # type: ignore[no-untyped-call]
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise StateError(
                 f"the scores in {file} are damaged: {error}",
-                hint="Delete that file: the release will be scored again with its own code.",
+                hint="Delete that file. The release is then scored again with its own code.",
             ) from error
 
     def _read(self, holdout: str) -> LedgerDocument:
-        """The document as it is; the version in the lock file is read first, since that one never runs ahead."""
+        """Read the document. The lock file's version is read first, because it is written last and so is never ahead."""
         file = self._file(holdout)
         written = self._read_written(file)
         try:
-            with _explained(file, "read"):
+            with _file_errors(file, "read"):
                 document = LedgerDocument.model_validate_json(file.read_bytes())
         except FileNotFoundError:
             document = LedgerDocument(holdout=holdout)
         except ValidationError as error:
             fault = error.errors()[0]["msg"]
-            raise _damaged(file, f"it is not a ledger: {fault}") from error
+            raise _untrusted(file, f"it is not a ledger: {fault}") from error
         if document.holdout != holdout:
-            raise _damaged(file, f"it is the ledger of holdout {document.holdout}")
+            raise _untrusted(file, f"it is the ledger of holdout {document.holdout}")
         if document.version < written:
-            state = f"an older copy, version {document.version} of {written}" if document.version else "missing"
-            raise _damaged(file, f"it is {state}")
+            if document.version:
+                raise _untrusted(file, f"it is an older copy, because its version is {document.version} and not {written}")
+            raise _untrusted(file, "it is missing")
         return document
 
-    def _swap(self, before: LedgerDocument, after: LedgerDocument) -> bool:
-        """Replace `before` by `after`; False when someone else was quicker."""
+    def _compare_and_swap(self, before: LedgerDocument, after: LedgerDocument) -> bool:
+        """Replace `before` with `after`, and return True. Return False if another process has changed the document."""
         file = self._file(before.holdout)
-        with _explained(file, "written"):
+        with _file_errors(file, "written"):
             self.folder.mkdir(parents=True, exist_ok=True)
             with _locked(file.with_suffix(".lock")) as lock:
                 if self._read(before.holdout).version != before.version:
@@ -187,12 +189,12 @@ class Ledger:
     def _read_written(self, file: Path) -> int:
         lock = file.with_suffix(".lock")
         try:
-            with _explained(lock, "read"):
+            with _file_errors(lock, "read"):
                 return int(lock.read_bytes() or b"0")
         except FileNotFoundError:
             return 0
         except ValueError as error:
-            raise _damaged(file, f"{lock.name} beside it does not hold a version") from error
+            raise _untrusted(file, f"{lock.name} beside it does not contain a version") from error
 
     def _file(self, holdout: str) -> Path:
         return self.folder / f"{_read_hex(holdout)}.json"
@@ -202,7 +204,7 @@ class Ledger:
 
 
 def _read_hex(digest: str) -> str:
-    """The digits of a digest: they become a file's name, so nothing else may pass."""
+    """Return the hexadecimal digits of a digest. They become a file's name, so no other characters may pass."""
     match = _DIGEST.fullmatch(digest)
     if not match:
         raise ValueError(f"not a digest of the form sha256:<64 hexadecimal digits>: {digest!r}")
@@ -210,7 +212,10 @@ def _read_hex(digest: str) -> str:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Write beside and rename, through to the disk; the caller holds the lock, so the name is its own, also after a crash."""
+    """Replace a file atomically: write a new file beside it, flush it to the disk and rename it.
+
+    The caller holds the lock, so no other process uses the new file's name, even after a crash.
+    """
     new = file.with_suffix(".new")
     with new.open("wb") as opened:
         opened.write(content)
@@ -226,15 +231,15 @@ def _replace(file: Path, content: bytes) -> None:
 
 @contextmanager
 def _locked(file: Path) -> Iterator[int]:
-    """Hold an exclusive lock on a file; the system frees it when the process ends, however it ends."""
+    """Hold an exclusive lock on a file. The system releases it when the process ends, even after a kill."""
     lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _LOCK_TIMEOUT_SECONDS
         while not _try_lock(lock):
             if time.monotonic() > deadline:
                 raise StateError(
-                    f"the ledger is locked: {file} has been held by another process for {_PATIENCE_SECONDS:g} s",
-                    hint="Wait for the other run of the gate to end, or end it, then try again.",
+                    f"the ledger is locked: another process has held {file} for {_LOCK_TIMEOUT_SECONDS:g} s",
+                    hint="Wait until the other run of the gate ends, or stop it. Then try again.",
                 )
             time.sleep(_RETRY_SECONDS)
         yield lock
@@ -251,8 +256,8 @@ def _try_lock(lock: int) -> bool:
 
 
 @contextmanager
-def _explained(file: Path, what: str) -> Iterator[None]:
-    """Turn the system's refusal into an error that names the file; that there is none to read stays an answer of its own."""
+def _file_errors(file: Path, what: str) -> Iterator[None]:
+    """Turn an OSError into a StateError that names the file. A missing file to read stays a FileNotFoundError."""
     try:
         yield
     except OSError as error:
@@ -260,12 +265,12 @@ def _explained(file: Path, what: str) -> Iterator[None]:
             raise
         raise StateError(
             f"{file} cannot be {what}: {error.strerror or error}",
-            hint="Check the owner and the permissions of that folder and the space on its disk, then try again.",
+            hint="Check the owner and the permissions of that folder, and the free space on its disk. Then try again.",
         ) from error
 
 
-def _damaged(file: Path, what: str) -> StateError:
+def _untrusted(file: Path, what: str) -> StateError:
     return StateError(
         f"the gate's ledger {file} cannot be trusted: {what}",
-        hint="Restore it from a backup, or rotate the holdout; starting again from zero would let its rows be asked without end.",
+        hint="Restore it from a backup, or replace the holdout. Do not delete it, because then the budget would have no effect.",
     )

@@ -1,4 +1,4 @@
-"""Asking the gate: count the question, answer it once, remember the answer."""
+"""Ask the gate a question: count it in the ledger, answer it once, and store the answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sluice.gate.ledger import Ledger
-    from sluice.gate.uses import GateRule, LedgerEntry
+    from sluice.gate.ledger_documents import GateRule, LedgerEntry
 
 
 def ask_gate(
@@ -25,23 +25,23 @@ def ask_gate(
     champion: tuple[str, ArrayLike] | None,
     rule: GateRule,
 ) -> GateDecision:
-    """Record the question, then decide it; a question that was answered before gets the stored answer and costs nothing.
+    """Record the question, then decide it. If it was answered before, return the stored answer and count nothing.
 
     Args:
-        ledger: Where the question is counted.
-        labels: Of the gate rows, shape (rows,), 0 or 1.
-        holdout: Digest of the holdout.
-        challenger: Its digest and its probabilities on the gate rows.
-        champion: Likewise; None where there is none.
+        ledger: The ledger that counts the question.
+        labels: The labels of the gate rows, shape (rows,), 0 or 1.
+        holdout: The digest of the holdout.
+        challenger: The challenger's digest and its probabilities on the gate rows.
+        champion: The same for the champion. None if there is no champion.
         rule: The gate's margin, alpha and budget.
 
     Returns:
-        The decision as it may leave the gate: without numbers unless it promotes.
+        The decision that others may see: without numbers, unless it promotes the challenger.
 
     Raises:
         ConfigurationError: A number of `rule` is out of its range.
-        DataError: Labels or scores do not fit together. The question is counted all the same.
-        StateError: The ledger or a stored decision is unreadable, or the holdout was promised another alpha or budget.
+        DataError: Labels and scores do not fit together. The question is counted nevertheless.
+        StateError: The ledger or a stored decision is unreadable, or earlier questions used another alpha or budget.
     """
     entry = ledger.record(holdout, challenger=challenger[0], champion=champion[0] if champion else None, rule=rule)
     if entry.decision is not None:
@@ -56,7 +56,7 @@ def ask_gate(
         uses=entry.uses,
     )
     ledger.save_decision(entry, decision.to_public_dict())
-    return decision.one_bit()
+    return decision.to_public()
 
 
 def _read_stored(values: Mapping[str, Any], entry: LedgerEntry) -> GateDecision:
@@ -65,5 +65,5 @@ def _read_stored(values: Mapping[str, Any], entry: LedgerEntry) -> GateDecision:
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(
             f"the stored decision on question {entry.uses} to holdout {entry.holdout} is damaged: {error}",
-            hint="Restore the gate's ledger from a backup, or rotate the holdout.",
+            hint="Restore the gate's ledger from a backup, or replace the holdout.",
         ) from error

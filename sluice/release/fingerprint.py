@@ -1,6 +1,6 @@
-"""The environment that a model is fitted and served in, small enough to be compared at every start.
+"""The fingerprint of an environment: a short description that each server compares with the training environment's at its start.
 
-Standard library only: the serving environment reads its own fingerprint with it.
+This module needs only the standard library, because the serving environment reads its own fingerprint with it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LIBRARIES = ("joblib", "numpy", "pandas", "scikit-learn", "scipy", "threadpoolctl")
-"""The libraries that make the model; serving/model-libraries.txt pins them for both environments."""
+"""The libraries that determine the model's results. serving/model-libraries.txt pins them for both environments."""
 
 ABSENT = "absent"
 _SIMD_PREFIXES = ("sse", "ssse", "avx", "fma", "f16c", "bmi", "asimd", "sve", "neon", "fp", "vsx", "amx")
@@ -26,12 +26,13 @@ _DISPATCH_VARIABLES = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "NPY_ENA
 
 
 def read_fingerprint() -> dict[str, Any]:
-    """The fingerprint of this process's environment, as plain JSON types.
+    """Read the fingerprint of this process's environment, as plain JSON types.
 
     Returns:
-        ``python`` (full version), ``implementation``, ``machine``, ``libraries`` (name → version, ``"absent"`` where there is
-        none) and ``cpu_features`` (``sha256:…`` of what the last bits of a result may depend on beside the versions: vendor,
-        model and SIMD instructions of the processor, the C library, and variables that choose between numerical kernels).
+        ``python`` (full version), ``implementation``, ``machine``, ``libraries`` (name → version, ``"absent"`` if it is not
+        installed) and ``cpu_features``. The last is a digest, ``sha256:…``, of everything besides the versions that the last bits
+        of a result may depend on: the processor's vendor, model and SIMD instructions, the C library, and the environment
+        variables that choose between numerical kernels.
     """
     return {
         "python": platform.python_version(),
@@ -43,31 +44,32 @@ def read_fingerprint() -> dict[str, Any]:
 
 
 def compare_fingerprints(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
-    """The differences with which a model must not be served, one sentence each; empty when there are none.
+    """Return the differences that forbid serving the model, one sentence each; an empty list if there are none.
 
-    The processor is not among them: a model may move between processors, its last bits may not (see `same_cpu`).
+    The processor is not compared, because a model may be served on another processor. Then the last bits of its predictions may
+    differ (see `same_cpu`).
 
     Args:
         expected: The fingerprint in the release's manifest.
-        actual: The fingerprint of the environment that is to serve it.
+        actual: The fingerprint of the serving environment.
     """
     differences = [
-        f"{key} is {actual.get(key, ABSENT)}, the model was fitted with {expected.get(key, ABSENT)}"
+        f"{key} is {actual.get(key, ABSENT)}, but the model was fitted with {expected.get(key, ABSENT)}"
         for key in ("python", "implementation", "machine")
         if expected.get(key, ABSENT) != actual.get(key, ABSENT)
     ]
-    wanted, found = dict(expected.get("libraries") or {}), dict(actual.get("libraries") or {})
+    fitted, found = dict(expected.get("libraries") or {}), dict(actual.get("libraries") or {})
     return differences + [
-        f"{name} is {found.get(name, ABSENT)}, the model was fitted with {wanted.get(name, ABSENT)}"
-        for name in sorted(wanted.keys() | found.keys())
-        if wanted.get(name, ABSENT) != found.get(name, ABSENT)
+        f"{name} is {found.get(name, ABSENT)}, but the model was fitted with {fitted.get(name, ABSENT)}"
+        for name in sorted(fitted.keys() | found.keys())
+        if fitted.get(name, ABSENT) != found.get(name, ABSENT)
     ]
 
 
 def same_cpu(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> bool:
-    """Whether both have the same class of processor, so that predictions must be equal to the last bit.
+    """Return whether both have the same class of processor. Then predictions must be equal to the last bit.
 
-    A fingerprint that does not know its processor is like no other.
+    A fingerprint without ``cpu_features`` equals no other one.
     """
     return bool(expected.get("cpu_features")) and expected.get("cpu_features") == actual.get("cpu_features")
 
@@ -86,10 +88,10 @@ def _digest_cpu_features() -> str:
 
 
 def _read_cpu() -> list[str]:
-    """Vendor, model and SIMD instructions of the first processor."""
+    """Read the vendor, model and SIMD instructions of the first processor."""
     if sys.platform == "darwin":
         keys = ("machdep.cpu.brand_string", "hw.cpufamily", "hw.cpusubfamily")
-        # An absolute path: what is on $PATH must not decide how strict a release is held.
+        # The path is absolute, so that $PATH cannot change how strictly a release is compared.
         done = subprocess.run(["/usr/sbin/sysctl", "-n", *keys], capture_output=True, text=True, check=False)
         return done.stdout.split("\n")
     try:
@@ -100,7 +102,10 @@ def _read_cpu() -> list[str]:
 
 
 def describe_cpuinfo(text: str) -> list[str]:
-    """What of ``/proc/cpuinfo`` chooses numerical kernels: flags that come and go with a kernel or a hypervisor are left out."""
+    """Return the entries of ``/proc/cpuinfo`` that decide which numerical kernels are used.
+
+    Flags that depend on the version of the Linux kernel or on the hypervisor are left out.
+    """
     first: dict[str, str] = {}
     for line in text.strip().split("\n\n")[0].splitlines():
         key, _, value = line.partition(":")

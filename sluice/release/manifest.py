@@ -1,7 +1,7 @@
-"""The manifest of a release: what a model layer is made of, bound into its digest.
+"""The manifest of a release says what the release was made from. It is part of the model layer, so the digest covers it.
 
-Equal inputs give equal bytes: no clock, no host, no path of a machine is in it. What comes later (the integration layer's
-verdict, approval, rollout evidence, signatures) is attached to the release, never written into it.
+Equal inputs give equal bytes, because the manifest contains no time, host name or path of a machine. Later results (the verdicts
+of the integration tests, approval, rollout evidence, signatures) are attached to the release and never written into the manifest.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from sluice.release.golden import Golden
+    from sluice.release.golden_rows import GoldenRows
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
-    """The code that a release was made from.
+class CodeVersion:
+    """The version of the code that a release was made from.
 
     Attributes:
-        commit: Id of the commit; empty outside git.
-        dirty: Whether files differed from it. What they were is in the layer's ``code`` folder, and so in the digest.
+        commit: The id of the commit; empty outside git.
+        dirty: Whether files differed from the commit. The layer's ``code`` folder has their contents, so the digest covers them.
     """
 
     commit: str
@@ -36,26 +36,26 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
-    """What a release binds, beside the golden rows.
+class ManifestInputs:
+    """Everything that the manifest records, except the golden rows.
 
     Attributes:
-        project: Name of the project.
-        code: Commit.
-        model_digest: Digest of the model file, made once when it was trained: joblib's bytes differ from dump to dump.
-        build: The function that made the model, as sluice.toml names it.
-        parameters: Its keyword arguments.
-        snapshot_digest: Digest of the training data.
-        holdout_digest: Digest of the holdout.
-        lock_digest: Digest of the serving environment's lock: the base that the layer is put on.
-        fingerprint: Of the environment at training.
-        verdicts: Layer → its verdicts as plain JSON.
-        gate: The gate's public decision; None where it was not asked.
-        parent: Digest of the champion at that time; None before the first.
+        project: The name of the project.
+        code: The version of the code.
+        model_digest: The digest of the model file that training wrote. joblib's bytes differ each time, so it is never rewritten.
+        build: The function that builds the model, as sluice.toml names it.
+        parameters: The keyword arguments of that function.
+        snapshot_digest: The digest of the training data.
+        holdout_digest: The digest of the holdout.
+        lock_digest: The digest of the serving environment's lock file. It stands for the base image under the model layer.
+        fingerprint: The fingerprint of the training environment.
+        verdicts: Test layer → its verdicts as plain JSON.
+        gate: The gate's public decision. None if the gate was not asked.
+        parent: The digest of the champion at that time. None if there was no champion.
     """
 
     project: str
-    code: Code
+    code: CodeVersion
     model_digest: str
     build: str
     parameters: Mapping[str, Any]
@@ -68,8 +68,8 @@ class Inputs:
     parent: str | None
 
 
-def plan_manifest(inputs: Inputs, golden: Golden) -> dict[str, Any]:
-    """The manifest as plain JSON types."""
+def plan_manifest(inputs: ManifestInputs, golden: GoldenRows) -> dict[str, Any]:
+    """Return the manifest as plain JSON types."""
     return {
         "schema": SCHEMA,
         "project": inputs.project,
@@ -85,28 +85,28 @@ def plan_manifest(inputs: Inputs, golden: Golden) -> dict[str, Any]:
 
 
 def write_json(value: object) -> bytes:
-    """JSON with one form for one value: sorted keys, no spare blanks, every digit of a float, UTF-8.
+    """Return a value as canonical JSON: sorted keys, no extra blanks, every digit of a float, UTF-8.
 
     Raises:
-        DataError: The value holds something that JSON cannot carry, such as NaN or a date.
+        DataError: The value contains something that JSON cannot represent, such as NaN or a date.
     """
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"the release cannot be written as JSON: {error}",
-            hint="Keep verdicts, model.parameters and feature columns to numbers that are finite, texts, lists and tables.",
+            hint="Use only finite numbers, texts, lists and tables in verdicts, model.parameters and feature columns.",
         ) from error
     return (text + "\n").encode("utf-8", "surrogatepass")
 
 
-def read_code(root: Path) -> Code:
-    """Ask git about the project's folder; outside git there is no commit, and that counts as dirty."""
-    commit = _ask_git(root, "rev-parse", "HEAD")
-    return Code(commit, dirty=bool(_ask_git(root, "status", "--porcelain"))) if commit else Code("", dirty=True)
+def read_code_version(root: Path) -> CodeVersion:
+    """Read the commit of the project's folder from git. Outside git the commit is empty, and the code counts as dirty."""
+    commit = _run_git(root, "rev-parse", "HEAD")
+    return CodeVersion(commit, dirty=bool(_run_git(root, "status", "--porcelain"))) if commit else CodeVersion("", dirty=True)
 
 
-def _ask_git(root: Path, *arguments: str) -> str:
+def _run_git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)  # noqa: S607
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A fitted model, its golden rows, its code and its manifest put into one model layer."""
+"""Package a fitted model, its golden rows, its code and its manifest as one model layer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sluice.data.holdout import holdout_digest, read_holdout
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, DataError, IntegrityError
 from sluice.release.fingerprint import read_fingerprint
-from sluice.release.golden import GOLDEN_FILE, Golden, make_golden
-from sluice.release.layer import CACHE_FOLDER, CODE_FOLDER, LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, layer_digest
-from sluice.release.manifest import Inputs, plan_manifest, read_code, write_json
-from sluice.release.store.unpacked import FOLDER, draft_folder, place_layer
+from sluice.release.golden_rows import GOLDEN_FILE, GoldenRows, make_golden_rows
+from sluice.release.manifest import ManifestInputs, plan_manifest, read_code_version, write_json
+from sluice.release.model_layer import CACHE_FOLDER, CODE_FOLDER, LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, layer_digest
+from sluice.release.store.unpacked_layers import UNPACKED_FOLDER, draft_folder, place_layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,32 +35,32 @@ def build_release(
 ) -> Path:
     """Make the model layer of a fitted model.
 
-    The bytes of `model` must have been held against the digest of training before: the model is loaded here to answer the
-    golden rows.
+    The caller must have checked the bytes of `model` against the digest from training, because this function loads the model to
+    answer the golden rows.
 
     Args:
         project: The project.
         model: The fitted pipeline, written with joblib.
-        snapshot_digest: Digest of the data that it was fitted on.
-        verdicts: Layer (``code``, ``data``, ``model``) → its verdicts as plain JSON.
-        gate: The gate's public decision; None when it was not asked.
-        parent: Digest of the champion; None before the first.
+        snapshot_digest: The digest of the data that the model was fitted on.
+        verdicts: Test layer (``code``, ``data``, ``model``) → its verdicts as plain JSON.
+        gate: The gate's public decision. None if the gate was not asked.
+        parent: The digest of the champion. None if there is no champion.
 
     Returns:
-        The layer's folder, ``unpacked/<hex digits of its digest>`` below the project's state: a store that adds it has it
-        unpacked already. The same inputs give the same folder.
+        The layer's folder, ``unpacked/<hex digits of its digest>`` in the project's state folder, where the release store looks
+        for unpacked layers. The same inputs give the same folder.
 
     Raises:
-        ConfigurationError: project.packages or serving.lock names something that is not there.
+        ConfigurationError: A path in project.packages or serving.lock does not exist.
         DataError: The holdout or the model cannot be read.
-        IntegrityError: It is not the declared holdout, or a package holds a link.
-        RefusedError: The model does not answer rows of the holdout, or would answer other than it was trained.
+        IntegrityError: The holdout is not the declared one, or a package contains a link.
+        RefusedError: The model fails on rows of the holdout, or it would answer differently when served than at training.
     """
     golden = _make_golden(project, model)
     settings = project.settings
-    inputs = Inputs(
+    inputs = ManifestInputs(
         project=settings.project.name,
-        code=read_code(project.root),
+        code=read_code_version(project.root),
         model_digest=digest_file(model),
         build=settings.model.build,
         parameters=settings.model.parameters,
@@ -76,45 +76,45 @@ def build_release(
 
 
 def read_lock_digest(project: Project) -> str:
-    """Digest of the serving environment's lock.
+    """Return the digest of the serving environment's lock file.
 
     Raises:
-        ConfigurationError: It is not there.
+        ConfigurationError: The file does not exist.
     """
     lock = project.path(project.settings.serving.lock)
     if not lock.is_file():
         raise ConfigurationError(
             f"serving.lock names {project.settings.serving.lock!r}, but there is no file {lock}",
-            hint="Name the lock file that the serving environment was made from.",
+            hint="Set serving.lock to the lock file that the serving environment was made from.",
         )
     return digest_file(lock)
 
 
-def _make_golden(project: Project, model: Path) -> Golden:
+def _make_golden(project: Project, model: Path) -> GoldenRows:
     features = read_holdout(project, part="test").features
     project.put_first_on_path()
     try:
         fitted = joblib.load(model)
     except FileNotFoundError as error:
-        raise DataError(f"there is no model file {model}", hint="Train one: `sluice run`.") from error
+        raise DataError(f"there is no model file {model}", hint="Train a model with `sluice run`.") from error
     except LOAD_ERRORS as error:
         raise DataError(
             f"the model {model} cannot be loaded: {type(error).__name__}: {error}",
-            hint="Train it again with the project's present code: `sluice run`.",
+            hint="Train it again with the project's present code. Use `sluice run`.",
         ) from error
     with threadpool_limits(1):
-        return make_golden(fitted, features)
+        return make_golden_rows(fitted, features)
 
 
-def _write_layer_folder(project: Project, model: Path, golden: Golden, inputs: Inputs) -> Path:
-    """Write the layer beside its place and move it there as a whole."""
-    unpacked = project.state / FOLDER
+def _write_layer_folder(project: Project, model: Path, golden: GoldenRows, inputs: ManifestInputs) -> Path:
+    """Write the layer in a temporary folder and move it to its place in one step."""
+    unpacked = project.state / UNPACKED_FOLDER
     with draft_folder(unpacked) as name:
         draft = Path(name) / "layer"
         draft.mkdir()
         shutil.copyfile(model, draft / MODEL_FILE)
         if digest_file(draft / MODEL_FILE) != inputs.model_digest:
-            raise IntegrityError(f"the model {model} changed while it was packaged", hint="Package it again: `sluice run`.")
+            raise IntegrityError(f"the model {model} changed while it was packaged", hint="Package it again with `sluice run`.")
         (draft / GOLDEN_FILE).write_bytes(write_json(golden.to_dict()))
         (draft / MANIFEST_FILE).write_bytes(write_json(plan_manifest(inputs, golden)))
         for package in project.settings.project.packages:
@@ -126,8 +126,8 @@ def _copy_package(project: Project, package: str, code: Path) -> None:
     source = project.path(package)
     if not source.is_dir() or project.root not in source.resolve().parents:
         raise ConfigurationError(
-            f"project.packages names {package!r}, which is no folder below {project.root}",
-            hint="Name the folders with the Python code that the fitted model needs, or leave it out.",
+            f"project.packages names {package!r}, which is not a folder below {project.root}",
+            hint="List the folders with the Python code that the fitted model needs, or leave project.packages out.",
         )
-    # Links are kept as links, so that the layer's own check refuses them.
+    # Links are copied as links, so that the check of the layer finds and refuses them.
     shutil.copytree(source, code / package, symlinks=True, ignore=shutil.ignore_patterns(CACHE_FOLDER, "*.pyc", ".*"))

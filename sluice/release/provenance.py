@@ -1,8 +1,7 @@
-"""Where a release comes from, for others to check: an in-toto statement with SLSA provenance, and its signature.
+"""The provenance of a release: an in-toto statement that says how the release was made, and its signature.
 
-References: in-toto attestation framework, Statement v1; SLSA provenance v1; DSSE v1.0 (secure-systems-lab/dsse), whose
-pre-authentication encoding is what is signed, so that a signature holds for one type of payload alone. Keys are Ed25519 (RFC
-8032), PEM files.
+Formats: in-toto attestation framework, Statement v1; SLSA provenance v1; DSSE v1.0 (secure-systems-lab/dsse). The signature
+covers DSSE's pre-authentication encoding, so it is valid for one type of payload only. Keys are Ed25519 (RFC 8032) in PEM files.
 """
 
 from __future__ import annotations
@@ -24,9 +23,12 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-KIND = "provenance"
+ATTACHMENT_KIND = "provenance"
 KEY_VARIABLE = "SLUICE_SIGNING_KEY"
-"""Path of the private key (PEM, Ed25519, no passphrase) that releases are signed with as they are added; unset: they are not."""
+"""Environment variable with the path of the private key (PEM, Ed25519, no passphrase) that signs each release when it is added.
+
+If it is not set, releases are not signed.
+"""
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -35,12 +37,12 @@ BUILD_TYPE = "urn:sluice:release:v1"
 
 
 def plan_statement(manifest: Mapping[str, Any], *, digest: str, image_digest: str) -> dict[str, Any]:
-    """The in-toto statement of a release; equal releases have equal statements.
+    """Return the in-toto statement of a release. Equal releases have equal statements.
 
     Args:
         manifest: The release's manifest.
-        digest: Of its model layer.
-        image_digest: Of its image.
+        digest: The digest of its model layer.
+        image_digest: The digest of its image.
     """
     project = manifest["project"]
     names = (
@@ -66,15 +68,15 @@ def plan_statement(manifest: Mapping[str, Any], *, digest: str, image_digest: st
                     "gate": manifest["gate"],
                     "verdicts": manifest["verdicts"],
                 },
-                "resolvedDependencies": _list_materials(manifest),
+                "resolvedDependencies": _list_dependencies(manifest),
             },
             "runDetails": {"builder": {"id": "urn:sluice:packaging", "version": {"sluice": __version__}}},
         },
     }
 
 
-def seal_statement(statement: Mapping[str, Any], key: Path | None) -> dict[str, Any]:
-    """A statement in a DSSE envelope, signed with a key; with no key the statement as it is.
+def sign_statement(statement: Mapping[str, Any], key: Path | None) -> dict[str, Any]:
+    """Return the statement in a signed DSSE envelope. Without a key, return the statement unchanged.
 
     Raises:
         ConfigurationError: The key cannot be used.
@@ -87,25 +89,25 @@ def seal_statement(statement: Mapping[str, Any], key: Path | None) -> dict[str, 
     return {
         "payloadType": PAYLOAD_TYPE,
         "payload": base64.b64encode(payload).decode(),
-        "signatures": [{"keyid": _name_key(private.public_key()), "sig": base64.b64encode(signature).decode()}],
+        "signatures": [{"keyid": _key_id(private.public_key()), "sig": base64.b64encode(signature).decode()}],
     }
 
 
-def open_envelope(document: Mapping[str, Any], key: Path) -> dict[str, Any]:
-    """The statement in an envelope, after its signature was verified.
+def verify_envelope(document: Mapping[str, Any], key: Path) -> dict[str, Any]:
+    """Verify the signature of an envelope, and return its statement.
 
     Args:
-        document: What is attached to the release.
+        document: The document that is attached to the release.
         key: The public key (PEM, Ed25519) that must have signed it.
 
     Raises:
         ConfigurationError: The key cannot be used.
-        IntegrityError: It is not signed, not with this key, or was edited.
+        IntegrityError: The document is not signed, is signed with another key, or was changed.
     """
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - only where a key is configured
 
     public = _read_public_key(key)
-    hint = "Do not roll it out. Sign a release by packaging it with $SLUICE_SIGNING_KEY set."
+    hint = "Do not roll the release out. To sign a release, set $SLUICE_SIGNING_KEY and package it."
     if "signatures" not in document:
         raise IntegrityError("the provenance is not signed", hint=hint)
     try:
@@ -113,40 +115,40 @@ def open_envelope(document: Mapping[str, Any], key: Path) -> dict[str, Any]:
         signatures = [base64.b64decode(entry["sig"], validate=True) for entry in document["signatures"]]
         signed = encode_for_signing(str(document["payloadType"]), payload)
     except (LookupError, TypeError, ValueError, binascii.Error) as error:
-        raise IntegrityError(f"the provenance is no DSSE envelope: {error}", hint=hint) from error
+        raise IntegrityError(f"the provenance is not a DSSE envelope: {error}", hint=hint) from error
     for signature in signatures:
         try:
             public.verify(signature, signed)
         except InvalidSignature:
             continue
         if document["payloadType"] != PAYLOAD_TYPE:
-            raise IntegrityError(f"the envelope holds {document['payloadType']!r}, no in-toto statement", hint=hint)
+            raise IntegrityError(f"the envelope contains {document['payloadType']!r} instead of an in-toto statement", hint=hint)
         return dict(json.loads(payload))
-    raise IntegrityError(f"the provenance has no valid signature of the key {key}", hint=hint)
+    raise IntegrityError(f"the provenance has no valid signature by the key {key}", hint=hint)
 
 
 def read_statement(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The statement in what is attached to a release, whoever signed it or did not.
+    """Return the statement in an attached document without verifying a signature.
 
     Raises:
-        IntegrityError: It holds none.
+        IntegrityError: The document contains no statement.
     """
     if document.get("_type") == STATEMENT_TYPE:
         return dict(document)
     try:
         return dict(json.loads(base64.b64decode(document["payload"], validate=True)))
     except (LookupError, TypeError, ValueError) as error:
-        raise IntegrityError(f"the provenance holds no in-toto statement: {error}", hint="Package the model again.") from error
+        raise IntegrityError(f"the provenance contains no in-toto statement: {error}", hint="Package the model again.") from error
 
 
-def configured_key() -> Path | None:
-    """The private key that is configured, if one is."""
+def signing_key_path() -> Path | None:
+    """Return the path of the private key from the environment variable, or None if it is not set."""
     name = os.environ.get(KEY_VARIABLE)
     return Path(name) if name else None
 
 
 def encode_for_signing(payload_type: str, payload: bytes) -> bytes:
-    r"""DSSE's pre-authentication encoding.
+    r"""Return DSSE's pre-authentication encoding of a payload.
 
     >>> encode_for_signing("http://example.com/HelloWorld", b"hello world")
     b'DSSEv1 29 http://example.com/HelloWorld 11 hello world'
@@ -155,8 +157,8 @@ def encode_for_signing(payload_type: str, payload: bytes) -> bytes:
     return b" ".join([b"DSSEv1", str(len(kind)).encode(), kind, str(len(payload)).encode(), payload])
 
 
-def _list_materials(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Commit, data, holdout, lock and parent, each with its digest."""
+def _list_dependencies(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return commit, data, holdout, lock file and parent release, each with its digest."""
     digests = (
         ("urn:sluice:snapshot", manifest["data"]["snapshot_digest"]),
         ("urn:sluice:holdout", manifest["data"]["holdout_digest"]),
@@ -172,7 +174,7 @@ def _digest_set(digest: str) -> dict[str, str]:
     return {algorithm: value}
 
 
-def _name_key(key: Ed25519PublicKey) -> str:
+def _key_id(key: Ed25519PublicKey) -> str:
     return "sha256:" + hashlib.sha256(key.public_bytes_raw()).hexdigest()
 
 
@@ -184,9 +186,9 @@ def _read_private_key(path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise _unusable(f"${KEY_VARIABLE} names {path}, which is no private key that can be read: {error}") from error
+        raise _unusable_key(f"${KEY_VARIABLE} names {path}, which cannot be read as a private key: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise _unusable(f"${KEY_VARIABLE} names {path}, which is a {type(key).__name__}")
+        raise _unusable_key(f"${KEY_VARIABLE} names {path}, which is a {type(key).__name__} and not an Ed25519 private key")
     return key
 
 
@@ -198,13 +200,14 @@ def _read_public_key(path: Path) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(path.read_bytes())
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise _unusable(f"{path} is no public key that can be read: {error}") from error
+        raise _unusable_key(f"{path} cannot be read as a public key: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise _unusable(f"{path} is a {type(key).__name__}")
+        raise _unusable_key(f"{path} is a {type(key).__name__} and not an Ed25519 public key")
     return key
 
 
-def _unusable(what: str) -> ConfigurationError:
+def _unusable_key(what: str) -> ConfigurationError:
     return ConfigurationError(
-        what, hint="Make a pair: openssl genpkey -algorithm ed25519 -out key.pem; openssl pkey -in key.pem -pubout -out key.pub."
+        what,
+        hint="Make a key pair: openssl genpkey -algorithm ed25519 -out key.pem; openssl pkey -in key.pem -pubout -out key.pub.",
     )

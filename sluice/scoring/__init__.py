@@ -1,9 +1,11 @@
-"""A release while it is served: loading and verifying it, answering requests, and asking it.
+"""Serving a release: loading and verifying it, answering requests, starting servers, and sending requests to them.
 
-Belongs here: what a server runs (``scorer``, ``batching``, ``sources``, ``server_launcher``, ``recent_requests``), starting a
-server as a process or as a Pod (``server_process``, ``release_pods``, ``probe``), and its clients (``client``). Does not belong
-here: what a release is (``sluice.release``) and how much traffic it gets (``sluice.rollout``).
+Belongs here: the code of a server (``scorer``, ``batching``, ``verified_imports``, ``server_launcher``, ``recent_requests``),
+starting a server as a process or as a Pod (``server_process``, ``release_pods``, ``readiness_probe``), and the client of a server
+(``release_client``). Does not belong here: the contents of a release (``sluice.release``), and how much traffic it gets
+(``sluice.rollout``).
 
-The serving environment imports this package without the tool's libraries: this module imports nothing, ``sources`` and
-``server_launcher`` use the standard library alone, and ``scorer`` and ``batching`` add numpy, pandas and joblib.
+The serving environment imports this package without the tool's libraries. Therefore this module imports nothing,
+``verified_imports`` and ``server_launcher`` need only the standard library, and ``scorer`` and ``batching`` also need numpy,
+pandas and joblib.
 """

@@ -1,13 +1,13 @@
-"""The requests that a server answered last, for the one who lets another release answer them as well (a rollout's shadow).
+"""The most recent requests that a server answered. A rollout's shadow fetches them and sends them to the canary.
 
-Off unless who deploys says how many are to be kept: they are production data. They lie in memory alone, and are given at
-``GET /recent`` of the server's own port, which no proxy routes to::
+A server keeps requests only if the deployment says how many, because they are production data. They are in memory only. The
+server returns them at ``GET /recent`` on its own port, to which no proxy routes::
 
     {"server": "5f3e…", "requests": [{"number": 17, "data": {"names": […], "ndarray": [[…], …]}, "probabilities": [0.4, …]}, …]}
 
-Numbers rise by one with each request that was kept; `server` names the process that counts them.
+The numbers rise by one with each request that is kept. `server` identifies the process that counts them.
 
-Standard library only: the serving environment does it.
+This module needs only the standard library, because the serving environment uses it.
 """
 
 from __future__ import annotations
@@ -23,45 +23,48 @@ if TYPE_CHECKING:
 RECENT_PATH = "/recent"
 
 RECENT_VARIABLE = "SLUICE_RECENT_REQUESTS"
-"""Environment variable with the number of requests that a server keeps; unset: none."""
+"""Environment variable with the number of requests that a server keeps. If it is not set, the server keeps none."""
 
 KEPT_REQUESTS = 64
-"""So many are enough for who asks once a second."""
+"""The number of requests to keep for a shadow, which fetches them about once a second."""
 
-MOST_ROWS = 16
-"""Of a request so many are kept: whoever fetches them waits for all, and so do users meanwhile."""
+MAX_KEPT_ROWS = 16
+"""The number of rows to keep of a long request.
+
+All requests are fetched in one answer, and the server's users wait while it is written.
+"""
 
 
-def plan_variables(shadow_requests: int) -> dict[str, str]:
-    """What a server's environment needs for a rollout with a shadow of so many requests; nothing where there is to be none."""
+def plan_recent_requests_variables(shadow_requests: int) -> dict[str, str]:
+    """Return the environment variables of a server for a rollout with this number of shadow requests; none if it is 0."""
     return {RECENT_VARIABLE: str(KEPT_REQUESTS)} if shadow_requests else {}
 
 
 class RecentRequests:
-    """The last answered requests of one process; for any number of threads."""
+    """The most recent answered requests of one process. Any number of threads may use it."""
 
     def __init__(self) -> None:
-        """None are kept until it has begun."""
-        self.begin(0)
+        """Keep no requests until `start` is called."""
+        self.start(0)
 
-    def begin(self, most: int) -> None:
-        """Keep so many from now on, as a server of its own: what was forked before counts apart."""
-        self._kept: deque[dict[str, Any]] = deque(maxlen=most)
+    def start(self, limit: int) -> None:
+        """Keep up to `limit` requests from now on, under a new server id. A forked process must call this to get its own id."""
+        self._kept: deque[dict[str, Any]] = deque(maxlen=limit)
         self._numbers = itertools.count(1)
         self._server = uuid.uuid4().hex
 
     @property
-    def keeps(self) -> bool:
-        """Whether any are kept."""
+    def is_enabled(self) -> bool:
+        """Whether requests are kept."""
         return bool(self._kept.maxlen)
 
     def add(self, names: Sequence[str], rows: Sequence[Sequence[Any]], probabilities: Sequence[float]) -> None:
-        """Keep a request that was answered with these probabilities, the beginning of a long one."""
-        if self.keeps:
-            data = {"names": list(names), "ndarray": list(rows[:MOST_ROWS])}
-            kept = {"number": next(self._numbers), "data": data, "probabilities": list(probabilities[:MOST_ROWS])}
+        """Keep a request and its answer. Of a long request, only the first rows are kept."""
+        if self.is_enabled:
+            data = {"names": list(names), "ndarray": list(rows[:MAX_KEPT_ROWS])}
+            kept = {"number": next(self._numbers), "data": data, "probabilities": list(probabilities[:MAX_KEPT_ROWS])}
             self._kept.append(kept)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, oldest first."""
+        """Return the requests as plain JSON types, oldest first."""
         return {"server": self._server, "requests": list(self._kept)}

@@ -1,4 +1,4 @@
-"""A release being served in a cluster: a Pod of its image, by digest, owned by the Pod of the step that asks it."""
+"""Serve a release in a cluster: a Pod that runs the release's image. The Pod of the pipeline step that starts it owns it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError
-from sluice.scoring.client import HEALTH_PATH, ReleaseClient
+from sluice.scoring.release_client import HEALTH_PATH, ReleaseClient
 from sluice.scoring.scorer import DIGEST_VARIABLE
 
 if TYPE_CHECKING:
@@ -26,30 +26,30 @@ _REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 
 
 def runs_in_pod() -> bool:
-    """Whether this process runs in a Pod that may talk to its cluster."""
+    """Return whether this process runs in a Pod that has a service account token for its cluster."""
     return "KUBERNETES_SERVICE_HOST" in os.environ and (_ACCOUNT / "token").is_file()
 
 
 def read_own_namespace() -> str:
-    """Of the Pod that this process runs in."""
+    """Return the namespace of the Pod that this process runs in."""
     return (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
 
 
-def plan_server(
+def plan_server_container(
     name: str,
     image: str,
     digest: str,
     variables: Mapping[str, str] = MappingProxyType({}),
     **fields: Any,  # noqa: ANN401 - fields of a Pod's container
 ) -> dict[str, Any]:
-    """The container that serves a release, with the least rights; it needs the Pod of `plan_server_pod` around it.
+    """Return the container that serves a release, with minimal rights. It needs the Pod spec of `plan_server_pod_spec`.
 
     Args:
-        name: The container's.
+        name: The name of the container.
         image: The release's image, by digest.
-        digest: The release: it comes from here, never from the image that it is to prove.
-        variables: Of its environment.
-        fields: Others of the container's.
+        digest: The digest of the release. The container gets it from here, never from the image that it verifies.
+        variables: Additional environment variables.
+        fields: Additional fields of the container.
     """
     return {
         "name": name,
@@ -65,8 +65,8 @@ def plan_server(
     }
 
 
-def plan_server_pod(container: dict[str, Any]) -> dict[str, Any]:
-    """The spec of a Pod around the container of `plan_server`."""
+def plan_server_pod_spec(container: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec of a Pod for the container of `plan_server_container`."""
     return {
         "automountServiceAccountToken": False,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -76,14 +76,14 @@ def plan_server_pod(container: dict[str, Any]) -> dict[str, Any]:
 
 
 def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[str, Any]:
-    """The Pod that serves a release.
+    """Return the Pod that serves a release.
 
     Args:
         image: The release's image, by digest.
-        digest: The release.
-        owner: ``name`` and ``uid`` of the Pod that it ends with; None for nobody.
+        digest: The digest of the release.
+        owner: ``name`` and ``uid`` of the Pod that owns it. Kubernetes deletes it with its owner. None for no owner.
     """
-    server = plan_server(
+    server = plan_server_container(
         _CONTAINER,
         image,
         digest,
@@ -100,39 +100,39 @@ def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[s
             "labels": {"app.kubernetes.io/managed-by": "sluice", "app.kubernetes.io/component": "release-under-test"},
             "ownerReferences": reference,
         },
-        "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, **plan_server_pod(server)},
+        "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, **plan_server_pod_spec(server)},
     }
 
 
-class PodRelease(ReleaseClient):
-    """A release in a Pod.
+class ReleasePod(ReleaseClient):
+    """The client of a Pod that serves a release.
 
     Attributes:
         name: The Pod's name.
-        namespace: Its namespace.
-        log: File that its output goes to when it is stopped.
+        namespace: The Pod's namespace.
+        log: The file that the Pod's log is written to when the Pod is stopped.
     """
 
     def __init__(self, api: Any, pod: Any, *, digest: str, folder: Path, log: Path) -> None:  # noqa: ANN401 - the client has no types
-        """Made by `start_pod`; `url` is known once it is ready."""
+        """Set the Pod. `start_pod` calls this. `url` is empty until the Pod is ready."""
         self._api, self.name, self.namespace, self.log = api, pod.metadata.name, pod.metadata.namespace, log
         super().__init__("", digest=digest, folder=folder, advice=f"Its log is {log}.")
 
     def wait_ready(self, timeout: float) -> None:
-        """Wait until the Pod is ready; then `url` is set.
+        """Wait until the Pod is ready, then set `url`.
 
         Raises:
-            ServiceError: It ended, or was not ready in time; in both cases nothing of it is left.
+            ServiceError: The Pod ended, or it was not ready in time. In both cases it is deleted.
         """
         deadline = time.monotonic() + timeout
-        why = "it was never scheduled"
+        why = "no node was found for it"
         while time.monotonic() < deadline:
             pod = self._api.read_namespaced_pod(self.name, self.namespace)
             if any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or ()):
                 self.url = f"http://{pod.status.pod_ip}:{PORT}"
                 return
             if pod.status.phase in {"Failed", "Succeeded"}:
-                why = f"it ended: {self._last_words()}"
+                why = f"it ended: {self._read_last_line()}"
                 break
             why = _why_waiting(pod) or why
             time.sleep(_POLL_SECONDS)
@@ -142,7 +142,7 @@ class PodRelease(ReleaseClient):
         )
 
     def stop(self, *, grace: float = 0) -> None:
-        """Keep its log, and delete it."""
+        """Save the Pod's log and delete the Pod."""
         from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - only inside a cluster
 
         self.close()
@@ -154,7 +154,7 @@ class PodRelease(ReleaseClient):
         with contextlib.suppress(ApiException):
             self._api.delete_namespaced_pod(self.name, self.namespace, grace_period_seconds=int(grace))
 
-    def _last_words(self) -> str:
+    def _read_last_line(self) -> str:
         from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - only inside a cluster
 
         try:
@@ -172,20 +172,20 @@ def _why_waiting(pod: Any) -> str:  # noqa: ANN401 - the client has no types
     return ""
 
 
-def start_pod(project: Project, folder: Path, digest: str, image: str, *, log: Path) -> PodRelease:
-    """Start a Pod of a release's image and wait until it is ready, at most ``serving.start_timeout_seconds``.
+def start_pod(project: Project, folder: Path, digest: str, image: str, *, log: Path) -> ReleasePod:
+    """Start a Pod with a release's image and wait until it is ready, at most ``serving.start_timeout_seconds``.
 
     Args:
         project: The project.
         folder: The unpacked model layer, for the golden rows.
-        digest: The release.
-        image: Its image, by digest.
-        log: File that its output goes to.
+        digest: The digest of the release.
+        image: The release's image, by digest.
+        log: The file that the Pod's log is written to.
 
     Raises:
         ServiceError: The cluster refuses, or the Pod is not ready in time.
     """
-    from kubernetes import client, config  # noqa: PLC0415 - a second that only a cluster needs
+    from kubernetes import client, config  # noqa: PLC0415 - the import takes a second, and only a cluster needs it
 
     config.load_incluster_config()
     namespace = read_own_namespace()
@@ -196,9 +196,9 @@ def start_pod(project: Project, folder: Path, digest: str, image: str, *, log: P
         pod = api.create_namespaced_pod(namespace, planned)
     except (client.exceptions.ApiException, KeyError) as error:
         raise ServiceError(
-            f"the cluster does not let this step make a Pod: {getattr(error, 'reason', error)}",
-            hint="The step's service account needs get, create and delete on pods, and get on pods/log.",
+            f"the cluster does not allow this step to create a Pod: {getattr(error, 'reason', error)}",
+            hint="Give the step's service account the verbs get, create and delete on pods, and get on pods/log.",
         ) from error
-    served = PodRelease(api, pod, digest=digest, folder=folder, log=log)
-    served.wait_ready(project.settings.serving.start_timeout_seconds)
-    return served
+    server = ReleasePod(api, pod, digest=digest, folder=folder, log=log)
+    server.wait_ready(project.settings.serving.start_timeout_seconds)
+    return server

@@ -1,10 +1,10 @@
-"""A release loaded for serving: verified, compared with where it was made, and asked.
+"""Load a release for serving: verify it, compare the environments, load the model, and test it with the golden rows.
 
-The order matters. joblib runs code that is in the file, so the bytes are held against a digest from outside first, then the
-environment against the one at training, then the release's own code is put on the path; only then is the model loaded, and it
-must answer the golden rows as it did at training.
+The order matters, because joblib runs code that is in the model file. First the bytes are checked against a digest from outside.
+Then the environment is compared with the training environment, and the release's own code is put first on the path. Only then is
+the model loaded, and it must answer the golden rows as it did at training.
 
-Needs the standard library, numpy, pandas, joblib and threadpoolctl: it runs in the serving environment.
+This module needs numpy, pandas, joblib and threadpoolctl, because it runs in the serving environment.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import joblib
 from threadpoolctl import threadpool_limits
 
 from sluice.errors import IntegrityError, RefusedError, ServiceError
-from sluice.release.columns import Cell, rows_to_frame
+from sluice.release.feature_columns import Cell, rows_to_frame
 from sluice.release.fingerprint import compare_fingerprints, read_fingerprint, same_cpu
-from sluice.release.golden import (
+from sluice.release.golden_rows import (
     PREDICTION_ERRORS,
-    Golden,
+    GoldenRows,
     describe_bad_outputs,
     describe_difference,
     predict_probabilities,
-    read_golden,
+    read_golden_rows,
 )
-from sluice.release.layer import LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, verify_folder
-from sluice.scoring.batching import Batches, answers_apart
-from sluice.scoring.sources import import_from_layer
+from sluice.release.model_layer import LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, verify_folder
+from sluice.scoring.batching import RequestBatcher, rows_are_independent
+from sluice.scoring.verified_imports import put_layer_first_on_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from sluice.scoring.batching import Predict
 
 FOLDER_VARIABLE = "SLUICE_RELEASE_FOLDER"
-"""Environment variable with the folder of the unpacked layer that a server serves."""
+"""Environment variable with the folder of the unpacked model layer that a server serves."""
 
 DIGEST_VARIABLE = "SLUICE_RELEASE_DIGEST"
-"""Environment variable with the digest that the layer must have: set by who deploys, never in the image."""
+"""Environment variable with the digest that the layer must have. The deployment sets it, and the image never contains it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,25 +53,25 @@ class Scorer:
     """A loaded release.
 
     Attributes:
-        predict: The fitted pipeline's probabilities of a frame's rows.
-        golden: Its golden rows, with the columns that it wants.
-        digest: The release.
+        predict: Returns the fitted pipeline's probabilities for a frame's rows.
+        golden: The golden rows, with the columns that the model expects.
+        digest: The digest of the release.
         exact: Whether the golden rows were compared to the last bit.
-        joins: Whether requests that wait at the same time are asked in one call.
+        batches: Whether requests that wait at the same time are answered with one call of the model.
     """
 
     predict: Predict
-    golden: Golden
+    golden: GoldenRows
     digest: str
     exact: bool
-    joins: bool
+    batches: bool
 
     def score(self, names: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[float]:
-        """Probabilities of the positive class, one per row.
+        """Return the probabilities of the positive class, one per row.
 
         Raises:
-            DataError: The rows are not what the model takes: the caller's fault.
-            ServiceError: The model fails on them, or answers with something that is no probability: the release's fault.
+            DataError: The rows do not match the model's columns. The client caused the error.
+            ServiceError: The model fails on the rows, or returns values that are not probabilities. The release caused the error.
         """
         frame = rows_to_frame(names, rows, self.golden.columns)
         try:
@@ -79,36 +79,36 @@ class Scorer:
         except PREDICTION_ERRORS as error:
             raise ServiceError(f"the model failed on these rows: {type(error).__name__}: {error}") from error
         if fault := describe_bad_outputs(found):
-            raise ServiceError(f"the model gave no probability: {fault}")
+            raise ServiceError(f"the model returned values that are not probabilities: {fault}")
         return [float(probability) for probability in found]
 
 
 def load_scorer(folder: Path, digest: str) -> Scorer:
-    """Verify, compare, load and try a release.
+    """Verify, compare, load and test a release.
 
     Args:
-        folder: The unpacked model layer, absolute.
-        digest: Its digest, from outside the folder.
+        folder: The absolute path of the unpacked model layer.
+        digest: The expected digest, which comes from outside the folder.
 
     Raises:
-        IntegrityError: The bytes are others; nothing was loaded.
-        RefusedError: The environment, the code or the golden rows differ from training.
+        IntegrityError: The bytes do not have the digest, or the manifest or the golden rows cannot be read. No model was loaded.
+        RefusedError: The environment, the code or the answers to the golden rows differ from training.
     """
     verify_folder(folder, digest)
     fingerprint = _read_manifest(folder)["environment"]["fingerprint"]
     here = read_fingerprint()
     if differences := compare_fingerprints(fingerprint, here):
         raise RefusedError(
-            f"this is another environment than the model was fitted in: {'; '.join(differences)}",
-            hint="Make both environments from the same locks, or train again.",
+            f"this environment differs from the one that the model was fitted in: {'; '.join(differences)}",
+            hint="Make both environments from the same lock files, or train the model again.",
         )
     exact = same_cpu(fingerprint, here)
-    golden = read_golden(folder)
+    golden = read_golden_rows(folder)
     predict = partial(predict_probabilities, _load_model(folder))
-    with threadpool_limits(1):  # as at training: the number of threads moves last bits
-        found = _require_golden(predict, golden, exact=exact)
-        joins = answers_apart(predict, golden.frame(), found)
-    return Scorer(Batches(predict).predict if joins else predict, golden, digest, exact, joins)
+    with threadpool_limits(1):  # as at training, because the number of threads changes the last bits
+        found = _check_golden_rows(predict, golden, exact=exact)
+        batches = rows_are_independent(predict, golden.frame(), found)
+    return Scorer(RequestBatcher(predict).predict if batches else predict, golden, digest, exact, batches)
 
 
 def _read_manifest(folder: Path) -> Mapping[str, Any]:
@@ -117,31 +117,31 @@ def _read_manifest(folder: Path) -> Mapping[str, Any]:
         manifest["environment"]["fingerprint"]["libraries"].keys()
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise IntegrityError(
-            f"{folder / MANIFEST_FILE} is no manifest of a release: {error}", hint="Package the model again."
+            f"{folder / MANIFEST_FILE} is not the manifest of a release: {error}", hint="Package the model again."
         ) from error
     return dict(manifest)
 
 
 def _load_model(folder: Path) -> Any:  # noqa: ANN401 - scikit-learn is untyped
     try:
-        import_from_layer(folder)
+        put_layer_first_on_path(folder)
         return joblib.load(folder / MODEL_FILE)
     except (*LOAD_ERRORS, OSError) as error:
         raise RefusedError(
             f"the model cannot be loaded with the release's own code: {type(error).__name__}: {error}",
-            hint="Name every package that the fitted pipeline needs in project.packages of sluice.toml, and package it again.",
+            hint="List every package that the fitted pipeline needs in project.packages of sluice.toml. Then package it again.",
         ) from error
 
 
-def _require_golden(predict: Predict, golden: Golden, *, exact: bool) -> NDArray[np.float64]:
-    """The model's answers to its golden rows, which are those at training."""
+def _check_golden_rows(predict: Predict, golden: GoldenRows, *, exact: bool) -> NDArray[np.float64]:
+    """Return the model's answers to the golden rows, after the check that they agree with those at training."""
     try:
         found = predict(golden.frame())
     except PREDICTION_ERRORS as error:
         raise RefusedError(
             f"the model fails on its golden rows: {type(error).__name__}: {error}",
-            hint="Compare the serving environment with the one at training.",
+            hint="Compare the serving environment with the training environment.",
         ) from error
     if fault := describe_difference(golden.expected, found, exact=exact):
-        raise RefusedError(fault, hint="Do not serve it: find what differs from training before you train again.")
+        raise RefusedError(fault, hint="Do not serve this release. Find out what differs from training before you train again.")
     return found

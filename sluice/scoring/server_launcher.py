@@ -1,22 +1,19 @@
-"""What the process of a server runs: ``python launcher.py SETTINGS``, and from there a Seldon microservice.
+"""The program that a server's process runs: ``python server_launcher.py SETTINGS``. It becomes a Seldon microservice.
 
-It calls `seldon_core.microservice.main`, which is all that the command ``seldon-core-microservice`` does, and adds what a
-server on a laptop needs and that command has no option for:
+It calls `seldon_core.microservice.main`, as the command ``seldon-core-microservice`` does. It adds what a server on a laptop
+needs and that command has no option for:
 
-- The socket is inherited, bound to the loopback interface: seldon-core 1.17.1 binds every interface, and its gunicorn has
-known request
-  smuggling. It is handed over as systemd does it (``LISTEN_FDS``), which gunicorn knows; so a port cannot be lost on the way
-  either.
-- No process of it outlives the one that started it, even after SIGKILL, nor the one that it forked from. Each watches a pipe
-whose other
-  end the starter holds, and its own parent. The kernel's way (PR_SET_PDEATHSIG) is not used, because it fires when the thread
-  that started the server ends, and is Linux's alone.
-- Only the server's own package and `sluice` are importable from the project. A model that needs a package that its release
-does not carry
-  fails here as it would in a cluster, instead of finding the file in the working tree.
-- Seldon's metrics server, on a port of all interfaces again, is left out: the proxy in front counts.
+- The server inherits a socket that is bound to the loopback interface. seldon-core 1.17.1 would bind every interface, and its
+  gunicorn has known request smuggling vulnerabilities. The socket is passed as systemd passes it (``LISTEN_FDS``), which gunicorn
+  supports. So no other process can take the port between its choice and its use.
+- No process of the server outlives the process that started it, even after SIGKILL, or the process that it was forked from. Each
+  process watches its parent and a pipe, the lifeline, whose other end the starting process holds. PR_SET_PDEATHSIG is not used,
+  because it fires when the thread that started the server ends, and only Linux has it.
+- Of the project, only the server class's package and `sluice` can be imported. If a model needs a package that its release does
+  not contain, it fails here as in a cluster, instead of finding the package in the working tree.
+- Seldon's metrics server is not started. It would listen on all interfaces, and the proxy counts the requests.
 
-Standard library only.
+This module needs only the standard library.
 """
 
 from __future__ import annotations
@@ -39,22 +36,22 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 FIRST_SYSTEMD_SOCKET = 3
-FIRST_FREE = 64
-"""Descriptors from here on are nobody's when a process starts."""
+FIRST_UNUSED_DESCRIPTOR = 64
+"""From this number on, no file descriptor is in use when a process starts."""
 
-LOOK_SECONDS = 0.5
-"""How often a process looks whether its parent is still there; a closed pipe is noticed at once."""
+PARENT_CHECK_SECONDS = 0.5
+"""How often a process checks that its parent still runs. It notices a closed lifeline at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """What the starter tells the launcher, as JSON in its one argument.
+class LaunchSettings:
+    """The launcher's settings. The starting process passes them as JSON in the only argument.
 
     Attributes:
-        socket: Descriptor of the bound socket.
-        lifeline: Descriptor of the reading end of the pipe that closes when the starter ends.
-        packages: Top-level package → folder that holds it.
-        arguments: Of ``seldon-core-microservice``.
+        socket: The descriptor of the bound socket.
+        lifeline: The descriptor of the reading end of the pipe that closes when the starting process ends.
+        packages: Top-level package that may be imported → folder that contains it.
+        arguments: The arguments of ``seldon-core-microservice``.
     """
 
     socket: int
@@ -63,8 +60,8 @@ class Launch:
     arguments: Sequence[str]
 
 
-class _OnlyPackages(MetaPathFinder):
-    """Finds the named packages where they are said to be, and nothing else there."""
+class _AllowedPackagesFinder(MetaPathFinder):
+    """Finds the allowed packages in their folders, and nothing else in these folders."""
 
     def __init__(self, packages: Mapping[str, str]) -> None:
         self.packages = packages
@@ -75,50 +72,52 @@ class _OnlyPackages(MetaPathFinder):
         return PathFinder.find_spec(fullname, [self.packages[fullname]], target)
 
 
-class _Watch:
-    """Ends the whole process group when the starter, or the process that this one was forked from, is gone."""
+class _LifelineWatch:
+    """Kills the whole process group when the starting process, or the process that this one was forked from, has ended."""
 
     def __init__(self, lifeline: int) -> None:
         self.lifeline = lifeline
-        self.forker = 0
+        self.forking_process = 0
 
     def start(self, parent: int) -> None:
         threading.Thread(target=self._run, args=(parent,), name="lifeline", daemon=True).start()
 
     def before_fork(self) -> None:
-        self.forker = os.getpid()
+        self.forking_process = os.getpid()
 
     def after_fork_in_child(self) -> None:
-        self.start(self.forker)
+        self.start(self.forking_process)
 
     def _run(self, parent: int) -> None:
         while os.getppid() == parent:
-            if select.select([self.lifeline], [], [], LOOK_SECONDS)[0] and not os.read(self.lifeline, 1):
+            if select.select([self.lifeline], [], [], PARENT_CHECK_SECONDS)[0] and not os.read(self.lifeline, 1):
                 break
         os.killpg(0, signal.SIGKILL)
 
 
-def launch(settings: Launch) -> None:
-    """Become the microservice; does not return before it ends."""
+def launch(settings: LaunchSettings) -> None:
+    """Run the microservice. Returns only when it ends."""
     if os.getpgrp() != os.getpid():
-        os.setpgid(0, 0)  # the watch ends a whole group, and it must be this one
-    # Both away from 3 first, since either may have come as 3.
-    lifeline, inherited = (fcntl.fcntl(number, fcntl.F_DUPFD, FIRST_FREE) for number in (settings.lifeline, settings.socket))
-    os.closerange(FIRST_SYSTEMD_SOCKET, FIRST_FREE)
+        os.setpgid(0, 0)  # the watch kills the whole process group, so this process needs its own group
+    # Both descriptors are moved away from 3 first, because either of them may be 3.
+    lifeline, inherited = (
+        fcntl.fcntl(number, fcntl.F_DUPFD, FIRST_UNUSED_DESCRIPTOR) for number in (settings.lifeline, settings.socket)
+    )
+    os.closerange(FIRST_SYSTEMD_SOCKET, FIRST_UNUSED_DESCRIPTOR)
     os.dup2(inherited, FIRST_SYSTEMD_SOCKET)
     os.close(inherited)
-    watch = _Watch(lifeline)
+    watch = _LifelineWatch(lifeline)
     watch.start(os.getppid())
     os.register_at_fork(before=watch.before_fork, after_in_child=watch.after_fork_in_child)
-    sys.meta_path.insert(0, _OnlyPackages(settings.packages))
+    sys.meta_path.insert(0, _AllowedPackagesFinder(settings.packages))
 
-    from seldon_core import microservice  # noqa: PLC0415 - the lifeline must be held before a second of imports
+    from seldon_core import microservice  # noqa: PLC0415 - it takes a second, and the watch must run before
 
     os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
-    microservice._make_rest_metrics_server = lambda *_: None  # noqa: SLF001 - there is no option for it
+    microservice._make_rest_metrics_server = lambda *_: None  # noqa: SLF001 - seldon-core has no option for this
     sys.argv = ["seldon-core-microservice", *settings.arguments]
     microservice.main()
 
 
 if __name__ == "__main__":
-    launch(Launch(**json.loads(sys.argv[1])))
+    launch(LaunchSettings(**json.loads(sys.argv[1])))

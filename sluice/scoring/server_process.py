@@ -1,7 +1,7 @@
-"""A release being served: a real Seldon microservice in the serving environment, as it is served in production.
+"""Run a server of a release on this machine: a real Seldon microservice in the serving environment, as in production.
 
-Starting never blocks (`spawn_server`); `start_server` waits for readiness too. A server lives in a process group of its own
-and ends with the process that started it, however that ends (see `sluice.scoring.server_launcher`).
+`spawn_server` returns at once, and `start_server` waits until the server is ready. A server has its own process group. It ends
+with the process that started it, even if that process is killed (see `sluice.scoring.server_launcher`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Self
 
 import sluice
 from sluice.errors import ConfigurationError, PortInUseError, ServiceError
-from sluice.scoring.client import HEALTH_PATH, ReleaseClient
-from sluice.scoring.probe import Probe
-from sluice.scoring.recent_requests import RECENT_VARIABLE, plan_variables
+from sluice.scoring.readiness_probe import ReadinessProbe
+from sluice.scoring.recent_requests import RECENT_VARIABLE, plan_recent_requests_variables
+from sluice.scoring.release_client import HEALTH_PATH, ReleaseClient
 from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ SELDON_ARGUMENTS = (
     "--service-type=MODEL",
     "--log-level=WARNING",
     "--workers=1",
-    "--threads=16",  # so many requests can be asked in one call of the model; without threads, connections do not stay open
-    "--keepalive=7200",  # longer than a proxy keeps one (Envoy: an hour), so that no request meets a closing connection
+    "--threads=16",  # up to 16 requests can share one call of the model; without threads, connections do not stay open
+    "--keepalive=7200",  # seconds; longer than a proxy keeps a connection (Envoy: an hour), so no request meets a closing one
     "--grpc-workers=0",
 )
 _DROPPED_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "TRACING", RECENT_VARIABLE)
@@ -51,44 +51,44 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Started:
-    """A server's process and what keeps it alive."""
+    """A server's process, the descriptor of its lifeline, and the position in the log file at which its output begins."""
 
     process: subprocess.Popen[bytes]
     lifeline: int
     log_start: int
 
 
-class ServedRelease(ReleaseClient):
-    """A server of one release.
+class ReleaseServer(ReleaseClient):
+    """A server of one release, as a process on this machine.
 
     Attributes:
-        url: Where it listens, ``http://127.0.0.1:<port>``.
+        url: The server's URL, ``http://127.0.0.1:<port>``.
         port: The port of `url`.
-        pid: Of its first process, which leads the process group.
-        digest: The release.
-        log: Its output.
+        pid: The id of the server's first process, which is also the id of the process group.
+        digest: The digest of the release.
+        log: The file with the server's output.
     """
 
     def __init__(self, started: _Started, *, port: int, digest: str, folder: Path, log: Path) -> None:
-        """Made by `spawn_server`."""
+        """Set the server. `spawn_server` calls this."""
         super().__init__(f"http://{HOST}:{port}", digest=digest, folder=folder, advice=f"Its log is {log}.")
         self.port, self.log = port, log
         self.pid = started.process.pid
         self._started = started
-        self._probe = Probe(port, HEALTH_PATH)
+        self._probe = ReadinessProbe(port, HEALTH_PATH)
         self._ready = False
         self._stopped = False
 
     def __enter__(self) -> Self:
-        """The server itself."""
+        """Return the server itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop it."""
+        """Stop the server."""
         self.stop()
 
     def alive(self) -> bool:
-        """Whether its first process runs; when it has ended, the rest of the group is ended too. Never blocks."""
+        """Return whether the first process runs. If it has ended, the rest of its group is ended too. Never blocks."""
         if self._stopped:
             return False
         if self._started.process.poll() is None:
@@ -97,29 +97,28 @@ class ServedRelease(ReleaseClient):
         return False
 
     def poll_ready(self) -> bool:
-        """Whether it has become ready: a look that never blocks. Once True, always True: see `alive`.
+        """Return whether the server has become ready. Never blocks. After the first True it is always True; see also `alive`.
 
         Raises:
-            ServiceError: It ended before it was ready; the message says why.
+            ServiceError: The server ended before it was ready. The message says why.
         """
         if not self._ready and not self.alive():
             code = self._started.process.returncode
             raise ServiceError(
-                f"the server of release {self.digest[:19]} ended with status {code} before it was ready: "
-                f"{self.last_log_message()}",
-                hint=f"Its whole log is in {self.log}.",
+                f"the server of release {self.digest[:19]} ended with status {code} before it was ready: {self.failure_reason()}",
+                hint=f"The full log is {self.log}.",
             )
         self._ready = self._ready or self._probe.poll()
         return self._ready
 
     def wait_ready(self, timeout: float) -> None:
-        """Wait until it is ready.
+        """Wait until the server is ready.
 
         Args:
-            timeout: Seconds.
+            timeout: The longest wait, in seconds.
 
         Raises:
-            ServiceError: It ended, or was not ready in time; in both cases nothing of it is left.
+            ServiceError: The server ended, or it was not ready in time. In both cases none of its processes is left.
         """
         deadline = time.monotonic() + timeout
         try:
@@ -131,12 +130,12 @@ class ServedRelease(ReleaseClient):
         if not ready:
             self.stop(grace=0)
             raise ServiceError(
-                f"the server of release {self.digest[:19]} was not ready within {timeout:g} s: {self.last_log_message()}",
-                hint=f"Its log is {self.log}; serving.start_timeout_seconds sets the time.",
+                f"the server of release {self.digest[:19]} was not ready within {timeout:g} s: {self.failure_reason()}",
+                hint=f"The log is {self.log}. If the server needs more time, increase serving.start_timeout_seconds.",
             )
 
-    def last_log_message(self) -> str:
-        """Why it ended, as far as its log tells: its refusal, else its last line."""
+    def failure_reason(self) -> str:
+        """Return why the server ended, from its log: its refusal to serve the release, otherwise the last line."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(self._started.log_start, self.log.stat().st_size - _LOG_TAIL_BYTES))
@@ -147,15 +146,15 @@ class ServedRelease(ReleaseClient):
         return (refusals or lines or ["it wrote nothing"])[-1]
 
     def terminate(self) -> None:
-        """Ask it to end after the requests that it is answering. Never blocks; `stop` does the rest."""
+        """Ask the server to end after its current requests. Never blocks. `stop` also ends what is left."""
         if self.alive():
             self._started.process.terminate()
 
     def stop(self, *, grace: float = GRACE_SECONDS) -> None:
-        """End it, and everything that it started.
+        """End the server and all processes that it started.
 
         Args:
-            grace: Seconds for the requests that it is answering.
+            grace: Seconds that the server gets for its current requests.
         """
         if self._stopped:
             return
@@ -166,8 +165,8 @@ class ServedRelease(ReleaseClient):
         self._end_group()
 
     def _end_group(self) -> None:
-        """Kill what is left of the process group, reap its leader and let go of the lifeline."""
-        if self._stopped:  # `stop` found that it had ended by itself
+        """Kill the remaining processes of the group, wait for its first process and close the lifeline."""
+        if self._stopped:  # `stop` called `terminate`, which has already found that the server had ended
             return
         self._stopped = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -178,25 +177,25 @@ class ServedRelease(ReleaseClient):
         self.close()
 
 
-def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, log: Path) -> ServedRelease:
-    """Start a server of a release and come back at once.
+def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, log: Path) -> ReleaseServer:
+    """Start a server of a release and return at once.
 
-    The server itself holds the folder against the digest before it loads anything, so nothing is read here.
+    The server itself checks the folder against the digest before it loads anything, so nothing is read here.
 
     Args:
-        project: The project: its serving environment and server class.
+        project: The project, which names the serving environment and the server class.
         folder: The unpacked model layer.
-        digest: Its digest.
-        port: Where it listens on the loopback interface; 0 chooses a free port.
-        log: File that its output is added to.
+        digest: The digest of the release.
+        port: The port on the loopback interface. 0 chooses a free port.
+        log: The file that the server's output is appended to.
 
     Returns:
-        The server; `ServedRelease.poll_ready` tells when it answers.
+        The server. `ReleaseServer.poll_ready` says when it is ready.
 
     Raises:
-        ConfigurationError: The serving environment or the server class is not there.
-        PortInUseError: The port is taken.
-        ServiceError: It cannot be started.
+        ConfigurationError: The serving environment or the server class does not exist.
+        PortInUseError: Another process uses the port.
+        ServiceError: The server cannot be started.
     """
     python, packages = find_python(project), _find_packages(project)
     with _bind(port) as bound:
@@ -217,33 +216,36 @@ def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, 
                     stdout=output,
                     stderr=output,
                     cwd=folder,
-                    env=_plan_environment(os.environ, folder, digest) | plan_variables(project.settings.rollout.shadow_requests),
+                    env=_plan_environment(os.environ, folder, digest)
+                    | plan_recent_requests_variables(project.settings.rollout.shadow_requests),
                     pass_fds=(bound.fileno(), reading),
                     start_new_session=True,
                 )
         except OSError as error:
             os.close(writing)
-            raise ServiceError(f"the server of {folder} cannot be started: {error}", hint="Look at the path it names.") from error
+            raise ServiceError(
+                f"the server of {folder} cannot be started: {error}", hint="Check the path that the message names."
+            ) from error
         finally:
             os.close(reading)
         started = _Started(process=process, lifeline=writing, log_start=start)
-        return ServedRelease(started, port=bound.getsockname()[1], digest=digest, folder=folder, log=log)
+        return ReleaseServer(started, port=bound.getsockname()[1], digest=digest, folder=folder, log=log)
 
 
-def start_server(project: Project, folder: Path, digest: str, *, port: int = 0, log: Path) -> ServedRelease:
+def start_server(project: Project, folder: Path, digest: str, *, port: int = 0, log: Path) -> ReleaseServer:
     """Start a server of a release and wait until it is ready, at most ``serving.start_timeout_seconds``.
 
     Args:
-        project: As in `spawn_server`.
-        folder: As in `spawn_server`.
-        digest: As in `spawn_server`.
-        port: As in `spawn_server`.
-        log: As in `spawn_server`.
+        project: As for `spawn_server`.
+        folder: As for `spawn_server`.
+        digest: As for `spawn_server`.
+        port: As for `spawn_server`.
+        log: As for `spawn_server`.
 
     Raises:
-        ConfigurationError: The serving environment or the server class is not there.
-        PortInUseError: The port is taken.
-        ServiceError: It ended before it was ready, with its reason, or took too long; nothing of it is left.
+        ConfigurationError: The serving environment or the server class does not exist.
+        PortInUseError: Another process uses the port.
+        ServiceError: The server ended before it was ready, or it was not ready in time. None of its processes is left.
     """
     server = spawn_server(project, folder, digest, port=port, log=log)
     server.wait_ready(project.settings.serving.start_timeout_seconds)
@@ -251,51 +253,51 @@ def start_server(project: Project, folder: Path, digest: str, *, port: int = 0, 
 
 
 def _plan_environment(outer: os._Environ[str] | dict[str, str], folder: Path, digest: str) -> dict[str, str]:
-    """The server's environment: the outer one without what would change which code runs or where Seldon listens."""
+    """Return the server's environment: the outer one without variables that change which code runs or where Seldon listens."""
     kept = {
         name: value for name, value in outer.items() if name not in _DROPPED_VARIABLES and not name.startswith(_DROPPED_PREFIXES)
     }
-    threads = {name: kept.get(name, "1") for name in _ONE_THREAD}  # one row has nothing to share between threads
+    threads = {name: kept.get(name, "1") for name in _ONE_THREAD}  # one row gives no work for several numerical threads
     return kept | threads | {"PYTHONUNBUFFERED": "1", FOLDER_VARIABLE: str(folder.resolve()), DIGEST_VARIABLE: digest}
 
 
 def find_python(project: Project) -> Path:
-    """Interpreter of the serving environment.
+    """Return the Python interpreter of the serving environment.
 
     Raises:
-        ConfigurationError: It is not there.
+        ConfigurationError: The interpreter does not exist.
     """
     python = project.path(project.settings.serving.python)
     if not python.is_file():
         raise ConfigurationError(
             f"serving.python names {project.settings.serving.python!r}, but there is no file {python}",
-            hint="Make the serving environment: `make setup`.",
+            hint="Make the serving environment with `make setup`.",
         )
     return python
 
 
 def _find_packages(project: Project) -> dict[str, str]:
-    """Top-level package → folder that holds it, for the server class and for `sluice`."""
+    """Return the packages that the server may import: top-level package → folder that contains it."""
     server = project.settings.serving.server
     module = project.path(server.rpartition(".")[0].replace(".", "/"))
     if not (module.with_suffix(".py").is_file() or (module / "__init__.py").is_file()):
         raise ConfigurationError(
             f"serving.server names {server!r}, but there is no module {module}.py",
-            hint="Name a Seldon model class of the project as package.module.Class.",
+            hint="Set serving.server to a Seldon model class of the project, as package.module.Class.",
         )
     return {"sluice": str(Path(sluice.__file__).parents[1]), server.partition(".")[0]: str(project.root)}
 
 
 def _bind(port: int) -> socket.socket:
-    """A socket that holds a port of the loopback interface; connections are refused until the server listens on it."""
+    """Return a socket that reserves a port on the loopback interface. Connections are refused until the server listens on it."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        if port:  # else two servers that are starting could share a port
+        if port:  # with port 0, this option would let two starting servers get the same port
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((HOST, port))
     except OSError as error:
         bound.close()
         if error.errno == errno.EADDRINUSE:
-            raise PortInUseError(f"port {port} is in use", hint="Choose another port, or 0 for a free one.") from error
+            raise PortInUseError(f"port {port} is in use", hint="Choose another port, or 0 for a free port.") from error
         raise ServiceError(f"port {port} cannot be used: {error.strerror}", hint="Choose a port above 1023.") from error
     return bound

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from sluice.data.labelled import LabelledRows
+    from sluice.data.labelled_rows import LabelledRows
     from sluice.project.projects import Project
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluice.checks.drift import DriftResult, compare_frames
-from sluice.data.labelled import read_labelled
+from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.snapshots import pin_snapshot
 from sluice.project.projects import Project, read_project
 from sluice.steps.records import record_part, running_step
@@ -52,7 +52,7 @@ def compare_sources(project: Project, reference: str, current: str) -> DriftResu
 
 def _compare(project: Project, reference: Path, current: Path) -> DriftResult:
     settings = project.settings.drift
-    frames = [read_labelled(project, path).features for path in (reference, current)]
+    frames = [read_labelled_rows(project, path).features for path in (reference, current)]
     return compare_frames(
         *frames,
         columns=settings.columns,

@@ -13,7 +13,7 @@ from sluice.checks.judgements import predict_probability
 from sluice.data.holdout import LabelledRows, holdout_digest, read_holdout
 from sluice.gate import questions
 from sluice.gate.ledger import Ledger
-from sluice.gate.uses import GateRule
+from sluice.gate.ledger_documents import GateRule
 from sluice.project.projects import Project, read_project
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion, score_release

@@ -21,7 +21,7 @@ import pandas as pd
 from sluice.errors import ServiceError
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.requests.statuses import read_status
-from sluice.scoring.sources import import_from_layer
+from sluice.scoring.verified_imports import put_layer_first_on_path
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -69,7 +69,7 @@ def score_release(project: Project, release: Release, features: pd.DataFrame) ->
 
 def _main(folder: str, rows: str, scores: str) -> None:
     """Score the rows in this process, which imports only the release's own, verified code."""
-    import_from_layer(Path(folder))
+    put_layer_first_on_path(Path(folder))
     model = joblib.load(Path(folder) / "model.joblib")
     names = json.loads((Path(folder) / "golden.json").read_text(encoding="utf-8"))["names"]
     np.save(scores, model.predict_proba(pd.read_parquet(rows)[names])[:, 1])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import joblib
 
 from sluice.checks.suites.inputs import LATEST_MODEL
-from sluice.data.holdout import read_labelled
+from sluice.data.holdout import read_labelled_rows
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, IntegrityError
 from sluice.project.projects import Project, read_project
@@ -39,7 +39,7 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
     project = read_project()
     with running_step("train") as step:
         pinned = restore_snapshot(project, Path(snapshot), snapshot_metadata)
-        rows = read_labelled(project, pinned, source=str(snapshot_metadata.get("source", "")))
+        rows = read_labelled_rows(project, pinned, source=str(snapshot_metadata.get("source", "")))
         model = build_model(project)
         started = time.monotonic()
         model.fit(rows.features, rows.labels)

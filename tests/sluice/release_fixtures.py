@@ -1,4 +1,4 @@
-"""A model fitted in the throw-away project, its layer, and a real server of that layer."""
+"""Fixtures: a model that was fitted in a temporary project, its model layer, and a real server of that layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from release_project import FEATURES, MODEL, REPOSITORY, SETTINGS, Trained, make
 
 from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
-from sluice.scoring.server_process import ServedRelease, start_server
+from sluice.scoring.server_process import ReleaseServer, start_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture(scope="session")
 def layer(trained: Trained) -> Path:
-    """The unpacked layer; tests that change it copy it first."""
+    """The unpacked layer. A test that changes it must use `layer_copy`."""
     return trained.package()
 
 
@@ -57,7 +57,7 @@ def store(tmp_path: Path) -> ReleaseStore:
 
 @pytest.fixture
 def make_layer(layer_copy: Path) -> Callable[[int], Path]:
-    """Layers that differ in their manifest."""
+    """Make layers that differ in their manifest."""
     text = (layer_copy / "manifest.json").read_text()
 
     def make(number: int) -> Path:
@@ -68,7 +68,7 @@ def make_layer(layer_copy: Path) -> Callable[[int], Path]:
 
 
 @pytest.fixture(scope="session")
-def served(trained: Trained, layer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedRelease]:
+def served(trained: Trained, layer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReleaseServer]:
     log = tmp_path_factory.mktemp("served") / "server.log"
     with start_server(trained.project, layer, f"sha256:{layer.name}", log=log) as server:
         yield server

@@ -1,4 +1,4 @@
-"""The throw-away project of these tests, with a transformer of its own, and how its servers' processes are looked at."""
+"""The temporary project of these tests, with its own transformer, and functions that inspect its servers' processes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ from parcels.features import Encode
 
 
 class Careless(LogisticRegression):
-    """Answers with what is no probability, on weights that no holdout has."""
+    """Returns values that are not probabilities for weights that no holdout has."""
 
     def predict_proba(self, X):
         found = super().predict_proba(X)
@@ -113,7 +113,7 @@ def make_rows(rows: int, seed: int) -> pd.DataFrame:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A project with a fitted model, and what packaging wants."""
+    """A project with a fitted model, and a function that packages it."""
 
     project: Project
     model: Path
@@ -135,7 +135,7 @@ class Trained:
 
 
 def processes_of(group: int) -> set[int]:
-    """Processes of a group that are not yet ended."""
+    """Return the running processes of a process group."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

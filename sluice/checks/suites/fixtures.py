@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sluice.checks.suites.inputs import PinnedData, Thresholds
     from sluice.data.holdout import LabelledRows
     from sluice.project.projects import Project
-    from sluice.scoring.client import ReleaseClient
+    from sluice.scoring.release_client import ReleaseClient
 
 
 @pytest.fixture

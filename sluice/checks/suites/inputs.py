@@ -12,12 +12,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.boundaries import describe_error
+from sluice.data.external_errors import describe_error
 from sluice.data.holdout import SNAPSHOT_FOLDER
-from sluice.data.labelled import read_frame
+from sluice.data.labelled_rows import read_frame
 from sluice.data.snapshots import PREFIX, digest_file, pin_for_reading
 from sluice.errors import ConfigurationError, DataError, IntegrityError, StateError
-from sluice.release.layer import LOAD_ERRORS, MODEL_FILE
+from sluice.release.model_layer import LOAD_ERRORS, MODEL_FILE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sluice.release.registry.publishing import find_destination, publish
 from sluice.release.store.releases import ReleaseStore
-from sluice.scoring.release_pods import PodRelease, runs_in_pod, start_pod
-from sluice.scoring.server_process import ServedRelease, start_server
+from sluice.scoring.release_pods import ReleasePod, runs_in_pod, start_pod
+from sluice.scoring.server_process import ReleaseServer, start_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 
-def serve_release(project: Project, folder: Path, digest: str, *, log: Path) -> ServedRelease | PodRelease:
+def serve_release(project: Project, folder: Path, digest: str, *, log: Path) -> ReleaseServer | ReleasePod:
     """Serve a release until `stop` is called.
 
     Args:

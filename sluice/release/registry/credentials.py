@@ -1,7 +1,7 @@
-"""Who to be at a registry: what Docker's own configuration says, and the token that a registry gives for it.
+"""Credentials for a registry: user and password from Docker's configuration, and the token that the registry gives for them.
 
-Read: ``config.json`` in ``$DOCKER_CONFIG`` or ``~/.docker`` (auths, credHelpers, credsStore); tokens: the CNCF distribution's
-token authentication.
+The configuration is ``config.json`` in ``$DOCKER_CONFIG`` or ``~/.docker`` (auths, credHelpers, credsStore). The tokens follow
+the token authentication of CNCF Distribution.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _TIMEOUT_SECONDS = 30.0
 
 
 def read_credentials(host: str) -> tuple[str, str] | None:
-    """User and password for a registry; None where Docker's configuration has none.
+    """Return user and password for a registry, or None if Docker's configuration has none.
 
     Raises:
-        ConfigurationError: The configuration cannot be read, or the helper that it names fails.
+        ConfigurationError: The configuration cannot be read, or the credential helper that it names fails.
     """
     file = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     if not file.is_file():
@@ -45,7 +45,7 @@ def read_credentials(host: str) -> tuple[str, str] | None:
         helper = helper or (config.get("credsStore") if entry is not None else None)
     except (OSError, ValueError, AttributeError, binascii.Error) as error:
         raise ConfigurationError(
-            f"{file} cannot be read: {error}", hint="`docker login` or `buildah login` writes it anew."
+            f"{file} cannot be read: {error}", hint="Write it again with `docker login` or `buildah login`."
         ) from error
     return _ask_helper(helper, host) if helper else None
 
@@ -55,44 +55,44 @@ def _ask_helper(helper: str, host: str) -> tuple[str, str] | None:
     try:
         done = subprocess.run(command, input=host, capture_output=True, text=True, check=False, timeout=_TIMEOUT_SECONDS)
         if done.returncode != 0:
-            return None  # the helper's way to say that it has none
+            return None  # with an exit code the helper says that it has no credentials for this host
         given = json.loads(done.stdout)
         return given["Username"], given["Secret"]
     except (OSError, subprocess.TimeoutExpired, ValueError, KeyError) as error:
         raise ConfigurationError(
-            f"the credential helper {command[0]} failed: {error}", hint="Install it, or log in without it."
+            f"the credential helper {command[0]} failed: {error}", hint="Install the helper, or log in without it."
         ) from error
 
 
 def answer_challenge(client: httpx.Client, challenge: str, credentials: tuple[str, str] | None, scope: str) -> str:
-    """The Authorization header that a registry's challenge (``WWW-Authenticate``) asks for.
+    """Return the Authorization header that a registry's challenge (``WWW-Authenticate``) requires.
 
     Args:
-        client: For the token server.
-        challenge: The header's text.
-        credentials: User and password; None to ask as nobody.
-        scope: What is to be done: ``repository:NAME:pull,push``.
+        client: The HTTP client for the token server.
+        challenge: The text of the ``WWW-Authenticate`` header.
+        credentials: User and password. None to ask anonymously.
+        scope: The access that is needed: ``repository:NAME:pull,push``.
 
     Raises:
-        ServiceError: The registry wants credentials that there are not, or its token server refuses.
+        ServiceError: The registry requires credentials and there are none, or its token server refuses.
     """
     kind, _, rest = challenge.partition(" ")
     if kind.lower() == "basic":
         if credentials is None:
-            raise _not_allowed("the registry wants a user and a password")
+            raise _access_denied("it requires a user and a password")
         return "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
     if kind.lower() != "bearer":
-        raise _not_allowed(f"the registry asks for {kind or 'nothing known'}")
-    wanted: Mapping[str, str] = dict(_PARAMETER.findall(rest))
-    parameters = {"service": wanted.get("service", ""), "scope": wanted.get("scope") or scope}
+        raise _access_denied(f"it requires an unknown kind of authentication, {kind!r}")
+    required: Mapping[str, str] = dict(_PARAMETER.findall(rest))
+    parameters = {"service": required.get("service", ""), "scope": required.get("scope") or scope}
     try:
-        answer = client.get(wanted["realm"], params=parameters, auth=credentials)
+        answer = client.get(required["realm"], params=parameters, auth=credentials)
         answer.raise_for_status()
         given = answer.json()
         return f"Bearer {given.get('token') or given['access_token']}"
     except (KeyError, ValueError, httpx.HTTPError) as error:
-        raise _not_allowed(f"its token server gave none: {error}") from error
+        raise _access_denied(f"its token server gave no token: {error}") from error
 
 
-def _not_allowed(why: str) -> ServiceError:
-    return ServiceError(f"not allowed to use the registry: {why}", hint="Log in with `docker login` or `buildah login`.")
+def _access_denied(why: str) -> ServiceError:
+    return ServiceError(f"the registry denies access: {why}", hint="Log in with `docker login` or `buildah login`.")

@@ -1,4 +1,4 @@
-"""A project's releases in its registry: where to, on which base, as sluice.toml and the command line say."""
+"""Push a project's release to the repository, and on the base image, that sluice.toml or the command line names."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluice.errors import UsageError
-from sluice.release.registry.client import Registry
-from sluice.release.registry.pushing import Pushed, push_release
-from sluice.release.registry.references import Reference, read_reference
+from sluice.release.registry.image_references import ImageReference, read_image_reference
+from sluice.release.registry.pushing import PushResult, push_release
+from sluice.release.registry.registry_client import RegistryClient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where releases go.
+    """The repository for releases, and how to reach it.
 
     Attributes:
-        repository: The repository.
+        repository: The repository that releases are pushed to.
         base: The serving image.
-        plain_http: Whether the registries are spoken to by HTTP.
+        plain_http: Whether both registries use HTTP.
         verify: Whether their certificates must be valid.
     """
 
-    repository: Reference
-    base: Reference
+    repository: ImageReference
+    base: ImageReference
     plain_http: bool = False
     verify: bool = True
 
@@ -37,43 +37,46 @@ class Destination:
 def find_destination(
     project: Project, *, to: str = "", base: str = "", plain_http: bool = False, verify: bool = True
 ) -> Destination:
-    """Where a project's releases go; what is given wins over sluice.toml.
+    """Return the destination of a project's releases. The arguments take precedence over sluice.toml.
 
     Raises:
-        UsageError: No repository or no base is named, or a name is no image's.
+        UsageError: The repository or the base image is not set, or its name is not valid.
     """
     serving = project.settings.serving
     named = {"repository": (to or serving.repository, "--to"), "image": (base or serving.image, "--base")}
     for key, (value, option) in named.items():
         if not value:
-            raise UsageError(f"no {key} is named", hint=f"Say {option}, or set serving.{key} in sluice.toml.")
+            raise UsageError(f"serving.{key} is not set", hint=f"Pass {option}, or set serving.{key} in sluice.toml.")
     return Destination(
-        read_reference(named["repository"][0]), read_reference(named["image"][0]), plain_http or serving.plain_http, verify
+        read_image_reference(named["repository"][0]),
+        read_image_reference(named["image"][0]),
+        plain_http or serving.plain_http,
+        verify,
     )
 
 
 def tags_of(release: Release) -> list[str]:
-    """The tags that a release has wherever it is pushed."""
+    """Return the tags that a release has in every registry."""
     return [f"release-{release.number}"]
 
 
-def publish(store: ReleaseStore, release: Release, destination: Destination, *, tags: Sequence[str] = ()) -> Pushed:
-    """Push a release; again, and nothing is sent.
+def publish(store: ReleaseStore, release: Release, destination: Destination, *, tags: Sequence[str] = ()) -> PushResult:
+    """Push a release. A second push sends nothing.
 
     Args:
-        store: The store that holds it.
+        store: The store that contains the release.
         release: The release.
-        destination: Where to.
-        tags: Tags beside its own.
+        destination: The destination.
+        tags: Tags in addition to the release's own tag.
 
     Raises:
-        IntegrityError: Bytes are not what they should be.
-        ServiceError: A registry does not answer or refuses.
-        UnsupportedError: The base is not for the release's platform.
+        IntegrityError: Bytes of the release or of the base image do not have their digest.
+        ServiceError: A registry refuses or does not answer.
+        UnsupportedError: The base image is not built for the release's architecture.
     """
     to, base = destination.repository, destination.base
     with (
-        Registry(to.host, to.repository, plain_http=destination.plain_http, verify=destination.verify) as registry,
-        Registry(base.host, base.repository, plain_http=destination.plain_http, verify=destination.verify) as origin,
+        RegistryClient(to.host, to.repository, plain_http=destination.plain_http, verify=destination.verify) as registry,
+        RegistryClient(base.host, base.repository, plain_http=destination.plain_http, verify=destination.verify) as source,
     ):
-        return push_release(store, release, base, registry, origin, tags=[*tags_of(release), *tags])
+        return push_release(store, release, base, registry, source, tags=[*tags_of(release), *tags])

@@ -1,7 +1,7 @@
-"""A release as an image in a registry: the serving image, and the model layer on top of it. No Docker daemon, no build.
+"""Push a release as an image: the serving image with the model layer on top. This needs no Docker daemon and no build.
 
-The same release on the same base is the same bytes, and so the same digest. Blobs come first, then the manifest under its digest,
-the tags last: a push that breaks half-way leaves no tag behind.
+The same release on the same base image gives the same bytes, and so the same digest. The blobs are sent first, then the manifest
+under its digest, and the tags last. So a push that fails half-way leaves no tag that names an incomplete image.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.errors import UnsupportedError
 from sluice.release.manifest import write_json
-from sluice.release.registry.client import DOCKER_LIST, Registry
+from sluice.release.registry.registry_client import DOCKER_LIST, RegistryClient
 from sluice.release.store import images
 from sluice.release.store.layout import INDEX_TYPE, MANIFEST_TYPE, hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sluice.release.registry.references import Reference
+    from sluice.release.registry.image_references import ImageReference
     from sluice.release.store.layout import Descriptor
     from sluice.release.store.releases import Release, ReleaseStore
 
@@ -29,18 +29,18 @@ _OCI_LAYERS = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
     "application/vnd.docker.image.rootfs.diff.tar": "application/vnd.oci.image.layer.v1.tar",
 }
-"""Docker's media types as OCI's: one image is of one kind."""
+"""Docker's media type → OCI's. All layers of one image must have media types of one standard."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed:
-    """What a push did.
+class PushResult:
+    """The result of a push.
 
     Attributes:
-        image: The image, by digest.
-        tags: Tags that name it.
-        sent: Bytes that had to be sent.
-        reused: Blobs that were there already, or were taken over from another repository.
+        image: The image by digest, ``host/repository@sha256:…``.
+        tags: The tags that name the image.
+        sent: The number of bytes that were sent.
+        reused: The number of blobs that were not sent, because the repository had them or another repository could share them.
     """
 
     image: str
@@ -49,12 +49,12 @@ class Pushed:
     reused: int
 
 
-def plan_config(base: Mapping[str, Any], release: Mapping[str, Any]) -> dict[str, Any]:
-    """The image's configuration: the base's, with the release's labels and the model layer's ``diff_id``.
+def plan_pushed_config(base: Mapping[str, Any], release: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pushed image's configuration: the base image's, with the release's labels and the model layer's ``diff_id``.
 
     Args:
-        base: Configuration of the serving image.
-        release: Configuration of the release in its layout (`sluice.release.store.images.plan_config`).
+        base: The configuration of the serving image.
+        release: The configuration of the release in its store (`sluice.release.store.images.plan_config`).
     """
     settings = dict(base.get("config") or {})
     settings["Labels"] = {**(settings.get("Labels") or {}), **release["config"]["Labels"]}
@@ -63,8 +63,8 @@ def plan_config(base: Mapping[str, Any], release: Mapping[str, Any]) -> dict[str
     return {**planned, "config": settings, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
 
 
-def plan_manifest(base_layers: Sequence[Descriptor], config: Descriptor, layer: Descriptor) -> dict[str, Any]:
-    """The image's manifest: the base's layers, then the model layer."""
+def plan_pushed_manifest(base_layers: Sequence[Descriptor], config: Descriptor, layer: Descriptor) -> dict[str, Any]:
+    """Return the pushed image's manifest: the base image's layers, then the model layer."""
     layers = [
         {"mediaType": _OCI_LAYERS.get(each["mediaType"], each["mediaType"]), "digest": each["digest"], "size": each["size"]}
         for each in base_layers
@@ -73,25 +73,28 @@ def plan_manifest(base_layers: Sequence[Descriptor], config: Descriptor, layer: 
 
 
 def push_release(
-    store: ReleaseStore, release: Release, base: Reference, registry: Registry, source: Registry, *, tags: Sequence[str]
-) -> Pushed:
+    store: ReleaseStore,
+    release: Release,
+    base: ImageReference,
+    registry: RegistryClient,
+    source: RegistryClient,
+    *,
+    tags: Sequence[str],
+) -> PushResult:
     """Push a release.
 
     Args:
-        store: The store that holds it.
+        store: The store that contains the release.
         release: The release.
         base: The serving image.
         registry: The repository to push to.
-        source: The repository of the base.
-        tags: Tags to give it.
-
-    Returns:
-        The image, and what had to be sent.
+        source: The repository of the serving image.
+        tags: The tags for the pushed image.
 
     Raises:
-        IntegrityError: Bytes of the release or of the base are not what they should be.
-        ServiceError: A registry does not answer or refuses.
-        UnsupportedError: The base is for no platform that the release is for.
+        IntegrityError: Bytes of the release or of the base image do not have their digest.
+        ServiceError: A registry refuses or does not answer.
+        UnsupportedError: The base image is not built for the release's architecture.
     """
     image = store.layout.read_json(_image_descriptor(store, release))
     release_config = store.layout.read_json(image["config"])
@@ -101,22 +104,22 @@ def push_release(
     with tempfile.TemporaryDirectory(prefix="sluice-push-") as name:
         folder = Path(name)
         source.read_blob(manifest["config"], folder / "config")
-        config = plan_config(json.loads((folder / "config").read_text(encoding="utf-8")), release_config)
+        config = plan_pushed_config(json.loads((folder / "config").read_text(encoding="utf-8")), release_config)
         for each in manifest["layers"]:
-            _take_over(each, registry, source, folder, counts)
+            _copy_base_layer(each, registry, source, folder, counts)
         counts.add(layer, sent=registry.write_blob(layer, store.layout.require_blob(layer)))
         config_file = folder / "planned"
         config_file.write_bytes(write_json(config))
         digest, size = hash_file(config_file)
         config_descriptor = {"mediaType": images.CONFIG_TYPE, "digest": digest, "size": size}
         counts.add(config_descriptor, sent=registry.write_blob(config_descriptor, config_file))
-        data = write_json(plan_manifest(manifest["layers"], config_descriptor, layer))
+        data = write_json(plan_pushed_manifest(manifest["layers"], config_descriptor, layer))
         (folder / "manifest").write_bytes(data)
         image_digest, _ = hash_file(folder / "manifest")
     for target in (image_digest, *tags):
         if registry.find_manifest(target) != image_digest:
             registry.write_manifest(target, data, MANIFEST_TYPE)
-    return Pushed(f"{registry.host}/{registry.repository}@{image_digest}", tuple(tags), counts.sent, counts.reused)
+    return PushResult(f"{registry.host}/{registry.repository}@{image_digest}", tuple(tags), counts.sent, counts.reused)
 
 
 @dataclass(slots=True)
@@ -136,11 +139,11 @@ def _image_descriptor(store: ReleaseStore, release: Release) -> Descriptor:
     return found[release.digest][0]
 
 
-def _read_base(source: Registry, target: str, architecture: str) -> dict[str, Any]:
-    """The manifest of the base for one architecture.
+def _read_base(source: RegistryClient, target: str, architecture: str) -> dict[str, Any]:
+    """Read the manifest of the base image for one architecture.
 
     Raises:
-        UnsupportedError: It is not built for it.
+        UnsupportedError: The base image is not built for this architecture.
     """
     data, media_type = source.read_manifest(target)
     document = json.loads(data)
@@ -152,12 +155,14 @@ def _read_base(source: Registry, target: str, architecture: str) -> dict[str, An
             return dict(json.loads(source.read_manifest(entry["digest"])[0]))
     raise UnsupportedError(
         f"the base image {source.repository}:{target} is not built for linux/{architecture}",
-        hint="Build the serving image for it.",
+        hint="Build the serving image for this architecture.",
     )
 
 
-def _take_over(descriptor: Descriptor, registry: Registry, source: Registry, folder: Path, counts: _Counts) -> None:
-    """Bring one layer of the base into the release's repository, by reference where the registry can."""
+def _copy_base_layer(
+    descriptor: Descriptor, registry: RegistryClient, source: RegistryClient, folder: Path, counts: _Counts
+) -> None:
+    """Copy one layer of the base image to the release's repository. If the registry can share it, no bytes are sent."""
     if registry.has_blob(descriptor["digest"]):
         counts.add(descriptor, sent=False)
         return

@@ -1,6 +1,6 @@
-"""What the store writes for a release, as OCI documents: image, its configuration, and what is attached to it later. Pure.
+"""The OCI documents of a release: the image manifest, its configuration, and the manifests of attached documents. Pure functions.
 
-Specification: opencontainers/image-spec v1.1: image manifests, ``artifactType`` and ``subject`` (referrers).
+Specification: opencontainers/image-spec v1.1 (image manifests, ``artifactType`` and ``subject`` for referrers).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _ARCHITECTURES: Mapping[str, str] = {"x86_64": "amd64", "AMD64": "amd64", "aarch
 
 
 def plan_config(manifest: Mapping[str, Any], layer_digest: str) -> dict[str, Any]:
-    """The image's configuration; the release's manifest is in its labels, so that any registry's tools show it.
+    """Return the image's configuration. Its labels contain the release's manifest, so that the tools of any registry show it.
 
     Args:
         manifest: The release's manifest.
-        layer_digest: Digest of the model layer, which is not compressed: its ``diff_id`` too.
+        layer_digest: The digest of the model layer. It is also the ``diff_id``, because the layer is not compressed.
     """
     machine = str(manifest["environment"]["fingerprint"]["machine"])
     labels = {
@@ -51,12 +51,12 @@ def plan_config(manifest: Mapping[str, Any], layer_digest: str) -> dict[str, Any
 
 
 def plan_image(config: Descriptor, layer: Descriptor) -> dict[str, Any]:
-    """The image's manifest: the model layer alone, on a base that is named by its lock."""
+    """Return the image's manifest with the model layer only. A label names the base image by the digest of its lock file."""
     return {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": config, "layers": [layer]}
 
 
 def plan_attachment(kind: str, document: Descriptor, empty: Descriptor, subject: Descriptor) -> dict[str, Any]:
-    """The manifest of one document that refers to a release's image."""
+    """Return the manifest that attaches one document to a release's image."""
     return {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
@@ -68,26 +68,27 @@ def plan_attachment(kind: str, document: Descriptor, empty: Descriptor, subject:
 
 
 def read_attachment_kind(artifact_type: str) -> str:
-    """The kind that `plan_attachment` was given."""
+    """Return the kind that `plan_attachment` received."""
     return artifact_type.removeprefix(_ATTACHMENT_PREFIX).removesuffix(_ATTACHMENT_SUFFIX)
 
 
 def read_manifest_label(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The release's manifest from an image's configuration.
+    """Read the release's manifest from an image's configuration.
 
     Raises:
-        IntegrityError: It is not in it.
+        IntegrityError: The configuration contains no manifest of a release.
     """
     try:
         return dict(json.loads(config["config"]["Labels"][MANIFEST_LABEL]))
     except (LookupError, TypeError, ValueError) as error:
         raise IntegrityError(
-            f"the image has no manifest of a release in its labels: {error}", hint="It is no release of Sluice."
+            f"the image has no manifest of a release in its labels: {error}",
+            hint="Use an image that Sluice has packaged as a release.",
         ) from error
 
 
 def find_releases(index: Mapping[str, Any]) -> dict[str, list[Descriptor]]:
-    """The index by release: digest of its model layer → one descriptor per tag, in the index's order."""
+    """Return the index grouped by release: digest of the model layer → one descriptor per tag, in the index's order."""
     found: dict[str, list[Descriptor]] = {}
     for descriptor in index["manifests"]:
         annotations = descriptor.get("annotations", {})
@@ -97,7 +98,7 @@ def find_releases(index: Mapping[str, Any]) -> dict[str, list[Descriptor]]:
 
 
 def find_attachments(index: Mapping[str, Any], release: str) -> list[Descriptor]:
-    """What refers to a release, oldest first."""
+    """Return the descriptors of the documents that are attached to a release, oldest first."""
     return [
         descriptor
         for descriptor in index["manifests"]
@@ -106,5 +107,5 @@ def find_attachments(index: Mapping[str, Any], release: str) -> list[Descriptor]
 
 
 def tags_of(descriptors: Sequence[Descriptor]) -> frozenset[str]:
-    """The tags that descriptors of one release carry."""
+    """Return the tags in the descriptors of one release."""
     return frozenset(descriptor["annotations"][REF_NAME] for descriptor in descriptors)

@@ -1,8 +1,8 @@
-"""An OCI image layout on disk: blobs named by their digest, and one index that says what there is.
+"""An OCI image layout on disk: blobs, which their digests name, and one index that lists the images.
 
-Specification: opencontainers/image-spec v1.1, image-layout.md. Blobs never change once they are there; the index is replaced
-as a whole, last, by whoever holds the lock. So a reader needs no lock, and a writer that is killed anywhere leaves at most
-files that nothing refers to.
+Specification: opencontainers/image-spec v1.1, image-layout.md. A blob never changes after it was written. A writer holds the lock
+and replaces the whole index as its last action. So a reader needs no lock, and a writer that is killed at any point leaves at
+most files that nothing refers to.
 """
 
 from __future__ import annotations
@@ -31,36 +31,38 @@ _LAYOUT_FILE = "oci-layout"
 _LOCK_FILE = ".lock"
 _DRAFT_PREFIX = ".draft-"
 _CHUNK_BYTES = 1 << 20
-_VERIFY_HINT = "`sluice release verify` names every damaged file; package the model again, or restore the file from a copy."
+_VERIFY_HINT = (
+    "`sluice release verify` names every damaged file. Package the model again, or restore the damaged files from a copy."
+)
 
 Descriptor = dict[str, Any]
-"""An OCI descriptor: ``mediaType``, ``digest``, ``size`` and what else was said of the blob."""
+"""An OCI descriptor: ``mediaType``, ``digest`` and ``size`` of a blob, and optional further fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A folder with an OCI image layout; a folder that is not there yet is an empty one.
+    """A folder with an OCI image layout. A folder that does not exist counts as an empty layout.
 
     Attributes:
-        folder: Where it is.
+        folder: The folder.
     """
 
     folder: Path
 
     @property
     def blobs(self) -> Path:
-        """The folder of all blobs."""
+        """The folder with all blobs."""
         return self.folder / "blobs" / "sha256"
 
     def blob_path(self, digest: str) -> Path:
-        """Where the blob with a digest lies."""
+        """Return the path of the blob with a digest."""
         return self.blobs / digest.removeprefix(PREFIX)
 
     def read_index(self) -> dict[str, Any]:
-        """The index; an empty one where there is none.
+        """Read the index. If there is none, return an empty index.
 
         Raises:
-            IntegrityError: It cannot be read as one.
+            IntegrityError: The index cannot be read.
         """
         file = self.folder / _INDEX_FILE
         try:
@@ -73,16 +75,16 @@ class Layout:
         return {"annotations": {}, **index}
 
     @contextlib.contextmanager
-    def changing(self) -> Iterator[dict[str, Any]]:
-        """The index to be changed, under the lock; it is written when the block ends without an error.
+    def edit_index(self) -> Iterator[dict[str, Any]]:
+        """Hold the lock and yield the index, which the caller may change. It is written if the block ends without an error.
 
         Raises:
-            IntegrityError: It cannot be read.
+            IntegrityError: The index cannot be read.
             ServiceError: The folder cannot be written.
         """
         with self._locked():
             for draft in (*self.folder.glob(f"{_DRAFT_PREFIX}*"), *self.blobs.glob(f"{_DRAFT_PREFIX}*")):
-                draft.unlink()  # of a writer that was killed: the living ones wait for the lock
+                draft.unlink()  # it belongs to a killed writer, because running writers wait for the lock
             index = self.read_index()
             before = write_json(index)
             yield index
@@ -91,11 +93,11 @@ class Layout:
                 self._replace(self.folder / _INDEX_FILE, write_json(index))
 
     def add_blob(self, write: Callable[[IO[bytes]], object], media_type: str) -> Descriptor:
-        """Put a blob there; again, and nothing changes, but a damaged one is replaced. Needs the lock.
+        """Add a blob. An intact blob with the same digest stays, and a damaged one is replaced. The caller holds the lock.
 
         Args:
-            write: Writes the bytes to a stream.
-            media_type: What they are.
+            write: Writes the blob's bytes to a stream.
+            media_type: The media type of the blob.
         """
         draft = self._draft(self.blobs)
         with draft.open("wb") as stream:
@@ -113,15 +115,15 @@ class Layout:
         return {"mediaType": media_type, "digest": digest, "size": size}
 
     def add_json(self, value: object, media_type: str) -> Descriptor:
-        """Put a JSON document there as a blob. Needs the lock."""
+        """Add a JSON document as a blob. The caller holds the lock."""
         data = write_json(value)
         return self.add_blob(lambda stream: stream.write(data), media_type)
 
     def read_json(self, descriptor: Mapping[str, Any]) -> dict[str, Any]:
-        """A JSON blob, after its bytes were held against the descriptor.
+        """Check the bytes of a JSON blob against its descriptor, and return the document.
 
         Raises:
-            IntegrityError: They differ, or are no JSON table.
+            IntegrityError: The bytes cannot be read, or they do not have the descriptor's size and digest.
         """
         path = self.blob_path(descriptor["digest"])
         try:
@@ -133,7 +135,7 @@ class Layout:
         return dict(json.loads(data))
 
     def check_blob(self, descriptor: Mapping[str, Any]) -> str:
-        """What is wrong with a blob's bytes, one sentence; empty when they are what the descriptor says."""
+        """Say in one sentence what is wrong with a blob's bytes; return an empty text if they match the descriptor."""
         path = self.blob_path(descriptor["digest"])
         try:
             digest, size = hash_file(path)
@@ -142,38 +144,38 @@ class Layout:
         return _describe_fault(path, descriptor, digest, size)
 
     def require_blob(self, descriptor: Mapping[str, Any]) -> Path:
-        """The path of a blob whose bytes were just held against its descriptor.
+        """Check a blob's bytes against its descriptor, and return its path.
 
         Raises:
-            IntegrityError: They differ.
+            IntegrityError: The bytes cannot be read, or they do not match.
         """
         if fault := self.check_blob(descriptor):
             raise IntegrityError(fault, hint=_VERIFY_HINT)
         return self.blob_path(descriptor["digest"])
 
     def remove_unreferenced(self, kept: set[str]) -> None:
-        """Delete all blobs but those with these digests. Needs the lock; the index must not refer to the others any more."""
+        """Delete all blobs except those with these digests. The caller holds the lock, and the index refers to no other blob."""
         for path in self.blobs.iterdir():
             if PREFIX + path.name not in kept:
                 path.unlink()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the layout's lock; the kernel lets go of it when the process ends, however it ends."""
+        """Hold the layout's lock. The kernel releases it when the process ends, even after a kill."""
         try:
             self.blobs.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / _LOCK_FILE).open("a")
         except OSError as error:
             raise ServiceError(
                 f"the release store {self.folder} cannot be written: {error.strerror}",
-                hint="Give yourself the right to write there, or choose another place with $SLUICE_STATE.",
+                hint="Give your account write permission for that folder, or choose another folder with $SLUICE_STATE.",
             ) from error
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _replace(self, path: Path, data: bytes) -> None:
-        """Write a file so that it appears whole or not at all, also after a power cut."""
+        """Write a file so that it appears complete or not at all, even after a power failure."""
         draft = self._draft(path.parent)
         with draft.open("wb") as stream:
             stream.write(data)
@@ -190,10 +192,10 @@ class Layout:
 
 
 def hash_file(path: Path) -> tuple[str, int]:
-    """Digest and size of a file's bytes.
+    """Return the digest and the size of a file's bytes.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as stream:
@@ -205,9 +207,9 @@ def hash_file(path: Path) -> tuple[str, int]:
 
 def _describe_fault(path: Path, descriptor: Mapping[str, Any], digest: str, size: int) -> str:
     if size != descriptor.get("size", size):
-        return f"blob {path} has {size:,} bytes, not {descriptor['size']:,}: it was truncated or edited"
+        return f"blob {path} has {size:,} bytes instead of {descriptor['size']:,}: it was truncated or edited"
     if digest != descriptor["digest"]:
-        return f"blob {path} has digest {digest}: it was edited"
+        return f"blob {path} has the digest {digest}: it was edited"
     return ""
 
 

@@ -1,7 +1,7 @@
-"""The releases of a project: an OCI image layout on disk, with numbers, tags and what was attached to each.
+"""The release store: the releases of a project in an OCI image layout on disk, with their numbers, tags and attached documents.
 
-A release is named by the digest of its model layer. Adding, tagging and pruning hold the layout's lock and replace its index
-as a whole; nothing is ever changed in place.
+The digest of its model layer names a release. Adding, tagging and pruning hold the layout's lock and replace its whole index.
+Nothing is changed in place.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.errors import StateError, UsageError
 from sluice.release import provenance
-from sluice.release.layer import write_layer
+from sluice.release.model_layer import write_layer
 from sluice.release.store import images
 from sluice.release.store.layout import MANIFEST_TYPE, PREFIX, Descriptor, Layout
-from sluice.release.store.unpacked import FOLDER, is_unpacked, remove_unpacked, unpack_layer, unpacked_path
+from sluice.release.store.unpacked_layers import UNPACKED_FOLDER, is_unpacked, remove_unpacked, unpack_layer, unpacked_path
 from sluice.release.store.verification import read_layer_manifest, verify_release
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 PREVIOUS = "previous"
 _NUMBER_PREFIX = "release-"
-_NEXT = "sluice.next-number"
+_NEXT_NUMBER = "sluice.next-number"
 _SHORTEST_PREFIX = 6
 _NAME_PATTERN = re.compile(r"[A-Za-z_][\w.-]{0,127}")
 _KIND_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,60}[a-z0-9])?")
@@ -40,11 +40,11 @@ class Release:
     """A release in the store.
 
     Attributes:
-        number: Counts up from 1; never given twice, also after the release was pruned.
-        digest: Of its model layer: its name, ``sha256:…``.
-        image_digest: Of its OCI image's manifest.
-        manifest: What it is made of.
-        tags: ``release-<number>`` and others such as ``champion`` and ``previous``.
+        number: The number, which counts up from 1. A number is never used again, even after its release was pruned.
+        digest: The digest of the model layer, ``sha256:…``. It names the release.
+        image_digest: The digest of the OCI image's manifest.
+        manifest: The release's manifest, which says what it was made from.
+        tags: ``release-<number>``, and other tags such as ``champion`` and ``previous``.
     """
 
     number: int
@@ -55,28 +55,28 @@ class Release:
 
 
 class ReleaseStore:
-    """Releases in a folder.
+    """The releases in a folder.
 
     Args:
-        folder: The OCI layout; unpacked layers lie beside it, in ``unpacked``.
+        folder: The folder of the OCI layout. Unpacked layers are beside it, in ``unpacked``.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is read or made yet."""
+        """Set the folders. Nothing is read or created yet."""
         self.layout = Layout(folder)
-        self.unpacked = folder.parent / FOLDER
+        self.unpacked = folder.parent / UNPACKED_FOLDER
 
     def add(self, layer_folder: Path) -> Release:
-        """Add a model layer as a release, with its provenance attached; signed when a key is configured.
+        """Add a model layer as a release and attach its provenance, which is signed if a key is configured.
 
-        Adding the same layer again gives the same release and changes nothing, but heals files of it that were damaged.
+        Adding the same layer again returns the same release. It changes nothing, except that it replaces damaged files.
 
         Raises:
             ConfigurationError: The signing key cannot be used.
-            IntegrityError: The folder is no model layer, or the store's index is damaged.
+            IntegrityError: The folder is not a model layer, or the store's index is damaged.
             ServiceError: The store cannot be written.
         """
-        with self.layout.changing() as index:
+        with self.layout.edit_index() as index:
             layer = self.layout.add_blob(lambda stream: write_layer(layer_folder, stream), images.LAYER_TYPE)
             digest = layer["digest"]
             manifest = read_layer_manifest(self.layout.blob_path(digest))
@@ -84,92 +84,98 @@ class ReleaseStore:
             image = self.layout.add_json(images.plan_image(config, layer), MANIFEST_TYPE)
             if digest not in images.find_releases(index):
                 number = _take_number(index)
-                index["manifests"].append(_tagged(image, digest, f"{_NUMBER_PREFIX}{number}"))
+                index["manifests"].append(_with_tag(image, digest, f"{_NUMBER_PREFIX}{number}"))
             statement = provenance.plan_statement(manifest, digest=digest, image_digest=image["digest"])
-            sealed = provenance.seal_statement(statement, provenance.configured_key())
-            self._attach(index, digest, image, provenance.KIND, sealed)
+            signed = provenance.sign_statement(statement, provenance.signing_key_path())
+            self._attach(index, digest, image, provenance.ATTACHMENT_KIND, signed)
         return self.get(digest)
 
     def list(self) -> list[Release]:
-        """All releases, oldest first.
+        """Return all releases, oldest first.
 
         Raises:
-            IntegrityError: The documents of one are damaged; `verify` names them.
+            IntegrityError: The documents of a release are damaged. `verify` names them.
         """
         found = images.find_releases(self.layout.read_index())
         return sorted((self._read(digest, descriptors) for digest, descriptors in found.items()), key=lambda item: item.number)
 
     def get(self, ref: str) -> Release:
-        """The release that a reference names.
+        """Return the release that a reference names.
 
         Args:
-            ref: A tag (``champion``, ``previous``, ``release-3``), a number (``3``), a digest of the model layer or of the
-                image, or a unique beginning of the layer's, with or without ``sha256:``, of at least six digits.
+            ref: A tag (``champion``, ``previous``, ``release-3``), a number (``3``), the digest of the model layer or of the
+                image, or a unique beginning of the model layer's digest: at least six digits, with or without ``sha256:``.
 
         Raises:
-            IntegrityError: Its documents are damaged.
-            StateError: There is none, or several begin so.
+            IntegrityError: The release's documents are damaged.
+            StateError: No release, or more than one, has this reference.
         """
         found = images.find_releases(self.layout.read_index())
         digest = _resolve(ref, found)
         return self._read(digest, found[digest])
 
     def tag(self, name: str, digest: str) -> None:
-        """Let a tag name a release, and no other any more.
+        """Move a tag to a release, so that it names no other release.
 
         Raises:
-            StateError: There is no such release.
-            UsageError: It is no name for a tag.
+            StateError: The release does not exist.
+            UsageError: The name is not allowed for a tag.
         """
         self.move_tags({name: digest})
 
     def move_tags(self, tags: Mapping[str, str | None]) -> None:
-        """Move several tags at once: readers see all of the moves or none.
+        """Move several tags at once. Readers see either all of the moves or none.
 
         Args:
-            tags: Name → digest of the release; None takes the tag away.
+            tags: Tag → digest of the release. None removes the tag.
 
         Raises:
-            StateError: There is no such release.
-            UsageError: A name is none for a tag.
+            StateError: A release does not exist.
+            UsageError: A name is not allowed for a tag.
         """
         for name in tags:
             if not _NAME_PATTERN.fullmatch(name) or name.startswith(_NUMBER_PREFIX):
-                raise UsageError(f"{name!r} is no name for a tag", hint=f"Use letters, digits, . _ -, but not {_NUMBER_PREFIX}*.")
-        with self.layout.changing() as index:
+                raise UsageError(
+                    f"{name!r} is not allowed as a tag",
+                    hint=f"Use letters, digits, dots, underscores and hyphens. A tag must not begin with {_NUMBER_PREFIX}.",
+                )
+        with self.layout.edit_index() as index:
             found = images.find_releases(index)
             for digest in tags.values():
                 if digest is not None:
                     _require(digest, found)
-            index["manifests"] = [item for item in index["manifests"] if _note(item, images.REF_NAME) not in tags]
-            moved = [_tagged(found[digest][0], digest, name) for name, digest in sorted(tags.items()) if digest is not None]
+            index["manifests"] = [item for item in index["manifests"] if _annotation(item, images.REF_NAME) not in tags]
+            moved = [_with_tag(found[digest][0], digest, name) for name, digest in sorted(tags.items()) if digest is not None]
             index["manifests"] += moved
 
     def attach(self, digest: str, kind: str, document: Mapping[str, Any]) -> None:
-        """Attach a document to a release's image, as an OCI referrer; the same again changes nothing.
+        """Attach a document to a release's image as an OCI referrer. Attaching the same document again changes nothing.
 
         Args:
-            digest: The release.
-            kind: What it is: ``rollout``, ``approval``, ``integration`` and so on.
-            document: Plain JSON types.
+            digest: The digest of the release.
+            kind: The kind of document, for example ``rollout``, ``approval`` or ``integration``.
+            document: The document as plain JSON types.
 
         Raises:
             DataError: The document cannot be written as JSON.
-            StateError: There is no such release.
-            UsageError: The kind is no name.
+            StateError: The release does not exist.
+            UsageError: The kind has characters that are not allowed.
         """
         if not _KIND_PATTERN.fullmatch(kind):
-            raise UsageError(f"{kind!r} is no kind of attachment", hint="Use small letters, digits and -.")
-        with self.layout.changing() as index:
+            raise UsageError(f"{kind!r} is not allowed as a kind of attachment", hint="Use small letters, digits and hyphens.")
+        with self.layout.edit_index() as index:
             found = images.find_releases(index)
             _require(digest, found)
             self._attach(index, digest, found[digest][0], kind, document)
 
     def attachments(self, digest: str) -> builtins.list[dict[str, Any]]:
-        """What is attached to a release, oldest first: ``kind``, ``digest`` (of the document) and ``document``.
+        """Return the documents that are attached to a release, oldest first.
+
+        Returns:
+            ``kind``, ``digest`` (of the document) and ``document`` for each.
 
         Raises:
-            IntegrityError: One is damaged.
+            IntegrityError: A document is damaged.
         """
         read = []
         for descriptor in images.find_attachments(self.layout.read_index(), digest):
@@ -179,29 +185,29 @@ class ReleaseStore:
         return read
 
     def verify(self, ref: str, *, key: Path | None = None) -> builtins.list[Verdict]:
-        """Read every byte of a release and of what is attached to it, and hold it against its digest.
+        """Check every byte of a release, and of the documents attached to it, against the digests.
 
         Args:
-            ref: As in `get`, but damaged documents are no obstacle.
-            key: Public key that must have signed its provenance; None asks for no signature.
+            ref: A reference as for `get`. Damaged documents do not prevent finding the release.
+            key: The public key that must have signed the provenance. With None, no signature is required.
 
         Returns:
-            One verdict per blob, and on how they fit together.
+            The verdicts of `verify_release`.
 
         Raises:
             ConfigurationError: The key cannot be used.
-            StateError: There is no such release.
+            StateError: The release does not exist.
         """
         index = self.layout.read_index()
         digest = _resolve(ref, images.find_releases(index))
         return verify_release(self.layout, index, digest, key=key)
 
     def unpack(self, digest: str) -> Path:
-        """The release's files in a folder, verified; unpacked once, so that going back to a release only reads.
+        """Return a folder with the release's verified files. A release is unpacked only once, so a rollback only reads files.
 
         Raises:
-            IntegrityError: It has to be unpacked and its bytes are not those of its digest.
-            StateError: There is no such release.
+            IntegrityError: The release is not unpacked, and its stored bytes do not have its digest.
+            StateError: The release does not exist.
         """
         _require(digest, images.find_releases(self.layout.read_index()))
         if is_unpacked(self.unpacked, digest):
@@ -209,29 +215,29 @@ class ReleaseStore:
         return unpack_layer(self.layout.require_blob({"digest": digest}), self.unpacked, digest)
 
     def prune(self, keep: int) -> builtins.list[Release]:
-        """Remove old releases, with their files.
+        """Remove old releases and their files.
 
         Args:
-            keep: How many of the newest stay; those with a tag such as ``champion`` or ``previous`` stay besides.
+            keep: How many of the newest releases stay. Releases with a tag such as ``champion`` or ``previous`` also stay.
 
         Returns:
-            What was removed.
+            The removed releases.
 
         Raises:
             UsageError: `keep` is below 1.
         """
         if keep < 1:
-            raise UsageError(f"cannot keep {keep} releases", hint="Keep at least one.")
-        with self.layout.changing() as index:
+            raise UsageError(f"{keep} releases cannot be kept", hint="Keep at least one release.")
+        with self.layout.edit_index() as index:
             releases = self.list()
             gone = [release for release in releases[:-keep] if release.tags == {f"{_NUMBER_PREFIX}{release.number}"}]
-            names = {release.digest for release in gone}
+            digests = {release.digest for release in gone}
             index["manifests"] = [
-                item for item in index["manifests"] if item.get("annotations", {}).get(images.RELEASE) not in names
+                item for item in index["manifests"] if item.get("annotations", {}).get(images.RELEASE) not in digests
             ]
-        with self.layout.changing() as index:  # the files only after the index that no longer names them
+        with self.layout.edit_index() as index:  # files are removed only after an index without them was written
             self.layout.remove_unreferenced(self._referenced(index))
-            remove_unpacked(self.unpacked, names - images.find_releases(index).keys())
+            remove_unpacked(self.unpacked, digests - images.find_releases(index).keys())
         return gone
 
     def _read(self, digest: str, descriptors: builtins.list[Descriptor]) -> Release:
@@ -246,11 +252,11 @@ class ReleaseStore:
         manifest = images.plan_attachment(kind, blob, empty, subject)
         descriptor = self.layout.add_json(manifest, MANIFEST_TYPE)
         if all(item["digest"] != descriptor["digest"] for item in index["manifests"]):
-            noted = {"artifactType": manifest["artifactType"], "annotations": {images.RELEASE: release}}
-            index["manifests"].append({**descriptor, **noted})
+            extra = {"artifactType": manifest["artifactType"], "annotations": {images.RELEASE: release}}
+            index["manifests"].append({**descriptor, **extra})
 
     def _referenced(self, index: Mapping[str, Any]) -> set[str]:
-        """Digests of all blobs that the index leads to."""
+        """Return the digests of all blobs that the index refers to, directly or through manifests."""
         found: set[str] = set()
         for descriptor in index["manifests"]:
             manifest = self.layout.read_json(descriptor)
@@ -259,19 +265,19 @@ class ReleaseStore:
 
 
 def _take_number(index: dict[str, Any]) -> int:
-    number = int(index["annotations"].get(_NEXT, "1"))
-    index["annotations"][_NEXT] = str(number + 1)
+    number = int(index["annotations"].get(_NEXT_NUMBER, "1"))
+    index["annotations"][_NEXT_NUMBER] = str(number + 1)
     return number
 
 
-def _tagged(descriptor: Descriptor, release: str, name: str) -> Descriptor:
+def _with_tag(descriptor: Descriptor, release: str, name: str) -> Descriptor:
     plain = {key: descriptor[key] for key in ("mediaType", "digest", "size")}
     return plain | {"annotations": {images.REF_NAME: name, images.RELEASE: release}}
 
 
-def _note(descriptor: Descriptor, name: str) -> str | None:
-    notes: Mapping[str, str] = descriptor.get("annotations", {})
-    return notes.get(name)
+def _annotation(descriptor: Descriptor, name: str) -> str | None:
+    annotations: Mapping[str, str] = descriptor.get("annotations", {})
+    return annotations.get(name)
 
 
 def _require(digest: str, found: Mapping[str, list[Descriptor]]) -> None:
@@ -280,7 +286,7 @@ def _require(digest: str, found: Mapping[str, list[Descriptor]]) -> None:
 
 
 def _resolve(ref: str, found: Mapping[str, list[Descriptor]]) -> str:
-    """The digest that a reference names: a tag, a number, a digest, the beginning of one."""
+    """Return the digest of the release that a tag, a number, a digest or the beginning of a digest names."""
     by_tag = {tag: digest for digest, descriptors in found.items() for tag in images.tags_of(descriptors)}
     by_image = {descriptors[0]["digest"]: digest for digest, descriptors in found.items()}
     named = by_tag.get(ref) or by_tag.get(f"{_NUMBER_PREFIX}{ref}") or by_image.get(ref)
@@ -288,10 +294,10 @@ def _resolve(ref: str, found: Mapping[str, list[Descriptor]]) -> str:
         return named
     beginning = PREFIX + ref.removeprefix(PREFIX)
     long_enough = len(beginning) >= len(PREFIX) + _SHORTEST_PREFIX
-    fitting = [digest for digest in found if long_enough and digest.startswith(beginning)]
-    if len(fitting) == 1:
-        return fitting[0]
-    what = f"{len(fitting)} releases begin with {ref!r}" if fitting else f"there is no release {ref!r}"
+    matching = [digest for digest in found if long_enough and digest.startswith(beginning)]
+    if len(matching) == 1:
+        return matching[0]
+    what = f"the digests of {len(matching)} releases begin with {ref!r}" if matching else f"there is no release {ref!r}"
     if ref in {CHAMPION, PREVIOUS}:
-        what = f"no release is tagged {ref} yet"
+        what = f"no release has the tag {ref} yet"
     raise StateError(what, hint=_LIST_HINT)

@@ -1,4 +1,4 @@
-"""A release read again, byte by byte: each blob against its digest, and all of them against each other."""
+"""Check a stored release byte by byte: each blob against its digest, and the documents against each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.errors import IntegrityError
 from sluice.release import provenance
-from sluice.release.layer import LAYER_ROOT, MANIFEST_FILE
+from sluice.release.model_layer import LAYER_ROOT, MANIFEST_FILE
 from sluice.release.store import images
 from sluice.verdicts import Outcome, Verdict
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def read_layer_manifest(blob: Path) -> dict[str, Any]:
-    """The release's manifest inside a layer's tar.
+    """Read the release's manifest from a model layer's tar.
 
     Raises:
-        IntegrityError: There is none, or it lacks what makes a manifest.
+        IntegrityError: The tar contains no manifest, or the manifest lacks required entries.
     """
     try:
         with tarfile.open(blob) as archive:
@@ -34,20 +34,22 @@ def read_layer_manifest(blob: Path) -> dict[str, Any]:
         _ = (manifest["project"], manifest["code"]["commit"], manifest["model"]["digest"], manifest["environment"]["fingerprint"])
     except (tarfile.TarError, OSError, LookupError, TypeError, ValueError) as error:
         raise IntegrityError(
-            f"the folder is no model layer: its {MANIFEST_FILE} cannot be read: {type(error).__name__}: {error}",
-            hint="Add what `sluice run` or `sluice release build` packages.",
+            f"the folder is not a model layer, because its {MANIFEST_FILE} cannot be read: {type(error).__name__}: {error}",
+            hint="Use a folder that `sluice run` or `sluice release build` has packaged.",
         ) from error
     return dict(manifest)
 
 
 def verify_release(layout: Layout, index: Mapping[str, Any], digest: str, *, key: Path | None) -> list[Verdict]:
-    """Verdicts on every blob of a release, on how they fit together, and with a key on the signature of its provenance.
+    """Return one verdict for each blob of a release, one on whether the documents agree, and with a key one on the signature.
+
+    If a blob is damaged, the last two are left out.
 
     Args:
-        layout: Where the blobs are.
-        index: Its index.
-        digest: The release; it is in the index.
-        key: Public key that must have signed; None asks for no signature.
+        layout: The layout with the blobs.
+        index: The layout's index.
+        digest: The digest of a release in the index.
+        key: The public key that must have signed the provenance. With None, no signature is required.
 
     Raises:
         ConfigurationError: The key cannot be used.
@@ -57,20 +59,21 @@ def verify_release(layout: Layout, index: Mapping[str, Any], digest: str, *, key
     blobs = list(_list_blobs(layout, index, digest, descriptors[0]))
     faults = [(what, descriptor, layout.check_blob(descriptor)) for what, descriptor in blobs]
     verdicts = [
-        _judge(f"{name}/{what}", fault, f"{descriptor['digest']}, {descriptor.get('size', 0):,} bytes")
+        _make_verdict(f"{name}/{what}", fault, f"{descriptor['digest']}, {descriptor.get('size', 0):,} bytes")
         for what, descriptor, fault in faults
     ]
     if any(verdict.failed for verdict in verdicts):
         return verdicts
     binding = _check_binding(layout, digest, descriptors[0])
-    verdicts.append(_judge(f"{name}/binding", binding, "image, layer and manifest name each other"))
+    verdicts.append(_make_verdict(f"{name}/binding", binding, "image, layer and manifest refer to each other"))
     if key is not None:
-        verdicts.append(_judge(f"{name}/signature", _check_signature(layout, index, digest, key), f"signed by the key {key}"))
+        signature = _check_signature(layout, index, digest, key)
+        verdicts.append(_make_verdict(f"{name}/signature", signature, f"the provenance is signed by the key {key}"))
     return verdicts
 
 
 def _list_blobs(layout: Layout, index: Mapping[str, Any], digest: str, image: Descriptor) -> Iterator[tuple[str, Descriptor]]:
-    """Every blob by name; where a document is damaged, what it would name is left out, but never the layer."""
+    """Yield every blob with a name. If a document is damaged, the blobs that it refers to are left out, except the layer."""
     yield "image", image
     layers: list[Descriptor] = [{"digest": digest}]
     if not layout.check_blob(image):
@@ -86,7 +89,7 @@ def _list_blobs(layout: Layout, index: Mapping[str, Any], digest: str, image: De
 
 
 def _check_binding(layout: Layout, digest: str, image: Descriptor) -> str:
-    """How image, configuration and layer disagree, one sentence; empty when they do not."""
+    """Say in one sentence how image, configuration and layer disagree; return an empty text if they agree."""
     try:
         manifest = layout.read_json(image)
         if [layer["digest"] for layer in manifest["layers"]] != [digest]:
@@ -95,19 +98,22 @@ def _check_binding(layout: Layout, digest: str, image: Descriptor) -> str:
         if config["rootfs"]["diff_ids"] != [digest]:
             return "the configuration's diff_ids name another layer"
         if images.read_manifest_label(config) != read_layer_manifest(layout.blob_path(digest)):
-            return "the manifest in the image's labels is not the one in the layer"
+            return "the manifest in the image's labels differs from the manifest in the layer"
     except (IntegrityError, LookupError, TypeError) as error:
         return f"the release's documents cannot be read: {error}"
     return ""
 
 
 def _check_signature(layout: Layout, index: Mapping[str, Any], digest: str, key: Path) -> str:
-    """What is wrong with the signature, one sentence; empty when an attached provenance is signed and about this release."""
-    attached = [item for item in images.find_attachments(index, digest) if _kind(item) == provenance.KIND]
-    fault = "it has no provenance"
+    """Say in one sentence what is wrong with the signature.
+
+    Return an empty text if an attached provenance has a valid signature and is about this release.
+    """
+    attached = [item for item in images.find_attachments(index, digest) if _kind(item) == provenance.ATTACHMENT_KIND]
+    fault = "the release has no provenance"
     for descriptor in attached:
         try:
-            statement = provenance.open_envelope(layout.read_json(layout.read_json(descriptor)["layers"][0]), key)
+            statement = provenance.verify_envelope(layout.read_json(layout.read_json(descriptor)["layers"][0]), key)
         except IntegrityError as error:
             fault = error.message
             continue
@@ -122,5 +128,5 @@ def _kind(descriptor: Descriptor) -> str:
     return images.read_attachment_kind(descriptor["artifactType"])
 
 
-def _judge(check: str, fault: str, detail: str) -> Verdict:
+def _make_verdict(check: str, fault: str, detail: str) -> Verdict:
     return Verdict(check=check, outcome=Outcome.FAIL if fault else Outcome.PASS, detail=fault or detail)

@@ -50,7 +50,7 @@ def test_the_controller_approves_nothing_even_where_its_role_was_widened(site: S
     assert kubectl(*bound, f"--serviceaccount={site.production}:{CONTROLLER}").done
     try:
         wait_for(lambda: "cannot create" not in approve(site, controller).error, "the Role is the controller's")
-        refused(approve(site, controller), "who moves the traffic may not approve")
+        refused(approve(site, controller), "the controller's account must not approve")
     finally:
         kubectl("delete", "rolebinding", "too-much", "-n", site.production)
 
@@ -78,7 +78,10 @@ def edit(site: Site, name: str, patch: Any, user: str = "") -> Answer:
 def test_an_approval_is_never_edited_not_even_by_an_administrator(site: Site, what: str) -> None:
     name = approve(site, ALICE).out.strip().removeprefix("configmap/")
     for user in (EDITOR, ""):
-        refused(edit(site, name, EDITS[what], user), "an approval has no owner" if "owner" in what else "stays as it was given")
+        refused(
+            edit(site, name, EDITS[what], user),
+            "an approval must not have an owner" if "owner" in what else "an approval must not change",
+        )
     refused(edit(site, name, [{"op": "replace", "path": "/data/approval", "value": "{1}"}]), "mmutable")
 
 
@@ -90,7 +93,7 @@ def test_no_config_map_becomes_an_approval_later(site: Site, missing: str) -> No
     name = answer.out.strip().removeprefix("configmap/")
     labelled = [{"op": "add", "path": f"/metadata/labels/{missing.replace('/', '~1')}", "value": LABELS[missing]}]
     for user in (EDITOR, ""):
-        refused(edit(site, name, labelled, user), "stays as it was given")
+        refused(edit(site, name, labelled, user), "an approval must not change")
 
 
 def test_server_side_apply_is_no_way_around(site: Site) -> None:
@@ -108,11 +111,11 @@ def test_annotations_of_an_approval_may_change(site: Site) -> None:
 def test_an_approval_is_withdrawn_by_who_may_approve(site: Site) -> None:
     needs(site, SELDON)
     name = approve(site, ALICE).out.strip()
-    refused(kubectl("delete", name, "-n", site.production, user=EDITOR), "withdrawn by who gave it")
+    refused(kubectl("delete", name, "-n", site.production, user=EDITOR), "only the account that gave an approval")
     everything = ["delete", "configmap", "-l", "app.kubernetes.io/component=approval", "-n", site.production]
-    refused(kubectl(*everything, user=EDITOR), "withdrawn by who gave it")
+    refused(kubectl(*everything, user=EDITOR), "only the account that gave an approval")
     raw = f"/api/v1/namespaces/{site.production}/configmaps?labelSelector=app.kubernetes.io/component%3Dapproval"
-    refused(kubectl("delete", "--raw", raw, user=EDITOR), "withdrawn by who gave it")
+    refused(kubectl("delete", "--raw", raw, user=EDITOR), "only the account that gave an approval")
     assert kubectl("delete", name, "-n", site.production).done
 
 

@@ -74,12 +74,12 @@ def started(body: dict[str, Any], change: str) -> dict[str, Any]:
     "change", ["replicas", "replicas unsaid", "replicas of a part", "scaled", "an engine apart", "explainer"]
 )
 def test_nothing_starts_that_was_not_approved(site: Site, steered: tuple[str, str], change: str) -> None:
-    refused(create(site, started(deployment(), change), steered[1]), "a new SeldonDeployment has no replicas")
+    refused(create(site, started(deployment(), change), steered[1]), "a new SeldonDeployment must have no replicas")
 
 
 @pytest.mark.parametrize("key", ["sluice.dev/journal", "sluice.dev/epoch"])
 def test_nobody_makes_one_with_a_journal_of_their_own(site: Site, steered: tuple[str, str], key: str) -> None:
-    refused(create(site, deployment(**{key: "1"}), steered[1]), "a new SeldonDeployment has a request and no journal")
+    refused(create(site, deployment(**{key: "1"}), steered[1]), "a new SeldonDeployment must not have a journal")
 
 
 def test_who_asks_writes_a_request_and_a_command_and_nothing_else(site: Site, steered: tuple[str, str]) -> None:
@@ -94,11 +94,11 @@ def test_who_asks_writes_a_request_and_a_command_and_nothing_else(site: Site, st
         {"metadata": {"annotations": {"sluice.dev/epoch": "1000000"}}},
         {"metadata": {"annotations": {"seldon.io/rest-timeout": "1"}}},
     ):
-        refused(patch(site, name, change, pipeline), "of the annotations only sluice.dev/request")
+        refused(patch(site, name, change, pipeline), "can write only the annotations sluice.dev/request")
     spec = {"spec": {"predictors": deployment(replicas=1)["spec"]["predictors"]}}
-    refused(patch(site, name, spec, pipeline), "predictors and their traffic are the controller's")
+    refused(patch(site, name, spec, pipeline), "only the controller changes predictors and their traffic")
     owner = {"apiVersion": "v1", "kind": "Pod", "name": "gone", "uid": "00000000-0000-0000-0000-000000000000"}
-    refused(patch(site, name, {"metadata": {"ownerReferences": [owner]}}, pipeline), "gets no owner")
+    refused(patch(site, name, {"metadata": {"ownerReferences": [owner]}}, pipeline), "must not have an owner")
 
 
 def test_the_controller_moves_it(site: Site, steered: tuple[str, str]) -> None:

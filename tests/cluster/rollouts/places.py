@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kube import CRDS, SELDON, Kube, RefusedError
 from stand_in_images import push_model
 
-from sluice.release.registry.references import read_reference
+from sluice.release.registry.image_references import read_image_reference
 from sluice.rollout.platforms.laptop.child_processes import end_child, start_child
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Place:
 
     def push(self, *flags: str, mark: str = "") -> str:
         """An image of the stand-in model."""
-        return push_model(read_reference(self.python), read_reference(self.repository), *flags, mark=mark)
+        return push_model(read_image_reference(self.python), read_image_reference(self.repository), *flags, mark=mark)
 
     def start_operator(self) -> None:
         """Start the stand-in, where it is to be one."""

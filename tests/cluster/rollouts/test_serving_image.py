@@ -14,8 +14,8 @@ import pytest
 from lanes import wait_for
 from load import Load, short
 
-from sluice.release.registry.client import Registry
-from sluice.release.registry.references import read_reference
+from sluice.release.registry.image_references import read_image_reference
+from sluice.release.registry.registry_client import RegistryClient
 from sluice.rollout.requests import approvals, commands, starts
 
 if TYPE_CHECKING:
@@ -29,8 +29,11 @@ pytestmark = pytest.mark.skipif(len(RELEASES) < 2, reason="rollouts on a cluster
 
 def read_release(name: str) -> tuple[str, str]:
     """Digest of a release (of its model layer, which is the last one), and its image by digest."""
-    reference = read_reference(name)
-    with Registry(reference.host, reference.repository, plain_http=True) as registry, tempfile.TemporaryDirectory() as folder:
+    reference = read_image_reference(name)
+    with (
+        RegistryClient(reference.host, reference.repository, plain_http=True) as registry,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         manifest = json.loads(registry.read_manifest(reference.target)[0])
         registry.read_blob(manifest["config"], Path(folder) / "config")
         config = json.loads((Path(folder) / "config").read_text())

@@ -12,7 +12,7 @@ import pytest
 
 from sluice.checks.layers import LayerInputs, LayerResult
 from sluice.checks.suites.inputs import LATEST_MODEL, load_model
-from sluice.data.holdout import read_labelled
+from sluice.data.holdout import read_labelled_rows
 from sluice.data.snapshots import digest_file, pin_snapshot
 from sluice.errors import DataError, IntegrityError, StateError
 from sluice.verdicts import Outcome
@@ -38,7 +38,7 @@ def test_model(model, holdout, thresholds, verify, champion):
 
 @pytest.fixture
 def trained(shop: Project, tmp_path: Path) -> Path:
-    rows = read_labelled(shop, shop.root / "data" / "customers.csv")
+    rows = read_labelled_rows(shop, shop.root / "data" / "customers.csv")
     model = shop.load_object("shop.data:build", key="model.build")().fit(rows.features, rows.labels)
     file = tmp_path / "model.joblib"
     joblib.dump(model, file)

@@ -11,7 +11,7 @@ import joblib
 import pytest
 
 from sluice.checks.layers import LayerInputs, LayerResult
-from sluice.data.holdout import read_labelled
+from sluice.data.holdout import read_labelled_rows
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, StateError
 from sluice.project.projects import Project, read_project
@@ -49,7 +49,7 @@ def packaged(shop: Project) -> Iterator[tuple[ReleaseStore, str]]:
     (shop.root / "lock.txt").write_text("numpy==1.26.4\n")
     shutil.copytree(REPOSITORY / "serving", shop.root / "serving", ignore=shutil.ignore_patterns("__pycache__"))
     project = read_project(shop.root)
-    rows = read_labelled(project, project.root / "data" / "customers.csv")
+    rows = read_labelled_rows(project, project.root / "data" / "customers.csv")
     model = project.root / "model.joblib"
     joblib.dump(project.load_object("shop.data:build", key="model.build")().fit(rows.features, rows.labels), model)
     layer = build_release(

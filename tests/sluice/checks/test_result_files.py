@@ -104,7 +104,7 @@ def test_an_incomplete_event_is_skipped(tmp_path: Path) -> None:
     assert read_events(tmp_path / "gone").collected is None
 
 
-@pytest.mark.parametrize("name", ["checks.verdict_text", "checks.expectations", "data.snapshots", "data.boundaries"])
+@pytest.mark.parametrize("name", ["checks.verdict_text", "checks.expectations", "data.snapshots", "data.external_errors"])
 def test_the_examples_in_the_docstrings_are_correct(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"sluice.{name}"))
     assert result.attempted > 0

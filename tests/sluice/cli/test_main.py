@@ -206,14 +206,14 @@ class TestWrongInputs:
         (small / "cut.parquet").write_bytes(b"PAR1 and no more")
         error = self.error_of(small, "data", "--snapshot", "cut.parquet")
         assert error["exit_code"] == 2
-        assert "cut.parquet is no readable Parquet file" in str(error["message"])
+        assert "cut.parquet is not a readable Parquet file" in str(error["message"])
         (small / "empty.csv").touch()
         assert "empty.csv is empty" in str(self.error_of(small, "data", "--snapshot", "empty.csv")["message"])
 
     def test_a_missing_or_changed_holdout_is_named(self, small: Path) -> None:
         error = self.error_of(small, "model", SLUICE_DATA__HOLDOUT_DIGEST="sha256:" + "0" * 64)
         assert error["exit_code"] == 4
-        assert "holdout.csv has digest sha256:" in str(error["message"])
+        assert "holdout.csv has the digest sha256:" in str(error["message"])
         (small / "holdout.csv").unlink()
         error = self.error_of(small, "model")
         assert error["exit_code"] == 2

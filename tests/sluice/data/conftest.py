@@ -1,4 +1,4 @@
-"""A throw-away project with a loader of its own."""
+"""A temporary project with its own loader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The holdout's two parts, and what is refused before anybody judges by it."""
+"""The holdout's two parts, and the errors of a holdout that cannot be used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.data.holdout import holdout_digest, read_holdout, read_labelled, split_holdout
+from sluice.data.holdout import holdout_digest, read_holdout, read_labelled_rows, split_holdout
 from sluice.errors import ConfigurationError, DataError, IntegrityError, SluiceError
 from sluice.project.projects import Project
 
@@ -27,14 +27,14 @@ def change(project: Project, **data: object) -> Project:
     return Project(project.root, settings.model_copy(update={"data": settings.data.model_copy(update=data)}))
 
 
-def test_the_split_never_changes() -> None:
-    """Written down, so that a change of the rule is seen: every holdout in use would change its parts."""
+def test_the_split_of_known_ids_never_changes() -> None:
+    """The expected split is fixed here, because with another rule every holdout in use would change its parts."""
     rows = [*range(12), "C-000001", "C-000002", "ß", "01"]
     assert split_holdout(rows, gate_fraction=0.5).astype(int).tolist() == [1, 1, 0, 1, 1, 0, 0, 1, 1, 1, 1, 1, 0, 1, 0, 0]
 
 
 @given(st.lists(ids, max_size=50), st.floats(0.01, 0.99), st.randoms())
-def test_a_row_keeps_its_side_in_any_order(rows: list[object], fraction: float, random: object) -> None:
+def test_a_row_stays_in_its_part_in_any_order(rows: list[object], fraction: float, random: object) -> None:
     sides = dict(zip(rows, split_holdout(rows, gate_fraction=fraction), strict=True))
     shuffled = list(rows)
     random.shuffle(shuffled)
@@ -100,11 +100,11 @@ def test_a_declared_digest_must_hold(depot: Project) -> None:
         read_holdout(change(depot, holdout_digest="sha256:" + "0" * 64), part="test")
 
 
-def test_an_undeclared_holdout_is_held_to_what_was_seen_first(depot: Project) -> None:
+def test_an_undeclared_holdout_must_keep_the_digest_of_its_first_read(depot: Project) -> None:
     holdout_digest(depot)
     with (depot.root / "holdout.csv").open("a") as target:
         target.write("300,1,1\n")
-    with pytest.raises(IntegrityError, match="when it was first read") as caught:
+    with pytest.raises(IntegrityError, match="was recorded when it was first read") as caught:
         holdout_digest(depot)
     declared = re.search(r"sha256:[0-9a-f]{64}", caught.value.hint).group()
     assert holdout_digest(change(depot, holdout_digest=declared)) == declared
@@ -120,55 +120,55 @@ def test_the_first_digest_is_kept_per_source(depot: Project) -> None:
     assert len(json.loads((depot.state / "holdout.json").read_text())) == 2
 
 
-def test_a_project_whose_state_cannot_be_written(depot: Project) -> None:
+def test_a_project_with_a_read_only_state_can_read_its_holdout(depot: Project) -> None:
     depot.state.touch()
     assert len(read_holdout(depot, part="gate")) > 0
 
 
-def test_a_part_without_rows_says_so(depot: Project) -> None:
+def test_a_part_without_rows_is_an_error(depot: Project) -> None:
     (depot.root / "holdout.csv").write_text("key,spend,left\n1,2,0\n")
     empty = "gate" if not split_holdout([1], gate_fraction=0.5)[0] else "test"
-    with pytest.raises(DataError, match=f"has 1 rows and none of them is a {empty} row"):
+    with pytest.raises(DataError, match=f"has 1 rows, and none of them is a {empty} row"):
         read_holdout(depot, part=empty)
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ("key,left\n1,0\n", "ValueError: column 'spend' is missing$"),
         ("key,spend,left\n", "has no rows"),
-        ("key,spend\n1,2\n", "has no column 'left', which data.label names; it has 'key', 'spend'"),
+        ("key,spend\n1,2\n", "has no column 'left', which data.label names; its columns are 'key', 'spend'"),
         ("spend,left\n1,0\n", "has no column 'key', which data.id names"),
         ("key,spend,left\n1,2,0\n2,2,\n", "label 'left' is missing in 1 of 2 rows"),
-        ("key,spend,left\n1,2,0\n2,2,7\n", "label 'left' must be 0 or 1, and 1 rows have others: 7"),
-        ("key,spend,left\n1,2,yes\n", "must be 0 or 1, and 1 rows have others: 'yes'"),
+        ("key,spend,left\n1,2,0\n2,2,7\n", "label 'left' must be 0 or 1, but 1 rows have other values, for example 7"),
+        ("key,spend,left\n1,2,yes\n", "must be 0 or 1, but 1 rows have other values, for example 'yes'"),
         ("key,spend,left\n1,2,0\n,2,0\n", "id 'key' is missing in 1 of 2 rows"),
-        ("key,spend,left\n1,2,0\n1,2,0\n", "id 'key' is not unique, 1 rows repeat one: 1"),
+        ("key,spend,left\n1,2,0\n1,2,0\n", "id 'key' is not unique: 1 rows repeat an earlier id, for example 1"),
         ("", "cannot read .*: EmptyDataError"),
     ],
 )
-def test_rows_that_break_the_contract_are_refused_by_name(depot: Project, tmp_path: Path, rows: str, said: str) -> None:
+def test_rows_that_break_the_contract_are_an_error_that_names_the_column(depot: Project, tmp_path: Path, rows: str, message: str) -> None:
     file = tmp_path / "rows.csv"
     file.write_text(rows)
-    with pytest.raises(DataError, match=said) as caught:
-        read_labelled(depot, file)
+    with pytest.raises(DataError, match=message) as caught:
+        read_labelled_rows(depot, file)
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("column", [pd.Series([True, False]), pd.Series([1.0, 0.0]), pd.Series([1, 0], dtype="Int64")])
-def test_labels_of_any_type_are_numbers(depot: Project, tmp_path: Path, column: pd.Series) -> None:
+def test_labels_of_any_type_become_numbers(depot: Project, tmp_path: Path, column: pd.Series) -> None:
     (depot.root / "depot.py").write_text("import pandas as pd\ndef load(path): return pd.read_pickle(path)\n")
     frame = pd.DataFrame({"key": ["a", "b"], "spend": [1, 2], "left": column})
     frame.to_pickle(tmp_path / "rows.pickle")
-    rows = read_labelled(depot, tmp_path / "rows.pickle")
+    rows = read_labelled_rows(depot, tmp_path / "rows.pickle")
     assert rows.labels.tolist() == [1, 0]
     assert rows.ids.tolist() == ["a", "b"]
 
 
 @pytest.mark.parametrize(
-    ("loader", "kind", "said"),
+    ("loader", "kind", "message"),
     [
-        ("def load(path): return [1, 2]", ConfigurationError, "gave a list, not a pandas DataFrame"),
+        ("def load(path): return [1, 2]", ConfigurationError, "returned a list instead of a pandas DataFrame"),
         ("def load(path): return {}['gone']", DataError, "KeyError: 'gone'"),
         (
             "from sluice.errors import IntegrityError\ndef load(path): raise IntegrityError('own words')",
@@ -177,9 +177,9 @@ def test_labels_of_any_type_are_numbers(depot: Project, tmp_path: Path, column: 
         ),
     ],
 )
-def test_a_loader_that_breaks_its_contract(
-    depot: Project, tmp_path: Path, loader: str, kind: type[SluiceError], said: str
+def test_a_loader_that_breaks_its_contract_is_an_error(
+    depot: Project, tmp_path: Path, loader: str, kind: type[SluiceError], message: str
 ) -> None:
     (depot.root / "depot.py").write_text(loader)
-    with pytest.raises(kind, match=said):
-        read_labelled(depot, tmp_path)
+    with pytest.raises(kind, match=message):
+        read_labelled_rows(depot, tmp_path)

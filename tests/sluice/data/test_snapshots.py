@@ -1,4 +1,4 @@
-"""Snapshots are bytes: pinned whole or not at all, and never twice."""
+"""A snapshot keeps its source's bytes. It is pinned completely or not at all, and never twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def files(folder: Path) -> list[str]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.binary(max_size=300))
-def test_a_snapshot_has_the_bytes_of_its_source_and_their_name(tmp_path: Path, stored: bytes) -> None:
+def test_a_snapshot_has_the_bytes_of_its_source_and_their_digest_as_its_name(tmp_path: Path, stored: bytes) -> None:
     source = tmp_path / "a.parquet"
     source.write_bytes(stored)
     snapshot = pin_snapshot(str(source), tmp_path / "pinned")
@@ -46,7 +46,7 @@ def test_pinning_again_changes_nothing(tmp_path: Path) -> None:
     assert len(files(tmp_path / "pinned")) == 1
 
 
-def test_a_damaged_pin_is_replaced(tmp_path: Path) -> None:
+def test_a_damaged_pinned_file_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     pinned = pin_snapshot(str(tmp_path / "a.csv"), tmp_path / "pinned").path
     pinned.chmod(0o644)
@@ -55,7 +55,7 @@ def test_a_damaged_pin_is_replaced(tmp_path: Path) -> None:
     assert pinned.read_text() == "a,b\n1,2\n"
 
 
-def test_urls_are_pinned_as_they_are(tmp_path: Path) -> None:
+def test_urls_are_pinned_without_a_change_of_bytes(tmp_path: Path) -> None:
     with fsspec.open("memory://bucket/a.csv", "wb") as target:
         target.write(b"a\n1\n")
     snapshot = pin_snapshot("memory://bucket/a.csv", tmp_path / "pinned")
@@ -68,7 +68,7 @@ def test_urls_are_pinned_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("location", "said"),
+    ("location", "message"),
     [
         ("gone.csv", "there is no file"),
         ("", "is a folder"),
@@ -76,17 +76,17 @@ def test_urls_are_pinned_as_they_are(tmp_path: Path) -> None:
         ("nosuchprotocol://bucket/a.csv", "Protocol not known: nosuchprotocol"),
     ],
 )
-def test_a_source_that_is_not_there_is_named_and_nothing_is_written(tmp_path: Path, location: str, said: str) -> None:
+def test_a_missing_source_is_an_error_that_names_it_and_nothing_is_written(tmp_path: Path, location: str, message: str) -> None:
     place = location if "://" in location else str(tmp_path / location)
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         pin_snapshot(place, tmp_path / "pinned")
     assert caught.value.hint
     assert files(tmp_path / "pinned") == []
 
 
-def test_a_source_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_fails_half_way_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Breaking:
-        """Gives one piece, then fails; and ctrl-C in the middle."""
+        """A stream that returns one chunk and then raises an error."""
 
         def __init__(self, error: BaseException) -> None:
             self.pieces: list[bytes | BaseException] = [b"a,b\n", error]
@@ -109,7 +109,7 @@ def test_a_source_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: py
         assert files(tmp_path / "pinned") == []
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error_but_reading_uses_a_temporary_folder(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\n")
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot write a snapshot to"):
@@ -119,8 +119,8 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert tmp_path not in scratch.path.parents
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
+def test_a_file_without_read_permission_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.csv").touch(mode=0o000)
     with pytest.raises(DataError, match="PermissionError"):
         digest_file(tmp_path / "a.csv")
@@ -137,5 +137,5 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
         ("zip://inner.csv::https://host/b.zip", ".csv"),
     ],
 )
-def test_the_suffix_is_the_sources(location: str, suffix: str) -> None:
+def test_a_snapshot_keeps_the_suffix_of_its_source(location: str, suffix: str) -> None:
     assert snapshot_suffix(location) == suffix

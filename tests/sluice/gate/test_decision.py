@@ -1,4 +1,4 @@
-"""The gate's decision: who is promoted, and what a refusal must not tell."""
+"""The gate's decision: which challenger is promoted, and what a refusal must not reveal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RULE = {"margin": 0.005, "alpha": 0.05, "budget": 52}
 
 
 def draw_scores(rows: int, *, better: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, champion's scores (AUC .85), challenger's: what is random in both is correlated .9."""
+    """Draw labels, the champion's scores (AUC 0.85) and the challenger's; the noise of both has the correlation 0.9."""
     rng = np.random.default_rng(seed)
     labels = np.arange(rows) % 5 == 0
     common, own = rng.normal(size=rows), rng.normal(size=(2, rows))
@@ -62,14 +62,14 @@ def test_a_better_challenger_is_promoted_with_its_numbers() -> None:
         (1 - BETTER, {}),
     ],
 )
-def test_all_others_leave_the_champion(challenger: np.ndarray, changes: dict[str, float]) -> None:
+def test_all_other_challengers_are_refused(challenger: np.ndarray, changes: dict[str, float]) -> None:
     decision = decide(challenger, **changes)
     assert not decision.promote
     assert decision.verdict.outcome is Outcome.FAIL
 
 
 def draw_near_miss() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A challenger above the margin, proven at alpha, not proven at alpha over the budget."""
+    """Draw a challenger that is above the margin, and proven better at alpha but not at alpha / budget."""
     for seed in range(1000):
         labels, champion, challenger = draw_scores(1500, better=0.015, seed=seed)
         compared = compare_auc(labels, champion, challenger)
@@ -78,7 +78,7 @@ def draw_near_miss() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     raise AssertionError("no near miss among 1,000 draws")
 
 
-def test_the_budget_splits_alpha() -> None:
+def test_alpha_is_divided_by_the_budget() -> None:
     labels, champion, challenger = draw_near_miss()
     answers = [
         decide_promotion(
@@ -91,7 +91,7 @@ def test_the_budget_splits_alpha() -> None:
 
 @settings(max_examples=60)
 @given(st.integers(0, 10_000), st.floats(-0.05, 0.1), st.floats(0, 0.05), st.floats(0.01, 0.4), st.integers(1, 60))
-def test_promoted_if_and_only_if_above_the_margin_and_proven(
+def test_a_challenger_is_promoted_if_and_only_if_it_is_above_the_margin_and_proven(
     seed: int, better: float, margin: float, alpha: float, budget: int
 ) -> None:
     labels, champion, challenger = draw_scores(400, better=better, seed=seed)
@@ -102,7 +102,7 @@ def test_promoted_if_and_only_if_above_the_margin_and_proven(
     assert decision.promote == (compared.difference > margin and compared.lower_bound(alpha / budget) > 0)
 
 
-def test_a_refusal_tells_nothing_that_depends_on_the_scores() -> None:
+def test_a_refusal_shows_nothing_that_depends_on_the_scores() -> None:
     shown = {json.dumps(decide(challenger).to_public_dict(), allow_nan=False) for challenger in (NO_BETTER, CHAMPION, 1 - BETTER)}
     assert len(shown) == 1
     public = json.loads(shown.pop())
@@ -112,12 +112,12 @@ def test_a_refusal_tells_nothing_that_depends_on_the_scores() -> None:
     assert refused.difference is not None
     assert str(refused.difference)[:6] not in repr(refused)
     assert refused.verdict == decide(CHAMPION).verdict
-    assert refused.one_bit().difference is None
-    assert refused.one_bit().lower_bound is None
+    assert refused.to_public().difference is None
+    assert refused.to_public().lower_bound is None
 
 
-def test_near_misses_of_both_kinds_look_alike() -> None:
-    """Above the margin but not proven, or proven but within the margin: the same answer."""
+def test_near_misses_of_both_kinds_get_the_same_answer() -> None:
+    """A challenger above the margin that is not proven gets the same answer as a proven one within the margin."""
     labels, champion, challenger = draw_near_miss()
     rule = {"margin": 0.005, "alpha": 0.05, "budget": 52, "uses": 1}
     unproven = decide_promotion(labels, champion=champion, challenger=challenger, **rule)
@@ -137,12 +137,12 @@ def test_the_first_champion_is_unproven() -> None:
     assert decide(BETTER, champion=None, uses=53).promote
 
 
-def test_a_spent_budget_refuses_even_the_best() -> None:
+def test_a_spent_budget_refuses_even_the_best_challenger() -> None:
     assert decide(BETTER, uses=52).promote
     decision = decide(BETTER, uses=53)
     assert not decision.promote
     assert decision.verdict.outcome is Outcome.INCONCLUSIVE
-    assert "must be rotated" in decision.verdict.detail
+    assert "replace the holdout" in decision.verdict.detail
     assert (decision.uses, decision.budget, decision.difference) == (53, 52, None)
 
 
@@ -157,10 +157,10 @@ def test_too_few_rows_are_inconclusive(positives: int, promoted: bool) -> None:
 
 @pytest.mark.parametrize("challenger", [BETTER, NO_BETTER])
 @pytest.mark.parametrize("changes", [{}, {"champion": None}, {"uses": 99}])
-def test_public_dict_is_json_and_reads_back(challenger: np.ndarray, changes: dict[str, object]) -> None:
+def test_the_public_dict_is_json_and_can_be_read_back(challenger: np.ndarray, changes: dict[str, object]) -> None:
     decision = decide(challenger, **changes)
     again = GateDecision.from_public_dict(json.loads(json.dumps(decision.to_public_dict(), allow_nan=False)))
-    assert again == decision.one_bit()
+    assert again == decision.to_public()
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_public_dict_is_json_and_reads_back(challenger: np.ndarray, changes: dic
         ({"alpha": 1e-200}, "gate.alpha"),
     ],
 )
-def test_settings_out_of_range_name_their_key(changes: dict[str, float], key: str) -> None:
+def test_settings_out_of_range_are_an_error_that_names_the_key(changes: dict[str, float], key: str) -> None:
     with pytest.raises(ConfigurationError, match=key) as refused:
         decide(BETTER, **changes)
     assert refused.value.hint
@@ -196,8 +196,8 @@ def test_scores_that_cannot_be_compared_are_an_error_with_a_hint() -> None:
 
 
 @pytest.mark.slow
-def test_a_year_of_equal_challengers_rarely_promotes_one() -> None:
-    """52 questions to one holdout of 1,000 rows, every challenger equal to the champion: about 3 %, at most alpha."""
+def test_a_year_of_equal_challengers_seldom_promotes_one() -> None:
+    """With 52 questions to 1,000 rows and challengers equal to the champion, about 3 % promote one (at most alpha)."""
     rng = np.random.default_rng(77)
     labels = np.arange(1000) % 5 == 0
     shift = math.sqrt(2) * norm.ppf(0.85) * labels

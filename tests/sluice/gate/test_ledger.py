@@ -1,4 +1,4 @@
-"""The ledger: every question counted once, whoever asks at the same time, and nothing forgotten in silence."""
+"""The ledger counts every question once, even with several processes, and it reports any loss of data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sluice.errors import StateError
 from sluice.gate.ledger import Ledger
-from sluice.gate.uses import GateRule, LedgerDocument, Question, plan_use
+from sluice.gate.ledger_documents import GateRule, LedgerDocument, Question, plan_question
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +36,8 @@ def document(ledger: Ledger) -> Path:
     return ledger.folder / f"{HOLDOUT.removeprefix('sha256:')}.json"
 
 
-def test_a_new_ledger_is_empty_and_reading_makes_nothing(ledger: Ledger) -> None:
-    assert ledger.uses(HOLDOUT) == 0
+def test_a_new_ledger_is_empty_and_reading_creates_no_files(ledger: Ledger) -> None:
+    assert ledger.count_questions(HOLDOUT) == 0
     assert ledger.entries(HOLDOUT) == ()
     assert ledger.load_scores(OTHER, HOLDOUT) is None
     assert not ledger.folder.exists()
@@ -48,22 +48,22 @@ def test_questions_are_counted_per_holdout(ledger: Ledger) -> None:
     second = ledger.record(HOLDOUT, challenger="two", champion="one")
     elsewhere = ledger.record(OTHER, challenger="two", champion="one")
     assert (first.uses, second.uses, elsewhere.uses) == (1, 2, 1)
-    assert (ledger.uses(HOLDOUT), ledger.uses(OTHER)) == (2, 1)
+    assert (ledger.count_questions(HOLDOUT), ledger.count_questions(OTHER)) == (2, 1)
     assert [entry.question.challenger for entry in Ledger(ledger.folder).entries(HOLDOUT)] == ["one", "two"]
     assert first.asked == pytest.approx(time.time(), abs=60)
 
 
-def test_the_same_question_again_costs_nothing_and_has_the_stored_answer(ledger: Ledger) -> None:
+def test_a_repeated_question_is_not_counted_and_gets_the_stored_answer(ledger: Ledger) -> None:
     entry = ledger.record(HOLDOUT, challenger="two", champion="one", rule=RULE)
     assert (entry.repeated, entry.decision) == (False, None)
     ledger.save_decision(entry, {"promote": True})
     ledger.record(HOLDOUT, challenger="three", champion="one", rule=RULE)
     again = ledger.record(HOLDOUT, challenger="two", champion="one", rule=RULE)
     assert (again.repeated, again.uses, again.decision) == (True, 1, {"promote": True})
-    assert ledger.uses(HOLDOUT) == 2
+    assert ledger.count_questions(HOLDOUT) == 2
 
 
-def test_a_question_counts_even_when_its_answer_never_came(ledger: Ledger) -> None:
+def test_a_question_counts_even_without_an_answer(ledger: Ledger) -> None:
     ledger.record(HOLDOUT, challenger="two", champion="one")
     again = ledger.record(HOLDOUT, challenger="two", champion="one")
     assert (again.repeated, again.uses, again.decision) == (True, 1, None)
@@ -87,8 +87,8 @@ def test_alpha_and_budget_of_a_used_holdout_cannot_change(ledger: Ledger, change
     ledger.record(HOLDOUT, challenger="two", champion="one", rule=RULE)
     with pytest.raises(StateError, match=r"gate.alpha 0.05 and gate.budget 52") as refused:
         ledger.record(HOLDOUT, challenger="three", champion="one", rule=RULE.model_copy(update=change))
-    assert "rotate the holdout" in refused.value.hint
-    assert ledger.uses(HOLDOUT) == 1
+    assert "replace the holdout" in refused.value.hint
+    assert ledger.count_questions(HOLDOUT) == 1
     assert ledger.record(OTHER, challenger="three", champion="one", rule=RULE.model_copy(update=change)).uses == 1
 
 
@@ -99,18 +99,18 @@ def test_the_first_answer_stays(ledger: Ledger) -> None:
     assert ledger.entries(HOLDOUT)[0].decision == {"promote": False}
 
 
-def test_an_answer_needs_its_question(ledger: Ledger, tmp_path: Path) -> None:
+def test_an_answer_without_a_recorded_question_is_an_error(ledger: Ledger, tmp_path: Path) -> None:
     entry = Ledger(tmp_path / "elsewhere").record(HOLDOUT, challenger="two", champion="one")
     with pytest.raises(StateError, match="no question about challenger two"):
         ledger.save_decision(entry, {"promote": True})
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["x", "y", None]))))
-def test_uses_are_the_number_of_different_questions(asked: list[tuple[str, str | None]]) -> None:
+def test_the_count_is_the_number_of_different_questions(asked: list[tuple[str, str | None]]) -> None:
     state = LedgerDocument(holdout=HOLDOUT)
     for number, (challenger, champion) in enumerate(asked, 1):
         before = state
-        state, entry = plan_use(before, Question(challenger=challenger, champion=champion), now=float(number))
+        state, entry = plan_question(before, Question(challenger=challenger, champion=champion), now=float(number))
         known = (challenger, champion) in asked[: number - 1]
         assert entry.repeated is known
         assert (state is before) is known
@@ -163,13 +163,13 @@ def _break_lock(file: Path) -> None:
     "damage",
     [_truncate, _empty, _swap_entries, _forget_one, _take_anothers, _put_back_older, _delete, _become_folder, _break_lock],
 )
-def test_a_damaged_ledger_is_an_error_with_a_hint_never_a_reset(ledger: Ledger, damage: object) -> None:
+def test_a_damaged_ledger_is_an_error_with_a_hint_and_never_reset(ledger: Ledger, damage: object) -> None:
     for challenger in ("one", "two", "three"):
         entry = ledger.record(HOLDOUT, challenger=challenger, champion=None)
     damage(document(ledger))
     kept = {file.name: file.read_bytes() for file in ledger.folder.iterdir() if file.is_file()}
     for ask in (
-        lambda: ledger.uses(HOLDOUT),
+        lambda: ledger.count_questions(HOLDOUT),
         lambda: ledger.record(HOLDOUT, challenger="four", champion=None),
         lambda: ledger.save_decision(entry, {}),
     ):
@@ -178,10 +178,10 @@ def test_a_damaged_ledger_is_an_error_with_a_hint_never_a_reset(ledger: Ledger, 
         assert document(ledger).name in refused.value.message
         assert refused.value.hint
     assert {file.name: file.read_bytes() for file in ledger.folder.iterdir() if file.is_file()} == kept
-    assert ledger.uses(OTHER) == 0
+    assert ledger.count_questions(OTHER) == 0
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_with_a_hint(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where the folder should be")
     ledger = Ledger(tmp_path / "state" / "ledger")
     with pytest.raises(StateError) as refused:
@@ -192,9 +192,9 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_a_hint(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["", "sha256:", "ab" * 32, "sha256:" + "AB" * 32, "sha256:../../../etc/passwd", HOLDOUT + "\n"])
-def test_only_digests_become_files(ledger: Ledger, name: str) -> None:
+def test_only_digests_become_file_names(ledger: Ledger, name: str) -> None:
     for ask in (
-        lambda: ledger.uses(name),
+        lambda: ledger.count_questions(name),
         lambda: ledger.record(name, challenger="one", champion=None),
         lambda: ledger.load_scores(name, HOLDOUT),
         lambda: ledger.save_scores(HOLDOUT, name, [0.5]),
@@ -204,7 +204,7 @@ def test_only_digests_become_files(ledger: Ledger, name: str) -> None:
     assert not ledger.folder.exists()
 
 
-def test_scores_come_back_to_the_bit(ledger: Ledger) -> None:
+def test_stored_scores_are_equal_to_the_last_bit(ledger: Ledger) -> None:
     scores = np.random.default_rng(0).random(1000)
     ledger.save_scores(OTHER, HOLDOUT, scores)
     ledger.save_scores(OTHER, HOLDOUT, scores)
@@ -254,7 +254,7 @@ def start(ledger: Ledger, challengers: list[str]) -> subprocess.Popen[str]:
 
 
 def run_together(processes: list[subprocess.Popen[str]]) -> list[list[tuple[str, int]]]:
-    """Let all begin at once, when each is ready; gives what each printed."""
+    """Start all processes at the same time, when each is ready, and return what each printed."""
     for process in processes:
         assert process.stdout.readline() == "ready\n"
     for process in processes:
@@ -265,24 +265,24 @@ def run_together(processes: list[subprocess.Popen[str]]) -> list[list[tuple[str,
     return [[(line.split()[0], int(line.split()[1])) for line in text.splitlines()] for text in printed]
 
 
-def test_processes_at_once_lose_no_question_and_count_none_twice(ledger: Ledger) -> None:
+def test_concurrent_processes_lose_no_question_and_count_none_twice(ledger: Ledger) -> None:
     asked = [[f"{process}-{number}" for number in range(25)] for process in range(4)]
     answers = run_together([start(ledger, challengers) for challengers in asked])
     assert sorted(uses for answer in answers for _, uses in answer) == list(range(1, 101))
-    assert ledger.uses(HOLDOUT) == 100
+    assert ledger.count_questions(HOLDOUT) == 100
     stored = {entry.question.challenger: entry for entry in ledger.entries(HOLDOUT)}
     for challenger, uses in (pair for answer in answers for pair in answer):
         assert (stored[challenger].uses, stored[challenger].decision) == (uses, {"answer": uses})
 
 
-def test_processes_that_ask_the_same_at_once_share_one_use(ledger: Ledger) -> None:
+def test_concurrent_processes_with_the_same_question_count_it_once(ledger: Ledger) -> None:
     answers = run_together([start(ledger, ["same", "also-same"]) for _ in range(4)])
     assert answers == [[("same", 1), ("also-same", 2)]] * 4
-    assert ledger.uses(HOLDOUT) == 2
+    assert ledger.count_questions(HOLDOUT) == 2
 
 
 @pytest.mark.slow
-def test_a_killed_process_leaves_a_readable_ledger_that_counted_what_it_answered(ledger: Ledger) -> None:
+def test_a_killed_process_leaves_a_readable_ledger_that_counted_every_answer(ledger: Ledger) -> None:
     answered = 0
     for attempt in range(12):
         process = start(ledger, [f"{attempt}-{number}" for number in range(5000)])
@@ -295,8 +295,8 @@ def test_a_killed_process_leaves_a_readable_ledger_that_counted_what_it_answered
             os.kill(process.pid, signal.SIGKILL)
             printed = process.communicate()[0]
         answered += printed.count("\n")
-        assert ledger.uses(HOLDOUT) >= answered
+        assert ledger.count_questions(HOLDOUT) >= answered
         assert ledger.record(HOLDOUT, challenger=f"after {attempt}", champion=None).repeated is False
         answered += 1
     assert answered > 12
-    assert ledger.uses(HOLDOUT) <= answered + 12
+    assert ledger.count_questions(HOLDOUT) <= answered + 12

@@ -1,4 +1,4 @@
-"""The API calls that the code of rollouts makes, read from the code."""
+"""Read from the source code which API calls the rollout on Seldon makes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ VERBS = {
     "delete": "delete",
     "watch": "watch",
 }
-"""Verb by method of `api.Cluster`."""
+"""Method of `api.Cluster` → verb of the API server."""
 
 
 @dataclass(frozen=True, order=True)
 class Call:
-    """One call: which function makes it, and what the API server sees."""
+    """One API call: the function that makes it, and the verb, group and resource that the API server sees."""
 
     function: str
     verb: str
@@ -37,7 +37,7 @@ class Call:
 
 
 def read_calls() -> list[Call]:
-    """All calls of `sluice/rollout/platforms/seldon/`, `api` itself aside."""
+    """Return all calls in `sluice/rollout/platforms/seldon/`, except those in `api` itself."""
     found: list[Call] = []
     for path in sorted(Path(sluice.rollout.platforms.seldon.__path__[0]).rglob("*.py")):
         if path.stem == "api":
@@ -61,11 +61,11 @@ def _calls_in(name: str, function: ast.FunctionDef) -> list[Call]:
         if not (_is_cluster(node.func.value) and node.args and isinstance(node.args[0], ast.Name)):
             continue
         for kind in loops.get(node.args[0].id, [node.args[0].id]):
-            assert kind in KINDS, f"{name}: {ast.unparse(node)} names a kind that this test cannot read"
+            assert kind in KINDS, f"{name}: {ast.unparse(node)} uses a kind that this test cannot read"
             found.append(Call(name, VERBS[node.func.attr], KINDS[kind].group, KINDS[kind].plural))
     return found
 
 
 def _is_cluster(node: ast.expr) -> bool:
-    """`cluster.…` or `….cluster.…`."""
+    """Return whether an expression is `cluster` or ends with `.cluster`."""
     return (isinstance(node, ast.Name) and node.id == "cluster") or (isinstance(node, ast.Attribute) and node.attr == "cluster")

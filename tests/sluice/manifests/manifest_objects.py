@@ -1,4 +1,4 @@
-"""The objects of manifests/: as kustomize builds them, and as they lie in the files."""
+"""The objects of manifests/: as kustomize builds them, and as the files contain them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def _build(folder: Path) -> str:
 
 
 def build(name: str | Path) -> list[dict[str, Any]]:
-    """What `kubectl kustomize` gives of one of our folders, or of another one; the test is skipped where there is no kubectl."""
+    """Build a folder with `kubectl kustomize` and return its objects. If kubectl is not installed, skip the test."""
     if shutil.which("kubectl") is None:
-        pytest.skip("manifests: kubectl is not installed, so nothing can be built")
+        pytest.skip("manifests: kubectl is not installed, so kustomize cannot build them")
     return list(yaml.safe_load_all(_build(MANIFESTS / name)))
 
 
 def read_files() -> list[tuple[Path, dict[str, Any]]]:
-    """Every Kubernetes object in the files themselves."""
+    """Return every Kubernetes object in the files."""
     return [
         (path.relative_to(MANIFESTS), item)
         for path in sorted(MANIFESTS.rglob("*.yaml"))
@@ -41,6 +41,6 @@ def read_files() -> list[tuple[Path, dict[str, Any]]]:
 
 
 def find(kind: str, name: str) -> dict[str, Any]:
-    """One object of the files."""
+    """Return one object from the files."""
     (found,) = [item for _, item in read_files() if item["kind"] == kind and item["metadata"]["name"] == name]
     return found

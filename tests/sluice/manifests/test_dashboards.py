@@ -1,4 +1,4 @@
-"""Dashboard and alerts ask for metrics that there are, by labels that those have."""
+"""The dashboard and the alerts use only existing metrics and labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_s
 
 
 def known() -> dict[str, set[str]]:
-    """Labels by series, of the controller and of Seldon's executor."""
+    """Return the labels of each series of the controller and of Seldon's executor."""
     found = {f"{EXECUTOR}{suffix}": EXECUTOR_LABELS for suffix in SUFFIXES["histogram"]}
     metrics = Metrics("churn")
     collectors: Any = metrics.registry._collector_to_names
@@ -43,7 +43,7 @@ def series_in(expression: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_series_and_labels_are_there(expression: str) -> None:
+def test_all_series_and_labels_exist(expression: str) -> None:
     found = series_in(expression)
     assert found or expression.startswith("vector(")
     for series, matchers in found:
@@ -55,7 +55,7 @@ def test_series_and_labels_are_there(expression: str) -> None:
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_values_of_labels_are_ones_that_the_code_gives(expression: str) -> None:
+def test_label_values_are_values_that_the_code_writes(expression: str) -> None:
     request = Request(id="1", release="sha256:1", by="", at=0.0, steps=(5, 100))
     numbers = set(describe(enter_state(None, request, State(phase=Phase.STEP, step=0), RolloutTable()), RolloutTable()))
     assert set(re.findall(r'number="(\w+)"', expression)) <= numbers
@@ -67,14 +67,14 @@ def test_values_of_labels_are_ones_that_the_code_gives(expression: str) -> None:
         assert outcome in (Metrics.observe_round.__doc__ or "")
 
 
-def test_errors_are_those_that_the_controller_counts() -> None:
+def test_the_dashboard_counts_the_same_errors_as_the_controller() -> None:
     (pattern,) = {pattern for query in QUERIES for pattern in re.findall(r'code=~"([^"]+)"', query)}
     for code in ("200", "400", "401", "404", "429", "500", "502", "503", "504"):
         assert bool(re.fullmatch(pattern, code)) == executors._is_error(code), code
     assert all('service="predictions"' in query for query in QUERIES if EXECUTOR in query)
 
 
-def test_the_bounds_that_it_draws_are_the_defaults() -> None:
+def test_the_dashboard_draws_the_default_limits() -> None:
     settings = RolloutTable()
     assert f"vector({settings.evidence:g})" in QUERIES
     assert f"vector({settings.margin:g})" in QUERIES
@@ -86,7 +86,7 @@ def test_each_metric_of_the_controller_is_shown() -> None:
     assert families == {re.sub(r"_(bucket|sum|count)$", "", series) for series in shown}
 
 
-def test_panels_do_not_overlap_and_say_what_they_show() -> None:
+def test_panels_do_not_overlap_and_have_descriptions() -> None:
     cells: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         assert panel["title"]
@@ -99,7 +99,7 @@ def test_panels_do_not_overlap_and_say_what_they_show() -> None:
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
 
 
-def test_alerts_say_what_to_do() -> None:
+def test_alerts_have_a_severity_a_summary_and_a_description() -> None:
     assert len({rule["alert"] for rule in ALERTS}) == len(ALERTS)
     for rule in ALERTS:
         assert rule["labels"]["severity"] in {"info", "warning", "critical"}

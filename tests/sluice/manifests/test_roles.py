@@ -1,4 +1,4 @@
-"""Each Role holds the calls that the code makes in its name: none is refused, and none more is allowed."""
+"""Each Role allows exactly the API calls that the code makes with it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ CALLERS = {
     "telemetry.emit": (CONTROLLER,),
     "cluster_snapshots.read_cluster_snapshot": (CONTROLLER,),
 }
-"""In whose name each function that talks to the API server runs."""
+"""Function that calls the API server → the Roles that it runs with."""
 
 NOT_CALLED = {APPROVER: {("machinelearning.seldon.io", "seldondeployments", "approve")}}
-"""What a Role allows that no code calls: the policy on approvals asks for it."""
+"""The verbs that a Role allows although no code calls them. The policy on approvals checks them."""
 
 
 def rules_of(role: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -49,29 +49,29 @@ def rules_of(role: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_it_is_known_in_whose_name_each_call_is_made() -> None:
-    assert {call.function for call in read_calls()} == set(CALLERS), "say in CALLERS who makes the new call, and mend the Roles"
+def test_the_role_of_each_call_is_known() -> None:
+    assert {call.function for call in read_calls()} == set(CALLERS), "add the new call to CALLERS, and update the Roles"
 
 
-def test_no_call_escapes_this_test() -> None:
-    """Whatever names a kind hands it to a method of the cluster that the reader of calls knows."""
+def test_every_call_is_read() -> None:
+    """Every module that uses a kind passes it to a method of `Cluster` that `read_calls` knows."""
     read = {(call.function.partition(".")[0], call.plural) for call in read_calls()}
     for path in Path(sluice.rollout.platforms.seldon.__path__[0]).rglob("*.py"):
         named = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)} & set(KINDS)
         used = {(path.stem, KINDS[name].plural) for name in named}
-        if path.stem not in {"api", "telemetry", "predictors"}:  # those name a kind's name and version as well
+        if path.stem not in {"api", "telemetry", "predictors"}:  # these modules also use a kind's name and version
             assert used <= read, path.name
     from sluice.rollout.platforms.seldon.api import Cluster
 
     methods = {name for name in vars(Cluster) if not name.startswith("_")}
-    assert methods == {*VERBS, "whoami"}, "a new method of Cluster: which verb is it?"
+    assert methods == {*VERBS, "whoami"}, "Cluster has a new method: add its verb to VERBS"
 
 
 @pytest.mark.parametrize("name", [CONTROLLER, REQUESTER, APPROVER])
-def test_a_role_allows_exactly_what_is_called(name: str) -> None:
+def test_a_role_allows_exactly_the_calls_of_the_code(name: str) -> None:
     called = {call.rule for call in read_calls() if name in CALLERS[call.function]}
     allowed = rules_of(find("Role", name))
-    assert len(allowed) == len(set(allowed)), "a rule stands there twice"
+    assert len(allowed) == len(set(allowed)), "a rule occurs twice"
     assert set(allowed) == called | NOT_CALLED.get(name, set())
 
 
@@ -84,7 +84,7 @@ def test_only_the_approver_writes_config_maps() -> None:
                 assert verb != "approve", path
 
 
-def test_no_controller_is_an_approver_and_of_pipelines_only_argo_s() -> None:
+def test_no_controller_is_an_approver_and_only_pipelines_on_argo_are() -> None:
     for path, item in read_files():
         if item["kind"] == "RoleBinding" and item["roleRef"]["name"] == APPROVER:
             kinds = {subject["kind"] for subject in item["subjects"]}
@@ -92,10 +92,12 @@ def test_no_controller_is_an_approver_and_of_pipelines_only_argo_s() -> None:
             assert CONTROLLER not in {subject["name"] for subject in item["subjects"]}
 
 
-def test_the_policy_on_approvals_sees_what_the_controller_reads() -> None:
+def test_the_policy_on_approvals_covers_what_the_controller_reads() -> None:
     selector = find("ValidatingAdmissionPolicy", "sluice-approvals")["spec"]["matchConstraints"]["objectSelector"]
     read = dict(part.split("=") for part in approval_objects.build_selector("churn").split(","))
     exact = selector["matchLabels"]
     exists = {one["key"] for one in selector["matchExpressions"] if one["operator"] == "Exists"}
     assert exact.items() <= read.items()
-    assert exact.keys() | exists == read.keys(), "an approval without one of these labels is read, and not held to the policy"
+    assert exact.keys() | exists == read.keys(), (
+        "the controller would read an approval without one of these labels, but the policy would not check it"
+    )

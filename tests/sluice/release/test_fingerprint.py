@@ -26,14 +26,14 @@ vendor_id	: Other
 """
 
 
-def test_it_tells_this_environment() -> None:
+def test_the_fingerprint_describes_this_environment() -> None:
     found = read_fingerprint()
     assert found["python"] == sys.version.split()[0]
     assert found["libraries"] == {name: metadata.version(name) for name in LIBRARIES}
     assert found == read_fingerprint() == json.loads(json.dumps(found))
 
 
-def test_both_environments_have_the_same() -> None:
+def test_both_environments_have_the_same_fingerprint() -> None:
     code = f"import sys, json; sys.path.insert(0, {str(REPOSITORY)!r}); from sluice.release import fingerprint as f\n"
     code += "print(json.dumps(f.read_fingerprint()))"
     done = subprocess.run([REPOSITORY / ".venv-serving/bin/python", "-c", code], check=True, capture_output=True, text=True)
@@ -41,12 +41,12 @@ def test_both_environments_have_the_same() -> None:
     assert same_cpu(read_fingerprint(), json.loads(done.stdout))
 
 
-def test_no_difference() -> None:
+def test_equal_fingerprints_have_no_difference() -> None:
     assert compare_fingerprints(read_fingerprint(), read_fingerprint()) == []
 
 
 @pytest.mark.parametrize("key", ["python", "implementation", "machine"])
-def test_each_difference_is_told(key: str) -> None:
+def test_each_difference_is_reported(key: str) -> None:
     expected = read_fingerprint() | {key: "other"}
     (difference,) = compare_fingerprints(expected, read_fingerprint())
     assert difference.startswith(f"{key} is ")
@@ -56,9 +56,9 @@ def test_each_difference_is_told(key: str) -> None:
 @pytest.mark.parametrize(
     ("expected", "actual", "difference"),
     [
-        ({"numpy": "1.26.4"}, {"numpy": "2.0.0"}, "numpy is 2.0.0, the model was fitted with 1.26.4"),
-        ({"numpy": "1.26.4"}, {}, "numpy is absent, the model was fitted with 1.26.4"),
-        ({}, {"numpy": "1.26.4"}, "numpy is 1.26.4, the model was fitted with absent"),
+        ({"numpy": "1.26.4"}, {"numpy": "2.0.0"}, "numpy is 2.0.0, but the model was fitted with 1.26.4"),
+        ({"numpy": "1.26.4"}, {}, "numpy is absent, but the model was fitted with 1.26.4"),
+        ({}, {"numpy": "1.26.4"}, "numpy is 1.26.4, but the model was fitted with absent"),
     ],
 )
 def test_libraries_are_compared_by_version(expected: dict[str, str], actual: dict[str, str], difference: str) -> None:
@@ -66,7 +66,7 @@ def test_libraries_are_compared_by_version(expected: dict[str, str], actual: dic
     assert compare_fingerprints(here | {"libraries": expected}, here | {"libraries": actual}) == [difference]
 
 
-def test_the_processor_is_no_difference_but_another_class() -> None:
+def test_another_processor_is_no_difference_but_another_class() -> None:
     here = read_fingerprint()
     other = here | {"cpu_features": "sha256:other"}
     assert compare_fingerprints(other, here) == []
@@ -75,17 +75,17 @@ def test_the_processor_is_no_difference_but_another_class() -> None:
     assert not same_cpu({}, {})
 
 
-def test_clock_and_unrelated_flags_do_not_make_a_class() -> None:
+def test_clock_and_unrelated_flags_do_not_change_the_class() -> None:
     assert describe_cpuinfo(CPUINFO.format(mhz=2000, extra="")) == describe_cpuinfo(
         CPUINFO.format(mhz=2400, extra="hypervisor md_clear")
     )
 
 
-def test_instructions_make_a_class() -> None:
+def test_other_instructions_change_the_class() -> None:
     assert describe_cpuinfo(CPUINFO.format(mhz=2000, extra="")) != describe_cpuinfo(CPUINFO.format(mhz=2000, extra="amx_bf16"))
 
 
-def test_a_variable_that_chooses_kernels_makes_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_chooses_kernels_changes_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
     before = read_fingerprint()
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
     assert not same_cpu(before, read_fingerprint())

@@ -14,8 +14,8 @@ from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, DataError, IntegrityError
 from sluice.project.projects import read_project
 from sluice.release.fingerprint import read_fingerprint
-from sluice.release.layer import layer_digest
-from sluice.release.manifest import read_code, write_json
+from sluice.release.manifest import read_code_version, write_json
+from sluice.release.model_layer import layer_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def apart(trained: Trained, tmp_path: Path) -> Trained:
-    """The project in a folder of its own, to be changed."""
+    """A copy of the project that the test may change."""
     root = tmp_path / "apart"
     shutil.copytree(trained.project.root, root, ignore=shutil.ignore_patterns(".sluice", "__pycache__"))
     return dataclasses.replace(trained, project=read_project(root), model=root / "model.joblib")
@@ -37,17 +37,17 @@ def read_manifest(folder: Path) -> dict[str, object]:
     return found
 
 
-def test_it_holds_model_rows_manifest_and_code(layer: Path) -> None:
+def test_the_layer_contains_model_golden_rows_manifest_and_code(layer: Path) -> None:
     files = sorted(str(path.relative_to(layer)) for path in layer.rglob("*") if path.is_file() and path.suffix != ".pyc")
     code = ["code/parcels/__init__.py", "code/parcels/features.py", "code/parcels/model.py"]
     assert files == [*code, "golden.json", "manifest.json", "model.joblib"]
 
 
-def test_the_folder_is_named_by_its_digest(layer: Path) -> None:
+def test_the_folders_name_is_the_digest(layer: Path) -> None:
     assert layer_digest(layer) == f"sha256:{layer.name}"
 
 
-def test_the_manifest_binds_code_data_model_and_environment(trained: Trained, layer: Path) -> None:
+def test_the_manifest_records_code_data_model_and_environment(trained: Trained, layer: Path) -> None:
     manifest = read_manifest(layer)
     project = trained.project
     assert manifest["project"] == "parcels"
@@ -100,7 +100,7 @@ def test_another_input_gives_another_release(apart: Trained, layer: Path, change
     assert apart.package(**changes).name != layer.name
 
 
-def test_a_package_that_is_not_there(apart: Trained) -> None:
+def test_a_missing_package_is_an_error(apart: Trained) -> None:
     (apart.project.root / "sluice.toml").write_text(
         (apart.project.root / "sluice.toml").read_text().replace('["parcels"]', '["nowhere"]')
     )
@@ -108,7 +108,7 @@ def test_a_package_that_is_not_there(apart: Trained) -> None:
         dataclasses.replace(apart, project=read_project(apart.project.root)).package()
 
 
-def test_a_package_outside_the_project(apart: Trained) -> None:
+def test_a_package_outside_the_project_is_an_error(apart: Trained) -> None:
     (apart.project.root / "sluice.toml").write_text(
         (apart.project.root / "sluice.toml").read_text().replace('["parcels"]', '[".."]')
     )
@@ -116,44 +116,44 @@ def test_a_package_outside_the_project(apart: Trained) -> None:
         dataclasses.replace(apart, project=read_project(apart.project.root)).package()
 
 
-def test_a_lock_that_is_not_there(apart: Trained) -> None:
+def test_a_missing_lock_file_is_an_error(apart: Trained) -> None:
     (apart.project.root / "lock.txt").unlink()
     with pytest.raises(ConfigurationError, match=r"serving\.lock names 'lock\.txt'"):
         apart.package()
 
 
-def test_a_model_that_is_not_there(apart: Trained) -> None:
+def test_a_missing_model_is_an_error(apart: Trained) -> None:
     apart.model.unlink()
     with pytest.raises(DataError, match="there is no model file"):
         apart.package()
 
 
 @pytest.mark.parametrize("content", [b"no model", b"junk\n"])
-def test_a_model_that_is_no_model(apart: Trained, content: bytes) -> None:
+def test_a_file_that_is_not_a_model_is_an_error(apart: Trained, content: bytes) -> None:
     apart.model.write_bytes(content)
     with pytest.raises(DataError, match="cannot be loaded"):
         apart.package()
 
 
-def test_a_link_in_a_package(apart: Trained) -> None:
+def test_a_link_in_a_package_is_an_error(apart: Trained) -> None:
     (apart.project.root / "parcels" / "secret.py").symlink_to("/etc/hostname")
     with pytest.raises(IntegrityError, match=r"secret\.py is neither a file nor a folder"):
         apart.package()
 
 
-def test_nothing_half_made_stays(apart: Trained) -> None:
+def test_a_failed_packaging_leaves_no_files(apart: Trained) -> None:
     (apart.project.root / "parcels" / "secret.py").symlink_to("/etc/hostname")
     with pytest.raises(IntegrityError):
         apart.package()
     assert list((apart.project.state / "unpacked").iterdir()) == []
 
 
-def test_a_verdict_that_json_cannot_carry(apart: Trained) -> None:
+def test_a_verdict_that_json_cannot_represent_is_an_error(apart: Trained) -> None:
     with pytest.raises(DataError, match="cannot be written as JSON"):
         apart.package(verdicts={"model": [{"observed": float("nan")}]})
 
 
-def test_a_commit_and_whether_files_differ_from_it(tmp_path: Path) -> None:
+def test_the_commit_and_whether_files_differ_from_it_are_read(tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         names = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
         done = subprocess.run(["git", "-C", tmp_path, *names, *arguments], check=True, capture_output=True, text=True)
@@ -163,11 +163,11 @@ def test_a_commit_and_whether_files_differ_from_it(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     git("add", "a")
     git("commit", "-qm", "first")
-    code = read_code(tmp_path)
+    code = read_code_version(tmp_path)
     assert (code.commit, code.dirty) == (git("rev-parse", "HEAD"), False)
     (tmp_path / "b").write_text("2")
-    assert read_code(tmp_path).dirty
+    assert read_code_version(tmp_path).dirty
 
 
-def test_one_value_has_one_form() -> None:
+def test_one_value_has_one_json_text() -> None:
     assert write_json({"b": 0.1 + 0.2, "a": ["ü", None]}) == '{"a":["ü",null],"b":0.30000000000000004}\n'.encode()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def make_key(folder: Path, name: str = "key", algorithm: str = "ed25519") -> tuple[Path, Path]:
-    """A pair as the hint of the error says, made by OpenSSL."""
+    """Make a key pair with OpenSSL, as the hint of the error describes."""
     private, public = folder / f"{name}.pem", folder / f"{name}.pub"
     subprocess.run(["openssl", "genpkey", "-algorithm", algorithm, "-out", private], check=True, capture_output=True)
     subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True, capture_output=True)
@@ -60,7 +60,7 @@ def test_a_release_has_an_in_toto_statement(store: ReleaseStore, layer: Path) ->
     assert materials["urn:sluice:snapshot"] == {"sha256": release.manifest["data"]["snapshot_digest"][7:]}
 
 
-def test_a_commit_is_a_material() -> None:
+def test_the_commit_is_a_dependency() -> None:
     manifest = {
         "project": "p",
         "code": {"commit": "c0ffee", "dirty": False},
@@ -103,9 +103,7 @@ def test_adding_again_signs_nothing_new(signed: ReleaseStore, layer: Path) -> No
     assert len(signed.attachments(signed.get("1").digest)) == 1
 
 
-def test_an_unsigned_release_fails_where_a_signature_is_asked_for(
-    store: ReleaseStore, layer: Path, keys: tuple[Path, Path]
-) -> None:
+def test_an_unsigned_release_fails_if_a_signature_is_required(store: ReleaseStore, layer: Path, keys: tuple[Path, Path]) -> None:
     store.add(layer)
     assert not any(verdict.failed for verdict in store.verify("1"))
     failed = [verdict for verdict in store.verify("1", key=keys[1]) if verdict.failed]
@@ -122,7 +120,7 @@ def test_a_release_may_be_signed_later(
     assert not any(verdict.failed for verdict in store.verify("1", key=keys[1]))
 
 
-def test_another_key_has_not_signed(signed: ReleaseStore, tmp_path: Path) -> None:
+def test_a_signature_by_another_key_fails(signed: ReleaseStore, tmp_path: Path) -> None:
     failed = [verdict.detail for verdict in signed.verify("1", key=make_key(tmp_path, "other")[1]) if verdict.failed]
     assert len(failed) == 1
     assert "no valid signature" in failed[0]
@@ -144,7 +142,7 @@ def test_an_edited_envelope_is_refused(signed: ReleaseStore, keys: tuple[Path, P
     else:
         envelope["signatures"] = []
     with pytest.raises(IntegrityError) as caught:
-        provenance.open_envelope(envelope, keys[1])
+        provenance.verify_envelope(envelope, keys[1])
     assert caught.value.exit_code == 4
 
 
@@ -159,7 +157,7 @@ def test_a_signature_for_another_release_does_not_count(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no key"])
-def test_a_key_that_cannot_be_read(
+def test_an_unreadable_key_is_an_error(
     store: ReleaseStore, layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
 ) -> None:
     if content is not None:
@@ -170,7 +168,9 @@ def test_a_key_that_cannot_be_read(
     assert store.list() == []
 
 
-def test_a_key_of_another_kind(store: ReleaseStore, layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_of_another_kind_is_an_error(
+    store: ReleaseStore, layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     private, public = make_key(tmp_path, algorithm="x25519")
     monkeypatch.setenv(provenance.KEY_VARIABLE, str(private))
     with pytest.raises(ConfigurationError, match="X25519"):
@@ -181,6 +181,6 @@ def test_a_key_of_another_kind(store: ReleaseStore, layer: Path, tmp_path: Path,
         store.verify("1", key=public)
 
 
-def test_what_is_no_statement() -> None:
+def test_a_document_without_a_statement_is_an_error() -> None:
     with pytest.raises(IntegrityError, match="no in-toto statement"):
         provenance.read_statement({"payload": 5})

@@ -66,7 +66,7 @@ class Backend:
         except httpx.HTTPError:
             return False
 
-    def last_log_message(self) -> str:
+    def failure_reason(self) -> str:
         return read_last_lines(self.folder / "log") or "it wrote nothing"
 
     def stop(self) -> None:

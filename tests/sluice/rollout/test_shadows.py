@@ -16,7 +16,7 @@ from sluice.project.tables.rollout import RolloutTable
 from sluice.rollout.decisions.interim_looks import next_look
 from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON, Comparison, add_comparison, judge_comparison
 from sluice.rollout.shadows import HttpShadowComparer
-from sluice.scoring.recent_requests import MOST_ROWS, RecentRequests
+from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RecentRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ def test_a_server_keeps_its_last_requests_only() -> None:
     recent = RecentRequests()
     recent.add(["a"], [[1]], [0.5])
     assert recent.to_dict()["requests"] == []
-    recent.begin(2)
+    recent.start(2)
     for value in (1, 2, 3):
         recent.add(["a"], [[value]], [value / 10])
     document = recent.to_dict()
@@ -78,12 +78,12 @@ def test_a_server_keeps_its_last_requests_only() -> None:
         (2, [[2]], [0.2]),
         (3, [[3]], [0.3]),
     ]
-    recent.add(["a"], [[0]] * (MOST_ROWS + 1), [0.0] * (MOST_ROWS + 1))
+    recent.add(["a"], [[0]] * (MAX_KEPT_ROWS + 1), [0.0] * (MAX_KEPT_ROWS + 1))
     long = recent.to_dict()["requests"][-1]
-    assert (len(long["data"]["ndarray"]), len(long["probabilities"])) == (MOST_ROWS, MOST_ROWS), (
+    assert (len(long["data"]["ndarray"]), len(long["probabilities"])) == (MAX_KEPT_ROWS, MAX_KEPT_ROWS), (
         "only the first rows of a long request are kept"
     )
-    recent.begin(2)
+    recent.start(2)
     assert recent.to_dict()["server"] != document["server"], "a forked worker has its own count"
 
 
@@ -146,7 +146,7 @@ def poll_and_wait(shadow: HttpShadowComparer, rollout: str, champions: list[str]
 def record_requests(*values: Any, answer: float | None = None) -> RecentRequests:
     """Record requests of one row each, answered with their value or with `answer`."""
     recent = RecentRequests()
-    recent.begin(10)
+    recent.start(10)
     for value in values:
         recent.add(["a"], [[value]], [value if answer is None else answer])
     return recent
@@ -162,8 +162,8 @@ def compare_all(shadow: HttpShadowComparer, rollout: str, champions: list[str], 
 
 def test_each_request_is_sent_to_the_canary_once_and_compared() -> None:
     one, other = RecentRequests(), RecentRequests()
-    one.begin(10)
-    other.begin(10)
+    one.start(10)
+    other.start(10)
     for value in (0.1, 0.2):
         one.add(["a"], [[value]], [value])
     other.add(["a"], [[0.3], [0.5]], [0.3, 0.5])

@@ -1,4 +1,4 @@
-"""What a serving environment refuses to serve, each in a process of that environment."""
+"""What a server loads and what it refuses. Each test runs a process of the serving environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from sluice.release.layer import layer_digest
+from sluice.release.model_layer import layer_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ try:
 except SluiceError as error:
     print(json.dumps([type(error).__name__, error.message, error.hint, "parcels" in sys.modules]))
 else:
-    print(json.dumps(["loaded", str(scorer.exact), scorer.joins]))
+    print(json.dumps(["loaded", str(scorer.exact), scorer.batches]))
 """
 
 
@@ -48,7 +48,7 @@ def change(file: Path, apply: Callable[[dict[str, Any]], object]) -> None:
 
 
 class Payload:
-    """A pickle that does something when it is loaded."""
+    """A pickle that creates a file when it is loaded."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -57,11 +57,11 @@ class Payload:
         return Path.touch, (Path(self.target),)  # type: ignore[return-value]
 
 
-def test_a_sound_layer_is_loaded(layer_copy: Path) -> None:
+def test_an_intact_layer_is_loaded(layer_copy: Path) -> None:
     assert load(layer_copy) == ["loaded", "True", True]
 
 
-def test_a_model_that_looks_at_other_rows_is_asked_for_one_request_at_a_time(layer_copy: Path) -> None:
+def test_requests_are_not_joined_for_a_model_whose_answers_depend_on_other_rows(layer_copy: Path) -> None:
     file = layer_copy / "code" / "parcels" / "features.py"
     text = file.read_text()
     assert text.count('X["items"],') == 1
@@ -77,7 +77,7 @@ def test_nothing_is_loaded_before_the_digest_was_verified(layer_copy: Path, tmp_
     assert digest in message
     assert not code_imported
     assert not (tmp_path / "it ran").exists()
-    load(layer_copy)  # with its own digest it would have run
+    load(layer_copy)  # with its own digest the pickle runs
     assert (tmp_path / "it ran").exists()
 
 
@@ -89,29 +89,31 @@ def test_edited_code_is_not_imported(layer_copy: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "reason"),
     [("python", "3.10.1", "fitted with 3.10.1"), ("machine", "s390x", "machine is"), ("libraries", {"numpy": "1.0"}, "numpy is")],
 )
-def test_another_environment_is_refused_before_the_model_is_loaded(layer_copy: Path, key: str, value: object, told: str) -> None:
+def test_another_environment_is_refused_before_the_model_is_loaded(
+    layer_copy: Path, key: str, value: object, reason: str
+) -> None:
     change(layer_copy / "manifest.json", lambda manifest: manifest["environment"]["fingerprint"].update({key: value}))
     kind, message, hint, code_imported = load(layer_copy)
     assert (kind, code_imported) == ("RefusedError", False)
-    assert told in message
-    assert "same locks" in hint
+    assert reason in message
+    assert "same lock files" in hint
 
 
 def move_golden(golden: dict[str, Any], by: float) -> None:
     golden["expected"][3] += by
 
 
-def test_one_bit_is_too_much_on_the_same_class_of_processor(layer_copy: Path) -> None:
+def test_a_difference_of_one_bit_is_refused_on_the_same_class_of_processor(layer_copy: Path) -> None:
     expected = json.loads((layer_copy / "golden.json").read_text())["expected"][3]
     change(layer_copy / "golden.json", lambda golden: move_golden(golden, np.spacing(expected)))
     kind, message, *_ = load(layer_copy)
     assert kind == "RefusedError"
     assert "1 of" in message
     assert "row 3" in message
-    assert "allowed is no difference" in message
+    assert "no difference is allowed" in message
 
 
 @pytest.mark.parametrize(("by", "outcome"), [(5e-13, "loaded"), (1e-11, "RefusedError")])
@@ -123,7 +125,7 @@ def test_another_class_of_processor_has_a_tolerance(layer_copy: Path, by: float,
     assert load(layer_copy)[0] == outcome
 
 
-def test_a_package_that_is_missing_is_told(layer_copy: Path) -> None:
+def test_a_missing_package_is_refused_with_its_name(layer_copy: Path) -> None:
     shutil.rmtree(layer_copy / "code")
     kind, message, hint, *_ = load(layer_copy)
     assert kind == "RefusedError"
@@ -132,19 +134,19 @@ def test_a_package_that_is_missing_is_told(layer_copy: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"environment": {"fingerprint": {"libraries": []}}}'])
-def test_a_manifest_that_is_none(layer_copy: Path, text: str) -> None:
+def test_an_invalid_manifest_is_refused(layer_copy: Path, text: str) -> None:
     (layer_copy / "manifest.json").write_text(text)
     assert load(layer_copy)[:1] == ["IntegrityError"]
 
 
-def test_a_model_that_is_none(layer_copy: Path) -> None:
+def test_a_file_that_is_not_a_model_is_refused(layer_copy: Path) -> None:
     (layer_copy / "model.joblib").write_bytes(b"no model")
     kind, message, *_ = load(layer_copy)
     assert kind == "RefusedError"
     assert "cannot be loaded" in message
 
 
-def test_what_the_image_copies_is_enough(layer_copy: Path, tmp_path: Path) -> None:
+def test_the_files_that_the_image_copies_are_enough(layer_copy: Path, tmp_path: Path) -> None:
     for line in (REPOSITORY / "serving" / "Dockerfile").read_text().replace("\\\n", " ").splitlines():
         words = line.split()
         if words[:1] == ["COPY"]:
@@ -160,7 +162,7 @@ def test_what_the_image_copies_is_enough(layer_copy: Path, tmp_path: Path) -> No
     assert done.stdout == f"{{'release': '{digest}'}}\n", done.stderr
 
 
-def test_no_digest_is_no_server(layer_copy: Path) -> None:
+def test_the_server_does_not_start_without_a_digest(layer_copy: Path) -> None:
     code = "import serving.model_server as m; m.ModelServer().load()"
     environment = {"PYTHONPATH": str(REPOSITORY), "SLUICE_RELEASE_FOLDER": str(layer_copy)}
     command = [REPOSITORY / ".venv-serving/bin/python", "-c", code]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sluice.project.projects import Project
-    from sluice.scoring.server_process import ServedRelease
+    from sluice.scoring.server_process import ReleaseServer
 
 
 class MicroserviceLauncher:
@@ -35,7 +35,7 @@ class MicroserviceLauncher:
         """
         return self._store.unpack(release)
 
-    def spawn(self, release: str, folder: Path) -> ServedRelease:
+    def spawn(self, release: str, folder: Path) -> ReleaseServer:
         """Start the server of an unpacked release, and return at once.
 
         Raises:

@@ -46,7 +46,7 @@ class ServerProcess(Protocol):
             ServiceError: The process has ended.
         """
 
-    def last_log_message(self) -> str:
+    def failure_reason(self) -> str:
         """Return the last message in the server's log."""
 
     def stop(self) -> None:
@@ -130,7 +130,7 @@ class Servers:
             if state.process is None:
                 self._start(release, state, now)
             elif not state.process.alive():
-                self._record_crash(release, state, now, f"its process ended: {state.process.last_log_message()}")
+                self._record_crash(release, state, now, f"its process ended: {state.process.failure_reason()}")
             elif state.ready_at is None:
                 self._check_ready(release, state, state.process, now)
             elif state.crashes and now - state.ready_at > CRASH_RESET_SECONDS:
@@ -200,7 +200,7 @@ class Servers:
             self.notify(f"the server of {release[:19]} is ready (pid {process.pid})")
         elif now - state.started_at > self.start_timeout:
             self._record_crash(
-                release, state, now, f"it was not ready within {self.start_timeout:g} s: {process.last_log_message()}"
+                release, state, now, f"it was not ready within {self.start_timeout:g} s: {process.failure_reason()}"
             )
 
     def _record_crash(self, release: str, state: _ServerState, now: float, reason: str) -> None:

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from sluice.errors import SluiceError
-from sluice.release.registry.client import Registry
-from sluice.release.registry.references import read_reference
+from sluice.release.registry.image_references import read_image_reference
+from sluice.release.registry.registry_client import RegistryClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +61,8 @@ def set_tag(image: str, tag: str, *, plain_http: bool = False) -> None:
         ServiceError: The registry does not answer, or refuses.
         UsageError: `image` is not a reference to an image.
     """
-    reference = read_reference(image)
-    with Registry(reference.host, reference.repository, plain_http=plain_http) as registry:
+    reference = read_image_reference(image)
+    with RegistryClient(reference.host, reference.repository, plain_http=plain_http) as registry:
         manifest, media_type = registry.read_manifest(reference.target)
         if registry.find_manifest(tag) != reference.target:
             registry.write_manifest(tag, manifest, media_type)

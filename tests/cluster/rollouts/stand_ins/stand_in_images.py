@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from sluice.release.registry.client import Registry
+from sluice.release.registry.registry_client import RegistryClient
 
 if TYPE_CHECKING:
-    from sluice.release.registry.references import Reference
+    from sluice.release.registry.image_references import ImageReference
 
 SCRIPT = Path(__file__).with_name("stand_in_model.py")
 _MANIFEST, _CONFIG = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
-def push_model(base: Reference, to: Reference, *flags: str, mark: str = "") -> str:
+def push_model(base: ImageReference, to: ImageReference, *flags: str, mark: str = "") -> str:
     """Push an image that runs the stand-in with these flags; gives its name by digest. Another `mark` is another image."""
     with (
-        Registry(base.host, base.repository, plain_http=True) as source,
-        Registry(to.host, to.repository, plain_http=True) as registry,
+        RegistryClient(base.host, base.repository, plain_http=True) as source,
+        RegistryClient(to.host, to.repository, plain_http=True) as registry,
         tempfile.TemporaryDirectory() as name,
     ):
         folder = Path(name)
@@ -64,7 +64,7 @@ def delete_image(image: str) -> None:
     answer.raise_for_status()
 
 
-def _read_manifest(source: Registry, target: str) -> dict[str, Any]:
+def _read_manifest(source: RegistryClient, target: str) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads(source.read_manifest(target)[0])
     if "manifests" in manifest:
         fitting = [one for one in manifest["manifests"] if one.get("platform", {}).get("os") == "linux"]
@@ -81,7 +81,7 @@ def _make_layer() -> tuple[bytes, bytes]:
     return gzip.compress(buffer.getvalue(), mtime=0), buffer.getvalue()
 
 
-def _write(registry: Registry, folder: Path, data: bytes, kind: str) -> dict[str, Any]:
+def _write(registry: RegistryClient, folder: Path, data: bytes, kind: str) -> dict[str, Any]:
     descriptor = {"mediaType": kind, "digest": _digest(data), "size": len(data)}
     (folder / "written").write_bytes(data)
     registry.write_blob(descriptor, folder / "written")

@@ -1,4 +1,4 @@
-"""A real registry (Debian's docker-registry) on a free port, and a wire to it that breaks when it is told to."""
+"""A real registry (Debian's docker-registry) on a free port, and a TCP proxy in front of it that cuts connections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sluice.release.registry.client import Registry
+    from sluice.release.registry.registry_client import RegistryClient
 
 PROGRAM = shutil.which("docker-registry") or ""
 USER, PASSWORD = "sluice", "no secret"
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def registry_server(folder: Path, *, password: bool = False) -> Iterator[str]:
-    """Host and port of a fresh registry; with a user and a password where it is asked for."""
+    """Run an empty registry and yield its host and port. It can require a user and a password."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config: dict[str, Any] = {
@@ -68,12 +68,14 @@ def registry_server(folder: Path, *, password: bool = False) -> Iterator[str]:
 
 
 @dataclass
-class Wire:
-    """A TCP wire to a registry, which cuts connections.
+class CuttingProxy:
+    """A TCP proxy in front of a registry that cuts connections.
 
     Attributes:
-        target: Host and port behind it.
-        cuts: How many connections it still cuts, each after `after` bytes that were sent.
+        target: The host and port of the registry.
+        cuts: The number of connections that it still cuts.
+        after: The number of sent bytes after which it cuts a connection.
+        connections: The number of connections so far.
     """
 
     target: str
@@ -123,8 +125,8 @@ class Wire:
             end.close()
 
 
-def put_base(registry: Registry, folder: Path, *, tag: str = "latest", architecture: str = "amd64") -> str:
-    """A small image as a serving image would be; gives its digest."""
+def put_base(registry: RegistryClient, folder: Path, *, tag: str = "latest", architecture: str = "amd64") -> str:
+    """Push a small image that has the form of a serving image, and return its digest."""
     buffer = BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         data = b"served\n" * 50_000
@@ -146,7 +148,7 @@ def put_base(registry: Registry, folder: Path, *, tag: str = "latest", architect
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _put(registry: Registry, folder: Path, data: bytes, media_type: str) -> dict[str, Any]:
+def _put(registry: RegistryClient, folder: Path, data: bytes, media_type: str) -> dict[str, Any]:
     descriptor = {"mediaType": media_type, "digest": f"sha256:{hashlib.sha256(data).hexdigest()}", "size": len(data)}
     file = folder / "blob"
     file.write_bytes(data)

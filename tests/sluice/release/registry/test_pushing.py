@@ -1,4 +1,4 @@
-"""Releases pushed to a real registry: the same digest each time, nothing sent twice, no tag from a broken push."""
+"""A push to a real registry gives the same digest each time, sends nothing twice, and leaves no tag if it fails."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from registry_servers import PASSWORD, PROGRAM, USER, Wire, put_base, registry_server
+from registry_servers import PASSWORD, PROGRAM, USER, CuttingProxy, put_base, registry_server
 
 from sluice.errors import ServiceError, UnsupportedError, UsageError
-from sluice.release.layer import write_layer
-from sluice.release.registry.client import Registry
-from sluice.release.registry.pushing import Pushed, push_release
-from sluice.release.registry.references import Reference, read_reference
+from sluice.release.model_layer import write_layer
+from sluice.release.registry.image_references import ImageReference, read_image_reference
+from sluice.release.registry.pushing import PushResult, push_release
+from sluice.release.registry.registry_client import RegistryClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sluice.release.store.releases import Release, ReleaseStore
 
-pytestmark = pytest.mark.skipif(not PROGRAM, reason="needs a registry to push to: apt-get install docker-registry")
+pytestmark = pytest.mark.skipif(not PROGRAM, reason="these tests need a registry: apt-get install docker-registry")
 
 
 @pytest.fixture
@@ -37,14 +37,17 @@ def release(store: ReleaseStore, layer_copy: Path) -> Release:
     return store.add(layer_copy)
 
 
-def base_in(host: str, folder: Path, **how: str) -> Reference:
-    with Registry(host, "serving", plain_http=True) as registry:
+def base_in(host: str, folder: Path, **how: str) -> ImageReference:
+    with RegistryClient(host, "serving", plain_http=True) as registry:
         put_base(registry, folder, **how)
-    return Reference(host, "serving", "latest")
+    return ImageReference(host, "serving", "latest")
 
 
-def push(store: ReleaseStore, release: Release, base: Reference, host: str, *tags: str) -> Pushed:
-    with Registry(host, "churn/releases", plain_http=True) as registry, Registry(base.host, "serving", plain_http=True) as source:
+def push(store: ReleaseStore, release: Release, base: ImageReference, host: str, *tags: str) -> PushResult:
+    with (
+        RegistryClient(host, "churn/releases", plain_http=True) as registry,
+        RegistryClient(base.host, "serving", plain_http=True) as source,
+    ):
         return push_release(store, release, base, registry, source, tags=tags or (f"release-{release.number}",))
 
 
@@ -60,7 +63,7 @@ def blob(host: str, digest: str) -> bytes:
     return httpx.get(f"http://{host}/v2/churn/releases/blobs/{digest}").content
 
 
-def test_the_image_is_the_base_with_the_model_layer_on_top(
+def test_the_image_is_the_base_image_with_the_model_layer_on_top(
     host: str, store: ReleaseStore, release: Release, layer_copy: Path, tmp_path: Path
 ) -> None:
     pushed = push(store, release, base_in(host, tmp_path), host)
@@ -89,59 +92,59 @@ def test_the_same_release_is_the_same_image_and_nothing_is_sent_again(
     assert manifest(host, "champion") == manifest(host, "release-1")
 
 
-def test_layers_of_a_base_in_the_same_registry_are_not_sent(
+def test_layers_of_a_base_image_in_the_same_registry_are_not_sent(
     host: str, store: ReleaseStore, release: Release, tmp_path: Path
 ) -> None:
     pushed = push(store, release, base_in(host, tmp_path), host)
     assert pushed.reused == 1
-    assert pushed.sent < 350_000  # the base's layer alone has more
+    assert pushed.sent < 350_000  # the base image's layer has more bytes than this
 
 
-def test_a_base_may_lie_in_another_registry(host: str, store: ReleaseStore, release: Release, tmp_path: Path) -> None:
+def test_the_base_image_may_be_in_another_registry(host: str, store: ReleaseStore, release: Release, tmp_path: Path) -> None:
     with registry_server(tmp_path / "other") as other:
         pushed = push(store, release, base_in(other, tmp_path), host)
     assert pushed.reused == 0
     assert manifest(host, "release-1")["layers"][1]["digest"] == release.digest
 
 
-def test_what_breaks_on_the_way_is_tried_again(host: str, store: ReleaseStore, release: Release, tmp_path: Path) -> None:
+def test_a_broken_connection_is_tried_again(host: str, store: ReleaseStore, release: Release, tmp_path: Path) -> None:
     base = base_in(host, tmp_path)
-    with Wire(host, cuts=3, after=600) as wire:
-        pushed = push(store, release, base, wire.host)
-        assert wire.connections > 3
+    with CuttingProxy(host, cuts=3, after=600) as proxy:
+        pushed = push(store, release, base, proxy.host)
+        assert proxy.connections > 3
     assert manifest(host, "release-1")["layers"][1]["digest"] == release.digest
     assert pushed.image.partition("@")[2] == push(store, release, base, host).image.partition("@")[2]
 
 
-def test_a_push_that_breaks_half_way_leaves_no_tag(host: str, store: ReleaseStore, release: Release, tmp_path: Path) -> None:
+def test_a_push_that_fails_half_way_leaves_no_tag(host: str, store: ReleaseStore, release: Release, tmp_path: Path) -> None:
     base = base_in(host, tmp_path)
-    with Wire(host, cuts=1_000, after=600) as wire, pytest.raises(ServiceError, match="does not answer"):
-        push(store, release, base, wire.host)
+    with CuttingProxy(host, cuts=1_000, after=600) as proxy, pytest.raises(ServiceError, match="does not answer"):
+        push(store, release, base, proxy.host)
     assert httpx.get(f"http://{host}/v2/churn/releases/tags/list").status_code == 404
     assert push(store, release, base, host).sent > 0
 
 
-def test_a_registry_that_is_not_there_is_one_clear_error(store: ReleaseStore, release: Release) -> None:
+def test_a_missing_registry_is_one_clear_error(store: ReleaseStore, release: Release) -> None:
     with pytest.raises(ServiceError, match="does not answer") as caught:
-        push(store, release, Reference("127.0.0.1:9", "serving"), "127.0.0.1:9")
+        push(store, release, ImageReference("127.0.0.1:9", "serving"), "127.0.0.1:9")
     assert "--plain-http" in caught.value.hint
 
 
-def test_a_base_that_is_not_there_is_one_clear_error(host: str, store: ReleaseStore, release: Release) -> None:
+def test_a_missing_base_image_is_one_clear_error(host: str, store: ReleaseStore, release: Release) -> None:
     with pytest.raises(ServiceError, match="has no image serving:latest") as caught:
-        push(store, release, Reference(host, "serving", "latest"), host)
+        push(store, release, ImageReference(host, "serving", "latest"), host)
     assert caught.value.hint
 
 
 def _machine() -> str:
-    """This machine's architecture as images name it: a release is for the machine that it was made on."""
+    """Return this machine's architecture in OCI's notation. A release is for the architecture that it was made on."""
     return {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 
 
-def test_an_index_gives_the_image_of_the_release_s_platform(
+def test_the_image_for_the_releases_architecture_is_chosen_from_an_index(
     host: str, store: ReleaseStore, release: Release, tmp_path: Path
 ) -> None:
-    with Registry(host, "serving", plain_http=True) as registry:
+    with RegistryClient(host, "serving", plain_http=True) as registry:
         digest = put_base(registry, tmp_path, tag="amd64")
         entry = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 1}
         for tag, architecture in (("many", _machine()), ("other", "s390x")):
@@ -155,17 +158,17 @@ def test_an_index_gives_the_image_of_the_release_s_platform(
                 ],
             }
             registry.write_manifest(tag, json.dumps(index).encode(), index["mediaType"])
-    assert push(store, release, Reference(host, "serving", "many"), host).image
+    assert push(store, release, ImageReference(host, "serving", "many"), host).image
     with pytest.raises(UnsupportedError, match=f"not built for linux/{_machine()}"):
-        push(store, release, Reference(host, "serving", "other"), host)
+        push(store, release, ImageReference(host, "serving", "other"), host)
 
 
-def test_user_and_password_come_from_docker_s_configuration(
+def test_user_and_password_come_from_dockers_configuration(
     store: ReleaseStore, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with registry_server(tmp_path / "closed", password=True) as host:
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-        with pytest.raises(ServiceError, match="wants a user and a password"):
+        with pytest.raises(ServiceError, match="requires a user and a password"):
             base_in(host, tmp_path)
         (tmp_path / "docker").mkdir()
         auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -173,7 +176,7 @@ def test_user_and_password_come_from_docker_s_configuration(
         assert push(store, release, base_in(host, tmp_path), host).sent > 0
 
 
-def test_a_credential_helper_is_asked(
+def test_a_credential_helper_gives_user_and_password(
     store: ReleaseStore, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with registry_server(tmp_path / "closed", password=True) as host:
@@ -195,8 +198,8 @@ def test_a_credential_helper_is_asked(
         (f"r:5000/a@sha256:{'0' * 64}", ("r:5000", "a", "", f"sha256:{'0' * 64}")),
     ],
 )
-def test_references_are_read(text: str, parts: tuple[str, str, str, str]) -> None:
-    found = read_reference(text)
+def test_image_references_are_parsed(text: str, parts: tuple[str, str, str, str]) -> None:
+    found = read_image_reference(text)
     assert (found.host, found.repository, found.tag, found.digest) == parts
     assert str(found) == text
 
@@ -205,5 +208,5 @@ def test_references_are_read(text: str, parts: tuple[str, str, str, str]) -> Non
     "text", ["churn", "churn:1", "library/churn", "r.example/", "r.example/Churn", "r.example/a@sha256:1", ""]
 )
 def test_a_reference_without_a_registry_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="no image of a registry"):
-        read_reference(text)
+    with pytest.raises(UsageError, match="not the name of an image in a registry"):
+        read_image_reference(text)

@@ -1,4 +1,4 @@
-"""The registry's tags champion and previous, against a real registry."""
+"""The tags champion and previous in a real registry."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 from registry_servers import PROGRAM, put_base, registry_server
 
 from sluice.errors import ServiceError
-from sluice.release.registry.client import Registry
+from sluice.release.registry.registry_client import RegistryClient
 from sluice.rollout.platforms.seldon.registry_tags import RegistryTags, set_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(not PROGRAM, reason="no docker-registry here")
+pytestmark = pytest.mark.skipif(not PROGRAM, reason="these tests need a registry: apt-get install docker-registry")
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def host(tmp_path: Path) -> Iterator[str]:
         yield found
 
 
-def test_a_tag_follows_and_is_not_written_twice(host: str, tmp_path: Path) -> None:
-    with Registry(host, "churn", plain_http=True) as registry:
+def test_a_tag_is_set_and_not_written_twice(host: str, tmp_path: Path) -> None:
+    with RegistryClient(host, "churn", plain_http=True) as registry:
         digest = put_base(registry, tmp_path)
         image = f"{host}/churn@{digest}"
         set_tag(image, "champion", plain_http=True)
@@ -33,7 +33,7 @@ def test_a_tag_follows_and_is_not_written_twice(host: str, tmp_path: Path) -> No
         assert registry.find_manifest("champion") == digest
 
 
-def test_what_a_registry_refuses_is_said_and_holds_nothing_up(host: str) -> None:
+def test_a_refusal_of_the_registry_is_reported_and_stops_nothing(host: str) -> None:
     said: list[str] = []
     tags = RegistryTags(plain_http=True, notify=said.append)
     image = f"{host}/churn@sha256:{'0' * 64}"

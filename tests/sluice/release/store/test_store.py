@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluice.errors import IntegrityError, ServiceError, StateError, UsageError
-from sluice.release.layer import layer_digest, verify_folder
+from sluice.release.model_layer import layer_digest, verify_folder
 from sluice.release.store.releases import ReleaseStore
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def edit(path: Path, *, truncate: bool) -> None:
     path.write_bytes(data)
 
 
-def test_a_release_is_named_by_its_layer(store: ReleaseStore, layer: Path) -> None:
+def test_the_digest_of_its_layer_names_a_release(store: ReleaseStore, layer: Path) -> None:
     release = store.add(layer)
     assert release.number == 1
     assert release.digest == f"sha256:{layer.name}" == layer_digest(layer)
@@ -55,7 +55,7 @@ def test_numbers_count_up(store: ReleaseStore, make_layer: Callable[[int], Path]
     assert [release.number for release in store.list()] == [1, 2, 3]
 
 
-def test_it_is_an_oci_layout(store: ReleaseStore, layer: Path) -> None:
+def test_the_store_is_an_oci_layout(store: ReleaseStore, layer: Path) -> None:
     release = store.add(layer)
     folder = store.layout.folder
     assert json.loads((folder / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
@@ -80,7 +80,7 @@ def test_it_is_an_oci_layout(store: ReleaseStore, layer: Path) -> None:
 
 
 @pytest.mark.parametrize("ref", ["1", "release-1", "champion", "{digest}", "{hex}", "{digest:.20}", "{hex:.6}", "{image}"])
-def test_a_release_has_many_names(store: ReleaseStore, make_layer: Callable[[int], Path], ref: str) -> None:
+def test_every_kind_of_reference_finds_a_release(store: ReleaseStore, make_layer: Callable[[int], Path], ref: str) -> None:
     release = store.add(make_layer(1))
     store.add(make_layer(2))
     store.tag("champion", release.digest)
@@ -89,7 +89,7 @@ def test_a_release_has_many_names(store: ReleaseStore, make_layer: Callable[[int
 
 
 @pytest.mark.parametrize("ref", ["previous", "9", "release-9", "sha256:" + "0" * 64, "{hex:.5}", "", "latest", "sha256:"])
-def test_a_name_of_nothing(store: ReleaseStore, layer: Path, ref: str) -> None:
+def test_a_reference_of_no_release_is_an_error(store: ReleaseStore, layer: Path, ref: str) -> None:
     release = store.add(layer)
     with pytest.raises(StateError, match="no release") as caught:
         store.get(ref.format(hex=release.digest[7:]))
@@ -97,14 +97,14 @@ def test_a_name_of_nothing(store: ReleaseStore, layer: Path, ref: str) -> None:
     assert "sluice release list" in caught.value.hint
 
 
-def test_no_release_yet(store: ReleaseStore) -> None:
+def test_a_champion_that_does_not_exist_yet_is_an_error(store: ReleaseStore) -> None:
     assert store.list() == []
-    with pytest.raises(StateError, match="no release is tagged champion yet"):
+    with pytest.raises(StateError, match="no release has the tag champion yet"):
         store.get("champion")
-    assert not store.layout.folder.exists()  # looking makes nothing
+    assert not store.layout.folder.exists()  # reading creates nothing
 
 
-def test_a_tag_is_of_one_release(store: ReleaseStore, make_layer: Callable[[int], Path]) -> None:
+def test_a_tag_names_only_one_release(store: ReleaseStore, make_layer: Callable[[int], Path]) -> None:
     first, second = store.add(make_layer(1)), store.add(make_layer(2))
     store.tag("champion", first.digest)
     store.move_tags({"champion": second.digest, "previous": first.digest})
@@ -114,7 +114,7 @@ def test_a_tag_is_of_one_release(store: ReleaseStore, make_layer: Callable[[int]
     assert store.get("1").tags == {"release-1"}
 
 
-def test_moving_tags_is_all_or_nothing(store: ReleaseStore, layer: Path) -> None:
+def test_either_all_tags_are_moved_or_none(store: ReleaseStore, layer: Path) -> None:
     release = store.add(layer)
     with pytest.raises(StateError):
         store.move_tags({"champion": release.digest, "previous": "sha256:" + "0" * 64})
@@ -122,8 +122,8 @@ def test_moving_tags_is_all_or_nothing(store: ReleaseStore, layer: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["release-7", "", "a b", "7", "-x", "x" * 200])
-def test_a_name_that_is_none_for_a_tag(store: ReleaseStore, layer: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="no name for a tag"):
+def test_a_name_that_is_not_allowed_for_a_tag_is_an_error(store: ReleaseStore, layer: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is not allowed as a tag"):
         store.tag(name, store.add(layer).digest)
 
 
@@ -137,14 +137,14 @@ def test_documents_are_attached_in_their_order(store: ReleaseStore, layer: Path)
     assert store.get("1") == release
 
 
-def test_what_cannot_be_attached(store: ReleaseStore, layer: Path) -> None:
+def test_a_missing_release_or_an_invalid_kind_cannot_be_attached_to(store: ReleaseStore, layer: Path) -> None:
     with pytest.raises(StateError, match="no release"):
         store.attach("sha256:" + "0" * 64, "approval", {})
-    with pytest.raises(UsageError, match="no kind"):
+    with pytest.raises(UsageError, match="is not allowed as a kind"):
         store.attach(store.add(layer).digest, "../x", {})
 
 
-def test_a_sound_release_passes(store: ReleaseStore, layer: Path) -> None:
+def test_an_intact_release_passes(store: ReleaseStore, layer: Path) -> None:
     store.attach(store.add(layer).digest, "rollout", {"outcome": "promoted"})
     verdicts = store.verify("1")
     assert [verdict.check.partition("/")[2] for verdict in verdicts] == [
@@ -169,11 +169,11 @@ def test_a_damaged_blob_is_found(store: ReleaseStore, layer: Path, which: str, t
     failed = [verdict for verdict in store.verify("1") if verdict.failed]
     assert [verdict.check for verdict in failed] == [f"release-1/{which}"]
     assert digest[7:] in failed[0].detail
-    store.add(layer)  # heals it
+    store.add(layer)  # replaces the damaged file
     assert not any(verdict.failed for verdict in store.verify("1"))
 
 
-def test_a_blob_that_is_gone_is_found(store: ReleaseStore, layer: Path) -> None:
+def test_a_missing_blob_is_found(store: ReleaseStore, layer: Path) -> None:
     store.layout.blob_path(store.add(layer).digest).unlink()
     (fault,) = [verdict.detail for verdict in store.verify("1") if verdict.failed]
     assert fault.endswith("cannot be read: No such file or directory")
@@ -197,7 +197,7 @@ def test_damaged_documents_are_an_error_with_a_hint(store: ReleaseStore, layer: 
     with pytest.raises(IntegrityError, match="truncated") as caught:
         store.get("1")
     assert "sluice release verify" in caught.value.hint
-    assert store.unpack(f"sha256:{layer.name}").is_dir()  # going back needs the layer alone
+    assert store.unpack(f"sha256:{layer.name}").is_dir()  # a rollback needs only the layer
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"manifests": 5}', '{"manifests": [1]}'])
@@ -221,7 +221,7 @@ def test_an_exchanged_layer_is_found(store: ReleaseStore, make_layer: Callable[[
     assert failed == [f"the image's layer is not {first.digest}, which the index names"]
 
 
-def test_unpacked_it_is_the_layer(store: ReleaseStore, layer: Path) -> None:
+def test_an_unpacked_release_has_the_files_of_its_layer(store: ReleaseStore, layer: Path) -> None:
     release = store.add(layer)
     folder = store.unpack(release.digest)
     assert folder == store.layout.folder.parent / "unpacked" / release.digest[7:]
@@ -229,7 +229,7 @@ def test_unpacked_it_is_the_layer(store: ReleaseStore, layer: Path) -> None:
     assert (folder / "model.joblib").read_bytes() == (layer / "model.joblib").read_bytes()
 
 
-def test_going_back_reads_what_is_unpacked(store: ReleaseStore, layer: Path) -> None:
+def test_a_second_unpack_only_reads_the_unpacked_files(store: ReleaseStore, layer: Path) -> None:
     release = store.add(layer)
     folder = store.unpack(release.digest)
     made = (folder / "model.joblib").stat().st_ino
@@ -254,12 +254,12 @@ def test_a_damaged_unpacked_layer_is_unpacked_again(store: ReleaseStore, layer: 
     assert [path.name for path in store.unpacked.iterdir()] == [release.digest[7:]]
 
 
-def test_unpacking_nothing(store: ReleaseStore) -> None:
+def test_unpacking_a_missing_release_is_an_error(store: ReleaseStore) -> None:
     with pytest.raises(StateError, match="no release"):
         store.unpack("sha256:" + "0" * 64)
 
 
-def test_a_folder_that_is_no_layer(store: ReleaseStore, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_layer_is_an_error(store: ReleaseStore, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "manifest.json").write_text("{}")
     for folder in (tmp_path / "folder", tmp_path / "nowhere"):
@@ -283,7 +283,7 @@ def test_old_releases_are_pruned(store: ReleaseStore, make_layer: Callable[[int]
     assert store.prune(1) == []
 
 
-def test_a_number_is_never_given_twice(store: ReleaseStore, make_layer: Callable[[int], Path]) -> None:
+def test_a_number_is_never_used_twice(store: ReleaseStore, make_layer: Callable[[int], Path]) -> None:
     for number in (1, 2, 3):
         store.add(make_layer(number))
     store.prune(1)
@@ -291,11 +291,11 @@ def test_a_number_is_never_given_twice(store: ReleaseStore, make_layer: Callable
 
 
 def test_pruning_keeps_at_least_one(store: ReleaseStore) -> None:
-    with pytest.raises(UsageError, match="cannot keep 0"):
+    with pytest.raises(UsageError, match="0 releases cannot be kept"):
         store.prune(0)
 
 
-def test_a_place_that_cannot_be_written(layer: Path, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_is_an_error(layer: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ServiceError, match="cannot be written"):
         ReleaseStore(tmp_path / "file" / "releases").add(layer)

@@ -1,4 +1,4 @@
-"""Processes that write to one store at once, and processes that are killed while they write."""
+"""Several processes write to one store at the same time, and processes are killed while they write."""
 
 from __future__ import annotations
 
@@ -51,28 +51,28 @@ def start(store: ReleaseStore, layers: list[Path]) -> subprocess.Popen[str]:
     return child
 
 
-def test_processes_that_add_at_once(store: ReleaseStore, layer: Path, tmp_path: Path) -> None:
+def test_concurrent_processes_add_releases(store: ReleaseStore, layer: Path, tmp_path: Path) -> None:
     layers = make_layers(layer, tmp_path, 6)
     children = [start(store, order) for order in (layers, layers[::-1], layers[3:] + layers[:3])]
     for child in children:
         assert child.stdin is not None
         child.stdin.write("\n")
         child.stdin.flush()
-    said = [dict(reversed(line.split()) for line in child.communicate()[0].splitlines()) for child in children]
+    printed = [dict(reversed(line.split()) for line in child.communicate()[0].splitlines()) for child in children]
     assert [child.returncode for child in children] == [0, 0, 0]
-    assert said[0] == said[1] == said[2]
-    assert sorted(said[0].values()) == list("123456")
-    assert {release.digest: str(release.number) for release in store.list()} == said[0]
+    assert printed[0] == printed[1] == printed[2]
+    assert sorted(printed[0].values()) == list("123456")
+    assert {release.digest: str(release.number) for release in store.list()} == printed[0]
     assert sum("champion" in release.tags for release in store.list()) == 1
     assert not any(verdict.failed for release in store.list() for verdict in store.verify(release.digest))
     assert len(store.attachments(store.get("1").digest)) == 1 + len({layers[0], layers[-1], layers[3]})
-    assert sorted(path.name for path in store.unpacked.iterdir()) == sorted(digest[7:] for digest in said[0])
+    assert sorted(path.name for path in store.unpacked.iterdir()) == sorted(digest[7:] for digest in printed[0])
 
 
 @pytest.mark.slow
-def test_a_store_works_on_after_writers_were_killed(store: ReleaseStore, layer: Path, tmp_path: Path) -> None:
+def test_a_store_still_works_after_writers_were_killed(store: ReleaseStore, layer: Path, tmp_path: Path) -> None:
     layers = make_layers(layer, tmp_path, 3, megabytes=8)
-    moments = random.Random(5)  # noqa: S311 - moments, not secrets
+    moments = random.Random(5)  # noqa: S311 - it chooses times, not secrets
     stages = set()
     for _ in range(25):
         child = start(store, layers)
@@ -85,7 +85,7 @@ def test_a_store_works_on_after_writers_were_killed(store: ReleaseStore, layer: 
         stages.add((len(store.list()), any(store.layout.folder.rglob(".draft-*"))))
         for release in store.list():
             assert not any(verdict.failed for verdict in store.verify(release.digest))
-    assert len(stages) > 1  # it was killed at more than one place
+    assert len(stages) > 1  # the kills hit more than one stage
     added = [store.add(path) for path in layers]
     assert sorted(release.number for release in added) == sorted({release.number for release in store.list()})
     for release in added:
@@ -96,10 +96,10 @@ def test_a_store_works_on_after_writers_were_killed(store: ReleaseStore, layer: 
     assert len(store.list()) <= 2
 
 
-def test_a_writer_that_was_killed_with_the_lock_does_not_keep_it(store: ReleaseStore, layer: Path) -> None:
+def test_a_killed_writer_does_not_keep_the_lock(store: ReleaseStore, layer: Path) -> None:
     hold = (
         "import sys, time; from pathlib import Path; from sluice.release.store.layout import Layout\n"
-        "with Layout(Path(sys.argv[1])).changing() as index:\n"
+        "with Layout(Path(sys.argv[1])).edit_index() as index:\n"
         "    (Path(sys.argv[1]) / 'blobs/sha256/.draft-half').write_bytes(b'half'); print('held', flush=True); time.sleep(600)"
     )
     child = subprocess.Popen([sys.executable, "-c", hold, str(store.layout.folder)], stdout=subprocess.PIPE, text=True)

@@ -11,9 +11,9 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sluice.scoring.client import HEALTH_PATH
-from sluice.scoring.recent_requests import plan_variables
-from sluice.scoring.release_pods import PORT, plan_server, plan_server_pod
+from sluice.scoring.recent_requests import plan_recent_requests_variables
+from sluice.scoring.release_client import HEALTH_PATH
+from sluice.scoring.release_pods import PORT, plan_server_container, plan_server_pod_spec
 from sluice.scoring.scorer import DIGEST_VARIABLE
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _build_annotations(settings: Settings) -> dict[str, str]:
 
 
 def _build_pod(release: PackagedRelease, settings: Settings) -> dict[str, Any]:
-    spec = plan_server_pod(_build_container(release, settings))
+    spec = plan_server_pod_spec(_build_container(release, settings))
     if settings.seldon.service_account:
         spec["serviceAccountName"] = settings.seldon.service_account
     if settings.seldon.pull_secrets:
@@ -188,9 +188,12 @@ def _build_pod(release: PackagedRelease, settings: Settings) -> dict[str, Any]:
 
 
 def _build_container(release: PackagedRelease, settings: Settings) -> dict[str, Any]:
-    variables = {WORKERS_VARIABLE: str(settings.seldon.workers), **plan_variables(settings.rollout.shadow_requests)}
+    variables = {
+        WORKERS_VARIABLE: str(settings.seldon.workers),
+        **plan_recent_requests_variables(settings.rollout.shadow_requests),
+    }
     health = {"httpGet": {"path": HEALTH_PATH, "port": "http"}}
-    return plan_server(
+    return plan_server_container(
         CONTAINER,
         release.image,
         release.digest,

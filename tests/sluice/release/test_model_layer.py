@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sluice.errors import IntegrityError
-from sluice.release.layer import LAYER_ROOT, extract_layer, layer_digest, verify_folder, write_layer
+from sluice.release.model_layer import LAYER_ROOT, extract_layer, layer_digest, verify_folder, write_layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,17 +43,17 @@ def folder(tmp_path: Path) -> Path:
     )
 
 
-def test_digest_is_that_of_the_tar_that_is_written(folder: Path, tmp_path: Path) -> None:
+def test_the_digest_is_that_of_the_written_tar(folder: Path, tmp_path: Path) -> None:
     digest = write_layer(folder, tmp_path / "layer.tar")
     assert digest == layer_digest(folder) == "sha256:" + hashlib.sha256((tmp_path / "layer.tar").read_bytes()).hexdigest()
 
 
-def test_digest_is_the_same_on_every_machine(tmp_path: Path) -> None:
+def test_the_digest_is_the_same_on_every_machine(tmp_path: Path) -> None:
     folder = write_tree(tmp_path / "layer", {("a",): b"1", ("b", "c"): b"2"})
     assert layer_digest(folder) == "sha256:bf96220d2cc105ecdaffe4605500f118dd939e00c79c91756d11039174e30b5c"
 
 
-def test_digest_does_not_depend_on_times_modes_or_the_order_of_making(folder: Path, tmp_path: Path) -> None:
+def test_the_digest_does_not_depend_on_times_modes_or_the_order_of_creation(folder: Path, tmp_path: Path) -> None:
     other = write_tree(
         tmp_path / "other", {("code", "shop", "b.py"): b"", ("code", "shop", "a.py"): b"x = 1\n", ("model.joblib",): b"\x80model"}
     )
@@ -62,7 +62,7 @@ def test_digest_does_not_depend_on_times_modes_or_the_order_of_making(folder: Pa
     assert layer_digest(folder) == layer_digest(other)
 
 
-def test_bytecode_beside_the_sources_is_no_part_of_it(folder: Path) -> None:
+def test_bytecode_beside_the_sources_is_not_part_of_the_layer(folder: Path) -> None:
     before = layer_digest(folder)
     (folder / "code" / "shop" / "__pycache__").mkdir()
     (folder / "code" / "shop" / "__pycache__" / "a.cpython-311.pyc").write_bytes(b"\0")
@@ -70,7 +70,7 @@ def test_bytecode_beside_the_sources_is_no_part_of_it(folder: Path) -> None:
 
 
 @given(trees)
-def test_unpacked_it_is_what_was_packed(files: dict[tuple[str, str], bytes]) -> None:
+def test_unpacked_files_are_equal_to_the_packed_ones(files: dict[tuple[str, str], bytes]) -> None:
     assume(not {parts[0] for parts in files} & {parts[1] for parts in files})
     with tempfile.TemporaryDirectory() as name:
         folder = write_tree(Path(name) / "layer", files)
@@ -83,7 +83,7 @@ def test_unpacked_it_is_what_was_packed(files: dict[tuple[str, str], bytes]) -> 
 
 
 @given(st.integers(0), st.integers(1, 255))
-def test_any_other_byte_is_another_digest(place: int, change: int) -> None:
+def test_any_changed_byte_changes_the_digest(place: int, change: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         data = bytearray(range(256))
         folder = write_tree(Path(name), {("model.joblib",): bytes(data)})
@@ -91,13 +91,13 @@ def test_any_other_byte_is_another_digest(place: int, change: int) -> None:
         data[place % 256] ^= change
         (folder / "model.joblib").write_bytes(data)
         assert layer_digest(folder) != before
-        with pytest.raises(IntegrityError, match="has digest") as caught:
+        with pytest.raises(IntegrityError, match="has the digest") as caught:
             verify_folder(folder, before)
         assert caught.value.exit_code == 4
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "renamed", "emptied folder"])
-def test_other_files_are_another_digest(folder: Path, change: str) -> None:
+def test_other_files_change_the_digest(folder: Path, change: str) -> None:
     before = layer_digest(folder)
     if change == "added":
         (folder / "code" / "sitecustomize.py").write_text("")
@@ -123,13 +123,13 @@ def test_pipes_are_refused(folder: Path) -> None:
         layer_digest(folder)
 
 
-def test_names_that_mean_a_removal_in_an_image_are_refused(folder: Path) -> None:
+def test_names_that_remove_files_in_an_image_are_refused(folder: Path) -> None:
     (folder / ".wh.model.joblib").touch()
-    with pytest.raises(IntegrityError, match="mean a removal"):
+    with pytest.raises(IntegrityError, match="removes a file in an OCI image"):
         layer_digest(folder)
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="there is no model layer"):
         verify_folder(tmp_path / "nowhere", "sha256:0")
 
@@ -153,7 +153,7 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.T
     ],
     ids=lambda member: member.name,
 )
-def test_a_tar_that_leads_elsewhere_is_not_unpacked(member: tarfile.TarInfo, tmp_path: Path) -> None:
+def test_a_tar_with_links_or_outside_paths_is_not_unpacked(member: tarfile.TarInfo, tmp_path: Path) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         archive.addfile(member)
@@ -163,12 +163,14 @@ def test_a_tar_that_leads_elsewhere_is_not_unpacked(member: tarfile.TarInfo, tmp
     assert not list(tmp_path.rglob("outside"))
 
 
-def test_what_is_no_tar_is_not_unpacked(tmp_path: Path) -> None:
+def test_bytes_that_are_not_a_tar_are_not_unpacked(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="cannot be unpacked"):
         extract_layer(io.BytesIO(b"no tar at all" * 100), tmp_path / "out")
 
 
-@pytest.mark.parametrize("module", ["release.fingerprint", "release.layer", "scoring.sources", "scoring.server_launcher"])
-def test_the_serving_side_starts_with_the_standard_library_alone(module: str) -> None:
+@pytest.mark.parametrize(
+    "module", ["release.fingerprint", "release.model_layer", "scoring.verified_imports", "scoring.server_launcher"]
+)
+def test_these_modules_need_only_the_standard_library(module: str) -> None:
     code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import sluice.{module}"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)

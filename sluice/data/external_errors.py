@@ -1,4 +1,4 @@
-"""The edge to code that is not Sluice's: a project's loader, a storage library behind fsspec."""
+"""Turn the errors of external code (a project's loader, a storage library behind fsspec) into Sluice's own errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-FOREIGN_ERRORS = (
+EXTERNAL_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -25,31 +25,33 @@ FOREIGN_ERRORS = (
     TypeError,
     ValueError,
 )
-"""What a loader or a storage library raises about its input: the built-in kinds, which pyarrow's and pandas' derive from.
-One that derives from `Exception` itself is taken for a fault of that code and keeps its traceback."""
+"""Errors that a loader or a storage library raises about its input: the built-in types, from which pyarrow's and pandas' derive.
+
+An error that derives directly from `Exception` counts as a bug in the external code, so it keeps its traceback.
+"""
 
 
 @contextmanager
-def foreign_call(what: str, *, hint: str) -> Iterator[None]:
-    """Turn what foreign code raises into one error with a hint; Sluice's own errors pass as they are.
+def external_call(what: str, *, hint: str) -> Iterator[None]:
+    """Turn an error of external code into a DataError with a hint. Sluice's own errors pass through unchanged.
 
     Args:
-        what: What could not be done, the beginning of the message.
+        what: What could not be done. The message begins with it.
         hint: What to do next.
 
     Raises:
-        DataError: The block raised one of `FOREIGN_ERRORS`; the message ends with its kind and words.
+        DataError: The block raised one of `EXTERNAL_ERRORS`. The message ends with the error's type and its first line.
     """
     try:
         yield
     except SluiceError:
         raise
-    except FOREIGN_ERRORS as error:
+    except EXTERNAL_ERRORS as error:
         raise DataError(f"{what}: {describe_error(error)}", hint=hint) from error
 
 
 def describe_error(error: BaseException) -> str:
-    r"""An exception in one line: its kind and its first non-empty line.
+    r"""Describe an exception in one line: its type and the first non-empty line of its text.
 
     >>> describe_error(ValueError("tenure_months: 3 rows\nmore"))
     'ValueError: tenure_months: 3 rows'

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.errors import DataError
-from sluice.release.columns import Cell, Column, frame_to_rows, read_columns, rows_to_frame
+from sluice.release.feature_columns import Cell, Column, frame_to_rows, read_columns, rows_to_frame
 
 FRAME = pd.DataFrame(
     {
@@ -40,7 +40,7 @@ def through_json(frame: pd.DataFrame) -> pd.DataFrame:
     return rows_to_frame(list(frame.columns), json.loads(json.dumps(frame_to_rows(frame))), columns)
 
 
-def test_every_kind_comes_back_as_it_was() -> None:
+def test_every_kind_of_column_is_unchanged_after_json() -> None:
     pd.testing.assert_frame_equal(through_json(FRAME), FRAME, check_exact=True)
 
 
@@ -67,8 +67,8 @@ def test_every_text_is_kept(values: list[str]) -> None:
 
 @given(st.permutations(["whole", "number", "text", "flag"]))
 def test_the_order_of_names_does_not_matter(names: list[str]) -> None:
-    wanted = FRAME[["whole", "number", "text", "flag"]]
-    pd.testing.assert_frame_equal(rows_to_frame(names, frame_to_rows(FRAME[names]), read_columns(wanted)), wanted)
+    expected = FRAME[["whole", "number", "text", "flag"]]
+    pd.testing.assert_frame_equal(rows_to_frame(names, frame_to_rows(FRAME[names]), read_columns(expected)), expected)
 
 
 def test_no_rows_are_a_frame_with_the_columns() -> None:
@@ -99,23 +99,23 @@ def test_an_unseen_category_is_missing() -> None:
 @pytest.mark.parametrize(
     ("name", "cell", "reason"),
     [
-        ("whole", "12", "'whole' wants a number, row 1 has '12'"),
-        ("whole", True, "'whole' wants a number, row 1 has True"),
-        ("whole", 2**70, "'whole' wants a number"),
-        ("number", "abc", "'number' wants a number, row 1 has 'abc'"),
-        ("number", math.inf, "'number' wants a finite number, row 1 has inf"),
-        ("number", [1], r"'number' wants a number, row 1 has \[1\]"),
-        ("number", 10**400, "'number' wants a number"),
-        ("text", 7, "'text' wants text, row 1 has 7"),
-        ("text", {"a": 1}, "'text' wants text"),
-        ("flag", 2, "'flag' wants true or false, row 1 has 2"),
-        ("flag", "yes", "'flag' wants true or false"),
-        ("time", "yesterday", "'time' wants a time"),
-        ("time", "2024-01-01T00:00:00+02:00", "'time' wants a time"),
-        ("time", 5, "'time' wants a time"),
-        ("zoned", "soon", "'zoned' wants a time"),
-        ("nano", "2024-99-01", "'nano' wants a time"),
-        ("category", ["a"], "'category' wants a category"),
+        ("whole", "12", "'whole' must contain a number, but row 1 has '12'"),
+        ("whole", True, "'whole' must contain a number, but row 1 has True"),
+        ("whole", 2**70, "'whole' must contain a number"),
+        ("number", "abc", "'number' must contain a number, but row 1 has 'abc'"),
+        ("number", math.inf, "'number' must contain a finite number, but row 1 has inf"),
+        ("number", [1], r"'number' must contain a number, but row 1 has \[1\]"),
+        ("number", 10**400, "'number' must contain a number"),
+        ("text", 7, "'text' must contain text, but row 1 has 7"),
+        ("text", {"a": 1}, "'text' must contain text"),
+        ("flag", 2, "'flag' must contain true or false, but row 1 has 2"),
+        ("flag", "yes", "'flag' must contain true or false"),
+        ("time", "yesterday", "'time' must contain a time"),
+        ("time", "2024-01-01T00:00:00+02:00", "'time' must contain a time"),
+        ("time", 5, "'time' must contain a time"),
+        ("zoned", "soon", "'zoned' must contain a time"),
+        ("nano", "2024-99-01", "'nano' must contain a time"),
+        ("category", ["a"], "'category' must contain a category"),
         ("text", {"x": "y" * 500}, "…"),
     ],
 )
@@ -131,22 +131,27 @@ def test_a_cell_of_another_kind_is_refused(name: str, cell: Cell, reason: str) -
         (["whole", "text", "more"], [[1, "a", 2]], "unknown: more"),
         (["whole", "whole", "text"], [[1, 1, "a"]], "named twice: whole"),
         (["Whole", "text"], [[1, "a"]], "missing: whole; unknown: Whole"),
-        (["whole", "text"], [[1]], "row 0 has 1 values for 2 names"),
+        (["whole", "text"], [[1]], "row 0 has 1 values, but there are 2 names"),
         (["whole", "text"], [[1, "a"], [1, "a", 2]], "row 1 has 3 values"),
-        (["whole", "text"], ["ab"], "row 0 is no list"),
-        (["whole", "text"], [{"whole": 1, "text": "a"}], "row 0 is no list"),
+        (["whole", "text"], ["ab"], "row 0 is not a list"),
+        (["whole", "text"], [{"whole": 1, "text": "a"}], "row 0 is not a list"),
     ],
 )
-def test_a_table_of_another_shape_is_refused(names: list[str], rows: list[Any], reason: str) -> None:
+def test_a_request_with_another_shape_is_refused(names: list[str], rows: list[Any], reason: str) -> None:
     with pytest.raises(DataError, match=reason):
         rows_to_frame(names, rows, read_columns(FRAME[["whole", "text"]]))
 
 
 @pytest.mark.parametrize(
     ("values", "reason"),
-    [([1.0, math.inf], "infinite"), ([[1], [2]], "cannot carry"), ([1 + 2j, 3j], "cannot carry"), ([b"a", b"b"], "cannot carry")],
+    [
+        ([1.0, math.inf], "infinite"),
+        ([[1], [2]], "cannot represent"),
+        ([1 + 2j, 3j], "cannot represent"),
+        ([b"a", b"b"], "cannot represent"),
+    ],
 )
-def test_a_column_that_json_cannot_carry_is_refused(values: list[Any], reason: str) -> None:
+def test_a_column_that_json_cannot_represent_is_refused(values: list[Any], reason: str) -> None:
     with pytest.raises(DataError, match=reason):
         frame_to_rows(pd.DataFrame({"a": pd.Series(values)}))
 

@@ -1,4 +1,4 @@
-"""How servers start, refuse to start, end, and leave no process behind."""
+"""Servers start, refuse to start and end, and they leave no process behind."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ from release_project import PATIENCE_SECONDS, REPOSITORY, processes_of, wait_unt
 
 from sluice.errors import ConfigurationError, PortInUseError, ServiceError
 from sluice.project.projects import read_project
-from sluice.release.layer import layer_digest
+from sluice.release.model_layer import layer_digest
 from sluice.scoring.server_process import spawn_server as spawn
 from sluice.scoring.server_process import start_server
 
 if TYPE_CHECKING:
     from release_project import Trained
 
-    from sluice.scoring.server_process import ServedRelease
+    from sluice.scoring.server_process import ReleaseServer
 
 
-def row(served: ServedRelease, **changes: object) -> dict[str, Any]:
+def row(served: ReleaseServer, **changes: object) -> dict[str, Any]:
     cells = dict(zip(served.golden.names, served.golden.rows[0], strict=True)) | changes
     return {"data": {"names": list(cells), "ndarray": [list(cells.values())]}}
 
 
-def test_a_refused_release_is_told(trained: Trained, layer: Path, layer_copy: Path, tmp_path: Path) -> None:
+def test_a_refusal_to_serve_is_reported_with_its_reason(trained: Trained, layer: Path, layer_copy: Path, tmp_path: Path) -> None:
     (layer_copy / "model.joblib").write_bytes((layer_copy / "model.joblib").read_bytes() + b"\0")
     server = spawn(trained.project, layer_copy, f"sha256:{layer.name}", log=tmp_path / "log")
-    with pytest.raises(ServiceError, match=r"ended with status 3 before it was ready: refused: the model layer in .* has digest"):
+    with pytest.raises(
+        ServiceError, match=r"ended with status 3 before it was ready: refused: the model layer in .* has the digest"
+    ):
         server.wait_ready(PATIENCE_SECONDS)
     assert processes_of(server.pid) == set()
     with pytest.raises(ConnectionRefusedError):
@@ -47,12 +49,12 @@ def test_a_refused_release_is_told(trained: Trained, layer: Path, layer_copy: Pa
 
 
 def test_code_of_the_working_tree_is_not_used(trained: Trained, layer_copy: Path, tmp_path: Path) -> None:
-    shutil.rmtree(layer_copy / "code")  # the project's folder still has the package
+    shutil.rmtree(layer_copy / "code")  # the project's working tree still has the package
     with pytest.raises(ServiceError, match="No module named 'parcels'"):
         start_server(trained.project, layer_copy, layer_digest(layer_copy), log=tmp_path / "log")
 
 
-def test_a_port_in_use(trained: Trained, layer: Path, tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error(trained: Trained, layer: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -72,7 +74,7 @@ def test_a_port_in_use(trained: Trained, layer: Path, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_serving_environment_that_is_not_there(
+def test_a_missing_serving_environment_is_an_error(
     trained: Trained, layer: Path, tmp_path: Path, old: str, new: str, reason: str
 ) -> None:
     root = trained.project.root
@@ -81,14 +83,14 @@ def test_a_serving_environment_that_is_not_there(
         spawn(read_project(tmp_path), layer, f"sha256:{layer.name}", log=tmp_path / "log")
 
 
-def test_a_server_that_takes_too_long(trained: Trained, layer: Path, tmp_path: Path) -> None:
+def test_a_server_that_is_not_ready_in_time_is_an_error(trained: Trained, layer: Path, tmp_path: Path) -> None:
     server = spawn(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log")
     with pytest.raises(ServiceError, match="was not ready within 0 s"):
         server.wait_ready(0)
     assert processes_of(server.pid) == set()
 
 
-def test_a_fixed_port_is_free_again_and_nothing_is_left(trained: Trained, layer: Path, tmp_path: Path) -> None:
+def test_after_stop_the_port_is_free_and_no_process_is_left(trained: Trained, layer: Path, tmp_path: Path) -> None:
     digest = f"sha256:{layer.name}"
     with start_server(trained.project, layer, digest, log=tmp_path / "log") as server:
         assert server.post(row(server)).status_code == 200
@@ -104,7 +106,7 @@ def test_a_fixed_port_is_free_again_and_nothing_is_left(trained: Trained, layer:
 
 
 @pytest.mark.slow
-def test_three_side_by_side(trained: Trained, layer: Path, tmp_path: Path) -> None:
+def test_three_servers_run_at_the_same_time(trained: Trained, layer: Path, tmp_path: Path) -> None:
     servers = [spawn(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / f"log{number}") for number in range(3)]
     try:
         for server in servers:
@@ -136,27 +138,27 @@ time.sleep(600)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["at once", "ready"])
-def test_no_process_outlives_a_starter_that_was_killed(trained: Trained, layer: Path, tmp_path: Path, when: str) -> None:
+def test_no_process_outlives_a_killed_starting_process(trained: Trained, layer: Path, tmp_path: Path, when: str) -> None:
     digest = f"sha256:{layer.name}"
     command = [sys.executable, "-c", START, trained.project.root, layer, digest, tmp_path / "log", when]
     starter = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert starter.stdout is not None
     group = int(starter.stdout.readline())
     if when == "ready":
-        assert len(processes_of(group)) >= 3  # gunicorn's master and worker, the server of seldon's metrics
+        assert len(processes_of(group)) >= 3  # gunicorn's master and worker, and Seldon's metrics process
     os.kill(starter.pid, signal.SIGKILL)
     starter.communicate()
     assert wait_until(lambda: not processes_of(group))
 
 
 @pytest.mark.slow
-def test_no_process_outlives_the_first_one(trained: Trained, layer: Path, tmp_path: Path) -> None:
+def test_no_process_outlives_the_servers_first_process(trained: Trained, layer: Path, tmp_path: Path) -> None:
     server = start_server(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log")
     try:
         others = processes_of(server.pid) - {server.pid}
         assert len(others) >= 2
         os.kill(server.pid, signal.SIGKILL)
-        assert wait_until(lambda: not processes_of(server.pid))  # by themselves: nobody has called `alive` yet
+        assert wait_until(lambda: not processes_of(server.pid))  # without a call of `alive`
         assert not server.alive()
     finally:
         server.stop()
@@ -167,28 +169,28 @@ def test_a_worker_that_dies_is_replaced(trained: Trained, layer: Path, tmp_path:
     with start_server(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log") as server:
         children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
         os.kill(int(children[-1]), signal.SIGKILL)
-        assert wait_until(lambda: server.log.read_text().count("is ready in") == 2)
+        assert wait_until(lambda: server.log.read_text().count("is ready after") == 2)
         assert (server.predict(server.golden.frame()) == server.golden.expected).all()
         assert server.alive()
 
 
-def test_stopping_a_server_that_has_just_ended_by_itself_is_nothing(trained: Trained, layer: Path, tmp_path: Path) -> None:
+def test_stopping_a_server_that_has_already_ended_does_nothing(trained: Trained, layer: Path, tmp_path: Path) -> None:
     server = spawn(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log")
     os.kill(server.pid, signal.SIGKILL)
     server._started.process.wait()
-    server.stop()  # closed a descriptor twice, perhaps one that was another's by then
+    server.stop()  # it must not close a descriptor twice, because another file may have the number by then
     server.stop()
 
 
 @pytest.mark.slow
-def test_the_request_that_is_being_answered_is_finished(trained: Trained, layer: Path, tmp_path: Path) -> None:
+def test_a_server_finishes_its_current_request_before_it_ends(trained: Trained, layer: Path, tmp_path: Path) -> None:
     with start_server(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log") as server:
         payload = row(server)
         payload["data"]["ndarray"] *= 150_000
         body = json.dumps(payload).encode()
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             head = f"POST /predict HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            client.sendall(head.encode() + body)  # more than the kernel holds: when it is sent, it is being read
+            client.sendall(head.encode() + body)  # more than the kernel buffers, so once it is sent the server is reading it
             server.terminate()
             answer = b""
             while received := client.recv(1 << 20):
@@ -198,13 +200,16 @@ def test_the_request_that_is_being_answered_is_finished(trained: Trained, layer:
 
 
 @pytest.mark.slow
-def test_those_who_wait_together_are_answered_before_it_ends(trained: Trained, layer: Path, tmp_path: Path) -> None:
+def test_waiting_requests_are_answered_before_the_server_ends(trained: Trained, layer: Path, tmp_path: Path) -> None:
     with start_server(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log") as server:
         body, answered = json.dumps(row(server)), [threading.Semaphore(0) for _ in range(16)]
 
         def ask(number: int) -> set[int]:
             found: set[int] = set()
-            with httpx.Client(base_url=server.url, trust_env=False) as client, suppress(httpx.TransportError):  # it has ended
+            with (
+                httpx.Client(base_url=server.url, trust_env=False) as client,
+                suppress(httpx.TransportError),
+            ):  # the server has ended
                 while True:
                     found.add(client.post("/predict", content=body, headers={"content-type": "application/json"}).status_code)
                     answered[number].release()
@@ -218,8 +223,8 @@ def test_those_who_wait_together_are_answered_before_it_ends(trained: Trained, l
         assert wait_until(lambda: not server.alive())
 
 
-def test_a_server_class_of_another_project(trained: Trained, tmp_path: Path, layer: Path) -> None:
-    """A module at the project's root, without a package."""
+def test_the_server_class_may_be_in_a_module_of_the_project(trained: Trained, tmp_path: Path, layer: Path) -> None:
+    """The server class may be in a module at the project's root, outside of any package."""
     root = tmp_path / "own"
     root.mkdir()
     (root / "own_server.py").write_text("from serving_base import nothing\n")
@@ -229,7 +234,7 @@ def test_a_server_class_of_another_project(trained: Trained, tmp_path: Path, lay
         start_server(read_project(root), layer, f"sha256:{layer.name}", log=tmp_path / "log")
 
 
-def test_the_handle_is_what_a_loop_needs(trained: Trained, layer: Path, tmp_path: Path) -> None:
+def test_polling_shows_when_a_server_is_ready_and_when_it_has_ended(trained: Trained, layer: Path, tmp_path: Path) -> None:
     server = spawn(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log")
     try:
         assert server.url == f"http://127.0.0.1:{server.port}"

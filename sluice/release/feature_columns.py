@@ -1,9 +1,9 @@
-"""Rows as JSON and as a frame: how a request becomes what the model was fitted with, and the other way round.
+"""The feature columns of a model, and the conversion of rows between JSON requests and pandas frames.
 
-A column's kind and type are read once, from the rows that the release is packaged with, and travel in the release: a request is
-plain JSON and knows nothing of pandas.
+Packaging reads each column's kind and pandas type from the rows of the holdout, and the release stores them. A request is plain
+JSON without pandas types, so the server needs the stored types to rebuild the frame that the model was fitted on.
 
-Needs numpy and pandas alone: the serving environment reads requests with it.
+This module needs only numpy and pandas, because the serving environment uses it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Cell = bool | int | float | str | None
-"""What a request may hold at one place."""
+"""One value in a row of a request."""
 
-_LOADER_HINT = "Let the loader give numbers, texts, true or false, times or categories."
-_CELL_HINT = "Correct the value; null means missing."
+_LOADER_HINT = "Let the loader return numbers, texts, booleans, times or categories."
+_CELL_HINT = "Correct the value. Use null for a missing value."
 _EXACT = 2.0**53
-"""Floats below it hold every whole number."""
+"""Below this limit a float represents every whole number exactly."""
 _KINDS = {
     "boolean": "boolean",
     "integer": "integer",
@@ -40,7 +40,7 @@ _KINDS = {
     "datetime64": "time",
     "datetime": "time",
 }
-"""What pandas infers of an object column → kind."""
+"""The type that pandas infers for an object column → the column's kind."""
 
 _ACCEPTED: Mapping[str, tuple[frozenset[type], str]] = {
     "boolean": (frozenset({bool, int, float}), "true or false"),
@@ -59,11 +59,11 @@ class Column:
     """One feature column.
 
     Attributes:
-        name: Its name in the frame and in requests.
+        name: The column's name in the frame and in requests.
         kind: ``boolean``, ``integer``, ``number``, ``text``, ``time`` (ISO 8601 in requests) or ``category``.
-        dtype: The pandas type that the model was fitted with.
-        categories: The categories of a ``category``; anything else becomes missing, as pandas has it.
-        ordered: Whether they have an order.
+        dtype: The pandas type that the model was fitted on.
+        categories: The known categories if the kind is ``category``. As in pandas, any other value becomes missing.
+        ordered: Whether the categories have an order.
     """
 
     name: str
@@ -73,58 +73,59 @@ class Column:
     ordered: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` reads them back."""
+        """Return the column as plain JSON types. `from_dict` reads them back."""
         plain = {"name": self.name, "kind": self.kind, "dtype": self.dtype}
         return plain | ({"categories": list(self.categories), "ordered": self.ordered} if self.kind == "category" else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Column:
-        """Read what `to_dict` wrote."""
+        """Read what `to_dict` returned."""
         return cls(**{**values, "categories": tuple(values.get("categories", ()))})
 
 
 def read_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
-    """The columns of a frame of features.
+    """Read the columns of a frame of features.
 
     Raises:
-        DataError: A column cannot be sent as JSON, or two have one name.
+        DataError: A column cannot be sent as JSON, or two columns have the same name.
     """
     if not frame.columns.is_unique:
-        raise DataError("two feature columns have the same name", hint="Let the loader give every column a name of its own.")
+        raise DataError("two feature columns have the same name", hint="Let the loader give every column a different name.")
     return tuple(_read_column(str(name), frame.iloc[:, position]) for position, name in enumerate(frame.columns))
 
 
 def frame_to_rows(frame: pd.DataFrame) -> list[list[Cell]]:
-    """A frame's rows as a request holds them: missing values are null, times are ISO 8601, numbers keep every digit.
+    """Convert a frame to the rows of a request. Missing values become null, times ISO 8601, and numbers keep every digit.
 
     Raises:
-        DataError: A value has no form in JSON, such as infinity.
+        DataError: JSON cannot represent a value, for example infinity.
     """
     columns = [_column_to_cells(column, frame.iloc[:, position]) for position, column in enumerate(read_columns(frame))]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
 def rows_to_frame(names: Sequence[str], rows: Sequence[Sequence[Cell]], columns: Sequence[Column]) -> pd.DataFrame:
-    """The frame of a request, with the model's columns, order and types.
+    """Convert the rows of a request to a frame with the columns, order and types that the model was fitted on.
 
     Args:
-        names: The request's column names, any order.
-        rows: Its rows, one cell per name.
-        columns: What the model was fitted with.
+        names: The request's column names in any order.
+        rows: The request's rows, with one cell per name.
+        columns: The columns that the model was fitted on.
 
     Returns:
-        One row each, the model's columns in the model's order. A whole-number column with nulls is of floats.
+        A frame with one row per row of the request. An integer column with nulls becomes a column of floats.
 
     Raises:
-        DataError: A column is missing, unknown or named twice, a row has another length, or a cell is not of its column's kind.
+        DataError: A column is missing, unknown or named twice, a row has a wrong length, or a cell has a wrong type.
     """
     places = _place_columns(names, columns)
     for number, row in enumerate(rows):
         if not isinstance(row, list | tuple):
-            raise DataError(f"row {number} is no list of values", hint="Send data.ndarray as a list of rows.")
+            raise DataError(f"row {number} is not a list of values", hint="Send data.ndarray as a list of rows.")
         if len(row) != len(names):
             raise DataError(
-                f"row {number} has {len(row)} values for {len(names)} names", hint="Send one value per name, or null."
+                f"row {number} has {len(row)} values, but there are {len(names)} names",
+                hint="Send one value per name. Use null for a missing value.",
             )
     cells = list(zip(*rows, strict=True)) if rows else [()] * len(names)
     data = {column.name: _cells_to_array(column, cells[place]) for column, place in zip(columns, places, strict=True)}
@@ -133,15 +134,17 @@ def rows_to_frame(names: Sequence[str], rows: Sequence[Sequence[Cell]], columns:
 
 def _place_columns(names: Sequence[str], columns: Sequence[Column]) -> list[int]:
     places = {name: place for place, name in enumerate(names)}
-    wanted = [column.name for column in columns]
-    if len(places) == len(names) == len(wanted) and all(name in places for name in wanted):
-        return [places[name] for name in wanted]
-    missing = [name for name in wanted if name not in places]
-    unknown = [name for name in places if name not in wanted]
+    expected = [column.name for column in columns]
+    if len(places) == len(names) == len(expected) and all(name in places for name in expected):
+        return [places[name] for name in expected]
+    missing = [name for name in expected if name not in places]
+    unknown = [name for name in places if name not in expected]
     twice = sorted({name for name in names if names.count(name) > 1})
     faults = (("missing", missing), ("unknown", unknown), ("named twice", twice))
     text = "; ".join(f"{fault}: {', '.join(found)}" for fault, found in faults if found)
-    raise DataError(f"the columns do not fit the model; {text}", hint=f"Send data.names with exactly: {', '.join(wanted)}.")
+    raise DataError(
+        f"the columns do not match the model's columns: {text}", hint=f"Send data.names with exactly: {', '.join(expected)}."
+    )
 
 
 def _read_column(name: str, values: pd.Series[Any]) -> Column:
@@ -160,7 +163,7 @@ def _read_column(name: str, values: pd.Series[Any]) -> Column:
     inferred = pd.api.types.infer_dtype(values, skipna=True)
     if inferred not in _KINDS:
         raise DataError(
-            f"feature column {name!r} holds {inferred} values, which a request cannot carry",
+            f"feature column {name!r} contains {inferred} values, which a JSON request cannot represent",
             hint=_LOADER_HINT,
         )
     return Column(name, _KINDS[inferred], str(dtype))
@@ -171,20 +174,21 @@ def _column_to_cells(column: Column, values: pd.Series[Any]) -> list[Cell]:
     cells = [None if absent else _plain(value) for value, absent in zip(values.tolist(), missing, strict=True)]
     if any(isinstance(cell, float) and not math.isfinite(cell) for cell in cells):
         raise DataError(
-            f"column {column.name!r} holds an infinite number, which JSON cannot carry", hint="Let the loader refuse it."
+            f"column {column.name!r} contains an infinite number, which JSON cannot represent",
+            hint="Let the loader refuse infinite numbers.",
         )
     return cells
 
 
 def _plain(value: object) -> Cell:
-    """A value of a frame as JSON has it."""
+    """Return a value of a frame as a JSON type."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if hasattr(value, "isoformat"):
         return str(value.isoformat())
-    raise DataError(f"{value!r} has no form in JSON", hint=_LOADER_HINT)
+    raise DataError(f"JSON cannot represent the value {value!r}", hint=_LOADER_HINT)
 
 
 def _cells_to_array(column: Column, cells: Sequence[Cell]) -> Any:  # noqa: ANN401 - an array of numpy or of pandas
@@ -199,14 +203,14 @@ def _cells_to_array(column: Column, cells: Sequence[Cell]) -> Any:  # noqa: ANN4
         if column.kind == "time":
             return _times(column, cells)
     except (OverflowError, ValueError, TypeError) as error:
-        raise DataError(f"column {column.name!r} wants {kind}: {error}", hint=_CELL_HINT) from error
+        raise DataError(f"column {column.name!r} must contain {kind}: {error}", hint=_CELL_HINT) from error
     if column.kind == "category":
         seen = [cell if cell in column.categories else None for cell in cells]
         return pd.Categorical(seen, categories=list(column.categories), ordered=column.ordered)
-    if column.dtype == "object":  # a series, since a frame makes its own text type of an object array
+    if column.dtype == "object":  # a series, because a frame converts an object array to pandas' own text type
         return pd.Series(list(cells), dtype=object)
-    wanted: Any = column.dtype
-    return pd.array(list(cells), dtype=wanted)
+    dtype: Any = column.dtype
+    return pd.array(list(cells), dtype=dtype)
 
 
 def _numbers(column: Column, cells: Sequence[Cell], *, whole: bool) -> Any:  # noqa: ANN401 - an array of numpy or of pandas
@@ -227,7 +231,7 @@ def _numbers(column: Column, cells: Sequence[Cell], *, whole: bool) -> Any:  # n
 
 
 def _whole_numbers(column: Column, cells: Sequence[Cell]) -> Any:  # noqa: ANN401 - an array of numpy or of pandas
-    """Whole numbers in the column's type; in a wider one where they do not fit it, never wrapped around."""
+    """Return whole numbers in the column's type, or in a wider type if they do not fit. They are never wrapped around."""
     if column.dtype == "object":
         return np.array(list(cells), dtype=object)
     values = np.array(list(cells), dtype=column.dtype.lower() if column.dtype.lower() == "uint64" else np.int64)
@@ -239,11 +243,11 @@ def _whole_numbers(column: Column, cells: Sequence[Cell]) -> Any:  # noqa: ANN40
 
 
 def _is_nullable(column: Column) -> bool:
-    """Whether it is one of pandas' own number types, which are written with a capital."""
+    """Return whether the type is one of pandas' nullable number types, whose names begin with a capital letter."""
     return column.dtype[0].isupper()
 
 
-def _pandas_type(column: Column) -> Any:  # noqa: ANN401 - the stubs want a literal
+def _pandas_type(column: Column) -> Any:  # noqa: ANN401 - the stubs require a literal
     return column.dtype
 
 
@@ -257,18 +261,18 @@ def _booleans(column: Column, cells: Sequence[Cell]) -> Any:  # noqa: ANN401 - a
 
 
 def _times(column: Column, cells: Sequence[Cell]) -> Any:  # noqa: ANN401 - an array of numpy or of pandas
-    if column.dtype in _PLAIN_TIMES:  # ten times faster than pandas for one row
+    if column.dtype in _PLAIN_TIMES:  # for one row this is ten times faster than pandas
         times = [None if cell is None else datetime.fromisoformat(str(cell)) for cell in cells]
         if any(time is not None and time.tzinfo is not None for time in times):
-            raise ValueError("a time without offset from UTC is expected")
+            raise ValueError("the time must have no offset from UTC")
         return np.array(times, dtype=_PLAIN_TIMES[column.dtype])
     values = pd.to_datetime(pd.Series(list(cells), dtype=object), format="ISO8601", utc="," in column.dtype)
-    wanted: Any = column.dtype
-    return values.astype(wanted).array
+    dtype: Any = column.dtype
+    return values.astype(dtype).array
 
 
-def _wrong_cell(column: Column, cells: Sequence[Cell], fits: Callable[[Any], bool], wanted: str) -> DataError:
+def _wrong_cell(column: Column, cells: Sequence[Cell], fits: Callable[[Any], bool], expected: str) -> DataError:
     row = next(number for number, cell in enumerate(cells) if cell is not None and not fits(cell))
     shown = repr(cells[row])
-    shown = shown if len(shown) <= 60 else shown[:57] + "…"  # noqa: PLR2004 - what fits a line
-    return DataError(f"column {column.name!r} wants {wanted}, row {row} has {shown}", hint=_CELL_HINT)
+    shown = shown if len(shown) <= 60 else shown[:57] + "…"  # noqa: PLR2004 - the message must fit on a line
+    return DataError(f"column {column.name!r} must contain {expected}, but row {row} has {shown}", hint=_CELL_HINT)

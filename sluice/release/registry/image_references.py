@@ -16,14 +16,14 @@ _REFERENCE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """An image, or a repository of images.
+class ImageReference:
+    """The name of an image, or of a repository of images.
 
     Attributes:
-        host: The registry, with its port.
-        repository: The repository in it.
-        tag: Empty where none is named.
-        digest: Empty where none is named; wins over the tag.
+        host: The registry's host, with its port.
+        repository: The repository in the registry.
+        tag: The tag; empty if none is given.
+        digest: The digest; empty if none is given. It takes precedence over the tag.
     """
 
     host: str
@@ -33,25 +33,25 @@ class Reference:
 
     @property
     def target(self) -> str:
-        """What a registry is asked for: digest, tag, or ``latest``."""
+        """The digest, the tag or ``latest``, for a request to the registry."""
         return self.digest or self.tag or "latest"
 
     def __str__(self) -> str:
-        """The reference as it is written."""
+        """Return the reference as people write it."""
         tag = f":{self.tag}" if self.tag else ""
         return f"{self.host}/{self.repository}{tag}" + (f"@{self.digest}" if self.digest else "")
 
 
-def read_reference(text: str) -> Reference:
-    """Parse a reference.
+def read_image_reference(text: str) -> ImageReference:
+    """Parse an image reference.
 
     Raises:
-        UsageError: It is none; the registry must be named, since no default would be right for everyone.
+        UsageError: The text is not an image reference. The registry's host is required, because there is no default registry.
     """
     match = _REFERENCE.match(text)
     if not match:
         raise UsageError(
-            f"{text!r} is no image of a registry",
+            f"{text!r} is not the name of an image in a registry",
             hint="Write host[:port]/repository[:tag], for example registry.example.com/churn.",
         )
-    return Reference(match["host"], match["repository"], match["tag"] or "", match["digest"] or "")
+    return ImageReference(match["host"], match["repository"], match["tag"] or "", match["digest"] or "")

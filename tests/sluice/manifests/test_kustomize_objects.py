@@ -1,4 +1,4 @@
-"""What kustomize builds is complete, and runs with as little as it needs."""
+"""The objects that kustomize builds are complete, and the controller runs with minimal rights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_it_builds(name: str) -> None:
+def test_kustomize_builds_each_folder(name: str) -> None:
     found = build(name)
     assert found
     seen = set()
@@ -33,7 +33,7 @@ def test_it_builds(name: str) -> None:
         assert (namespace is None) == (item["kind"] in CLUSTER_WIDE), f"{item['kind']} {item['metadata']['name']}: {namespace}"
         assert item["metadata"].get("labels", {}).get("app.kubernetes.io/part-of") == "sluice" or item["kind"] == "Namespace"
         seen.add((item["kind"], namespace, item["metadata"]["name"]))
-    assert len(seen) == len(found), "an object is there twice"
+    assert len(seen) == len(found), "an object occurs twice"
 
 
 def test_every_folder_is_built() -> None:
@@ -43,7 +43,7 @@ def test_every_folder_is_built() -> None:
 
 
 @pytest.mark.parametrize("name", ["overlays/production", "overlays/argo", "overlays/kfp"])
-def test_accounts_and_roles_that_are_bound_are_there(name: str) -> None:
+def test_bound_accounts_and_roles_exist(name: str) -> None:
     found = [item for overlay in {name, "overlays/production"} for item in build(overlay)]
     roles = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in found if item["kind"] == "Role"}
     accounts = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in found if item["kind"] == "ServiceAccount"}
@@ -51,7 +51,7 @@ def test_accounts_and_roles_that_are_bound_are_there(name: str) -> None:
         if item["kind"] == "RoleBinding":
             assert (item["metadata"]["namespace"], item["roleRef"]["name"]) in roles
             for subject in item["subjects"]:
-                if subject["kind"] == "ServiceAccount" and subject["name"] != "pipeline-runner":  # KFP's own
+                if subject["kind"] == "ServiceAccount" and subject["name"] != "pipeline-runner":  # this account belongs to KFP
                     assert (subject["namespace"], subject["name"]) in accounts
 
 
@@ -74,7 +74,7 @@ def pod() -> dict[str, Any]:
     return found
 
 
-def test_the_controller_would_run_in_a_restricted_namespace() -> None:
+def test_the_controller_can_run_in_a_restricted_namespace() -> None:
     (container,) = pod()["containers"]
     assert pod()["securityContext"]["runAsNonRoot"] is True
     assert pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -86,7 +86,7 @@ def test_the_controller_would_run_in_a_restricted_namespace() -> None:
     assert all(set(volume) == {"name", "emptyDir"} for volume in pod()["volumes"])
 
 
-def test_the_controller_has_bounds_and_probes_of_its_metrics() -> None:
+def test_the_controller_has_resource_limits_and_probes() -> None:
     (container,) = pod()["containers"]
     assert set(container["resources"]["requests"]) == {"cpu", "memory"}
     assert "memory" in container["resources"]["limits"]
@@ -99,14 +99,14 @@ def test_the_controller_has_bounds_and_probes_of_its_metrics() -> None:
     assert scraped["prometheus.io/path"] == "/metrics"
 
 
-def test_the_controller_leaves_a_lost_node_soon() -> None:
+def test_the_controller_leaves_a_failed_node_soon() -> None:
     waits = {one["key"].rpartition("/")[2]: one["tolerationSeconds"] for one in pod()["tolerations"]}
     assert set(waits) == {"not-ready", "unreachable"}
     assert max(waits.values()) <= 30
     assert deployment()["spec"]["replicas"] == 1
 
 
-def test_its_command_is_one_that_sluice_has() -> None:
+def test_the_controllers_command_is_a_command_of_sluice() -> None:
     command = pod()["containers"][0]["command"]
     assert command[:3] == ["python3", "-m", "sluice"]
     ended = CliRunner().invoke(app, [*command[3:5], "--help"])
@@ -114,7 +114,7 @@ def test_its_command_is_one_that_sluice_has() -> None:
     assert "--port" in ended.output
 
 
-def test_its_environment_names_settings_that_there_are() -> None:
+def test_the_controllers_environment_names_existing_settings() -> None:
     (settings,) = [item for item in build("base") if item["kind"] == "ConfigMap"]
     assert settings["data"]["SLUICE_ROLLOUT__SPLITTER"] == "seldon"
     for name in settings["data"]:
@@ -124,7 +124,7 @@ def test_its_environment_names_settings_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_no_image_is_whatever_was_pushed_last(name: str) -> None:
+def test_no_image_has_the_tag_latest(name: str) -> None:
     for item in build(name):
         for container in item.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
             _, _, tag = container["image"].rpartition(":")
@@ -133,7 +133,7 @@ def test_no_image_is_whatever_was_pushed_last(name: str) -> None:
             assert tag != "latest", container["image"]
 
 
-def test_namespaces_say_their_pod_security() -> None:
+def test_namespaces_set_their_pod_security_level() -> None:
     levels = {
         item["metadata"]["name"]: item["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
         for _, item in read_files()
@@ -142,7 +142,7 @@ def test_namespaces_say_their_pod_security() -> None:
     assert levels == {"sluice-production": "baseline", "sluice-pipelines": "restricted"}
 
 
-def test_policies_refuse_where_they_cannot_judge() -> None:
+def test_policies_refuse_requests_that_they_cannot_evaluate() -> None:
     policies = {item["metadata"]["name"]: item for _, item in read_files() if item["kind"] == "ValidatingAdmissionPolicy"}
     bound = {
         item["spec"]["policyName"]: item["spec"] for _, item in read_files() if item["kind"] == "ValidatingAdmissionPolicyBinding"

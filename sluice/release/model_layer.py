@@ -1,10 +1,10 @@
-"""The model layer: one deterministic tar, whose SHA-256 is the name of the release.
+"""The model layer: one deterministic tar file. Its SHA-256 is the digest that names the release.
 
-The tar is also a layer of an OCI image as it stands: its files lie under `LAYER_ROOT`, it is not compressed (so that its
-digest is both the blob's and the image configuration's ``diff_id``), and nothing in it depends on when, where or by whom it
-was made. ``__pycache__`` folders are no part of it: `sluice.scoring.sources` never reads them.
+The tar can be used unchanged as a layer of an OCI image. Its files are under `LAYER_ROOT`. It is not compressed, so its digest is
+both the blob's digest and the ``diff_id`` in the image's configuration. Nothing in it depends on the time, the machine or the
+user. ``__pycache__`` folders are left out, because `sluice.scoring.verified_imports` never reads them.
 
-Standard library only: the serving environment verifies its layer with it, before anything in it is loaded.
+This module needs only the standard library, because the serving environment verifies its layer with it before it loads anything.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LAYER_ROOT = "opt/sluice/release"
-"""Where the layer's files lie in an image."""
+"""The folder of the layer's files in an image."""
 
 CODE_FOLDER = "code"
-"""Folder of a model layer that holds the project's own packages."""
+"""The folder of a model layer that contains the project's own packages."""
 
 MODEL_FILE = "model.joblib"
 
@@ -46,7 +46,7 @@ LOAD_ERRORS = (
     struct.error,
     zlib.error,
 )
-"""What joblib raises on a model that these libraries, or this version of the project's code, cannot read."""
+"""The errors that joblib raises if the installed libraries or the project's present code cannot load a model."""
 
 MANIFEST_FILE = "manifest.json"
 PREFIX = "sha256:"
@@ -57,8 +57,8 @@ _CHUNK_BYTES = 1 << 20
 _WHITEOUT = ".wh."
 
 
-class _Digesting:
-    """A sink that hashes what is written and passes it on, if there is somewhere to pass it on to."""
+class _HashingWriter:
+    """A stream that hashes the written bytes and writes them to a target, if there is one."""
 
     def __init__(self, target: IO[bytes] | None) -> None:
         self.hash = hashlib.sha256()
@@ -72,18 +72,18 @@ class _Digesting:
 
 
 def write_layer(folder: Path, target: Path | IO[bytes]) -> str:
-    """Write a folder as a layer.
+    """Write a folder as a model layer.
 
     Args:
         folder: The layer's files: ``model.joblib``, ``golden.json``, ``manifest.json``, ``code/…``.
-        target: Where the tar goes: a path that is made, or a stream open for writing bytes.
+        target: The path of the tar to create, or a stream that is open for writing bytes.
 
     Returns:
         The layer's digest, ``sha256:…``.
 
     Raises:
-        IntegrityError: The folder is not there, or holds something that is neither a file nor a folder, such as a symbolic
-            link: what it points to could change without the digest.
+        IntegrityError: The folder does not exist, or it contains something other than files and folders. A symbolic link, for
+            example, is refused, because its target could change while the digest stays the same.
     """
     if isinstance(target, Path):
         with target.open("wb") as stream:
@@ -92,39 +92,39 @@ def write_layer(folder: Path, target: Path | IO[bytes]) -> str:
 
 
 def layer_digest(folder: Path) -> str:
-    """The digest that `write_layer` would give, without writing.
+    """Return the digest that `write_layer` would return, without writing anything.
 
     Raises:
-        IntegrityError: As `write_layer`.
+        IntegrityError: As for `write_layer`.
     """
     return _write(folder, None)
 
 
 def verify_folder(folder: Path, digest: str) -> None:
-    """Hold every byte of an unpacked layer against the digest that is expected of it.
+    """Check every byte of an unpacked layer against the expected digest.
 
     Args:
         folder: The unpacked layer.
-        digest: Where this comes from decides what the check is worth: it must not come from the folder.
+        digest: The expected digest. It must come from outside the folder, otherwise the check proves nothing.
 
     Raises:
-        IntegrityError: They differ.
+        IntegrityError: The digests differ.
     """
     found = layer_digest(folder)
     if found != digest:
         raise IntegrityError(
-            f"the model layer in {folder} has digest {found}, not {digest} as expected",
-            hint="Nothing of it was loaded. `sluice release verify` tells whether the release itself is whole; unpack it again.",
+            f"the model layer in {folder} has the digest {found}, but {digest} is expected",
+            hint="Nothing of it was loaded. Check the stored release with `sluice release verify`, then unpack it again.",
         )
 
 
 def extract_layer(stream: IO[bytes], folder: Path) -> None:
-    """Unpack a layer's tar into a folder, which is made.
+    """Unpack a layer's tar into a new folder.
 
-    Only what `write_layer` writes is accepted. The bytes must have been held against their digest before.
+    Only a tar as `write_layer` writes it is accepted. The caller must have checked its bytes against the digest.
 
     Raises:
-        IntegrityError: It is no such tar: damaged, or with links, devices or paths that lead elsewhere.
+        IntegrityError: The tar is damaged, or it contains links, devices or paths outside the layer's folder.
     """
     folder.mkdir(parents=True)
     try:
@@ -149,9 +149,11 @@ def extract_layer(stream: IO[bytes], folder: Path) -> None:
 
 def _write(folder: Path, target: IO[bytes] | None) -> str:
     if not folder.is_dir():
-        raise IntegrityError(f"there is no model layer in {folder}", hint="Unpack the release, or name the folder that holds it.")
-    sink = _Digesting(target)
-    # PAX is spelt out, and times, owners and modes are fixed: only names and bytes may tell two layers apart.
+        raise IntegrityError(
+            f"there is no model layer in {folder}", hint="Unpack the release, or give the folder that contains it."
+        )
+    sink = _HashingWriter(target)
+    # The format, times, owners and modes are fixed, so that only names and bytes of files determine the digest.
     with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
         for part in reversed([PurePosixPath(LAYER_ROOT), *PurePosixPath(LAYER_ROOT).parents][:-1]):
             archive.addfile(_describe(str(part), folder=True))
@@ -174,7 +176,7 @@ def _describe(name: str, *, folder: bool) -> tarfile.TarInfo:
 
 
 def _list_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Files and folders below a folder by the bytes of their path, folders before what is in them."""
+    """Yield files and folders below a folder, sorted by the bytes of their path. Each folder comes before its contents."""
     found: list[tuple[tuple[str, ...], Path]] = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name != CACHE_FOLDER]
@@ -182,26 +184,29 @@ def _list_files(folder: Path) -> Iterator[tuple[str, Path]]:
             path = Path(parent) / name
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise IntegrityError(
-                    f"{path} is neither a file nor a folder, and a model layer holds only those",
-                    hint="Replace a link by what it points to.",
+                    f"{path} is neither a file nor a folder, but a model layer may contain nothing else",
+                    hint="Replace a link with the file or folder that it points to.",
                 )
             if name.startswith(_WHITEOUT):
-                raise IntegrityError(f"{path}: in an image, names in {_WHITEOUT}* mean a removal", hint="Rename the file.")
+                raise IntegrityError(
+                    f"{path} cannot be packaged, because a name that begins with {_WHITEOUT} removes a file in an OCI image",
+                    hint="Rename the file.",
+                )
             found.append((path.relative_to(folder).parts, path))
     for parts, path in sorted(found, key=lambda item: [part.encode("utf-8", "surrogateescape") for part in item[0]]):
         yield "/".join(parts), path
 
 
 def _place(member: tarfile.TarInfo, folder: Path) -> Path | None:
-    """Where a member goes; None for the folders above the layer's own."""
+    """Return the path for a member of the tar, or None for the folders above the layer's own files."""
     path = PurePosixPath(member.name)
     if not (member.isreg() or member.isdir()) or path.is_absolute() or ".." in path.parts:
-        raise _unreadable(f"{member.name!r} is no plain file or folder of the layer")
+        raise _unreadable(f"{member.name!r} is not a plain file or folder of the layer")
     root = PurePosixPath(LAYER_ROOT)
     if path == root or path in root.parents:
         return None
     if root not in path.parents:
-        raise _unreadable(f"{member.name!r} lies outside {LAYER_ROOT}")
+        raise _unreadable(f"{member.name!r} is outside {LAYER_ROOT}")
     return folder / path.relative_to(root)
 
 

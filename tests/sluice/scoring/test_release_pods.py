@@ -1,8 +1,8 @@
-"""The Pod that serves a release under test: what is asked of the cluster."""
+"""The Pod that serves a release for the integration tests."""
 
 from __future__ import annotations
 
-import pytest  # noqa: TC002 - monkeypatch is a type here alone
+import pytest  # noqa: TC002 - monkeypatch is only a type here
 
 from sluice.scoring.release_pods import plan_pod, runs_in_pod
 
@@ -10,7 +10,7 @@ IMAGE = "registry.example.com/churn@sha256:" + "1" * 64
 DIGEST = "sha256:" + "2" * 64
 
 
-def test_the_pod_runs_the_image_by_digest_and_is_told_the_release_from_outside() -> None:
+def test_the_pod_runs_the_image_by_digest_and_gets_the_releases_digest_from_outside() -> None:
     pod = plan_pod(IMAGE, DIGEST, owner=None)
     container = pod["spec"]["containers"][0]
     assert container["image"] == IMAGE
@@ -18,7 +18,7 @@ def test_the_pod_runs_the_image_by_digest_and_is_told_the_release_from_outside()
     assert container["readinessProbe"]["httpGet"]["path"] == "/health/status"
 
 
-def test_the_pod_is_owned_by_the_step_s_pod() -> None:
+def test_the_pod_of_the_step_owns_the_pod() -> None:
     (owner,) = plan_pod(IMAGE, DIGEST, owner={"name": "step", "uid": "u"})["metadata"]["ownerReferences"]
     assert owner == {"apiVersion": "v1", "kind": "Pod", "name": "step", "uid": "u"}
 
@@ -33,6 +33,6 @@ def test_the_pod_passes_the_restricted_level() -> None:
     assert spec["automountServiceAccountToken"] is False
 
 
-def test_a_laptop_is_no_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_laptop_is_not_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     assert runs_in_pod() is False

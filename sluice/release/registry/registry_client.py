@@ -1,7 +1,7 @@
-"""An OCI registry over its HTTP API: blobs and manifests in, blobs and manifests out.
+"""A client of the HTTP API of an OCI registry. It reads and writes blobs and manifests.
 
-Specification: opencontainers/distribution-spec v1.1. What is there already is not sent again; what breaks on the way is tried
-again a few times; what arrives is held against its digest.
+Specification: opencontainers/distribution-spec v1.1. The client does not send a blob that the registry already has. It repeats a
+failed request a few times, and it checks everything that it downloads against its digest.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _OK, _CREATED, _ACCEPTED_STATUS, _UNAUTHORIZED, _NOT_FOUND, _TOO_MANY, _SERVER_E
 
 
 @dataclass(slots=True)
-class Registry:
-    """One repository of a registry; use it as a context manager.
+class RegistryClient:
+    """A client for one repository of a registry. Use it as a context manager.
 
     Args:
-        host: The registry, with its port.
+        host: The registry's host, with its port.
         repository: The repository.
-        plain_http: Whether to speak HTTP, for a registry on this machine or inside a cluster.
-        verify: Whether the certificate must be valid.
+        plain_http: Whether to use HTTP, for a registry on this machine or inside a cluster.
+        verify: Whether the registry's certificate must be valid.
     """
 
     host: str
@@ -54,55 +54,55 @@ class Registry:
     _authorization: str = ""
 
     def __post_init__(self) -> None:
-        """Nothing is asked yet."""
+        """Create the HTTP client. No request is sent yet."""
         base = f"{'http' if self.plain_http else 'https'}://{self.host}"
         self._client = httpx.Client(base_url=base, timeout=_TIMEOUT_SECONDS, verify=self.verify, follow_redirects=True)
 
     def __enter__(self) -> Self:
-        """The registry itself."""
+        """Return the client itself."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Close its connections."""
+        """Close the connections."""
         self._client.close()
 
     # --- manifests
 
     def read_manifest(self, target: str) -> tuple[bytes, str]:
-        """A manifest by tag or digest: its bytes and their media type.
+        """Download a manifest by tag or digest, and return its bytes and its media type.
 
         Raises:
-            IntegrityError: The bytes are not those of the digest that was asked for.
-            ServiceError: There is none, or the registry does not answer.
+            IntegrityError: The bytes do not have the requested digest.
+            ServiceError: The manifest does not exist, or the registry does not answer.
         """
-        answer = self._ask("GET", f"manifests/{target}", headers={"Accept": _ACCEPTED})
+        answer = self._request("GET", f"manifests/{target}", headers={"Accept": _ACCEPTED})
         if answer.status_code == _NOT_FOUND:
             raise ServiceError(
                 f"{self.host} has no image {self.repository}:{target}", hint="Push the serving image first, or correct its name."
             )
         self._require(answer, _OK, "the manifest")
         if target.startswith(PREFIX) and _digest(answer.content) != target:
-            raise IntegrityError(f"{self.host} gave other bytes for {target}", hint="Do not use this registry.")
+            raise IntegrityError(f"{self.host} returned other bytes for {target}", hint="Do not use this registry.")
         return answer.content, answer.headers.get("Content-Type", MANIFEST_TYPE).partition(";")[0]
 
     def find_manifest(self, target: str) -> str:
-        """The digest that a tag or digest leads to; empty where there is none."""
-        answer = self._ask("HEAD", f"manifests/{target}", headers={"Accept": _ACCEPTED})
+        """Return the digest of the manifest with a tag or digest; an empty text if it does not exist."""
+        answer = self._request("HEAD", f"manifests/{target}", headers={"Accept": _ACCEPTED})
         if answer.status_code == _NOT_FOUND:
             return ""
         self._require(answer, _OK, "the manifest")
         return str(answer.headers.get("Docker-Content-Digest", ""))
 
     def write_manifest(self, target: str, data: bytes, media_type: str) -> None:
-        """Put a manifest under a tag or its digest. Everything that it names must be there before."""
-        answer = self._ask("PUT", f"manifests/{target}", content=data, headers={"Content-Type": media_type})
+        """Upload a manifest under a tag or its digest. The blobs and manifests that it names must be uploaded before."""
+        answer = self._request("PUT", f"manifests/{target}", content=data, headers={"Content-Type": media_type})
         self._require(answer, _CREATED, "the manifest")
 
     # --- blobs
 
     def has_blob(self, digest: str) -> bool:
-        """Whether a blob is there."""
-        answer = self._ask("HEAD", f"blobs/{digest}")
+        """Return whether the repository has a blob."""
+        answer = self._request("HEAD", f"blobs/{digest}")
         if answer.status_code == _NOT_FOUND:
             return False
         self._require(answer, _OK, "a blob")
@@ -112,8 +112,8 @@ class Registry:
         """Download a blob to a file.
 
         Raises:
-            IntegrityError: The bytes are not those of its digest.
-            ServiceError: It is not there, or the registry does not answer.
+            IntegrityError: The bytes do not have the blob's digest.
+            ServiceError: The blob does not exist, or the registry does not answer.
         """
 
         def download() -> httpx.Response:
@@ -124,40 +124,42 @@ class Registry:
                             file.write(chunk)
                 return answer
 
-        self._require(self._retried(download, self._scope()), _OK, "a blob")
+        self._require(self._retry(download, self._scope()), _OK, "a blob")
         with target.open("rb") as file:
             if PREFIX + hashlib.file_digest(file, "sha256").hexdigest() != descriptor["digest"]:
-                raise IntegrityError(f"{self.host} gave other bytes for {descriptor['digest']}", hint="Do not use this registry.")
+                raise IntegrityError(
+                    f"{self.host} returned other bytes for {descriptor['digest']}", hint="Do not use this registry."
+                )
 
     def mount_blob(self, digest: str, repository: str) -> bool:
-        """Let a blob of another repository of the same registry be here too; False where the registry does not."""
-        answer = self._ask("POST", "blobs/uploads/", params={"mount": digest, "from": repository}, other=repository)
-        if answer.status_code == _ACCEPTED_STATUS:  # it has opened an upload instead
+        """Make a blob of another repository in the same registry available here. Return False if the registry refuses."""
+        answer = self._request("POST", "blobs/uploads/", params={"mount": digest, "from": repository}, other=repository)
+        if answer.status_code == _ACCEPTED_STATUS:  # the registry has started an upload instead of mounting the blob
             with contextlib.suppress(ServiceError):
-                self._ask("DELETE", self._location(answer))
+                self._request("DELETE", self._location(answer))
             return False
         return answer.status_code == _CREATED
 
     def write_blob(self, descriptor: Descriptor, source: Path) -> bool:
-        """Upload a file as a blob, unless it is there; gives whether it was sent.
+        """Upload a file as a blob, unless the repository has it; return whether it was uploaded.
 
         Raises:
-            ServiceError: The registry does not take it.
+            ServiceError: The registry refuses the blob or does not answer.
         """
         if self.has_blob(descriptor["digest"]):
             return False
 
         def upload() -> httpx.Response:
-            opened = self._ask("POST", "blobs/uploads/")
+            opened = self._request("POST", "blobs/uploads/")
             self._require(opened, _ACCEPTED_STATUS, "an upload")
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(descriptor["size"])}
             url = httpx.URL(self._location(opened)).copy_merge_params({"digest": descriptor["digest"]})
             return self._client.put(url, content=_chunks(source), headers=self._headers() | headers)
 
-        self._require(self._retried(upload, self._scope()), _CREATED, "a blob")
+        self._require(self._retry(upload, self._scope()), _CREATED, "a blob")
         return True
 
-    # --- how
+    # --- requests
 
     def _path(self, path: str) -> str:
         return path if "://" in path else f"/v2/{self.repository}/{path}"
@@ -172,7 +174,7 @@ class Registry:
     def _headers(self) -> dict[str, str]:
         return {"Authorization": self._authorization} if self._authorization else {}
 
-    def _ask(
+    def _request(
         self,
         method: str,
         path: str,
@@ -182,23 +184,26 @@ class Registry:
         params: dict[str, str] | None = None,
         content: bytes | None = None,
     ) -> httpx.Response:
-        return self._retried(
+        return self._retry(
             lambda: self._client.request(
                 method, self._path(path), headers=self._headers() | (headers or {}), params=params, content=content
             ),
             self._scope(other),
         )
 
-    def _retried(self, ask: Callable[[], httpx.Response], scope: str) -> httpx.Response:
-        """Ask until there is an answer: after a pause where the registry is away or busy, with a token where it wants one.
+    def _retry(self, send: Callable[[], httpx.Response], scope: str) -> httpx.Response:
+        """Repeat a request until the registry answers it.
+
+        If the registry does not answer or is overloaded, the next attempt follows after a pause. If it requires a token, the next
+        attempt follows with a token.
 
         Raises:
-            ServiceError: There is none after several tries.
+            ServiceError: The registry did not answer after several attempts, or it gives no token.
         """
         fault, pause, asked_for_token = "", _FIRST_PAUSE_SECONDS, False
         for attempt in range(_TRIES + 1):
             try:
-                answer = ask()
+                answer = send()
             except httpx.HTTPError as error:
                 fault = f"{type(error).__name__}: {error}"
             else:
@@ -215,18 +220,18 @@ class Registry:
                 pause *= 2
         raise ServiceError(
             f"the registry {self.host} does not answer: {fault}",
-            hint="Is it up, and is it to be spoken to by HTTP (--plain-http)?",
+            hint="Check that the registry is running. If it uses HTTP, pass --plain-http.",
         )
 
     def _require(self, answer: httpx.Response, status: int, what: str) -> None:
         if answer.status_code == status:
             return
-        told = ""
+        text = ""
         with contextlib.suppress(httpx.ResponseNotRead):
-            told = f": {answer.text.strip()[:200]}"
+            text = f": {answer.text.strip()[:200]}"
         raise ServiceError(
-            f"the registry {self.host} answered {answer.status_code} for {what} of {self.repository}{told}",
-            hint="Has the account the right to use this repository?",
+            f"the registry {self.host} answered {answer.status_code} for {what} of {self.repository}{text}",
+            hint="Check that your account may read and write this repository.",
         )
 
 

@@ -13,7 +13,11 @@ REPOSITORY = Path(__file__).parents[3]
 
 def run(folder: Path, code: str, *, before: str = "", path: str = "") -> subprocess.CompletedProcess[str]:
     lines = [f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})", before, "from pathlib import Path"]
-    lines += ["from sluice.scoring.sources import import_from_layer", f"import_from_layer(Path({str(folder)!r}))", code]
+    lines += [
+        "from sluice.scoring.verified_imports import put_layer_first_on_path",
+        f"put_layer_first_on_path(Path({str(folder)!r}))",
+        code,
+    ]
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": ""}
     return subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False, env=environment)
 
@@ -54,21 +58,21 @@ def test_planted_bytecode_is_not_run(folder: Path) -> None:
         check=True,
         env={**os.environ, "PYTHONPATH": str(folder / "code")},
     )
-    assert plain.stdout == "planted\n"  # what Python does without it
+    assert plain.stdout == "planted\n"  # Python's own behaviour
     assert run(folder, "import goods.inner.deep as m; print(m.VALUE)").stdout == "release deep\n"
 
 
-def test_a_mix_of_two_releases_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_code_from_two_places_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "tree" / "goods").mkdir(parents=True)
     (tmp_path / "tree" / "goods" / "__init__.py").write_text("")
     done = run(folder, "", before="import goods", path=str(tmp_path / "tree"))
     assert "ImportError: package 'goods' was imported from" in done.stderr
 
 
-def test_other_imports_are_as_before(folder: Path) -> None:
+def test_other_imports_are_unchanged(folder: Path) -> None:
     assert run(folder, "import sqlite3, joblib, sluice.project.projects; print('fine')").stdout == "fine\n"
 
 
-def test_a_layer_without_code_is_fine(tmp_path: Path) -> None:
+def test_a_layer_without_code_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "layer").mkdir()
     assert run(tmp_path / "layer", "print('fine')").stdout == "fine\n"

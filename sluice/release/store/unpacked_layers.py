@@ -1,4 +1,4 @@
-"""Unpacked layers: one folder each, named by the layer's digest, so that going back to a release unpacks and builds nothing."""
+"""Unpacked model layers: one folder for each layer, with its digest as the name. So a rollback unpacks and builds nothing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluice.errors import IntegrityError, ServiceError
-from sluice.release.layer import extract_layer, layer_digest, verify_folder
+from sluice.release.model_layer import extract_layer, layer_digest, verify_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-FOLDER = "unpacked"
-"""Its name below the project's state."""
+UNPACKED_FOLDER = "unpacked"
+"""The name of the folder of unpacked layers in the project's state folder."""
 
 _PREFIX = "sha256:"
 _DRAFT_PREFIX = ".draft-"
@@ -23,12 +23,12 @@ _DRAFT_SECONDS = 86_400.0
 
 
 def unpacked_path(folder: Path, digest: str) -> Path:
-    """Where the layer with a digest lies, or would."""
+    """Return the path for the layer with a digest, whether it exists or not."""
     return folder / digest.removeprefix(_PREFIX)
 
 
 def is_unpacked(folder: Path, digest: str) -> bool:
-    """Whether a layer lies there with every byte that its digest covers."""
+    """Return whether the layer is unpacked and every byte of it matches its digest."""
     path = unpacked_path(folder, digest)
     try:
         return path.is_dir() and layer_digest(path) == digest
@@ -37,7 +37,9 @@ def is_unpacked(folder: Path, digest: str) -> bool:
 
 
 def draft_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:
-    """A folder in which a layer is made, on the same file system as its place; it goes away with the context.
+    """Return a temporary folder for making a layer, on the same file system as its final path.
+
+    The folder is removed when the context ends.
 
     Raises:
         ServiceError: The folder cannot be written.
@@ -48,35 +50,38 @@ def draft_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:
     except OSError as error:
         raise ServiceError(
             f"{folder} cannot be written: {error.strerror}",
-            hint="Give yourself the right to write there, or choose another place with $SLUICE_STATE.",
+            hint="Give your account write permission for that folder, or choose another folder with $SLUICE_STATE.",
         ) from error
 
 
 def place_layer(draft: Path, folder: Path, digest: str) -> Path:
-    """Move a finished layer to its place, where it appears as a whole; a sound one that is there already stays.
+    """Move a finished layer to its final path in one step, and return that path. An intact layer that is already there stays.
 
     Args:
-        draft: The layer's files, inside a `draft_folder`; its digest is `digest`.
+        draft: The layer's files inside a `draft_folder`. Their digest is `digest`.
         folder: The folder of unpacked layers.
         digest: The layer's digest.
+
+    Raises:
+        ServiceError: Another process repeatedly puts a damaged layer at that path.
     """
     target = unpacked_path(folder, digest)
     for attempt in range(3):
         try:
             return draft.rename(target)
-        except OSError:  # it is not empty: somebody was faster, or what is there is damaged
+        except OSError:  # the folder exists: another process was faster, or the existing layer is damaged
             if is_unpacked(folder, digest):
                 return target
             if target.exists():
                 target.rename(draft.parent / f"damaged-{attempt}")
-    raise ServiceError(f"{target} cannot be replaced", hint="Look whether another process changes it, then try again.")
+    raise ServiceError(f"{target} cannot be replaced", hint="Check whether another process changes that folder, then try again.")
 
 
 def unpack_layer(blob: Path, folder: Path, digest: str) -> Path:
-    """Unpack a layer, whose bytes were held against its digest, to its place.
+    """Unpack a layer to its final path, and return that path. The caller has checked the blob's bytes against the digest.
 
     Raises:
-        IntegrityError: What came out is not the layer.
+        IntegrityError: The blob cannot be unpacked, or the unpacked files do not have the digest.
     """
     with draft_folder(folder) as name:
         draft = Path(name) / "layer"
@@ -87,7 +92,7 @@ def unpack_layer(blob: Path, folder: Path, digest: str) -> Path:
 
 
 def remove_unpacked(folder: Path, digests: Collection[str]) -> None:
-    """Remove layers that are not kept any more, and drafts that killed processes left a day ago."""
+    """Remove unpacked layers, and drafts of killed processes that are more than a day old."""
     for digest in digests:
         shutil.rmtree(unpacked_path(folder, digest), ignore_errors=True)
     oldest = time.time() - _DRAFT_SECONDS

@@ -1,0 +1,60 @@
+"""Import a release's own code from its verified source files, never from bytecode beside them.
+
+The release's digest covers the source files. Any process that imports them may write a ``__pycache__`` folder, so the digest does
+not cover that folder. Python would run a ``.pyc`` file in it instead of the source. Therefore these imports neither read nor
+write bytecode.
+
+This module needs only the standard library.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sluice.release.model_layer import CODE_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class _SourceOnlyLoader(SourceFileLoader):
+    """Compiles the source at every import. For the few modules of a release this takes some milliseconds."""
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """Raise an error, because without the source's modification time the import system does not use bytecode."""
+        raise OSError(path)
+
+
+def put_layer_first_on_path(folder: Path) -> None:
+    """Put the code of an unpacked, verified layer first on the path, so that imports find its packages before any others.
+
+    Args:
+        folder: The absolute path of the layer. Its ``code`` folder is put first on the path.
+
+    Raises:
+        ImportError: A package of the layer was already imported from another folder. The release would run with two versions.
+    """
+    code = folder.resolve() / CODE_FOLDER
+    for name in sorted(path.stem for path in code.iterdir()) if code.is_dir() else ():
+        loaded = getattr(sys.modules.get(name), "__file__", None)
+        if loaded and code not in Path(loaded).resolve().parents:
+            raise ImportError(f"package {name!r} was imported from {loaded} before the release's own code", name=name)
+    sys.path_hooks.insert(0, _make_path_hook(code))
+    sys.path.insert(0, str(code))
+    importlib.invalidate_caches()
+
+
+def _make_path_hook(code: Path) -> Callable[[str], FileFinder]:
+    """Return an import hook that uses the loader above for every folder inside the code folder."""
+
+    def find(path: str) -> FileFinder:
+        place = Path(path)
+        if place != code and code not in place.parents:
+            raise ImportError(path=path)
+        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_SourceOnlyLoader, SOURCE_SUFFIXES))
+
+    return find
