@@ -18,6 +18,7 @@ from release_project import REPOSITORY, processes_of
 from sluice.errors import DataError, ServiceError
 from sluice.project.projects import read_project
 from sluice.rollout.decisions.shadow_comparisons import Comparison
+from sluice.rollout.shadows import HttpShadowComparer
 from sluice.scoring.recent_requests import MAX_KEPT_ROWS
 from sluice.scoring.server_process import start_server
 

@@ -83,7 +83,7 @@ def test_stable_keeps_the_holdback_until_the_canary_is_champion() -> None:
 
 
 def test_a_holdback_that_would_take_traffic_back_from_the_canary_is_refused() -> None:
-    with pytest.raises(ValidationError, match="more than the step of 60 %"):
+    with pytest.raises(ValidationError, match="more traffic than the step of 60 %"):
         RolloutTable(steps=[5, 60, 100], holdback=40)
     assert RolloutTable(steps=[100], holdback=50).holdback == 50
 
