@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 300.0
 
 SETTINGS = f"""\
 [project]

@@ -79,7 +79,7 @@ def run(shop: Project, tmp_path: Path) -> Callable[..., LayerResult]:
     """Return a function that writes a suite (file name → source) and runs its layer."""
 
     def run(
-        suite: dict[str, str] | str, *, layer: str = "code", inputs: LayerInputs | None = None, timeout: float | None = 120
+        suite: dict[str, str] | str, *, layer: str = "code", inputs: LayerInputs | None = None, timeout: float | None = 600
     ) -> LayerResult:
         files = {"test_suite.py": suite} if isinstance(suite, str) else suite
         for name, source in files.items():

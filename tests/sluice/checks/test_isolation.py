@@ -43,7 +43,7 @@ def is_alive(pid: int) -> bool:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Poll a condition, because it becomes true in another process."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < end, "the condition did not become true within a minute"
         time.sleep(0.02)
@@ -170,10 +170,14 @@ def test_the_plugin_imports_nothing_heavy(run: Run) -> None:
 )
 def test_a_suite_that_hangs_fails_and_leaves_no_process(run: Run, tmp_path: Path, wait: str) -> None:
     note = tmp_path / "pid"
-    result = run(HANG.format(note=str(note), wait=wait), timeout=6)
+    for timeout in (4, 16, 64, 256):  # on a busy machine the suite needs more time until its test starts
+        result = run(HANG.format(note=str(note), wait=wait), timeout=timeout)
+        assert result.outcome is Outcome.FAIL
+        if note.exists():
+            break
     detail = next(verdict for verdict in result.verdicts if verdict.check == "code_suite").detail
-    assert detail == "tests/code did not end within 6 s, so Sluice stopped it during tests/code/test_suite.py::test_hangs"
-    assert result.outcome is Outcome.FAIL
+    expected = f"tests/code did not end within {timeout} s, so Sluice stopped it during tests/code/test_suite.py::test_hangs"
+    assert detail == expected
     wait_until(lambda: not is_alive(read_pid(note)))
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from commands import MINIMAL, sluice
+from commands import MINIMAL, sluice, sluice_in_new_interpreter
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -19,14 +19,14 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_help_lists_every_command(tmp_path: Path) -> None:
-    done = sluice("--help", cwd=tmp_path)
+    done = sluice_in_new_interpreter("--help", cwd=tmp_path)
     assert done.returncode == 0
     for name in ("test", "run", "serve", "compile", "report", "demo", "schema", "release", "rollout"):
         assert re.search(rf"\b{name}\b", done.stdout)
 
 
 def test_outside_a_project_there_is_one_message_and_one_hint(tmp_path: Path) -> None:
-    done = sluice("run", cwd=tmp_path)
+    done = sluice_in_new_interpreter("run", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: there is no sluice.toml in ")

@@ -18,6 +18,9 @@ from sluice.engines.local import LocalEngine
 from sluice.engines.runs import read_run
 from sluice.errors import ConfigurationError
 
+GUARD_SECONDS = 300.0
+"""How long a test waits for an event before it counts as hanging."""
+
 if TYPE_CHECKING:
     from sluice.project.projects import Project
 
@@ -40,14 +43,14 @@ def temporary_folders(marker: str) -> list[Path]:
 
 
 def wait_until_gone(marker: str) -> bool:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + GUARD_SECONDS
     while processes_with(marker) and time.monotonic() < deadline:
         time.sleep(0.1)
     return not processes_with(marker)
 
 
 def wait_for_step(run: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + GUARD_SECONDS
     while not (run / "events.jsonl").exists() or "sleep-long" not in (run / "events.jsonl").read_text():
         assert time.monotonic() < deadline, (run / "log.txt").read_text()
         time.sleep(0.1)
@@ -143,13 +146,13 @@ def test_ctrl_c_prints_one_message_and_leaves_no_process(small_project: Project)
     marker = uuid.uuid4().hex
     command = [sys.executable, "-m", "sluice", "run", "endless", "--snapshot", marker]
     with subprocess.Popen(command, cwd=small_project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + GUARD_SECONDS
         while not (runs := list((small_project.root / ".sluice" / "runs").glob("*"))):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         wait_for_step(runs[0])
         running.send_signal(signal.SIGINT)
-        _, printed = running.communicate(timeout=30)
+        _, printed = running.communicate(timeout=GUARD_SECONDS)
     assert running.returncode == 130
     assert printed.startswith("error: interrupted")
     assert "next: " in printed

@@ -49,9 +49,9 @@ def project(tmp_path: Path) -> Project:
         project=ProjectTable(name="quick"),
         data=DataTable(snapshot="s", holdout="h", load="m:f", label="l", id="i"),
         model=ModelTable(build="m:f"),
-        serving=ServingTable(port=0, start_timeout_seconds=20.0),
+        serving=ServingTable(port=0, start_timeout_seconds=120.0),
         rollout=RolloutTable(
-            steps=[20, 100], margin=0.05, first_look=60, bake_seconds=0.3, deadline_seconds=60.0, request_timeout_seconds=1.0
+            steps=[20, 100], margin=0.05, first_look=60, bake_seconds=0.3, deadline_seconds=600.0, request_timeout_seconds=5.0
         ),
     )
     return Project(tmp_path / "project", settings)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
+GUARD_SECONDS = 300.0
+"""How long a test waits for an event before it counts as hanging."""
+
 SCRIPT = Path(__file__).with_name("rollout_backend.py")
 
 
@@ -25,7 +28,7 @@ def name_release(letter: str) -> str:
     return "sha256:" + letter * 64
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = GUARD_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not become true in time"
@@ -36,7 +39,7 @@ def is_running(pid: int) -> bool:
     """Return whether a process runs. A zombie that init has not reaped yet counts as ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it ended before the file was opened, or before it was read
         return False
 
 

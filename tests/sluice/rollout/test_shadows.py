@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rollout_backends import GUARD_SECONDS
 
 from sluice.errors import ServiceError
 from sluice.project.tables.rollout import RolloutTable
@@ -139,7 +139,7 @@ def answer_with_shift(shift: float) -> Callable[[str, Any], tuple[int, Any]]:
 def poll_and_wait(shadow: HttpShadowComparer, rollout: str, champions: list[str], canary: str) -> Comparison:
     """Return what the last thread found, and wait for the thread that this call starts."""
     found = shadow.poll(rollout, champions, canary)
-    shadow._thread.join(10)  # type: ignore[union-attr]
+    shadow._thread.join(GUARD_SECONDS)  # type: ignore[union-attr]
     return found
 
 
@@ -177,17 +177,21 @@ def test_each_request_is_sent_to_the_canary_once_and_compared() -> None:
 def test_a_canary_that_hangs_or_is_unreachable_counts_as_failed_and_blocks_no_round() -> None:
     recent = record_requests(0.1, 0.2)
 
+    release_canary = threading.Event()
+
     def hang(_path: str, _body: Any) -> tuple[int, Any]:
-        time.sleep(1.0)
+        release_canary.wait(GUARD_SECONDS)
         return 200, {}
 
     with serving(serve_recent(recent)) as champion, serving(hang) as canary:
-        shadow = HttpShadowComparer(0.2)
-        began = time.monotonic()
-        shadow.poll("r", [champion], canary)
-        assert time.monotonic() - began < 0.15
-        shadow._thread.join(10)  # type: ignore[union-attr]
-        assert shadow.poll("r", [champion], canary) == Comparison(requests=2, failed=2, difference=2.0)
+        patient, hasty = HttpShadowComparer(GUARD_SECONDS), HttpShadowComparer(0.2)
+        patient.poll("r", [champion], canary)
+        assert patient._thread.is_alive(), "poll returns while the canary still hangs"  # type: ignore[union-attr]
+        hasty.poll("r", [champion], canary)
+        hasty._thread.join(GUARD_SECONDS)  # type: ignore[union-attr]
+        assert hasty.poll("r", [champion], canary) == Comparison(requests=2, failed=2, difference=2.0)
+        release_canary.set()
+        patient._thread.join(GUARD_SECONDS)  # type: ignore[union-attr]
     recent.add(["a"], [[0.2]], [0.2])
     with serving(serve_recent(recent)) as champion:
         assert compare_all(HttpShadowComparer(0.2), "r", [champion], canary).failed == 3

@@ -94,7 +94,7 @@ class Launched:
             if offloaded:
                 file.write_text(command[3], encoding="utf-8")
                 command[3] = f"@{file}"
-            done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environ(), timeout=60)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environ(), timeout=300)
         finally:
             file.unlink(missing_ok=True)
         folder = Path(spec["wire"])

@@ -15,6 +15,9 @@ import pytest
 
 from sluice.argo.expressions.wire_json import launcher_text
 
+GUARD_SECONDS = 300.0
+"""How long a test waits for an event before it counts as hanging."""
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -85,7 +88,7 @@ def test_a_signal_reaches_the_component_which_can_end_in_its_own_way(
     with subprocess.Popen(command, env=launched.environ()) as process:
         wait_for(tmp_path / "ready")
         process.send_signal(getattr(signal, name))
-        assert process.wait(timeout=20) == code
+        assert process.wait(timeout=GUARD_SECONDS) == code
     assert (tmp_path / "seen").read_text(encoding="utf-8") == name
 
 
@@ -95,7 +98,7 @@ def test_a_component_that_ignores_the_signal_continues(launched: Launched, tmp_p
     with subprocess.Popen(command, env=launched.environ(), stdout=subprocess.PIPE, text=True) as process:
         wait_for(tmp_path / "ready")
         process.terminate()
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=GUARD_SECONDS)
     assert (process.returncode, out) == (0, "done\n")
 
 
@@ -104,7 +107,7 @@ def test_the_component_ends_with_the_launcher(launched: Launched, tmp_path: Path
     with subprocess.Popen(command, env=launched.environ()) as process:
         wait_for(tmp_path / "pid", filled=True)
         process.terminate()
-        assert process.wait(timeout=20) == -signal.SIGTERM
+        assert process.wait(timeout=GUARD_SECONDS) == -signal.SIGTERM
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), 0)
 
@@ -124,16 +127,16 @@ launcher.run(["sleep", "30"], dict(os.environ))
 
 
 def test_a_signal_during_the_start_reaches_the_component() -> None:
-    done = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True, check=False, timeout=GUARD_SECONDS)
     assert done.returncode == -signal.SIGTERM, done.stderr
     with pytest.raises(ProcessLookupError):
         os.kill(int(done.stdout), 0)
 
 
 def wait_for(file: Path, *, filled: bool = False) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + GUARD_SECONDS
     while not file.exists() or (filled and not file.read_text(encoding="utf-8")):
-        assert time.monotonic() < end, f"{file} did not appear within 20 seconds"
+        assert time.monotonic() < end, f"{file} did not appear in time"
         time.sleep(0.02)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PROGRAM = shutil.which("docker-registry") or ""
 USER, PASSWORD = "sluice", "no secret"
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 300.0
 
 
 def free_port() -> int:

@@ -7,7 +7,6 @@ operator assigns undeclared ports by position, so removing one predictor would r
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +125,7 @@ def build_predictors(
     """
     named = list_served_releases(journal)
     needed = {*named, *draining}
-    desired = [copy.deepcopy(dict(predictor)) for predictor in live if read_predictor_digest(predictor) in needed]
+    desired = [dict(predictor) for predictor in live if read_predictor_digest(predictor) in needed]
     present = {read_predictor_digest(predictor) for predictor in desired}
     replicas = _count_replicas(desired, journal, settings)
     desired += [
@@ -135,7 +134,7 @@ def build_predictors(
         if digest not in present
     ]
     if not desired:  # the operator refuses an empty list, so the first predictor stays without replicas
-        desired = [copy.deepcopy(dict(predictor)) | {"replicas": 0} for predictor in live[:1]]
+        desired = [dict(predictor) | {"replicas": 0} for predictor in live[:1]]
     elif not held_for_approval:
         started = {"replicas": replicas}
         desired = [one | started if read_predictor_digest(one) in named and one.get("replicas") == 0 else one for one in desired]

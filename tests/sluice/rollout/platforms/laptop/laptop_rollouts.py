@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rollout_backends import wait_for
+from rollout_backends import GUARD_SECONDS, wait_for
 
 from sluice.rollout.requests import approvals, commands, outcomes, starts, statuses
 
@@ -19,7 +19,7 @@ def make_champion(project: Project, digest: str) -> None:
     if statuses.read_status(project).champion:
         wait_for(lambda: statuses.read_status(project).state.startswith(("step", "baking")))
         commands.promote(project, digest, by="eve")
-    assert outcomes.wait_for_outcome(project, digest, timeout=30) == "promoted"
+    assert outcomes.wait_for_outcome(project, digest, timeout=GUARD_SECONDS) == "promoted"
 
 
 def start_canary(project: Project, digest: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from laptop_rollouts import make_champion, start_canary
-from rollout_backends import Backends, is_running, name_release, wait_for
+from rollout_backends import GUARD_SECONDS, Backends, is_running, name_release, wait_for
 from rollout_traffic import Traffic
 
 from sluice.errors import IntegrityError
@@ -64,7 +64,7 @@ def test_a_supervisor_with_an_altered_champion_ends_with_one_error(
     project: Project, backends: Backends, supervise: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     first = supervise()
-    outcomes.wait_until_serving(project, 20)
+    outcomes.wait_until_serving(project, GUARD_SECONDS)
     make_champion(project, A)
     first.terminate()
     first.wait()
@@ -83,7 +83,7 @@ def test_a_rollout_is_completed_although_the_supervisor_is_killed_again_and_agai
     project: Project, supervise: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     process = supervise()
-    outcomes.wait_until_serving(project, 20)
+    outcomes.wait_until_serving(project, GUARD_SECONDS)
     make_champion(project, A)
     start_canary(project, B)
     for moment in (0.05, 0.7, 0.33, 1.1, 0.21, 0.52):
@@ -94,10 +94,10 @@ def test_a_rollout_is_completed_although_the_supervisor_is_killed_again_and_agai
         wait_for(functools.partial(all_ended, left))
         assert not open_journal(project).is_supervised()
         process = supervise()
-        with Traffic(outcomes.wait_until_serving(project, 30)):
+        with Traffic(outcomes.wait_until_serving(project, GUARD_SECONDS)):
             time.sleep(0.3)
-    with Traffic(outcomes.wait_until_serving(project, 30)) as traffic:
-        assert outcomes.wait_for_outcome(project, B, timeout=60) == "promoted"
+    with Traffic(outcomes.wait_until_serving(project, GUARD_SECONDS)) as traffic:
+        assert outcomes.wait_for_outcome(project, B, timeout=GUARD_SECONDS) == "promoted"
     assert not traffic.failed()
     journal = open_journal(project).read()
     assert (journal.champion, journal.previous) == (B, A)
@@ -110,17 +110,17 @@ def test_a_decision_is_applied_by_the_next_supervisor_if_the_first_is_killed_rig
     project: Project, backends: Backends, supervise: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     process = supervise()
-    outcomes.wait_until_serving(project, 20)
+    outcomes.wait_until_serving(project, GUARD_SECONDS)
     make_champion(project, A)
     backends.set_mode(B, errors=1.0)
     start_canary(project, B)
     wait_for(lambda: statuses.read_status(project).state == "step-1")
-    with Traffic(outcomes.wait_until_serving(project, 20)):
+    with Traffic(outcomes.wait_until_serving(project, GUARD_SECONDS)):
         wait_for(lambda: open_journal(project).read().state.phase == "rolled_back")
         process.kill()
         process.wait()
     process = supervise()
-    with Traffic(outcomes.wait_until_serving(project, 20)) as traffic:
+    with Traffic(outcomes.wait_until_serving(project, GUARD_SECONDS)) as traffic:
         wait_for(lambda: traffic.of(A) > 20)
     assert not traffic.failed()
     assert not traffic.of(B)
@@ -129,12 +129,12 @@ def test_a_decision_is_applied_by_the_next_supervisor_if_the_first_is_killed_rig
 
 def test_ctrl_c_leaves_no_process_behind(project: Project, supervise: Callable[[], subprocess.Popen[bytes]]) -> None:
     process = supervise()
-    outcomes.wait_until_serving(project, 20)
+    outcomes.wait_until_serving(project, GUARD_SECONDS)
     make_champion(project, A)
     wait_for(lambda: len(children_of(project)) == 2)
     left = children_of(project)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(GUARD_SECONDS) == 0
     assert not any(is_running(pid) for pid in left)
     assert statuses.read_status(project).url == ""
     assert statuses.read_status(project).champion == A
