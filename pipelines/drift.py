@@ -7,9 +7,12 @@ from components.pin_snapshot import pin_snapshot
 from pipelines.stages import make_challenger, take_to_production
 
 
-@dsl.pipeline(name="drift", description="compare snapshot with reference; where a feature has drifted: release on it")
+@dsl.pipeline(
+    name="drift",
+    description="Compare the snapshot with the reference. If a feature has drifted, run the release pipeline on the snapshot.",
+)
 def drift_pipeline(snapshot: str = "", reference: str = "") -> None:
-    """`snapshot`: the data of now; `reference`: that of training. Paths or URLs; empty for data.snapshot of sluice.toml."""
+    """Compare `snapshot` with `reference`. Both are paths or URLs; if one is empty, data.snapshot of sluice.toml is used."""
     before = pin_snapshot(location=reference)
     now = pin_snapshot(location=snapshot).after(before)
     moved = drift(reference=before.outputs["snapshot"], current=now.outputs["snapshot"]).set_caching_options(enable_caching=False)

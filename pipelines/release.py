@@ -8,9 +8,9 @@ from pipelines.stages import make_challenger, take_to_production
 
 @dsl.pipeline(
     name="release",
-    description="ci, then approval → canary: 5 → 25 → 100 % of live traffic, rolled back by itself",
+    description="The steps of ci, then approval → canary: 5 → 25 → 100 % of the traffic, or a rollback.",
 )
 def release_pipeline(snapshot: str = "") -> None:
-    """`snapshot`: path or fsspec URL of the training data; empty for data.snapshot of sluice.toml."""
+    """Run the pipeline on `snapshot`, a path or fsspec URL. If it is empty, data.snapshot of sluice.toml is used."""
     pinned = pin_snapshot(location=snapshot)
     take_to_production(make_challenger(pinned.outputs["snapshot"]))

@@ -6,8 +6,11 @@ from components.pin_snapshot import pin_snapshot
 from pipelines.stages import make_challenger, take_to_production
 
 
-@dsl.pipeline(name="retrain", description="release, on the latest snapshot: schedule it with --kind CronWorkflow")
+@dsl.pipeline(
+    name="retrain",
+    description="The release pipeline on the latest snapshot. Compile it with --kind CronWorkflow to schedule it.",
+)
 def retrain_pipeline(snapshot: str = "") -> None:
-    """`snapshot`: path or fsspec URL of the training data; empty for data.snapshot of sluice.toml."""
+    """Run the pipeline on `snapshot`, a path or fsspec URL. If it is empty, data.snapshot of sluice.toml is used."""
     pinned = pin_snapshot(location=snapshot)
     take_to_production(make_challenger(pinned.outputs["snapshot"]))

@@ -50,9 +50,8 @@ def make_challenger(snapshot: OutputArtifactChannel) -> Challenger:
     data = data_tests(snapshot=snapshot)
     trained = train(snapshot=snapshot).after(code, data)
     tested = model_tests(model=trained.outputs["model"])
-    # A question to the gate uses up a part of the holdout's budget. Therefore it never comes from a cache, and it is never asked
-    # for a
-    # model that failed its tests.
+    # A question to the gate uses up a part of the holdout's budget. Therefore the answer never comes from a cache, and
+    # there is no question about a model that failed its tests.
     decided = gate(model=trained.outputs["model"]).after(tested).set_caching_options(enable_caching=False)
     return Challenger(code=code, data=data, train=trained, tested=tested, gate=decided)
 

@@ -11,7 +11,7 @@ from components import STEP_IMAGE
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def approval(release: str) -> str:
-    """Wait until somebody approves the release; gives who did."""
+    """Wait until a person approves the release, and return that person."""
     from sluice.steps.production import wait_for_approval
 
     return wait_for_approval(release)

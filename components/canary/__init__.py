@@ -7,7 +7,7 @@ from components import STEP_IMAGE
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def canary(release: str, approved_by: str) -> str:
-    """Request the rollout; fails where the canary was rolled back."""
+    """Request the rollout and return its outcome. The step fails if the canary is rolled back."""
     from sluice.steps.production import run_canary
 
     return run_canary(release, approved_by)

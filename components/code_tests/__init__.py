@@ -12,7 +12,7 @@ def code_tests(
     page: dsl.Output[dsl.HTML],
     junit: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Run the project's code suite; fails where a check fails."""
+    """Run the project's code suite. The step fails if a check fails."""
     from sluice.steps.layers import run_tests
 
     outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}

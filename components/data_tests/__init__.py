@@ -13,7 +13,7 @@ def data_tests(
     page: dsl.Output[dsl.HTML],
     junit: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Run the project's data suite on the pinned snapshot; fails where a check fails."""
+    """Run the project's data suite on the pinned snapshot. The step fails if a check fails."""
     from sluice.steps.layers import run_tests
 
     outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}

@@ -7,7 +7,7 @@ from components import STEP_IMAGE
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def gate(model: dsl.Input[dsl.Model], decision: dsl.Output[dsl.Artifact], scores: dsl.Output[dsl.Artifact]) -> bool:
-    """True to promote, False to keep the champion; both end the step green."""
+    """Return True to promote the challenger, or False to keep the champion. The step succeeds in both cases."""
     from sluice.steps.gating import ask_gate
 
     return ask_gate(model.path, model.metadata, {"decision": decision.path, "scores": scores.path})

@@ -13,7 +13,7 @@ def integration_tests(
     page: dsl.Output[dsl.HTML],
     junit: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Run the project's integration suite against the release, served for real; fails where a check fails."""
+    """Serve the release and run the project's integration suite against it. The step fails if a check fails."""
     from sluice.steps.layers import run_tests
 
     outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}

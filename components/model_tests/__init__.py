@@ -15,7 +15,7 @@ def model_tests(
     page: dsl.Output[dsl.HTML],
     junit: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Run the project's model suite on the holdout's test rows; fails where a check fails."""
+    """Run the project's model suite on the test rows of the holdout. The step fails if a check fails."""
     from sluice.steps.layers import run_model_tests
 
     outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}

@@ -15,7 +15,7 @@ def package(
     decision: dsl.Input[dsl.Artifact],
     scores: dsl.Input[dsl.Artifact],
 ) -> str:
-    """Make the model layer and add it to the store; gives the release's digest."""
+    """Make the model layer, add it to the release store, and return the digest of the release."""
     from sluice.steps import packaging
 
     verdicts = [code_verdicts.path, data_verdicts.path, model_verdicts.path]

@@ -7,7 +7,7 @@ from components import STEP_IMAGE
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def pin_snapshot(location: str, snapshot: dsl.Output[dsl.Dataset]) -> None:
-    """Copy the snapshot's bytes; `location` is a path or fsspec URL, empty for data.snapshot of sluice.toml."""
+    """Copy the snapshot from a path or fsspec URL. If `location` is empty, data.snapshot of sluice.toml is used."""
     from pathlib import Path
 
     from sluice.steps.snapshots import pin

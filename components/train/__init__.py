@@ -7,7 +7,7 @@ from components import STEP_IMAGE
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def train(snapshot: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model]) -> None:
-    """Fit the project's model; its digest goes into the artifact's metadata."""
+    """Fit the project's model, and store its digest in the metadata of the artifact."""
     from pathlib import Path
 
     from sluice.steps import training
