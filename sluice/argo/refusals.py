@@ -1,4 +1,4 @@
-"""The constructs that a target cannot express. The compiler collects all of them, so that one error can name them all."""
+"""Refusals: the constructs that a target cannot express. The compiler collects them, so that one error can name all of them."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def compare_frames(
             if name not in frame.columns:
                 raise DataError(
                     f"the {role} snapshot has no column {name!r}",
-                    hint="Compare snapshots with the same columns, or name the columns to compare in drift.columns.",
+                    hint="Compare snapshots with the same columns, or list the columns that both have in drift.columns.",
                 )
         reason = "" if columns else _reason_to_leave_out(reference[name])
         if reason:

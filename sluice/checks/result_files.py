@@ -136,7 +136,7 @@ def write_junit(
 ) -> None:
     """Write the layer as one JUnit test suite, with one test case for each verdict. An inconclusive verdict is a skipped case.
 
-    Sluice writes the file from the verdicts, and pytest does not. The file therefore exists, with the reason, even if the suite
+    Sluice, not pytest, writes the file. Therefore it exists, with the reason, even if the suite
     crashed.
 
     Args:

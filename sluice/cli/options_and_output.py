@@ -46,7 +46,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for con
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The JSON that every command prints: ``{schema, command, outcome, data, error}``."""
+    """The JSON that a command prints: ``{schema, command, outcome, data, error}``."""
 
     command: str
     outcome: str

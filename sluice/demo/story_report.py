@@ -38,7 +38,7 @@ def _act(copy: Project, played: PlayedAct) -> Act:
 
 
 def _manual_rollback(copy: Project, played: PlayedAct) -> RunResult:
-    """Return the record of a rollback by a person. It has no pipeline run, so the record is made from the journal."""
+    """Return the record of a rollback by a person. Such a rollback has no pipeline run, so the record comes from the journal."""
     return RunResult.model_validate(
         {
             "id": f"by-hand-{played.number}",

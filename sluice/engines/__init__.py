@@ -1,4 +1,6 @@
-"""The engines that run a pipeline. `local` runs it on this machine; an engine for Argo or KFP has the same methods.
+"""The engines that run a pipeline. `local` runs it on this machine.
+
+An engine for Argo or KFP would have the same methods. Today Sluice only compiles pipelines for them.
 
 What belongs here: starting, watching and ending a run, compiling a pipeline of the project for an engine, and the records of a
 run. What does not belong here: what a step does (`sluice.steps`), and what a pipeline means (`sluice.ir`, `sluice.argo`). No

@@ -1,4 +1,4 @@
-"""The ledger on disk counts every question to a holdout before it is answered, and stores releases' scores on the gate rows.
+"""The ledger on disk: it stores every question to a holdout before it is answered, and the releases' scores on the gate rows.
 
 Each holdout has one document, ``<hex>.json``. It is replaced atomically, and only if no other process has changed it since it was
 read (compare-and-swap on its version, under a lock). The file ``<hex>.lock`` beside it stores the last version that was written,
@@ -167,7 +167,7 @@ class Ledger:
             fault = error.errors()[0]["msg"]
             raise _untrusted(file, f"it is not a ledger: {fault}") from error
         if document.holdout != holdout:
-            raise _untrusted(file, f"it is the ledger of holdout {document.holdout}")
+            raise _untrusted(file, f"it is the ledger of another holdout, {document.holdout}")
         if document.version < written:
             if document.version:
                 raise _untrusted(file, f"it is an older copy, because its version is {document.version} and not {written}")

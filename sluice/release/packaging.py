@@ -100,7 +100,7 @@ def _make_golden(project: Project, model: Path) -> GoldenRows:
     except LOAD_ERRORS as error:
         raise DataError(
             f"the model {model} cannot be loaded: {type(error).__name__}: {error}",
-            hint="Train it again with the project's present code. Use `sluice run`.",
+            hint="`sluice run` trains it again with the project's present code.",
         ) from error
     with threadpool_limits(1):
         return make_golden_rows(fitted, features)

@@ -214,7 +214,7 @@ def compare_features(
 
 
 def _quantile_edges(present: Floats, bins: int) -> Floats:
-    """Return the inner edges at the quantiles. All are finite, so that JSON can hold them."""
+    """Return the inner bin edges, at the quantiles of the reference values. All are finite, so that JSON can hold them."""
     # Each quantile is an observed value, because an interpolation between infinities would be NaN.
     quantiles = np.quantile(present, np.arange(1, bins) / bins, method="inverted_cdf")
     values, times = np.unique(quantiles, return_counts=True)

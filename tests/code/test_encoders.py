@@ -73,7 +73,7 @@ def test_the_encoding_of_a_row_does_not_depend_on_its_batch(values: list[object]
     assert np.array_equal(union.transform(frame(values)), alone, equal_nan=True)
 
 
-def test_numbers_may_be_numbers_or_text() -> None:
+def test_the_number_encoder_accepts_numbers_as_text() -> None:
     """JSON contains 12, and a form contains "12". A text that is not a number is missing."""
     encoded = encode(NumberEncoder("column"), [1], [12, "12", 12.0, "twelve", None, True, float("inf"), 10**400])
     assert encoded[:3, 0].tolist() == [12.0, 12.0, 12.0]

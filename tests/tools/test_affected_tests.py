@@ -115,7 +115,7 @@ def test_a_test_that_is_no_valid_python_is_still_chosen_when_it_changes() -> Non
     assert select_tests([broken], IMPORTS, imports, 3).chosen == (broken,)
 
 
-def test_module_names() -> None:
+def test_a_path_becomes_a_module_name() -> None:
     names = {
         file: module_name(PurePosixPath(file))
         for file in ("sluice/a/b.py", "sluice/a/__init__.py", "tests/a.py", "a.py", "b/c.md")

@@ -138,7 +138,7 @@ def collected_list(aggregate: str, *, flatten: bool) -> str:
 
 
 def to_items(value: Value) -> str:
-    """Return an expression that gives a list as a list of strings for ``withParam``. Each string is the wire JSON of one item."""
+    """Return an expression for ``withParam``: a list of strings, each the wire JSON of one item."""
     return f"toJson(map({value.parsed}, {{{as_wire_json('toJson(#)')}}}))"
 
 

@@ -61,7 +61,7 @@ def to_wire(value: JSON) -> str:
 
 
 def json_with_tags(value: JSON | Tag | TextWithTags) -> str:
-    """Return JSON that may contain tags as text. Each tag is where its value will be."""
+    """Return JSON text in which each tag stands in the place of its value."""
     if isinstance(value, Tag):
         return f'"{value}"' if value.quoted else str(value)
     if isinstance(value, TextWithTags):

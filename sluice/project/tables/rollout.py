@@ -60,7 +60,7 @@ class RolloutTable(Table):
         description="Share of the traffic, in per cent, that stable keeps during the bake for comparison. 0 means none.",
     )
     deadline_seconds: float = Field(
-        default=3600.0, gt=0, description="A rollout that has not ended after this time is rolled back."
+        default=3600.0, gt=0, description="A rollout that has not ended after this time is ended, with all traffic on stable."
     )
     approval_seconds: float = Field(default=86400.0, gt=0, description="How long an approval is valid.")
     slow_seconds: float = Field(

@@ -82,7 +82,10 @@ class RegistryClient:
             )
         self._require(answer, _OK, "the manifest")
         if target.startswith(PREFIX) and _digest(answer.content) != target:
-            raise IntegrityError(f"{self.host} returned other bytes for {target}", hint="Do not use this registry.")
+            raise IntegrityError(
+                f"{self.host} returned bytes whose digest is not {target}",
+                hint="Try again. If it happens again, the registry, or something in between, alters data.",
+            )
         return answer.content, answer.headers.get("Content-Type", MANIFEST_TYPE).partition(";")[0]
 
     def find_manifest(self, target: str) -> str:
@@ -128,7 +131,8 @@ class RegistryClient:
         with target.open("rb") as file:
             if PREFIX + hashlib.file_digest(file, "sha256").hexdigest() != descriptor["digest"]:
                 raise IntegrityError(
-                    f"{self.host} returned other bytes for {descriptor['digest']}", hint="Do not use this registry."
+                    f"{self.host} returned bytes whose digest is not {descriptor['digest']}",
+                    hint="Try again. If it happens again, the registry, or something in between, alters data.",
                 )
 
     def mount_blob(self, digest: str, repository: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_CRASHES = 3
-"""After so many crashes in a row, each soon after the server became ready, the server counts as failed."""
+"""After so many crashes in a row, the server counts as failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 A rollback takes precedence over a promotion. A command from a person takes precedence over both. A rollback needs no approval::
 
     idle ─request→ awaiting_ready → awaiting_approval (→ shadow) → step-1 → … → baking → promoted
-                        │                 │                └──────┬──────┘
-                        └──── rejected ───┘            rolled_back, aborted
+                        └────────┬────────┘                └──────┬──────┘
+                        rejected, aborted              rolled_back, aborted
 
 A canary that never took traffic ends as `rejected`. The next request starts from any of the four ends.
 """
@@ -191,7 +191,7 @@ def _refuse_while_idle(journal: Journal, command: Command) -> str:
 def _refuse_to_wait(previous: Health, command: Command, now: float, settings: RolloutTable) -> str:
     """Return why a rollback stops waiting for N-1; empty if it may wait.
 
-    A rollback that waited for ever would end every rollout that comes after it.
+    Otherwise a rollback that waits for ever would also end each later rollout.
     """
     if previous.failure:
         return f"N-1's server failed: {previous.failure}"

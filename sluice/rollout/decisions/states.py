@@ -44,7 +44,7 @@ class Phase(StrEnum):
 
 
 class CommandKind(StrEnum):
-    """The commands that a person may give, in order of precedence: a later one may replace an earlier one that still waits."""
+    """The commands that a person may give, in rising order of precedence."""
 
     PROMOTE = "promote"
     ABORT = "abort"
@@ -52,7 +52,7 @@ class CommandKind(StrEnum):
 
     @property
     def precedence(self) -> int:
-        """The position in this list. A command never replaces one of higher precedence."""
+        """The position in this list. A command may replace a waiting command of lower or equal precedence."""
         return list(CommandKind).index(self)
 
 
@@ -74,7 +74,7 @@ class State:
 
     @property
     def name(self) -> str:
-        """The phase; at a step with its number, counted from one: ``"step-2"``."""
+        """The name of the phase. A step has its number, counted from one: ``"step-2"``."""
         return f"{self.phase.value}-{(self.step or 0) + 1}" if self.phase is Phase.STEP else self.phase.value
 
 

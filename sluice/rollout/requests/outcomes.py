@@ -85,7 +85,7 @@ def wait_until_serving(project: Project, timeout: float) -> str:
     deadline = time.monotonic() + timeout
     while not (url := read_status(project).url):
         if time.monotonic() > deadline:
-            raise NotServingError(f"no proxy served within {timeout:g} s", hint="`sluice serve` starts the supervisor.")
+            raise NotServingError(f"the proxy did not serve within {timeout:g} s", hint="`sluice serve` starts the supervisor.")
         time.sleep(POLL_SECONDS)
     return url
 

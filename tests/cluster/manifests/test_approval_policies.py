@@ -125,6 +125,6 @@ def test_an_approval_that_is_being_withdrawn_goes(site: Site) -> None:
     assert kubectl("delete", name, "-n", site.production, "--cascade=foreground", "--timeout=30s").done
 
 
-def test_other_config_maps_are_nobodys_business(site: Site) -> None:
+def test_the_policy_ignores_config_maps_that_are_no_approvals(site: Site) -> None:
     body = approval(site, "", immutable=None, **{"sluice.dev/deployment": None})
     assert kubectl("create", "-f", "-", given=body, user=EDITOR).done

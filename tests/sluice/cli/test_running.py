@@ -63,7 +63,7 @@ def test_answering_no_at_the_prompt_rejects_the_release(project: Project, run: P
     assert open_journal(project).read() == Journal()
 
 
-def test_a_closed_terminal_rejects_nothing(
+def test_a_release_is_not_rejected_if_the_terminal_closes(
     project: Project, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def gone(*_: object, **__: object) -> bool:

@@ -251,7 +251,10 @@ class EnvoyProxy:
             if weight:
                 slot = self._find_slot(release)
                 if slot is None:
-                    raise ServiceError(f"{release} has no slot in the proxy, so it cannot take {weight} %")
+                    raise ServiceError(
+                        f"{release} has no slot in the proxy, so it cannot take {weight} % of the traffic",
+                        hint="`sluice rollout status` shows which releases have a server.",
+                    )
                 clusters[slot] = weight
         return clusters or {NO_CHAMPION: ALL_TRAFFIC}
 

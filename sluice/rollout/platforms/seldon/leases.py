@@ -31,7 +31,7 @@ def lease_name(deployment: str) -> str:
 
 
 def is_fresh(lease: Mapping[str, Any], now: float) -> bool:
-    """Return whether a controller holds a lease, for a process that has not watched it.
+    """Return whether a controller holds a lease, as seen by a process that reads the lease once.
 
     The clocks of two machines are compared, so a lease counts as held for twice its duration.
     """

@@ -23,7 +23,7 @@ def shell(
     )
 
 
-def test_the_arguments_of_a_container_contain_no_tags_after_argo_inserted_the_values() -> None:
+def test_argo_replaces_every_tag_in_the_arguments_of_a_container() -> None:
     @dsl.pipeline(name="flow")
     def flow(text: str = "x") -> None:
         shell(text=text, number=3)
