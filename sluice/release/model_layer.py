@@ -114,8 +114,8 @@ def verify_folder(folder: Path, digest: str) -> None:
     if found != digest:
         raise IntegrityError(
             f"the model layer in {folder} has the digest {found}, but {digest} is expected",
-            hint="Nothing of it was loaded. Check the stored release with `sluice release verify`. If it is sound, delete this folder, "
-            "and Sluice unpacks it again.",
+            hint="Nothing of it was loaded. Check the stored release with `sluice release verify`. If it is sound, delete this "
+            "folder, and Sluice unpacks it again.",
         )
 
 
