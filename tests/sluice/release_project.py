@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from guards import GUARD_SECONDS
 
 from sluice.data.snapshots import digest_file
 from sluice.release.packaging import build_release
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 REPOSITORY = Path(__file__).parents[2]
-
-PATIENCE_SECONDS = 300.0
 
 SETTINGS = f"""\
 [project]
@@ -149,7 +148,7 @@ def processes_of(group: int) -> set[int]:
 
 
 def wait_until(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + GUARD_SECONDS
     while not holds():
         if time.monotonic() > deadline:
             return False

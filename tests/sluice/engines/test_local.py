@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from guards import GUARD_SECONDS
 
 from sluice.engines.local import LocalEngine
 from sluice.engines.runs import read_run
 from sluice.errors import ConfigurationError
-
-GUARD_SECONDS = 300.0
-"""How long a test waits for an event before it counts as hanging."""
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project

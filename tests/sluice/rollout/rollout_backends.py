@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
-GUARD_SECONDS = 300.0
-"""How long a test waits for an event before it counts as hanging."""
-
 SCRIPT = Path(__file__).with_name("rollout_backend.py")
 
 
@@ -28,7 +25,7 @@ def name_release(letter: str) -> str:
     return "sha256:" + letter * 64
 
 
-def wait_for(condition: Callable[[], object], seconds: float = GUARD_SECONDS) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not become true in time"

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rollout_backends import GUARD_SECONDS
+from guards import GUARD_SECONDS
 
 from sluice.errors import ServiceError
 from sluice.project.tables.rollout import RolloutTable

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from release_project import PATIENCE_SECONDS, REPOSITORY, processes_of, wait_until
+from guards import GUARD_SECONDS
+from release_project import REPOSITORY, processes_of, wait_until
 
 from sluice.errors import ConfigurationError, PortInUseError, ServiceError
 from sluice.project.projects import read_project
@@ -42,7 +43,7 @@ def test_a_refusal_to_serve_is_reported_with_its_reason(trained: Trained, layer:
     with pytest.raises(
         ServiceError, match=r"ended with status 3 before it was ready: refused: the model layer in .* has the digest"
     ):
-        server.wait_ready(PATIENCE_SECONDS)
+        server.wait_ready(GUARD_SECONDS)
     assert processes_of(server.pid) == set()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port))
@@ -110,7 +111,7 @@ def test_three_servers_run_at_the_same_time(trained: Trained, layer: Path, tmp_p
     servers = [spawn(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / f"log{number}") for number in range(3)]
     try:
         for server in servers:
-            server.wait_ready(PATIENCE_SECONDS)
+            server.wait_ready(GUARD_SECONDS)
         for server in servers:
             assert (server.predict(server.golden.frame()) == server.golden.expected).all()
         assert len({server.port for server in servers}) == 3
@@ -217,9 +218,9 @@ def test_waiting_requests_are_answered_before_the_server_ends(trained: Trained, 
 
         with ThreadPoolExecutor(16) as pool:
             asked = [pool.submit(ask, number) for number in range(16)]
-            assert all(one.acquire(timeout=PATIENCE_SECONDS) for one in answered for _ in range(2))
+            assert all(one.acquire(timeout=GUARD_SECONDS) for one in answered for _ in range(2))
             server.terminate()
-            assert [future.result(PATIENCE_SECONDS) for future in asked] == [{200}] * 16
+            assert [future.result(GUARD_SECONDS) for future in asked] == [{200}] * 16
         assert wait_until(lambda: not server.alive())
 
 

@@ -12,11 +12,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from guards import GUARD_SECONDS
 
 from sluice.argo.expressions.wire_json import launcher_text
-
-GUARD_SECONDS = 300.0
-"""How long a test waits for an event before it counts as hanging."""
 
 if TYPE_CHECKING:
     from pathlib import Path

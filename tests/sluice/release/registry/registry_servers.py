@@ -17,6 +17,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
+from guards import GUARD_SECONDS
 
 from sluice.release.store.layout import MANIFEST_TYPE
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 PROGRAM = shutil.which("docker-registry") or ""
 USER, PASSWORD = "sluice", "no secret"
-PATIENCE_SECONDS = 300.0
 
 
 def free_port() -> int:
@@ -55,7 +55,7 @@ def registry_server(folder: Path, *, password: bool = False) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([PROGRAM, "serve", str(folder / "config.yml")], stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + GUARD_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.HTTPError):
                 httpx.get(f"http://127.0.0.1:{port}/v2/")

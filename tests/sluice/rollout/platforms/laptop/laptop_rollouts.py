@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rollout_backends import GUARD_SECONDS, wait_for
+from guards import GUARD_SECONDS
+from rollout_backends import wait_for
 
 from sluice.rollout.requests import approvals, commands, outcomes, starts, statuses
 

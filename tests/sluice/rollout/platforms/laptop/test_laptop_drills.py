@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from rollout_backends import GUARD_SECONDS, Backends, name_release, wait_for
+from guards import GUARD_SECONDS
+from rollout_backends import Backends, name_release, wait_for
 from rollout_traffic import Traffic
 
 from sluice.rollout.platforms.laptop.supervisor import run_supervisor

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from rollout_backends import GUARD_SECONDS, is_running, wait_for
+from guards import GUARD_SECONDS
+from rollout_backends import is_running, wait_for
 from rollout_traffic import Traffic
 
 from sluice.errors import StateError

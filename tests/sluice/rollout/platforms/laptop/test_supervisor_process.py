@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from guards import GUARD_SECONDS
 from laptop_rollouts import make_champion, start_canary
-from rollout_backends import GUARD_SECONDS, Backends, is_running, name_release, wait_for
+from rollout_backends import Backends, is_running, name_release, wait_for
 from rollout_traffic import Traffic
 
 from sluice.errors import IntegrityError
