@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from simulated_cluster import MemoryApi, make_settings
+from memory_api import MemoryApi
+from simulated_cluster import make_settings
 
 from sluice.errors import DataError, ServiceError
 from sluice.rollout.clocks import Clock

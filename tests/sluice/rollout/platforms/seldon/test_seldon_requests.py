@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from simulated_cluster import MemoryApi, SimulatedCluster, SimulatedServer, make_settings
+from memory_api import MemoryApi
+from simulated_cluster import SimulatedCluster, SimulatedServer, make_settings
 
 from sluice.errors import NotServingError, RefusedError, ServiceError, StateError
 from sluice.project.projects import Project

@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from memory_api import NAMESPACE
 from seldon_canaries import QUICK, A, B, ended, make_cluster, reach
-from simulated_cluster import NAME, NAMESPACE, SimulatedCluster, SimulatedServer, make_settings
+from simulated_cluster import NAME, SimulatedCluster, SimulatedServer, make_settings
 
 from sluice.errors import ServiceError
 from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON
