@@ -73,16 +73,12 @@ class RoundReport:
         plan: What was decided.
         problem: What kept the round from observing everything; empty if nothing did.
         evidence: The numbers of the running rollout; empty if none is running.
-        checkpoint: The evidence to store, so that a restarted process continues with it.
-        checkpoint_changed: Whether something new was counted.
     """
 
     journal: Journal
     plan: Plan
     problem: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    checkpoint: Checkpoint
-    checkpoint_changed: bool = False
 
 
 class Platform(Protocol):
@@ -101,6 +97,14 @@ class Platform(Protocol):
 
         Raises:
             SluiceError: Something does not answer or cannot be read. The next round tries again.
+        """
+
+    def store_evidence(self, checkpoint: Checkpoint, *, changed: bool) -> None:
+        """Store the evidence, so that a restarted process continues with it. An error here must not stop the round.
+
+        Args:
+            checkpoint: The evidence.
+            changed: Whether something was counted since the last round.
         """
 
     def write_journal(self, journal: Journal) -> Journal:
@@ -143,4 +147,4 @@ class Platform(Protocol):
         """Let the tags ``champion`` and ``previous`` follow the journal. The journal is the truth, so the tags may be late."""
 
     def report(self, report: RoundReport) -> None:
-        """Store what people and a restarted process read: status, samples, evidence."""
+        """Store what people read: the status and the samples."""

@@ -67,8 +67,7 @@ class ControlLoop:
         observation = self.platform.observe()
         if observation is None:
             return False
-        changed = self._collect_counts(observation)
-        problem = observation.problem or self._collect_shadow_answers(observation)
+        problem = self._collect_evidence(observation)
         journal = observation.journal
         judgement = self.collector.judge(journal).blocked_by(problem)
         plan = plan_next(journal, judgement, observation.health, now=self.clock.now(), settings=self.settings)
@@ -83,18 +82,20 @@ class ControlLoop:
                 self.platform.record_transition(journal.transitions[-1])
         if applied is not None:
             self.platform.record_transition(applied)
+        evidence = self.collector.describe(journal)
+        self.platform.report(RoundReport(journal=journal, plan=plan, problem=problem, evidence=evidence))
         self._tag_champion(journal)
-        self.platform.report(
-            RoundReport(
-                journal=journal,
-                plan=plan,
-                problem=problem,
-                evidence=self.collector.describe(journal),
-                checkpoint=self.collector.checkpoint(),
-                checkpoint_changed=changed,
-            )
-        )
         return True
+
+    def _collect_evidence(self, observation: Observation) -> str:
+        """Add the observation to the evidence and store it; return what keeps the evidence from being complete, if anything does.
+
+        The evidence is stored before anything is decided, so that a round that fails later loses none of it.
+        """
+        changed = self._collect_counts(observation)
+        shadow_problem = self._collect_shadow_answers(observation)
+        self.platform.store_evidence(self.collector.checkpoint(), changed=changed)
+        return observation.problem or shadow_problem
 
     def _collect_counts(self, observation: Observation) -> bool:
         """Add the observed counts to the evidence; return whether there is something new to store."""

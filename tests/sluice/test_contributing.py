@@ -58,7 +58,7 @@ def test_every_path_on_the_page_exists() -> None:
         assert path == "sluice/example.py" or (ROOT / path).exists(), path
 
 
-def test_the_house_names_every_package() -> None:
+def test_the_table_names_every_package() -> None:
     packages = {folder.name for folder in (ROOT / "sluice").iterdir() if (folder / "__init__.py").exists()}
     named = set(re.findall(r"^\| `sluice/(\w+)/` \|", TEXT, re.MULTILINE))
     assert named == packages

@@ -77,6 +77,7 @@ class MemoryPlatform:
         recorded: The transitions that were published.
         tags: The last champion and N-1 that were tagged.
         last_report: The last report of a round.
+        stored_evidence: The evidence that a restarted process continues with.
     """
 
     settings: RolloutTable
@@ -97,7 +98,8 @@ class MemoryPlatform:
     last_report: RoundReport | None = None
     confirm_seconds: float = 2.0
     confirm_poll_seconds: float = 0.05
-    _checkpoint: Checkpoint | None = None
+    stored_evidence: Checkpoint | None = None
+    _to_resume: Checkpoint | None = None
     _carried: float = 0.0
 
     def __post_init__(self) -> None:
@@ -114,7 +116,7 @@ class MemoryPlatform:
             server = self.servers.setdefault(release, SimulatedServer())
             server.started = self.now if server.started is None else server.started
         health = {release: self._read_health(release) for release in named}
-        checkpoint, self._checkpoint = self._checkpoint, None
+        checkpoint, self._to_resume = self._to_resume, None
         return Observation(
             journal=journal,
             health=health,
@@ -125,6 +127,10 @@ class MemoryPlatform:
             canary_urls=["canary"] if journal.target and health[journal.target].ready else [],
             checkpoint=checkpoint,
         )
+
+    def store_evidence(self, checkpoint: Checkpoint, *, changed: bool) -> None:
+        del changed
+        self.stored_evidence = checkpoint
 
     def write_journal(self, journal: Journal) -> Journal:
         self._called("write_journal")
@@ -189,8 +195,8 @@ class MemoryPlatform:
         return loop
 
     def restart(self) -> ControlLoop:
-        """Return a control loop that continues with the evidence of the last round."""
-        self._checkpoint = self.last_report.checkpoint if self.last_report else None
+        """Return a control loop that continues with the stored evidence, as after a kill."""
+        self._to_resume = self.stored_evidence
         return self.control()
 
     def tick(self, loop: ControlLoop) -> None:

@@ -97,6 +97,30 @@ def test_a_rollback_moves_the_traffic_even_if_it_cannot_be_journaled() -> None:
     assert platform.run(loop, until=ended).rollouts[-1].outcome is Phase.ROLLED_BACK
 
 
+def test_a_process_that_is_killed_before_the_rollback_is_journaled_rolls_back_again_at_once() -> None:
+    platform, loop = start_canary()
+    reach(platform, loop, "step-1")
+    platform.failing.add("write_journal")
+    platform.servers[B].error_rate = 1.0
+    while platform.weights != {A: 100}:
+        platform.tick(loop)
+    restarted = platform.restart()
+    platform.tick(restarted)
+    assert restarted.collector.evidence is not None
+    assert restarted.collector.evidence.e_value >= 100
+    assert platform.weights == {A: 100}, "the canary gets no traffic again"
+
+
+def test_the_evidence_is_stored_although_every_round_fails() -> None:
+    platform, loop = start_canary()
+    reach(platform, loop, "step-1")
+    platform.failing.add("apply")
+    for _ in range(5):
+        platform.tick(loop)
+    assert platform.stored_evidence is not None
+    assert platform.stored_evidence == loop.collector.checkpoint()
+
+
 @pytest.mark.parametrize("kind", [CommandKind.ABORT, CommandKind.ROLLBACK])
 def test_a_command_to_roll_back_moves_the_traffic_even_if_it_cannot_be_journaled(kind: CommandKind) -> None:
     platform, loop = start_canary()

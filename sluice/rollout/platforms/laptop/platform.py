@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sluice.project.projects import Project
-    from sluice.rollout.decisions.evidence import Counts
+    from sluice.rollout.decisions.evidence import Checkpoint, Counts
     from sluice.rollout.decisions.health import Health
     from sluice.rollout.decisions.states import ChampionTerm, Journal, Transition
     from sluice.rollout.observations import RoundReport
@@ -79,25 +80,31 @@ class LaptopPlatform:
         """
         journal = self.file.read()
         checkpoint = None if self._resumed else self.file.read_checkpoint()
-        self._resumed = True
         self._keep_servers(journal)
-        was_alive = self.proxy.is_alive()
-        if self._keep_proxy(journal):
+        was_running = self._keep_proxy(journal)
+        if was_running or self.proxy.is_alive():
             self._weights, self._readings = self.proxy.read_weights(), self.proxy.read_counts()
         health = self._read_health()
         champion = journal.champion
+        self._resumed = True  # only now, because everything before may fail
         return Observation(
             journal=journal,
             health=health,
             # The counters of a proxy that was just started cannot be compared with the ones before.
-            weights=self._weights if was_alive else None,
-            counts=self._read_counts() if was_alive else None,
+            weights=self._weights if was_running else None,
+            counts=self._read_counts() if was_running else None,
             stable_ready=champion is not None and self.servers.read_health()[champion].ready,
             champion_urls=self._list_urls(journal.champion, health),
             canary_urls=self._list_urls(journal.target, health),
             can_apply=self.started,
             checkpoint=checkpoint,
         )
+
+    def store_evidence(self, checkpoint: Checkpoint, *, changed: bool) -> None:
+        """Write the evidence to the disk: during a rollout after each round, otherwise as often as a sample."""
+        if changed and (checkpoint.evidence is not None or time.time() >= self._next_sample):
+            with contextlib.suppress(OSError):  # a full disk must not stop a rollback
+                self.file.write_checkpoint(checkpoint)
 
     def write_journal(self, journal: Journal) -> Journal:
         """Write a decision to the disk, unless another process wrote the journal since it was observed."""
@@ -134,12 +141,9 @@ class LaptopPlatform:
         self.servers.launcher.move_tags(champion.release if champion else None, previous.release if previous else None)
 
     def report(self, report: RoundReport) -> None:
-        """Store the evidence, the samples that reports draw, and the status."""
-        now = time.time()
-        if report.checkpoint_changed and (report.evidence or now >= self._next_sample):
-            self.file.write_checkpoint(report.checkpoint)
+        """Store the samples that reports draw, and the status."""
         if self.started:
-            self._append_sample(report, now)
+            self._append_sample(report, time.time())
         self._write_status(report)
 
     def report_problem(self, problem: str) -> None:
@@ -170,7 +174,10 @@ class LaptopPlatform:
             self.proxy.set_endpoint(release, port)
 
     def _keep_proxy(self, journal: Journal) -> bool:
-        """Start the proxy when the releases with traffic can serve, restart it when it has died; return whether it runs.
+        """Start the proxy when the releases with traffic can serve, and restart it when it has died.
+
+        Returns:
+            Whether the proxy has been running since an earlier round, so that its counters continue.
 
         Raises:
             IntegrityError: No proxy runs yet, and the champion's bytes are not those that were released.
@@ -195,7 +202,7 @@ class LaptopPlatform:
         if not self.started:
             self.notify(f"serving on http://{LOCALHOST}:{self.proxy.port}")
         self.started = True
-        return True
+        return False
 
     def _refuse_altered(self, champion: str | None) -> None:
         """Refuse to start with an altered champion: waiting does not repair it, and a proxy without it only seems to serve."""

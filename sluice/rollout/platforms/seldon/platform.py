@@ -95,6 +95,7 @@ class SeldonPlatform:
     _snapshot: ClusterSnapshot | None = None
     _health: dict[str, Health] = field(default_factory=dict)
     _checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    _to_resume: Checkpoint | None = None
     _epoch: int = 0
     _delay: ReadinessDelay = field(default_factory=ReadinessDelay)
     _last_traffic: dict[str, float] = field(default_factory=dict)
@@ -107,12 +108,12 @@ class SeldonPlatform:
             DataError: The journal cannot be read.
             ServiceError: The API server does not answer, or refuses.
         """
-        acting, checkpoint = self._hold_lease()
-        if not acting:
+        if not self._hold_lease():
             return None
         snapshot = self._snapshot = read_cluster_snapshot(self.cluster, self.journal.name)
         if snapshot is None:
             self._health = {}
+            checkpoint, self._to_resume = self._to_resume, None
             return Observation(journal=Journal(), health={}, weights={}, counts=None, can_apply=False, checkpoint=checkpoint)
         self._refuse_superseded(snapshot)
         journal, unread = self._read_journal(snapshot)
@@ -123,6 +124,7 @@ class SeldonPlatform:
         rolls_back = _is_rollback_command(journal)
         counts, problem = (None, "") if rolls_back else self._read_counts(snapshot)
         self._health = self._judge_health(journal, snapshot)
+        checkpoint, self._to_resume = self._to_resume, None  # only now, because everything before may fail
         return Observation(
             journal=journal,
             health=self._health,
@@ -135,6 +137,11 @@ class SeldonPlatform:
             problem="" if rolls_back else problem or unread,
             checkpoint=checkpoint,
         )
+
+    def store_evidence(self, checkpoint: Checkpoint, *, changed: bool) -> None:
+        """Keep the evidence for the lease, which carries it from the next renewal on."""
+        del changed
+        self._checkpoint = checkpoint
 
     def write_journal(self, journal: Journal) -> Journal:
         """Write a decision into the annotations of the SeldonDeployment, if nobody has changed it since it was observed."""
@@ -188,8 +195,7 @@ class SeldonPlatform:
         self.tag(champion.image if champion else "", previous.image if previous else "")
 
     def report(self, report: RoundReport) -> None:
-        """Keep status and evidence for the lease, which carries both."""
-        self._checkpoint = report.checkpoint
+        """Keep the status for the lease, which carries it."""
         snapshot = self._snapshot
         if snapshot is None:
             self.status = {"reason": "no release was ever rolled out", "trouble": "", "account": self.journal.account}
@@ -213,20 +219,19 @@ class SeldonPlatform:
             raise ServiceError(f"there is no SeldonDeployment {self.journal.name}", hint="The next round reads it again.")
         return self._snapshot
 
-    def _hold_lease(self) -> tuple[bool, Checkpoint | None]:
-        """Take or renew the lease; return whether this controller acts, and the stored evidence if it has just begun to act."""
+    def _hold_lease(self) -> bool:
+        """Take or renew the lease; return whether this controller acts. If it has just begun to act, read the stored evidence."""
         if self.lock.renewal_due and not self.lock.acquire(self._build_annotations()):
             self._epoch = 0
-            return False, None
+            return False
         if not self.lock.is_held:
-            return False, None
-        if self._epoch == self.lock.epoch:
-            return True, None
-        self.notify(f"holding the lease {self.lock.name}, epoch {self.lock.epoch}")
-        checkpoint = self._checkpoint = self._read_checkpoint()
-        self._write_epoch()
-        self._epoch = self.lock.epoch
-        return True, checkpoint
+            return False
+        if self._epoch != self.lock.epoch:
+            self.notify(f"holding the lease {self.lock.name}, epoch {self.lock.epoch}")
+            self._checkpoint = self._to_resume = self._read_checkpoint()
+            self._write_epoch()
+            self._epoch = self.lock.epoch
+        return True
 
     def _build_annotations(self) -> dict[str, str]:
         return {

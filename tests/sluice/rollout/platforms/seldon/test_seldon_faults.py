@@ -9,7 +9,8 @@ from seldon_canaries import A, B, check_invariants, ended, make_cluster
 from simulated_cluster import WRITES, Killed, SimulatedCluster, SimulatedServer
 
 from sluice.errors import ServiceError
-from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.decisions.states import Phase
+from sluice.rollout.platforms.seldon.api import POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,3 +133,54 @@ def test_the_rollout_is_completed_although_the_api_server_is_away_for_half_a_min
         assert complete_rollout(cluster).champion == champion, begins
         cluster.api.before = lambda *_: None  # the check must be able to read even while the API server is away
         check_invariants(cluster)
+
+
+def test_the_successor_of_a_controller_that_could_not_journal_a_rollback_continues_with_its_evidence() -> None:
+    """The operator's webhook fails, so the rollback moves the routes only. Then the controller is killed."""
+    cluster = make_cluster(SimulatedServer(error_rate=0.3), approved=True)
+    control = cluster.controller("one")
+    cluster.run(control, until=lambda journal: journal.state.name == "step-1")
+    cluster.operator_works = False
+
+    def refuse(verb: str, plural: str, _name: str) -> None:
+        if verb in WRITES and plural == SELDON_DEPLOYMENT.plural:
+            raise ServiceError("failed calling webhook")
+
+    cluster.api.before = refuse
+    for _ in range(30):
+        cluster.tick(control)
+    assert cluster.weights() == {A: 100}
+    cluster.now += 20
+    cluster.api.before = lambda *_: None
+    successor = cluster.controller("two")
+    answered = cluster.counts[B].requests
+    for _ in range(30):
+        cluster.tick(successor)
+    assert successor.platform.lock.is_held
+    assert cluster.counts[B].requests == answered, "no user reaches the canary again"
+    assert cluster.journal.read().rollouts[-1].outcome is Phase.ROLLED_BACK
+
+
+def test_a_takeover_keeps_the_stored_evidence_if_the_first_reads_fail() -> None:
+    cluster = make_cluster(approved=True)
+    control = cluster.controller("one")
+    cluster.run(control, until=lambda journal: journal.state.name == "step-1")
+    for _ in range(15):
+        cluster.tick(control)
+    cluster.now += 20
+    successor = cluster.controller("two")
+
+    def fail(verb: str, plural: str, _name: str) -> None:
+        if verb == "list" and plural == POD.plural:
+            raise ServiceError("the API server does not answer")
+
+    cluster.api.before = fail
+    while not successor.platform.lock.is_held:
+        cluster.tick(successor)
+    cluster.tick(successor)
+    cluster.api.before = lambda *_: None
+    cluster.tick(successor)
+    evidence = successor.collector.evidence
+    assert evidence is not None
+    assert evidence.canary.requests > 20
+    assert A in successor.collector.recorded
