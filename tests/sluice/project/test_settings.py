@@ -1,0 +1,51 @@
+"""The settings: one module for each table of sluice.toml, and one model with all of them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+from pydantic import ValidationError
+
+from sluice.project import tables
+from sluice.project.base import Table
+from sluice.project.settings import Settings
+
+REQUIRED = {
+    "project": {"name": "small"},
+    "data": {"snapshot": "s", "holdout": "h", "load": "m:f", "label": "l", "id": "i"},
+    "model": {"build": "m:f"},
+}
+WITHOUT_TABLE = {"thresholds", "pipelines"}
+"""Keys of sluice.toml that map names to values, so that they have no table of their own."""
+
+
+def test_each_table_has_a_module_that_defines_this_table_only() -> None:
+    for module in pkgutil.iter_modules(tables.__path__):
+        loaded = importlib.import_module(f"{tables.__name__}.{module.name}")
+        own = [value for value in vars(loaded).values() if isinstance(value, type) and value.__module__ == loaded.__name__]
+        assert [one.__name__ for one in own] == [f"{module.name.capitalize()}Table"]
+        assert issubclass(own[0], Table)
+        assert Settings.model_fields[module.name].annotation is own[0]
+
+
+def test_the_model_has_every_table() -> None:
+    assert set(Settings.model_fields) == {module.name for module in pkgutil.iter_modules(tables.__path__)} | WITHOUT_TABLE
+
+
+def test_an_environment_variable_takes_precedence_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_GATE__MARGIN", "0.01")
+    assert Settings(**REQUIRED, gate={"margin": 0.2}).gate.margin == 0.01
+
+
+def test_an_unknown_key_is_an_error() -> None:
+    with pytest.raises(ValidationError, match=r"gate\.margins"):
+        Settings(**REQUIRED, gate={"margins": 0.2})
+    with pytest.raises(ValidationError, match="gates"):
+        Settings(**REQUIRED, gates={})
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings(**REQUIRED).gate.margin = 0.2  # type: ignore[misc]
