@@ -1,4 +1,4 @@
-"""A canary that turns bad, at each state of its rollout: back to stable, and only the canary's own requests failed."""
+"""Let a canary fail at each state of its rollout. All traffic must go back to stable, and only the canary's requests may fail."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_canary_that_turns_bad_is_rolled_back(
+def test_the_controller_rolls_back_a_canary_that_begins_to_fail(
     deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]], fault: str
 ) -> None:
     def act(deployment: DeploymentUnderTest, state: str) -> None:
@@ -38,17 +38,19 @@ def test_a_canary_that_turns_bad_is_rolled_back(
         with Load(deployment.url, RATE) as load:
             canary = deployment.start_rollout()
             deployment.wait_state(state)
-            turned = time.time()
+            failing_since = time.time()
             deployment.set_fault(canary, **FAULTS[fault])
             assert deployment.wait_end(canary) == "rolled_back"
             deployment.check_converged()
-            zero = deployment.wait_applied(canary)
-            wait_for(lambda: load.count_answers(champion, since=zero + 0.5) > 20, what="traffic at stable")
+            applied = deployment.wait_applied(canary)
+            wait_for(lambda: load.count_answers(champion, since=applied + 0.5) > 20, what="traffic at stable")
         assert deployment.read_journal().champion == champion
         deployment.check_evidence(canary)
-        assert not load.failed(until=turned - 0.1)
+        assert not load.failed(until=failing_since - 0.1)
         assert not load.lost(canary), load.lost(canary)[:5]
-        assert not load.count_answers(canary, since=zero + 0.5), "nothing is sent to it once that was decided and seen"
+        assert not load.count_answers(canary, since=applied + 0.5), (
+            "the canary got requests although its weight was confirmed to be 0"
+        )
 
     in_parallel(act, deployments, STATES)
 
@@ -56,7 +58,7 @@ def test_a_canary_that_turns_bad_is_rolled_back(
 def test_a_canary_that_never_starts_takes_no_traffic(
     deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]], namespace: RolloutNamespace
 ) -> None:
-    """One ends as it starts; one has no image; one starts, and begins to crash before it is approved."""
+    """One canary ends as it starts, one has no image, and one begins to crash before it is approved."""
 
     def act(deployment: DeploymentUnderTest, image: str) -> None:
         champion = deployment.read_journal().champion or ""
@@ -71,6 +73,6 @@ def test_a_canary_that_never_starts_takes_no_traffic(
         assert not load.count_answers(canary)
         assert deployment.read_journal().champion == champion
 
-    assert MAX_CRASHES <= 5, "the test would take minutes"
+    assert MAX_CRASHES <= 5, "with so many crashes the test would take minutes"
     absent = namespace.model_image.partition("@")[0] + "@sha256:" + "0" * 64
     in_parallel(act, deployments, [namespace.broken_image, absent, ""])

@@ -1,4 +1,7 @@
-"""Fifty rollbacks by hand under load, measured at the Envoy: from the decision until the release answers nothing any more."""
+"""Measure fifty rollbacks by hand under load: the time from the decision until the release answers its last request.
+
+The answers are measured at the Envoy.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,12 @@ KINDS = ("at a step", "at a step", "at 100 %", "at 50 %", "at a step", "at 100 %
 
 
 def drill(deployment: DeploymentUnderTest, load: Load, canary: str, kind: str) -> tuple[str, float, float, float]:
-    """One rollback; seconds until it was written, until both objects showed it, until the release answered for the last time."""
+    """Roll one release back.
+
+    Returns:
+        The kind, and the seconds from the decision until the journal contained it, until both objects showed it, and until the
+        release that lost the traffic answered for the last time.
+    """
     wait_for(lambda: deployment.read_journal().request is None)
     starts.request_rollout(deployment.project, canary, by="bob")
     approvals.approve(deployment.project, canary, by="ann")
@@ -37,7 +45,7 @@ def drill(deployment: DeploymentUnderTest, load: Load, canary: str, kind: str) -
     if kind == "champion to N-1":
         assert deployment.wait_end(canary) == "promoted"
     sent = time.time()
-    wait_for(lambda: load.count_answers(canary, since=sent) > 2, what="traffic at the release that is to go")
+    wait_for(lambda: load.count_answers(canary, since=sent) > 2, what="traffic at the release that is rolled back")
     done = commands.rollback(deployment.project, by="kim")
     assert done["left"] == canary
     wait_for(lambda: load.count_answers(done["to"], since=done["applied_at"] + 0.7) > 10, what="traffic at stable")
@@ -46,18 +54,20 @@ def drill(deployment: DeploymentUnderTest, load: Load, canary: str, kind: str) -
     return kind, last.time - last.decided_at, done["seconds"], max(0.0, load.last_answer_of(canary) - done["decided_at"])
 
 
-def test_rollback_drills(make_deployment: Callable[..., DeploymentUnderTest]) -> None:
-    deployment = make_deployment("drills", drain=600.0, direct=True)  # its Pods stay warm from one drill to the next
+def test_a_rollback_by_hand_loses_no_request_and_takes_at_most_two_seconds(
+    make_deployment: Callable[..., DeploymentUnderTest],
+) -> None:
+    deployment = make_deployment("drills", drain=600.0, direct=True)  # The long drain keeps the Pods from one drill to the next.
     deployment.ensure_champion()
     canary = deployment.name_release()
     with Load(deployment.url, RATE) as load:
         drills = [drill(deployment, load, canary, KINDS[number % len(KINDS)]) for number in range(DRILLS)]
     failed = [one for one in load.answers if one.failed]
-    names = ("it is written", "both objects show it", "the last answer of the release that left")
+    names = ("the journal contains it", "both objects show it", "the last answer of the release that lost the traffic")
     for index, name in enumerate(names, 1):
         values = np.array([one[index] for one in drills])
-        half, most = np.quantile(values, (0.5, 0.99))
-        spread = f"p50 {half:.2f} s, p99 {most:.2f} s, most {values.max():.2f} s"
+        median, p99 = np.quantile(values, (0.5, 0.99))
+        spread = f"p50 {median:.2f} s, p99 {p99:.2f} s, most {values.max():.2f} s"
         sys.stdout.write(f"\n{len(drills)} drills, decision until {name}: {spread}")
     sys.stdout.write(f"\n{Counter(one[0] for one in drills)}; {len(load.answers)} requests, {len(failed)} failed\n")
     assert not failed, failed[:5]

@@ -1,4 +1,7 @@
-"""What befalls the controller, at each state: killed, cut off, in conflict, not alone, its clock wrong."""
+"""Faults of the controller at each state of a rollout.
+
+It is killed, it cannot reach the API server, its writes conflict, a second controller runs, or its clock is wrong.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ if TYPE_CHECKING:
     from deployments_under_test import DeploymentUnderTest
 
 RATE = 60.0
-AWAY_SECONDS = 30.0
-GOOD = ["awaiting_ready", "awaiting_approval", "step-1", "step-2", "baking", "promoted"]
+OUTAGE_SECONDS = 30.0
+TRANSITIONS = ["awaiting_ready", "awaiting_approval", "step-1", "step-2", "baking", "promoted"]
 
 
 def run(deployment: DeploymentUnderTest, act: Callable[[DeploymentUnderTest, Load], str]) -> None:
-    """Do something under traffic; nothing but what the canary answered badly may fail, and all agrees in the end."""
+    """Run a test step under traffic. Only the canary's own answers may fail, and all objects must agree in the end."""
     with Load(deployment.url, RATE) as load:
         canary = act(deployment, load)
         deployment.check_converged()
@@ -34,9 +37,9 @@ def run(deployment: DeploymentUnderTest, act: Callable[[DeploymentUnderTest, Loa
 
 
 def check_promoted(deployment: DeploymentUnderTest, canary: str) -> str:
-    """A good canary's whole way, with nothing done twice."""
+    """Check that a healthy canary is promoted and that no transition happens twice. Return the canary."""
     assert deployment.wait_end(canary) == "promoted"
-    assert [one.to_state for one in deployment.transitions(canary)] == GOOD
+    assert [one.to_state for one in deployment.transitions(canary)] == TRANSITIONS
     deployment.wait_applied(canary)
     return canary
 
@@ -56,7 +59,7 @@ def kill_at_every_state(deployment: DeploymentUnderTest, load: Load) -> str:
     return canary
 
 
-def kill_as_it_turns_bad(deployment: DeploymentUnderTest, load: Load) -> str:
+def kill_while_the_canary_begins_to_fail(deployment: DeploymentUnderTest, load: Load) -> str:
     canary = deployment.start_rollout()
     deployment.wait_state("step-1")
     deployment.set_fault(canary, status=500)
@@ -66,11 +69,11 @@ def kill_as_it_turns_bad(deployment: DeploymentUnderTest, load: Load) -> str:
     return canary
 
 
-def kill_as_a_person_rolls_back(deployment: DeploymentUnderTest, load: Load) -> str:
+def kill_before_a_person_aborts(deployment: DeploymentUnderTest, load: Load) -> str:
     canary = deployment.start_rollout()
     deployment.wait_state("step-2")
     deployment.controller.kill()
-    wait_for(deployment.journal.is_supervised)  # the lease is still fresh
+    wait_for(deployment.journal.is_supervised)  # The lease has not expired yet.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commands, "check_supervised", lambda _file: None)
         commands.abort(deployment.project, by="kim")
@@ -79,28 +82,28 @@ def kill_as_a_person_rolls_back(deployment: DeploymentUnderTest, load: Load) -> 
     return canary
 
 
-def test_a_controller_that_is_killed_goes_on_where_it_was(
+def test_the_next_controller_continues_after_one_is_killed(
     deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
 ) -> None:
-    in_parallel(run, deployments, [kill_at_every_state, kill_as_it_turns_bad, kill_as_a_person_rolls_back])
+    in_parallel(run, deployments, [kill_at_every_state, kill_while_the_canary_begins_to_fail, kill_before_a_person_aborts])
 
 
 @pytest.mark.parametrize("how", ["refused", "silent"])
-def test_the_api_server_is_away_for_30_s(
+def test_the_controller_promotes_a_healthy_canary_after_an_outage_of_the_api_server_of_30_s(
     deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]], how: str
 ) -> None:
-    """A good canary is promoted all the same, wherever it was."""
+    """The state in which the outage begins does not matter."""
 
-    def away_at(state: str) -> Callable[[DeploymentUnderTest, Load], str]:
+    def interrupt_at(state: str) -> Callable[[DeploymentUnderTest, Load], str]:
         def act(deployment: DeploymentUnderTest, load: Load) -> str:
             canary = deployment.start_rollout()
             deployment.wait_state(state)
             before = deployment.route_weights()
             deployment.proxy.interrupt(how)
             cut = time.time()
-            wait_for(lambda: time.time() > cut + AWAY_SECONDS, AWAY_SECONDS + 5)
+            wait_for(lambda: time.time() > cut + OUTAGE_SECONDS, OUTAGE_SECONDS + 5)
             decided = deployment.read_journal().transitions[-1]
-            assert decided.time < cut + 1.0, "nothing can be decided meanwhile"
+            assert decided.time < cut + 1.0, "the controller decided something during the outage"
             assert deployment.route_weights() == before or decided.time > cut - 1.0
             deployment.proxy.restore()
             return check_promoted(deployment, canary)
@@ -108,16 +111,16 @@ def test_the_api_server_is_away_for_30_s(
         return act
 
     states = {"refused": ("awaiting_ready", "step-1", "baking"), "silent": ("awaiting_approval", "step-2", "step-1")}[how]
-    in_parallel(run, deployments, [away_at(state) for state in states])
+    in_parallel(run, deployments, [interrupt_at(state) for state in states])
 
 
-def test_a_canary_turns_bad_while_the_api_server_is_away(
+def test_the_controller_rolls_back_a_canary_that_begins_to_fail_during_an_outage_of_the_api_server(
     deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
 ) -> None:
-    """What was counted meanwhile speaks as soon as it is back."""
+    """The requests that were counted during the outage are evidence as soon as the API server answers again."""
 
     def act(deployment: DeploymentUnderTest, state: str) -> None:
-        def turn(deployment: DeploymentUnderTest, load: Load) -> str:
+        def fail_during_outage(deployment: DeploymentUnderTest, load: Load) -> str:
             canary = deployment.start_rollout()
             deployment.wait_state(state)
             deployment.proxy.interrupt("refused")
@@ -125,30 +128,32 @@ def test_a_canary_turns_bad_while_the_api_server_is_away(
             cut = time.time()
             wait_for(lambda: time.time() > cut + 8.0, 10)
             deployment.proxy.restore()
-            back = time.time()
+            restored = time.time()
             assert deployment.wait_end(canary) == "rolled_back"
-            assert deployment.wait_applied(canary) < back + 10.0
+            assert deployment.wait_applied(canary) < restored + 10.0
             return canary
 
-        run(deployment, turn)
+        run(deployment, fail_during_outage)
 
     in_parallel(act, deployments, ["step-1", "step-2", "baking"])
 
 
-def test_every_write_conflicts(deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]) -> None:
-    """Somebody else writes each object right before every other write of it."""
+def test_rollouts_end_as_usual_when_every_write_conflicts(
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
+) -> None:
+    """Another client changes each object right before every second write to it."""
 
-    def good(deployment: DeploymentUnderTest, load: Load) -> str:
+    def promote_healthy(deployment: DeploymentUnderTest, load: Load) -> str:
         return check_promoted(deployment, deployment.start_rollout())
 
-    def bad(deployment: DeploymentUnderTest, load: Load) -> str:
+    def roll_back_failing(deployment: DeploymentUnderTest, load: Load) -> str:
         canary = deployment.start_rollout()
         deployment.wait_state("step-1")
         deployment.set_fault(canary, status=400)
         assert deployment.wait_end(canary) == "rolled_back"
         return canary
 
-    def by_hand(deployment: DeploymentUnderTest, load: Load) -> str:
+    def roll_back_by_hand(deployment: DeploymentUnderTest, load: Load) -> str:
         canary = deployment.start_rollout()
         deployment.wait_state("step-2")
         commands.rollback(deployment.project, by="kim")
@@ -159,13 +164,13 @@ def test_every_write_conflicts(deployments: list[DeploymentUnderTest], in_parall
         deployment.proxy.conflicts, before = True, len(deployment.proxy.writes)
         run(deployment, what)
         refused = [one for one in deployment.proxy.writes[before:] if one[2] == 409]
-        assert len(refused) >= 5, "the test did not do what it says"
+        assert len(refused) >= 5, "too few writes conflicted, so the test shows nothing"
 
-    in_parallel(act, deployments, [good, bad, by_hand])
+    in_parallel(act, deployments, [promote_healthy, roll_back_failing, roll_back_by_hand])
 
 
-def stop_and_let_go_on(deployment: DeploymentUnderTest, load: Load) -> str:
-    """The one that acts is frozen for longer than its lease, another takes over, and the first wakes up."""
+def freeze_and_continue_the_active_one(deployment: DeploymentUnderTest, load: Load) -> str:
+    """Freeze the active controller for longer than its lease. The other one takes over, and then the first one continues."""
     canary = deployment.start_rollout()
     deployment.wait_state("step-1")
     first, second = deployment.controllers[-2:]
@@ -178,7 +183,7 @@ def stop_and_let_go_on(deployment: DeploymentUnderTest, load: Load) -> str:
     return check_promoted(deployment, canary)
 
 
-def kill_the_one_that_acts(deployment: DeploymentUnderTest, load: Load) -> str:
+def kill_the_active_one(deployment: DeploymentUnderTest, load: Load) -> str:
     canary = deployment.start_rollout()
     deployment.wait_state("step-1")
     deployment.controllers[-2].kill()
@@ -186,11 +191,11 @@ def kill_the_one_that_acts(deployment: DeploymentUnderTest, load: Load) -> str:
     return canary
 
 
-def leave_both(deployment: DeploymentUnderTest, load: Load) -> str:
+def keep_both(deployment: DeploymentUnderTest, load: Load) -> str:
     return check_promoted(deployment, deployment.start_rollout())
 
 
-def test_two_controllers_do_everything_once(
+def test_with_two_controllers_every_transition_happens_once(
     deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
 ) -> None:
     def act(deployment: DeploymentUnderTest, what: Callable[[DeploymentUnderTest, Load], str]) -> None:
@@ -202,11 +207,13 @@ def test_two_controllers_do_everything_once(
         finally:
             first.stop()
 
-    in_parallel(act, deployments, [stop_and_let_go_on, kill_the_one_that_acts, leave_both])
+    in_parallel(act, deployments, [freeze_and_continue_the_active_one, kill_the_active_one, keep_both])
 
 
-def jump(seconds: float, state: str, outcome: str, *, back_after: float = 0.0) -> Callable[[DeploymentUnderTest, Load], str]:
-    """The controller's clock is off from one state on."""
+def jump_clock(
+    seconds: float, state: str, outcome: str, *, back_after: float = 0.0
+) -> Callable[[DeploymentUnderTest, Load], str]:
+    """Return a test step that shifts the controller's clock by some seconds when the rollout reaches a state."""
 
     def act(deployment: DeploymentUnderTest, load: Load) -> str:
         canary = deployment.start_rollout()
@@ -215,7 +222,7 @@ def jump(seconds: float, state: str, outcome: str, *, back_after: float = 0.0) -
         deployment.clock.write_text(str(seconds))
         if back_after:
             wait_for(lambda: time.time() > jumped + back_after, back_after + 5)
-            assert deployment.read_journal().target == canary, "held"
+            assert deployment.read_journal().target == canary, "the rollout must not end while the clock is wrong"
             deployment.clock.write_text("0")
         assert deployment.wait_end(canary) == outcome
         return canary
@@ -223,11 +230,17 @@ def jump(seconds: float, state: str, outcome: str, *, back_after: float = 0.0) -
     return act
 
 
-def test_the_clock_jumps(deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]) -> None:
-    """Forward over the deadline: rolled back. Backward: held until it is right again. Over the bake: only with evidence."""
+def test_the_controller_decides_safely_when_its_clock_jumps(
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
+) -> None:
+    """The outcome depends on the jump.
+
+    After a jump past the deadline, the canary is rolled back. After a jump backward, the rollout stays at its step until the
+    clock is right. After a jump past the end of the bake, the canary is promoted only with evidence.
+    """
     acts = [
-        jump(7200.0, "step-1", "rolled_back"),
-        jump(-300.0, "step-1", "promoted", back_after=8.0),
-        jump(60.0, "baking", "promoted"),
+        jump_clock(7200.0, "step-1", "rolled_back"),
+        jump_clock(-300.0, "step-1", "promoted", back_after=8.0),
+        jump_clock(60.0, "baking", "promoted"),
     ]
     in_parallel(run, deployments, acts)

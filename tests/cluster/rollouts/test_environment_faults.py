@@ -1,4 +1,4 @@
-"""What befalls everything around a rollout: metrics, traffic, counters, stable's replicas, images, the operator."""
+"""Faults and changes around a rollout: metrics, traffic, counters, stable's replicas, images and the operator."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from deployments_under_test import DeploymentUnderTest
     from rollout_namespaces import RolloutNamespace
 
-QUICK = 10.0
-"""Seconds that a rollback takes at most where three of them go at once beside three proxies; `test_cluster_drills` measures."""
+MAX_ROLLBACK_SECONDS = 10.0
+"""Upper limit for a rollback while three run at once through three proxies. `test_cluster_drills` measures the real time."""
 
 
-def hold(deployment: DeploymentUnderTest, seconds: float) -> None:
-    """It stays where it is for that long."""
+def check_state_stays(deployment: DeploymentUnderTest, seconds: float) -> None:
+    """Check for some seconds that the rollout stays in its state."""
     state, start = deployment.read_journal().state, time.time()
 
     def check() -> bool:
@@ -34,46 +34,54 @@ def hold(deployment: DeploymentUnderTest, seconds: float) -> None:
     wait_for(check, seconds + 5)
 
 
-def test_without_metrics_it_holds(deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]) -> None:
-    """At each state, the canary's or stable's executor does not answer what it counted."""
+def test_a_rollout_stays_at_its_step_without_metrics(
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
+) -> None:
+    """The canary's or stable's executor does not give its metrics, at each state."""
 
-    def lose(state: str, whose: str) -> Callable[[DeploymentUnderTest, Load], str]:
+    def lose_metrics(state: str, whose: str) -> Callable[[DeploymentUnderTest, Load], str]:
         def act(deployment: DeploymentUnderTest, load: Load) -> str:
             champion = deployment.read_journal().champion or ""
             canary = deployment.start_rollout()
             deployment.wait_state(state)
-            silent = canary if whose == "canary" else champion
-            deployment.set_fault(silent, port=8000, metrics=False)
+            without_metrics = canary if whose == "canary" else champion
+            deployment.set_fault(without_metrics, port=8000, metrics=False)
             state_now = deployment.read_journal().state.name
             if state_now == state:
-                hold(deployment, 8.0)
-            deployment.set_fault(silent, port=8000, metrics=True)
+                check_state_stays(deployment, 8.0)
+            deployment.set_fault(without_metrics, port=8000, metrics=True)
             return check_promoted(deployment, canary)
 
         return act
 
-    in_parallel(run, deployments, [lose("step-1", "canary"), lose("step-2", "stable"), lose("baking", "canary")])
+    in_parallel(
+        run, deployments, [lose_metrics("step-1", "canary"), lose_metrics("step-2", "stable"), lose_metrics("baking", "canary")]
+    )
 
 
-def test_what_was_seen_before_the_metrics_went_away_does_not_promote(
+def test_a_canary_is_not_promoted_on_evidence_from_before_the_metrics_were_lost(
     deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
 ) -> None:
-    """The bake looks at all of its time: a look that passed in its first second does not end it blind."""
+    """The bake needs evidence from its whole time. A look that passed in its first second does not end it without metrics."""
 
     def act(deployment: DeploymentUnderTest, load: Load) -> str:
         canary = deployment.start_rollout()
         deployment.wait_state("baking")
-        wait_for(lambda: "baking for" in (said := deployment.journal.read_status()["reason"]) and "at most" in said, 20, "a look")
+        wait_for(
+            lambda: "baking for" in (reason := deployment.journal.read_status()["reason"]) and "at most" in reason,
+            20,
+            "an interim look",
+        )
         assert deployment.read_journal().target == canary, "the bake was too short for this test"
         deployment.set_fault(canary, port=8000, metrics=False)
-        hold(deployment, 8.0)
+        check_state_stays(deployment, 8.0)
         deployment.set_fault(canary, port=8000, metrics=True)
         return check_promoted(deployment, canary)
 
     in_parallel(run, deployments, [act] * len(deployments))
 
 
-def test_a_person_does_not_wait_for_an_executor_that_hangs(
+def test_a_rollback_by_hand_does_not_wait_for_an_executor_that_hangs(
     deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
 ) -> None:
     def act(deployment: DeploymentUnderTest, state: str) -> None:
@@ -84,10 +92,10 @@ def test_a_person_does_not_wait_for_an_executor_that_hangs(
                 commands.promote(deployment.project, canary, by="eve")
                 deployment.wait_state(state)
             deployment.set_fault(canary, port=8000, delay=30.0)
-            if state == "step-1":  # a bake on a person's word ends without metrics
-                hold(deployment, 3.0)
+            if state == "step-1":  # A bake that a person ordered ends without metrics.
+                check_state_stays(deployment, 3.0)
             done = commands.rollback(deployment.project, by="kim")
-            assert (done["left"], done["seconds"] < QUICK) == (canary, True), done
+            assert (done["left"], done["seconds"] < MAX_ROLLBACK_SECONDS) == (canary, True), done
             assert deployment.wait_end(canary) == "rolled_back"
             return canary
 
@@ -96,14 +104,16 @@ def test_a_person_does_not_wait_for_an_executor_that_hangs(
     in_parallel(act, deployments, ["step-1", "step-1", "baking"])
 
 
-def test_without_traffic_it_holds(deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]) -> None:
-    """Until there is some, or a person takes it on their word."""
+def test_a_rollout_stays_at_its_step_without_traffic(
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
+) -> None:
+    """It continues when there is traffic again, or when a person promotes the canary."""
 
-    def act(deployment: DeploymentUnderTest, word: bool) -> None:
+    def act(deployment: DeploymentUnderTest, by_hand: bool) -> None:
         canary = deployment.start_rollout()
         deployment.wait_state("step-1")
-        hold(deployment, 8.0)
-        if word:
+        check_state_stays(deployment, 8.0)
+        if by_hand:
             commands.promote(deployment.project, canary, by="eve")
             assert deployment.wait_end(canary) == "promoted"
             assert deployment.transitions(canary)[-1].reason.endswith("promoted by eve")
@@ -113,7 +123,7 @@ def test_without_traffic_it_holds(deployments: list[DeploymentUnderTest], in_par
     in_parallel(act, deployments, [True, False, False])
 
 
-def test_counters_that_are_reset_condemn_nobody(
+def test_no_release_is_rolled_back_because_counters_are_reset(
     deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
 ) -> None:
     def reset(state: str) -> Callable[[DeploymentUnderTest, Load], str]:
@@ -132,8 +142,10 @@ def test_counters_that_are_reset_condemn_nobody(
     in_parallel(run, deployments, [reset(state) for state in ("step-1", "step-2", "baking")])
 
 
-def test_stable_is_scaled_in_the_middle(deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]) -> None:
-    """The operator writes no routes until the new Pods are ready; going down does not wait for them."""
+def test_scaling_stable_does_not_disturb_a_rollout(
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
+) -> None:
+    """The operator writes no routes until the new Pods are ready. A rollback does not wait for them."""
 
     def scale(deployment: DeploymentUnderTest, replicas: int) -> None:
         champion = deployment.read_journal().champion
@@ -149,14 +161,14 @@ def test_stable_is_scaled_in_the_middle(deployments: list[DeploymentUnderTest], 
             kind="application/json-patch+json",
         )
 
-    def climb(deployment: DeploymentUnderTest, load: Load) -> str:
+    def promote_healthy(deployment: DeploymentUnderTest, load: Load) -> str:
         canary = deployment.start_rollout()
         deployment.wait_state("step-1")
         scale(deployment, 2)
         check_promoted(deployment, canary)
         return canary
 
-    def turn_bad(deployment: DeploymentUnderTest, load: Load) -> str:
+    def roll_back_failing(deployment: DeploymentUnderTest, load: Load) -> str:
         canary = deployment.start_rollout()
         deployment.wait_state("step-2")
         scale(deployment, 2)
@@ -164,22 +176,22 @@ def test_stable_is_scaled_in_the_middle(deployments: list[DeploymentUnderTest], 
         assert deployment.wait_end(canary) == "rolled_back"
         return canary
 
-    def by_hand(deployment: DeploymentUnderTest, load: Load) -> str:
+    def roll_back_by_hand(deployment: DeploymentUnderTest, load: Load) -> str:
         canary = deployment.start_rollout()
         deployment.wait_state("step-1")
         scale(deployment, 2)
         done = commands.rollback(deployment.project, by="kim")
-        assert done["seconds"] < QUICK
+        assert done["seconds"] < MAX_ROLLBACK_SECONDS
         assert deployment.wait_end(canary) == "rolled_back"
         return canary
 
-    in_parallel(run, deployments, [climb, turn_bad, by_hand])
+    in_parallel(run, deployments, [promote_healthy, roll_back_failing, roll_back_by_hand])
 
 
-def test_the_image_is_deleted_from_the_registry(
+def test_a_rollback_works_although_the_image_was_deleted_from_the_registry(
     deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]], namespace: RolloutNamespace
 ) -> None:
-    """Rolling back to a release needs nothing of the registry, and pulls nothing."""
+    """A rollback pulls no image and needs no registry."""
 
     def act(deployment: DeploymentUnderTest, state: str) -> None:
         stable, broken = (namespace.push(mark=uuid.uuid4().hex) for _ in range(2))
@@ -201,8 +213,8 @@ def test_the_image_is_deleted_from_the_registry(
                 wait_for(lambda: deployment.read_journal().target is None)
             done = commands.rollback(deployment.project, by="kim")
             assert (done["to"], done["left"]) == (champion, canary)
-            assert done["seconds"] < QUICK
-            assert {pod.uid for pod in deployment.pods(champion)} == pods, "the same Pods"
+            assert done["seconds"] < MAX_ROLLBACK_SECONDS
+            assert {pod.uid for pod in deployment.pods(champion)} == pods, "stable must keep its Pods"
             return canary
 
         run(deployment, roll_back)
@@ -210,23 +222,23 @@ def test_the_image_is_deleted_from_the_registry(
     in_parallel(act, deployments, ["step-1", "baking", "promoted"])
 
 
-def test_the_operator_is_away(
+def test_a_rollback_works_while_the_operator_is_stopped(
     deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]], namespace: RolloutNamespace
 ) -> None:
-    """Down goes all the same, at once; when it is back, it finds everything as it would have made it."""
+    """The rollback succeeds at once. When the operator runs again, it has nothing to change."""
 
-    def turn_bad(deployment: DeploymentUnderTest, load: Load) -> str:
+    def start_canary(deployment: DeploymentUnderTest) -> str:
         canary = deployment.start_rollout()
         deployment.wait_state("step-1")
         return canary
 
-    canaries = in_parallel(lambda deployment: turn_bad(deployment, None), deployments)  # type: ignore[arg-type]
+    canaries = in_parallel(start_canary, deployments)
     namespace.stop_operator()
 
     def act(deployment: DeploymentUnderTest, canary: str) -> None:
         with Load(deployment.url, RATE) as load:
             done = commands.rollback(deployment.project, by="kim")
-            assert done["seconds"] < QUICK
+            assert done["seconds"] < MAX_ROLLBACK_SECONDS
             deployment.check_converged()
         assert not load.lost(canary)
 

@@ -1,4 +1,4 @@
-"""Rollouts as they should go, and as people end them: real Pods, a real Envoy, traffic all the time."""
+"""Rollouts without faults, and rollouts that a person ends, with real Pods, a real Envoy and traffic all the time."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 RATE = 100.0
 
 
-def test_first_release_waits_for_its_approval_without_a_pod_and_a_canary_climbs_to_all_traffic(
+def test_the_first_release_has_no_pod_before_its_approval_and_a_canary_advances_to_all_traffic(
     make_deployment: Callable[..., DeploymentUnderTest],
 ) -> None:
-    deployment = make_deployment("climb", steps=(5, 25, 100))
+    deployment = make_deployment("advance", steps=(5, 25, 100))
     deployment.ensure_ready()
     first = deployment.start_rollout(approved=False)
     deployment.wait_state("awaiting_approval")
-    assert not deployment.pods(first), "what stands alone would take all the traffic"
+    assert not deployment.pods(first), "the only release would get all traffic, so it must not start before its approval"
     approvals.approve(deployment.project, first, by="ann")
     deployment.wait_serving(first)
     with Load(deployment.url, RATE) as load:
@@ -40,20 +40,20 @@ def test_first_release_waits_for_its_approval_without_a_pod_and_a_canary_climbs_
         deployment.check_evidence(second)
         journal = deployment.read_journal()
         assert (journal.champion, journal.previous) == (second, first)
-        assert all(pod.ready for pod in deployment.pods(first)), "N-1 stays warm"
+        assert all(pod.ready for pod in deployment.pods(first)), "the Pods of N-1 must stay ready"
         assert deployment.pods(first)
 
         third = deployment.start_rollout()
         assert deployment.wait_end(third) == "promoted"
         deployment.check_converged()
-        wait_for(lambda: not deployment.pods(first), what="the end of the release before N-1")
+        wait_for(lambda: not deployment.pods(first), what="the end of the Pods of the release before N-1")
         names = [one["annotations"]["sluice.dev/release"] for one in deployment.read_seldon_deployment()["spec"]["predictors"]]
         assert names == [second, third]
         assert [pod.crashes for pod in (*deployment.pods(second), *deployment.pods(third))] == [0, 0]
     assert not load.failed(), [one for one in load.answers if one.failed][:5]
 
 
-def test_the_shadow_refuses_what_answers_otherwise_and_a_holdback_bakes_the_rest(
+def test_the_shadow_rejects_a_canary_with_other_answers_and_a_holdback_keeps_traffic_on_stable_during_the_bake(
     make_deployment: Callable[..., DeploymentUnderTest],
 ) -> None:
     deployment = make_deployment("shadow", rollout_settings="shadow_requests = 60\nshadow_difference = 0.05\nholdback = 10")
@@ -65,7 +65,7 @@ def test_the_shadow_refuses_what_answers_otherwise_and_a_holdback_bakes_the_rest
         approvals.approve(deployment.project, other, by="ann")
         assert deployment.wait_end(other) == "rejected", [one.reason for one in deployment.transitions(other)]
         deployment.check_converged()
-        assert not load.count_answers(other), "no user met it"
+        assert not load.count_answers(other), "a user got an answer of the shadow"
         assert "shadow: the canary's answers differ from stable's by" in deployment.transitions(other)[-1].reason
 
         same = deployment.start_rollout()
@@ -80,7 +80,9 @@ def test_the_shadow_refuses_what_answers_otherwise_and_a_holdback_bakes_the_rest
     assert not load.failed(), [one for one in load.answers if one.failed][:5]
 
 
-def test_without_an_approval_nothing_moves_and_the_deadline_rejects(make_deployment: Callable[..., DeploymentUnderTest]) -> None:
+def test_a_canary_without_approval_gets_no_traffic_and_is_rejected_at_the_deadline(
+    make_deployment: Callable[..., DeploymentUnderTest],
+) -> None:
     deployment = make_deployment("late", deadline=20.0)
     champion = deployment.ensure_champion()
     with Load(deployment.url, 20.0) as load:
@@ -90,13 +92,13 @@ def test_without_an_approval_nothing_moves_and_the_deadline_rejects(make_deploym
             commands.promote(deployment.project, canary, by="bob")
         assert deployment.wait_end(canary) == "rejected"
         deployment.check_converged()
-        wait_for(lambda: not deployment.pods(canary), what="the end of the refused release")
+        wait_for(lambda: not deployment.pods(canary), what="the end of the rejected release's Pods")
     assert deployment.read_journal().champion == champion
     assert not load.count_answers(canary)
     assert not load.failed()
 
 
-def test_people_end_rollouts_and_roll_champions_back(
+def test_a_person_can_end_a_rollout_and_roll_the_champion_back(
     deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
 ) -> None:
     def roll_canary_back(deployment: DeploymentUnderTest) -> None:

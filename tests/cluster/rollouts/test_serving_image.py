@@ -1,4 +1,4 @@
-"""Rollouts of real releases: the serving image with its model layer, asked with the example's live rows."""
+"""Rollouts of real releases: the serving image with its model layer answers the example's live rows."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from deployments_under_test import DeploymentUnderTest
 
 RELEASES = [name for name in os.environ.get("SLUICE_TEST_RELEASES", "").split(",") if name]
-pytestmark = pytest.mark.skipif(len(RELEASES) < 2, reason="rollouts on a cluster: SLUICE_TEST_RELEASES names no two releases")
+pytestmark = pytest.mark.skipif(
+    len(RELEASES) < 2, reason="rollouts on a cluster: SLUICE_TEST_RELEASES does not name two releases"
+)
 
 
 def read_release(name: str) -> tuple[str, str]:
-    """Digest of a release (of its model layer, which is the last one), and its image by digest."""
+    """Return the digest of a release and its image by digest. The release's digest is that of the model layer, the last layer."""
     reference = read_image_reference(name)
     with (
         RegistryClient(reference.host, reference.repository, plain_http=True) as registry,
@@ -41,8 +43,8 @@ def read_release(name: str) -> tuple[str, str]:
     return config["rootfs"]["diff_ids"][-1], f"{reference.host}/{reference.repository}@{image}"
 
 
-def rows() -> Iterator[bytes]:
-    """The example's live rows as requests."""
+def read_requests() -> Iterator[bytes]:
+    """Yield the example's live rows as requests."""
     from churn.story import live_rows
 
     for row in itertools.islice(live_rows(7), 500):
@@ -55,18 +57,21 @@ def roll_out(deployment: DeploymentUnderTest, digest: str) -> str:
     return deployment.wait_end(digest, 240)
 
 
-def test_releases_of_the_serving_image(make_deployment: Callable[..., DeploymentUnderTest]) -> None:
-    """One is promoted over the other without a lost request, rolled back by hand, and one that fails on live rows goes."""
+def test_releases_of_the_serving_image_are_promoted_and_rolled_back(make_deployment: Callable[..., DeploymentUnderTest]) -> None:
+    """The second release is promoted over the first without a lost request and rolled back by hand.
+
+    Then the controller rolls back each further release, because its model fails on live rows.
+    """
     deployment = make_deployment("churn", start_timeout=180.0, request_timeout=5.0, deadline=400.0)
     deployment.ensure_ready()
     found = [read_release(name) for name in RELEASES]
-    first, second, *bad = [deployment.name_release(image, digest) for digest, image in found]
-    payloads = list(rows())
+    first, second, *failing = [deployment.name_release(image, digest) for digest, image in found]
+    payloads = list(read_requests())
     assert roll_out(deployment, first) == "promoted"
     wait_for(lambda: deployment.route_weights() == {first: 100}, 120, "the first release")
     with Load(deployment.url, 30.0, payloads) as load:
         wait_for(lambda: load.count_answers(first) > 30)
-        answered = time.time()
+        loaded_since = time.time()
         assert roll_out(deployment, second) == "promoted"
         deployment.check_converged()
         deployment.check_evidence(second)
@@ -74,11 +79,11 @@ def test_releases_of_the_serving_image(make_deployment: Callable[..., Deployment
         done = commands.rollback(deployment.project, by="kim")
         wait_for(lambda: load.count_answers(first, since=done["applied_at"] + 0.7) > 10)
         deployment.check_converged()
-        assert {pod.uid for pod in deployment.pods(first)} == pods, "nothing was started anew"
+        assert {pod.uid for pod in deployment.pods(first)} == pods, "the first release must keep its Pods"
         assert max(0.0, load.last_answer_of(second) - done["decided_at"]) < 2.0
-        assert not load.failed(since=answered), [one for one in load.answers if one.failed][:5]
-        for canary in bad:
+        assert not load.failed(since=loaded_since), [one for one in load.answers if one.failed][:5]
+        for canary in failing:
             assert roll_out(deployment, canary) == "rolled_back"
             deployment.check_converged()
-            assert not load.lost(canary, since=answered)
-            assert load.failed(since=answered)[short(canary)] > 0
+            assert not load.lost(canary, since=loaded_since)
+            assert load.failed(since=loaded_since)[short(canary)] > 0
