@@ -45,9 +45,9 @@ DEPLOYMENTS = 3
 
 @pytest.fixture(scope="session", autouse=True)
 def _approve_as_another_account() -> Iterator[None]:
-    """Let approvals come from the account `ann`, because a person may not approve their own request.
+    """Let the account `ann` record the approvals, because a controller ignores approvals that its own account recorded.
 
-    All tests have one kubeconfig, so without this the requester and the approver would be the same account. The controllers are
+    The tests and the controllers have the same kubeconfig, so without this they would be the same account. The controllers are
     not affected, because they are processes of their own.
     """
     from sluice.rollout.platforms.seldon.api import Cluster
