@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from argo_runs import LOG, PHASE, Case, artifact
-from expected_essential import PAIRS, accuracy
+from expected_essential import PAIRS, is_accuracy
 from expected_loops import LOOPS
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def stored_text(cluster: Cluster) -> str:
     """The URI of an object that lies in the artifact repository."""
-    from seeds import seed
+    from stored_objects import store_object
 
-    return seed(cluster)
+    return store_object(cluster)
 
 
 def repository_as_secret(cluster: Cluster) -> str:
@@ -41,7 +41,7 @@ def bucket(cluster: Cluster) -> str:
     return str(store["bucket"]) if store else pytest.skip("the artifact repository is no S3 store")
 
 
-def one_of_three(run: Run) -> None:
+def check_one_of_three_branches(run: Run) -> None:
     """The die's side chooses the branch; its text goes out of the inner pipeline and through the last step."""
     side = run.value("roll-die-pipeline.flip-three-sided-die", "Output")
     branch, output, text = {
@@ -51,19 +51,19 @@ def one_of_three(run: Run) -> None:
     }[side]
     path = f"roll-die-pipeline.condition-branches-1.{branch}"
     assert sorted(run.steps) == sorted(["roll-die-pipeline.flip-three-sided-die", path, "print-and-return"])
-    assert run.value(path, output) == run.value("print-and-return", "Output") == run.given["Output"] == text
+    assert run.value(path, output) == run.value("print-and-return", "Output") == run.outputs["Output"] == text
 
 
-def one_of_two(run: Run) -> None:
+def check_one_of_two_branches(run: Run) -> None:
     """The coin's side chooses the branch; its text is the pipeline's."""
     side = run.value("flip-coin", "Output")
     number, name = (2, "print-and-return") if side == "heads" else (3, "print-and-return-2")
     path = f"condition-branches-1.condition-{number}.{name}"
     assert sorted(run.steps) == sorted(["flip-coin", path, "print-and-return-3"])
-    assert run.value(path, "Output") == run.value("print-and-return-3", "Output") == run.given["Output"] == f"Got {side}!"
+    assert run.value(path, "Output") == run.value("print-and-return-3", "Output") == run.outputs["Output"] == f"Got {side}!"
 
 
-def status_in_the_log(*parts: str) -> Any:
+def check_log_contains(*parts: str) -> Any:
     """A check that one line of the last step's log holds all of these."""
 
     def check(run: Run) -> None:
@@ -102,7 +102,7 @@ OTHERS = [
         "component_with_task_final_status_GH-12033.yaml",
         {"exit-comp": {}},
         {"status": json.dumps(STATUS)},
-        check=status_in_the_log("SUCCEEDED", "a-task", "a-job"),
+        check=check_log_contains("SUCCEEDED", "a-task", "a-job"),
     ),
     Case(
         "create_pod_metadata_complex.yaml",
@@ -120,8 +120,8 @@ OTHERS = [
     ),
     Case("hello_world.yaml", HELLO),
     Case("identity.yaml", {"identity": {"Output": 'a "b"\n{{c}}'}}, {"value": 'a "b"\n{{c}}'}, {"Output": 'a "b"\n{{c}}'}),
-    Case("if_elif_else_with_oneof_parameters.yaml", None, check=one_of_three),
-    Case("if_else_with_oneof_parameters.yaml", None, check=one_of_two),
+    Case("if_elif_else_with_oneof_parameters.yaml", None, check=check_one_of_three_branches),
+    Case("if_else_with_oneof_parameters.yaml", None, check=check_one_of_two_branches),
     Case("input_artifact.yaml", {"input-artifact": {LOG: ("data", "{}")}}, {"data": stored_text}),
     Case(
         "local_execution/local_execution_pipeline_with_exit_handler.yaml",
@@ -130,7 +130,7 @@ OTHERS = [
     Case(
         "local_execution/local_execution_pipeline_with_oneof.yaml",
         {"condition-branches-1.condition-2.branch-a": {"Output": "A"}, "tag-selected": {"Output": "selected:A"}},
-        gives={"Output": "selected:A"},
+        outputs={"Output": "selected:A"},
     ),
     Case(
         "local_execution/local_execution_pipeline_with_oneof.yaml",
@@ -139,7 +139,7 @@ OTHERS = [
         {"Output": "selected:B"},
         variant="other branch",
     ),
-    Case("local_execution/pipeline_with_caching.yaml", {"add-one": {"Output": 2}}, gives={"Output": 2}),
+    Case("local_execution/pipeline_with_caching.yaml", {"add-one": {"Output": 2}}, outputs={"Output": 2}),
     Case(
         "metrics_visualization_v2.yaml",
         {
@@ -159,7 +159,7 @@ OTHERS = [
     ),
     Case("mounted_cabundle_configmap.yaml", HELLO),
     Case("mounted_cabundle_secret.yaml", HELLO),
-    Case("nested_return.yaml", {"nested-return": {"Output": PAIRS}}, gives={"Output": PAIRS}),
+    Case("nested_return.yaml", {"nested-return": {"Output": PAIRS}}, outputs={"Output": PAIRS}),
     Case(
         "notebook_component_mixed.yaml",
         {
@@ -171,8 +171,8 @@ OTHERS = [
     ),
     Case(
         "output_metrics.yaml",
-        {"output-metrics": {"metrics": artifact("Metrics", accuracy=accuracy)}},
-        gives={"metrics": artifact("Metrics", accuracy=accuracy)},
+        {"output-metrics": {"metrics": artifact("Metrics", accuracy=is_accuracy)}},
+        outputs={"metrics": artifact("Metrics", accuracy=is_accuracy)},
     ),
     Case("pipeline_with_dynamic_importer_metadata.yaml", {"make-name": {"Output": "a-different-name"}}),
     Case(
@@ -203,7 +203,7 @@ OTHERS = [
     Case(
         "pipeline_with_task_final_status_yaml.yaml",
         {"exit-handler-1.print-op": {LOG: "Hello World!"}, "exit-op": {}},
-        check=status_in_the_log("user input: Hello World! pipeline status: {", '"SUCCEEDED"', '"exit-handler-1"'),
+        check=check_log_contains("user input: Hello World! pipeline status: {", '"SUCCEEDED"', '"exit-handler-1"'),
     ),
     Case(
         "pipeline_with_task_using_ignore_upstream_failure.yaml",
@@ -242,7 +242,7 @@ OTHERS = [
                 "dataset2": artifact("Dataset", original_data=lambda name: isinstance(name, str)),
             },
         },
-        gives={"Output": artifact("Dataset", original_data=lambda name: isinstance(name, str))},
+        outputs={"Output": artifact("Dataset", original_data=lambda name: isinstance(name, str))},
     ),
     Case("run_as_user_cache_disabled.yaml", HELLO),
     Case("run_as_user_cache_enabled.yaml", HELLO),
@@ -257,7 +257,7 @@ OTHERS = [
             "test-uploaded-artifact": {},
         },
         {"bucket_name": bucket, "mlpipeline_minio_artifact_secret": repository_as_secret},
-        options={"in_bucket": True},
+        options={"store_in_bucket": True},
     ),
 ]
 
