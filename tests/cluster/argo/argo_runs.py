@@ -179,7 +179,7 @@ class Case:
         image: An image that only some registries have. If it cannot be pulled, the test is skipped.
         options: Options of the compiler.
         replace: Texts of the IR and their replacements. A comment beside them gives the reason.
-        variant: Tells two cases of the same pipeline apart in the name of the test.
+        variant: Distinguishes two cases of the same pipeline in the name of the test.
     """
 
     name: str

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from argo_cluster import GROUP, LABEL, VERSION
 from argo_runs import Case, compile_pipeline, wait
-from expected_values import MADE, TAGS
+from expected_values import MAKE_TEXTS, TAGS
 from pipelines_of_cases import CONFORMANCE, read_pipeline
 
 if TYPE_CHECKING:
     from argo_cluster import Cluster
     from conftest import RunPool
 
-TEXTS = Case("texts_from_step_to_step", MADE | {"check-texts": {"Output": TAGS}}, outputs={"Output": TAGS})
+TEXTS = Case("texts_from_step_to_step", MAKE_TEXTS | {"check-texts": {"Output": TAGS}}, outputs={"Output": TAGS})
 
 
 def test_a_second_run_takes_its_steps_from_the_cache(cluster: Cluster, pool: RunPool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from expected_values import ARTIFACT_CASES, CONTROL_CASES, NUMBER_CASES, SAME_LOCALLY, TEXT_CASES
+from expected_values import ARTIFACT_CASES, CONTROL_CASES, LOCAL_CASES, NUMBER_CASES, TEXT_CASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def test_retries_limits_loops_and_failures_work_as_the_pipeline_says(case: Case,
     case.verify(run_case(case))
 
 
-@pytest.mark.parametrize("case", SAME_LOCALLY, ids=str)
+@pytest.mark.parametrize("case", LOCAL_CASES, ids=str)
 def test_argo_and_kfp_local_give_the_same_outputs(case: Case, run_case: Callable[[Case], Run], tmp_path: Path) -> None:
     found = subprocess.run(
         [sys.executable, "-c", RUN_LOCALLY, str(Path(__file__).parent / "cases"), case.name, str(tmp_path / "root")],

@@ -1,4 +1,4 @@
-"""What `critical/` and `failing/` must give, worked out from the pipelines' own source."""
+"""The expected results of the pipelines in `critical/` and `failing/`, worked out by reading their source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ MODEL_FILES = (
 
 
 def check_branch_of_the_coin(run: Run) -> None:
-    """Heads draws 0 to 9 and compares with 5; tails draws 10 to 19 and compares with 15; one message is printed."""
+    """Check that only the drawn branch ran and printed its message.
+
+    After heads, the pipeline draws 0 to 9 and compares with 5. After tails, it draws 10 to 19 and compares with 15.
+    """
     side = run.value("flip-coin", "Output")
     assert side in {"heads", "tails"}
     outer, draw, low, high, limit = (
@@ -38,7 +41,7 @@ def check_branch_of_the_coin(run: Run) -> None:
 
 
 def check_tasks_after_the_loop(run: Run) -> None:
-    """The last iteration has ended before the tasks after the loop start."""
+    """Check that the tasks after the loop start only when the last iteration has ended."""
     end = max(run.step_times(f"for-loop-2[{n}].print-op")[1] for n in range(3))
     assert all(end <= run.step_times(path)[0] for path in ("print-op-2", "print-op-3"))
 
@@ -133,7 +136,7 @@ CRITICAL = [
     Case(
         "critical/pipeline_with_volume_long_name.yaml",
         {"createpvc": {}, "dummy-task": {LOG: "hello"}},
-        check=lambda run: _is(run.text("createpvc", "name"), f"{run.name}-my-pvc"),
+        check=lambda run: _assert_equal(run.text("createpvc", "name"), f"{run.name}-my-pvc"),
     ),
     Case(
         "critical/pipeline_with_workspace.yaml",
@@ -174,5 +177,5 @@ FAILING = [
 ]
 
 
-def _is(one: str, other: str) -> None:
+def _assert_equal(one: str, other: str) -> None:
     assert one == other

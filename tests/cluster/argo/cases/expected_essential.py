@@ -1,4 +1,4 @@
-"""What `essential/` and `parallel_and_nested/` must give, worked out from the pipelines' own source."""
+"""The expected results of the pipelines in `essential/` and `parallel_and_nested/`, worked out by reading their source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ PAIRS = [{"A_a": "1", "B_b": "2"}, {"A_a": "10", "B_b": "20"}]
 
 
 def check_branch_of_the_container_coin(run: Run) -> None:
-    """Heads draws 0 to 9 and compares with 5; tails draws 10 to 19 and compares with 15; containers write the raw text."""
+    """Check that only the drawn branch ran and printed its message. The containers write raw text.
+
+    After heads, the pipeline draws 0 to 9 and compares with 5. After tails, it draws 10 to 19 and compares with 15.
+    """
     side = run.text("flip-coin", "output")
     assert side in {"heads", "tails"}
     outer, draw, limit = (
@@ -34,7 +37,7 @@ def check_branch_of_the_container_coin(run: Run) -> None:
 
 
 def check_second_coin_after_heads(run: Run) -> None:
-    """The coin is printed; on heads another is flipped and printed, and the pipeline's text too."""
+    """Check that the coin is printed, and after heads also a second coin and the pipeline's text."""
     first = run.value("flip-coin-op", "Output")
     expected = {"flip-coin-op": "", "print-op": first}
     if first == "heads":
@@ -48,32 +51,32 @@ def check_second_coin_after_heads(run: Run) -> None:
 
 
 def check_sequential(run: Run) -> None:
-    """The second text waits for the first, the third for both."""
+    """Check that the second step waits for the first one, and the third one for both."""
     spans = [run.step_times(path) for path in ("print-text", "print-text-2", "print-text-3")]
     assert spans[0][1] <= spans[1][0] <= spans[1][1] <= spans[2][0]
 
 
 def check_no_overlap(run: Run) -> None:
-    """With parallelism 1 an iteration starts when the one before has ended."""
+    """Check that an iteration starts only when the previous one has ended, because the parallelism is 1."""
     spans = sorted(run.step_times(f"for-loop-2[{n}].example-component") for n in range(3))
     assert all(one[1] <= other[0] for one, other in itertools.pairwise(spans))
 
 
 def check_yapf_was_imported(run: Run) -> None:
-    """The component prints what the package, which it installs, holds."""
+    """Check that the component printed the names in the package yapf, which it installs."""
     (path,) = run.steps
     assert any(line.startswith("[") and "'__version__'" in line for line in run.log(path).splitlines())
 
 
 def is_confusion_matrix(matrix: Any) -> bool:
-    """53 rows less a quarter (14, rounded up) are for training, and each of them is counted once."""
+    """Return whether the confusion matrix counts 39 training rows: 53 rows less a quarter (14, rounded up) for the test."""
     rows = [row["row"] for row in matrix["rows"]]
     names = [each["displayName"] for each in matrix["annotationSpecs"]]
     return sum(map(sum, rows)) == 39 and names == ["Iris-Setosa", "Iris-Versicolour", "Iris-Virginica"]
 
 
 def is_accuracy(value: Any) -> bool:
-    """A random whole number from 0 to 100."""
+    """Return whether a value is a whole number from 0 to 100, because the component draws one at random."""
     return type(value) is int and 0 <= value <= 100
 
 
@@ -101,7 +104,7 @@ ESSENTIAL = [
     Case(
         "essential/embedded_artifact.yaml",
         {"read-embedded-artifact-dir": {}, "read-embedded-artifact-file": {}},
-        # It pins a kfp that has no dsl.EmbeddedInput yet; KFP's own tests put their current one in its place.
+        # The file pins a version of kfp without dsl.EmbeddedInput. KFP's own tests replace it with their current version.
         replace=(("kfp==2.14.3", "kfp==2.17.0"),),
     ),
     Case(
@@ -185,7 +188,7 @@ ESSENTIAL = [
 
 
 def _steps_of(pipeline: str, names: str) -> dict[str, dict[str, Any]]:
-    """Steps that raise where an optional input is not what it should be."""
+    """Return the steps of a nested pipeline. They have no outputs, and they fail if an optional input has a wrong value."""
     return {f"{pipeline}.{name}": {} for name in names.split()}
 
 

@@ -1,4 +1,4 @@
-"""What the files with loops outside the named folders must give, worked out from the pipelines' own source."""
+"""The expected results of the other pipelines with loops, worked out by reading their source."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ from argo_runs import LOG, Case, artifact
 from expected_essential import PAIRS
 
 Steps = dict[str, dict[str, Any]]
-ONE_TO_THREE = range(3)
 
 
 def doubles(loop: str, task: str, numbers: tuple[int, ...] = (1, 2, 3), *, output: str = "Output") -> Steps:
-    """A loop whose steps double their item."""
+    """Return the steps of a loop that doubles each item."""
     return {f"{loop}[{n}].{task}": {output: 2 * number} for n, number in enumerate(numbers)}
 
 
 def repeat_in_loop(outer: int, inner: dict[str, Steps] | Steps, prefix: str) -> Steps:
-    """The same steps in each iteration of an outer loop."""
+    """Return the same steps in each iteration of an outer loop."""
     return {f"{prefix}[{n}].{path}": step for n in range(outer) for path, step in inner.items()}
 
 
 def nested_with_parameters() -> Steps:
-    """Every pair of 1, 2, 3 and 1, 2, 3: both doubled and added; then all of them."""
+    """Return the steps that double and add both numbers of each pair from 1, 2, 3. The last step adds all sums: 72."""
     steps: Steps = {"add": {"Output": 72}}
     for x in (1, 2, 3):
         for y in (1, 2, 3):
-            place = f"for-loop-2[{x - 1}].for-loop-4[{y - 1}]"
-            steps |= {f"{place}.double": {"Output": 2 * x}, f"{place}.double-2": {"Output": 2 * y}}
-            steps[f"{place}.add-two-nums"] = {"Output": 2 * x + 2 * y}
+            loop = f"for-loop-2[{x - 1}].for-loop-4[{y - 1}]"
+            steps |= {f"{loop}.double": {"Output": 2 * x}, f"{loop}.double-2": {"Output": 2 * y}}
+            steps[f"{loop}.add-two-nums"] = {"Output": 2 * x + 2 * y}
     return steps
 
 
 def parameters_complex() -> Steps:
-    """Loops collected in the loop, after it, and in another loop; 3 · (2 + 4 + 6) + 3 · 90 at the end."""
+    """Return the steps of loops whose results are collected in a loop, after it, and in another loop.
+
+    The last step gives 3 · (2 + 4 + 6) + 3 · 90 = 306.
+    """
     steps = doubles("for-loop-2", "double")
     steps |= repeat_in_loop(3, doubles("for-loop-4", "double-2", (4, 5, 6)) | {"simple-add": {"Output": 30}}, "for-loop-2")
     steps |= {"nested-add": {"Output": 90}, "add-two-numbers": {"Output": 306}}
@@ -41,14 +43,14 @@ def parameters_complex() -> Steps:
 
 
 def producer_consumer() -> Steps:
-    """Three times 2 + 4 + 6; a loop in a pipeline collected outside it."""
+    """Return the steps of a pipeline that adds 2 + 4 + 6 three times, and that collects a nested pipeline's loop."""
     steps = repeat_in_loop(3, doubles("for-loop-4", "double-pipeline.double"), "for-loop-2")
     steps |= {"add-pipeline.add": {"Output": 36}, "join-and-print": {LOG: "math"}}
     return steps | {f"add-pipeline.for-loop-2[{n}].echo-and-return": {"Output": each} for n, each in enumerate("math")}
 
 
 def parallelism() -> Steps:
-    """Loops over a parameter, constants and outputs, some limited, some inside each other."""
+    """Return the steps of loops over a parameter, constants and outputs. Some have a limit, and some are nested."""
     steps: Steps = {f"for-loop-1[{n}].print-text": {LOG: text} for n, text in enumerate("ab")}
     steps |= repeat_in_loop(2, {f"for-loop-2[{n}].print-text-2": {LOG: text} for n, text in enumerate("ab")}, "for-loop-1")
     for n, pair in enumerate(PAIRS):
@@ -64,7 +66,7 @@ def parallelism() -> Steps:
 
 
 def pipeline_parameters() -> Steps:
-    """A prefix from the pipeline or a step before each item, also two loops deep."""
+    """Return the steps that put a prefix before each item. The prefix comes from the pipeline or from a step."""
     steps: Steps = {"make-prefix": {"Output": "dynamic-prefix"}}
     for n, item in enumerate("ab"):
         steps[f"for-loop-1[{n}].print-with-prefix"] = {"Output": f"p: {item}"}
@@ -74,7 +76,10 @@ def pipeline_parameters() -> Steps:
 
 
 def list_artifacts() -> Steps:
-    """Artifacts made in a loop of a pipeline, looped over outside it; an artifact is called after its output."""
+    """Return the steps that make artifacts in a nested pipeline's loop, and that loop over them outside it.
+
+    The name of an artifact is the name of the output.
+    """
     steps: Steps = {}
     for n, text in enumerate(("Hello", ",", " ", "world!")):
         steps[f"make-artifacts.for-loop-1[{n}].make-artifact"] = {"Output": artifact("Artifact", length=len(text))}
@@ -85,7 +90,7 @@ def list_artifacts() -> Steps:
 
 
 def are_datasets(count: int) -> Any:
-    """A check of a list of data sets."""
+    """Return a check that a value is a list of this many data sets."""
     return lambda found: len(found) == count and all(artifact("Dataset")(each) for each in found)
 
 

@@ -1,4 +1,4 @@
-"""What KFP's other files must give, worked out from the pipelines' own source; and those that cannot run, and why."""
+"""The expected results of KFP's other pipelines, worked out by reading their source, and the reason why some cannot run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def stored_text(cluster: Cluster) -> str:
-    """The URI of an object that lies in the artifact repository."""
+    """Return the URI of an object in the artifact repository."""
     from stored_objects import store_object
 
     return store_object(cluster)
 
 
 def repository_as_secret(cluster: Cluster) -> str:
-    """The artifact repository as the pipeline wants it: a dict, printed by Python, of texts in base64."""
+    """Return the settings of the artifact repository as the pipeline expects them: the `repr` of a dict of base64 texts."""
     store, data = cluster.repository.get("s3"), cluster.repository_secret()
     if not store or not data:
-        pytest.skip("the artifact repository is no S3 store whose credentials are known")
+        pytest.skip("the artifact repository is not an S3 store with known credentials")
     host, _, port = store["endpoint"].partition(":")
     texts = {"host": host, "port": port or "9000", "secure": str(not store.get("insecure"))}
     encoded = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
@@ -36,13 +36,13 @@ def repository_as_secret(cluster: Cluster) -> str:
 
 
 def bucket(cluster: Cluster) -> str:
-    """The artifact repository's bucket."""
+    """Return the name of the artifact repository's bucket."""
     store = cluster.repository.get("s3")
-    return str(store["bucket"]) if store else pytest.skip("the artifact repository is no S3 store")
+    return str(store["bucket"]) if store else pytest.skip("the artifact repository is not an S3 store")
 
 
 def check_one_of_three_branches(run: Run) -> None:
-    """The die's side chooses the branch; its text goes out of the inner pipeline and through the last step."""
+    """Check that the die chose the branch, and that its text left the inner pipeline and went through the last step."""
     side = run.value("roll-die-pipeline.flip-three-sided-die", "Output")
     branch, output, text = {
         "heads": ("condition-2.print-and-return", "Output", "Got heads!"),
@@ -55,7 +55,7 @@ def check_one_of_three_branches(run: Run) -> None:
 
 
 def check_one_of_two_branches(run: Run) -> None:
-    """The coin's side chooses the branch; its text is the pipeline's."""
+    """Check that the coin chose the branch, and that its text is the output of the pipeline."""
     side = run.value("flip-coin", "Output")
     number, name = (2, "print-and-return") if side == "heads" else (3, "print-and-return-2")
     path = f"condition-branches-1.condition-{number}.{name}"
@@ -64,7 +64,7 @@ def check_one_of_two_branches(run: Run) -> None:
 
 
 def check_log_contains(*parts: str) -> Any:
-    """A check that one line of the last step's log holds all of these."""
+    """Return a check that one line in the log of the exit step contains all of these texts."""
 
     def check(run: Run) -> None:
         path = next(path for path in run.steps if path.startswith("exit-"))
@@ -106,7 +106,7 @@ OTHERS = [
     ),
     Case(
         "create_pod_metadata_complex.yaml",
-        # The first step asks for variables that the file does not set, and fails where they are not empty texts.
+        # The first step reads variables that the file does not set, and fails if they are not empty texts.
         {"validate-no-pod-metadata": {PHASE: "Failed"}}
         | {name: {"Output": True} for name in ("validate-pod-metadata", "validate-pod-metadata-2")},
         phase="Failed",
@@ -146,7 +146,7 @@ OTHERS = [
             "digit-classification": {"metrics": artifact("Metrics", accuracy=lambda percent: 80 <= percent <= 100)},
             "html-visualization": {"html_artifact": artifact("HTML")},
             "iris-sgdclassifier": {
-                # 150 rows less 0.3 of them for the test
+                # 150 rows, less 30 % for the test.
                 "metrics": artifact(
                     "ClassificationMetrics", confusionMatrix=lambda m: sum(sum(row["row"]) for row in m["rows"]) == 105
                 )
@@ -165,7 +165,7 @@ OTHERS = [
         {
             "preprocess": {"dataset": artifact("Dataset")},
             "train-model": {"model": artifact("Model")},
-            # the length of HELLO WORLD
+            # The score is the length of HELLO WORLD.
             "evaluate-model": {"metrics": artifact("Metrics", score=11.0)},
         },
     ),
@@ -290,4 +290,4 @@ NOT_RUN = {
     "two_step_pipeline.yaml": "it copies from gs:// with gsutil",
     "xgboost_sample_pipeline.yaml": "it downloads from the web, and installs packages of 2020 for Python 3.7",
 }
-"""File → why it is compiled only."""
+"""File → the reason why it does not run and is only compiled."""

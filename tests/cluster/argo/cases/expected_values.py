@@ -1,4 +1,4 @@
-"""What the pipelines of `local_pipelines` must give; what they send is compared in their own consumers too."""
+"""The expected results of the pipelines in `local_pipelines`. The steps that receive a value also compare it themselves."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 TEXTS = samples()
 TAGS = TEXTS["tags"]
 BIG = 2**53 + 1
-SEVEN = ("quotes", "newlines", "tags", "dollars", "controls", "emoji", "empty")
-MADE: dict[str, dict[str, Any]] = {"make-texts": {name: TEXTS[name] for name in SEVEN}}
+TEXT_NAMES = ("quotes", "newlines", "tags", "dollars", "controls", "emoji", "empty")
+MAKE_TEXTS: dict[str, dict[str, Any]] = {"make-texts": {name: TEXTS[name] for name in TEXT_NAMES}}
 FILE = artifact("Dataset", **{"text": TAGS + TEXTS["dollars"], "big": BIG, "real": 3.0, "n": 3, "in": {"a": [None]}})
 SUBMITTED = {"struct": {"a": [3, 3.5, None], "big": BIG, "text": TEXTS["dollars"]}, "numbers": [BIG, 1, -1]}
 
 
 def claim(cluster: Cluster) -> str:
-    """The claim that is there before the runs."""
+    """Return the name of the PersistentVolumeClaim that exists before the runs."""
     return cluster.claim
 
 
 def check_sequential(run: Run) -> None:
-    """No iteration starts before the one before has ended."""
+    """Check that no iteration starts before the previous one has ended."""
     spans = sorted(run.step_times(f"for-loop-2[{n}].sleep") for n in range(3))
     assert all(one[1] <= other[0] for one, other in itertools.pairwise(spans))
 
 
 def check_memory_limits(run: Run) -> None:
-    """A limit that a step gave, and one that was submitted, are the pods'."""
+    """Check that the pods have the memory limits that came from a step and from an argument."""
     for path, limit in (("echo-number", "96Mi"), ("echo-number-2", "112Mi")):
         assert run.resources(path)["limits"]["memory"] == limit
 
 
 def shell_steps() -> dict[str, dict[str, Any]]:
-    """Each text from Python to a shell, which writes what its argument was, and back."""
+    """Return the steps that send each text from Python to a shell, which writes its argument, and back to Python."""
     steps: dict[str, dict[str, Any]] = {}
-    for number, name in enumerate(SEVEN):
+    for number, name in enumerate(TEXT_NAMES):
         suffix = f"-{number + 1}" if number else ""
         steps[f"make-text{suffix}"] = {"Output": TEXTS[name]}
         steps[f"shell-echo{suffix}"] = {"told": RawText(TEXTS[name].removesuffix("\n"))}
@@ -51,13 +51,13 @@ def shell_steps() -> dict[str, dict[str, Any]]:
     return steps | {"shell-join": {"told": RawText(plain)}, "check-joined": {"Output": plain}}
 
 
-GIVEN = 'a "b" ' + "{" * 2 + "workflow.name" + "}" * 2 + " " + "{" * 2 + "=1+1" + "}" * 2 + " $(HOME) \n\\"
+SHELL_TEXT = 'a "b" ' + "{" * 2 + "workflow.name" + "}" * 2 + " " + "{" * 2 + "=1+1" + "}" * 2 + " $(HOME) \n\\"
 
 TEXT_CASES = [
-    Case("texts_from_step_to_step", MADE | {"check-texts": {"Output": TAGS}}, outputs={"Output": TAGS}),
+    Case("texts_from_step_to_step", MAKE_TEXTS | {"check-texts": {"Output": TAGS}}, outputs={"Output": TAGS}),
     Case(
         "texts_through_a_nested_pipeline",
-        MADE | {"inner-texts.check-texts": {"Output": TAGS}, "check-text": {"Output": TAGS[:100]}},
+        MAKE_TEXTS | {"inner-texts.check-texts": {"Output": TAGS}, "check-text": {"Output": TAGS[:100]}},
         outputs={"Output": TAGS[:100]},
     ),
     Case(
@@ -81,7 +81,7 @@ TEXT_CASES = [
     ),
     Case(
         "texts_through_conditions",
-        MADE
+        MAKE_TEXTS
         | {
             "condition-1.condition-branches-2.condition-4.check-text": {"Output": TAGS[:100]},
             "condition-1.check-short": {"Output": TAGS[:100]},
@@ -105,10 +105,10 @@ TEXT_CASES = [
     Case("long_text_to_a_step", {"make-text": {"Output": lambda text: len(text.encode()) > 200_000}, "check-text": {}}),
     Case("texts_to_a_shell", shell_steps()),
     Case("a_value_in_an_environment_variable", {"make-text": {}, "check-variable": {"Output": "equal"}}),
-    Case("text_from_a_shell", {"shell-give": {"told": RawText(GIVEN)}, "check-given": {"Output": GIVEN}}),
+    Case("text_from_a_shell", {"shell-give": {"told": RawText(SHELL_TEXT)}, "check-given": {"Output": SHELL_TEXT}}),
 ]
 
-KNOWN = numbers()
+NUMBERS = numbers()
 ROW = {"whole": 1, "flag": True, "real": 10.0, "big": BIG}
 NUMBER_CASES = [
     Case(
@@ -122,10 +122,10 @@ NUMBER_CASES = [
                 "nan": float("nan"),
                 "yes": True,
                 "no": False,
-                "wholes": KNOWN["whole"],
-                "mixed": KNOWN["mixed"],
-                "reals": KNOWN["real"],
-                "deep": KNOWN["deep"],
+                "wholes": NUMBERS["whole"],
+                "mixed": NUMBERS["mixed"],
+                "reals": NUMBERS["real"],
+                "deep": NUMBERS["deep"],
             },
             "check-numbers": {"Output": "equal"},
         },
@@ -133,8 +133,8 @@ NUMBER_CASES = [
     ),
     Case(
         "numbers_as_loop_items",
-        {f"for-loop-1[{n}].echo-number": {"Output": number} for n, number in enumerate(KNOWN["whole"])}
-        | {"make-whole": {"Output": KNOWN["whole"]}, "check-whole": {"Output": "equal"}},
+        {f"for-loop-1[{n}].echo-number": {"Output": number} for n, number in enumerate(NUMBERS["whole"])}
+        | {"make-whole": {"Output": NUMBERS["whole"]}, "check-whole": {"Output": "equal"}},
         outputs={"Output": "equal"},
     ),
     Case(
@@ -277,7 +277,7 @@ CONTROL_CASES = [
     ),
 ]
 
-SAME_LOCALLY = [
+LOCAL_CASES = [
     Case(
         "greeted",
         {
