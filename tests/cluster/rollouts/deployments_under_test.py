@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 STAND_INS = HERE / "stand_ins"
 CLOCK = HERE / "clock"
 IMAGES: dict[str, tuple[int, str]] = {}
-"""Release → its number and image. Without the tests, ``publish_release`` would push the image and return these."""
+"""Release → its number and image. A fixture replaces `publish_release`, which would push the image, by a look-up in this dict."""
 
 _TOML = """
 [project]
