@@ -1,6 +1,6 @@
 """Tests that need a Kubernetes cluster: `make test-cluster`, with $KUBECONFIG.
 
-Each folder skips its tests, with one line that says what is missing, if the cluster lacks what they need.
+Each folder skips its tests if the cluster lacks something that they need, and a message says what is missing.
 """
 
 from __future__ import annotations

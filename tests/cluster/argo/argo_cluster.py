@@ -1,4 +1,4 @@
-"""The cluster that the tests run on: what is made in it before the first run, and taken away after the last."""
+"""The cluster that the tests run on: create the objects that the runs need, and delete them at the end."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 GROUP, VERSION = "argoproj.io", "v1alpha1"
 LABEL = "sluice.test/session"
-CLASS = "standard"
-"""The storage class that KFP's own pipelines ask for."""
+STORAGE_CLASS = "standard"
+"""The storage class that KFP's own pipelines name."""
 
 _RULES = [
     client.V1PolicyRule(api_groups=[GROUP], resources=["workflowtaskresults"], verbs=["create", "patch"]),
@@ -32,17 +32,17 @@ _SECRETS = {
     "test-secret-2": {"username": "user2", "password": "psw1"},
     "test-secret-3": {"username": "user3", "password": "psw2"},
 }
-"""What KFP's pipelines assert of the Secrets that its own tests make."""
+"""Name → content of the Secrets that KFP's own tests create. KFP's pipelines assert these values."""
 
 
 def connect() -> str:
-    """Read the kubeconfig; gives what is missing, or nothing."""
+    """Read the kubeconfig, and return what the tests need and do not have; empty if nothing is missing."""
     if not os.environ.get("KUBECONFIG"):
         return "KUBECONFIG is not set"
     try:
         config.load_kube_config()
         crds = client.ApiextensionsV1Api().list_custom_resource_definition(_request_timeout=10).items
-    except Exception as error:  # noqa: BLE001 - whatever it is, there is no cluster to test on
+    except Exception as error:  # noqa: BLE001 - any error means that there is no cluster to test on
         return f"the cluster of KUBECONFIG does not answer: {str(error)[:200]}"
     if f"workflows.{GROUP}" not in {crd.metadata.name for crd in crds}:
         return f"the cluster has no Argo Workflows (no resource workflows.{GROUP})"
@@ -51,13 +51,13 @@ def connect() -> str:
 
 @dataclass
 class Cluster:
-    """One session's place in the cluster.
+    """The objects of one test session in the cluster.
 
     Attributes:
-        namespace: Where the runs are.
-        owned: Whether the namespace is this session's own.
+        namespace: The namespace of the runs.
+        owned: Whether this session created the namespace.
         account: The service account of the steps.
-        session: Value of the label on everything that is made.
+        session: Value of the label on everything that the session creates.
     """
 
     namespace: str = ""
@@ -73,10 +73,10 @@ class Cluster:
         self.namespace = self.namespace or f"sluice-test-{self.session}"
         self.account = os.environ.get("SLUICE_TEST_SERVICE_ACCOUNT", "")
 
-    # --- before
+    # --- set-up
 
     def set_up(self) -> None:
-        """Make what the runs need."""
+        """Create the objects that the runs need."""
         if self.owned:
             self.core.create_namespace(client.V1Namespace(metadata=self._meta(self.namespace)))
         if not self.account:
@@ -108,22 +108,25 @@ class Cluster:
 
     @cached_property
     def repository(self) -> dict[str, Any]:
-        """Argo's artifact repository, as its controller's ConfigMap says."""
-        place = os.environ.get("SLUICE_TEST_ARGO_NAMESPACE", "argo")
+        """The artifact repository in the ConfigMap of Argo's controller; empty if there is none."""
+        namespace = os.environ.get("SLUICE_TEST_ARGO_NAMESPACE", "argo")
         try:
-            data = self.core.read_namespaced_config_map("workflow-controller-configmap", place).data or {}
+            data = self.core.read_namespaced_config_map("workflow-controller-configmap", namespace).data or {}
         except ApiException:
             return {}
         found = yaml.safe_load(data.get("artifactRepository", "")) or yaml.safe_load(data.get("config", "")) or {}
         return dict(found.get("artifactRepository", found))
 
     def repository_secret(self) -> dict[str, str]:
-        """The artifact repository's credentials (base64), as the Secret that it names holds them somewhere in the cluster."""
+        """Return the data (base64) of the Secret with the artifact repository's credentials. The key "" holds the Secret's name.
+
+        The Secret may be in any namespace, unless $SLUICE_TEST_ARTIFACT_SECRET names one. The result is empty if there is none.
+        """
         given = os.environ.get("SLUICE_TEST_ARTIFACT_SECRET", "")
-        place, _, name = given.rpartition("/")
+        namespace, _, name = given.rpartition("/")
         name = name or str((self.repository.get("s3") or {}).get("accessKeySecret", {}).get("name", ""))
         for secret in self.core.list_secret_for_all_namespaces(field_selector=f"metadata.name={name}").items if name else []:
-            if not place or secret.metadata.namespace == place:
+            if not namespace or secret.metadata.namespace == namespace:
                 return {"": name} | (secret.data or {})
         return {}
 
@@ -137,11 +140,11 @@ class Cluster:
         self._create(client.V1Secret(metadata=self._meta(name), string_data=values))
 
     def _create(self, secret: client.V1Secret) -> None:
-        with _unless_there():
+        with _ignore_existing():
             self.core.create_namespaced_secret(self.namespace, secret)
 
     def _has_class(self) -> bool:
-        return CLASS in {each.metadata.name for each in client.StorageV1Api().list_storage_class().items}
+        return STORAGE_CLASS in {each.metadata.name for each in client.StorageV1Api().list_storage_class().items}
 
     def _volume(self, number: int) -> None:
         name = f"sluice-test-{self.session}-{number}"
@@ -151,7 +154,7 @@ class Cluster:
                 spec=client.V1PersistentVolumeSpec(
                     capacity={"storage": "1Gi"},
                     access_modes=["ReadWriteOnce"],
-                    storage_class_name=CLASS,
+                    storage_class_name=STORAGE_CLASS,
                     persistent_volume_reclaim_policy="Delete",
                     host_path=client.V1HostPathVolumeSource(path=f"/tmp/{name}", type="DirectoryOrCreate"),  # noqa: S108
                 ),
@@ -160,53 +163,53 @@ class Cluster:
 
     @property
     def claim(self) -> str:
-        """Name of a claim that is there before a run."""
+        """The name of a PersistentVolumeClaim that exists before a run."""
         return f"sluice-test-{self.session}"
 
     def _claim(self) -> None:
         spec = client.V1PersistentVolumeClaimSpec(
             access_modes=["ReadWriteOnce"],
-            storage_class_name=CLASS,
+            storage_class_name=STORAGE_CLASS,
             resources=client.V1VolumeResourceRequirements(requests={"storage": "5Mi"}),
         )
         self.core.create_namespaced_persistent_volume_claim(
             self.namespace, client.V1PersistentVolumeClaim(metadata=self._meta(self.claim), spec=spec)
         )
 
-    # --- after
+    # --- clean-up
 
     def tear_down(self) -> None:
-        """Take away what was made."""
-        mine = f"{LABEL}={self.session}"
+        """Delete what the session created."""
+        selector = f"{LABEL}={self.session}"
         if self.owned:
             self.core.delete_namespace(self.namespace)
         else:
-            self._empty(mine)
-        for volume in self.core.list_persistent_volume(label_selector=mine).items:
-            with _unless_gone():
+            self._delete_objects(selector)
+        for volume in self.core.list_persistent_volume(label_selector=selector).items:
+            with _ignore_missing():
                 self.core.delete_persistent_volume(volume.metadata.name)
 
-    def _empty(self, mine: str) -> None:
-        place = self.namespace
+    def _delete_objects(self, selector: str) -> None:
+        namespace = self.namespace
         for plural in ("cronworkflows", "workflows", "workflowtemplates"):
-            self.custom.delete_collection_namespaced_custom_object(GROUP, VERSION, place, plural, label_selector=mine)
+            self.custom.delete_collection_namespaced_custom_object(GROUP, VERSION, namespace, plural, label_selector=selector)
         runs = re.compile(rf".*{self.session}")
-        for claims in self.core.list_namespaced_persistent_volume_claim(place).items:
+        for claims in self.core.list_namespaced_persistent_volume_claim(namespace).items:
             labels = claims.metadata.labels or {}
             if labels.get(LABEL) == self.session or runs.match(claims.metadata.name):
-                self.core.delete_namespaced_persistent_volume_claim(claims.metadata.name, place)
-        self.core.delete_collection_namespaced_secret(place, label_selector=mine)
-        for cache in self.core.list_namespaced_config_map(place).items:
+                self.core.delete_namespaced_persistent_volume_claim(claims.metadata.name, namespace)
+        self.core.delete_collection_namespaced_secret(namespace, label_selector=selector)
+        for cache in self.core.list_namespaced_config_map(namespace).items:
             if self.session in cache.metadata.name:
-                self.core.delete_namespaced_config_map(cache.metadata.name, place)
+                self.core.delete_namespaced_config_map(cache.metadata.name, namespace)
         rbac = client.RbacAuthorizationV1Api()
-        rbac.delete_collection_namespaced_role_binding(place, label_selector=mine)
-        rbac.delete_collection_namespaced_role(place, label_selector=mine)
-        self.core.delete_collection_namespaced_service_account(place, label_selector=mine)
+        rbac.delete_collection_namespaced_role_binding(namespace, label_selector=selector)
+        rbac.delete_collection_namespaced_role(namespace, label_selector=selector)
+        self.core.delete_collection_namespaced_service_account(namespace, label_selector=selector)
 
 
 @contextlib.contextmanager
-def _unless_there() -> Iterator[None]:
+def _ignore_existing() -> Iterator[None]:
     try:
         yield
     except ApiException as error:
@@ -215,7 +218,7 @@ def _unless_there() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _unless_gone() -> Iterator[None]:
+def _ignore_missing() -> Iterator[None]:
     try:
         yield
     except ApiException as error:

@@ -1,24 +1,26 @@
-"""Tests of compiled pipelines on a real Argo: `make test-cluster`, with $KUBECONFIG.
+"""Test compiled pipelines on a real Argo: `make test-cluster`, with $KUBECONFIG.
 
-They are skipped, with one line that says what is missing, where there is no cluster or no Argo in it. What they read:
+Without a cluster with Argo, the tests are skipped, and a message says what is missing. They read these environment variables:
 
-KUBECONFIG                   The cluster. The account needs to make a namespace (or see SLUICE_TEST_NAMESPACE), Secrets, a
-                             ServiceAccount and Role, PersistentVolumes, and Argo's objects.
-SLUICE_TEST_NAMESPACE        A namespace to use; by default the tests make one of their own and delete it. Secrets `test-secret-1`
-                             to `-3` that are there already stay as they are, and must hold what the pipelines assert.
-SLUICE_TEST_SERVICE_ACCOUNT  An account for the steps that is there already; by default one is made with a Role for Argo's
-                             task results and for PersistentVolumeClaims.
-SLUICE_TEST_ARGO_NAMESPACE   Where Argo's controller has its ConfigMap, which names the artifact repository; default `argo`.
-SLUICE_TEST_ARTIFACT_SECRET  `namespace/name` of the Secret with the artifact repository's credentials, which is copied beside
-                             the runs; by default one of the name that the ConfigMap gives, wherever the cluster has it.
-SLUICE_TEST_VOLUMES          `0`: make no PersistentVolumes. By default ten hostPath volumes of storage class `standard` are made
-                             where the cluster has no such class.
-SLUICE_TEST_IMAGE            Image of Python steps, with kfp in it. By default python:3.11, and kfp is installed in each step.
-SLUICE_TEST_SHELL_IMAGE      Image without Python, with sh; default `alpine`.
-SLUICE_TEST_WIDTH            How many runs at once; default 4.
-SLUICE_TEST_TIMEOUT          Seconds that a run may take; default 900.
-SLUICE_CONFORMANCE           Folder that holds `kfp/`, KFP's own compiled pipelines; default `../shared/conformance` beside the
-                             repository.
+KUBECONFIG                   The cluster. The account must be able to create a namespace (unless SLUICE_TEST_NAMESPACE names one),
+                             Secrets, a ServiceAccount, a Role, PersistentVolumes, and Argo's objects.
+SLUICE_TEST_NAMESPACE        An existing namespace. By default the tests create one and delete it at the end. If the namespace has
+                             Secrets `test-secret-1` to `-3`, the tests do not change them. They must hold the values that the
+                             pipelines assert.
+SLUICE_TEST_SERVICE_ACCOUNT  An existing account for the steps. By default the tests create one with a Role for Argo's task
+                             results and for PersistentVolumeClaims.
+SLUICE_TEST_ARGO_NAMESPACE   The namespace with the ConfigMap of Argo's controller, which names the artifact repository; default
+                             `argo`.
+SLUICE_TEST_ARTIFACT_SECRET  `namespace/name` of the Secret with the artifact repository's credentials. The tests copy it to the
+                             namespace of the runs. By default they search all namespaces for the name that the ConfigMap gives.
+SLUICE_TEST_VOLUMES          `0`: create no PersistentVolumes. By default the tests create ten hostPath volumes of the storage
+                             class `standard` if the cluster does not have this class.
+SLUICE_TEST_IMAGE            Image of the Python steps; it must contain kfp. By default python:3.11, and each step installs kfp.
+SLUICE_TEST_SHELL_IMAGE      Image with sh, which needs no Python; default `alpine`.
+SLUICE_TEST_WIDTH            Number of runs at the same time; default 4.
+SLUICE_TEST_TIMEOUT          Time limit of a run in seconds; default 900.
+SLUICE_CONFORMANCE           Folder that contains `kfp/` with KFP's own compiled pipelines; default `../shared/conformance` beside
+                             the repository.
 """
 
 from __future__ import annotations
@@ -44,22 +46,22 @@ TIMEOUT = float(os.environ.get("SLUICE_TEST_TIMEOUT", "900"))
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """The cluster, with a place for this session in it."""
+    """Prepare the cluster for this session, and clean it up at the end."""
     from argo_cluster import Cluster, connect
 
     missing = connect()
     if missing:
         pytest.skip(f"tests on a cluster: {missing}")
-    place = Cluster()
+    found = Cluster()
     try:
-        place.set_up()
-        yield place
+        found.set_up()
+        yield found
     finally:
-        place.tear_down()
+        found.tear_down()
 
 
-class Pool:
-    """Runs in parallel, a few at a time."""
+class RunPool:
+    """Run cases in parallel, a limited number at a time."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -67,34 +69,34 @@ class Pool:
         self.started: dict[Any, Future[Run]] = {}
 
     def start(self, case: Case) -> None:
-        """Start a case, if it is not started yet."""
+        """Start a case, unless it was started before."""
         if id(case) not in self.started:
             self.started[id(case)] = self.threads.submit(self._run, case)
 
     def result(self, case: Case) -> Run:
-        """A case's run, when it ended."""
+        """Wait until a case's run has ended, and return the run."""
         self.start(case)
         return self.started[id(case)].result()
 
     def _run(self, case: Case) -> Run:
         from argo_runs import compile_pipeline
-        from pipelines_of_cases import pipeline_of
+        from pipelines_of_cases import read_pipeline
 
-        document = compile_pipeline(pipeline_of(case), self.cluster, **case.options)
-        given = {name: value(self.cluster) if callable(value) else value for name, value in case.arguments.items()}
-        return self.run(document, given)
+        document = compile_pipeline(read_pipeline(case), self.cluster, **case.options)
+        arguments = {name: value(self.cluster) if callable(value) else value for name, value in case.arguments.items()}
+        return self.run(document, arguments)
 
     def run(self, document: dict[str, Any], arguments: dict[str, str] | None = None) -> Run:
-        """Submit an object and wait for its end."""
+        """Submit a Workflow, wait until the run has ended, and return the run."""
         from argo_runs import submit, wait
 
         return wait(self.cluster, submit(self.cluster, document, arguments), timeout=TIMEOUT)
 
 
 @pytest.fixture(scope="session")
-def pool(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Pool]:
-    """The runs of this session; those of every chosen test start at once, in the order of the tests."""
-    found = Pool(cluster)
+def pool(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[RunPool]:
+    """Return the pool of this session. It starts the runs of all selected tests now, in the order of the tests."""
+    found = RunPool(cluster)
     for item in request.session.items:
         case = getattr(item, "callspec", None) and item.callspec.params.get("case")  # type: ignore[attr-defined]
         if case is not None:
@@ -104,8 +106,8 @@ def pool(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Pool]:
 
 
 @pytest.fixture
-def run_case(pool: Pool) -> Callable[[Case], Run]:
-    """Runs a case, and skips the test where its image cannot be pulled."""
+def run_case(pool: RunPool) -> Callable[[Case], Run]:
+    """Return a function that runs a case, and that skips the test if the case's image cannot be pulled."""
 
     def run(case: Case) -> Run:
         found = pool.result(case)

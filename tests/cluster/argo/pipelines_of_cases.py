@@ -1,4 +1,4 @@
-"""Where the pipeline of a case comes from: a file of KFP's own, or a function of these tests."""
+"""Read the pipeline of a case from one of KFP's files, or compile it from a function in `local_pipelines`."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 CONFORMANCE = Path(os.environ.get("SLUICE_CONFORMANCE") or Path(__file__).parents[4] / "shared" / "conformance") / "kfp"
 _COMPILING = threading.Lock()
-"""kfp compiles into a global context."""
+"""Is held while kfp compiles, because kfp keeps the pipeline in a global variable."""
 
 
-def pipeline_of(case: Case) -> Pipeline:
-    """The graph of a case's pipeline."""
+def read_pipeline(case: Case) -> Pipeline:
+    """Return the graph of a case's pipeline."""
     if case.name.endswith(".yaml"):
-        return parse_ir(ir_of(CONFORMANCE / case.name, case.replace))
+        return parse_ir(read_ir(CONFORMANCE / case.name, case.replace))
     import local_pipelines
 
-    return compiled(getattr(local_pipelines, case.name.split()[0]))
+    return compile_function(getattr(local_pipelines, case.name.split()[0]))
 
 
-def ir_of(file: Path, replace: tuple[tuple[str, str], ...] = ()) -> str:
-    """The text of a conformance file, with its replacements."""
+def read_ir(file: Path, replace: tuple[tuple[str, str], ...] = ()) -> str:
+    """Return the text of a conformance file, with the replacements."""
     text = file.read_text(encoding="utf-8")
     for old, new in replace:
-        assert old in text, f"{file.name} holds no {old!r}"
+        assert old in text, f"{file.name} does not contain {old!r}"
         text = text.replace(old, new)
     return text
 
 
-def compiled(function: Any) -> Pipeline:
-    """A pipeline function compiled by kfp, and read."""
+def compile_function(function: Any) -> Pipeline:
+    """Compile a pipeline function with kfp, and return its graph."""
     from kfp import compiler
 
     with _COMPILING, tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""A second run from the cache, and runs of a WorkflowTemplate and of a CronWorkflow, on a real Argo."""
+"""Test the cache, display names, a WorkflowTemplate and a CronWorkflow on a real Argo."""
 
 from __future__ import annotations
 
@@ -8,43 +8,45 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from argo_cluster import GROUP, LABEL, VERSION
 from argo_runs import Case, compile_pipeline, wait
-from expected_values import MADE, TAGS
-from pipelines_of_cases import CONFORMANCE, pipeline_of
+from expected_values import MAKE_TEXTS, TAGS
+from pipelines_of_cases import CONFORMANCE, read_pipeline
 
 if TYPE_CHECKING:
     from argo_cluster import Cluster
-    from conftest import Pool
+    from conftest import RunPool
 
-TEXTS = Case("texts_from_step_to_step", MADE | {"check-texts": {"Output": TAGS}}, gives={"Output": TAGS})
+TEXTS = Case("texts_from_step_to_step", MAKE_TEXTS | {"check-texts": {"Output": TAGS}}, outputs={"Output": TAGS})
 
 
-def test_a_second_run_takes_its_steps_from_the_cache(cluster: Cluster, pool: Pool) -> None:
-    pipeline = pipeline_of(Case("steps_that_are_cached", None))
+def test_a_second_run_takes_its_steps_from_the_cache(cluster: Cluster, pool: RunPool) -> None:
+    pipeline = read_pipeline(Case("steps_that_are_cached", None))
     options = {"cache": True, "cache_ttl": "1h", "name": f"cached-{cluster.session}"}
     first = pool.run(compile_pipeline(pipeline, cluster, **options))
     second = pool.run(compile_pipeline(pipeline, cluster, **options))
-    assert (first.phase, second.phase) == ("Succeeded", "Succeeded"), second.story()
+    assert (first.phase, second.phase) == ("Succeeded", "Succeeded"), second.describe_problems()
     assert (first.pods, second.pods) == (2, 0)
-    assert second.given == first.given, "the clock was read once"
+    assert second.outputs == first.outputs, "the second run must not read the clock again"
 
 
-@pytest.mark.skipif(not CONFORMANCE.is_dir(), reason="no folder of KFP's pipelines ($SLUICE_CONFORMANCE)")
+@pytest.mark.skipif(not CONFORMANCE.is_dir(), reason="$SLUICE_CONFORMANCE names no folder with KFP's pipelines")
 @pytest.mark.parametrize("name", ["critical/parameter_cache.yaml", "critical/artifact_cache.yaml"])
-def test_kfps_own_cached_pipelines_need_no_pod_the_second_time(name: str, cluster: Cluster, pool: Pool) -> None:
-    pipeline = pipeline_of(Case(name, None))
+def test_the_second_run_of_kfps_cached_pipelines_needs_no_pod(name: str, cluster: Cluster, pool: RunPool) -> None:
+    pipeline = read_pipeline(Case(name, None))
     options = {"cache": True, "name": f"{pipeline.name}-{cluster.session}"}
     first = pool.run(compile_pipeline(pipeline, cluster, **options))
     second = pool.run(compile_pipeline(pipeline, cluster, **options))
-    assert (first.phase, second.phase) == ("Succeeded", "Succeeded"), second.story()
+    assert (first.phase, second.phase) == ("Succeeded", "Succeeded"), second.describe_problems()
     assert (first.pods, second.pods) == (2, 0)
 
 
-NAMED = Case("names_for_people", {"inner-named.echo-text": {"Output": "a"}, "echo-text": {"Output": "a"}}, gives={"Output": "a"})
+NAMED = Case(
+    "names_for_people", {"inner-named.echo-text": {"Output": "a"}, "echo-text": {"Output": "a"}}, outputs={"Output": "a"}
+)
 
 
-def test_names_for_people_are_those_of_the_nodes(cluster: Cluster, pool: Pool) -> None:
-    run = pool.run(compile_pipeline(pipeline_of(NAMED), cluster))
-    NAMED.judge(run)
+def test_display_names_become_the_names_of_the_nodes(cluster: Cluster, pool: RunPool) -> None:
+    run = pool.run(compile_pipeline(read_pipeline(NAMED), cluster))
+    NAMED.verify(run)
     shown = {run.path(node): node["displayName"] for node in run.nodes if run.path(node) != run.name}
     assert shown["inner-named"] == "The-inner-one"
     assert shown["inner-named.echo-text"] == "echo-text"
@@ -56,11 +58,11 @@ def create(cluster: Cluster, plural: str, document: dict[str, Any]) -> dict[str,
     return made
 
 
-def test_a_run_of_a_template_carries_what_its_steps_need(cluster: Cluster, pool: Pool) -> None:
+def test_a_run_of_a_workflow_template_gives_the_expected_outputs(cluster: Cluster, pool: RunPool) -> None:
     name = f"template-{cluster.session}"
-    document = compile_pipeline(pipeline_of(TEXTS), cluster, kind="WorkflowTemplate", name=name)
+    document = compile_pipeline(read_pipeline(TEXTS), cluster, kind="WorkflowTemplate", name=name)
     create(cluster, "workflowtemplates", document)
-    TEXTS.judge(
+    TEXTS.verify(
         pool.run(
             {
                 "apiVersion": f"{GROUP}/{VERSION}",
@@ -72,10 +74,10 @@ def test_a_run_of_a_template_carries_what_its_steps_need(cluster: Cluster, pool:
     )
 
 
-def test_a_schedule_starts_runs(cluster: Cluster) -> None:
+def test_a_cron_workflow_starts_runs(cluster: Cluster) -> None:
     name = f"cron-{cluster.session}"
     document = compile_pipeline(
-        pipeline_of(TEXTS),
+        read_pipeline(TEXTS),
         cluster,
         kind="CronWorkflow",
         name=name,
@@ -95,5 +97,5 @@ def test_a_schedule_starts_runs(cluster: Cluster) -> None:
     cluster.custom.delete_namespaced_custom_object(
         GROUP, VERSION, cluster.namespace, "cronworkflows", name, propagation_policy="Orphan"
     )
-    assert started, "no run within two minutes"
-    TEXTS.judge(wait(cluster, started[0], timeout=300))
+    assert started, "the CronWorkflow started no run within 130 s"
+    TEXTS.verify(wait(cluster, started[0], timeout=300))

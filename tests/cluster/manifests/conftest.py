@@ -1,4 +1,4 @@
-"""The cluster in which the manifests are tested."""
+"""Install the manifests in a cluster."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 from approvals_by_kubectl import ALICE, EDITOR, approve
-from manifests_cluster import Site, find_missing, kubectl, wait_for
+from manifests_cluster import Installation, find_missing, kubectl, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")
-def site() -> Iterator[Site]:
+def installation() -> Iterator[Installation]:
+    """Install the manifests under names of this session, and delete them at its end."""
     if missing := find_missing():
         pytest.skip(f"manifests on a cluster: {missing}")
-    found = Site()
+    found = Installation()
     try:
         found.set_up()
         bound = ["create", "rolebinding", "editor", "--clusterrole=edit", f"--user={EDITOR}", "-n", found.production]
-        assert kubectl(*bound).done
-        wait_for(lambda: "immutable" in approve(found, ALICE, immutable=False).error, "the policy on approvals holds")
+        assert kubectl(*bound).succeeded
+        wait_for(lambda: "immutable" in approve(found, ALICE, immutable=False).error, "the policy on approvals to take effect")
         yield found
     finally:
         found.tear_down()

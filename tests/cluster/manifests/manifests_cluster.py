@@ -1,4 +1,4 @@
-"""manifests/ in a real cluster: kubectl with an administrator's rights, and in the name of others."""
+"""Install manifests/ in a real cluster, and call kubectl as an administrator or as another user."""
 
 from __future__ import annotations
 
@@ -21,58 +21,65 @@ if TYPE_CHECKING:
 MANIFESTS = Path(__file__).resolve().parents[3] / "manifests"
 SELDON, ISTIO = "seldondeployments.machinelearning.seldon.io", "virtualservices.networking.istio.io"
 POLICIES = ("sluice-approvals", "sluice-steering")
-RULES = "prometheusrules.monitoring.coreos.com"
+PROMETHEUS_RULES = "prometheusrules.monitoring.coreos.com"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What kubectl said."""
+class KubectlResult:
+    """The result of a kubectl command: exit code, output and error output."""
 
     code: int
     out: str
     error: str
 
     @property
-    def done(self) -> bool:
+    def succeeded(self) -> bool:
         return self.code == 0
 
 
-def kubectl(*arguments: str, given: object = None, user: str = "", groups: Sequence[str] = ()) -> Answer:
-    """One call of kubectl; `given` goes to its standard input as JSON, `user` and `groups` are impersonated."""
-    who = [f"--as={user}", *(f"--as-group={group}" for group in groups)] if user else []
+def kubectl(*arguments: str, given: object = None, user: str = "", groups: Sequence[str] = ()) -> KubectlResult:
+    """Run kubectl.
+
+    Args:
+        *arguments: Its arguments.
+        given: A document that kubectl gets as JSON on its standard input.
+        user: The user that kubectl impersonates; empty for the administrator of the kubeconfig.
+        groups: The groups of that user.
+    """
+    impersonation = [f"--as={user}", *(f"--as-group={group}" for group in groups)] if user else []
     text = json.dumps(given) if given is not None else None
-    command = ["kubectl", *who, *arguments]
+    command = ["kubectl", *impersonation, *arguments]
     ended = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=120)
-    return Answer(ended.returncode, ended.stdout, ended.stderr)
+    return KubectlResult(ended.returncode, ended.stdout, ended.stderr)
 
 
 def find_missing() -> str:
-    """What these tests lack, or nothing."""
+    """Return what these tests need and do not have; empty if nothing is missing."""
     if not os.environ.get("KUBECONFIG"):
         return "KUBECONFIG is not set"
     if shutil.which("kubectl") is None:
         return "kubectl is not installed"
     found = kubectl("get", "--raw", "/apis/admissionregistration.k8s.io/v1", "--request-timeout=10s")
-    if not found.done:
-        return f"the cluster of KUBECONFIG does not answer: {found.error[:200]}"
+    if not found.succeeded:
+        return f"the cluster of KUBECONFIG does not result: {found.error[:200]}"
     if "validatingadmissionpolicies" not in found.out:
         return "the cluster has no ValidatingAdmissionPolicy (Kubernetes 1.30 or newer)"
     return ""
 
 
 @dataclass
-class Site:
-    """The manifests under names of this session's own, so that nothing else in the cluster meets their policies."""
+class Installation:
+    """The manifests, installed under names of this session, so that their policies apply to nothing else in the cluster."""
 
     session: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
 
     def __post_init__(self) -> None:
         self.production, self.pipelines = f"mf-{self.session}", f"mf-{self.session}-steps"
         self.monitoring = f"mf-{self.session}-monitoring"
-        self.kinds = {name for name in (SELDON, ISTIO, RULES) if kubectl("get", "crd", name).done}
+        self.kinds = {name for name in (SELDON, ISTIO, PROMETHEUS_RULES) if kubectl("get", "crd", name).succeeded}
 
     def build(self, overlay: str) -> list[dict[str, Any]]:
-        """The objects of an overlay with this session's names."""
+        """Return the objects of an overlay with this session's names."""
         text = subprocess.run(
             ["kubectl", "kustomize", str(MANIFESTS / overlay)], capture_output=True, text=True, check=True
         ).stdout
@@ -85,7 +92,7 @@ class Site:
         return [self._confine(item) for item in found]
 
     def _confine(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Cluster-wide names are the session's, and policies hold in its namespaces alone."""
+        """Give cluster-wide objects the session's name, and restrict policies to its namespaces."""
         own = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": [self.production]}]}
         metadata = item["metadata"]
         if item["kind"] == "ValidatingAdmissionPolicyBinding":
@@ -97,27 +104,27 @@ class Site:
             pod = item["spec"]["template"]["spec"]
             if "priorityClassName" in pod:
                 pod["priorityClassName"] += f"-{self.session}"
-            item["spec"]["replicas"] = 0  # its image is the project's own
+            item["spec"]["replicas"] = 0  # The project builds its image, so it does not exist here.
         if item["kind"] == "Namespace":
             metadata["labels"] |= {"seldon.io/controller-id": "none", "sluice.test/session": self.session}
         if metadata.get("namespace") in {"kubeflow", "monitoring"}:
             metadata["namespace"] = self.pipelines if metadata["namespace"] == "kubeflow" else self.monitoring
         return item
 
-    def apply(self, items: Sequence[Mapping[str, Any]], *flags: str) -> Answer:
-        """Apply objects."""
+    def apply(self, items: Sequence[Mapping[str, Any]], *flags: str) -> KubectlResult:
+        """Apply objects with kubectl."""
         return kubectl("apply", *flags, "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": list(items)})
 
     def set_up(self) -> None:
-        """Install production and the pipelines' namespace."""
+        """Install the overlays for production and for pipelines on Argo."""
         for overlay in ("overlays/production", "overlays/argo"):
             items = sorted(self.build(overlay), key=lambda item: item["kind"] != "Namespace")
-            answer = self.apply(items)
-            assert answer.done, answer.error
+            result = self.apply(items)
+            assert result.succeeded, result.error
         kubectl("create", "namespace", self.monitoring)
 
     def tear_down(self) -> None:
-        """Take everything away again, policies first: nothing is held to what is going."""
+        """Delete everything, the policies first, so that they do not refuse the other deletions."""
         for policy in POLICIES:
             for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
                 kubectl("delete", kind, f"{policy}-{self.session}", "--ignore-not-found")
@@ -126,12 +133,12 @@ class Site:
             kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
 
     def account(self, name: str, namespace: str = "") -> str:
-        """What the API server calls a service account."""
+        """Return the user name that the API server gives a service account."""
         return f"system:serviceaccount:{namespace or self.production}:{name}"
 
 
 def wait_for(met: Callable[[], bool], what: str, tries: int = 60) -> None:
-    """Look again for half a minute: policies take effect a moment after they were made."""
+    """Poll a condition for half a minute, because policies take effect a moment after they were created."""
     import time
 
     for _ in range(tries):
@@ -139,9 +146,10 @@ def wait_for(met: Callable[[], bool], what: str, tries: int = 60) -> None:
             if met():
                 return
         time.sleep(0.5)
-    raise AssertionError(f"still not: {what}")
+    raise AssertionError(f"waited in vain for: {what}")
 
 
-def needs(site: Site, *kinds: str) -> None:
-    if missing := [kind for kind in kinds if kind not in site.kinds]:
+def skip_unless_registered(installation: Installation, *kinds: str) -> None:
+    """Skip the test if the cluster does not have one of these kinds."""
+    if missing := [kind for kind in kinds if kind not in installation.kinds]:
         pytest.skip(f"manifests on a cluster: {', '.join(missing)} is not registered")

@@ -1,4 +1,4 @@
-"""The policy on SeldonDeployments, on a real API server: nothing starts that was not approved."""
+"""Test the policy on SeldonDeployments on a real API server: no release can start without an approval."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from approvals_by_kubectl import CONTROLLER, GROUPS, NUMBERS, REQUESTER, refused
-from manifests_cluster import ISTIO, SELDON, kubectl, needs
+from approvals_by_kubectl import CONTROLLER, GROUPS, NUMBERS, REQUESTER, assert_refused
+from manifests_cluster import ISTIO, SELDON, kubectl, skip_unless_registered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from manifests_cluster import Answer, Site
+    from manifests_cluster import Installation, KubectlResult
 
 
-def deployment(replicas: int = 0, **annotations: str) -> dict[str, Any]:
+def make_deployment(replicas: int = 0, **annotations: str) -> dict[str, Any]:
+    """Return a SeldonDeployment with one predictor."""
     container = {"name": "model", "image": "model@sha256:0"}
     predictor = {
         "name": "r1",
@@ -33,37 +34,40 @@ def deployment(replicas: int = 0, **annotations: str) -> dict[str, Any]:
     }
 
 
-def create(site: Site, body: Mapping[str, Any], user: str) -> Answer:
-    return kubectl("create", "-n", site.production, "-o", "name", "-f", "-", given=body, user=user, groups=GROUPS.get(user, ()))
+def create(installation: Installation, body: Mapping[str, Any], user: str) -> KubectlResult:
+    return kubectl(
+        "create", "-n", installation.production, "-o", "name", "-f", "-", given=body, user=user, groups=GROUPS.get(user, ())
+    )
 
 
-def patch(site: Site, name: str, change: Mapping[str, Any], user: str) -> Answer:
-    flags = ["--type=merge", "-p", json.dumps(change), "-n", site.production]
+def patch(installation: Installation, name: str, change: Mapping[str, Any], user: str) -> KubectlResult:
+    flags = ["--type=merge", "-p", json.dumps(change), "-n", installation.production]
     return kubectl("patch", name, *flags, user=user, groups=GROUPS.get(user, ()))
 
 
 @pytest.fixture
-def steered(site: Site) -> tuple[str, str]:
-    """A SeldonDeployment that a pipeline has made, and the pipeline's account."""
-    needs(site, SELDON, ISTIO)
-    pipeline = site.account("sluice-pipeline", site.pipelines)
-    answer = create(site, deployment(), pipeline)
-    assert answer.done, answer.error
-    return answer.out.strip(), pipeline
+def created_by_pipeline(installation: Installation) -> tuple[str, str]:
+    """Create a SeldonDeployment as a pipeline, and return its name and the pipeline's account."""
+    skip_unless_registered(installation, SELDON, ISTIO)
+    pipeline = installation.account("sluice-pipeline", installation.pipelines)
+    result = create(installation, make_deployment(), pipeline)
+    assert result.succeeded, result.error
+    return result.out.strip(), pipeline
 
 
-def started(body: dict[str, Any], change: str) -> dict[str, Any]:
+def start_with(body: dict[str, Any], change: str) -> dict[str, Any]:
+    """Return a copy of a SeldonDeployment with a change that would start Pods."""
     found = copy.deepcopy(body)
     (predictor,) = found["spec"]["predictors"]
     if change == "replicas":
         predictor["replicas"] = 1
-    elif change == "replicas unsaid":
+    elif change == "no replicas given":
         del predictor["replicas"]
-    elif change == "replicas of a part":
+    elif change == "replicas of a component":
         predictor["componentSpecs"][0]["replicas"] = 1
-    elif change == "scaled":
+    elif change == "autoscaler":
         predictor["componentSpecs"][0]["hpaSpec"] = {"minReplicas": 1, "maxReplicas": 2}
-    elif change == "an engine apart":
+    elif change == "separate engine":
         predictor["svcOrchSpec"] = {"replicas": 1}
     else:
         predictor["explainer"] = {"type": "AnchorTabular"}
@@ -71,22 +75,34 @@ def started(body: dict[str, Any], change: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "change", ["replicas", "replicas unsaid", "replicas of a part", "scaled", "an engine apart", "explainer"]
+    "change", ["replicas", "no replicas given", "replicas of a component", "autoscaler", "separate engine", "explainer"]
 )
-def test_nothing_starts_that_was_not_approved(site: Site, steered: tuple[str, str], change: str) -> None:
-    refused(create(site, started(deployment(), change), steered[1]), "a new SeldonDeployment must have no replicas")
+def test_a_new_deployment_cannot_start_a_release(
+    installation: Installation, created_by_pipeline: tuple[str, str], change: str
+) -> None:
+    assert_refused(
+        create(installation, start_with(make_deployment(), change), created_by_pipeline[1]),
+        "a new SeldonDeployment must have no replicas",
+    )
 
 
 @pytest.mark.parametrize("key", ["sluice.dev/journal", "sluice.dev/epoch"])
-def test_nobody_makes_one_with_a_journal_of_their_own(site: Site, steered: tuple[str, str], key: str) -> None:
-    refused(create(site, deployment(**{key: "1"}), steered[1]), "a new SeldonDeployment must not have a journal")
+def test_a_new_deployment_cannot_have_a_journal(
+    installation: Installation, created_by_pipeline: tuple[str, str], key: str
+) -> None:
+    assert_refused(
+        create(installation, make_deployment(**{key: "1"}), created_by_pipeline[1]),
+        "a new SeldonDeployment must not have a journal",
+    )
 
 
-def test_who_asks_writes_a_request_and_a_command_and_nothing_else(site: Site, steered: tuple[str, str]) -> None:
-    name, pipeline = steered
+def test_a_requester_can_write_only_the_request_and_the_command(
+    installation: Installation, created_by_pipeline: tuple[str, str]
+) -> None:
+    name, pipeline = created_by_pipeline
     journal = {"metadata": {"annotations": {"sluice.dev/request": '{"id": "2"}', "sluice.dev/command": "{}"}}}
-    assert patch(site, name, journal, pipeline).done
-    assert patch(site, name, journal, REQUESTER).done
+    assert patch(installation, name, journal, pipeline).succeeded
+    assert patch(installation, name, journal, REQUESTER).succeeded
     for change in (
         {"metadata": {"annotations": {"sluice.dev/request": None}}},
         {"metadata": {"annotations": {"sluice.dev/journal": '{"version": 9}'}}},
@@ -94,15 +110,17 @@ def test_who_asks_writes_a_request_and_a_command_and_nothing_else(site: Site, st
         {"metadata": {"annotations": {"sluice.dev/epoch": "1000000"}}},
         {"metadata": {"annotations": {"seldon.io/rest-timeout": "1"}}},
     ):
-        refused(patch(site, name, change, pipeline), "can write only the annotations sluice.dev/request")
-    spec = {"spec": {"predictors": deployment(replicas=1)["spec"]["predictors"]}}
-    refused(patch(site, name, spec, pipeline), "only the controller changes predictors and their traffic")
+        assert_refused(patch(installation, name, change, pipeline), "can write only the annotations sluice.dev/request")
+    spec = {"spec": {"predictors": make_deployment(replicas=1)["spec"]["predictors"]}}
+    assert_refused(patch(installation, name, spec, pipeline), "only the controller changes predictors and their traffic")
     owner = {"apiVersion": "v1", "kind": "Pod", "name": "gone", "uid": "00000000-0000-0000-0000-000000000000"}
-    refused(patch(site, name, {"metadata": {"ownerReferences": [owner]}}, pipeline), "must not have an owner")
+    assert_refused(patch(installation, name, {"metadata": {"ownerReferences": [owner]}}, pipeline), "must not have an owner")
 
 
-def test_the_controller_moves_it(site: Site, steered: tuple[str, str]) -> None:
-    predictors = deployment(replicas=1)["spec"]["predictors"]
+def test_the_controller_can_change_predictors_and_its_annotations(
+    installation: Installation, created_by_pipeline: tuple[str, str]
+) -> None:
+    predictors = make_deployment(replicas=1)["spec"]["predictors"]
     change = {"metadata": {"annotations": {"sluice.dev/epoch": "4"}}, "spec": {"predictors": predictors}}
-    answer = patch(site, steered[0], change, site.account(CONTROLLER))
-    assert answer.done, answer.error
+    result = patch(installation, created_by_pipeline[0], change, installation.account(CONTROLLER))
+    assert result.succeeded, result.error

@@ -1,4 +1,4 @@
-"""The manifests on a real API server: it accepts them, and each account may do what it needs and no more."""
+"""Test the manifests on a real API server: it accepts them, and each account has exactly the rights that it needs."""
 
 from __future__ import annotations
 
@@ -6,43 +6,46 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from approvals_by_kubectl import ALICE, CONTROLLER, GROUPS, REQUESTER
-from manifests_cluster import ISTIO, POLICIES, RULES, SELDON, kubectl, needs, wait_for
+from manifests_cluster import ISTIO, POLICIES, PROMETHEUS_RULES, SELDON, kubectl, skip_unless_registered, wait_for
 
 if TYPE_CHECKING:
-    from manifests_cluster import Answer, Site
+    from manifests_cluster import Installation, KubectlResult
 
 
 @pytest.mark.parametrize(
     "overlay", ["base", "overlays/production/serving", "overlays/production", "overlays/argo", "overlays/kfp", "dashboards"]
 )
-def test_the_api_server_takes_it(site: Site, overlay: str) -> None:
-    items = site.build(overlay)
-    answer = site.apply(items, "--dry-run=server")
-    assert answer.done, answer.error
-    assert "would violate" not in answer.error, "the controller would not run in a restricted namespace"
-    assert len(answer.out.splitlines()) == len(items)
+def test_the_api_server_accepts_the_overlay(installation: Installation, overlay: str) -> None:
+    items = installation.build(overlay)
+    result = installation.apply(items, "--dry-run=server")
+    assert result.succeeded, result.error
+    assert "would violate" not in result.error, "the controller could not run in a restricted namespace"
+    assert len(result.out.splitlines()) == len(items)
 
 
-def test_the_api_server_takes_the_alerts(site: Site) -> None:
-    needs(site, RULES)
-    answer = site.apply(site.build("alerts"), "--dry-run=server")
-    assert answer.done, answer.error
+def test_the_api_server_accepts_the_alerts(installation: Installation) -> None:
+    skip_unless_registered(installation, PROMETHEUS_RULES)
+    result = installation.apply(installation.build("alerts"), "--dry-run=server")
+    assert result.succeeded, result.error
 
 
-def test_the_api_server_understands_the_policies(site: Site) -> None:
-    """It checks each expression against the types of what it is about, and says what it cannot read."""
-    needs(site, SELDON)
+def test_the_expressions_of_the_policies_have_no_type_errors(installation: Installation) -> None:
+    """The API server checks each expression against the schema of its objects, and lists the errors in the policy's status."""
+    skip_unless_registered(installation, SELDON)
     schema = "{.spec.versions[?(@.name=='v1')].schema.openAPIV3Schema.properties.spec}"
     if not kubectl("get", "crd", SELDON, "-o", f"jsonpath={schema}").out:
-        pytest.skip("manifests on a cluster: the kind SeldonDeployment that is registered has no schema to check against")
+        pytest.skip(
+            "manifests on a cluster: the registered kind SeldonDeployment has no schema, so the expressions cannot be checked"
+        )
     for policy in POLICIES:
-        name = f"{policy}-{site.session}"
-        wait_for(lambda name=name: checked(name), f"{name} was checked")
-        answer = kubectl("get", "validatingadmissionpolicy", name, "-o", "jsonpath={.status.typeChecking}")
-        assert answer.out in {"", "{}"}, answer.out
+        name = f"{policy}-{installation.session}"
+        wait_for(lambda name=name: is_checked(name), f"the API server to check {name}")
+        result = kubectl("get", "validatingadmissionpolicy", name, "-o", "jsonpath={.status.typeChecking}")
+        assert result.out in {"", "{}"}, result.out
 
 
-def checked(name: str) -> bool:
+def is_checked(name: str) -> bool:
+    """Return whether the API server has checked the present version of a policy."""
     found = kubectl(
         "get", "validatingadmissionpolicy", name, "-o", "jsonpath={.metadata.generation} {.status.observedGeneration}"
     )
@@ -50,11 +53,11 @@ def checked(name: str) -> bool:
     return generation == observed
 
 
-# --- who may do what
+# --- rights of the accounts
 
 RESULTS = "workflowtaskresults.argoproj.io"
-MAY = {
-    # resource, verb: controller, requester, approver, pipeline
+ALLOWED = {
+    # (resource, verb): the accounts that may do it: c(ontroller), r(equester), a(pprover), p(ipeline)
     (SELDON, "get"): "crap",
     (SELDON, "watch"): "c",
     (SELDON, "patch"): "crp",
@@ -86,20 +89,22 @@ MAY = {
 }
 
 
-@pytest.mark.parametrize(("resource", "verb"), MAY)
-def test_each_account_may_do_its_own(site: Site, resource: str, verb: str) -> None:
-    needs(site, *({resource} & {SELDON, ISTIO}))
-    who = {
-        "c": (site.account(CONTROLLER), []),
+@pytest.mark.parametrize(("resource", "verb"), ALLOWED)
+def test_each_account_has_exactly_its_rights(installation: Installation, resource: str, verb: str) -> None:
+    skip_unless_registered(installation, *({resource} & {SELDON, ISTIO}))
+    accounts = {
+        "c": (installation.account(CONTROLLER), []),
         "r": (REQUESTER, GROUPS[REQUESTER]),
         "a": (ALICE, GROUPS[ALICE]),
-        "p": (site.account("sluice-pipeline", site.pipelines), []),
+        "p": (installation.account("sluice-pipeline", installation.pipelines), []),
     }
     resource, _, sub = resource.partition("/")
     flags = [f"--subresource={sub}"] if sub else []
-    for letter, (user, groups) in who.items():
-        answer = kubectl("auth", "can-i", verb, resource, *flags, "-n", site.production, user=user, groups=groups)
-        assert answer.out.strip() == ("yes" if letter in MAY[resource if not sub else f"{resource}/{sub}", verb] else "no"), user
+    for letter, (user, groups) in accounts.items():
+        result = kubectl("auth", "can-i", verb, resource, *flags, "-n", installation.production, user=user, groups=groups)
+        assert result.out.strip() == ("yes" if letter in ALLOWED[resource if not sub else f"{resource}/{sub}", verb] else "no"), (
+            user
+        )
 
 
 @pytest.mark.parametrize(
@@ -115,24 +120,26 @@ def test_each_account_may_do_its_own(site: Site, resource: str, verb: str) -> No
         ("configmaps", "create", False),
     ],
 )
-def test_a_step_may_do_its_own_where_it_runs(site: Site, resource: str, verb: str, may: bool) -> None:
-    needs(site, *({resource} & {RESULTS}))
+def test_a_pipeline_step_has_exactly_its_rights_in_its_namespace(
+    installation: Installation, resource: str, verb: str, may: bool
+) -> None:
+    skip_unless_registered(installation, *({resource} & {RESULTS}))
     resource, _, sub = resource.partition("/")
     flags = [f"--subresource={sub}"] if sub else []
-    user = site.account("sluice-pipeline", site.pipelines)
-    answer = kubectl("auth", "can-i", verb, resource, *flags, "-n", site.pipelines, user=user)
-    assert answer.out.strip() == ("yes" if may else "no"), answer.error
+    user = installation.account("sluice-pipeline", installation.pipelines)
+    result = kubectl("auth", "can-i", verb, resource, *flags, "-n", installation.pipelines, user=user)
+    assert result.out.strip() == ("yes" if may else "no"), result.error
 
 
-def test_pod_security_holds(site: Site) -> None:
-    """Pipelines run restricted; production takes what Seldon's executor makes of a Pod, and nothing privileged."""
+def test_pod_security_is_enforced_in_both_namespaces(installation: Installation) -> None:
+    """Pipelines must be restricted. Production accepts Pods as Seldon completes them, but no privileged ones."""
 
-    def run(namespace: str, **spec: Any) -> Answer:
+    def run(namespace: str, **spec: Any) -> KubectlResult:
         security = {"runAsUser": 8888, "allowPrivilegeEscalation": False}
         containers = [{"name": "main", "image": "model", "securityContext": security}]
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "trial"}, "spec": {"containers": containers, **spec}}
         return kubectl("create", "--dry-run=server", "-n", namespace, "-f", "-", given=body)
 
-    assert "PodSecurity" in run(site.pipelines).error
-    assert run(site.production).done
-    assert "PodSecurity" in run(site.production, hostNetwork=True).error
+    assert "PodSecurity" in run(installation.pipelines).error
+    assert run(installation.production).succeeded
+    assert "PodSecurity" in run(installation.production, hostNetwork=True).error

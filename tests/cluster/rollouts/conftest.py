@@ -1,19 +1,23 @@
-"""Tests of the rollout controller in a real Kubernetes: real Pods, a real Envoy, real kills; Seldon's operator is stood in for.
+"""Test the rollout controller in a real Kubernetes cluster: the Pods, Envoy and the killed processes are real.
 
-They are skipped, with one line that says what is missing. What they read, beside KUBECONFIG:
+A stand-in replaces Seldon's operator. If something that the tests need is missing, they are skipped, and a message names it. The
+tests read these environment variables besides KUBECONFIG:
 
-SLUICE_TEST_REPOSITORY     Repository of a registry that takes images by plain HTTP, and that the cluster pulls from:
-                           `registry.local:5000/sluice-test`. The stand-in's image is pushed there; no builder is needed.
-SLUICE_TEST_PYTHON_IMAGE   An image with Python 3.9 or newer in the same registry; the stand-ins run in it.
-SLUICE_TEST_PROXY          URL of a data plane that follows VirtualServices; by default the tests start an Envoy of their own,
-                           which must reach the cluster's Service addresses.
-SLUICE_TEST_SELDON         `1`: Seldon's real operator acts in the tests' namespace; by default a stand-in does. Where Seldon is
-                           installed it must leave alone namespaces with a label `seldon.io/controller-id`, as it does.
-SLUICE_TEST_RELEASES       Images of releases of this repository's example that `sluice release push` made, separated by
-                           commas: two good ones, and perhaps a third whose model fails on live rows. Without it the tests of
-                           the real serving image are skipped.
+SLUICE_TEST_REPOSITORY     Repository in a registry that accepts images over plain HTTP and from which the cluster pulls, for
+example
+                           `registry.local:5000/sluice-test`. The tests push the image of the stand-in model to it, and they need
+                           no image builder.
+SLUICE_TEST_PYTHON_IMAGE   An image with Python 3.9 or newer in the same registry. The stand-ins run in it.
+SLUICE_TEST_PROXY          URL of a data plane that follows VirtualServices. By default the tests start an Envoy, which must be
+                           able to reach the addresses of the cluster's Services.
+SLUICE_TEST_SELDON         `1`: Seldon's real operator acts in the tests' namespace. By default the stand-in acts there. An
+operator
+                           that is installed in the cluster ignores namespaces with the label `seldon.io/controller-id`.
+SLUICE_TEST_RELEASES       Images of releases of this repository's example, which `sluice release push` made, separated by commas:
+                           two good releases, and optionally further releases whose models fail on live rows. Without this
+                           variable the test of the real serving image is skipped.
 
-The tests and the controllers run beside the cluster, not in it: they must reach its Pods' addresses.
+The tests and the controllers run outside the cluster, so they must be able to reach the addresses of its Pods.
 """
 
 from __future__ import annotations
@@ -32,15 +36,20 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "stand_i
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lanes import Lane
-    from places import Place
+    from deployments_under_test import DeploymentUnderTest
+    from rollout_namespaces import RolloutNamespace
 
-LANES = 3
+DEPLOYMENTS = 3
+"""How many SeldonDeployments the tests use at the same time."""
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _ann() -> Iterator[None]:
-    """Who approves is another than who acts: here both have one kubeconfig, and the controllers are processes of their own."""
+def _approve_as_another_account() -> Iterator[None]:
+    """Let the account `ann` record the approvals, because a controller ignores approvals that its own account recorded.
+
+    The tests and the controllers have the same kubeconfig, so without this they would be the same account. The controllers are
+    not affected, because they are processes of their own.
+    """
     from sluice.rollout.platforms.seldon.api import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
@@ -49,38 +58,38 @@ def _ann() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A namespace with an operator."""
-    from places import Place, find_missing
+def namespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RolloutNamespace]:
+    """Make a namespace with an operator for the session."""
+    from rollout_namespaces import RolloutNamespace, find_missing
 
     if missing := find_missing():
         pytest.skip(f"rollouts on a cluster: {missing}")
-    found = Place(tmp_path_factory.mktemp("rollouts"))
+    found = RolloutNamespace(tmp_path_factory.mktemp("rollouts"))
     try:
         found.set_up()
         if found.registered:
-            sys.stderr.write(f"registered permissive kinds: {', '.join(found.registered)}\n")
+            sys.stderr.write(f"registered kinds that accept any content: {', '.join(found.registered)}\n")
         yield found
     finally:
         found.tear_down()
 
 
 @pytest.fixture(scope="session")
-def entry(place: Place) -> Iterator[str]:
-    """URL of the data plane."""
+def proxy_url(namespace: RolloutNamespace) -> Iterator[str]:
+    """Return the URL of the data plane. Start an Envoy if $SLUICE_TEST_PROXY names none."""
     if given := os.environ.get("SLUICE_TEST_PROXY"):
         yield given.rstrip("/")
         return
-    from lanes import STAND_INS, wait_for
+    from deployments_under_test import STAND_INS, wait_for
 
     from sluice.rollout.platforms.laptop.child_processes import end_child, start_child
     from sluice.rollout.platforms.laptop.ports import reserve_port
 
-    folder = place.folder / "envoy"
+    folder = namespace.folder / "envoy"
     with reserve_port(0) as held:
         port = held.getsockname()[1]
-    command = [sys.executable, str(STAND_INS / "data_plane.py"), place.namespace, str(folder), str(port)]
-    process = start_child(command, log=place.folder / "data_plane.log")
+    command = [sys.executable, str(STAND_INS / "data_plane.py"), namespace.name, str(folder), str(port)]
+    process = start_child(command, log=namespace.folder / "data_plane.log")
     url = f"http://127.0.0.1:{port}"
     try:
         wait_for(lambda: httpx.get(url, trust_env=False).status_code == 404, 30, "Envoy")
@@ -90,9 +99,9 @@ def entry(place: Place) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _packaged() -> Iterator[None]:
-    """The releases of these tests are names: no store holds them, and no gate has seen them."""
-    from lanes import IMAGES
+def _unpublished_releases() -> Iterator[None]:
+    """Replace the calls that would publish a release or check its gate, because the releases of these tests are only names."""
+    from deployments_under_test import IMAGES
 
     from sluice.rollout.requests import approvals, published_releases, starts
 
@@ -105,14 +114,16 @@ def _packaged() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def make_lane(place: Place, entry: str, _packaged: None) -> Iterator[Callable[..., Lane]]:
-    """Makes a SeldonDeployment's lane that ends with the session."""
-    from lanes import Lane
+def make_deployment(
+    namespace: RolloutNamespace, proxy_url: str, _unpublished_releases: None
+) -> Iterator[Callable[..., DeploymentUnderTest]]:
+    """Return a function that makes a SeldonDeployment with its project. It is deleted at the end of the session."""
+    from deployments_under_test import DeploymentUnderTest
 
-    made: list[Lane] = []
+    made: list[DeploymentUnderTest] = []
 
-    def make(name: str, **options: Any) -> Lane:
-        made.append(Lane(place, name, entry, **options))
+    def make(name: str, **options: Any) -> DeploymentUnderTest:
+        made.append(DeploymentUnderTest(namespace, name, proxy_url, **options))
         return made[-1]
 
     yield make
@@ -121,36 +132,40 @@ def make_lane(place: Place, entry: str, _packaged: None) -> Iterator[Callable[..
 
 
 @pytest.fixture(scope="session")
-def together() -> Iterator[Callable[..., list[Any]]]:
-    """Does one thing for several lanes at once; the first that fails fails the test."""
-    with ThreadPoolExecutor(8, thread_name_prefix="lane") as threads:
+def in_parallel() -> Iterator[Callable[..., list[Any]]]:
+    """Return a function that calls another for several deployments at once. The first error is raised."""
+    with ThreadPoolExecutor(8, thread_name_prefix="deployment") as threads:
 
-        def do(act: Callable[..., Any], *lists: Any) -> list[Any]:
+        def call_all(act: Callable[..., Any], *lists: Any) -> list[Any]:
             started = [threads.submit(act, *arguments) for arguments in zip(*lists, strict=True)]
             failed = [error for one in started if (error := one.exception()) is not None]
             if failed:
                 raise failed[0]
             return [one.result() for one in started]
 
-        yield do
+        yield call_all
 
 
 @pytest.fixture(scope="session")
-def _lanes(make_lane: Callable[..., Lane], together: Callable[..., list[Any]], place: Place) -> list[Lane]:
-    found = [make_lane(f"lane{number}") for number in range(LANES)]
+def _session_deployments(
+    make_deployment: Callable[..., DeploymentUnderTest], in_parallel: Callable[..., list[Any]], namespace: RolloutNamespace
+) -> list[DeploymentUnderTest]:
+    found = [make_deployment(f"deployment{number}") for number in range(DEPLOYMENTS)]
     try:
-        together(lambda lane: lane.first(), found)
+        in_parallel(lambda deployment: deployment.ensure_champion(), found)
     except AssertionError as error:
-        words = "\n".join(lane.last_words() for lane in found)
-        raise AssertionError(f"{error}\n{words}\n{place.last_words()}") from error
+        logs = "\n".join(deployment.read_logs() for deployment in found)
+        raise AssertionError(f"{error}\n{logs}\n{namespace.read_operator_log()}") from error
     return found
 
 
 @pytest.fixture
-def lanes(_lanes: list[Lane], together: Callable[..., list[Any]], request: pytest.FixtureRequest) -> Iterator[list[Lane]]:
-    """Lanes with a champion each, and nothing under way."""
-    together(lambda lane: lane.first(), _lanes)
+def deployments(
+    _session_deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[Any]], request: pytest.FixtureRequest
+) -> Iterator[list[DeploymentUnderTest]]:
+    """Return deployments that each have a champion and no running rollout."""
+    in_parallel(lambda deployment: deployment.ensure_champion(), _session_deployments)
     failed = request.session.testsfailed
-    yield _lanes
+    yield _session_deployments
     if request.session.testsfailed > failed:
-        sys.stderr.write("\n".join(lane.last_words() for lane in _lanes))
+        sys.stderr.write("\n".join(deployment.read_logs() for deployment in _session_deployments))

@@ -1,4 +1,4 @@
-"""Requests to the proxy at a steady rate, each answer kept with who gave it."""
+"""Send requests to the proxy at a steady rate, and record for each answer which release gave it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 HEADERS = {"content-type": "application/json"}
 ROW = b'{"data":{"ndarray":[[1.0]]}}'
-NOBODY = "proxy"
-"""Who answered, where it was no release: the proxy itself, or nobody at all."""
+PROXY = "proxy"
+"""Value of `Answer.by` if no release answered: the proxy itself answered, or no answer came."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One request.
+    """The answer to one request.
 
     Attributes:
-        sent: When, in seconds since the epoch.
-        done: When it was answered.
-        status: 0 where no answer came.
-        by: The first eight digits of the release that answered, or ``NOBODY``.
-        body: What came, of a request that failed.
+        sent: When the request was sent, in seconds since the epoch.
+        done: When the answer had arrived, in seconds since the epoch.
+        status: The HTTP status; 0 if no answer came.
+        by: The first eight digits of the digest of the release that answered, or ``PROXY``.
+        body: The beginning of the answer, or the error, if the request failed.
     """
 
     sent: float
@@ -45,15 +45,15 @@ class Answer:
 
 
 def short(digest: str) -> str:
-    """As ``Answer.by`` has it."""
+    """Return the first eight digits of a digest, as in ``Answer.by``."""
     return digest.removeprefix("sha256:")[:8]
 
 
 class Load:
-    """Requests at a rate over a few connections, until the end of the ``with``."""
+    """Send requests per second at a rate over a few connections, until the end of the ``with`` statement."""
 
     def __init__(self, url: str, rate: float, payloads: Iterable[bytes] = (ROW,), threads: int = 4) -> None:
-        self.place = urlsplit(url)
+        self.target = urlsplit(url)
         self.rate, self.payloads = rate, itertools.cycle(payloads)
         self.answers: list[Answer] = []
         self._lock, self._ending, self._ticks = threading.Lock(), threading.Event(), itertools.count()
@@ -80,39 +80,39 @@ class Load:
             sent = time.time()
             try:
                 if connection is None:
-                    connection = http.client.HTTPConnection(str(self.place.hostname), self.place.port, timeout=10)
-                connection.request("POST", f"{self.place.path}/api/v1.0/predictions", payload, HEADERS)
+                    connection = http.client.HTTPConnection(str(self.target.hostname), self.target.port, timeout=10)
+                connection.request("POST", f"{self.target.path}/api/v1.0/predictions", payload, HEADERS)
                 answer = connection.getresponse()
                 body = answer.read()
                 self.answers.append(Answer(sent, time.time(), answer.status, *_attribute(answer, body)))
             except (OSError, http.client.HTTPException) as error:
                 connection = None
-                self.answers.append(Answer(sent, time.time(), 0, NOBODY, repr(error)))
+                self.answers.append(Answer(sent, time.time(), 0, PROXY, repr(error)))
 
     def failed(self, since: float = 0.0, until: float = float("inf")) -> Counter[str]:
-        """Requests that failed, by who answered."""
+        """Count the failed requests by who answered, among those that were sent from `since` until `until`."""
         return Counter(one.by for one in list(self.answers) if one.failed and since <= one.sent < until)
 
-    def of(self, release: str, since: float = 0.0) -> int:
-        """Requests that a release answered, of those sent since."""
+    def count_answers(self, release: str, since: float = 0.0) -> int:
+        """Count the requests that were sent from `since` on and that a release answered."""
         return sum(1 for one in list(self.answers) if one.by == short(release) and one.sent >= since)
 
-    def last_of(self, release: str) -> float:
-        """When a release last answered."""
+    def last_answer_of(self, release: str) -> float:
+        """Return when a release answered for the last time, in seconds since the epoch; 0 if it never did."""
         return max((one.done for one in list(self.answers) if one.by == short(release)), default=0.0)
 
     def lost(self, canary: str = "", since: float = 0.0, until: float = float("inf")) -> list[Answer]:
-        """Requests that failed and that the canary is not to blame for."""
+        """Return the failed requests that the canary did not answer, so that it is not to blame."""
         return [one for one in list(self.answers) if one.failed and one.by != short(canary) and since <= one.sent < until]
 
 
 def _attribute(answer: http.client.HTTPResponse, body: bytes) -> tuple[str, str]:
-    told = body.decode(errors="replace")[:200] if answer.status != 200 else ""
+    text = body.decode(errors="replace")[:200] if answer.status != 200 else ""
     if predictor := answer.getheader("x-predictor"):
-        return predictor.rpartition("-")[2], told
+        return predictor.rpartition("-")[2], text
     if cluster := answer.getheader("x-upstream"):
-        return cluster.partition(".")[0].rpartition("-")[2], told
+        return cluster.partition(".")[0].rpartition("-")[2], text
     try:
-        return short(json.loads(body)["meta"]["tags"]["release"]), told
+        return short(json.loads(body)["meta"]["tags"]["release"]), text
     except (ValueError, LookupError, TypeError):
-        return NOBODY, told
+        return PROXY, text

@@ -1,4 +1,4 @@
-"""A canary that turns bad, at each state of its rollout: back to stable, and only the canary's own requests failed."""
+"""Let a canary fail at each state of its rollout. All traffic must go back to stable, and only the canary's requests may fail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lanes import wait_for
+from deployments_under_test import wait_for
 from load import Load
 
 from sluice.rollout.platforms.seldon.objects.serving_pods import MAX_CRASHES
@@ -14,8 +14,8 @@ from sluice.rollout.platforms.seldon.objects.serving_pods import MAX_CRASHES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lanes import Lane
-    from places import Place
+    from deployments_under_test import DeploymentUnderTest
+    from rollout_namespaces import RolloutNamespace
 
 RATE = 60.0
 STATES = ("step-1", "step-2", "baking")
@@ -30,45 +30,49 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_canary_that_turns_bad_is_rolled_back(lanes: list[Lane], together: Callable[..., list[object]], fault: str) -> None:
-    def act(lane: Lane, state: str) -> None:
-        champion = lane.read().champion or ""
-        with Load(lane.url, RATE) as load:
-            canary = lane.begin()
-            lane.wait_state(state)
-            turned = time.time()
-            lane.fault(canary, **FAULTS[fault])
-            assert lane.wait_end(canary) == "rolled_back"
-            lane.check_converged()
-            zero = lane.wait_applied(canary)
-            wait_for(lambda: load.of(champion, since=zero + 0.5) > 20, what="traffic at stable")
-        assert lane.read().champion == champion
-        lane.check_evidence(canary)
-        assert not load.failed(until=turned - 0.1)
+def test_the_controller_rolls_back_a_canary_that_begins_to_fail(
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]], fault: str
+) -> None:
+    def act(deployment: DeploymentUnderTest, state: str) -> None:
+        champion = deployment.read_journal().champion or ""
+        with Load(deployment.url, RATE) as load:
+            canary = deployment.start_rollout()
+            deployment.wait_state(state)
+            failing_since = time.time()
+            deployment.set_fault(canary, **FAULTS[fault])
+            assert deployment.wait_end(canary) == "rolled_back"
+            deployment.check_converged()
+            applied = deployment.wait_applied(canary)
+            wait_for(lambda: load.count_answers(champion, since=applied + 0.5) > 20, what="traffic at stable")
+        assert deployment.read_journal().champion == champion
+        deployment.check_evidence(canary)
+        assert not load.failed(until=failing_since - 0.1)
         assert not load.lost(canary), load.lost(canary)[:5]
-        assert not load.of(canary, since=zero + 0.5), "nothing is sent to it once that was decided and seen"
+        assert not load.count_answers(canary, since=applied + 0.5), (
+            "the canary got requests although its weight was confirmed to be 0"
+        )
 
-    together(act, lanes, STATES)
+    in_parallel(act, deployments, STATES)
 
 
 def test_a_canary_that_never_starts_takes_no_traffic(
-    lanes: list[Lane], together: Callable[..., list[object]], place: Place
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]], namespace: RolloutNamespace
 ) -> None:
-    """One ends as it starts; one has no image; one starts, and begins to crash before it is approved."""
+    """One canary ends as it starts, one has no image, and one begins to crash before it is approved."""
 
-    def act(lane: Lane, image: str) -> None:
-        champion = lane.read().champion or ""
-        with Load(lane.url, 30.0) as load:
-            canary = lane.begin(image, approved=bool(image))
+    def act(deployment: DeploymentUnderTest, image: str) -> None:
+        champion = deployment.read_journal().champion or ""
+        with Load(deployment.url, 30.0) as load:
+            canary = deployment.start_rollout(image, approved=bool(image))
             if not image:
-                lane.wait_state("awaiting_approval")
-                lane.fault(canary, crash=True)
-            assert lane.wait_end(canary, 150) == "rejected"
-            lane.check_converged()
+                deployment.wait_state("awaiting_approval")
+                deployment.set_fault(canary, crash=True)
+            assert deployment.wait_end(canary, 150) == "rejected"
+            deployment.check_converged()
         assert not load.failed()
-        assert not load.of(canary)
-        assert lane.read().champion == champion
+        assert not load.count_answers(canary)
+        assert deployment.read_journal().champion == champion
 
-    assert MAX_CRASHES <= 5, "the test would take minutes"
-    absent = place.model.partition("@")[0] + "@sha256:" + "0" * 64
-    together(act, lanes, [place.broken, absent, ""])
+    assert MAX_CRASHES <= 5, "with so many crashes the test would take minutes"
+    absent = namespace.model_image.partition("@")[0] + "@sha256:" + "0" * 64
+    in_parallel(act, deployments, [namespace.broken_image, absent, ""])

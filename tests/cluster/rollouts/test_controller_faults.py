@@ -1,4 +1,7 @@
-"""What befalls the controller, at each state: killed, cut off, in conflict, not alone, its clock wrong."""
+"""Faults of the controller at each state of a rollout.
+
+It is killed, it cannot reach the API server, its writes conflict, a second controller runs, or its clock is wrong.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from lanes import wait_for
+from deployments_under_test import wait_for
 from load import Load
 
 from sluice.rollout.requests import approvals, commands
@@ -15,211 +18,229 @@ from sluice.rollout.requests import approvals, commands
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lanes import Lane
+    from deployments_under_test import DeploymentUnderTest
 
 RATE = 60.0
-AWAY_SECONDS = 30.0
-GOOD = ["awaiting_ready", "awaiting_approval", "step-1", "step-2", "baking", "promoted"]
+OUTAGE_SECONDS = 30.0
+TRANSITIONS = ["awaiting_ready", "awaiting_approval", "step-1", "step-2", "baking", "promoted"]
 
 
-def run(lane: Lane, act: Callable[[Lane, Load], str]) -> None:
-    """Do something under traffic; nothing but what the canary answered badly may fail, and all agrees in the end."""
-    with Load(lane.url, RATE) as load:
-        canary = act(lane, load)
-        lane.check_converged()
-        champion = lane.read().champion or ""
-        wait_for(lambda: load.of(champion, since=time.time() - 0.5) > 10, what="traffic at the champion")
-    lane.check_evidence(canary)
+def run(deployment: DeploymentUnderTest, act: Callable[[DeploymentUnderTest, Load], str]) -> None:
+    """Run a test step under traffic. Only the canary's own answers may fail, and all objects must agree in the end."""
+    with Load(deployment.url, RATE) as load:
+        canary = act(deployment, load)
+        deployment.check_converged()
+        champion = deployment.read_journal().champion or ""
+        wait_for(lambda: load.count_answers(champion, since=time.time() - 0.5) > 10, what="traffic at the champion")
+    deployment.check_evidence(canary)
     assert not load.lost(canary), load.lost(canary)[:5]
 
 
-def check_promoted(lane: Lane, canary: str) -> str:
-    """A good canary's whole way, with nothing done twice."""
-    assert lane.wait_end(canary) == "promoted"
-    assert [one.to_state for one in lane.transitions(canary)] == GOOD
-    lane.wait_applied(canary)
+def check_promoted(deployment: DeploymentUnderTest, canary: str) -> str:
+    """Check that a healthy canary is promoted and that no transition happens twice. Return the canary."""
+    assert deployment.wait_end(canary) == "promoted"
+    assert [one.to_state for one in deployment.transitions(canary)] == TRANSITIONS
+    deployment.wait_applied(canary)
     return canary
 
 
-def kill_at_every_state(lane: Lane, load: Load) -> str:
-    canary = lane.begin(approved=False)
-    lane.restart()
-    lane.wait_state("awaiting_approval")
-    lane.restart()
-    approvals.approve(lane.project, canary, by="ann")
+def kill_at_every_state(deployment: DeploymentUnderTest, load: Load) -> str:
+    canary = deployment.start_rollout(approved=False)
+    deployment.restart_controller()
+    deployment.wait_state("awaiting_approval")
+    deployment.restart_controller()
+    approvals.approve(deployment.project, canary, by="ann")
     for state in ("step-1", "step-2", "baking"):
-        lane.wait_state(state)
-        lane.restart()
-    check_promoted(lane, canary)
-    lane.restart()
-    wait_for(lane.journal.is_supervised)
+        deployment.wait_state(state)
+        deployment.restart_controller()
+    check_promoted(deployment, canary)
+    deployment.restart_controller()
+    wait_for(deployment.journal.is_supervised)
     return canary
 
 
-def kill_as_it_turns_bad(lane: Lane, load: Load) -> str:
-    canary = lane.begin()
-    lane.wait_state("step-1")
-    lane.fault(canary, status=500)
+def kill_while_the_canary_begins_to_fail(deployment: DeploymentUnderTest, load: Load) -> str:
+    canary = deployment.start_rollout()
+    deployment.wait_state("step-1")
+    deployment.set_fault(canary, status=500)
     wait_for(load.failed)
-    lane.restart()
-    assert lane.wait_end(canary) == "rolled_back"
+    deployment.restart_controller()
+    assert deployment.wait_end(canary) == "rolled_back"
     return canary
 
 
-def kill_as_a_person_rolls_back(lane: Lane, load: Load) -> str:
-    canary = lane.begin()
-    lane.wait_state("step-2")
-    lane.controller.kill()
-    wait_for(lane.journal.is_supervised)  # the lease is still fresh
+def kill_before_a_person_aborts(deployment: DeploymentUnderTest, load: Load) -> str:
+    canary = deployment.start_rollout()
+    deployment.wait_state("step-2")
+    deployment.controller.kill()
+    wait_for(deployment.journal.is_supervised)  # The lease has not expired yet.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commands, "check_supervised", lambda _file: None)
-        commands.abort(lane.project, by="kim")
-    lane.start()
-    assert lane.wait_end(canary) == "aborted"
+        commands.abort(deployment.project, by="kim")
+    deployment.start_controller()
+    assert deployment.wait_end(canary) == "aborted"
     return canary
 
 
-def test_a_controller_that_is_killed_goes_on_where_it_was(lanes: list[Lane], together: Callable[..., list[object]]) -> None:
-    together(run, lanes, [kill_at_every_state, kill_as_it_turns_bad, kill_as_a_person_rolls_back])
+def test_the_next_controller_continues_after_one_is_killed(
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
+) -> None:
+    in_parallel(run, deployments, [kill_at_every_state, kill_while_the_canary_begins_to_fail, kill_before_a_person_aborts])
 
 
 @pytest.mark.parametrize("how", ["refused", "silent"])
-def test_the_api_server_is_away_for_30_s(lanes: list[Lane], together: Callable[..., list[object]], how: str) -> None:
-    """A good canary is promoted all the same, wherever it was."""
+def test_the_controller_promotes_a_healthy_canary_after_an_outage_of_the_api_server_of_30_s(
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]], how: str
+) -> None:
+    """The state in which the outage begins does not matter."""
 
-    def away_at(state: str) -> Callable[[Lane, Load], str]:
-        def act(lane: Lane, load: Load) -> str:
-            canary = lane.begin()
-            lane.wait_state(state)
-            before = lane.seen()
-            lane.proxy.leave(how)
+    def interrupt_at(state: str) -> Callable[[DeploymentUnderTest, Load], str]:
+        def act(deployment: DeploymentUnderTest, load: Load) -> str:
+            canary = deployment.start_rollout()
+            deployment.wait_state(state)
+            before = deployment.route_weights()
+            deployment.proxy.interrupt(how)
             cut = time.time()
-            wait_for(lambda: time.time() > cut + AWAY_SECONDS, AWAY_SECONDS + 5)
-            decided = lane.read().transitions[-1]
-            assert decided.time < cut + 1.0, "nothing can be decided meanwhile"
-            assert lane.seen() == before or decided.time > cut - 1.0
-            lane.proxy.come_back()
-            return check_promoted(lane, canary)
+            wait_for(lambda: time.time() > cut + OUTAGE_SECONDS, OUTAGE_SECONDS + 5)
+            decided = deployment.read_journal().transitions[-1]
+            assert decided.time < cut + 1.0, "the controller decided something during the outage"
+            assert deployment.route_weights() == before or decided.time > cut - 1.0
+            deployment.proxy.restore()
+            return check_promoted(deployment, canary)
 
         return act
 
     states = {"refused": ("awaiting_ready", "step-1", "baking"), "silent": ("awaiting_approval", "step-2", "step-1")}[how]
-    together(run, lanes, [away_at(state) for state in states])
+    in_parallel(run, deployments, [interrupt_at(state) for state in states])
 
 
-def test_a_canary_turns_bad_while_the_api_server_is_away(lanes: list[Lane], together: Callable[..., list[object]]) -> None:
-    """What was counted meanwhile speaks as soon as it is back."""
+def test_the_controller_rolls_back_a_canary_that_begins_to_fail_during_an_outage_of_the_api_server(
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
+) -> None:
+    """The requests that were counted during the outage are evidence as soon as the API server answers again."""
 
-    def act(lane: Lane, state: str) -> None:
-        def turn(lane: Lane, load: Load) -> str:
-            canary = lane.begin()
-            lane.wait_state(state)
-            lane.proxy.leave("refused")
-            lane.fault(canary, status=500)
+    def act(deployment: DeploymentUnderTest, state: str) -> None:
+        def fail_during_outage(deployment: DeploymentUnderTest, load: Load) -> str:
+            canary = deployment.start_rollout()
+            deployment.wait_state(state)
+            deployment.proxy.interrupt("refused")
+            deployment.set_fault(canary, status=500)
             cut = time.time()
             wait_for(lambda: time.time() > cut + 8.0, 10)
-            lane.proxy.come_back()
-            back = time.time()
-            assert lane.wait_end(canary) == "rolled_back"
-            assert lane.wait_applied(canary) < back + 10.0
+            deployment.proxy.restore()
+            restored = time.time()
+            assert deployment.wait_end(canary) == "rolled_back"
+            assert deployment.wait_applied(canary) < restored + 10.0
             return canary
 
-        run(lane, turn)
+        run(deployment, fail_during_outage)
 
-    together(act, lanes, ["step-1", "step-2", "baking"])
+    in_parallel(act, deployments, ["step-1", "step-2", "baking"])
 
 
-def test_every_write_conflicts(lanes: list[Lane], together: Callable[..., list[object]]) -> None:
-    """Somebody else writes each object right before every other write of it."""
+def test_rollouts_end_as_usual_when_every_write_conflicts(
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
+) -> None:
+    """Another client changes each object right before every second write to it."""
 
-    def good(lane: Lane, load: Load) -> str:
-        return check_promoted(lane, lane.begin())
+    def promote_healthy(deployment: DeploymentUnderTest, load: Load) -> str:
+        return check_promoted(deployment, deployment.start_rollout())
 
-    def bad(lane: Lane, load: Load) -> str:
-        canary = lane.begin()
-        lane.wait_state("step-1")
-        lane.fault(canary, status=400)
-        assert lane.wait_end(canary) == "rolled_back"
+    def roll_back_failing(deployment: DeploymentUnderTest, load: Load) -> str:
+        canary = deployment.start_rollout()
+        deployment.wait_state("step-1")
+        deployment.set_fault(canary, status=400)
+        assert deployment.wait_end(canary) == "rolled_back"
         return canary
 
-    def by_hand(lane: Lane, load: Load) -> str:
-        canary = lane.begin()
-        lane.wait_state("step-2")
-        commands.rollback(lane.project, by="kim")
-        assert lane.wait_end(canary) == "rolled_back"
+    def roll_back_by_hand(deployment: DeploymentUnderTest, load: Load) -> str:
+        canary = deployment.start_rollout()
+        deployment.wait_state("step-2")
+        commands.rollback(deployment.project, by="kim")
+        assert deployment.wait_end(canary) == "rolled_back"
         return canary
 
-    def act(lane: Lane, what: Callable[[Lane, Load], str]) -> None:
-        lane.proxy.conflicts, before = True, len(lane.proxy.writes)
-        run(lane, what)
-        refused = [one for one in lane.proxy.writes[before:] if one[2] == 409]
-        assert len(refused) >= 5, "the test did not do what it says"
+    def act(deployment: DeploymentUnderTest, what: Callable[[DeploymentUnderTest, Load], str]) -> None:
+        deployment.proxy.conflicts, before = True, len(deployment.proxy.writes)
+        run(deployment, what)
+        refused = [one for one in deployment.proxy.writes[before:] if one[2] == 409]
+        assert len(refused) >= 5, "too few writes conflicted, so the test shows nothing"
 
-    together(act, lanes, [good, bad, by_hand])
+    in_parallel(act, deployments, [promote_healthy, roll_back_failing, roll_back_by_hand])
 
 
-def stop_and_let_go_on(lane: Lane, load: Load) -> str:
-    """The one that acts is frozen for longer than its lease, another takes over, and the first wakes up."""
-    canary = lane.begin()
-    lane.wait_state("step-1")
-    first, second = lane.controllers[-2:]
+def freeze_and_continue_the_active_one(deployment: DeploymentUnderTest, load: Load) -> str:
+    """Freeze the active controller for longer than its lease. The other one takes over, and then the first one continues."""
+    canary = deployment.start_rollout()
+    deployment.wait_state("step-1")
+    first, second = deployment.controllers[-2:]
     holding = first if "holding the lease" in first.log.read_text().split("controls SeldonDeployment")[-1] else second
     holding.process.send_signal(signal.SIGSTOP)
     try:
-        lane.wait_state("step-2", "baking", "promoted", seconds=40)
+        deployment.wait_state("step-2", "baking", "promoted", seconds=40)
     finally:
         holding.process.send_signal(signal.SIGCONT)
-    return check_promoted(lane, canary)
+    return check_promoted(deployment, canary)
 
 
-def kill_the_one_that_acts(lane: Lane, load: Load) -> str:
-    canary = lane.begin()
-    lane.wait_state("step-1")
-    lane.controllers[-2].kill()
-    check_promoted(lane, canary)
+def kill_the_active_one(deployment: DeploymentUnderTest, load: Load) -> str:
+    canary = deployment.start_rollout()
+    deployment.wait_state("step-1")
+    deployment.controllers[-2].kill()
+    check_promoted(deployment, canary)
     return canary
 
 
-def leave_both(lane: Lane, load: Load) -> str:
-    return check_promoted(lane, lane.begin())
+def keep_both(deployment: DeploymentUnderTest, load: Load) -> str:
+    return check_promoted(deployment, deployment.start_rollout())
 
 
-def test_two_controllers_do_everything_once(lanes: list[Lane], together: Callable[..., list[object]]) -> None:
-    def act(lane: Lane, what: Callable[[Lane, Load], str]) -> None:
-        first = lane.controller
-        second = lane.start()
+def test_with_two_controllers_every_transition_happens_once(
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
+) -> None:
+    def act(deployment: DeploymentUnderTest, what: Callable[[DeploymentUnderTest, Load], str]) -> None:
+        first = deployment.controller
+        second = deployment.start_controller()
         wait_for(lambda: "controls SeldonDeployment" in second.log.read_text(), what="the second controller")
         try:
-            run(lane, what)
+            run(deployment, what)
         finally:
             first.stop()
 
-    together(act, lanes, [stop_and_let_go_on, kill_the_one_that_acts, leave_both])
+    in_parallel(act, deployments, [freeze_and_continue_the_active_one, kill_the_active_one, keep_both])
 
 
-def jump(seconds: float, state: str, outcome: str, *, back_after: float = 0.0) -> Callable[[Lane, Load], str]:
-    """The controller's clock is off from one state on."""
+def jump_clock(
+    seconds: float, state: str, outcome: str, *, back_after: float = 0.0
+) -> Callable[[DeploymentUnderTest, Load], str]:
+    """Return a test step that shifts the controller's clock by some seconds when the rollout reaches a state."""
 
-    def act(lane: Lane, load: Load) -> str:
-        canary = lane.begin()
-        lane.wait_state(state)
+    def act(deployment: DeploymentUnderTest, load: Load) -> str:
+        canary = deployment.start_rollout()
+        deployment.wait_state(state)
         jumped = time.time()
-        lane.clock.write_text(str(seconds))
+        deployment.clock.write_text(str(seconds))
         if back_after:
             wait_for(lambda: time.time() > jumped + back_after, back_after + 5)
-            assert lane.read().target == canary, "held"
-            lane.clock.write_text("0")
-        assert lane.wait_end(canary) == outcome
+            assert deployment.read_journal().target == canary, "the rollout must not end while the clock is wrong"
+            deployment.clock.write_text("0")
+        assert deployment.wait_end(canary) == outcome
         return canary
 
     return act
 
 
-def test_the_clock_jumps(lanes: list[Lane], together: Callable[..., list[object]]) -> None:
-    """Forward over the deadline: rolled back. Backward: held until it is right again. Over the bake: only with evidence."""
+def test_the_controller_decides_safely_when_its_clock_jumps(
+    deployments: list[DeploymentUnderTest], in_parallel: Callable[..., list[object]]
+) -> None:
+    """The outcome depends on the jump.
+
+    After a jump past the deadline, the canary is rolled back. After a jump backward, the rollout stays at its step until the
+    clock is right. After a jump past the end of the bake, the canary is promoted only with evidence.
+    """
     acts = [
-        jump(7200.0, "step-1", "rolled_back"),
-        jump(-300.0, "step-1", "promoted", back_after=8.0),
-        jump(60.0, "baking", "promoted"),
+        jump_clock(7200.0, "step-1", "rolled_back"),
+        jump_clock(-300.0, "step-1", "promoted", back_after=8.0),
+        jump_clock(60.0, "baking", "promoted"),
     ]
-    together(run, lanes, acts)
+    in_parallel(run, deployments, acts)

@@ -1,4 +1,4 @@
-"""Rollouts of real releases: the serving image with its model layer, asked with the example's live rows."""
+"""Rollouts of real releases: the serving image with its model layer answers the example's live rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from lanes import wait_for
+from deployments_under_test import wait_for
 from load import Load, short
 
 from sluice.release.registry.image_references import read_image_reference
@@ -21,14 +21,16 @@ from sluice.rollout.requests import approvals, commands, starts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lanes import Lane
+    from deployments_under_test import DeploymentUnderTest
 
 RELEASES = [name for name in os.environ.get("SLUICE_TEST_RELEASES", "").split(",") if name]
-pytestmark = pytest.mark.skipif(len(RELEASES) < 2, reason="rollouts on a cluster: SLUICE_TEST_RELEASES names no two releases")
+pytestmark = pytest.mark.skipif(
+    len(RELEASES) < 2, reason="rollouts on a cluster: SLUICE_TEST_RELEASES does not name two releases"
+)
 
 
 def read_release(name: str) -> tuple[str, str]:
-    """Digest of a release (of its model layer, which is the last one), and its image by digest."""
+    """Return the digest of a release and its image by digest. The release's digest is that of the model layer, the last layer."""
     reference = read_image_reference(name)
     with (
         RegistryClient(reference.host, reference.repository, plain_http=True) as registry,
@@ -41,44 +43,47 @@ def read_release(name: str) -> tuple[str, str]:
     return config["rootfs"]["diff_ids"][-1], f"{reference.host}/{reference.repository}@{image}"
 
 
-def rows() -> Iterator[bytes]:
-    """The example's live rows as requests."""
+def read_requests() -> Iterator[bytes]:
+    """Yield the example's live rows as requests."""
     from churn.story import live_rows
 
     for row in itertools.islice(live_rows(7), 500):
         yield json.dumps({"data": {"names": list(row), "ndarray": [list(row.values())]}}).encode()
 
 
-def roll_out(lane: Lane, digest: str) -> str:
-    starts.request_rollout(lane.project, digest, by="bob")
-    approvals.approve(lane.project, digest, by="ann")
-    return lane.wait_end(digest, 240)
+def roll_out(deployment: DeploymentUnderTest, digest: str) -> str:
+    starts.request_rollout(deployment.project, digest, by="bob")
+    approvals.approve(deployment.project, digest, by="ann")
+    return deployment.wait_end(digest, 240)
 
 
-def test_releases_of_the_serving_image(make_lane: Callable[..., Lane]) -> None:
-    """One is promoted over the other without a lost request, rolled back by hand, and one that fails on live rows goes."""
-    lane = make_lane("churn", start_timeout=180.0, request_timeout=5.0, deadline=400.0)
-    lane.ensure()
+def test_releases_of_the_serving_image_are_promoted_and_rolled_back(make_deployment: Callable[..., DeploymentUnderTest]) -> None:
+    """The second release is promoted over the first without a lost request and rolled back by hand.
+
+    Then the controller rolls back each further release, because its model fails on live rows.
+    """
+    deployment = make_deployment("churn", start_timeout=180.0, request_timeout=5.0, deadline=400.0)
+    deployment.ensure_ready()
     found = [read_release(name) for name in RELEASES]
-    first, second, *bad = [lane.name_release(image, digest) for digest, image in found]
-    payloads = list(rows())
-    assert roll_out(lane, first) == "promoted"
-    wait_for(lambda: lane.seen() == {first: 100}, 120, "the first release")
-    with Load(lane.url, 30.0, payloads) as load:
-        wait_for(lambda: load.of(first) > 30)
-        answered = time.time()
-        assert roll_out(lane, second) == "promoted"
-        lane.check_converged()
-        lane.check_evidence(second)
-        pods = {pod.uid for pod in lane.pods(first)}
-        done = commands.rollback(lane.project, by="kim")
-        wait_for(lambda: load.of(first, since=done["applied_at"] + 0.7) > 10)
-        lane.check_converged()
-        assert {pod.uid for pod in lane.pods(first)} == pods, "nothing was started anew"
-        assert max(0.0, load.last_of(second) - done["decided_at"]) < 2.0
-        assert not load.failed(since=answered), [one for one in load.answers if one.failed][:5]
-        for canary in bad:
-            assert roll_out(lane, canary) == "rolled_back"
-            lane.check_converged()
-            assert not load.lost(canary, since=answered)
-            assert load.failed(since=answered)[short(canary)] > 0
+    first, second, *failing = [deployment.name_release(image, digest) for digest, image in found]
+    payloads = list(read_requests())
+    assert roll_out(deployment, first) == "promoted"
+    wait_for(lambda: deployment.route_weights() == {first: 100}, 120, "the first release")
+    with Load(deployment.url, 30.0, payloads) as load:
+        wait_for(lambda: load.count_answers(first) > 30)
+        loaded_since = time.time()
+        assert roll_out(deployment, second) == "promoted"
+        deployment.check_converged()
+        deployment.check_evidence(second)
+        pods = {pod.uid for pod in deployment.pods(first)}
+        done = commands.rollback(deployment.project, by="kim")
+        wait_for(lambda: load.count_answers(first, since=done["applied_at"] + 0.7) > 10)
+        deployment.check_converged()
+        assert {pod.uid for pod in deployment.pods(first)} == pods, "the first release must keep its Pods"
+        assert max(0.0, load.last_answer_of(second) - done["decided_at"]) < 2.0
+        assert not load.failed(since=loaded_since), [one for one in load.answers if one.failed][:5]
+        for canary in failing:
+            assert roll_out(deployment, canary) == "rolled_back"
+            deployment.check_converged()
+            assert not load.lost(canary, since=loaded_since)
+            assert load.failed(since=loaded_since)[short(canary)] > 0

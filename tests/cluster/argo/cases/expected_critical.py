@@ -1,10 +1,10 @@
-"""What `critical/` and `failing/` must give, worked out from the pipelines' own source."""
+"""The expected results of the pipelines in `critical/` and `failing/`, worked out by reading their source."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from argo_runs import ATTEMPTS, LOG, PHASE, Case, Raw, artifact
+from argo_runs import ATTEMPTS, LOG, PHASE, Case, RawText, artifact
 
 if TYPE_CHECKING:
     from argo_runs import Run
@@ -15,8 +15,11 @@ MODEL_FILES = (
 )
 
 
-def one_branch_of_the_coin(run: Run) -> None:
-    """Heads draws 0 to 9 and compares with 5; tails draws 10 to 19 and compares with 15; one message is printed."""
+def check_branch_of_the_coin(run: Run) -> None:
+    """Check that only the drawn branch ran and printed its message.
+
+    After heads, the pipeline draws 0 to 9 and compares with 5. After tails, it draws 10 to 19 and compares with 15.
+    """
     side = run.value("flip-coin", "Output")
     assert side in {"heads", "tails"}
     outer, draw, low, high, limit = (
@@ -37,10 +40,10 @@ def one_branch_of_the_coin(run: Run) -> None:
     assert f"{side} and {number} {'>' if above else '<='} {limit}!" in run.log(path).splitlines()
 
 
-def after_the_loop(run: Run) -> None:
-    """The last iteration has ended before the tasks after the loop start."""
-    end = max(run.span(f"for-loop-2[{n}].print-op")[1] for n in range(3))
-    assert all(end <= run.span(path)[0] for path in ("print-op-2", "print-op-3"))
+def check_tasks_after_the_loop(run: Run) -> None:
+    """Check that the tasks after the loop start only when the last iteration has ended."""
+    end = max(run.step_times(f"for-loop-2[{n}].print-op")[1] for n in range(3))
+    assert all(end <= run.step_times(path)[0] for path in ("print-op-2", "print-op-3"))
 
 
 POD_METADATA = {
@@ -77,7 +80,7 @@ CRITICAL = [
         },
     ),
     Case("critical/container_component_with_no_inputs.yaml", {"hello-world-container": {LOG: "hello world"}}),
-    Case("critical/flip_coin.yaml", None, check=one_branch_of_the_coin),
+    Case("critical/flip_coin.yaml", None, check=check_branch_of_the_coin),
     Case("critical/mixed_parameters.yaml", {"mantle.core.core-comp": {"Output": 1}, "crust-comp": {LOG: "sum : 3"}}),
     Case(
         "critical/modelcar.yaml",
@@ -105,7 +108,7 @@ CRITICAL = [
         "critical/parallel_for_after_dependency.yaml",
         {f"for-loop-2[{n}].print-op": {"Output": "foo"} for n in range(3)}
         | {"print-op-2": {"Output": "bar"}, "print-op-3": {"Output": "baz"}},
-        check=after_the_loop,
+        check=check_tasks_after_the_loop,
     ),
     Case(
         "critical/parameter_cache.yaml",
@@ -114,8 +117,8 @@ CRITICAL = [
     Case(
         "critical/parameters_simple.yaml",
         {f"for-loop-2[{n}].double": {"Output": 2 * (n + 1)} for n in range(3)}
-        | {"add": {"Output": 12}, "add-container": {"sum": Raw("12")}},
-        gives={"Output": [2, 4, 6]},
+        | {"add": {"Output": 12}, "add-container": {"sum": RawText("12")}},
+        outputs={"Output": [2, 4, 6]},
         image="jetbrainsinfra/jq",
     ),
     Case(
@@ -133,7 +136,7 @@ CRITICAL = [
     Case(
         "critical/pipeline_with_volume_long_name.yaml",
         {"createpvc": {}, "dummy-task": {LOG: "hello"}},
-        check=lambda run: _is(run.text("createpvc", "name"), f"{run.name}-my-pvc"),
+        check=lambda run: _assert_equal(run.text("createpvc", "name"), f"{run.name}-my-pvc"),
     ),
     Case(
         "critical/pipeline_with_workspace.yaml",
@@ -141,12 +144,12 @@ CRITICAL = [
             "write-to-workspace": {"Output": "/kfp-workspace/data/test_file.txt"},
             "read-from-workspace": {"Output": "Hello from workspace!"},
         },
-        gives={"Output": "Hello from workspace!"},
+        outputs={"Output": "Hello from workspace!"},
     ),
     Case(
         "critical/producer_consumer_param_pipeline.yaml",
         {
-            "producer": {"output_value": Raw("Hello world, this is an output parameter")},
+            "producer": {"output_value": RawText("Hello world, this is an output parameter")},
             "consumer": {LOG: ("Read from an input parameter: ", "Hello world, this is an output parameter")},
         },
     ),
@@ -174,5 +177,5 @@ FAILING = [
 ]
 
 
-def _is(one: str, other: str) -> None:
+def _assert_equal(one: str, other: str) -> None:
     assert one == other

@@ -1,4 +1,4 @@
-"""What `essential/` and `parallel_and_nested/` must give, worked out from the pipelines' own source."""
+"""The expected results of the pipelines in `essential/` and `parallel_and_nested/`, worked out by reading their source."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 PAIRS = [{"A_a": "1", "B_b": "2"}, {"A_a": "10", "B_b": "20"}]
 
 
-def one_branch_of_the_containers(run: Run) -> None:
-    """Heads draws 0 to 9 and compares with 5; tails draws 10 to 19 and compares with 15; containers write the raw text."""
+def check_branch_of_the_container_coin(run: Run) -> None:
+    """Check that only the drawn branch ran and printed its message. The containers write raw text.
+
+    After heads, the pipeline draws 0 to 9 and compares with 5. After tails, it draws 10 to 19 and compares with 15.
+    """
     side = run.text("flip-coin", "output")
     assert side in {"heads", "tails"}
     outer, draw, limit = (
@@ -33,8 +36,8 @@ def one_branch_of_the_containers(run: Run) -> None:
     assert f"{side} and {number} {'>' if number > limit else '<='} {limit}!" in run.log(path).splitlines()
 
 
-def more_on_heads(run: Run) -> None:
-    """The coin is printed; on heads another is flipped and printed, and the pipeline's text too."""
+def check_second_coin_after_heads(run: Run) -> None:
+    """Check that the coin is printed, and after heads also a second coin and the pipeline's text."""
     first = run.value("flip-coin-op", "Output")
     expected = {"flip-coin-op": "", "print-op": first}
     if first == "heads":
@@ -47,33 +50,33 @@ def more_on_heads(run: Run) -> None:
         assert not line or line in run.log(path).splitlines()
 
 
-def one_after_another(run: Run) -> None:
-    """The second text waits for the first, the third for both."""
-    spans = [run.span(path) for path in ("print-text", "print-text-2", "print-text-3")]
+def check_sequential(run: Run) -> None:
+    """Check that the second step waits for the first one, and the third one for both."""
+    spans = [run.step_times(path) for path in ("print-text", "print-text-2", "print-text-3")]
     assert spans[0][1] <= spans[1][0] <= spans[1][1] <= spans[2][0]
 
 
-def no_two_at_once(run: Run) -> None:
-    """With parallelism 1 an iteration starts when the one before has ended."""
-    spans = sorted(run.span(f"for-loop-2[{n}].example-component") for n in range(3))
+def check_no_overlap(run: Run) -> None:
+    """Check that an iteration starts only when the previous one has ended, because the parallelism is 1."""
+    spans = sorted(run.step_times(f"for-loop-2[{n}].example-component") for n in range(3))
     assert all(one[1] <= other[0] for one, other in itertools.pairwise(spans))
 
 
-def imports_yapf(run: Run) -> None:
-    """The component prints what the package, which it installs, holds."""
+def check_yapf_was_imported(run: Run) -> None:
+    """Check that the component printed the names in the package yapf, which it installs."""
     (path,) = run.steps
     assert any(line.startswith("[") and "'__version__'" in line for line in run.log(path).splitlines())
 
 
-def confused(matrix: Any) -> bool:
-    """53 rows less a quarter (14, rounded up) are for training, and each of them is counted once."""
+def is_confusion_matrix(matrix: Any) -> bool:
+    """Return whether the confusion matrix counts 39 training rows: 53 rows less a quarter (14, rounded up) for the test."""
     rows = [row["row"] for row in matrix["rows"]]
     names = [each["displayName"] for each in matrix["annotationSpecs"]]
     return sum(map(sum, rows)) == 39 and names == ["Iris-Setosa", "Iris-Versicolour", "Iris-Virginica"]
 
 
-def accuracy(value: Any) -> bool:
-    """A random whole number from 0 to 100."""
+def is_accuracy(value: Any) -> bool:
+    """Return whether a value is a whole number from 0 to 100, because the component draws one at random."""
     return type(value) is int and 0 <= value <= 100
 
 
@@ -81,11 +84,11 @@ ESSENTIAL = [
     Case(
         "essential/component_with_env_variable.yaml",
         {"read-env-var": {"Output": "env_var_value"}},
-        gives={"Output": "env_var_value"},
+        outputs={"Output": "env_var_value"},
     ),
-    Case("essential/component_with_pip_index_urls.yaml", {"component-op": {}}, check=imports_yapf),
-    Case("essential/component_with_pip_install.yaml", {"component-with-pip-install": {}}, check=imports_yapf),
-    Case("essential/component_with_pip_install_in_venv.yaml", {"component-with-pip-install": {}}, check=imports_yapf),
+    Case("essential/component_with_pip_index_urls.yaml", {"component-op": {}}, check=check_yapf_was_imported),
+    Case("essential/component_with_pip_install.yaml", {"component-with-pip-install": {}}, check=check_yapf_was_imported),
+    Case("essential/component_with_pip_install_in_venv.yaml", {"component-with-pip-install": {}}, check=check_yapf_was_imported),
     Case(
         "essential/concat_message.yaml",
         {"concat-message": {"Output": "Hello, world"}},
@@ -101,7 +104,7 @@ ESSENTIAL = [
     Case(
         "essential/embedded_artifact.yaml",
         {"read-embedded-artifact-dir": {}, "read-embedded-artifact-file": {}},
-        # It pins a kfp that has no dsl.EmbeddedInput yet; KFP's own tests put their current one in its place.
+        # The file pins a version of kfp without dsl.EmbeddedInput. KFP's own tests replace it with their current version.
         replace=(("kfp==2.14.3", "kfp==2.17.0"),),
     ),
     Case(
@@ -110,7 +113,7 @@ ESSENTIAL = [
             "create-dataset": {"iris_dataset": artifact("Dataset")},
             "normalize-dataset": {"normalized_iris_dataset": artifact("Dataset", state="Normalized")},
             "train-model": {
-                "metrics": artifact("ClassificationMetrics", confusionMatrix=confused),
+                "metrics": artifact("ClassificationMetrics", confusionMatrix=is_confusion_matrix),
                 "model": artifact("Model", framework="scikit-learn"),
             },
         },
@@ -143,20 +146,20 @@ ESSENTIAL = [
     Case(
         "essential/pipeline_with_after.yaml",
         {"print-text": {LOG: "1st task"}, "print-text-2": {LOG: "2nd task"}, "print-text-3": {LOG: "3rd task"}},
-        check=one_after_another,
+        check=check_sequential,
     ),
-    Case("essential/pipeline_with_condition.yaml", None, check=more_on_heads),
+    Case("essential/pipeline_with_condition.yaml", None, check=check_second_coin_after_heads),
     Case(
         "essential/pipeline_with_metrics_outputs.yaml",
         {
-            path: {"metrics": artifact("Metrics", accuracy=accuracy)}
+            path: {"metrics": artifact("Metrics", accuracy=is_accuracy)}
             for path in ("output-metrics", "for-loop-2[0].output-metrics-2", "for-loop-2[1].output-metrics-2")
         },
     ),
     Case(
         "essential/pipeline_with_nested_conditions_yaml.yaml",
         None,
-        check=one_branch_of_the_containers,
+        check=check_branch_of_the_container_coin,
         image="python:alpine3.9",
     ),
     Case(
@@ -166,7 +169,7 @@ ESSENTIAL = [
             "inner-pipeline.print-op1": {"Output": "world"},
             "inner-pipeline.print-op2": {"data": artifact("Artifact")},
         },
-        gives={"Output": artifact("Artifact")},
+        outputs={"Output": artifact("Artifact")},
     ),
     Case(
         "essential/pipeline_with_params_containing_format.yaml",
@@ -184,8 +187,8 @@ ESSENTIAL = [
 ]
 
 
-def _nested(pipeline: str, names: str) -> dict[str, dict[str, Any]]:
-    """Steps that raise where an optional input is not what it should be."""
+def _steps_of(pipeline: str, names: str) -> dict[str, dict[str, Any]]:
+    """Return the steps of a nested pipeline. They have no outputs, and they fail if an optional input has a wrong value."""
     return {f"{pipeline}.{name}": {} for name in names.split()}
 
 
@@ -203,19 +206,21 @@ for _loop, _struct, _first, _second in (
 PARALLEL = [
     Case(
         "parallel_and_nested/nested_pipeline_opt_input_child_level_compiled.yaml",
-        _nested(
+        _steps_of(
             "nested-pipeline",
             "component-a-bool component-a-int component-a-str component-b-bool component-b-int component-b-str",
         ),
     ),
     Case(
         "parallel_and_nested/nested_pipeline_opt_inputs_nil_compiled.yaml",
-        _nested("nested-pipeline", "component-bool component-int component-str"),
+        _steps_of("nested-pipeline", "component-bool component-int component-str"),
     ),
     Case(
         "parallel_and_nested/nested_pipeline_opt_inputs_parent_level_compiled.yaml",
-        _nested("nested-pipeline-nil-defaults", "component-nil-bool-default component-nil-int-default component-nil-str-default")
-        | _nested("nested-pipeline-non-nil-defaults", "component-bool-default component-int-default component-str-default"),
+        _steps_of(
+            "nested-pipeline-nil-defaults", "component-nil-bool-default component-nil-int-default component-nil-str-default"
+        )
+        | _steps_of("nested-pipeline-non-nil-defaults", "component-bool-default component-int-default component-str-default"),
     ),
     Case(
         "parallel_and_nested/parallel_for_mount_pvc.yaml",
@@ -224,7 +229,7 @@ PARALLEL = [
     Case(
         "parallel_and_nested/parallel_for_secret.yaml",
         {f"for-loop-2[{n}].example-component": {"Output": "user1"} for n in range(3)},
-        check=no_two_at_once,
+        check=check_no_overlap,
     ),
     Case(
         "parallel_and_nested/pipeline_in_pipeline.yaml",

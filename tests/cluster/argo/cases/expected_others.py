@@ -1,4 +1,4 @@
-"""What KFP's other files must give, worked out from the pipelines' own source; and those that cannot run, and why."""
+"""The expected results of KFP's other pipelines, worked out by reading their source, and the reason why some cannot run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from argo_runs import LOG, PHASE, Case, artifact
-from expected_essential import PAIRS, accuracy
+from expected_essential import PAIRS, is_accuracy
 from expected_loops import LOOPS
 
 if TYPE_CHECKING:
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def stored_text(cluster: Cluster) -> str:
-    """The URI of an object that lies in the artifact repository."""
-    from seeds import seed
+    """Return the URI of an object in the artifact repository."""
+    from stored_objects import store_object
 
-    return seed(cluster)
+    return store_object(cluster)
 
 
 def repository_as_secret(cluster: Cluster) -> str:
-    """The artifact repository as the pipeline wants it: a dict, printed by Python, of texts in base64."""
+    """Return the settings of the artifact repository as the pipeline expects them: the `repr` of a dict of base64 texts."""
     store, data = cluster.repository.get("s3"), cluster.repository_secret()
     if not store or not data:
-        pytest.skip("the artifact repository is no S3 store whose credentials are known")
+        pytest.skip("the artifact repository is not an S3 store with known credentials")
     host, _, port = store["endpoint"].partition(":")
     texts = {"host": host, "port": port or "9000", "secure": str(not store.get("insecure"))}
     encoded = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
@@ -36,13 +36,13 @@ def repository_as_secret(cluster: Cluster) -> str:
 
 
 def bucket(cluster: Cluster) -> str:
-    """The artifact repository's bucket."""
+    """Return the name of the artifact repository's bucket."""
     store = cluster.repository.get("s3")
-    return str(store["bucket"]) if store else pytest.skip("the artifact repository is no S3 store")
+    return str(store["bucket"]) if store else pytest.skip("the artifact repository is not an S3 store")
 
 
-def one_of_three(run: Run) -> None:
-    """The die's side chooses the branch; its text goes out of the inner pipeline and through the last step."""
+def check_one_of_three_branches(run: Run) -> None:
+    """Check that the die chose the branch, and that its text left the inner pipeline and went through the last step."""
     side = run.value("roll-die-pipeline.flip-three-sided-die", "Output")
     branch, output, text = {
         "heads": ("condition-2.print-and-return", "Output", "Got heads!"),
@@ -51,20 +51,20 @@ def one_of_three(run: Run) -> None:
     }[side]
     path = f"roll-die-pipeline.condition-branches-1.{branch}"
     assert sorted(run.steps) == sorted(["roll-die-pipeline.flip-three-sided-die", path, "print-and-return"])
-    assert run.value(path, output) == run.value("print-and-return", "Output") == run.given["Output"] == text
+    assert run.value(path, output) == run.value("print-and-return", "Output") == run.outputs["Output"] == text
 
 
-def one_of_two(run: Run) -> None:
-    """The coin's side chooses the branch; its text is the pipeline's."""
+def check_one_of_two_branches(run: Run) -> None:
+    """Check that the coin chose the branch, and that its text is the output of the pipeline."""
     side = run.value("flip-coin", "Output")
     number, name = (2, "print-and-return") if side == "heads" else (3, "print-and-return-2")
     path = f"condition-branches-1.condition-{number}.{name}"
     assert sorted(run.steps) == sorted(["flip-coin", path, "print-and-return-3"])
-    assert run.value(path, "Output") == run.value("print-and-return-3", "Output") == run.given["Output"] == f"Got {side}!"
+    assert run.value(path, "Output") == run.value("print-and-return-3", "Output") == run.outputs["Output"] == f"Got {side}!"
 
 
-def status_in_the_log(*parts: str) -> Any:
-    """A check that one line of the last step's log holds all of these."""
+def check_log_contains(*parts: str) -> Any:
+    """Return a check that one line in the log of the exit step contains all of these texts."""
 
     def check(run: Run) -> None:
         path = next(path for path in run.steps if path.startswith("exit-"))
@@ -102,11 +102,11 @@ OTHERS = [
         "component_with_task_final_status_GH-12033.yaml",
         {"exit-comp": {}},
         {"status": json.dumps(STATUS)},
-        check=status_in_the_log("SUCCEEDED", "a-task", "a-job"),
+        check=check_log_contains("SUCCEEDED", "a-task", "a-job"),
     ),
     Case(
         "create_pod_metadata_complex.yaml",
-        # The first step asks for variables that the file does not set, and fails where they are not empty texts.
+        # The first step reads variables that the file does not set, and fails if they are not empty texts.
         {"validate-no-pod-metadata": {PHASE: "Failed"}}
         | {name: {"Output": True} for name in ("validate-pod-metadata", "validate-pod-metadata-2")},
         phase="Failed",
@@ -120,8 +120,8 @@ OTHERS = [
     ),
     Case("hello_world.yaml", HELLO),
     Case("identity.yaml", {"identity": {"Output": 'a "b"\n{{c}}'}}, {"value": 'a "b"\n{{c}}'}, {"Output": 'a "b"\n{{c}}'}),
-    Case("if_elif_else_with_oneof_parameters.yaml", None, check=one_of_three),
-    Case("if_else_with_oneof_parameters.yaml", None, check=one_of_two),
+    Case("if_elif_else_with_oneof_parameters.yaml", None, check=check_one_of_three_branches),
+    Case("if_else_with_oneof_parameters.yaml", None, check=check_one_of_two_branches),
     Case("input_artifact.yaml", {"input-artifact": {LOG: ("data", "{}")}}, {"data": stored_text}),
     Case(
         "local_execution/local_execution_pipeline_with_exit_handler.yaml",
@@ -130,7 +130,7 @@ OTHERS = [
     Case(
         "local_execution/local_execution_pipeline_with_oneof.yaml",
         {"condition-branches-1.condition-2.branch-a": {"Output": "A"}, "tag-selected": {"Output": "selected:A"}},
-        gives={"Output": "selected:A"},
+        outputs={"Output": "selected:A"},
     ),
     Case(
         "local_execution/local_execution_pipeline_with_oneof.yaml",
@@ -139,14 +139,14 @@ OTHERS = [
         {"Output": "selected:B"},
         variant="other branch",
     ),
-    Case("local_execution/pipeline_with_caching.yaml", {"add-one": {"Output": 2}}, gives={"Output": 2}),
+    Case("local_execution/pipeline_with_caching.yaml", {"add-one": {"Output": 2}}, outputs={"Output": 2}),
     Case(
         "metrics_visualization_v2.yaml",
         {
             "digit-classification": {"metrics": artifact("Metrics", accuracy=lambda percent: 80 <= percent <= 100)},
             "html-visualization": {"html_artifact": artifact("HTML")},
             "iris-sgdclassifier": {
-                # 150 rows less 0.3 of them for the test
+                # 150 rows, less 30 % for the test.
                 "metrics": artifact(
                     "ClassificationMetrics", confusionMatrix=lambda m: sum(sum(row["row"]) for row in m["rows"]) == 105
                 )
@@ -159,20 +159,20 @@ OTHERS = [
     ),
     Case("mounted_cabundle_configmap.yaml", HELLO),
     Case("mounted_cabundle_secret.yaml", HELLO),
-    Case("nested_return.yaml", {"nested-return": {"Output": PAIRS}}, gives={"Output": PAIRS}),
+    Case("nested_return.yaml", {"nested-return": {"Output": PAIRS}}, outputs={"Output": PAIRS}),
     Case(
         "notebook_component_mixed.yaml",
         {
             "preprocess": {"dataset": artifact("Dataset")},
             "train-model": {"model": artifact("Model")},
-            # the length of HELLO WORLD
+            # The score is the length of HELLO WORLD.
             "evaluate-model": {"metrics": artifact("Metrics", score=11.0)},
         },
     ),
     Case(
         "output_metrics.yaml",
-        {"output-metrics": {"metrics": artifact("Metrics", accuracy=accuracy)}},
-        gives={"metrics": artifact("Metrics", accuracy=accuracy)},
+        {"output-metrics": {"metrics": artifact("Metrics", accuracy=is_accuracy)}},
+        outputs={"metrics": artifact("Metrics", accuracy=is_accuracy)},
     ),
     Case("pipeline_with_dynamic_importer_metadata.yaml", {"make-name": {"Output": "a-different-name"}}),
     Case(
@@ -203,7 +203,7 @@ OTHERS = [
     Case(
         "pipeline_with_task_final_status_yaml.yaml",
         {"exit-handler-1.print-op": {LOG: "Hello World!"}, "exit-op": {}},
-        check=status_in_the_log("user input: Hello World! pipeline status: {", '"SUCCEEDED"', '"exit-handler-1"'),
+        check=check_log_contains("user input: Hello World! pipeline status: {", '"SUCCEEDED"', '"exit-handler-1"'),
     ),
     Case(
         "pipeline_with_task_using_ignore_upstream_failure.yaml",
@@ -242,7 +242,7 @@ OTHERS = [
                 "dataset2": artifact("Dataset", original_data=lambda name: isinstance(name, str)),
             },
         },
-        gives={"Output": artifact("Dataset", original_data=lambda name: isinstance(name, str))},
+        outputs={"Output": artifact("Dataset", original_data=lambda name: isinstance(name, str))},
     ),
     Case("run_as_user_cache_disabled.yaml", HELLO),
     Case("run_as_user_cache_enabled.yaml", HELLO),
@@ -257,7 +257,7 @@ OTHERS = [
             "test-uploaded-artifact": {},
         },
         {"bucket_name": bucket, "mlpipeline_minio_artifact_secret": repository_as_secret},
-        options={"in_bucket": True},
+        options={"store_in_bucket": True},
     ),
 ]
 
@@ -290,4 +290,4 @@ NOT_RUN = {
     "two_step_pipeline.yaml": "it copies from gs:// with gsutil",
     "xgboost_sample_pipeline.yaml": "it downloads from the web, and installs packages of 2020 for Python 3.7",
 }
-"""File → why it is compiled only."""
+"""File → the reason why it does not run and is only compiled."""

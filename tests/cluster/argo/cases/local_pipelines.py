@@ -1,6 +1,6 @@
-"""Pipelines of the value tests, each named by what it sends through what."""
+"""The pipelines of the value tests. Each name says what is sent, and through what."""
 
-# ruff: noqa: ANN201, F403, F405, SIM117, UP006, UP035, UP045 - kfp's vocabulary: its types, loops inside loops, many names
+# ruff: noqa: ANN201, F403, F405, SIM117, UP006, UP035, UP045 - kfp needs its types, nested loops and many imported names
 
 from typing import List, Optional
 

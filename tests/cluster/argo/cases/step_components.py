@@ -1,6 +1,6 @@
-"""Components that read and write artifacts, that fail, wait and need things, and containers without Python."""
+"""Components that use artifacts, fail, wait or need a resource, and containers without Python."""
 
-# No `from __future__ import annotations`: kfp reads the annotations of the functions, in the words of its own documentation.
+# No `from __future__ import annotations`, because kfp reads the annotations. They are written as in kfp's documentation.
 # ruff: noqa: ANN201, UP006, UP035, UP045
 
 from typing import List, Optional

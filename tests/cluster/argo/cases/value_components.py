@@ -1,6 +1,6 @@
-"""Components that send texts and numbers, and that compare what they get with what was sent."""
+"""Components that send texts and numbers, and components that compare the values they receive with those that were sent."""
 
-# No `from __future__ import annotations`: kfp reads the annotations of the functions, in the words of its own documentation.
+# No `from __future__ import annotations`, because kfp reads the annotations. They are written as in kfp's documentation.
 # ruff: noqa: PLR0913, PLR0917, PYI024, UP006, UP035
 
 from typing import Dict, List, NamedTuple

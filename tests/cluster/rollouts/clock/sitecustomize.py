@@ -1,4 +1,4 @@
-"""In a controller of the tests the clock can jump: ``time.time`` is off by what a file says."""
+"""Let the clock of a controller jump: ``time.time`` is shifted by the number of seconds in the file $SLUICE_TEST_CLOCK."""
 
 import os
 import time

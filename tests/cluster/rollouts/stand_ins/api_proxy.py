@@ -1,4 +1,8 @@
-"""Between a controller and the API server: it can be away, silent, or write before each write, so that the write conflicts."""
+"""A proxy between a controller and the API server that can cause faults.
+
+It can refuse connections, leave requests without an answer, or change an object right before a write, so that the write
+conflicts.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +23,25 @@ if TYPE_CHECKING:
 
 
 class ApiProxy:
-    """A plain HTTP server on the loopback interface that passes everything on.
+    """A plain HTTP server on the loopback interface that passes every request on to the API server.
 
     Attributes:
-        away: ``"refused"``: connections are closed at once, those that are open too; ``"silent"``: they are never answered.
-        conflicts: Whether somebody else writes each object right before every other write of it.
-        writes: Method and path of what was passed on and changes something.
+        outage: ``"refused"``: it closes all connections at once, also those that are open. ``"silent"``: it answers no request.
+            Empty: there is no outage.
+        conflicts: Whether it changes each object itself right before every second write to it.
+        writes: Method, path and status of each request that it passed on, except for GET.
+        available: Is set while there is no outage.
     """
 
     def __init__(self, kube: Kube) -> None:
         self.kube = kube
-        self.away, self.conflicts = "", False
+        self.outage, self.conflicts = "", False
         self.writes: list[tuple[str, str, int]] = []
-        self._touched: dict[str, bool] = {}
+        self._written: dict[str, bool] = {}
         self._counter = itertools.count()
         self._sockets: set[socket.socket] = set()
-        self.back = threading.Event()
-        self.back.set()
+        self.available = threading.Event()
+        self.available.set()
         proxy = self
 
         class Handler(_Handler):
@@ -46,7 +52,7 @@ class ApiProxy:
         threading.Thread(target=self.server.serve_forever, args=(0.1,), daemon=True).start()
 
     def write_kubeconfig(self, path: Path, namespace: str) -> Path:
-        """A kubeconfig that leads here."""
+        """Write a kubeconfig whose cluster is this proxy, and return its path."""
         url = f"http://127.0.0.1:{self.server.server_address[1]}"
         named: dict[str, Any] = {
             "apiVersion": "v1",
@@ -59,39 +65,39 @@ class ApiProxy:
         path.write_text(json.dumps(named))
         return path
 
-    def leave(self, how: str) -> None:
-        """Be away from now on."""
-        self.away = how
-        self.back.clear()
+    def interrupt(self, how: str) -> None:
+        """Begin an outage: ``"refused"`` or ``"silent"``."""
+        self.outage = how
+        self.available.clear()
         for one in list(self._sockets):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
-    def come_back(self) -> None:
-        """Answer again."""
-        self.away = ""
-        self.back.set()
+    def restore(self) -> None:
+        """End the outage."""
+        self.outage = ""
+        self.available.set()
 
     def close(self) -> None:
-        """End it."""
-        self.come_back()
+        """Stop the server."""
+        self.restore()
         self.server.shutdown()
         self.server.server_close()
 
-    def touch(self, path: str) -> None:
-        """Change an object under somebody's hands, every other time."""
-        self._touched[path] = not self._touched.get(path, False)
-        if self._touched[path]:
+    def write_before(self, path: str) -> None:
+        """Change an object, so that a write to it that follows conflicts. Do so only on every second call for the object."""
+        self._written[path] = not self._written.get(path, False)
+        if self._written[path]:
             with contextlib.suppress(RefusedError):
-                note = {"metadata": {"annotations": {"somebody/was-here": str(next(self._counter))}}}
-                self.kube.merge(path, note)
+                change = {"metadata": {"annotations": {"another-client/write": str(next(self._counter))}}}
+                self.kube.merge(path, change)
 
 
 class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A connection that was cut is no error."""
+        """Ignore errors, because an outage cuts connections."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -110,9 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass(self) -> None:
         owner = self.owner
-        if owner.away == "silent":
-            owner.back.wait(60)
-        if owner.away or not owner.back.is_set():
+        if owner.outage == "silent":
+            owner.available.wait(60)
+        if owner.outage or not owner.available.is_set():
             self.close_connection = True
             self.connection.close()
             return
@@ -120,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length) if length else None
         path = self.path.partition("?")[0]
         if owner.conflicts and self.command == "PATCH":
-            owner.touch(path)
+            owner.write_before(path)
         watching = "watch=true" in self.path
         answer = owner.kube.open(self.command, self.path, body, kind=self.headers.get("content-type") or "", stream=watching)
         if self.command != "GET":
@@ -140,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(chunk)
             self.wfile.flush()
 
-    do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _pass  # noqa: N815 - as http.server names them
+    do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _pass  # noqa: N815 - the names that http.server expects
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""

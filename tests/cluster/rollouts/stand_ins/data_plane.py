@@ -1,8 +1,8 @@
 """A real Envoy that follows the VirtualServices of a namespace: ``python data_plane.py NAMESPACE FOLDER PORT``.
 
-As Istio's gateway would, it routes by prefix, rewrite and weight to the Services' cluster IPs; no weight is none where there are
-several destinations. Header matches and subsets are left out. ``x-upstream`` of each answer says where it was sent to, also
-where nobody answered there.
+Like Istio's gateway, it routes by prefix, rewrite and weight to the cluster IPs of the Services. If a route has several
+destinations, one without a weight gets no traffic. It does not support header matches and subsets. The header ``x-upstream`` of
+each answer names the Service that the request was sent to, even if that Service did not answer.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TYPE = "type.googleapis.com/envoy.{}"
-_TOLD = [{"header": {"key": "x-upstream", "value": "%UPSTREAM_CLUSTER%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
+_UPSTREAM_HEADER = [
+    {"header": {"key": "x-upstream", "value": "%UPSTREAM_CLUSTER%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+]
 
 
 class DataPlane:
-    """The files that Envoy follows."""
+    """Write the files that Envoy reads its clusters and routes from."""
 
     def __init__(self, kube: Kube, namespace: str, folder: Path) -> None:
         self.folder = folder
@@ -37,13 +39,13 @@ class DataPlane:
         self.routes = Informer(kube, f"{ISTIO}/namespaces/{namespace}/virtualservices", self.mark)
 
     def mark(self, _: object = None) -> None:
-        """Something changed."""
+        """Note that an object changed."""
         with self.changed:
             self.version += 1
             self.changed.notify()
 
     def write(self) -> None:
-        """Write what the present objects say; clusters first, so that no route leads nowhere."""
+        """Write clusters and routes from the present objects. Clusters come first, so that every route has its cluster."""
         routes, hosts = [], set()
         for item in list(self.routes.objects.values()):
             for prefix, rewrite, targets in read_routes(item):
@@ -53,30 +55,30 @@ class DataPlane:
                 routes.append({"match": {"prefix": prefix}, "route": action})
         clusters = [self.plan_cluster(host, port) for host, port in sorted(hosts)]
         self.publish("clusters", "config.cluster.v3.Cluster", clusters)
-        virtual = {"name": "all", "domains": ["*"], "routes": routes, "response_headers_to_add": _TOLD}
+        virtual = {"name": "all", "domains": ["*"], "routes": routes, "response_headers_to_add": _UPSTREAM_HEADER}
         self.publish("routes", "config.route.v3.RouteConfiguration", [{"name": "routes", "virtual_hosts": [virtual]}])
 
     def plan_cluster(self, host: str, port: int) -> dict[str, Any]:
-        """A Service; one that is gone has no endpoint."""
+        """Return the cluster of a Service. It has no endpoint if the Service does not exist."""
         name, namespace = host.split(".")[:2]
         service = self.services.objects.get(f"{namespace}/{name}")
-        places = []
+        endpoints = []
         if service is not None:
             address = {"socket_address": {"address": service["spec"]["clusterIP"], "port_value": port}}
-            places = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+            endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
         named = f"{host}:{port}"
-        load = {"cluster_name": named, "endpoints": places}
+        load = {"cluster_name": named, "endpoints": endpoints}
         return {"name": named, "type": "STATIC", "connect_timeout": "1s", "load_assignment": load}
 
     def publish(self, name: str, kind: str, resources: list[dict[str, Any]]) -> None:
-        """Replace a file as a whole."""
+        """Write the resources to a file, and replace the old file in one operation."""
         document = {"version_info": str(self.version), "resources": [{"@type": _TYPE.format(kind)} | one for one in resources]}
         draft = self.folder / f"{name}.draft"
         draft.write_text(json.dumps(document))
         draft.replace(self.folder / f"{name}.json")
 
     def follow(self) -> None:
-        """Write whenever something changed."""
+        """Write the files whenever something changed."""
         while True:
             with self.changed:
                 self.changed.wait_for(lambda: self.version != self.written)
@@ -85,21 +87,21 @@ class DataPlane:
 
 
 def read_routes(item: dict[str, Any]) -> Iterator[tuple[str, str, list[tuple[str, int, int]]]]:
-    """Prefix, rewrite and (host, port, weight) of each plain route of a VirtualService."""
+    """Yield prefix, rewrite and destinations (host, port, weight) of each VirtualService route that matches only a prefix."""
     for route in item["spec"].get("http", []):
         targets = route.get("route", [])
         alone = 100 if len(targets) == 1 else 0
-        places = [
+        destinations = [
             (one["destination"]["host"], one["destination"]["port"]["number"], int(one.get("weight", alone))) for one in targets
         ]
         for match in route.get("match", []):
             prefix = match.get("uri", {}).get("prefix")
-            if prefix and "headers" not in match and sum(weight for _, _, weight in places):
-                yield prefix, route.get("rewrite", {}).get("uri", prefix), places
+            if prefix and "headers" not in match and sum(weight for _, _, weight in destinations):
+                yield prefix, route.get("rewrite", {}).get("uri", prefix), destinations
 
 
 def plan_bootstrap(folder: Path, port: int) -> dict[str, Any]:
-    """Envoy's own configuration."""
+    """Return Envoy's bootstrap configuration."""
 
     def source(name: str) -> dict[str, Any]:
         watched = {"path": str(folder / f"{name}.json"), "watched_directory": {"path": str(folder)}}
@@ -111,7 +113,7 @@ def plan_bootstrap(folder: Path, port: int) -> dict[str, Any]:
         "@type": _TYPE.format("extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": "tests",
         "rds": {"route_config_name": "routes", "config_source": source("routes")},
-        "local_reply_config": {"mappers": [{"filter": {"status_code_filter": status}, "headers_to_add": _TOLD}]},
+        "local_reply_config": {"mappers": [{"filter": {"status_code_filter": status}, "headers_to_add": _UPSTREAM_HEADER}]},
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
     }
     filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
@@ -127,7 +129,7 @@ def plan_bootstrap(folder: Path, port: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Follow until the process is ended; Envoy ends with it."""
+    """Follow the VirtualServices until the process ends. Envoy ends with it."""
     namespace, folder, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     folder.mkdir(parents=True, exist_ok=True)
     plane = DataPlane(Kube(), namespace, folder)

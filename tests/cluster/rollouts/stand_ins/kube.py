@@ -1,4 +1,4 @@
-"""The API server as these tests speak to it: any path, plain objects, with the account of $KUBECONFIG."""
+"""A client of the API server for any path and plain objects, with the account of $KUBECONFIG."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 class RefusedError(Exception):
-    """The API server said no."""
+    """The API server refused a request.
+
+    Attributes:
+        status: The HTTP status.
+    """
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(f"{status}: {text[:300]}")
@@ -28,7 +32,7 @@ class RefusedError(Exception):
 
 
 class Kube:
-    """A connection for each thread that asks."""
+    """A client that several threads can share."""
 
     def __init__(self) -> None:
         settings = client.Configuration()
@@ -42,10 +46,10 @@ class Kube:
         self.headers = {bearer["key"]: bearer["value"]} if bearer else {}
 
     def ask(self, method: str, path: str, body: Any = None, *, kind: str = "application/json", **query: str) -> dict[str, Any]:
-        """One call.
+        """Send a request, and return the answer's JSON document.
 
         Raises:
-            RefusedError: It was refused.
+            RefusedError: The status is 400 or higher.
         """
         answer = self.open(method, path, json.dumps(body).encode() if body is not None else None, kind=kind, **query)
         if answer.status >= 400:
@@ -53,15 +57,15 @@ class Kube:
         return dict(json.loads(answer.data))
 
     def open(self, method: str, path: str, body: bytes | None, *, kind: str, stream: bool = False, **query: str) -> Any:
-        """The answer, whatever it is."""
+        """Send a request, and return the answer with any status."""
         headers = self.headers | {"accept": "application/json"} | ({"content-type": kind} if body is not None else {})
         text = "&".join(f"{name}={value}" for name, value in query.items())
         url = f"{self.url}{path}" + (("&" if "?" in path else "?") + text if text else "")
-        patience = 330 if stream else 20
-        return self.pool.request(method, url, body=body, headers=headers, preload_content=not stream, timeout=patience)
+        timeout = 330 if stream else 20
+        return self.pool.request(method, url, body=body, headers=headers, preload_content=not stream, timeout=timeout)
 
     def find(self, path: str) -> dict[str, Any] | None:
-        """An object; None where it is not there."""
+        """Return an object; None if it does not exist."""
         try:
             return self.ask("GET", path)
         except RefusedError as error:
@@ -70,25 +74,30 @@ class Kube:
             raise
 
     def apply(self, path: str, body: dict[str, Any], manager: str = "stand-in") -> dict[str, Any]:
-        """Server-side apply."""
+        """Create or change an object with a server-side apply."""
         return self.ask("PATCH", path, body, kind=APPLY, fieldManager=manager, force="true")
 
-    def merge(self, path: str, patch: dict[str, Any], manager: str = "somebody") -> dict[str, Any]:
-        """Change some fields."""
+    def merge(self, path: str, patch: dict[str, Any], manager: str = "another-client") -> dict[str, Any]:
+        """Change some fields with a merge patch."""
         return self.ask("PATCH", path, patch, kind=MERGE, fieldManager=manager)
 
     def delete(self, path: str) -> None:
-        """Remove; one that is not there is no error."""
+        """Delete an object. Ignore a refusal, for example because it does not exist."""
         with contextlib.suppress(RefusedError):
             self.ask("DELETE", path)
 
     def list(self, path: str, **query: str) -> list[dict[str, Any]]:
-        """The objects of a kind."""
+        """Return the objects of a kind."""
         return list(self.ask("GET", path, **query)["items"])
 
 
 class Informer:
-    """The objects of a kind as they are, by name, kept up by a watch."""
+    """The present objects of a kind, by namespace and name. A watch keeps them up to date.
+
+    Attributes:
+        objects: ``namespace/name`` → object.
+        listed: Is set when the objects have been read for the first time.
+    """
 
     def __init__(self, kube: Kube, path: str, changed: Callable[[dict[str, Any]], object]) -> None:
         self.kube, self.path, self.changed = kube, path, changed
@@ -100,7 +109,7 @@ class Informer:
         while True:
             try:
                 self._follow_once()
-            except Exception:  # noqa: BLE001 - whatever it was, it looks anew
+            except Exception:  # noqa: BLE001 - after any error, it reads all objects again
                 time.sleep(0.5)
 
     def _follow_once(self) -> None:

@@ -1,9 +1,16 @@
-"""What the tests need of Seldon's executor, where no Seldon runs: predictions passed on and counted. Standard library alone.
+"""A stand-in for Seldon's executor: it passes predictions on to the model and counts them. It needs only the standard library.
 
-As executor 1.17.1 was seen to behave: a series exists only for codes that came; a time-out, a refused and a broken connection to
-the model are 500; the model's own codes come through; ready means that the model's port takes connections; on SIGTERM nobody new
-is let in. Its own: the header ``x-predictor`` says who answered, ``POST /fault`` with ``{"metrics": false}`` fails the
-metrics, ``{"delay": 9}`` lets them be late, ``{"reset": true}`` lets the counts begin at 0, ``{"exit": true}`` ends the process.
+It behaves as executor 1.17.1 was seen to behave:
+
+- The metrics contain a series only for status codes that occurred.
+- If the connection to the model times out, is refused or breaks, the answer has status 500.
+- The model's own status codes are passed on.
+- The executor is ready if the model's port accepts connections.
+- On SIGTERM it accepts no new connections.
+
+It has two additions. The header ``x-predictor`` names the predictor that answered. ``POST /fault`` takes a fault as JSON:
+``{"metrics": false}`` lets requests for the metrics fail, ``{"delay": 9}`` answers them 9 s later, ``{"reset": true}`` sets the
+counters to 0, and ``{"exit": true}`` ends the process.
 """
 
 from __future__ import annotations
@@ -27,24 +34,28 @@ TIMEOUT = float(os.environ.get("REST_TIMEOUT_MS") or 0) / 1000 or None
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection."""
+    """Handle one connection."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    counts: Counter[int] = Counter()  # noqa: RUF012 - of the whole process
-    quick: Counter[tuple[int, float]] = Counter()  # noqa: RUF012 - by code and bound
+    counts: Counter[int] = Counter()  # noqa: RUF012 - shared by the whole process
+    within_bound: Counter[tuple[int, float]] = Counter()  # noqa: RUF012 - by status code and bound
     lock = threading.Lock()
-    fault: dict[str, Any] = {}  # noqa: RUF012 - the switch of the whole process
+    fault: dict[str, Any] = {}  # noqa: RUF012 - shared by the whole process
     busy = 0
     leaving = False
     _model: http.client.HTTPConnection | None = None
 
     def do_GET(self) -> None:
-        """Health and metrics."""
+        """Answer health checks, and give the metrics."""
         if self.path == "/prometheus":
             time.sleep(self.fault.get("delay", 0.0))
             broken = not self.fault.get("metrics", True)
-            return self._answer(500, b"away") if broken else self._answer(200, write_metrics(), "text/plain; version=0.0.4")
+            return (
+                self._answer(500, b"the metrics are switched off")
+                if broken
+                else self._answer(200, write_metrics(), "text/plain; version=0.0.4")
+            )
         if self.path == "/ready":
             try:
                 socket.create_connection(MODEL, 1).close()
@@ -53,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         return self._answer(200, b"")
 
     def do_POST(self) -> None:
-        """A prediction, or the switch."""
+        """Pass a prediction on, or change the fault."""
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         if self.path == "/fault":
             type(self).fault = json.loads(body)
@@ -61,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.fault.get("reset"):
                 with self.lock:
                     self.counts.clear()
-                    self.quick.clear()
+                    self.within_bound.clear()
             if self.fault.get("exit"):
                 os._exit(1)
             return
@@ -72,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         took = time.monotonic() - begun
         with self.lock:
             self.counts[status] += 1
-            self.quick.update((status, bound) for bound in BOUNDS if took <= bound)
+            self.within_bound.update((status, bound) for bound in BOUNDS if took <= bound)
         self._answer(status, answer)
         with self.lock:
             type(self).busy -= 1
@@ -101,13 +112,13 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 def write_metrics() -> bytes:
-    """The histogram, and the summary whose name a careless reader counts as well."""
+    """Return the metrics: the histogram, and a summary with a similar name that a reader must not count."""
     with Handler.lock:
-        counts, quick = dict(Handler.counts), Counter(Handler.quick)
+        counts, within_bound = dict(Handler.counts), Counter(Handler.within_bound)
     lines = [f"# TYPE {SERIES} histogram"] if counts else []
     labels = {
         code: f'code="{code}",deployment_name="{DEPLOYMENT}",method="post",predictor_name="{PREDICTOR}",'
@@ -115,7 +126,7 @@ def write_metrics() -> bytes:
         for code in counts
     }
     for code, count in counts.items():
-        lines += [f'{SERIES}_bucket{{{labels[code]},le="{bound:g}"}} {quick[code, bound]}' for bound in BOUNDS]
+        lines += [f'{SERIES}_bucket{{{labels[code]},le="{bound:g}"}} {within_bound[code, bound]}' for bound in BOUNDS]
         lines += [
             f'{SERIES}_bucket{{{labels[code]},le="+Inf"}} {count}',
             f"{SERIES}_sum{{{labels[code]}}} {count * 0.005}",
@@ -127,15 +138,15 @@ def write_metrics() -> bytes:
 
 
 class Server(ThreadingHTTPServer):
-    """With room for a burst of connections."""
+    """A server that can queue many connections at once."""
 
     request_queue_size = 128
     daemon_threads = True
 
 
 def main() -> None:
-    """Serve until SIGTERM: then close the door, answer what is under way, end."""
-    server = Server(("0.0.0.0", PORT), Handler)  # noqa: S104 - a Pod's
+    """Serve until SIGTERM. Then accept no more connections, answer the requests that are being served, and end."""
+    server = Server(("0.0.0.0", PORT), Handler)  # noqa: S104 - the Pod must be reachable
     leaving = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: leaving.set())
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""Images of the stand-in model: a Python image of the registry, and one layer with a script. No builder."""
+"""Make images of the stand-in model without a builder: a Python image in the registry, and one layer with a script."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
 def push_model(base: ImageReference, to: ImageReference, *flags: str, mark: str = "") -> str:
-    """Push an image that runs the stand-in with these flags; gives its name by digest. Another `mark` is another image."""
+    """Push an image that runs the stand-in model with these flags. Each `mark` makes another image.
+
+    Returns:
+        The image's name by digest.
+    """
     with (
         RegistryClient(base.host, base.repository, plain_http=True) as source,
         RegistryClient(to.host, to.repository, plain_http=True) as registry,
@@ -57,9 +61,13 @@ def push_model(base: ImageReference, to: ImageReference, *flags: str, mark: str 
 
 
 def delete_image(image: str) -> None:
-    """Let the registry forget an image; whether it may is the registry's to say."""
-    place, _, digest = image.partition("@")
-    host, _, repository = place.partition("/")
+    """Delete an image from the registry.
+
+    Raises:
+        httpx.HTTPStatusError: The registry refused to delete it.
+    """
+    name, _, digest = image.partition("@")
+    host, _, repository = name.partition("/")
     answer = httpx.delete(f"http://{host}/v2/{repository}/manifests/{digest}", timeout=10, trust_env=False)
     answer.raise_for_status()
 

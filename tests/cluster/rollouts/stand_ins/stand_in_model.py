@@ -1,8 +1,15 @@
-"""A model server whose faults are switched while it runs: ``POST /fault`` with JSON, ``{}`` for none. Standard library alone.
+"""A model server whose fault can be changed while it runs. It needs only the standard library.
 
-``status``: answer predictions with it. ``delay``: seconds before an answer. ``share``: of the predictions that this happens to.
-``probability``: what it answers instead of 0.5. ``ready``: false fails the readiness probe. ``crash``: end now, and whenever this
-container starts again. Its last requests are at ``GET /recent``, as the real one's are where a shadow is wanted.
+``POST /fault`` takes the fault as JSON; ``{}`` means none. These are its keys:
+
+- ``status``: the status of predictions.
+- ``delay``: seconds before a prediction is answered.
+- ``share``: the share of predictions that ``status`` and ``delay`` apply to, from 0 to 1.
+- ``probability``: the answer instead of 0.5.
+- ``ready``: if false, the readiness probe fails.
+- ``crash``: if true, the process ends now and whenever this container starts again.
+
+Like the real server, it gives its last requests at ``GET /recent`` if a shadow needs them.
 """
 
 from __future__ import annotations
@@ -21,38 +28,38 @@ from typing import Any
 
 RELEASE = os.environ.get("SLUICE_RELEASE_DIGEST", "")
 PORT = int(os.environ.get("PREDICTIVE_UNIT_HTTP_SERVICE_PORT", "9000"))
-KEEPS = int(os.environ.get("SLUICE_RECENT_REQUESTS") or 0)
-KEPT = Path("/tmp/fault.json")  # noqa: S108 - a volume of the Pod, which outlives the container
+RECENT_REQUESTS = int(os.environ.get("SLUICE_RECENT_REQUESTS") or 0)
+FAULT_FILE = Path("/tmp/fault.json")  # noqa: S108 - a volume of the Pod, which remains when the container restarts
 CRASHED = 3
 STARTED = time.time()
 
 
 def read_fault() -> dict[str, Any]:
-    """The present fault."""
-    return dict(json.loads(KEPT.read_text())) if KEPT.exists() else {}
+    """Return the fault that was set last."""
+    return dict(json.loads(FAULT_FILE.read_text())) if FAULT_FILE.exists() else {}
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Predictions, health and the switch."""
+    """Answer predictions, health checks and changes of the fault."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    fault: dict[str, Any] = {}  # noqa: RUF012 - the switch of the whole process
-    recent: deque[dict[str, Any]] = deque(maxlen=KEEPS)  # noqa: RUF012 - of the whole process
+    fault: dict[str, Any] = {}  # noqa: RUF012 - shared by the whole process
+    recent: deque[dict[str, Any]] = deque(maxlen=RECENT_REQUESTS)  # noqa: RUF012 - shared by the whole process
     number = 0
 
     def do_GET(self) -> None:
-        """Health, or the last requests."""
+        """Answer a health check, or give the last requests."""
         if self.path == "/recent":
-            self._answer(200 if KEEPS else 404, {"server": str(STARTED), "requests": list(self.recent)})
+            self._answer(200 if RECENT_REQUESTS else 404, {"server": str(STARTED), "requests": list(self.recent)})
             return
         self._answer(200 if self.fault.get("ready", True) else 503, {"release": RELEASE})
 
     def do_POST(self) -> None:
-        """A prediction, or the switch."""
+        """Answer a prediction, or change the fault."""
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         if self.path == "/fault":
-            KEPT.write_bytes(body)
+            FAULT_FILE.write_bytes(body)
             type(self).fault = read_fault()
             self._answer(200, self.fault)
             if self.fault.get("crash"):
@@ -80,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 if __name__ == "__main__":
@@ -88,4 +95,4 @@ if __name__ == "__main__":
     if Handler.fault.get("crash") or "--broken" in sys.argv:
         sys.exit(CRASHED)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    ThreadingHTTPServer(("0.0.0.0", PORT), Handler).serve_forever()  # noqa: S104 - a Pod's
+    ThreadingHTTPServer(("0.0.0.0", PORT), Handler).serve_forever()  # noqa: S104 - the Pod must be reachable

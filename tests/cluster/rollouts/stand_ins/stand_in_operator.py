@@ -1,8 +1,12 @@
-"""What the tests need of Seldon's operator, where no Seldon runs: ``python stand_in_operator.py NAMESPACE EXECUTOR-IMAGE``.
+"""A stand-in for Seldon's operator: ``python stand_in_operator.py NAMESPACE EXECUTOR-IMAGE``.
 
-As operator 1.17.1 was seen to behave: a Deployment and a Service for each predictor; one VirtualService, written, and put back
-when somebody changed it, only while every Deployment is ready; what is no longer named goes, after the routes. Ready sooner
-than it: the executor's probe waits for 1 s and not for 20.
+It behaves as operator 1.17.1 was seen to behave:
+
+- It makes a Deployment and a Service for each predictor.
+- It writes one VirtualService, and restores it after a change by another client, only while every Deployment is ready.
+- It deletes the Deployments and Services of removed predictors after it has written the routes.
+
+Pods become ready sooner than with Seldon, because the executor's probe starts after 1 s and not after 20 s.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ SCRIPT = Path(__file__).with_name("stand_in_executor.py")
 
 
 class Operator:
-    """One namespace."""
+    """Reconcile the SeldonDeployments of one namespace."""
 
     def __init__(self, kube: Kube, namespace: str, image: str) -> None:
         self.kube, self.namespace, self.image = kube, namespace, image
@@ -39,13 +43,13 @@ class Operator:
         return f"{root}/namespaces/{self.namespace}/{plural}"
 
     def mark(self, name: str) -> None:
-        """Something happened to a SeldonDeployment or what belongs to it."""
+        """Note that a SeldonDeployment or one of its objects changed."""
         with self.wake:
             self.dirty.add(name)
             self.wake.notify()
 
     def mark_owner(self, item: dict[str, Any]) -> None:
-        """Something happened to a child."""
+        """Note that an object changed that belongs to a SeldonDeployment."""
         if owner := item["metadata"].get("labels", {}).get("seldon-deployment-id"):
             self.mark(owner)
 
@@ -68,22 +72,22 @@ class Operator:
                 threading.Timer(0.1, self.mark, (name,)).start()
 
     def reconcile(self, name: str) -> None:
-        """Bring the children of one SeldonDeployment to what it says."""
+        """Make, change and delete the objects of one SeldonDeployment, so that they match it."""
         found = self.owned.objects.get(f"{self.namespace}/{name}")
         if found is None or "deletionTimestamp" in found["metadata"]:
             return
         predictors = found["spec"]["predictors"]
-        wished = {f"{name}-{one['name']}-0-model": self.plan_deployment(found, one) for one in predictors}
-        for child, body in wished.items():
+        desired = {f"{name}-{one['name']}-0-model": self.plan_deployment(found, one) for one in predictors}
+        for child, body in desired.items():
             self.ensure(APPS, "deployments", self.deployments, child, body)
         for one in predictors:
             self.ensure(CORE, "services", self.services, f"{name}-{one['name']}", self.plan_service(found, one))
-        if all(self.is_ready(child) for child in wished):
+        if all(self.is_ready(child) for child in desired):
             self.route(found)
-        self.remove(name, set(wished), {f"{name}-{one['name']}" for one in predictors})
+        self.remove(name, set(desired), {f"{name}-{one['name']}" for one in predictors})
 
     def ensure(self, root: str, plural: str, informer: Informer, name: str, body: dict[str, Any]) -> None:
-        """Make a child, or change it where something else is wished."""
+        """Create an object, or change it if it differs from the desired one."""
         digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
         there = informer.objects.get(f"{self.namespace}/{name}")
         if there is None or there["metadata"].get("annotations", {}).get(HASH) != digest:
@@ -91,7 +95,7 @@ class Operator:
             self.kube.apply(f"{self._all(root, plural)}/{name}", body)
 
     def is_ready(self, deployment: str) -> bool:
-        """As the operator takes it."""
+        """Return whether a Deployment is ready in the sense of the operator."""
         found = self.deployments.objects.get(f"{self.namespace}/{deployment}")
         if found is None:
             return False
@@ -100,32 +104,32 @@ class Operator:
         return bool(known and status.get("readyReplicas", 0) > 0 and not status.get("unavailableReplicas"))
 
     def route(self, found: dict[str, Any]) -> None:
-        """Write the VirtualService, where it says anything else."""
+        """Write the VirtualService if it differs from the desired one."""
         spec = plan_routes(found, self.namespace)
         name = found["metadata"]["name"]
         there = self.routes.objects.get(f"{self.namespace}/{name}")
         if there is None:
             body = {"apiVersion": "networking.istio.io/v1beta1", "kind": "VirtualService"}
-            body |= {"metadata": {"name": name, "ownerReferences": own(found)}, "spec": spec}
+            body |= {"metadata": {"name": name, "ownerReferences": owner_references(found)}, "spec": spec}
             self.kube.ask("POST", self._all(ISTIO, "virtualservices"), body, fieldManager="manager")
         elif there["spec"] != spec:
             version = {"resourceVersion": there["metadata"]["resourceVersion"]}
             self.kube.merge(f"{self._all(ISTIO, 'virtualservices')}/{name}", {"metadata": version, "spec": spec}, "manager")
 
     def remove(self, owner: str, deployments: set[str], services: set[str]) -> None:
-        """Delete what the SeldonDeployment no longer names."""
-        for root, plural, informer, wished in (
+        """Delete the Deployments and Services that the SeldonDeployment no longer needs."""
+        for root, plural, informer, desired in (
             (APPS, "deployments", self.deployments, deployments),
             (CORE, "services", self.services, services),
         ):
             for item in list(informer.objects.values()):
                 metadata = item["metadata"]
                 mine = metadata.get("labels", {}).get("seldon-deployment-id") == owner
-                if mine and metadata["name"] not in wished and "deletionTimestamp" not in metadata:
+                if mine and metadata["name"] not in desired and "deletionTimestamp" not in metadata:
                     self.kube.delete(f"{self._all(root, plural)}/{metadata['name']}")
 
     def plan_deployment(self, owner: dict[str, Any], predictor: dict[str, Any]) -> dict[str, Any]:
-        """The Deployment of a predictor."""
+        """Return the Deployment of a predictor."""
         name, full = owner["metadata"]["name"], f"{owner['metadata']['name']}-{predictor['name']}"
         component = predictor["componentSpecs"][0]
         given = component.get("metadata", {})
@@ -143,7 +147,7 @@ class Operator:
         return {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": f"{full}-0-model", "labels": select, "ownerReferences": own(owner)},
+            "metadata": {"name": f"{full}-0-model", "labels": select, "ownerReferences": owner_references(owner)},
             "spec": {
                 "replicas": predictor.get("replicas", 1),
                 "selector": {"matchLabels": select},
@@ -153,7 +157,7 @@ class Operator:
         }
 
     def plan_engine(self, deployment: str, predictor: str, timeout: str) -> dict[str, Any]:
-        """The executor's container."""
+        """Return the executor's container."""
         probe = {"periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 3}
         env = {"DEPLOYMENT": deployment, "PREDICTOR": predictor, "REST_TIMEOUT_MS": timeout}
         return {
@@ -170,26 +174,26 @@ class Operator:
         }
 
     def plan_service(self, owner: dict[str, Any], predictor: dict[str, Any]) -> dict[str, Any]:
-        """The Service of a predictor."""
+        """Return the Service of a predictor."""
         name = owner["metadata"]["name"]
         full = f"{name}-{predictor['name']}"
         ports = [{"name": "http", "port": 8000, "targetPort": 8000}, {"name": "grpc", "port": 5001, "targetPort": 5001}]
         return {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": full, "labels": {"seldon-deployment-id": name}, "ownerReferences": own(owner)},
+            "metadata": {"name": full, "labels": {"seldon-deployment-id": name}, "ownerReferences": owner_references(owner)},
             "spec": {"selector": {"seldon-app": full}, "ports": ports},
         }
 
 
-def own(owner: dict[str, Any]) -> list[dict[str, Any]]:
-    """The reference to an owner."""
+def owner_references(owner: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the owner references to a SeldonDeployment."""
     named = {"name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": True, "blockOwnerDeletion": True}
     return [{"apiVersion": "machinelearning.seldon.io/v1", "kind": "SeldonDeployment", **named}]
 
 
 def plan_routes(owner: dict[str, Any], namespace: str) -> dict[str, Any]:
-    """The VirtualService's spec; a destination without traffic has no weight at all."""
+    """Return the spec of the VirtualService. A destination without traffic has no field `weight`."""
     name, predictors = owner["metadata"]["name"], owner["spec"]["predictors"]
     alone = len(predictors) == 1
 
@@ -198,8 +202,8 @@ def plan_routes(owner: dict[str, Any], namespace: str) -> dict[str, Any]:
         for one in predictors:
             host = f"{name}-{one['name']}.{namespace}.svc.cluster.local"
             weight = 100 if alone else one.get("traffic", 0)
-            place = {"destination": {"host": host, "port": {"number": port}, "subset": one["name"]}}
-            found.append(place | ({"weight": weight} if weight else {}))
+            destination = {"destination": {"host": host, "port": {"number": port}, "subset": one["name"]}}
+            found.append(destination | ({"weight": weight} if weight else {}))
         return found
 
     headers = {"namespace": {"exact": namespace}, "seldon": {"exact": name}}

@@ -1,4 +1,4 @@
-"""An object in the artifact repository that runs can be given the URI of."""
+"""Store an object in the artifact repository, so that a run can have its URI as an argument."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     from argo_cluster import Cluster
 
 _LOCK = threading.Lock()
-_MADE: dict[str, str] = {}
+_STORED: dict[str, str] = {}
 
 
-def seed(cluster: Cluster) -> str:
-    """The URI of an object with the text ``seeded`` in it, which a small workflow makes once."""
+def store_object(cluster: Cluster) -> str:
+    """Return the URI of an object with the text ``seeded``. A small workflow stores it once in a session."""
     from argo_runs import wait
 
     store = cluster.repository.get("s3")
     if not store:
-        pytest.skip("the artifact repository is no S3 store")
+        pytest.skip("the artifact repository is not an S3 store")
     with _LOCK:
-        if cluster.session not in _MADE:
+        if cluster.session not in _STORED:
             made = cluster.custom.create_namespaced_custom_object(
                 GROUP, VERSION, cluster.namespace, "workflows", _workflow(cluster)
             )
             run = wait(cluster, made["metadata"]["name"], timeout=300)
-            assert run.phase == "Succeeded", run.story()
-            _MADE[cluster.session] = f"s3://{store['bucket']}/{_key(cluster)}"
-    return _MADE[cluster.session]
+            assert run.phase == "Succeeded", run.describe_problems()
+            _STORED[cluster.session] = f"s3://{store['bucket']}/{_key(cluster)}"
+    return _STORED[cluster.session]
 
 
 def _key(cluster: Cluster) -> str:

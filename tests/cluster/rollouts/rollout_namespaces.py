@@ -1,4 +1,4 @@
-"""Where the rollouts of a session take place: a namespace, the kinds of Seldon and Istio, and the stand-in operator."""
+"""The namespace of a test session, with the kinds of Seldon and Istio and with the stand-in operator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kube import CRDS, SELDON, Kube, RefusedError
+from kube import CRDS, SELDON, Kube
 from stand_in_images import push_model
 
 from sluice.release.registry.image_references import read_image_reference
@@ -27,7 +27,7 @@ STAND_INS = Path(__file__).parent / "stand_ins"
 
 
 def find_missing() -> str:
-    """What these tests need and do not have; empty where nothing is missing."""
+    """Return what these tests need and do not have; empty if nothing is missing."""
     if not os.environ.get("KUBECONFIG"):
         return "KUBECONFIG is not set"
     for name in ("SLUICE_TEST_REPOSITORY", "SLUICE_TEST_PYTHON_IMAGE"):
@@ -35,61 +35,63 @@ def find_missing() -> str:
             return f"{name} is not set"
     try:
         Kube().ask("GET", "/version")
-    except Exception as error:  # noqa: BLE001 - whatever it is, there is no cluster to test on
+    except Exception as error:  # noqa: BLE001 - any error means that there is no cluster to test on
         return f"the cluster of KUBECONFIG does not answer: {str(error)[:200]}"
     return ""
 
 
 @dataclass
-class Place:
-    """One namespace.
+class RolloutNamespace:
+    """One namespace with an operator.
 
     Attributes:
-        folder: For logs and projects.
-        seldon: Whether a real operator is to act in it; else a stand-in does.
-        model: Image of the stand-in model; `broken` is one that ends as soon as it starts.
-        registered: Kinds that had to be registered, permissive ones.
+        folder: Folder for logs and projects.
+        seldon: Whether a real operator acts in the namespace. If not, the stand-in does.
+        name: The name of the namespace.
+        registered: Kinds that the cluster did not have and that the tests registered. They accept any content.
+        model_image: Image of the stand-in model.
+        broken_image: Image of a stand-in model that ends as soon as it starts.
     """
 
     folder: Path
     seldon: bool = field(default_factory=lambda: os.environ.get("SLUICE_TEST_SELDON") == "1")
-    namespace: str = field(default_factory=lambda: f"sluice-rollout-{uuid.uuid4().hex[:6]}")
+    name: str = field(default_factory=lambda: f"sluice-rollout-{uuid.uuid4().hex[:6]}")
     registered: list[str] = field(default_factory=list)
-    model: str = ""
-    broken: str = ""
+    model_image: str = ""
+    broken_image: str = ""
     _operator: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         self.kube = Kube()
-        self.python = os.environ["SLUICE_TEST_PYTHON_IMAGE"]
+        self.python_image = os.environ["SLUICE_TEST_PYTHON_IMAGE"]
         self.repository = os.environ["SLUICE_TEST_REPOSITORY"]
 
     def set_up(self) -> None:
-        """Make it."""
+        """Make the namespace, push the stand-in model's images, and start the operator."""
         self.register()
         labels = {"sluice.test/rollouts": "yes"} | ({} if self.seldon else {"seldon.io/controller-id": "stand-in"})
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": labels}}
         self.kube.ask("POST", "/api/v1/namespaces", body)
-        self.model, self.broken = self.push(), self.push("--broken")
+        self.model_image, self.broken_image = self.push(), self.push("--broken")
         self.start_operator()
 
     def push(self, *flags: str, mark: str = "") -> str:
-        """An image of the stand-in model."""
-        return push_model(read_image_reference(self.python), read_image_reference(self.repository), *flags, mark=mark)
+        """Push an image of the stand-in model, and return its name by digest. Each `mark` makes another image."""
+        return push_model(read_image_reference(self.python_image), read_image_reference(self.repository), *flags, mark=mark)
 
     def start_operator(self) -> None:
-        """Start the stand-in, where it is to be one."""
+        """Start the stand-in operator, unless a real operator acts in the namespace."""
         if not self.seldon:
-            command = [sys.executable, str(STAND_INS / "stand_in_operator.py"), self.namespace, self.python]
+            command = [sys.executable, str(STAND_INS / "stand_in_operator.py"), self.name, self.python_image]
             self._operator = start_child(command, log=self.folder / "operator.log")
 
     def stop_operator(self) -> None:
-        """Let nobody act on SeldonDeployments."""
+        """Stop the stand-in operator."""
         if self._operator is not None:
             end_child(self._operator)
 
     def register(self) -> None:
-        """Register the kinds that the cluster does not know; each takes any content."""
+        """Register the kinds that the cluster does not have. They accept any content."""
         for plural, (group, kind, versions) in KINDS.items():
             name = f"{plural}.{group}"
             if self.kube.find(f"{CRDS}/{name}") is None:
@@ -97,18 +99,18 @@ class Place:
                 self.registered.append(name)
 
     def path(self, root: str, plural: str, name: str = "") -> str:
-        """Path of an object here."""
-        return f"{root}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
+        """Return the API path of a kind in this namespace, or of one object."""
+        return f"{root}/namespaces/{self.name}/{plural}" + (f"/{name}" if name else "")
 
     def tear_down(self) -> None:
-        """Take everything away."""
+        """Delete the SeldonDeployments and the namespace, and stop the operator."""
         for one in self.kube.list(self.path(SELDON, "seldondeployments")):
             self.kube.delete(self.path(SELDON, "seldondeployments", one["metadata"]["name"]))
-        self.kube.delete(f"/api/v1/namespaces/{self.namespace}")
+        self.kube.delete(f"/api/v1/namespaces/{self.name}")
         self.stop_operator()
 
-    def last_words(self) -> str:
-        """What the stand-in operator said."""
+    def read_operator_log(self) -> str:
+        """Return the end of the stand-in operator's log."""
         log = self.folder / "operator.log"
         return log.read_text()[-2000:] if log.exists() else ""
 
@@ -128,6 +130,3 @@ def _plan_kind(plural: str, group: str, kind: str, versions: tuple[str, ...]) ->
             ],
         },
     }
-
-
-__all__ = ["Place", "RefusedError", "find_missing"]
