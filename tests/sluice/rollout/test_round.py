@@ -33,6 +33,17 @@ def reach(platform: MemoryPlatform, loop: ControlLoop, state: str) -> None:
     platform.run(loop, until=lambda journal: journal.state.name == state)
 
 
+def roll_back_without_journal() -> tuple[MemoryPlatform, ControlLoop]:
+    """Let the evidence roll B back while the journal cannot be written."""
+    platform, loop = start_canary()
+    reach(platform, loop, "step-1")
+    platform.failing.add("write_journal")
+    platform.servers[B].error_rate = 1.0
+    while platform.weights != {A: 100}:
+        platform.tick(loop)
+    return platform, loop
+
+
 def run_rounds(platform: MemoryPlatform, loop: ControlLoop, number: int) -> None:
     """Run rounds whose errors the test wants to see."""
     for _ in range(number):
@@ -82,12 +93,7 @@ def test_a_round_without_a_decision_writes_nothing() -> None:
 
 
 def test_a_rollback_moves_the_traffic_even_if_it_cannot_be_journaled() -> None:
-    platform, loop = start_canary()
-    reach(platform, loop, "step-1")
-    platform.failing.add("write_journal")
-    platform.servers[B].error_rate = 1.0
-    while platform.weights != {A: 100}:
-        platform.tick(loop)
+    platform, loop = roll_back_without_journal()
     assert platform.calls[-2:] == ["write_journal", "apply without journal"]
     for _ in range(5):
         platform.tick(loop)
@@ -98,12 +104,7 @@ def test_a_rollback_moves_the_traffic_even_if_it_cannot_be_journaled() -> None:
 
 
 def test_a_process_that_is_killed_before_the_rollback_is_journaled_rolls_back_again_at_once() -> None:
-    platform, loop = start_canary()
-    reach(platform, loop, "step-1")
-    platform.failing.add("write_journal")
-    platform.servers[B].error_rate = 1.0
-    while platform.weights != {A: 100}:
-        platform.tick(loop)
+    platform, _ = roll_back_without_journal()
     restarted = platform.restart()
     platform.tick(restarted)
     assert restarted.collector.evidence is not None

@@ -144,7 +144,7 @@ class SeldonPlatform:
         self._checkpoint = checkpoint
 
     def write_journal(self, journal: Journal) -> Journal:
-        """Write a decision into the annotations of the SeldonDeployment, if nobody has changed it since it was observed."""
+        """Write a decision into the annotations of the SeldonDeployment, unless another process changed it meanwhile."""
         snapshot = self._require_snapshot()
         written, deployment = self.journal.write(journal, snapshot.deployment, epoch=self.lock.epoch)
         self._snapshot = dataclasses.replace(snapshot, deployment=deployment)

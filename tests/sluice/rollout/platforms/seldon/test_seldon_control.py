@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from seldon_canaries import QUICK, A, B, check_invariants, ended, make_cluster
-from simulated_cluster import NAME, WRITES, SimulatedCluster, SimulatedServer, make_settings
+from seldon_canaries import QUICK, A, B, check_invariants, ended, make_cluster, refuse_as_a_missing_webhook
+from simulated_cluster import NAME, SimulatedCluster, SimulatedServer, make_settings
 
-from sluice.errors import ServiceError
 from sluice.rollout.decisions.states import CommandKind, Phase
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import CONFIG_MAP, SELDON_DEPLOYMENT
@@ -202,11 +201,7 @@ def test_a_rollback_does_not_wait_for_the_operator_s_webhook() -> None:
     cluster.run(control, until=lambda journal: journal.state.name == "step-1")
     cluster.operator_works = False
 
-    def refuse(verb: str, plural: str, name: str) -> None:
-        if verb in WRITES and plural == SELDON_DEPLOYMENT.plural:
-            raise ServiceError("failed calling webhook")
-
-    cluster.api.before = refuse
+    cluster.api.before = refuse_as_a_missing_webhook
     for _ in range(60):
         cluster.tick(control)
     assert cluster.weights() == {A: 100}

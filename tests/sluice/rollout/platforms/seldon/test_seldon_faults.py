@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from seldon_canaries import A, B, check_invariants, ended, make_cluster
+from seldon_canaries import A, B, check_invariants, ended, make_cluster, refuse_as_a_missing_webhook
 from simulated_cluster import WRITES, Killed, SimulatedCluster, SimulatedServer
 
 from sluice.errors import ServiceError
@@ -142,11 +142,7 @@ def test_the_successor_of_a_controller_that_could_not_journal_a_rollback_continu
     cluster.run(control, until=lambda journal: journal.state.name == "step-1")
     cluster.operator_works = False
 
-    def refuse(verb: str, plural: str, _name: str) -> None:
-        if verb in WRITES and plural == SELDON_DEPLOYMENT.plural:
-            raise ServiceError("failed calling webhook")
-
-    cluster.api.before = refuse
+    cluster.api.before = refuse_as_a_missing_webhook
     for _ in range(30):
         cluster.tick(control)
     assert cluster.weights() == {A: 100}
