@@ -1,4 +1,4 @@
-"""The command line. Each module has the commands of one topic, and only parses and prints.
+"""The command line. Each module has the commands of one topic, and only parses and prints. A package for each part of the help.
 
 `main` is the only place where an error becomes a message, a hint and an exit code. A command imports what it needs when it is
 called, so that `sluice --help` is quick. The exit codes are 0 done, 1 unexpected error, 2 usage or configuration, 3 unsupported
@@ -19,8 +19,11 @@ from typer._click.exceptions import (
 )  # typer contains its own click and exports these names nowhere else
 
 from sluice import __version__
-from sluice.cli import compiling, demo, drifting, pushing, releases, reporting, rollouts, running, schema, serving, testing
+from sluice.cli.begin import demo
 from sluice.cli.options_and_output import Envelope, name_command, wants_json
+from sluice.cli.pipelines import compiling, schema
+from sluice.cli.production import pushing, releases, rollouts, serving
+from sluice.cli.work import drifting, reporting, running, testing
 from sluice.errors import InterruptedRunError, ServiceError, SluiceError, UsageError
 
 _UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR})

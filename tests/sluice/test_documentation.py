@@ -10,7 +10,7 @@ import pytest
 
 from sluice import errors
 from sluice.cli import app
-from sluice.cli.schema import list_keys
+from sluice.cli.pipelines.schema import list_keys
 from sluice.project.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

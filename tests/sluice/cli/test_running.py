@@ -11,7 +11,7 @@ from commands import MINIMAL
 from rich.console import Console
 from rich.prompt import Confirm
 
-from sluice.cli import running
+from sluice.cli.work import running
 from sluice.errors import RefusedError
 from sluice.project.projects import Project, read_project
 from sluice.release.store.releases import ReleaseStore

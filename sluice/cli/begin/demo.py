@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from sluice.cli.options_and_output import Envelope, Format, OutputOption, ProjectOption, open_project, progress_console, show
-from sluice.cli.running import OUTCOME_MARKS
+from sluice.cli.work.running import OUTCOME_MARKS
 from sluice.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:

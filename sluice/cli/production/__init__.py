@@ -1,0 +1,1 @@
+"""The commands about releases and production traffic: serve, release, rollout."""
