@@ -65,6 +65,15 @@ class RowScores:
         aligned: npt.NDArray[np.float64] = self.scores[places]
         return aligned
 
+    def select(self, ids: Iterable[object]) -> RowScores:
+        """Return the scores of some of the rows.
+
+        Raises:
+            DataError: A row has no score.
+        """
+        wanted = list(ids)
+        return bind_scores(wanted, self.align(wanted), holdout=self.holdout, row_set=self.row_set)
+
     def write(self, target: Path | IO[bytes]) -> None:
         """Write the scores as an uncompressed NumPy archive. `read_row_scores` reads it."""
         if not isinstance(target, IO) and hasattr(target, "open"):
