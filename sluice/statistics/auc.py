@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit, logit, ndtri, stdtrit
+from scipy.special import expit, logit, ndtri, owens_t, stdtrit
 
 from sluice.statistics.samples import check_level, read_labels, read_scores
 from sluice.verdicts import Interval
@@ -74,7 +74,7 @@ class AucDifference:
             ValueError: `alpha` lies outside (0, 1).
         """
         check_level(alpha)
-        return max(-1.0, self.difference + _quantile(alpha, self.degrees) * self.standard_error)
+        return max(-1.0, self.difference + quantile(alpha, self.degrees) * self.standard_error)
 
 
 def estimate_auc(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> AucEstimate:
@@ -130,9 +130,35 @@ def compare_auc(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, *, 
     variances = tuple(_mean_variance(components, max_variance) for components in (of_positives, of_negatives))
     error = math.sqrt(sum(variances))
     degrees = _combine_degrees(variances, (of_positives.size, of_negatives.size))
-    half_width = _quantile((1 + level) / 2, degrees) * error
+    half_width = quantile((1 + level) / 2, degrees) * error
     interval = Interval(max(-1.0, difference - half_width), min(1.0, difference + half_width), level, "paired-DeLong")
     return AucDifference(difference, error, interval, auc_a, auc_b, degrees)
+
+
+def predict_difference_error(auc: float, correlation: float, *, positives: int, negatives: int) -> tuple[float, float]:
+    """Predict the standard error of `compare_auc` before there are scores, for two models of the same AUC.
+
+    The scores of each class are taken to be normal with equal variances (the binormal model). Then the components of DeLong's
+    variance have covariances that follow from the bivariate normal distribution, whose diagonal Owen's T function gives.
+
+    Args:
+        auc: The AUC of both models, in (0, 1).
+        correlation: The correlation of both models' scores within a class, in [-1, 1).
+        positives: Rows with label 1, at least 1.
+        negatives: Rows with label 0, at least 1.
+
+    Returns:
+        The standard error and its degrees of freedom.
+    """
+    height = float(ndtri(auc))
+
+    def both_below(shared: float) -> float:
+        """Return the probability that two standard normal values with this correlation are both below `height`."""
+        return auc - 2 * float(owens_t(height, math.sqrt((1 - shared) / (1 + shared))))
+
+    spread = 2 * (both_below(0.5) - both_below(correlation / 2))
+    variances = (spread / positives, spread / negatives)
+    return math.sqrt(sum(variances)), _combine_degrees(variances, (positives, negatives))
 
 
 def _compute_components(positive: Booleans, scores: Floats) -> tuple[float, Floats, Floats]:
@@ -174,8 +200,8 @@ def _combine_degrees(variances: tuple[float, ...], sizes: tuple[int, ...]) -> fl
     return sum(variances) ** 2 / spread if spread else math.inf
 
 
-def _quantile(probability: float, degrees: float) -> float:
-    """Return a quantile of Student's t distribution; of the normal distribution if the degrees are infinite."""
+def quantile(probability: float, degrees: float) -> float:
+    """Return a quantile of Student's t distribution with these degrees of freedom; of the normal one if they are infinite."""
     return float(ndtri(probability)) if math.isinf(degrees) else float(stdtrit(degrees, probability))
 
 
