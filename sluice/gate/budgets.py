@@ -133,9 +133,7 @@ def plan_question(
     known = document.find_question(question)
     before = measure_budget(document, row_set, holdout=holdout, rule=rule, now=now)
     if known:
-        return document, AskedQuestion(
-            link=known.link, uses=known.uses, answer=document.find_answer(known.link), budget=before
-        )
+        return document, AskedQuestion(link=known.link, uses=known.uses, answer=document.find_answer(known.link), budget=before)
     check_same_rule(document, row_set, holdout=holdout, rule=rule)
     uses = before.used + 1
     if question.champion is not None and not before.left:
@@ -161,8 +159,8 @@ def check_same_rule(document: LedgerDocument, row_set: RowSet, *, holdout: str, 
         if (first.alpha, first.budget) != (rule.alpha, rule.budget):
             raise StateError(
                 f"this holdout was first asked with {asked}, but now they are {rule.alpha:g} and {rule.budget}",
-                hint="Restore both settings in sluice.toml, or replace the holdout by fresh rows. Both numbers must be the same for "
-                "all questions about the same rows.",
+                hint="Restore both settings in sluice.toml, or replace the holdout by fresh rows. Both numbers must be the same "
+                "for all questions about the same rows.",
             )
         if None not in {first.gate_fraction, rule.gate_fraction} and first.gate_fraction != rule.gate_fraction:
             raise StateError(
@@ -184,7 +182,8 @@ def _part_questions(
 ) -> tuple[list[QuestionRecord], list[QuestionRecord]]:
     """Return the questions about related rows, and the questions about other rows."""
     files = {file for file, digest in document.files() if digest in related} | {holdout}
-    own, others = [], []
+    own: list[QuestionRecord] = []
+    others: list[QuestionRecord] = []
     for record in document.questions():
         rows = record.question.row_set
         is_own = rows in related if rows else record.holdout in files

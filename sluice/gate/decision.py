@@ -204,8 +204,8 @@ def refuse_few(labels: ArrayLike, *, used: int, budget: int) -> GateDecision:
     """Return the answer of a gate that has too few rows of a class to judge a challenger."""
     fewest, rows = count_smaller_class(labels), int(np.asarray(labels).size)
     detail = (
-        f"the gate cannot decide, because the smaller class has {fewest} gate rows and the gate needs {MIN_PER_CLASS}: use a larger "
-        "holdout (`sluice gate power` says how large)"
+        f"the gate cannot decide, because the smaller class has {fewest} gate rows and the gate needs {MIN_PER_CLASS}: use a "
+        "larger holdout (`sluice gate power` says how large)"
     )
     verdict = Verdict(check=CHECK, outcome=Outcome.INCONCLUSIVE, rows=rows, detail=detail)
     return _without_numbers(verdict, first=False, uses=used, budget=budget)

@@ -36,8 +36,8 @@ Result = TypeVar("Result")
 class Ledger:
     """The ledger of one project. Any number of processes may use it at once.
 
-    Each method raises StateError if the ledger is damaged, was deleted or shortened, or cannot be read or written. The count never
-    starts again from zero.
+    Each method raises StateError if the ledger is damaged, was deleted or shortened, or cannot be read or written. The count
+    never starts again from zero.
 
     Attributes:
         store: Where the ledger is stored.
@@ -180,8 +180,8 @@ class Ledger:
             raise StateError(
                 f"the gate's ledger {self.store.place} was deleted, shortened or replaced: it has {len(document.questions())} "
                 f"questions, and not the question {missing[0][:19]} by which the champion was promoted",
-                hint="Restore the ledger from a backup. If it is lost, `sluice gate confirm-loss --why …` records that, and then the "
-                "gate needs a new holdout of fresh rows.",
+                hint="Restore the ledger from a backup. If it is lost, `sluice gate confirm-loss --why …` records that, and then "
+                "the gate needs a new holdout of fresh rows.",
             )
 
     def _change(self, change: Callable[[LedgerDocument], tuple[LedgerDocument, Result]]) -> Result:

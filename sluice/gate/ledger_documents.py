@@ -16,9 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sluice.data.row_sets import RowSet
 from sluice.errors import StateError
 
-SCHEMA = 2
-"""Version 1 was one document for each file of a holdout; `sluice.gate.earlier_ledgers` reads it."""
-
 
 class LedgerPart(BaseModel):
     """A part of the document. It is immutable, and an unknown field is an error."""
@@ -45,8 +42,9 @@ class GateRule(LedgerPart):
 class Question(LedgerPart):
     """What the gate is asked. Two equal questions are the same question.
 
-    The answer follows from the labels, from the scores of both models and from the rule, and all of these are part of the question.
-    Whatever changes the scores (the model, the code that makes the features, a library) therefore makes another question.
+    The answer follows from the labels, from the scores of both models and from the rule, and all of these are part of the
+    question. Whatever changes the scores (the model, the code that makes the features, a library) therefore makes another
+    question.
 
     Attributes:
         challenger: The digest of the challenger's model.
@@ -81,7 +79,7 @@ class _Record(LedgerPart):
 
 
 class RowSetRecord(_Record):
-    """A row set that the ledger sees for the first time in the file with the digest `holdout`. `sluice.data.row_sets` has the terms."""
+    """A row set that the ledger sees for the first time in the file with the digest `holdout`."""
 
     kind: Literal["row-set"] = "row-set"
     holdout: str
@@ -162,9 +160,9 @@ AnyRecord: TypeAlias = RowSetRecord | QuestionRecord | AnswerRecord | RotationRe
 
 
 class LedgerDocument(LedgerPart):
-    """The whole ledger, oldest record first."""
+    """The whole ledger, oldest record first. `sluice.gate.earlier_ledgers` reads version 1: a document for each file."""
 
-    version: Literal[2] = SCHEMA
+    version: Literal[2] = 2
     records: tuple[Annotated[AnyRecord, Field(discriminator="kind")], ...] = ()
 
     @model_validator(mode="after")
@@ -205,9 +203,7 @@ class LedgerDocument(LedgerPart):
     def row_sets(self) -> tuple[RowSet, ...]:
         """Return all known row sets in the order in which they were first seen."""
         records = (record for record in self.records if isinstance(record, RowSetRecord))
-        return tuple(
-            RowSet(digest=one.digest, rows=one.rows, positives=one.positives, sketch=one.sketch) for one in records
-        )
+        return tuple(RowSet(digest=one.digest, rows=one.rows, positives=one.positives, sketch=one.sketch) for one in records)
 
     def find_override(self, model: str, now: float) -> OverrideRecord | None:
         """Return the override of a model that expires last, if it has not expired yet."""

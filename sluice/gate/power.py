@@ -95,9 +95,7 @@ def plan_power(
     if min(classes) == 0:
         error, degrees = math.nan, math.inf
     else:
-        error, degrees = predict_difference_error(
-            ASSUMED_AUC, ASSUMED_CORRELATION, positives=classes[0], negatives=classes[1]
-        )
+        error, degrees = predict_difference_error(ASSUMED_AUC, ASSUMED_CORRELATION, positives=classes[0], negatives=classes[1])
         error = error if standard_error is None else standard_error
     enough = min(classes) >= MIN_PER_CLASS
     reach, power = quantile(1 - tail, degrees), float(ndtri(POWER))

@@ -55,8 +55,8 @@ def ask_gate(
     Raises:
         ConfigurationError: A number of `rule` is out of its range.
         DataError: A gate row has no score.
-        StateError: The ledger or a stored decision is unreadable, the ledger lacks one of `heads`, or earlier questions about these
-            rows used another alpha, budget or gate_fraction.
+        StateError: The ledger or a stored decision is unreadable, the ledger lacks one of `heads`, or earlier questions about
+            these rows used another alpha, budget or gate_fraction.
     """
     check_settings(rule.margin, rule.alpha, rule.budget)
     labels, ids = holdout.gate.labels, holdout.gate.ids

@@ -16,7 +16,7 @@ from sluice.data.row_scores import bind_scores
 from sluice.errors import UndecidedError
 from sluice.gate import questions
 from sluice.project.projects import read_project
-from sluice.steps.ledgers import open_ledger, open_scores, read_heads, read_rule
+from sluice.steps.ledgers import describe_power, open_ledger, open_scores, read_heads, read_rule
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion, score_release
 from sluice.steps.training import verify_model
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sluice.data.row_scores import RowScores
     from sluice.gate.decision import GateDecision
     from sluice.gate.ledger_documents import OverrideRecord
+    from sluice.gate.power import GatePower
     from sluice.project.projects import Project
     from sluice.release.store.releases import Release
 
@@ -40,11 +41,13 @@ class GateAnswer:
         model: The digest of the model.
         decision: The gate's own decision. An override never changes it.
         override: The override that is valid now; None if there is none, or if the gate promotes the model anyway.
+        power: What the gate can see with this holdout.
     """
 
     model: str
     decision: GateDecision
     override: OverrideRecord | None
+    power: GatePower
 
     @property
     def passes(self) -> bool:
@@ -56,19 +59,21 @@ class GateAnswer:
         """What to tell people: the decision, what is left of the budget, and the override."""
         budget = f"{self.decision.uses} of {self.decision.budget} questions used, {self.decision.left} left"
         parts = [self.decision.verdict.detail, budget]
+        if self.decision.first:
+            parts.append(self.power.describe())
         if self.override:
             parts.append(f"{self.override.by} let the model pass nevertheless: {self.override.why}")
         return "; ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the public decision as plain JSON types, with the model's digest and the override."""
+        """Return the public decision as plain JSON types, with the model's digest, the override, and what the gate can see."""
         override = self.override
         shown = (
             {"model": override.model, "by": override.by, "why": override.why, "at": override.at, "until": override.until}
             if override
             else None
         )
-        return self.decision.to_public_dict() | {"model": self.model, "override": shown}
+        return self.decision.to_public_dict() | {"model": self.model, "override": shown, "power": self.power.describe()}
 
 
 def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]) -> bool:
@@ -99,8 +104,8 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
         if answer.decision.undecided and not answer.passes:
             raise UndecidedError(
                 answer.decision.verdict.detail,
-                hint=f"A person may let this model pass nevertheless: `sluice gate override {answer.model} --why …`, then run the "
-                "pipeline again. `sluice gate status` shows the budget.",
+                hint="`sluice gate status` shows the budget. A person may let this model pass nevertheless: "
+                f"`sluice gate override {answer.model} --why …`, then run the pipeline again.",
             )
     return answer.passes
 
@@ -118,14 +123,14 @@ def decide(project: Project, holdout: Holdout, scores: RowScores, *, challenger:
         heads=read_heads(project),
     )
     override = None if decision.promote else ledger.read().find_override(challenger, time.time())
-    return GateAnswer(model=challenger, decision=decision, override=override)
+    return GateAnswer(model=challenger, decision=decision, override=override, power=describe_power(project, holdout))
 
 
 def champion_scores(project: Project, champion: Release, holdout: Holdout) -> RowScores:
     """Return the champion's scores of the gate rows.
 
-    They were stored when the champion was the challenger. If they do not belong to this holdout's bytes and to exactly these rows,
-    the champion's own code computes them again.
+    They were stored when the champion was the challenger. If they do not belong to this holdout's bytes and to exactly these
+    rows, the champion's own code computes them again.
     """
     stored = open_scores(project)
     rows = holdout.gate

@@ -1,8 +1,8 @@
 """The ledger in a folder of one machine.
 
-The document ``ledger.json`` is replaced atomically, and only if no other process has changed it since it was read (compare-and-swap
-under a lock). The file ``ledger.lock`` beside it stores the head of the last document that was written, so that a deleted document
-or an older copy is noticed.
+The document ``ledger.json`` is replaced atomically, and only if no other process has changed it since it was read
+(compare-and-swap under a lock). The file ``ledger.lock`` beside it stores the head of the last document that was written, so that
+a deleted document or an older copy is noticed.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class FolderStore:
             except FileNotFoundError:
                 raise StateError(
                     f"the gate's ledger {file} cannot be trusted: it is missing",
-                    hint="Restore it from a backup. Do not delete what is left of it, because then the budget would have no effect.",
+                    hint="Restore it from a backup. Do not delete what is left of it, because then the budget has no effect.",
                 ) from None
         return tuple(found)
 

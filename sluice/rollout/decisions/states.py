@@ -211,7 +211,7 @@ class EndedRollout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChampionTerm:
-    """The time of one release as champion: who requested it, since when, and its number, image and ledger head as in the request."""
+    """The time of one release as champion: who requested it, since when, and number, image and ledger head as in the request."""
 
     release: str
     by: str

@@ -57,13 +57,32 @@ def _is_overridden(manifest: Mapping[str, Any], now: float) -> bool:
     return bool(override) and override.get("model") == manifest["model"]["digest"] and override["at"] <= now < override["until"]
 
 
+def describe_override(manifest: Mapping[str, Any]) -> str:
+    """Say what the gate answered and who let the model pass nevertheless; empty if nobody overrode the gate."""
+    gate = manifest.get("gate") or {}
+    override = gate.get("override")
+    if not override:
+        return ""
+    until = time.strftime("%Y-%m-%d %H:%M", time.localtime(override["until"]))
+    answer = (gate.get("verdict") or {}).get("detail") or "the gate did not promote this model"
+    return f"{answer}; {override['by']} let the model pass the gate until {until}: {override['why']}"
+
+
+def read_override(project: Project, digest: str) -> str:
+    """Return what `describe_override` says of a release in the store; empty if the store does not have it."""
+    return describe_override(_read_manifest(project, digest))
+
+
 def read_ledger_head(project: Project, digest: str) -> str:
     """Return the link in the gate's ledger by which a release was promoted; empty if its manifest names none."""
+    return str((_read_manifest(project, digest).get("gate") or {}).get("ledger_head") or "")
+
+
+def _read_manifest(project: Project, digest: str) -> Mapping[str, Any]:
     try:
-        release = ReleaseStore(project.state / "releases").get(digest)
+        return ReleaseStore(project.state / "releases").get(digest).manifest
     except StateError:
-        return ""  # in a cluster, the release store may be on another machine
-    return str((release.manifest.get("gate") or {}).get("ledger_head") or "")
+        return {}  # in a cluster, the release store may be on another machine
 
 
 def check_supervised(journal_store: JournalStore) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from gate_inputs import BYTES, DAY, FRESH, OTHER_BYTES, ROWS, RULE, ask, make_row_set
+from gate_inputs import DAY, FRESH, OTHER_BYTES, ROWS, RULE, ask, make_row_set
 
 from sluice.data.row_sets import describe_row_set
 from sluice.errors import StateError
@@ -92,9 +92,7 @@ def test_alpha_budget_and_gate_fraction_of_used_rows_cannot_change(ledger: Ledge
 
 def test_a_spent_budget_records_no_more_questions_and_warns_before(ledger: Ledger) -> None:
     rule = RULE.model_copy(update={"budget": 10})
-    warnings = []
-    for number in range(10):
-        warnings.append(ask(ledger, f"{number}", rule=rule, at=0.0).budget.warning)
+    warnings = [ask(ledger, f"{number}", rule=rule, at=0.0).budget.warning for number in range(10)]
     assert [bool(warning) for warning in warnings] == [False] * 7 + [True] * 3
     assert "8 of 10 questions are used" in warnings[7]
     assert "is spent" in warnings[9]
@@ -107,7 +105,7 @@ def test_a_spent_budget_records_no_more_questions_and_warns_before(ledger: Ledge
 def test_a_rotation_to_rows_that_a_holdout_contained_is_refused(ledger: Ledger) -> None:
     ask(ledger, "first", row_set=make_row_set(5_000), at=0.0)
     for new in (make_row_set(100), make_row_set(5_500)):
-        with pytest.raises(StateError, match="shares about .* of its rows with an earlier one"):
+        with pytest.raises(StateError, match=r"shares about .* of its rows with an earlier one"):
             ledger.rotate(ROWS, new, by="ada", why="fresh rows", at=1.0)
     ledger.rotate(ROWS, FRESH, by="ada", why="fresh rows", at=1.0)
     assert [(record.kind, record.by) for record in ledger.read().records if record.kind == "rotation"] == [("rotation", "ada")]

@@ -187,9 +187,7 @@ def test_a_deleted_folder_is_noticed_by_the_head_that_the_champion_names(ledger:
 
 
 @pytest.mark.parametrize("damage", [_truncate, _forget_the_last, _delete])
-def test_after_a_confirmed_loss_only_fresh_rows_are_judged(
-    ledger: Ledger, folder: Path, damage: Callable[[Path], None]
-) -> None:
+def test_after_a_confirmed_loss_only_fresh_rows_are_judged(ledger: Ledger, folder: Path, damage: Callable[[Path], None]) -> None:
     head = ask(ledger, "one").link
     damage(folder / "ledger.json")
     ledger.confirm_loss(ROWS, [head], holdout=BYTES, by="ada", why="the disk failed", at=DAY)
@@ -255,9 +253,7 @@ def test_the_ledger_of_an_earlier_version_is_taken_over(ledger: Ledger, folder: 
 
 
 @pytest.mark.parametrize("damage", [_truncate, _empty, _delete])
-def test_a_damaged_ledger_of_an_earlier_version_is_an_error(
-    ledger: Ledger, folder: Path, damage: Callable[[Path], None]
-) -> None:
+def test_a_damaged_ledger_of_an_earlier_version_is_an_error(ledger: Ledger, folder: Path, damage: Callable[[Path], None]) -> None:
     damage(write_earlier(folder, BYTES, ["one"]))
     with pytest.raises(StateError, match="cannot be trusted"):
         ask(ledger, "two")
