@@ -59,11 +59,9 @@ class GateAnswer:
         """What to tell people: the decision, what is left of the budget, and the override."""
         budget = f"{self.decision.uses} of {self.decision.budget} questions used, {self.decision.left} left"
         parts = [self.decision.verdict.detail, budget]
-        if self.decision.first:
-            parts.append(self.power.describe())
         if self.override:
             parts.append(f"{self.override.by} let the model pass nevertheless: {self.override.why}")
-        return "; ".join(parts)
+        return "; ".join(parts) + (f". {self.power.describe()}" if self.decision.first else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the public decision as plain JSON types, with the model's digest, the override, and what the gate can see."""
