@@ -13,6 +13,8 @@ from sluice.gate.ledger import Ledger
 from sluice.gate.ledger_documents import GateRule, LossRecord, OverrideRecord, RotationRecord
 from sluice.gate.power import GatePower, plan_power
 from sluice.gate.score_files import ScoreFiles
+from sluice.gate.stores.config_maps import connect_config_map
+from sluice.gate.stores.folders import FolderStore
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.platforms.selection import open_journal
 from sluice.statistics.auc import compare_auc
@@ -27,8 +29,17 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def open_ledger(project: Project) -> Ledger:
-    """Return the ledger of a project. Nothing is read yet."""
-    return Ledger(project.state / LEDGER_FOLDER)
+    """Return the ledger of a project: in a ConfigMap if gate.config_map names one, otherwise in the state folder.
+
+    Nothing of the ledger is read yet.
+
+    Raises:
+        ServiceError: gate.config_map is set, and no cluster can be reached.
+    """
+    folder = FolderStore(project.state / LEDGER_FOLDER)
+    if not project.settings.gate.config_map:
+        return Ledger(folder)
+    return Ledger(connect_config_map(project.settings.gate.config_map, earlier=folder))
 
 
 def open_scores(project: Project) -> ScoreFiles:
