@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 from gate_project import GateProject
 
-from sluice.data.holdout import open_holdout
+from sluice.data.holdout import open_holdout, read_holdout
 from sluice.data.row_scores import read_row_scores
 from sluice.errors import DataError, RefusedError, StateError, UndecidedError
 from sluice.rollout.requests.admission import check_gate, describe_override
+from sluice.statistics.auc import estimate_auc
+from sluice.steps.curves import champion_curves
 from sluice.steps.ledgers import open_ledger, predict_power, read_gate_status
 
 if TYPE_CHECKING:
@@ -78,6 +80,20 @@ def test_another_share_of_gate_rows_is_refused(toy: GateProject) -> None:
     toy.configure(fraction=0.95)
     with pytest.raises(StateError, match=r"first asked with data.gate_fraction 0.5, but now it is 0.95"):
         toy.ask(toy.root / "champion")
+
+
+def test_the_stored_curves_of_the_champion_are_drawn_only_for_the_same_test_rows(toy: GateProject) -> None:
+    def drawn_and_measured() -> tuple[float, float]:
+        project = toy.read()
+        rows = read_holdout(project, part="test")
+        scores = joblib.load(toy.root / "champion").predict_proba(rows.features)[:, 1]
+        return champion_curves(project, rows)["roc"]["auc"], estimate_auc(rows.labels, scores).auc
+
+    before, measured = drawn_and_measured()
+    assert before == measured
+    toy.configure(fraction=0.3)
+    after, measured = drawn_and_measured()
+    assert after == measured != before
 
 
 @pytest.mark.parametrize("renamed", [False, True])
