@@ -8,17 +8,16 @@ little about the gate rows (Blum and Hardt, "The Ladder", arXiv 1502.04585). Thi
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import math
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from sluice.data.external_errors import describe_error
 from sluice.data.labelled_rows import LabelledRows, read_frame, read_labelled_rows
+from sluice.data.row_sets import RowSet, describe_row_set, hash_id
 from sluice.data.snapshots import check_readable, pin_for_reading
 from sluice.errors import DataError, IntegrityError
 
@@ -32,9 +31,11 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 __all__ = [
-    "LabelledRows",
+    "Holdout",
     "HoldoutPart",
+    "LabelledRows",
     "holdout_digest",
+    "open_holdout",
     "pin_holdout",
     "read_frame",
     "read_holdout",
@@ -44,6 +45,24 @@ __all__ = [
 
 HoldoutPart = Literal["test", "gate"]
 """The two parts of the holdout."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Holdout:
+    """A holdout that has been read.
+
+    Attributes:
+        digest: The digest of its bytes.
+        row_set: The set of all its rows.
+        test: The test rows.
+        gate: The gate rows.
+    """
+
+    digest: str
+    row_set: RowSet
+    test: LabelledRows
+    gate: LabelledRows
+
 
 SNAPSHOT_FOLDER = "snapshots"
 _FIRST_USE_FILE = "holdout.json"
@@ -72,7 +91,7 @@ def split_holdout(ids: Iterable[object], *, gate_fraction: float) -> npt.NDArray
     if not 0 < gate_fraction < 1:
         raise ValueError(f"gate_fraction must be between 0 and 1, not {gate_fraction}")
     limit = int(gate_fraction * _HASH_RANGE)
-    return np.fromiter((_hash_id(value) < limit for value in ids), dtype=bool)
+    return np.fromiter((int.from_bytes(hash_id(value)[:_HASH_BYTES], "big") < limit for value in ids), dtype=bool)
 
 
 def pin_holdout(project: Project) -> Snapshot:
@@ -114,30 +133,42 @@ def read_holdout(project: Project, *, part: HoldoutPart) -> LabelledRows:
         DataError: The holdout is missing or unreadable, breaks its contract, or is so small that this part has no rows.
         IntegrityError: It is not the holdout that was declared or first read.
     """
-    pinned = pin_holdout(project)
-    check_readable(pinned)
-    rows = read_labelled_rows(project, pinned.path, source=pinned.source)
+    _, rows = _read_all(project)
     is_gate = split_holdout(rows.ids, gate_fraction=project.settings.data.gate_fraction)
     picked = rows.take(is_gate if part == "gate" else ~is_gate)
     if len(picked) == 0:
-        raise DataError(
-            f"the holdout has {len(rows)} rows, and none of them is a {part} row",
-            hint="Use a larger holdout, or set data.gate_fraction further from 0 and 1.",
-        )
+        raise _without_rows(len(rows), part)
     return picked
 
 
-def _hash_id(value: object) -> int:
-    """Return the first eight bytes of the SHA-256 of an id's text as a number."""
-    if isinstance(value, float | np.floating):
-        if not math.isfinite(value):
-            raise ValueError("an id is missing")
-        text = str(int(value)) if float(value).is_integer() else str(float(value))
-    elif value is None or value is pd.NA or value is pd.NaT:
-        raise ValueError("an id is missing")
-    else:
-        text = str(value)
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_HASH_BYTES], "big")
+def open_holdout(project: Project) -> Holdout:
+    """Read the whole holdout, with the set of its rows and both of its parts. Only the gate may use the gate rows.
+
+    Raises:
+        ConfigurationError: ``data.load`` does not name a loader.
+        DataError: The holdout is missing or unreadable, breaks its contract, or is so small that one part has no rows.
+        IntegrityError: It is not the holdout that was declared or first read.
+    """
+    pinned, rows = _read_all(project)
+    is_gate = split_holdout(rows.ids, gate_fraction=project.settings.data.gate_fraction)
+    test, gate = rows.take(~is_gate), rows.take(is_gate)
+    for part, picked in (("test", test), ("gate", gate)):
+        if len(picked) == 0:
+            raise _without_rows(len(rows), part)
+    return Holdout(digest=pinned.digest, row_set=describe_row_set(rows.ids, rows.labels), test=test, gate=gate)
+
+
+def _read_all(project: Project) -> tuple[Snapshot, LabelledRows]:
+    pinned = pin_holdout(project)
+    check_readable(pinned)
+    return pinned, read_labelled_rows(project, pinned.path, source=pinned.source)
+
+
+def _without_rows(rows: int, part: str) -> DataError:
+    return DataError(
+        f"the holdout has {rows} rows, and none of them is a {part} row",
+        hint="Use a larger holdout, or set data.gate_fraction further from 0 and 1.",
+    )
 
 
 def _require_first_digest(snapshot: Snapshot, record: Path) -> None:

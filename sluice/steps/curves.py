@@ -15,6 +15,7 @@ import numpy as np
 
 from sluice.checks.judgements import predict_probability
 from sluice.data.holdout import holdout_digest, read_holdout
+from sluice.data.row_scores import digest_rows
 from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
 from sluice.statistics.auc import estimate_auc
@@ -42,7 +43,7 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
     Args:
         model: Local path of the fitted model.
         metadata: The model's metadata, with the digest that it must have.
-        target: Path to write the challenger's curves to (JSON), with the holdout's digest.
+        target: Path to write the challenger's curves to (JSON), with the digests of the holdout and of the test rows.
 
     Returns:
         The challenger's ROC for KFP: false positive rates, true positive rates, and the thresholds that belong to them.
@@ -55,7 +56,8 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
     scores = predict_probability(joblib.load(verify_model(Path(model), metadata)), rows.features)
     measured = curves(rows.labels, scores)
     Path(target).parent.mkdir(parents=True, exist_ok=True)
-    Path(target).write_text(json.dumps(measured | {"holdout": holdout_digest(project)}), encoding="utf-8")
+    bound = {"holdout": holdout_digest(project), "rows": digest_rows(rows.ids)}
+    Path(target).write_text(json.dumps(measured | bound), encoding="utf-8")
     record_part("curves", {"challenger": measured, "champion": champion_curves(project, rows)})
     points = roc_points(rows.labels, scores)
     # The threshold of a point is the score that this share of the negative rows reaches or exceeds.
@@ -66,13 +68,15 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
 def champion_curves(project: Project, rows: LabelledRows) -> dict[str, Any] | None:
     """Return the champion's curves; None if there is no champion.
 
-    They were measured when the champion was the challenger. If the holdout has changed since, they are measured again.
+    They were measured when the champion was the challenger. If the holdout or the choice of its test rows has changed since, they
+    are measured again.
     """
     champion = read_champion(project)
     if champion is None:
         return None
+    bound = {"holdout": holdout_digest(project), "rows": digest_rows(rows.ids)}
     for attached in ReleaseStore(project.state / "releases").attachments(champion.digest):
-        if attached["kind"] == ATTACHMENT and attached["document"].get("holdout") == holdout_digest(project):
+        if attached["kind"] == ATTACHMENT and bound.items() <= attached["document"].items():
             return dict(attached["document"])
     return curves(rows.labels, score_release(project, champion, rows.features))
 
