@@ -10,7 +10,7 @@ from pipelines.stages import make_challenger, take_to_production
 
 @dsl.pipeline(
     name="drift",
-    description="Compare the snapshot with the champion's training data. If a feature has drifted, run the release pipeline on it.",
+    description="Compare the snapshot with the champion's training data. If a feature has drifted, run the release pipeline.",
 )
 def drift_pipeline(snapshot: str = "", reference: str = "") -> None:
     """Compare `snapshot` with `reference`. Both are paths or URLs.

@@ -1,7 +1,8 @@
 """Whether the champion's AUC has fallen since the gate, on recent rows whose labels have arrived.
 
-A change of the relation between features and label (concept drift) need not move any feature, so only labels show it. The two AUCs
-come from different rows. Therefore they are independent, and the variances of DeLong, DeLong & Clarke-Pearson (Biometrics 1988) add.
+A change of the relation between features and label (concept drift) need not move any feature, so only labels show it. The two
+AUCs come from different rows. Therefore they are independent, and the variances of DeLong, DeLong & Clarke-Pearson (Biometrics
+1988) add.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ LEAST_PER_CLASS = 10
 
 STEADY_LEVEL = 0.95
 """The AUC is steady if, with this confidence, it has fallen by less than the tolerated drop."""
+
+_POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +67,8 @@ def compare_aucs(
 ) -> AucChange:
     """Compare the AUC of one model on recent rows with its AUC on the test rows.
 
-    The AUC has drifted if it has fallen by more than `tolerated` and the fall is significant at `alpha`. It is steady if the upper
-    95 % bound of the fall is at most `tolerated`. Everything else is inconclusive.
+    The AUC has drifted if it has fallen by more than `tolerated` and the fall is significant at `alpha`. It is steady if the
+    upper 95 % bound of the fall is at most `tolerated`. Everything else is inconclusive.
 
     Args:
         before: Labels and scores of the test rows, each of shape (rows,).
@@ -128,14 +131,14 @@ def _judge(
 
 
 def _advise(old: AucEstimate, new: AucEstimate, tolerated: float) -> str:
-    """Say how many rows are needed to call an unchanged AUC steady."""
-    allowed = (tolerated / float(ndtri(STEADY_LEVEL))) ** 2 - find_standard_error(old) ** 2
+    """Say how many rows are needed so that an unchanged AUC is called steady with a probability of 0.8."""
+    allowed = (tolerated / float(ndtri(STEADY_LEVEL) + ndtri(_POWER))) ** 2 - find_standard_error(old) ** 2
     if allowed <= 0:
         return "The holdout has too few test rows for so small a tolerated drop. Use a larger holdout or a larger drift.auc_drop."
     needed = math.ceil(_count(new) * find_standard_error(new) ** 2 / allowed)
     if needed <= _count(new):
         return "The AUC may have fallen a little. Wait for more labels, or look at what has changed."
-    return f"About {needed:,} recent rows are needed to call an unchanged AUC steady. Wait until more labels have arrived."
+    return f"About {needed:,} recent rows are needed to see that an AUC has not fallen. Wait until more labels have arrived."
 
 
 def _estimate(rows: tuple[ArrayLike, ArrayLike], what: str) -> AucEstimate | None:

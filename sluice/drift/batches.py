@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -21,6 +20,8 @@ from sluice.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
+
+    import pandas as pd
 
 _BATCH_ROWS = 1 << 16  # A column of this many floats fits into a processor's cache, which halves the time of counting.
 _BLOCK_BYTES = 1 << 22
@@ -60,19 +61,23 @@ class TextFoundError(Exception):
 
 
 class Rows(Protocol):
-    """Rows that can be read several times.
+    """Rows that can be read several times."""
 
-    Attributes:
-        source: The file as a person named it, for messages.
-        types: Name → Arrow type. A frame of a loader has no types before it is read, so there they are null.
-        twice: Names that two or more columns have.
-    """
+    @property
+    def source(self) -> str:
+        """The file as a person named it, for messages."""
 
-    source: str
-    types: Mapping[str, Any]
-    twice: Collection[str]
+    @property
+    def types(self) -> Mapping[str, Any]:
+        """Name → Arrow type. The frames of a loader have no types before they are read, so there they are null."""
 
-    def read(self, columns: Collection[str], *, texts: Collection[str] = (), kinds: Mapping[str, Kind] | None = None) -> Iterator[Batch]:
+    @property
+    def twice(self) -> Collection[str]:
+        """Names that two or more columns have."""
+
+    def read(
+        self, columns: Collection[str], *, texts: Collection[str] = (), kinds: Mapping[str, Kind] | None = None
+    ) -> Iterator[Batch]:
         """Yield the rows in batches.
 
         Args:
@@ -84,7 +89,6 @@ class Rows(Protocol):
             DataError: The file cannot be read.
             TextFoundError: A column of a CSV file must be read as text.
         """
-        ...
 
 
 class ParquetRows:
@@ -102,7 +106,9 @@ class ParquetRows:
         self.twice = _find_repeated(schema.names)
         self.types = {name: schema.field(place).type for place, name in enumerate(schema.names) if name not in self.twice}
 
-    def read(self, columns: Collection[str], *, texts: Collection[str] = (), kinds: Mapping[str, Kind] | None = None) -> Iterator[Batch]:
+    def read(
+        self, columns: Collection[str], *, texts: Collection[str] = (), kinds: Mapping[str, Kind] | None = None
+    ) -> Iterator[Batch]:
         """Yield the rows in batches. Texts are read as dictionaries, as most writers store them."""
         del texts, kinds
         names = [name for name in self.types if name in columns]
@@ -133,13 +139,13 @@ class CsvRows:
         self.names = list(schema.names)
         self.twice = _find_repeated(self.names)
         # Later rows may have fractions where the first have none, and text where the first have nothing.
-        self.types = {
-            name: _widen(schema.field(place).type) for place, name in enumerate(self.names) if name not in self.twice
-        }
+        self.types = {name: _widen(schema.field(place).type) for place, name in enumerate(self.names) if name not in self.twice}
 
-    def read(self, columns: Collection[str], *, texts: Collection[str] = (), kinds: Mapping[str, Kind] | None = None) -> Iterator[Batch]:
+    def read(
+        self, columns: Collection[str], *, texts: Collection[str] = (), kinds: Mapping[str, Kind] | None = None
+    ) -> Iterator[Batch]:
         """Yield the rows in batches."""
-        names = [name for name in self.types if name in columns] or [name for name in self.types][:1]
+        names = [name for name in self.types if name in columns] or list(self.types)[:1]
         types = {name: _as_text() if name in texts else self._find_type(name, (kinds or {}).get(name)) for name in names}
         with external_call(f"cannot read {self.source}", hint=_HINT):
             try:
@@ -179,12 +185,16 @@ class FrameRows:
         self.frames, self.source = frames, source
         first = next(iter(frames()), None)
         if first is None or not len(first.columns):
-            raise DataError(f"{source or 'the frame'} has no rows", hint="Check the source of the file. An empty export has usually failed.")
+            raise DataError(
+                f"{source or 'the frame'} has no rows", hint="Check the source of the file. An empty export has usually failed."
+            )
         names = [str(name) for name in first.columns]
         self.twice = _find_repeated(names)
         self.types = {name: pa.null() for name in names if name not in self.twice}
 
-    def read(self, columns: Collection[str], *, texts: Collection[str] = (), kinds: Mapping[str, Kind] | None = None) -> Iterator[Batch]:
+    def read(
+        self, columns: Collection[str], *, texts: Collection[str] = (), kinds: Mapping[str, Kind] | None = None
+    ) -> Iterator[Batch]:
         """Yield one batch for each frame."""
         del texts, kinds
         for frame in self.frames():

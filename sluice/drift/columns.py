@@ -1,8 +1,8 @@
 """What a column is for the comparison: numbers, categories, times, empty, or nothing that can be compared.
 
-The type of the file decides, not the values, with three exceptions, which keep a change of storage from looking like drift. Booleans
-are the numbers 0 and 1. Whole numbers, decimals and floats are all numbers, because a missing value turns a column of ints into
-floats. A column without any value fits every kind.
+The type of the file decides, not the values, with three exceptions, which keep a change of storage from looking like drift.
+Booleans are the numbers 0 and 1. Whole numbers, decimals and floats are all numbers, because a missing value turns a column of
+ints into floats. A column without any value fits every kind.
 """
 
 from __future__ import annotations
@@ -53,7 +53,13 @@ def classify_type(kind: Any) -> Kind:  # noqa: ANN401 - pyarrow is untyped
     types = pa.types
     if types.is_dictionary(kind):
         return classify_type(kind.value_type)
-    if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_duration(kind):
+    if (
+        types.is_boolean(kind)
+        or types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_decimal(kind)
+        or types.is_duration(kind)
+    ):
         return Kind.NUMBER
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return Kind.CATEGORY

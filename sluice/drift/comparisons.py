@@ -1,7 +1,7 @@
 """The result of a comparison with the reference: drifted, steady or inconclusive.
 
-What cannot be decided is never steady. That is so with few rows, for an index above its limit that may be chance, and for a column
-that should be compared and cannot be.
+What cannot be decided is never steady. That is so with few rows, for an index above its limit that may be chance, and for a
+column that should be compared and cannot be.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class DriftResult:
             return f"drifted: {_shorten(largest)}"
         if min(self.rows, self.reference_rows) < self.least_rows:
             what, rows = min(("present data", self.rows), ("reference", self.reference_rows), key=lambda item: item[1])
-            return f"too few rows to decide whether a feature has drifted: the {what} has {rows:,}, and {self.least_rows:,} are needed"
+            found = f"the {what} has {rows:,}, and {self.least_rows:,} are needed"
+            return f"too few rows to decide whether a feature has drifted: {found}"
         unsure = [
             f"{name} (PSI {feature.estimate.psi:.2f}, adjusted p {feature.adjusted_p:.2g})"
             for name, feature in self.features.items()
@@ -113,7 +114,11 @@ class DriftResult:
         return f"none of {len(self.features)} features has drifted"
 
     def _describe_not_compared(self) -> str:
-        return f"not compared: {_shorten([f'{name} ({reason})' for name, reason in self.not_compared.items()])}" if self.not_compared else ""
+        return (
+            f"not compared: {_shorten([f'{name} ({reason})' for name, reason in self.not_compared.items()])}"
+            if self.not_compared
+            else ""
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON types."""
@@ -130,7 +135,9 @@ class DriftResult:
         }
 
 
-def compare_profile(reference: DriftReference, profile: DriftProfile, rule: DriftRule, *, extra: Mapping[str, PsiEstimate] | None = None) -> DriftResult:
+def compare_profile(
+    reference: DriftReference, profile: DriftProfile, rule: DriftRule, *, extra: Mapping[str, PsiEstimate] | None = None
+) -> DriftResult:
     """Compare the counts of the present data with the reference.
 
     Args:
@@ -161,7 +168,7 @@ def compare_profile(reference: DriftReference, profile: DriftProfile, rule: Drif
         raise DataError(f"no column can be compared: {reasons}", hint="Name the columns to compare in drift.columns.")
     estimates |= extra or {}
     features = compare_features(estimates, threshold=rule.threshold, alpha=rule.alpha, least_rows=rule.least_rows)
-    unknown = {name: "the reference has no such column" for name in profile.unknown}
+    unknown = dict.fromkeys(profile.unknown, "the reference has no such column")
     return DriftResult(
         features=features,
         not_compared=not_compared,
@@ -173,7 +180,9 @@ def compare_profile(reference: DriftReference, profile: DriftProfile, rule: Drif
     )
 
 
-def compare_frames(reference: pd.DataFrame, current: pd.DataFrame, *, columns: Sequence[str] = (), rule: DriftRule) -> DriftResult:
+def compare_frames(
+    reference: pd.DataFrame, current: pd.DataFrame, *, columns: Sequence[str] = (), rule: DriftRule
+) -> DriftResult:
     """Compare two frames, column by column.
 
     Args:

@@ -1,6 +1,7 @@
 """A sample of the present rows as the champion's inputs, so that the distribution of its scores can be compared.
 
-The cells become a frame as those of a request do when the release is served, so that a number in a text column is refused here too.
+The cells become a frame as those of a request do when the release is served, so that a number in a text column is refused here
+too.
 """
 
 from __future__ import annotations

@@ -131,7 +131,9 @@ def count_rows(reference: DriftReference, rows: Rows) -> DriftProfile:
 
 def _count(reference: DriftReference, rows: Rows, texts: Collection[str]) -> DriftProfile:
     faults = {name: TWICE for name in rows.twice if name in reference.columns}
-    faults |= {name: "the present data has no such column" for name in reference.columns if name not in rows.types and name not in faults}
+    faults |= {
+        name: "the present data has no such column" for name in reference.columns if name not in rows.types and name not in faults
+    }
     columns = {name: column for name, column in reference.columns.items() if name not in faults}
     tallies = {name: _Tally(column) for name, column in columns.items()}
     total = 0

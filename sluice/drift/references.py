@@ -1,7 +1,7 @@
 """The frozen reference: the bins of each column and the rows in them at training. It can be saved as JSON.
 
-Up to 262,144 rows the bins and their counts are exact. Of a larger file, a random sample of 131,072 to 262,144 rows is the reference.
-The index then differs from that of all rows by about 1 / 131,072 for each bin, which is far below every limit.
+Up to 262,144 rows the bins and their counts are exact. Of a larger file, a random sample of 131,072 to 262,144 rows is the
+reference. The index then differs from that of all rows by about 1 / 131,072 for each bin, which is far below every limit.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class DriftReference:
                 rows=int(values["rows"]),
                 source=str(values["source"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"the saved reference is damaged: {error}", hint="Freeze the reference again.") from error
 
 
@@ -165,7 +165,8 @@ def freeze_reference(rows: Rows, *, columns: Sequence[str] = (), left_out: Mappi
     sample = draw_sample(rows, candidates)
     if not sample.rows:
         raise DataError(
-            f"{rows.source or 'the reference'} has no rows", hint="Check the source of the file. An empty export has usually failed."
+            f"{rows.source or 'the reference'} has no rows",
+            hint="Check the source of the file. An empty export has usually failed.",
         )
     frozen: dict[str, ReferenceColumn] = {}
     for name in candidates:

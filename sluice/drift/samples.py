@@ -1,7 +1,7 @@
 """A random sample of rows that is drawn in one pass and in little memory.
 
-A hash of the row's number decides whether a row is in the sample. Therefore the same file always gives the same sample, and an order
-or a period of the rows does not matter.
+A hash of the row's number decides whether a row is in the sample. Therefore the same file always gives the same sample, and an
+order or a period of the rows does not matter.
 """
 
 from __future__ import annotations

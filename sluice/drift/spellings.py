@@ -24,7 +24,8 @@ def find_spellings(known: Iterable[str], new: Mapping[str, int]) -> list[str]:
     ranked = sorted(new.items(), key=lambda item: (-item[1], item[0]))
     found = [(name, rows, plain[normalise(name)]) for name, rows in ranked if normalise(name) in plain]
     hints = [
-        f"{name!r} ({rows:,} row{'s' if rows > 1 else ''}) is {old!r} in another spelling" for name, rows, old in found[:_MOST_HINTS]
+        f"{name!r} ({rows:,} row{'s' if rows > 1 else ''}) is {old!r} in another spelling"
+        for name, rows, old in found[:_MOST_HINTS]
     ]
     more = len(found) - len(hints)
     return [*hints, f"{more} more new categories are known ones in another spelling"] if more else hints

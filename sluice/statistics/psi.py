@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
 _SMOOTHING = 0.5  # Added to the count of each bin, so that an empty bin has a finite logarithm.
 _LEAST_EXPECTED = 5  # Rows that a category needs in the smaller sample, if it keeps its share of both samples together.
-_MAX_COMPARED = 20  # Categories with their own bin. With more bins, samples of 500 rows without drift often exceed an index of 0.2.
+_MAX_COMPARED = (
+    20  # Categories with their own bin. With more bins, samples of 500 rows without drift often exceed an index of 0.2.
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The step that measures drift: how far the data has moved since training. `sluice drift` does the same outside a run.
 
-The reference is the champion's training data. Features need no labels. Scores and the AUC are compared with those of the holdout's
-test rows, because a model's scores of its own training rows are too sure.
+The reference is the champion's training data. Features need no labels. Scores and the AUC are compared with those of the
+holdout's test rows, because a model's scores of its own training rows are too sure.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def compare_labels(project: Project, location: str) -> AucChange:
     settings = project.settings.drift
     change = compare_aucs((test.labels, before), (recent.labels, now), tolerated=settings.auc_drop, alpha=settings.alpha)
     if champion.manifest["data"]["holdout_digest"] != holdout.digest:
-        note = "The holdout was replaced after the gate's decision about the champion. The earlier AUC is that on the present holdout."
+        note = "The holdout was replaced after the gate's decision, so the earlier AUC is that on the present holdout."
         return dataclasses.replace(change, hint=f"{change.hint} {note}".strip())
     return change
 
@@ -128,7 +128,7 @@ def _compare(
     project: Project, reference: Path, current: Path, *, sources: tuple[str, str] = ("", ""), scores: bool = False
 ) -> DriftResult:
     settings = project.settings
-    left_out = {name: "named in drift.leave_out" for name in settings.drift.leave_out}
+    left_out = dict.fromkeys(settings.drift.leave_out, "named in drift.leave_out")
     left_out |= {settings.data.label: "the label", settings.data.id: "the id"}
     before, now = (_read_rows(project, path, source) for path, source in zip((reference, current), sources, strict=True))
     frozen = freeze_reference(before, columns=settings.drift.columns, left_out=left_out)

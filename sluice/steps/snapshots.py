@@ -100,7 +100,10 @@ def find_training_data(project: Project) -> Snapshot:
     champion = require_champion(project)
     digest, source = str(champion.manifest["data"]["snapshot_digest"]), f"the training data of release {champion.number}"
     folder = project.state / "snapshots"
-    for path in (*sorted(folder.glob(f"{digest.removeprefix('sha256:')}*")), Path(project.locate(project.settings.data.snapshot))):
+    for path in (
+        *sorted(folder.glob(f"{digest.removeprefix('sha256:')}*")),
+        Path(project.locate(project.settings.data.snapshot)),
+    ):
         if path.is_file() and digest_file(path) == digest:
             return Snapshot(path, digest, source)
     raise DataError(

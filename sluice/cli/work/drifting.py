@@ -35,13 +35,14 @@ def drift(
     labels: Annotated[
         str,
         typer.Option(
-            metavar="FILE", help="Compare only the champion's AUC: on the recent labelled rows in FILE, and on the holdout's test rows."
+            metavar="FILE",
+            help="Compare only the champion's AUC: on the recent labelled rows in FILE, and on the holdout's test rows.",
         ),
     ] = "",
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Say whether the data has drifted since training. The exit code is 0 if it is steady, and 4 if it has drifted or if that is inconclusive."""
+    """Say whether the data has drifted since training. The exit code is 0 if it is steady, otherwise 4 (drifted, inconclusive)."""
     from sluice.steps.drift import compare_labels, compare_sources
 
     if labels and (reference or current or scores):

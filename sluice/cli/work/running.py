@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
     from sluice.project.projects import Project
 
-_EXIT_CODES = {"promoted": 0, "kept": 0, "passed": 0, "unchanged": 0, "rejected": 4, "undecided": 4, "rolled_back": 6, "interrupted": 130}
+_EXIT_CODES = {
+    "promoted": 0,
+    "kept": 0,
+    "passed": 0,
+    "unchanged": 0,
+    "rejected": 4,
+    "undecided": 4,
+    "rolled_back": 6,
+    "interrupted": 130,
+}
 OUTCOME_MARKS = {"pass": "[green]✓[/]", "fail": "[red]✗[/]", "skipped": "[dim]-[/]"}
 
 

@@ -28,8 +28,8 @@ class DriftTable(Table):
     leave_out: list[str] = Field(default=[], description="Columns that are not compared. The label and the id never are.")
     load: ObjectPath | None = Field(
         default=None,
-        description="Function (path) -> DataFrame, or an iterator of them, that reads rows without labels. If it is not set, Parquet "
-        "and CSV files are read as they are.",
+        description="Function (path) -> DataFrame, or an iterator of them, that reads rows without labels. If it is not set, "
+        "Parquet and CSV files are read as they are.",
     )
     auc_drop: float = Field(
         default=0.02,
