@@ -152,8 +152,8 @@ def test_a_damaged_reference_is_an_error(change: dict[str, object]) -> None:
         PsiReference.from_dict(build_numeric_reference(NORMAL).to_dict() | change)
 
 
-def estimate(psi: float, p_value: float, rows: int = 1000) -> PsiEstimate:
-    return PsiEstimate(psi=psi, p_value=p_value, bins=10, rows=rows, missing=0, new=0)
+def estimate(psi: float, p_value: float, rows: int = 1000, reference_rows: int = 1000) -> PsiEstimate:
+    return PsiEstimate(psi=psi, p_value=p_value, bins=10, rows=rows, reference_rows=reference_rows, missing=0, new=0)
 
 
 def test_a_feature_has_drifted_only_if_all_three_conditions_hold() -> None:
@@ -167,7 +167,12 @@ def test_a_feature_has_drifted_only_if_all_three_conditions_hold() -> None:
         }
     )
     assert [name for name, answer in answers.items() if answer.drifted] == ["moved"]
-    assert [name for name, answer in answers.items() if not answer.conclusive] == ["few"]
+    assert [name for name, answer in answers.items() if not answer.conclusive] == ["noise", "few"]
+
+
+def test_a_small_reference_is_as_inconclusive_as_a_small_sample() -> None:
+    answers = compare_features({"few": estimate(0.9, 1e-6, reference_rows=100)})
+    assert (answers["few"].drifted, answers["few"].conclusive) == (False, False)
 
 
 def test_p_values_are_adjusted_over_all_features() -> None:
