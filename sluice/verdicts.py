@@ -129,6 +129,31 @@ def judge_at_least(
     )
 
 
+def judge_between(
+    check: str, observed: float, interval: Interval, *, low: float, high: float, rows: int, detail: str = ""
+) -> Verdict:
+    """Compare a quantity with two bounds.
+
+    If the value lies between the bounds, the check passes, and it is marked as unproven if its interval reaches across one of
+    them. If the whole interval lies outside, the check fails. If only the value lies outside, it is inconclusive: the rows are
+    too few to tell.
+    """
+    inside = low <= observed <= high
+    apart = not math.isfinite(observed) or interval.high < low or interval.low > high
+    return Verdict(
+        check=check,
+        outcome=Outcome.PASS if inside else Outcome.FAIL if apart else Outcome.INCONCLUSIVE,
+        observed=observed if math.isfinite(observed) else None,
+        interval=interval,
+        threshold=low,
+        upper=high,
+        comparison=">=",
+        rows=rows,
+        unproven=inside and not (low <= interval.low and interval.high <= high),
+        detail=detail,
+    )
+
+
 def worst_outcome(verdicts: list[Verdict]) -> Outcome:
     """Return the outcome of several checks together: fail if any failed, else inconclusive if any was inconclusive, else pass.
 

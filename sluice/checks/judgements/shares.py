@@ -35,7 +35,7 @@ def judge_share(
         check: Name of the verdict.
         hits: Number of rows that behave as expected.
         trials: Number of all rows.
-        threshold: The share must be greater than this. In [0, 1].
+        threshold: The share must be greater than this. In [0, 1).
         ties: Number of rows, among those that are not hits, in which nothing changed. The detail reports them separately: a model
             that ignores a column causes ties, and a model that uses it in the opposite direction causes other misses.
         level: Coverage of the two-sided interval.
@@ -44,9 +44,13 @@ def judge_share(
 
     Raises:
         DataError: A count is not a whole number or is negative, there are more hits and ties than trials, or the threshold is not
-            in [0, 1].
+            in [0, 1).
     """
     threshold, level = read_limit(check, threshold), read_level(check, level)
+    if threshold == 1:
+        raise DataError(
+            f"{check}: a share cannot be greater than 1, so no model passes", hint="Choose a smaller threshold, for example 0.99."
+        )
     hits, trials, ties = (read_count(check, value, what) for value, what in ((hits, "hits"), (trials, "trials"), (ties, "ties")))
     if hits + ties > trials:
         raise DataError(
