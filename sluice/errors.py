@@ -9,7 +9,7 @@ The classes, with the exit code of each branch::
     │   └── StateError                   the request does not fit the present state (for example, there is no champion)
     ├── UnsupportedError              3  the target cannot express a construct; the message names the task and the field
     ├── RefusedError                  4  a check, the gate, a person or an integrity check said no
-    │   ├── CheckFailedError             a check of a test layer failed; the message names it
+    │   ├── CheckFailedError             a check of a test layer failed or is inconclusive; the message names it
     │   ├── UndecidedError               the gate could not judge a challenger; the message says why
     │   └── IntegrityError               a file does not have the expected digest
     ├── ServiceError                  5  the cluster or a service failed
@@ -72,7 +72,7 @@ class RefusedError(SluiceError):
 
 
 class CheckFailedError(RefusedError):
-    """A check of a test layer failed."""
+    """A check of a test layer failed, or is inconclusive and may not be."""
 
 
 class UndecidedError(RefusedError):

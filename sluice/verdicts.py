@@ -53,6 +53,7 @@ class Verdict:
         rows: Number of rows that the check used.
         unproven: Whether the observed value meets the threshold, but the lower end of its interval does not.
         detail: One sentence for people.
+        allowed: Why an inconclusive result does not block production; empty if it does.
     """
 
     check: str
@@ -65,11 +66,23 @@ class Verdict:
     rows: int | None = None
     unproven: bool = False
     detail: str = ""
+    allowed: str = ""
 
     @property
     def failed(self) -> bool:
         """Whether the check failed."""
         return self.outcome is Outcome.FAIL
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the check keeps a release from production. What could not be decided does so, unless somebody allowed it."""
+        return self.failed or (self.outcome is Outcome.INCONCLUSIVE and not self.allowed)
+
+    @property
+    def explanation(self) -> str:
+        """The detail, and why an inconclusive result does not block production."""
+        allowed = self.allowed if self.outcome is Outcome.INCONCLUSIVE else ""
+        return "; ".join(part for part in (self.detail, f"allowed to be inconclusive: {allowed}" if allowed else "") if part)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as plain JSON types. `from_dict` reads them."""
@@ -111,14 +124,42 @@ def judge_at_least(
         threshold=threshold,
         comparison=">" if strict else ">=",
         rows=rows,
-        unproven=reached and interval.low < threshold,
+        unproven=reached and not interval.low >= threshold,  # an interval that is NaN proves nothing
+        detail=detail,
+    )
+
+
+def judge_between(
+    check: str, observed: float, interval: Interval, *, low: float, high: float, rows: int, detail: str = ""
+) -> Verdict:
+    """Compare a quantity with two bounds.
+
+    If the value lies between the bounds, the check passes, and it is marked as unproven if its interval reaches across one of
+    them. If the whole interval lies outside, the check fails. If only the value lies outside, it is inconclusive: the rows are
+    too few to tell.
+    """
+    inside = low <= observed <= high
+    apart = not math.isfinite(observed) or interval.high < low or interval.low > high
+    return Verdict(
+        check=check,
+        outcome=Outcome.PASS if inside else Outcome.FAIL if apart else Outcome.INCONCLUSIVE,
+        observed=observed if math.isfinite(observed) else None,
+        interval=interval,
+        threshold=low,
+        upper=high,
+        comparison=">=",
+        rows=rows,
+        unproven=inside and not (low <= interval.low and interval.high <= high),
         detail=detail,
     )
 
 
 def worst_outcome(verdicts: list[Verdict]) -> Outcome:
-    """Return the outcome of several checks together: fail if any failed, else inconclusive if any was inconclusive, else pass."""
-    outcomes = {verdict.outcome for verdict in verdicts}
+    """Return the outcome of several checks together: fail if any failed, else inconclusive if any was inconclusive, else pass.
+
+    An inconclusive verdict that is allowed counts as a pass. So the outcome says whether the checks block production.
+    """
+    outcomes = {verdict.outcome for verdict in verdicts if verdict.blocks}
     for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE):
         if outcome in outcomes:
             return outcome

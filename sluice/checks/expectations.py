@@ -5,6 +5,7 @@ Importing Great Expectations 1.x takes 2.6 to 4.5 s. Only the call imports it, a
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import re
@@ -44,7 +45,7 @@ def run_expectations(
     Args:
         frame: The data. It is not changed.
         expectations: Instances from ``great_expectations.expectations``. If an expectation of severity "warning" or "info" is not
-            met, its verdict is inconclusive and not failed.
+            met, its verdict is inconclusive and not failed, and it does not block production.
         name: Name of the suite, shown in the Data Docs.
         docs: Folder for the Data Docs (index.html). If None, they go to a folder named after the suite in $SLUICE_DATA_DOCS;
             without that variable, none are written.
@@ -113,10 +114,18 @@ def read_result(result: Mapping[str, Any]) -> Verdict:
     Args:
         result: ``ExpectationValidationResult.to_json_dict()``.
     """
+    severity = result["expectation_config"].get("severity") or "critical"
+    verdict = _judge(result, Outcome.FAIL if severity == "critical" else Outcome.INCONCLUSIVE)
+    if verdict.outcome is Outcome.INCONCLUSIVE and severity != "critical":
+        return dataclasses.replace(verdict, allowed=f"the severity of the expectation is {severity}")
+    return verdict
+
+
+def _judge(result: Mapping[str, Any], unmet: Outcome) -> Verdict:
+    """Return the verdict for the result of one expectation, with the given outcome if the expectation is not met."""
     config, numbers = result["expectation_config"], result.get("result") or {}
     kwargs = config["kwargs"]
     check, fault = name_check(config["type"], kwargs), _find_exception(result.get("exception_info") or {})
-    unmet = Outcome.FAIL if config.get("severity") in {None, "critical"} else Outcome.INCONCLUSIVE
     expected = join_parts(str(config.get("description") or ""), _describe_parameters(kwargs))
     if fault:
         return Verdict(check=check, outcome=unmet, detail=join_parts(expected, f"could not be evaluated: {fault}"))

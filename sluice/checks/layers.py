@@ -71,7 +71,7 @@ class LayerResult:
 
     Attributes:
         layer: Name of the layer.
-        outcome: The worst outcome of the verdicts.
+        outcome: pass, fail, or inconclusive if a check is inconclusive that may not be. Only after a pass does a release go on.
         verdicts: The verdicts in the order in which the suite recorded them. Their names are unique.
         seconds: Duration, including the start-up.
         folder: The folder with verdicts.json, junit.xml, report.html, log.txt and, for the data layer, data-docs/.
@@ -126,6 +126,7 @@ class LayerResult:
             "checks": len(outcomes),
             "checks_failed": outcomes.count(Outcome.FAIL),
             "checks_inconclusive": outcomes.count(Outcome.INCONCLUSIVE),
+            "checks_allowed": sum(bool(verdict.allowed) for verdict in self.verdicts),
             "checks_unproven": sum(verdict.unproven for verdict in self.verdicts),
         }
         return {name: float(value) for name, value in {**numbers, **counts}.items() if math.isfinite(value)}

@@ -2,11 +2,12 @@
 
 A suite loads it with ``pytest_plugins = ["sluice.checks.plugin"]`` in its conftest.py. `sluice test` loads it automatically.
 
-- ``verify(verdict)`` records a verdict. After the test's function has ended, a failed verdict fails the test, and an inconclusive
-  verdict reports the test as skipped. All verdicts of a test are recorded, also those after the first failed one.
+- ``verify(verdict)`` records a verdict. After the test's function has ended, a failed verdict fails the test. An inconclusive one
+  does so too, unless ``[tests.allow_inconclusive]`` of sluice.toml names the check. Then the test is reported as skipped. All
+  verdicts of a test are recorded, also those after the first failed one.
 - A test that never calls ``verify`` becomes one verdict with the name of its function. If two modules have a function of the same
   name, the name of the module comes first. The detail is the first line of the docstring. A skipped or xfailed test is
-  inconclusive.
+  inconclusive: pytest shows it as usual, and the layer does not pass, unless sluice.toml allows it.
 
 This module must be quick to import. The fixtures import pandas, scikit-learn and Great Expectations when they need them, and the
 first fixture that reads sluice.toml imports pydantic.
@@ -14,6 +15,7 @@ first fixture that reads sluice.toml imports pydantic.
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 
@@ -22,6 +24,7 @@ import pytest
 from sluice.checks.events import EventLog
 from sluice.checks.expectations import switch_telemetry_off
 from sluice.checks.processes import end_with_parent
+from sluice.checks.suites.allowances import read_allowances
 from sluice.checks.suites.project_folder import find_project_folder
 from sluice.checks.suites.recording import RECORDER, Recorder
 
@@ -50,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     switch_telemetry_off()
     results = config.getoption("sluice_results")
     config.stash[_LOG] = EventLog(Path(results) if results else None)
-    config.stash[RECORDER] = Recorder(config.stash[_LOG])
+    config.stash[RECORDER] = Recorder(config.stash[_LOG], functools.cache(lambda: read_allowances(config)))
     config.pluginmanager.register(config.stash[RECORDER], "sluice-recorder")
     root = find_project_folder(config)
     if root is not None and str(root) not in sys.path:

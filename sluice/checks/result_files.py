@@ -99,6 +99,7 @@ def write_page(
         rows=[(verdict, scale_bar(verdict)) for verdict in verdicts],
         counts=counts,
         unproven=sum(verdict.unproven for verdict in verdicts),
+        allowed=sum(bool(verdict.allowed) for verdict in verdicts),
         failures=failures,
         seconds=seconds,
         links=links,
@@ -134,7 +135,9 @@ def write_junit(
     total: float,
     started_at: datetime,
 ) -> None:
-    """Write the layer as one JUnit test suite, with one test case for each verdict. An inconclusive verdict is a skipped case.
+    """Write the layer as one JUnit test suite, with one test case for each verdict.
+
+    An inconclusive verdict is a failed case if it blocks production, and a skipped case if it is allowed.
 
     Sluice, not pytest, writes the file. Therefore it exists, with the reason, even if the suite
     crashed.
@@ -151,9 +154,9 @@ def write_junit(
     texts = {failure.check: failure for failure in failures}
     counts = {
         "tests": len(verdicts),
-        "failures": sum(verdict.failed for verdict in verdicts),
+        "failures": sum(verdict.blocks for verdict in verdicts),
         "errors": 0,
-        "skipped": sum(verdict.outcome is Outcome.INCONCLUSIVE for verdict in verdicts),
+        "skipped": sum(verdict.outcome is Outcome.INCONCLUSIVE and not verdict.blocks for verdict in verdicts),
     }
     attributes = {name: str(count) for name, count in counts.items()} | {"time": f"{total:.3f}"}
     suites = ET.Element("testsuites", {"name": "sluice", **attributes})
@@ -167,6 +170,8 @@ def write_junit(
         if verdict.failed:
             failure = texts.get(verdict.check)
             ET.SubElement(case, "failure", message=text).text = clean_text(failure.text if failure and failure.text else text)
+        elif verdict.blocks:
+            ET.SubElement(case, "failure", type="inconclusive", message=f"inconclusive: {text}").text = text
         elif verdict.outcome is Outcome.INCONCLUSIVE:
             ET.SubElement(case, "skipped", message=text)
     ET.indent(suites, " ")

@@ -63,16 +63,16 @@ def _find_fault(record: SuiteRecord, process_result: ProcessResult, *, suite: st
 
 def _find_missing_tests(record: SuiteRecord, process_result: ProcessResult, *, suite: str, log: str) -> str:
     """Return what is missing in a session that ran to the end; empty if nothing is."""
-    failed = any(verdict.failed for verdict in record.verdicts)
+    blocked = any(verdict.blocks for verdict in record.verdicts)
     if process_result.code == _USAGE_ERROR:
         return f"{suite} could not be started: {_find_reason(log)}"
-    if record.collected == 0 and not failed:
+    if record.collected == 0 and not any(verdict.failed for verdict in record.verdicts):
         return f"{suite} has no tests" if not record.verdicts else f"{suite} has no tests to run, because every module is skipped"
     if record.collected is not None and record.ended < record.collected:
         return f"{suite} was stopped after {record.ended} of {record.collected} tests"
     if record.collected and record.skipped == record.collected:
         return f"all {record.collected} tests of {suite} were skipped, so nothing was checked"
-    if process_result.code not in {_OK, _NO_TESTS} and not failed:
+    if process_result.code not in {_OK, _NO_TESTS} and not blocked:
         return f"{suite} ended with exit code {process_result.code} although no test failed: {_find_reason(log)}"
     return ""
 

@@ -15,7 +15,7 @@ _TERMINAL_CODES = re.compile("\x1b\\[[0-9;?]*[A-Za-z]")
 
 
 def describe_verdict(verdict: Verdict) -> str:
-    """Return one line: the name, the observed value with its threshold, the number of rows, and the detail.
+    """Return one line: the name, the observed value with its threshold, the number of rows, and the explanation.
 
     Example: ``auc: 0.792 [0.781, 0.803] is not >= 0.8, 9,876 rows: slice enterprise``.
     """
@@ -24,7 +24,7 @@ def describe_verdict(verdict: Verdict) -> str:
         parts.append(f"{verdict.rows:,} rows")
     if verdict.unproven:
         parts.append("unproven")
-    return ": ".join(part for part in (verdict.check, ", ".join(parts), verdict.detail) if part)
+    return ": ".join(part for part in (verdict.check, ", ".join(parts), verdict.explanation) if part)
 
 
 def describe_observation(verdict: Verdict) -> str:

@@ -23,7 +23,7 @@ from sluice.cli.begin import demo
 from sluice.cli.options_and_output import Envelope, name_command, wants_json
 from sluice.cli.pipelines import compiling, schema
 from sluice.cli.production import pushing, releases, rollouts, serving
-from sluice.cli.work import drifting, gating, reporting, running, testing
+from sluice.cli.work import drifting, expectations, gating, reporting, running, testing
 from sluice.errors import InterruptedRunError, ServiceError, SluiceError, UsageError
 
 _UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR})
@@ -52,7 +52,7 @@ def options(
     """Options of every command. `main` reads `--debug` itself, because an error can occur before the command is parsed."""
 
 
-for module in (testing, running, serving, compiling, drifting, reporting, demo, schema):
+for module in (testing, expectations, running, serving, compiling, drifting, reporting, demo, schema):
     module.register(app)
 pushing.register(releases.app)
 GROUPS = {"gate": gating.app, "release": releases.app, "rollout": rollouts.app}

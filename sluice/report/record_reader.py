@@ -223,7 +223,8 @@ def _read_layers(folder: Path, notes: list[str]) -> list[Raw]:
 
 def _worst_outcome(verdicts: object) -> str:
     """Return the outcome of a layer whose own outcome was not recorded: the worst of its verdicts."""
-    outcomes = [verdict.get("outcome") for verdict in verdicts if isinstance(verdict, dict)] if isinstance(verdicts, list) else []
+    known = [verdict for verdict in verdicts if isinstance(verdict, dict)] if isinstance(verdicts, list) else []
+    outcomes = ["pass" if verdict.get("allowed") else verdict.get("outcome") for verdict in known]
     return next((outcome for outcome in ("fail", "inconclusive", "pass") if outcome in outcomes), "")
 
 

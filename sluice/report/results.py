@@ -31,6 +31,7 @@ def _clean_verdict(verdict: Verdict) -> Verdict:
         verdict,
         check=clean_text(verdict.check),
         detail=clean_text(verdict.detail),
+        allowed=clean_text(verdict.allowed),
         comparison=clean_text(verdict.comparison),
         observed=read_number(verdict.observed),
         threshold=read_number(verdict.threshold),
@@ -100,6 +101,11 @@ class Layer(Record):
     def count(self, outcome: Outcome) -> int:
         """Return how many verdicts have this outcome."""
         return sum(verdict.outcome is outcome for verdict in self.verdicts)
+
+    @property
+    def allowed(self) -> int:
+        """How many verdicts are inconclusive and do not block production."""
+        return sum(bool(verdict.allowed) for verdict in self.verdicts)
 
     @property
     def unproven(self) -> int:

@@ -101,13 +101,14 @@ def find_key_number(run: RunResult) -> Fact | None:
 def _key_number_of_failure(run: RunResult) -> Fact | None:
     if run.outcome not in {"failed", "fail"}:
         return None
-    failed = next(((layer, verdict) for layer in run.layers for verdict in layer.verdicts if verdict.failed), None)
-    if failed is None:
+    blocking = [(layer, verdict) for layer in run.layers for verdict in layer.verdicts if verdict.blocks]
+    if not blocking:
         step = next((step for step in run.steps if step.outcome == "fail"), None)
         return Fact(label="stopped at step", value=format_words(step.name)) if step else None
-    layer, verdict = failed
+    layer, verdict = next((found for found in blocking if found[1].failed), blocking[0])
     observed = f"{format_number(verdict.observed)}, must be {format_threshold(verdict)}" if verdict.observed is not None else ""
-    return Fact(label=f"layer {layer.layer}", value=verdict.check, detail=observed, tone="bad")
+    inconclusive = "" if verdict.failed else " inconclusive"
+    return Fact(label=f"layer {layer.layer}{inconclusive}", value=verdict.check, detail=observed, tone="bad")
 
 
 def _key_number_of_rollback(run: RunResult) -> Fact | None:

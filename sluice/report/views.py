@@ -188,9 +188,10 @@ def is_notable(verdict: Verdict) -> bool:
 
 
 def describe_verdict_counts(layer: Layer) -> str:
-    """Return how many checks there are and how they ended: ``9 checks: 8 pass, 1 inconclusive; 1 unproven``."""
+    """Return how many checks there are and how they ended: ``9 checks: 8 pass, 1 inconclusive; 1 allowed; 1 unproven``."""
     total = len(layer.verdicts)
     counts = [f"{count} {outcome.value}" for outcome in Outcome if (count := layer.count(outcome))]
     text = f"{total} check{'' if total == 1 else 's'}"
     text = f"{text}: {', '.join(counts)}" if len(counts) > 1 or layer.count(Outcome.FAIL) else text
+    text = f"{text}; {layer.allowed} allowed to be inconclusive" if layer.allowed else text
     return f"{text}; {layer.unproven} unproven" if layer.unproven else text

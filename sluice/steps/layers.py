@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.checks.layers import LayerInputs, LayerResult, run_layer
+from sluice.checks.verdict_text import describe_verdict
 from sluice.errors import CheckFailedError
 from sluice.project.projects import read_project
 from sluice.steps.curves import measure_curves
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 RocLists = tuple[list[float], list[float], list[float]]
 """False positive rates, true positive rates, thresholds."""
+
+_ALLOWANCE_HINT = (
+    "If production does not depend on this check, allow it in sluice.toml, under [tests.allow_inconclusive]: "
+    '{check} = "the reason".'
+)
 
 ArtifactInput = tuple[str, "Mapping[str, Any]"]
 """A KFP artifact as a step gets it: its local path and its metadata."""
@@ -50,7 +56,8 @@ def run_tests(
         The layer's numbers, for KFP metrics.
 
     Raises:
-        CheckFailedError: A check failed. The message names it, and the artifacts are written nevertheless.
+        CheckFailedError: A check failed, or is inconclusive and may not be. The message names it, and the artifacts are written
+            nevertheless.
     """
     project = read_project()
     with running_step(f"{layer}-tests") as step, _results_folder(layer) as folder:
@@ -63,7 +70,7 @@ def run_tests(
         record_part(f"layer-{layer}", result.to_dict())
         _write_artifacts(result, outputs)
         step.detail = summarise_checks(result)
-        raise_if_failed(result)
+        raise_if_blocked(result)
     return result.metrics()
 
 
@@ -79,7 +86,7 @@ def run_model_tests(outputs: Mapping[str, str], model: ArtifactInput, curves: st
         The layer's numbers, and the ROC as `measure_curves` returns it.
 
     Raises:
-        CheckFailedError: A check failed.
+        CheckFailedError: A check failed, or is inconclusive and may not be.
         IntegrityError: The model does not have the digest that training recorded.
     """
     with ThreadPoolExecutor(1) as executor:
@@ -92,27 +99,32 @@ def summarise_checks(result: LayerResult) -> str:
     """Return one line: how many checks there are, and how many of them are not a plain pass."""
     outcomes = [verdict.outcome for verdict in result.verdicts]
     parts = [f"{len(outcomes)} check{'' if len(outcomes) == 1 else 's'}"]
-    parts += [
-        f"{outcomes.count(outcome)} {outcome.value}" for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE) if outcome in outcomes
-    ]
-    unproven = sum(verdict.unproven for verdict in result.verdicts)
-    return ", ".join(parts + ([f"{unproven} unproven"] if unproven else []))
+    allowed = sum(bool(verdict.allowed) for verdict in result.verdicts)
+    counts = {
+        Outcome.FAIL.value: outcomes.count(Outcome.FAIL),
+        Outcome.INCONCLUSIVE.value: outcomes.count(Outcome.INCONCLUSIVE) - allowed,
+        "inconclusive but allowed": allowed,
+        "unproven": sum(verdict.unproven for verdict in result.verdicts),
+    }
+    return ", ".join(parts + [f"{count} {what}" for what, count in counts.items() if count])
 
 
-def raise_if_failed(result: LayerResult) -> None:
-    """Raise an error if the layer failed. Its message names the first failed check.
+def raise_if_blocked(result: LayerResult) -> None:
+    """Raise an error if the layer keeps the release from production. Its message names the first check that does so.
 
     Raises:
-        CheckFailedError: At least one check failed.
+        CheckFailedError: A check failed, or is inconclusive without a reason why it may be.
     """
-    failed = [verdict for verdict in result.verdicts if verdict.failed]
-    if result.outcome is not Outcome.FAIL:
+    blocking = [verdict for verdict in result.verdicts if verdict.blocks]
+    if not blocking:
         return
-    first = failed[0]
-    more = f" (and {len(failed) - 1} more checks)" if len(failed) > 1 else ""
+    first = next((verdict for verdict in blocking if verdict.failed), blocking[0])
+    more = f" (and {len(blocking) - 1} more check{'' if len(blocking) == 2 else 's'})" if len(blocking) > 1 else ""  # noqa: PLR2004 - the first check and one more
+    how = "failed" if first.failed else "are inconclusive"
+    look = f"Look at {result.folder / 'report.html'}, or run `sluice test {result.layer}`."
     raise CheckFailedError(
-        f"{result.layer} tests failed: {first.check}{more}: {first.detail}".rstrip(": "),
-        hint=f"Look at {result.folder / 'report.html'}, or run `sluice test {result.layer}`.",
+        f"{result.layer} tests {how}: {describe_verdict(first)}{more}",
+        hint=look if first.failed else f"{look} {_ALLOWANCE_HINT.format(check=json.dumps(first.check))}",
     )
 
 

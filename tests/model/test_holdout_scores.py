@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from churn.expectations import CONTRACT_TYPES, RANGES
-from sluice.checks.judgements import judge_auc, judge_coverage, judge_share, predict_probability
+from sluice.checks.judgements import (
+    Example,
+    judge_auc,
+    judge_calibration,
+    judge_coverage,
+    judge_direction,
+    judge_examples,
+    judge_slices,
+    predict_probability,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,13 +43,16 @@ def test_auc(model: Pipeline, holdout: LabelledRows, thresholds: dict[str, float
     verify(judge_auc("auc", holdout.labels, scores, threshold=thresholds["auc"]))
 
 
-def test_auc_enterprise(
+def test_auc_of_slices(
     model: Pipeline, holdout: LabelledRows, project: Project, thresholds: dict[str, float], verify: Callable[..., None]
 ) -> None:
-    """The model does so among enterprises too. With fewer than 30 rows, the result is inconclusive."""
-    rows = holdout.select(project.settings.data.slices["enterprise"])
-    scores = predict_probability(model, rows.features)
-    verify(judge_auc("auc_enterprise", rows.labels, scores, threshold=thresholds["auc_enterprise"]))
+    """The model does so among enterprises too. A slice with fewer than 30 rows is inconclusive."""
+    verify(judge_slices("auc", model, holdout, project.settings.data.slices, threshold=thresholds["auc_enterprise"]))
+
+
+def test_the_probabilities_are_calibrated(model: Pipeline, holdout: LabelledRows, verify: Callable[..., None]) -> None:
+    """The mean probability is about the share of customers who leave, and the probabilities are not too extreme or too timid."""
+    verify(judge_calibration("calibration", holdout.labels, predict_probability(model, holdout.features)))
 
 
 def test_annual_contracts_keep_customers(
@@ -48,11 +60,23 @@ def test_annual_contracts_keep_customers(
 ) -> None:
     """The same customer is less likely to leave with an annual contract than with a monthly one."""
     monthly = holdout.features[holdout.features["contract_type"] == "monthly"]
-    annual = monthly.assign(contract_type="annual")
-    kept = within_contract(monthly) & within_contract(annual)
-    before, after = (predict_probability(model, rows[kept]) for rows in (monthly, annual))
-    lower, ties = int((after < before).sum()), int((after == before).sum())
-    verify(judge_share("contract_effect", lower, int(kept.sum()), threshold=thresholds["contract_effect"], ties=ties))
+    threshold, change = thresholds["contract_effect"], {"contract_type": "annual"}
+    verify(
+        judge_direction("contract_effect", model, monthly, change, expect="lower", threshold=threshold, within=within_contract)
+    )
+
+
+def test_well_known_customers(model: Pipeline, holdout: LabelledRows, verify: Callable[..., None]) -> None:
+    """Two customers about whom everybody would agree."""
+    recent, idle = {"last_login_at": "2026-02-27"}, {"last_login_at": "2025-12-20"}
+    loyal = {"tenure_months": 60, "monthly_spend": 40.0, "contract_type": "multi-year", "is_enterprise": False}
+    leaving = {"tenure_months": 3, "monthly_spend": 150.0, "contract_type": "monthly", "is_enterprise": False}
+    other = {"usage_hour": 14, "acquisition_channel": "search"}
+    examples = {
+        "loyal for years": Example({**loyal, **recent, **other, "signup_date": "2021-03-01"}, high=0.1),
+        "idle and new": Example({**leaving, **idle, **other, "signup_date": "2025-12-01"}, low=0.5),
+    }
+    verify(judge_examples("well_known_customers", model, holdout.features, examples))
 
 
 def test_every_row_has_a_probability(model: Pipeline, holdout: LabelledRows, verify: Callable[..., None]) -> None:

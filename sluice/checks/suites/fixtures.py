@@ -31,11 +31,15 @@ def verify(request: pytest.FixtureRequest) -> Callable[..., None]:
     recorder = request.config.stash[RECORDER]
 
     def record(*given: Verdict | Iterable[Verdict]) -> None:
+        count = 0
         for one in given:
             for verdict in [one] if isinstance(one, Verdict) else one:
                 if not isinstance(verdict, Verdict):
                     raise TypeError(f"verify takes verdicts, not {type(verdict).__name__}")
                 recorder.record(request.node, verdict)
+                count += 1
+        if not count:
+            raise ValueError("verify got no verdict, so nothing was checked")
 
     return record
 

@@ -10,12 +10,13 @@ import pytest
 
 from sluice import errors
 from sluice.checks.events import MAX_FAILURE_TEXT
+from sluice.checks.suites.allowances import allow_inconclusive
 from sluice.checks.verdict_text import clean_text, describe_verdict
 from sluice.errors import IntegrityError, SluiceError, UsageError
 from sluice.verdicts import Outcome, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from sluice.checks.events import EventLog
 
@@ -52,22 +53,32 @@ RECORDER = pytest.StashKey["Recorder"]()
 class Recorder:
     """The part of the plugin that keeps state: the event log and the verdicts so far."""
 
-    def __init__(self, log: EventLog) -> None:
-        """Start without verdicts."""
+    def __init__(self, log: EventLog, find_allowances: Callable[[], Mapping[str, str]]) -> None:
+        """Start without verdicts.
+
+        Args:
+            log: Where the events go.
+            find_allowances: Returns the checks that may be inconclusive, with the reasons. It is called when a check is.
+        """
         self._log = log
+        self._find_allowances = find_allowances
         self._verdicts: list[Verdict] = []
 
     def record(self, item: pytest.Item, verdict: Verdict) -> None:
         """Record a verdict from a test."""
+        verdict = self._write_verdict(verdict)
         item.stash[RUNNING_TEST].verdicts.append(verdict)
-        self._write_verdict(verdict)
         if verdict.failed:
             message = describe_verdict(verdict)
             self._log.write("failure", check=verdict.check, place=item.nodeid, message=message, text="")
 
-    def _write_verdict(self, verdict: Verdict) -> None:
+    def _write_verdict(self, verdict: Verdict) -> Verdict:
+        """Write a verdict, and return it as written: an inconclusive one with the reason why it is allowed, if there is one."""
+        if verdict.outcome is Outcome.INCONCLUSIVE:
+            verdict = allow_inconclusive(verdict, self._find_allowances())
         self._verdicts.append(verdict)
         self._log.write("verdict", verdict=verdict.to_dict())
+        return verdict
 
     def _write_failure(self, check: str, place: str, message: str, *, summary: str = "", text: str = "") -> None:
         """Record a failure that does not come from a verdict."""
@@ -176,19 +187,27 @@ class Recorder:
             terminalreporter.section("verdicts")
         for verdict in shown:
             terminalreporter.line(f"{verdict.outcome.value:<12} {describe_verdict(verdict)}")
+        blocking = [verdict.check for verdict in self._verdicts if verdict.blocks and not verdict.failed]
+        if blocking:
+            terminalreporter.section("inconclusive checks that block production")
+            terminalreporter.line(", ".join(blocking))
+            terminalreporter.line(
+                "[tests.allow_inconclusive] of sluice.toml can allow a check to be inconclusive, with a reason."
+            )
 
 
 def _apply_new_verdicts(running: RunningTest) -> None:
     """Fail or skip the test by the verdicts that were not handled yet."""
     new = running.verdicts[running.handled :]
     running.handled = len(running.verdicts)
-    failed = [describe_verdict(verdict) for verdict in new if verdict.failed]
-    unclear = [describe_verdict(verdict) for verdict in new if verdict.outcome is Outcome.INCONCLUSIVE]
-    running.outcome_from_verdicts = bool(failed or unclear)
-    if failed:
-        pytest.fail("\n".join(failed), pytrace=False)
-    if unclear:
-        pytest.skip(f"inconclusive: {'; '.join(unclear)}")
+    texts = [(verdict, "" if verdict.failed else "inconclusive: ") for verdict in new if verdict.outcome is not Outcome.PASS]
+    blocking = [begin + describe_verdict(verdict) for verdict, begin in texts if verdict.blocks]
+    allowed = [begin + describe_verdict(verdict) for verdict, begin in texts if not verdict.blocks]
+    running.outcome_from_verdicts = bool(texts)
+    if blocking:
+        pytest.fail("\n".join(blocking), pytrace=False)
+    if allowed:
+        pytest.skip("; ".join(allowed))
 
 
 def _summary(item: pytest.Item) -> str:

@@ -38,8 +38,9 @@ def layer(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Run one test layer. The exit code is 4 if a check fails."""
+    """Run one test layer. The exit code is 4 if a check fails, or if one is inconclusive that may not be."""
     from sluice.checks.layers import PAGE_FILE, find_data_docs
+    from sluice.errors import CheckFailedError
     from sluice.report.renderers.terminal import render_layer
     from sluice.steps.standalone import check_layer
 
@@ -53,4 +54,4 @@ def layer(
     }
     table = render_layer(values, verbose=verbose, files=files)
     show(output, Envelope(command="test", outcome=result.outcome.value, data=values), table)
-    raise typer.Exit(4 if result.outcome.value == "fail" else 0)
+    raise typer.Exit(0 if result.outcome.value == "pass" else CheckFailedError.exit_code)

@@ -1,8 +1,8 @@
 """The report as JUnit XML. Every verdict is a test case, and so is the outcome of every act.
 
-A failed test case means that a person should look at it. Therefore a check that failed in an act that ended as expected is
-written as skipped, with the reason, and its outcome stays in the output of the test case. Inconclusive checks are skipped too,
-because they have too few rows.
+A failed test case means that a person should look at it. So a check that failed is a failed test case, and so is one that is
+inconclusive and blocks production. In an act that ended as expected they are written as skipped, with the reason, and the outcome
+stays in the output of the test case. An inconclusive check that is allowed is skipped too.
 """
 
 from __future__ import annotations
@@ -87,10 +87,12 @@ def _layer_suite(title: str, act: Act, layer: Layer) -> ET.Element:
 
 def _add_result(case: ET.Element, verdict: Verdict, *, expected: bool) -> None:
     description = describe_verdict(verdict)
-    if verdict.outcome is Outcome.FAIL and expected:
-        ET.SubElement(case, "skipped", message=f"failed, and this act ended as expected: {description}")
-    elif verdict.outcome is Outcome.FAIL:
-        ET.SubElement(case, "failure", type="fail", message=description)
+    how = "failed" if verdict.failed else "inconclusive"
+    if verdict.blocks and expected:
+        ET.SubElement(case, "skipped", message=f"{how}, and this act ended as expected: {description}")
+    elif verdict.blocks:
+        message = description if verdict.failed else f"inconclusive: {description}"
+        ET.SubElement(case, "failure", type=verdict.outcome.value, message=message)
     elif verdict.outcome is Outcome.INCONCLUSIVE:
         ET.SubElement(case, "skipped", message=f"inconclusive: {description}")
     ET.SubElement(case, "system-out").text = f"{verdict.outcome.value}{', unproven' if verdict.unproven else ''}: {description}"
@@ -108,5 +110,7 @@ def describe_verdict(verdict: Verdict) -> str:
     if verdict.rows is not None:
         parts.append(f"{verdict.rows} rows")
     return "; ".join(
-        [", ".join(parts), verdict.detail] if parts and verdict.detail else [", ".join(parts) or verdict.detail or verdict.check]
+        [", ".join(parts), verdict.explanation]
+        if parts and verdict.explanation
+        else [", ".join(parts) or verdict.explanation or verdict.check]
     )

@@ -122,7 +122,7 @@ def _checks(checks: Sequence[CheckView]) -> list[str]:
         unproven = f" {_badge(UNPROVEN)}" if verdict.unproven else ""
         rows.append(
             (
-                _name(verdict.check) + (f"<br>{escape(verdict.detail)}" if verdict.detail else ""),
+                _name(verdict.check) + (f"<br>{escape(verdict.explanation)}" if verdict.explanation else ""),
                 _badge(check.badge) + unproven,
                 format_number(verdict.observed),
                 format_interval(verdict.interval),

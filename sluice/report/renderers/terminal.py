@@ -154,8 +154,8 @@ def _checks(checks: list[CheckView]) -> Table:
     for check in checks:
         verdict = check.verdict
         name = Text(verdict.check)
-        if verdict.detail:
-            name.append(f"\n{verdict.detail}", style="dim")
+        if verdict.explanation:
+            name.append(f"\n{verdict.explanation}", style="dim")
         outcome = _badge(check.badge)
         if verdict.unproven:
             outcome.append(f"\n{UNPROVEN.glyph} {UNPROVEN.word}", style="yellow")

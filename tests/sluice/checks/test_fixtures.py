@@ -185,3 +185,13 @@ def test_a_projects_own_error_class_is_reported_as_its_base_class(run: Run) -> N
 def test_verify_accepts_only_verdicts(run: Run) -> None:
     result = run("def test_one(verify): verify('auc')")
     assert result.verdicts[0].detail == "TypeError: verify takes verdicts, not str"
+
+
+def test_verify_without_a_verdict_is_an_error(run: Run) -> None:
+    result = run("""
+        def test_one(verify): verify([])
+        def test_two(verify): verify()
+        def test_three(verify): verify(verdict for verdict in ())
+    """)
+    assert {verdict.detail for verdict in result.verdicts} == {"ValueError: verify got no verdict, so nothing was checked"}
+    assert all(verdict.failed for verdict in result.verdicts)

@@ -72,7 +72,7 @@ def test_the_folders_of_the_layers_are_read_if_there_is_no_other_record(tmp_path
     write(tmp_path / "layers" / "model" / "verdicts.json", report_records.model_layer()["verdicts"])
     write(tmp_path / "layers" / "code" / "verdicts.json", report_records.code_layer())
     run = read_run(tmp_path)
-    assert [(layer.layer, layer.outcome) for layer in run.layers] == [("code", "pass"), ("model", "inconclusive")]
+    assert [(layer.layer, layer.outcome) for layer in run.layers] == [("code", "pass"), ("model", "pass")]
 
 
 def test_only_the_verdict_that_does_not_fit_is_left_out(tmp_path: Path) -> None:

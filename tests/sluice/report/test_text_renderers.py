@@ -18,7 +18,7 @@ from sluice.report.renderers.junit import render_junit
 from sluice.report.renderers.markdown import escape, render_markdown
 from sluice.report.renderers.terminal import render_layer, render_terminal
 from sluice.report.results import Act, Report
-from sluice.report.summary import write_headline
+from sluice.report.summary import find_key_number, write_headline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -134,6 +134,22 @@ def test_a_junit_case_fails_only_if_the_act_did_not_end_as_expected() -> None:
     assert failures_of(one_act(broken, expected="failed")) == []
     assert failures_of(one_act(broken, expected="promoted")) == ["1. a", "monthly_spend_mean"]
     assert failures_of(one_act(report_records.story_run(1))) == []
+
+
+def test_a_junit_case_fails_for_an_inconclusive_check_that_is_not_allowed() -> None:
+    unclear = {"check": "auc", "outcome": "inconclusive", "rows": 21}
+    raw = {"outcome": "failed", "layers": [{"layer": "model", "outcome": "inconclusive", "verdicts": [unclear]}]}
+    assert failures_of(one_act(raw)) == ["1. a", "auc"]
+    assert failures_of(one_act(raw, expected="failed")) == []
+    raw["layers"][0]["verdicts"] = [unclear | {"allowed": "few customers"}]
+    assert failures_of(one_act(raw)) == ["1. a"]
+
+
+def test_the_key_number_of_a_run_that_an_inconclusive_check_stopped_names_the_check() -> None:
+    unclear = {"check": "auc", "outcome": "inconclusive", "observed": 0.97, "threshold": 0.95, "comparison": ">=", "rows": 21}
+    raw = {"outcome": "failed", "layers": [{"layer": "model", "outcome": "inconclusive", "verdicts": [unclear]}]}
+    fact = find_key_number(one_act(raw).acts[0].run)
+    assert (fact.label, fact.value, fact.tone) == ("layer model inconclusive", "auc", "bad")
 
 
 def test_junit_has_a_failed_case_for_a_layer_that_failed_without_a_verdict() -> None:

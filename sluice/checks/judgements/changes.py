@@ -1,0 +1,118 @@
+"""Changed copies of rows: what would the model say if one thing were different?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from sluice.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Change: TypeAlias = Mapping[str, Any] | Callable[[pd.DataFrame], pd.DataFrame]
+"""Column → its new value, or a function of the column's old values; or a function from rows to changed rows."""
+
+Contract: TypeAlias = "Callable[[pd.DataFrame], npt.ArrayLike]"
+"""Rows → for each row whether it can occur."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChangedRows:
+    """Rows before and after a change, in the same order.
+
+    Attributes:
+        before: The rows that the change alters.
+        after: The same rows with the change.
+        unaltered: Number of rows that were left out because the change leaves them as they are.
+        outside: Number of rows that were left out because they cannot occur, before or after the change.
+    """
+
+    before: pd.DataFrame
+    after: pd.DataFrame
+    unaltered: int
+    outside: int
+
+    def describe(self) -> str:
+        """Return how many rows were left out; empty if none was."""
+        parts = [(self.unaltered, "unaltered"), (self.outside, "outside of the contract")]
+        counts = " and ".join(f"{count:,} {what}" for count, what in parts if count)
+        return f"left out: {counts}" if counts else ""
+
+
+def change_rows(check: str, rows: pd.DataFrame, change: Change, *, within: Contract | None = None) -> ChangedRows:
+    """Apply a change to rows. Rows that it does not alter are left out, because they would pass every test of invariance.
+
+    Args:
+        check: Name of the verdict, for the messages.
+        rows: The features.
+        change: What changes.
+        within: The contract of the data. Rows that it forbids, before or after the change, are left out.
+
+    Raises:
+        DataError: There are no such columns, the change returns other columns or another number of rows, it alters no row, or the
+            contract does not answer for each row.
+    """
+    before = rows.reset_index(drop=True)
+    after = _apply(check, before.copy(), change).reset_index(drop=True)
+    if list(after.columns) != list(before.columns) or len(after) != len(before):
+        raise DataError(
+            f"{check}: the change returns {len(after):,} rows with the columns {', '.join(map(str, after.columns))}",
+            hint="Let the change return the same rows in the same order with the same columns.",
+        )
+    altered = _find_altered(before, after)
+    if not altered.any():
+        raise DataError(
+            f"{check}: the change alters none of the {len(before):,} rows",
+            hint="Check the column and the new value of the change.",
+        )
+    kept = altered.copy()
+    for frame in (before, after) if within is not None else ():
+        kept &= _read_mask(check, within(frame) if within else (), len(before))
+    return ChangedRows(before[kept], after[kept], int((~altered).sum()), int((altered & ~kept).sum()))
+
+
+def _apply(check: str, rows: pd.DataFrame, change: Change) -> pd.DataFrame:
+    """Return the changed rows. The given ones are a copy, so they may change."""
+    if callable(change):
+        found = change(rows)
+        if not isinstance(found, pd.DataFrame):
+            raise DataError(
+                f"{check}: the change returns a {type(found).__name__} and no DataFrame", hint="Return the changed rows."
+            )
+        return found
+    unknown = [column for column in change if column not in rows.columns]
+    if unknown or not change:
+        raise DataError(
+            f"{check}: the rows have no column {', '.join(map(repr, unknown))}"
+            if unknown
+            else f"{check}: the change names no column",
+            hint=f"The columns are {', '.join(map(str, rows.columns))}.",
+        )
+    for column, value in change.items():
+        rows[column] = value(rows[column]) if callable(value) else value
+    return rows
+
+
+def _find_altered(before: pd.DataFrame, after: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return for each row whether any value differs. Two missing values do not differ."""
+    altered = np.zeros(len(before), dtype=np.bool_)
+    for column in before.columns:
+        old, new = before[column], after[column]
+        same = (old.astype(object) == new.astype(object)).to_numpy(dtype=np.bool_)
+        altered |= ~(same | (old.isna() & new.isna()).to_numpy(dtype=np.bool_))
+    return altered
+
+
+def _read_mask(check: str, mask: npt.ArrayLike, rows: int) -> npt.NDArray[np.bool_]:
+    found = np.asarray(mask)
+    if found.dtype != np.bool_ or found.shape != (rows,):
+        raise DataError(
+            f"{check}: the contract returns values of type {found.dtype} and shape {found.shape} for {rows:,} rows",
+            hint="Let it return True or False for each row.",
+        )
+    return found
