@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LATENCY_WEIGHT = 0.1
 """Share of the slow answers in the evidence: a second guard, which costs the evidence of errors almost nothing."""
 
-LATENCY_BLOCK_SECONDS = 5.0
+LATENCY_BLOCK_SECONDS = 3.0
 """Slow answers come in longer bursts than errors do, because all requests that wait for a stalled server are slow."""
 
 ALARM_BURST = 3.0
