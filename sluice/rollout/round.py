@@ -109,7 +109,10 @@ class ControlLoop:
             if weights != self.collector.applied_weights:
                 self.collector.discard_window()
             return False
-        return self.collector.add_observation(observation.journal, weights, counts, stable_ready=observation.stable_ready)
+        now = self.clock.steady()
+        return self.collector.add_observation(
+            observation.journal, weights, counts, now=now, stable_ready=observation.stable_ready
+        )
 
     def _collect_shadow_answers(self, observation: Observation) -> str:
         """In the shadow, add what was found since the last round; return what keeps the shadow from continuing."""
@@ -167,7 +170,7 @@ class ControlLoop:
         """Confirm once. Counts that were read after the change start the next window."""
         confirmation = self.platform.confirm(journal)
         if confirmation.weights is not None and confirmation.counts is not None:
-            self.collector.start_window(confirmation.weights, confirmation.counts)
+            self.collector.start_window(confirmation.weights, confirmation.counts, now=self.clock.steady())
         return confirmation
 
     def _mark_applied(self, journal: Journal) -> Transition | None:
