@@ -55,28 +55,25 @@ class BlameCollector:
 
     Attributes:
         blamed: Rejections that count as errors, by release. They never fall, because the counts that they are added to do not.
-        found: What was found out in the running rollout.
-        undecided: Rejections of the running rollout about which stable could not be asked.
+        decided: Rejections of the running rollout that stable was asked about, or a sample of which it was asked about.
     """
 
     blamed: Counter[str] = field(default_factory=Counter)
-    found: Rejections = NO_REJECTIONS
-    undecided: int = 0
+    decided: int = 0
     _rollout: str = ""
 
     def add(self, rollout: str, release: str, found: Rejections) -> None:
         """Add what was found out since the last call.
 
         Args:
-            rollout: Id of the request. The sums of another rollout are discarded.
+            rollout: Id of the request. What was decided in another rollout is discarded.
             release: The canary.
             found: What was found out.
         """
         if rollout != self._rollout:
-            self._rollout, self.found, self.undecided = rollout, NO_REJECTIONS, 0
-        self.found += found
+            self._rollout, self.decided = rollout, 0
         self.blamed[release] += found.blamed
-        self.undecided += 0 if found.asked else found.rejected
+        self.decided += found.rejected if found.asked else 0
 
     def add_to_counts(self, counts: Mapping[str, Counts] | None) -> dict[str, Counts] | None:
         """Return cumulative counts in which the rejections that a release is blamed for are requests and errors."""
@@ -99,9 +96,9 @@ class BlameCollector:
             canary: The canary's counts in this rollout.
             stable: Stable's counts in this rollout.
         """
-        if not self.undecided:
+        undecided = canary.rejected - self.decided
+        if undecided <= 0:
             return ""
-        undecided = min(self.undecided, canary.rejected)
         low = clopper_pearson_interval(undecided, canary.requests + undecided, level=2 * LEVEL - 1).low
         high = clopper_pearson_interval(stable.rejected, stable.requests + stable.rejected, level=2 * LEVEL - 1).high
         if low <= high:

@@ -32,15 +32,16 @@ def test_blamed_rejections_never_fall_although_a_rollout_of_the_same_release_beg
     blame = BlameCollector()
     blame.add("r", B, Rejections(rejected=10, asked=4, accepted=4))
     blame.add("another", B, Rejections())
-    assert blame.blamed[B] == 10
-    assert blame.found == Rejections()
+    assert (blame.blamed[B], blame.decided) == (10, 0)
 
 
 def test_rejections_about_which_nobody_could_be_asked_stop_a_canary_that_rejects_more_than_stable() -> None:
     blame = BlameCollector()
-    blame.add("r", B, Rejections(rejected=60))
-    problem = blame.describe_problem(Counts(240, 0, rejected=60), Counts(1000, 0, rejected=2))
-    assert "the canary rejected 60 of 300 requests, stable 2 of 1002" in problem
+    blame.add("r", B, Rejections(rejected=70))
+    blame.add("r", B, Rejections(rejected=2, asked=2))
+    problem = blame.describe_problem(Counts(240, 0, rejected=62), Counts(1000, 0, rejected=2))
+    assert "the canary rejected 62 of 302 requests, stable 2 of 1002" in problem
+    assert "could not be asked about 60 of them" in problem
     assert "does not advance" in problem
 
 
@@ -48,4 +49,9 @@ def test_rejections_about_which_nobody_could_be_asked_do_not_stop_a_canary_that_
     blame = BlameCollector()
     blame.add("r", B, Rejections(rejected=15))
     assert not blame.describe_problem(Counts(300, 0, rejected=15), Counts(1000, 0, rejected=50))
-    assert not BlameCollector().describe_problem(Counts(0, 0, rejected=300), Counts(1000)), "all of them were decided"
+
+
+def test_rejections_that_stable_was_asked_about_do_not_stop_a_canary() -> None:
+    blame = BlameCollector()
+    blame.add("r", B, Rejections(rejected=300, asked=8))
+    assert not blame.describe_problem(Counts(100, 0, rejected=300), Counts(1000))
