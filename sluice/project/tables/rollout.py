@@ -85,6 +85,10 @@ class RolloutTable(Table):
         description="An answer that takes longer is slow. Slow answers of the canary are a second, weaker kind of evidence.",
     )
     request_timeout_seconds: float = Field(default=5.0, gt=0, description="A prediction that takes longer is an error.")
+    show_values: bool = Field(
+        default=False,
+        description="Whether the explanation of a rollback may contain values of requests and whole lines of the server's log.",
+    )
 
     @property
     def in_cluster(self) -> bool:

@@ -1,11 +1,11 @@
 """The evidence about a canary: the counters of the proxy in, evidence out. Pure. `judgements.py` judges it.
 
-An error is a 5xx, a 400 or a time-out: the model server turns invalid outputs into 500s, and Seldon answers 400 if the model
-returned nothing. One e-process over all steps (``sluice.statistics.sequential``) decides about rolling back, and is checked after
-every block of ``rollout.block_seconds``. The 95 % upper bound of the canary's error rate minus stable's decides about advancing;
-it is computed after 300, 450, 675, … canary requests of a step. In the bake there is little traffic of stable to compare with,
-or none. The canary is then also compared with the error rate that was recorded of stable. That comparison cannot tell a fault of
-the canary from an incident of the platform, so it only raises an alarm.
+An error is a 5xx or a time-out: the model server turns invalid outputs into 500s. A 4xx is the client's fault unless stable
+accepts the same request (``sluice.rollout.decisions.blame``). One e-process over all steps (``sluice.statistics.sequential``)
+decides about rolling back, and is checked after every block of ``rollout.block_seconds``. The 95 % upper bound of the canary's
+error rate minus stable's decides about advancing; it is computed after 300, 450, 675, … canary requests of a step. In the bake
+there is little traffic of stable to compare with, or none. The canary is then also compared with the error rate that was recorded
+of stable. That comparison cannot tell a fault of the canary from an incident of the platform, so it only raises an alarm.
 """
 
 from __future__ import annotations
@@ -52,28 +52,39 @@ BLOCK_TOLERANCE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Answered requests, and the errors among them.
+    """Requests that the release is answerable for, and the errors among them.
 
     Attributes:
-        requests: All requests.
-        errors: Requests that failed.
+        requests: Requests, without those that a client caused to fail.
+        errors: Requests that failed by the release's fault.
         timed: Requests whose duration is known. A proxy may report the duration later than the request.
         slow: Requests among `timed` that took longer than ``rollout.slow_seconds``.
+        rejected: Requests that were answered with a 4xx. They are shown and never judged. Those that stable accepts are among
+            `requests` and `errors` as well.
     """
 
     requests: int = 0
     errors: int = 0
     timed: int = 0
     slow: int = 0
+    rejected: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
-            self.requests + other.requests, self.errors + other.errors, self.timed + other.timed, self.slow + other.slow
+            self.requests + other.requests,
+            self.errors + other.errors,
+            self.timed + other.timed,
+            self.slow + other.slow,
+            self.rejected + other.rejected,
         )
 
     def __sub__(self, other: Counts) -> Counts:
         return Counts(
-            self.requests - other.requests, self.errors - other.errors, self.timed - other.timed, self.slow - other.slow
+            self.requests - other.requests,
+            self.errors - other.errors,
+            self.timed - other.timed,
+            self.slow - other.slow,
+            self.rejected - other.rejected,
         )
 
     @property
@@ -207,7 +218,7 @@ def count_since(before: Counts | None, now: Counts) -> Counts:
         grown = now
     # The proxy does not read its counters at one instant, so an error may be visible before its request is.
     errors, slow = min(grown.errors, grown.requests), min(grown.slow, grown.timed)
-    return Counts(grown.requests, errors, grown.timed, slow)
+    return Counts(grown.requests, errors, grown.timed, slow, grown.rejected)
 
 
 def enter_state(

@@ -45,6 +45,8 @@ def describe(evidence: Evidence, settings: RolloutTable) -> dict[str, Any]:
         "step_stable_errors": evidence.step_stable.errors,
         "canary_slow": evidence.canary.slow,
         "stable_slow": evidence.stable.slow,
+        "canary_rejected": evidence.canary.rejected,
+        "stable_rejected": evidence.stable.rejected,
         "e_value": evidence.e_value,
         "upper_bound": evidence.upper_bound,
         "looked": evidence.looked,

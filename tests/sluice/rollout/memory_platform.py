@@ -15,6 +15,7 @@ import numpy as np
 
 from sluice.errors import ServiceError
 from sluice.rollout.clocks import Clock
+from sluice.rollout.decisions.blame import NO_REJECTIONS, Rejections
 from sluice.rollout.decisions.evidence import NO_COUNTS, Counts
 from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.shadow_comparisons import Comparison
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from sluice.project.tables.rollout import RolloutTable
     from sluice.rollout.decisions.evidence import Checkpoint
+    from sluice.rollout.decisions.failures import ErrorKind
     from sluice.rollout.decisions.states import ChampionTerm, Transition
     from sluice.rollout.observations import RoundReport
 
@@ -216,6 +218,7 @@ class MemoryPlatform:
         """Return a new control loop, as a process that has just started."""
         loop = ControlLoop(self, self.settings, self.lines.append, clock=self.clock)
         loop.shadow = self
+        loop.faults = self
         return loop
 
     def restart(self) -> ControlLoop:
@@ -250,6 +253,15 @@ class MemoryPlatform:
         """Answer as the shadow does: 50 requests since the last round."""
         del rollout, champions, canary
         return Comparison(requests=50, difference=50 * self.servers[self.stored.target or ""].difference)
+
+    def find_rejections(self, rollout: str, champions: object, canaries: object) -> Rejections:
+        """Answer as the fault finder does: the canary rejects nothing."""
+        del rollout, champions, canaries
+        return NO_REJECTIONS
+
+    def list_errors(self, rollout: str) -> tuple[ErrorKind, ...]:
+        del rollout
+        return ()
 
     def close(self) -> None:
         """End the shadow."""
