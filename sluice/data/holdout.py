@@ -8,17 +8,15 @@ little about the gate rows (Blum and Hardt, "The Ladder", arXiv 1502.04585). Thi
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import math
 import os
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from sluice.data.external_errors import describe_error
 from sluice.data.labelled_rows import LabelledRows, read_frame, read_labelled_rows
+from sluice.data.row_sets import hash_id
 from sluice.data.snapshots import check_readable, pin_for_reading
 from sluice.errors import DataError, IntegrityError
 
@@ -72,7 +70,7 @@ def split_holdout(ids: Iterable[object], *, gate_fraction: float) -> npt.NDArray
     if not 0 < gate_fraction < 1:
         raise ValueError(f"gate_fraction must be between 0 and 1, not {gate_fraction}")
     limit = int(gate_fraction * _HASH_RANGE)
-    return np.fromiter((_hash_id(value) < limit for value in ids), dtype=bool)
+    return np.fromiter((int.from_bytes(hash_id(value)[:_HASH_BYTES], "big") < limit for value in ids), dtype=bool)
 
 
 def pin_holdout(project: Project) -> Snapshot:
@@ -125,19 +123,6 @@ def read_holdout(project: Project, *, part: HoldoutPart) -> LabelledRows:
             hint="Use a larger holdout, or set data.gate_fraction further from 0 and 1.",
         )
     return picked
-
-
-def _hash_id(value: object) -> int:
-    """Return the first eight bytes of the SHA-256 of an id's text as a number."""
-    if isinstance(value, float | np.floating):
-        if not math.isfinite(value):
-            raise ValueError("an id is missing")
-        text = str(int(value)) if float(value).is_integer() else str(float(value))
-    elif value is None or value is pd.NA or value is pd.NaT:
-        raise ValueError("an id is missing")
-    else:
-        text = str(value)
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_HASH_BYTES], "big")
 
 
 def _require_first_digest(snapshot: Snapshot, record: Path) -> None:
