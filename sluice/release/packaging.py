@@ -90,6 +90,21 @@ def read_lock_digest(project: Project) -> str:
     return digest_file(lock)
 
 
+def check_packages(project: Project) -> None:
+    """Check that every folder in project.packages can be copied into a release.
+
+    Raises:
+        ConfigurationError: One is not a folder below the project's root.
+    """
+    for package in project.settings.project.packages:
+        source = project.path(package)
+        if not source.is_dir() or project.root not in source.resolve().parents:
+            raise ConfigurationError(
+                f"project.packages names {package!r}, which is not a folder below {project.root}",
+                hint="List the folders with the Python code that the fitted model needs, or leave project.packages out.",
+            )
+
+
 def _make_golden(project: Project, model: Path) -> GoldenRows:
     features = read_holdout(project, part="test").features
     project.put_first_on_path()
@@ -117,17 +132,9 @@ def _write_layer_folder(project: Project, model: Path, golden: GoldenRows, input
             raise IntegrityError(f"the model {model} changed while it was packaged", hint="Package it again with `sluice run`.")
         (draft / GOLDEN_FILE).write_bytes(write_json(golden.to_dict()))
         (draft / MANIFEST_FILE).write_bytes(write_json(plan_manifest(inputs, golden)))
+        check_packages(project)
         for package in project.settings.project.packages:
-            _copy_package(project, package, draft / CODE_FOLDER)
+            # Links are copied as links, so that the check of the layer finds and refuses them.
+            ignored = shutil.ignore_patterns(CACHE_FOLDER, "*.pyc", ".*")
+            shutil.copytree(project.path(package), draft / CODE_FOLDER / package, symlinks=True, ignore=ignored)
         return place_layer(draft, unpacked, layer_digest(draft))
-
-
-def _copy_package(project: Project, package: str, code: Path) -> None:
-    source = project.path(package)
-    if not source.is_dir() or project.root not in source.resolve().parents:
-        raise ConfigurationError(
-            f"project.packages names {package!r}, which is not a folder below {project.root}",
-            hint="List the folders with the Python code that the fitted model needs, or leave project.packages out.",
-        )
-    # Links are copied as links, so that the check of the layer finds and refuses them.
-    shutil.copytree(source, code / package, symlinks=True, ignore=shutil.ignore_patterns(CACHE_FOLDER, "*.pyc", ".*"))

@@ -1,4 +1,7 @@
-"""The step that pins the data: it copies the snapshot and names the copy by its digest."""
+"""The step that pins the data: it copies the snapshot and names the copy by its digest.
+
+It is the first step of a pipeline. Therefore it also checks the other files that the pipeline will need after the training.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.data.snapshots import check_readable, digest_file, pin_snapshot
 from sluice.errors import IntegrityError
 from sluice.project.projects import Project, read_project
+from sluice.steps.holdouts.requirements import check_project
 from sluice.steps.records import record_part, running_step
 
 if TYPE_CHECKING:
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def pin(location: str, target: Path) -> dict[str, Any]:
-    """Pin a snapshot, and copy it to `target`.
+    """Check the files that the pipeline needs, pin a snapshot, and copy it to `target`.
 
     Args:
         location: Path or fsspec URL; empty for ``data.snapshot`` of sluice.toml.
@@ -27,10 +31,13 @@ def pin(location: str, target: Path) -> dict[str, Any]:
         The artifact's metadata: ``digest``, ``source`` and ``suffix``.
 
     Raises:
-        DataError: The snapshot is missing or cannot be read.
+        ConfigurationError: project.packages or serving.lock names something that does not exist.
+        DataError: The snapshot or the holdout is missing or cannot be read.
+        IntegrityError: The holdout is not the declared one.
     """
     project = read_project()
     with running_step("pin-snapshot") as step:
+        check_project(project)
         source = location or project.settings.data.snapshot
         snapshot = pin_snapshot(project.locate(source), project.state / "snapshots")
         check_readable(snapshot)

@@ -125,9 +125,11 @@ def _read_release(folder: Path) -> dict[str, Any] | None:
 def answer_approval(project: Project, folder: Path, console: Console, *, approver: str) -> None:
     """Approve in the given name, ask the person at the terminal, or print how to approve from another terminal."""
     from sluice.rollout.requests import approvals
-    from sluice.steps.records import record_rejection
+    from sluice.steps.records import read_warnings, record_rejection
 
     release = _read_release(folder) or {}
+    for warning in read_warnings(folder):
+        console.print(f"  [yellow]! warning[/] {escape(warning['text'])}. {escape(warning['hint'])}")
     if not approver and sys.stdin.isatty() and (approved := _ask(release["number"], console)) is not None:
         if not approved:
             record_rejection(folder, getpass.getuser())
@@ -186,6 +188,8 @@ def _table(document: dict[str, Any], folder: Path) -> Any:  # noqa: ANN401
     rows: dict[str, object] = {"outcome": document["outcome"], "reason": document["reason"]}
     if document.get("release"):
         rows["release"] = f"{document['release']['number']}  {document['release']['digest']}"
+    if document.get("warnings"):
+        rows["warnings"] = "\n".join(f"{warning['text']}. {warning['hint']}" for warning in document["warnings"])
     failed = next((step for step in document.get("steps", []) if step["outcome"] == "fail"), None)
     if failed and failed.get("hint"):
         rows["next"] = failed["hint"]
