@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.requests.statuses import read_status
-from sluice.scoring.row_scores import score_in_process, score_in_server
+from sluice.scoring.release_scores import score_in_process, score_in_server
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,6 +16,7 @@ from sluice.errors import ConfigurationError, IntegrityError
 from sluice.leaks.single_features import find_separating_features
 from sluice.project.projects import Project, read_project
 from sluice.steps.holdouts import requirements
+from sluice.steps.holdouts.ages import judge_age
 from sluice.steps.records import record_part, record_warnings, running_step
 from sluice.steps.snapshots import restore_snapshot
 
@@ -54,6 +55,9 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
         rows = read_labelled_rows(project, pinned, source=str(snapshot_metadata.get("source", "")))
         holdout, warnings = requirements.check_rows(project, rows)
         warnings += [feature.warn() for feature in find_separating_features(rows, holdout.test)]
+        age = judge_age(project, holdout, rows, snapshot_digest=str(snapshot_metadata["digest"]))
+        record_part("holdout", {"digest": holdout.digest, "rows": holdout.count(), **age.to_dict()})
+        warnings += [warning] if (warning := age.warn()) else []
         record_warnings("train", warnings)
         started = time.monotonic()
         model.fit(rows.features, rows.labels)

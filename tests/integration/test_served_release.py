@@ -10,7 +10,7 @@ import pytest
 
 from sluice.release.fingerprint import read_fingerprint, same_cpu
 from sluice.release.store.releases import ReleaseStore
-from sluice.scoring.row_scores import score_in_process
+from sluice.scoring.release_scores import score_in_process
 
 if TYPE_CHECKING:
     from sluice.data.holdout import LabelledRows

@@ -84,7 +84,10 @@ def check_project(project: Project) -> None:
     """
     check_packages(project)
     read_lock_digest(project)
-    check_readable(pin_holdout(project))
+    try:
+        check_readable(pin_holdout(project))
+    except DataError as error:
+        raise DataError(f"the holdout cannot be used: {error.message}", hint=error.hint) from error
 
 
 def check_rows(project: Project, training: LabelledRows) -> tuple[WholeHoldout, list[RunWarning]]:
@@ -113,10 +116,14 @@ def read_whole_holdout(project: Project) -> WholeHoldout:
     """
     pinned = pin_holdout(project)
     check_readable(pinned)
-    rows = read_labelled_rows(project, pinned.path, source=pinned.source)
-    holdout = WholeHoldout(pinned.digest, rows, split_holdout(rows.ids, gate_fraction=project.settings.data.gate_fraction))
+    holdout = split_rows(project, pinned.digest, read_labelled_rows(project, pinned.path, source=pinned.source))
     require_both_classes(holdout, source=pinned.source, label=project.settings.data.label)
     return holdout
+
+
+def split_rows(project: Project, digest: str, rows: LabelledRows) -> WholeHoldout:
+    """Split the rows of a holdout file into its parts."""
+    return WholeHoldout(digest, rows, split_holdout(rows.ids, gate_fraction=project.settings.data.gate_fraction))
 
 
 def require_both_classes(holdout: WholeHoldout, *, source: str, label: str) -> None:

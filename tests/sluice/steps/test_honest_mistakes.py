@@ -166,7 +166,7 @@ def test_one_url_for_both_is_refused(shop: Path) -> None:
 
 def test_a_missing_holdout(shop: Path) -> None:
     (shop / "holdout.parquet").unlink()
-    assert "there is no file" in refuse(shop, DataError)
+    assert "the holdout cannot be used: there is no file" in refuse(shop, DataError)
 
 
 def test_a_holdout_with_one_class(shop: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from sluice.errors import DataError, RefusedError, ServiceError
 from sluice.release.model_layer import layer_digest
-from sluice.scoring.row_scores import ROWS_IN_A_REQUEST, score_in_process, score_in_server
+from sluice.scoring.release_scores import ROWS_IN_A_REQUEST, score_in_process, score_in_server
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -83,7 +83,7 @@ def score_in_process(folder: Path, digest: str, features: pd.DataFrame) -> NDArr
     with tempfile.TemporaryDirectory(prefix="sluice-score-") as name:
         rows, scores = Path(name) / "rows.json", Path(name) / "scores.npy"
         rows.write_text(json.dumps({"names": list(wanted.columns), "rows": frame_to_rows(wanted)}), encoding="utf-8")
-        command = [sys.executable, "-m", "sluice.scoring.row_scores", str(folder), digest, str(rows), str(scores)]
+        command = [sys.executable, "-m", "sluice.scoring.release_scores", str(folder), digest, str(rows), str(scores)]
         # Of the folder that contains Sluice, only Sluice can be imported. A project may be in that folder too.
         path = Path(name) / "path"
         path.mkdir()
