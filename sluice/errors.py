@@ -10,6 +10,7 @@ The classes, with the exit code of each branch::
     ├── UnsupportedError              3  the target cannot express a construct; the message names the task and the field
     ├── RefusedError                  4  a check, the gate, a person or an integrity check said no
     │   ├── CheckFailedError             a check of a test layer failed; the message names it
+    │   ├── UndecidedError               the gate could not judge a challenger; the message says why
     │   └── IntegrityError               a file does not have the expected digest
     ├── ServiceError                  5  the cluster or a service failed
     │   ├── PortInUseError               a port is in use; the message names it
@@ -72,6 +73,10 @@ class RefusedError(SluiceError):
 
 class CheckFailedError(RefusedError):
     """A check of a test layer failed."""
+
+
+class UndecidedError(RefusedError):
+    """The gate could not judge a challenger, so nothing goes to production."""
 
 
 class IntegrityError(RefusedError):

@@ -45,6 +45,7 @@ class Options:
         timezone: Time zone of the schedules. If it is empty, Argo's controller uses its own.
         concurrency: ``Allow``, ``Forbid`` or ``Replace``: what a CronWorkflow does while its last run is still running.
         service_account: Service account of the steps. If it is empty, the steps run as the default account of the namespace.
+        gate_service_account: Service account of the gate's step. If it is empty, the gate runs as the other steps do.
         repository: ConfigMap and key of the artifact repository, ``name`` or ``name/key``. If it is empty, Argo uses its default.
         store: Kind and root of the artifact repository.
         cache: Whether Argo memoizes the steps that KFP would cache.
@@ -64,6 +65,7 @@ class Options:
     timezone: str = ""
     concurrency: str = ""
     service_account: str = ""
+    gate_service_account: str = ""
     repository: str = ""
     store: Store = field(default_factory=Store)
     cache: bool = True

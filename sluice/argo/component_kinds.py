@@ -16,6 +16,12 @@ APPROVAL = "approval"
 APPROVAL_CALL = "sluice.steps.production import wait_for_approval"
 """Code that the body of Sluice's approval component contains."""
 
+GATE = "gate"
+"""Name of Sluice's gate component."""
+
+GATE_CALL = "sluice.steps.gating import ask_gate"
+"""Code that the body of Sluice's gate component contains."""
+
 CREATE_CLAIM, DELETE_CLAIM = "argostub/createpvc", "argostub/deletepvc"
 """Images of kfp-kubernetes' components CreatePVC and DeletePVC. KFP's driver recognizes them and starts no container."""
 
@@ -32,10 +38,19 @@ def is_python(container: Container) -> bool:
 
 def is_approval(component: Component) -> bool:
     """Return whether a component is Sluice's approval step: it has that name, and its body calls Sluice."""
+    return _is_step(component, APPROVAL, APPROVAL_CALL)
+
+
+def is_gate(component: Component) -> bool:
+    """Return whether a component is Sluice's gate step: it has that name, and its body calls Sluice."""
+    return _is_step(component, GATE, GATE_CALL)
+
+
+def _is_step(component: Component, name: str, call: str) -> bool:
     return (
-        component.name.removeprefix("comp-") == APPROVAL
+        component.name.removeprefix("comp-") == name
         and isinstance(component.body, Container)
-        and any(APPROVAL_CALL in part for part in component.body.command)
+        and any(call in part for part in component.body.command)
     )
 
 

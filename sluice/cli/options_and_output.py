@@ -77,8 +77,14 @@ def name_command(arguments: list[str], groups: Collection[str]) -> str:
     return " ".join(words[: 2 if words and words[0] in groups else 1])
 
 
-def confirm(yes: bool, output: Format, question: str) -> None:
-    """Ask for confirmation before production traffic moves.
+def confirm(yes: bool, output: Format, question: str, *, change: str = "changes production traffic") -> None:
+    """Ask for confirmation before production traffic moves, or before another change that cannot be taken back.
+
+    Args:
+        yes: Whether the person has confirmed already.
+        output: The format of the output. A program cannot answer a question.
+        question: The question.
+        change: What the command does, as a predicate for the error.
 
     Raises:
         UsageError: There is no terminal at which a person could answer.
@@ -86,9 +92,7 @@ def confirm(yes: bool, output: Format, question: str) -> None:
     if yes:
         return
     if output is Format.JSON or not sys.stdin.isatty():
-        raise UsageError(
-            "this command changes production traffic, and there is no terminal for the confirmation", hint="Add --yes."
-        )
+        raise UsageError(f"this command {change}, and there is no terminal for the confirmation", hint="Add --yes.")
     typer.confirm(question, abort=True)
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from sluice.data.external_errors import describe_error
 from sluice.data.labelled_rows import LabelledRows, read_frame, read_labelled_rows
-from sluice.data.row_sets import hash_id
+from sluice.data.row_sets import RowSet, describe_row_set, hash_id
 from sluice.data.snapshots import check_readable, pin_for_reading
 from sluice.errors import DataError, IntegrityError
 
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 __all__ = [
-    "LabelledRows",
+    "Holdout",
     "HoldoutPart",
+    "LabelledRows",
     "holdout_digest",
+    "open_holdout",
     "pin_holdout",
     "read_frame",
     "read_holdout",
@@ -42,6 +45,24 @@ __all__ = [
 
 HoldoutPart = Literal["test", "gate"]
 """The two parts of the holdout."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Holdout:
+    """A holdout that has been read.
+
+    Attributes:
+        digest: The digest of its bytes.
+        row_set: The set of all its rows.
+        test: The test rows.
+        gate: The gate rows.
+    """
+
+    digest: str
+    row_set: RowSet
+    test: LabelledRows
+    gate: LabelledRows
+
 
 SNAPSHOT_FOLDER = "snapshots"
 _FIRST_USE_FILE = "holdout.json"
@@ -112,17 +133,42 @@ def read_holdout(project: Project, *, part: HoldoutPart) -> LabelledRows:
         DataError: The holdout is missing or unreadable, breaks its contract, or is so small that this part has no rows.
         IntegrityError: It is not the holdout that was declared or first read.
     """
-    pinned = pin_holdout(project)
-    check_readable(pinned)
-    rows = read_labelled_rows(project, pinned.path, source=pinned.source)
+    _, rows = _read_all(project)
     is_gate = split_holdout(rows.ids, gate_fraction=project.settings.data.gate_fraction)
     picked = rows.take(is_gate if part == "gate" else ~is_gate)
     if len(picked) == 0:
-        raise DataError(
-            f"the holdout has {len(rows)} rows, and none of them is a {part} row",
-            hint="Use a larger holdout, or set data.gate_fraction further from 0 and 1.",
-        )
+        raise _without_rows(len(rows), part)
     return picked
+
+
+def open_holdout(project: Project) -> Holdout:
+    """Read the whole holdout, with the set of its rows and both of its parts. Only the gate may use the gate rows.
+
+    Raises:
+        ConfigurationError: ``data.load`` does not name a loader.
+        DataError: The holdout is missing or unreadable, breaks its contract, or is so small that one part has no rows.
+        IntegrityError: It is not the holdout that was declared or first read.
+    """
+    pinned, rows = _read_all(project)
+    is_gate = split_holdout(rows.ids, gate_fraction=project.settings.data.gate_fraction)
+    test, gate = rows.take(~is_gate), rows.take(is_gate)
+    for part, picked in (("test", test), ("gate", gate)):
+        if len(picked) == 0:
+            raise _without_rows(len(rows), part)
+    return Holdout(digest=pinned.digest, row_set=describe_row_set(rows.ids, rows.labels), test=test, gate=gate)
+
+
+def _read_all(project: Project) -> tuple[Snapshot, LabelledRows]:
+    pinned = pin_holdout(project)
+    check_readable(pinned)
+    return pinned, read_labelled_rows(project, pinned.path, source=pinned.source)
+
+
+def _without_rows(rows: int, part: str) -> DataError:
+    return DataError(
+        f"the holdout has {rows} rows, and none of them is a {part} row",
+        hint="Use a larger holdout, or set data.gate_fraction further from 0 and 1.",
+    )
 
 
 def _require_first_digest(snapshot: Snapshot, record: Path) -> None:

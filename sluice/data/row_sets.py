@@ -30,8 +30,8 @@ class RowSet:
     """A set of labelled rows.
 
     Attributes:
-        digest: The SHA-256 of the sorted pairs of id and label, ``sha256:…``. It does not depend on the file's bytes, on the order
-            of the rows, or on the share of gate rows.
+        digest: The SHA-256 of the sorted pairs of id and label, ``sha256:…``. It does not depend on the file's bytes, on the
+            order of the rows, or on the share of gate rows.
         rows: The number of rows.
         positives: The number of rows with label 1.
         sketch: The smallest hashes of the ids, sorted, at most 512 (a bottom-k sketch; Cohen and Kaplan, 2007). If there are

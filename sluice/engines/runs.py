@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.checks.layers import LAYERS
 from sluice.data.snapshots import digest_file
-from sluice.errors import DataError
+from sluice.errors import DataError, RolledBackError, UndecidedError
 from sluice.steps.records import EVENTS_FILE, PARTS_FOLDER, read_warnings
 
 if TYPE_CHECKING:
@@ -205,17 +205,26 @@ def determine_outcome(steps: list[dict[str, Any]], parts: Mapping[str, Any], *, 
     """
     for step in steps:
         if step["outcome"] == "fail":
-            outcome = "rolled_back" if step.get("exit_code") == 6 else "rejected" if step["name"] == "approval" else "failed"  # noqa: PLR2004
-            return outcome, step.get("error") or step["detail"]
+            return _name_failure(step, parts), step.get("error") or step["detail"]
     if not succeeded:
         return "failed", "the engine ended before a step recorded a reason; log.txt in the folder of the run has its output"
     drift = parts.get("drift")
     if drift is not None and not drift["drifted"]:
         return "kept", str(drift["detail"])
     gate = parts.get("gate")
-    if gate is not None and not gate.get("promote"):
+    if gate is not None and not (gate.get("promote") or gate.get("override")):
         return "kept", str((gate.get("verdict") or {}).get("detail") or "the gate keeps the champion")
     return ("promoted" if any(step["name"] == "canary" for step in steps) else "passed"), steps[-1]["detail"] if steps else ""
+
+
+def _name_failure(step: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
+    """Return the outcome of a run whose step failed."""
+    if step.get("exit_code") == RolledBackError.exit_code:
+        return "rolled_back"
+    verdict = (parts.get("gate") or {}).get("verdict") or {}
+    if step["name"] == "gate" and step.get("exit_code") == UndecidedError.exit_code and verdict.get("outcome") == "inconclusive":
+        return "undecided"
+    return "rejected" if step["name"] == "approval" else "failed"
 
 
 def assemble_run(folder: Path, *, succeeded: bool, interrupted: bool = False) -> dict[str, Any]:

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 CHECK = "gate"
 """The name of the gate's verdict."""
 
-MIN_PER_CLASS = 10
-"""The smallest number of positive rows, and of negative rows, with which a difference of AUCs is judged."""
+MIN_PER_CLASS = 30
+"""The smallest number of positive gate rows, and of negative ones, with which a difference of AUCs is judged.
+
+With fewer, the normal approximation of the bound promotes more than alpha in a year (tests/sluice/gate/test_gate_years.py)."""
 
 MIN_TAIL = 1e-12
 """The smallest allowed probability of a false promotion per question. Below it, the bound's normal approximation is useless."""
@@ -49,8 +51,12 @@ class GateDecision:
         difference: The challenger's AUC minus the champion's. None if they were not compared. Secret unless promoted.
         lower_bound: The one-sided lower bound of the difference at `level`. Secret unless promoted.
         level: The confidence of the bound, 1 - alpha / budget. None if they were not compared.
-        uses: The number of this question to this holdout, from 1.
+        uses: The number of questions that count against the holdout's budget, with this one. A question that the gate could not
+            judge is not counted.
         budget: The number of questions that alpha is divided by.
+        left: The number of questions that can still be asked about this holdout. None in answers of earlier versions.
+        ledger_head: The link of this question in the ledger. It proves later that the ledger is still the same. Empty if the
+            question was not recorded, and in answers of earlier versions.
     """
 
     promote: bool
@@ -62,6 +68,13 @@ class GateDecision:
     level: float | None
     uses: int
     budget: int
+    left: int | None = None
+    ledger_head: str = ""
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the gate could not judge the challenger."""
+        return self.verdict.outcome is Outcome.INCONCLUSIVE
 
     def to_public(self) -> Self:
         """Return the decision that others may see: without numbers, unless it promotes the challenger."""
@@ -70,7 +83,7 @@ class GateDecision:
     def to_public_dict(self) -> dict[str, Any]:
         """Return the decision that others may see, as plain JSON types. `from_public_dict` reads it back."""
         shown = self.to_public()
-        names = ("promote", "first", "unproven", "difference", "lower_bound", "level", "uses", "budget")
+        names = ("promote", "first", "unproven", "difference", "lower_bound", "level", "uses", "budget", "left", "ledger_head")
         return {name: getattr(shown, name) for name in names} | {"verdict": shown.verdict.to_dict()}
 
     @classmethod
@@ -108,7 +121,7 @@ def decide_promotion(
 
     Returns:
         Without a champion, the challenger is promoted, and the decision is marked as unproven. If the budget is spent or a class
-        has fewer than ten rows, the challenger is not promoted, and the verdict is inconclusive. Otherwise it is promoted if and
+        has fewer than 30 rows, the challenger is not promoted, and the verdict is inconclusive. Otherwise it is promoted if and
         only if difference > margin and the lower bound at 1 - alpha / budget is > 0.
 
     Raises:
@@ -116,7 +129,7 @@ def decide_promotion(
         DataError: Labels and scores do not fit together, or contain NaN.
         ValueError: `uses` is below 1.
     """
-    _check_settings(margin, alpha, budget)
+    check_settings(margin, alpha, budget)
     if uses < 1:
         raise ValueError(f"uses includes this question, so it must be at least 1, not {uses}")
     truths = np.asarray(labels)
@@ -124,10 +137,9 @@ def decide_promotion(
     if champion is None:
         return _promote_first(truths.size, uses, budget)
     if uses > budget:
-        return _refuse_spent(truths.size, uses, budget)
-    fewest = min(int(np.count_nonzero(truths == 1)), int(np.count_nonzero(truths == 0)))
-    if fewest < MIN_PER_CLASS:
-        return _refuse_few(fewest, truths.size, uses, budget)
+        return refuse_spent(truths.size, used=uses, budget=budget)
+    if count_smaller_class(truths) < MIN_PER_CLASS:
+        return refuse_few(truths, used=uses, budget=budget)
     return _judge(compared, truths.size, margin, alpha / budget, uses, budget)
 
 
@@ -172,16 +184,31 @@ def _promote_first(rows: int, uses: int, budget: int) -> GateDecision:
     return _without_numbers(verdict, first=True, uses=uses, budget=budget)
 
 
-def _refuse_spent(rows: int, uses: int, budget: int) -> GateDecision:
-    detail = f"the holdout's budget of {budget} questions is spent: replace the holdout to judge another challenger"
-    verdict = Verdict(check=CHECK, outcome=Outcome.INCONCLUSIVE, rows=rows, detail=detail)
-    return _without_numbers(verdict, first=False, uses=uses, budget=budget)
+def count_smaller_class(labels: ArrayLike) -> int:
+    """Return the number of rows of the class that has fewer rows."""
+    truths = np.asarray(labels)
+    return min(int(np.count_nonzero(truths == 1)), int(np.count_nonzero(truths == 0)))
 
 
-def _refuse_few(fewest: int, rows: int, uses: int, budget: int) -> GateDecision:
-    detail = f"a class has {fewest} gate rows, but the gate needs {MIN_PER_CLASS}: use a larger holdout to judge a challenger"
+def refuse_spent(rows: int, *, used: int, budget: int) -> GateDecision:
+    """Return the answer of a gate whose budget is spent: it cannot judge another challenger."""
+    detail = (
+        f"the gate cannot decide, because the holdout's budget of {budget} questions is spent: replace the holdout by fresh rows "
+        "(`sluice holdout new`, then `sluice holdout rotate`)"
+    )
     verdict = Verdict(check=CHECK, outcome=Outcome.INCONCLUSIVE, rows=rows, detail=detail)
-    return _without_numbers(verdict, first=False, uses=uses, budget=budget)
+    return _without_numbers(verdict, first=False, uses=used, budget=budget)
+
+
+def refuse_few(labels: ArrayLike, *, used: int, budget: int) -> GateDecision:
+    """Return the answer of a gate that has too few rows of a class to judge a challenger."""
+    fewest, rows = count_smaller_class(labels), int(np.asarray(labels).size)
+    detail = (
+        f"the gate cannot decide, because the smaller class has {fewest} gate rows and the gate needs {MIN_PER_CLASS}: use a "
+        "larger holdout (`sluice gate power` says how large)"
+    )
+    verdict = Verdict(check=CHECK, outcome=Outcome.INCONCLUSIVE, rows=rows, detail=detail)
+    return _without_numbers(verdict, first=False, uses=used, budget=budget)
 
 
 def _without_numbers(verdict: Verdict, *, first: bool, uses: int, budget: int) -> GateDecision:
@@ -209,7 +236,12 @@ def _compare(labels: ArrayLike, champion: ArrayLike, challenger: ArrayLike, tail
         ) from error
 
 
-def _check_settings(margin: float, alpha: float, budget: int) -> None:
+def check_settings(margin: float, alpha: float, budget: int) -> None:
+    """Check the gate's numbers.
+
+    Raises:
+        ConfigurationError: One of them is out of its range.
+    """
     if not 0 <= margin < 1:
         raise ConfigurationError(
             f"gate.margin is {margin}, but it must be in [0, 1)", hint="Set a difference of AUCs, for example 0.005."

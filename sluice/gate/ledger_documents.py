@@ -1,11 +1,19 @@
-"""The ledger's document: every question to one holdout, in order. The functions here are pure and return changed copies."""
+"""The ledger's document: everything that the gate was asked and told, as one chain of records. The functions here are pure.
+
+Each record contains the link of the record before it, and its own link is the SHA-256 of its contents. So a record cannot be
+removed, changed or moved without changing all links after it. The link of a question goes into the gate's decision, into the
+release's manifest and into the rollout journal. If the ledger no longer contains it there, the ledger was deleted or shortened.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sluice.data.row_sets import RowSet
 from sluice.errors import StateError
 
 
@@ -22,128 +30,227 @@ class GateRule(LedgerPart):
         margin: The difference of AUCs that the challenger must exceed.
         alpha: The probability of one false promotion over the budget.
         budget: The number of questions that alpha is divided by.
+        gate_fraction: The share of the holdout's rows that are gate rows. None in questions of earlier versions.
     """
 
     margin: float
     alpha: float
     budget: int
+    gate_fraction: float | None = None
 
 
 class Question(LedgerPart):
     """What the gate is asked. Two equal questions are the same question.
 
+    The answer follows from the labels, from the scores of both models and from the rule, and all of these are part of the
+    question. Whatever changes the scores (the model, the code that makes the features, a library) therefore makes another
+    question.
+
     Attributes:
-        challenger: The digest of the challenger.
+        challenger: The digest of the challenger's model.
         champion: The digest of the champion. None if there is no champion.
-        rule: The gate's numbers. None if they were not given. The same challenger with another margin is a new question, because
-            the answers to many margins would reveal the score.
+        rule: The gate's numbers. None in some questions of earlier versions. The same challenger with another margin is a new
+            question, because the answers to many margins would reveal the score.
+        row_set: The digest of the holdout's row set. Empty in questions of earlier versions.
+        gate_rows: The digest of the ids of the gate rows.
+        scores: The digest of the challenger's scores with the ids of their rows.
+        champion_scores: The same for the champion. Empty if there is no champion.
     """
 
     challenger: Annotated[str, Field(min_length=1)]
     champion: Annotated[str, Field(min_length=1)] | None
     rule: GateRule | None = None
+    row_set: str = ""
+    gate_rows: str = ""
+    scores: str = ""
+    champion_scores: str = ""
 
 
-class LedgerEntry(LedgerPart):
-    """One question and its position in the order of questions.
+class _Record(LedgerPart):
+    """A record of the chain.
 
     Attributes:
-        holdout: The digest of the holdout that was asked.
-        question: The question.
-        uses: The number of this question to this holdout, from 1.
-        asked: The time of the first asking, in seconds since the epoch.
-        decision: The gate's public answer. None until it is known.
-        repeated: Whether the question had been asked before, so that this time is not counted. Not stored.
+        at: When it was written, in seconds since the epoch.
+        link: The SHA-256 of the link before and of this record's other fields, ``sha256:…``.
     """
 
+    at: float
+    link: str = ""
+
+
+class RowSetRecord(_Record):
+    """A row set that the ledger sees for the first time in the file with the digest `holdout`."""
+
+    kind: Literal["row-set"] = "row-set"
+    holdout: str
+    digest: str
+    rows: int
+    positives: int
+    sketch: tuple[int, ...]
+
+
+class QuestionRecord(_Record):
+    """A question. It counts from here on, whether or not it gets an answer.
+
+    Attributes:
+        holdout: The digest of the holdout's bytes at that time.
+        question: The question.
+        uses: The number of questions that counted then, with this one.
+    """
+
+    kind: Literal["question"] = "question"
     holdout: str
     question: Question
     uses: Annotated[int, Field(ge=1)]
-    asked: float
-    decision: dict[str, Any] | None = None
-    repeated: Annotated[bool, Field(exclude=True)] = False
+
+
+class AnswerRecord(_Record):
+    """The gate's public answer to the question with the link `question`."""
+
+    kind: Literal["answer"] = "answer"
+    question: str
+    decision: dict[str, Any]
+
+
+class RotationRecord(_Record):
+    """A person replaced the row set `old` by the row set `new`, and said why."""
+
+    kind: Literal["rotation"] = "rotation"
+    old: str
+    new: str
+    by: str
+    why: str
+
+
+class OverrideRecord(_Record):
+    """A person let a model pass the gate until a certain time, and said why. The gate's own answer stays.
+
+    Attributes:
+        model: The digest of the model, as the gate's question names the challenger.
+        by: The person.
+        why: The reason, in the person's own words.
+        until: When the override expires, in seconds since the epoch.
+    """
+
+    kind: Literal["override"] = "override"
+    model: str
+    by: str
+    why: str
+    until: float
+
+
+class LossRecord(_Record):
+    """A person confirmed that earlier records are lost. The row set, and all that share rows with it, answer no more questions.
+
+    Attributes:
+        row_set: The digest of the row set in use.
+        links: The links that were missing. They are not asked for again.
+        by: The person.
+        why: What happened, in the person's own words.
+    """
+
+    kind: Literal["loss"] = "loss"
+    row_set: str
+    links: tuple[str, ...]
+    by: str
+    why: str
+
+
+AnyRecord: TypeAlias = RowSetRecord | QuestionRecord | AnswerRecord | RotationRecord | OverrideRecord | LossRecord
 
 
 class LedgerDocument(LedgerPart):
-    """All questions to one holdout.
+    """The whole ledger, oldest record first. `sluice.gate.earlier_ledgers` reads version 1: a document for each file."""
 
-    Attributes:
-        version: It rises by one with every change. A document that was never written has version 0.
-        holdout: The digest of the holdout.
-        entries: The questions in the order in which they were asked.
-    """
-
-    version: Annotated[int, Field(ge=0)] = 0
-    holdout: str
-    entries: tuple[LedgerEntry, ...] = ()
+    version: Literal[2] = 2
+    records: tuple[Annotated[AnyRecord, Field(discriminator="kind")], ...] = ()
 
     @model_validator(mode="after")
-    def _counts_up(self) -> Self:
-        if [entry.uses for entry in self.entries] != list(range(1, len(self.entries) + 1)):
-            raise ValueError("the entries' uses must count up from 1")
-        if any(entry.holdout != self.holdout for entry in self.entries):
-            raise ValueError("an entry belongs to another holdout")
+    def _check_chain(self) -> Self:
+        before = ""
+        for place, record in enumerate(self.records, start=1):
+            if record.link != compute_link(before, record):
+                raise ValueError(f"record {place} of {len(self.records)} does not follow from the record before it")
+            before = record.link
         return self
 
-    def find(self, question: Question) -> LedgerEntry | None:
-        """Return the entry of a question, or None if it was never asked."""
-        return next((entry for entry in self.entries if entry.question == question), None)
+    @property
+    def head(self) -> str:
+        """The link of the last record; empty if there is none."""
+        return self.records[-1].link if self.records else ""
+
+    def contains(self, link: str) -> bool:
+        """Return whether a record has this link, or a person has confirmed that it is lost."""
+        return any(record.link == link or (isinstance(record, LossRecord) and link in record.links) for record in self.records)
+
+    def questions(self) -> tuple[QuestionRecord, ...]:
+        """Return all questions in order."""
+        return tuple(record for record in self.records if isinstance(record, QuestionRecord))
+
+    def find_question(self, question: Question) -> QuestionRecord | None:
+        """Return the record of a question, or None if it was never asked."""
+        return next((record for record in self.questions() if record.question == question), None)
+
+    def find_answer(self, link: str) -> dict[str, Any] | None:
+        """Return the stored answer to the question with this link; None if there is none."""
+        answers = (record for record in self.records if isinstance(record, AnswerRecord))
+        return next((record.decision for record in answers if record.question == link), None)
+
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Return the digest of each known file of a holdout, with the digest of its row set."""
+        return tuple((record.holdout, record.digest) for record in self.records if isinstance(record, RowSetRecord))
+
+    def row_sets(self) -> tuple[RowSet, ...]:
+        """Return all known row sets in the order in which they were first seen."""
+        records = (record for record in self.records if isinstance(record, RowSetRecord))
+        return tuple(RowSet(digest=one.digest, rows=one.rows, positives=one.positives, sketch=one.sketch) for one in records)
+
+    def find_override(self, model: str, now: float) -> OverrideRecord | None:
+        """Return the override of a model that expires last, if it has not expired yet."""
+        valid = [
+            record
+            for record in self.records
+            if isinstance(record, OverrideRecord) and record.model == model and record.at <= now < record.until
+        ]
+        return max(valid, key=lambda record: record.until, default=None)
 
 
-def plan_question(document: LedgerDocument, question: Question, *, now: float) -> tuple[LedgerDocument, LedgerEntry]:
-    """Count a question. A new question is added at the end, and a repeated question changes nothing.
-
-    Args:
-        document: The questions so far.
-        question: The question to count.
-        now: The time in seconds since the epoch.
-
-    Returns:
-        The changed document and the question's entry.
-
-    Raises:
-        StateError: Earlier questions to this holdout used another alpha or budget.
-    """
-    known = document.find(question)
-    if known:
-        return document, known.model_copy(update={"repeated": True})
-    _check_same_rule(document, question)
-    entry = LedgerEntry(holdout=document.holdout, question=question, uses=len(document.entries) + 1, asked=now)
-    return _change(document, (*document.entries, entry)), entry
+def compute_link(before: str, record: AnyRecord) -> str:
+    """Return the link of a record that follows the record with the link `before`."""
+    contents = record.model_dump(mode="json", exclude={"link"}, exclude_defaults=True) | {"kind": record.kind, "before": before}
+    text = json.dumps(contents, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def plan_answer(document: LedgerDocument, question: Question, decision: dict[str, Any]) -> LedgerDocument:
-    """Store the answer to a question. If it already has an answer, that answer stays.
+def append(document: LedgerDocument, *records: AnyRecord) -> LedgerDocument:
+    """Return the document with further records, each linked to the one before it."""
+    chain = list(document.records)
+    for record in records:
+        before = chain[-1].link if chain else ""
+        chain.append(record.model_copy(update={"link": compute_link(before, record)}))
+    return LedgerDocument(records=tuple(chain))
 
-    Raises:
-        StateError: The question was never asked.
-    """
-    known = document.find(question)
-    if known is None:
-        raise StateError(
-            f"the ledger of holdout {document.holdout} has no question about challenger {question.challenger}",
-            hint="Record the question before you save its answer.",
-        )
-    if known.decision is not None:
+
+def record_row_set(document: LedgerDocument, row_set: RowSet, *, holdout: str, now: float) -> LedgerDocument:
+    """Return the document that knows this row set in the file with this digest."""
+    if (holdout, row_set.digest) in document.files():
         return document
-    answered = known.model_copy(update={"decision": decision})
-    return _change(document, tuple(answered if entry is known else entry for entry in document.entries))
+    record = RowSetRecord(
+        at=now, holdout=holdout, digest=row_set.digest, rows=row_set.rows, positives=row_set.positives, sketch=row_set.sketch
+    )
+    return append(document, record)
 
 
-def _change(document: LedgerDocument, entries: tuple[LedgerEntry, ...]) -> LedgerDocument:
-    return LedgerDocument(version=document.version + 1, holdout=document.holdout, entries=entries)
+def record_answer(document: LedgerDocument, link: str, decision: dict[str, Any], *, now: float) -> LedgerDocument:
+    """Return the document with the answer to a question. If there is an answer already, it stays.
 
-
-def _check_same_rule(document: LedgerDocument, question: Question) -> None:
-    """Check that alpha and budget are those of the earlier questions.
-
-    The bound on false promotions covers all questions to a holdout, so it holds only if both numbers never change.
+    Raises:
+        StateError: No question has this link.
     """
-    first = next((entry.question.rule for entry in document.entries if entry.question.rule), None)
-    asked = question.rule
-    if first and asked and (first.alpha, first.budget) != (asked.alpha, asked.budget):
+    if not any(record.link == link for record in document.questions()):
         raise StateError(
-            f"holdout {document.holdout} was first asked with gate.alpha {first.alpha:g} and gate.budget {first.budget}, "
-            f"but now they are {asked.alpha:g} and {asked.budget}",
-            hint="Restore both settings in sluice.toml, or replace the holdout. Both numbers must be the same for all questions.",
+            "the ledger has no question to which this answer belongs", hint="Record the question before you save its answer."
         )
+    if document.find_answer(link) is not None:
+        return document
+    return append(document, AnswerRecord(at=now, question=link, decision=decision))

@@ -2,68 +2,104 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from sluice.data.row_scores import digest_rows
 from sluice.errors import StateError
-from sluice.gate.decision import GateDecision, decide_promotion
+from sluice.gate.decision import (
+    MIN_PER_CLASS,
+    GateDecision,
+    check_settings,
+    count_smaller_class,
+    decide_promotion,
+    refuse_few,
+    refuse_spent,
+)
+from sluice.gate.ledger_documents import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from numpy.typing import ArrayLike
-
+    from sluice.data.holdout import Holdout
+    from sluice.data.row_scores import RowScores
+    from sluice.gate.budgets import AskedQuestion
     from sluice.gate.ledger import Ledger
-    from sluice.gate.ledger_documents import GateRule, LedgerEntry
+    from sluice.gate.ledger_documents import GateRule
 
 
 def ask_gate(
     ledger: Ledger,
-    labels: ArrayLike,
+    holdout: Holdout,
     *,
-    holdout: str,
-    challenger: tuple[str, ArrayLike],
-    champion: tuple[str, ArrayLike] | None,
+    challenger: tuple[str, RowScores],
+    champion: tuple[str, RowScores] | None,
     rule: GateRule,
+    heads: Iterable[str] = (),
 ) -> GateDecision:
     """Record the question, then decide it. If it was answered before, return the stored answer and count nothing.
 
+    A question that the gate cannot judge, because the budget is spent or because a class has too few gate rows, is not counted.
+
     Args:
         ledger: The ledger that counts the question.
-        labels: The labels of the gate rows, shape (rows,), 0 or 1.
-        holdout: The digest of the holdout.
-        challenger: The challenger's digest and its probabilities on the gate rows.
-        champion: The same for the champion. None if there is no champion.
-        rule: The gate's margin, alpha and budget.
+        holdout: The holdout, whose gate rows judge.
+        challenger: The digest of the challenger's model, and its scores on the gate rows.
+        champion: The same for the champion, named by its release. None if there is no champion.
+        rule: The gate's margin, alpha, budget and gate_fraction.
+        heads: Links that the ledger must contain, as the champion's manifest and the rollout journal name them.
 
     Returns:
         The decision that others may see: without numbers, unless it promotes the challenger.
 
     Raises:
         ConfigurationError: A number of `rule` is out of its range.
-        DataError: Labels and scores do not fit together. The question is counted nevertheless.
-        StateError: The ledger or a stored decision is unreadable, or earlier questions used another alpha or budget.
+        DataError: A gate row has no score.
+        StateError: The ledger or a stored decision is unreadable, the ledger lacks one of `heads`, or earlier questions about
+            these rows used another alpha, budget or gate_fraction.
     """
-    entry = ledger.record(holdout, challenger=challenger[0], champion=champion[0] if champion else None, rule=rule)
-    if entry.decision is not None:
-        return _read_stored(entry.decision, entry)
-    decision = decide_promotion(
+    check_settings(rule.margin, rule.alpha, rule.budget)
+    labels, ids = holdout.gate.labels, holdout.gate.ids
+    # The scores are matched to the rows by id before anything is counted.
+    second = challenger[1].select(ids)
+    first = champion[1].select(ids) if champion else None
+    if champion is not None and count_smaller_class(labels) < MIN_PER_CLASS:
+        ledger.check_heads(heads)
+        budget = ledger.measure(holdout.row_set, holdout=holdout.digest, rule=rule)
+        return dataclasses.replace(refuse_few(labels, used=budget.used, budget=rule.budget), left=budget.left)
+    question = Question(
+        challenger=challenger[0],
+        champion=champion[0] if champion else None,
+        rule=rule,
+        row_set=holdout.row_set.digest,
+        gate_rows=digest_rows(ids),
+        scores=second.digest,
+        champion_scores=first.digest if first else "",
+    )
+    asked = ledger.ask(question, holdout.row_set, holdout=holdout.digest, rule=rule, heads=heads)
+    if not asked.link:
+        return dataclasses.replace(refuse_spent(len(labels), used=asked.budget.used, budget=rule.budget), left=0)
+    if asked.answer is not None:
+        return dataclasses.replace(_read_stored(asked.answer, asked), left=asked.budget.left)
+    decided = decide_promotion(
         labels,
-        champion=champion[1] if champion else None,
-        challenger=challenger[1],
+        champion=first.align(ids) if first else None,
+        challenger=second.align(ids),
         margin=rule.margin,
         alpha=rule.alpha,
         budget=rule.budget,
-        uses=entry.uses,
+        uses=asked.uses,
     )
-    ledger.save_decision(entry, decision.to_public_dict())
+    decision = dataclasses.replace(decided, left=asked.budget.left, ledger_head=asked.link)
+    ledger.save_answer(asked.link, decision.to_public_dict())
     return decision.to_public()
 
 
-def _read_stored(values: Mapping[str, Any], entry: LedgerEntry) -> GateDecision:
+def _read_stored(values: Mapping[str, Any], asked: AskedQuestion) -> GateDecision:
     try:
         return GateDecision.from_public_dict(values)
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(
-            f"the stored decision on question {entry.uses} to holdout {entry.holdout} is damaged: {error}",
+            f"the stored decision on question {asked.uses} is damaged: {error}",
             hint="Restore the gate's ledger from a backup, or replace the holdout.",
         ) from error

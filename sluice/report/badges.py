@@ -39,6 +39,7 @@ _BADGES = {
     "restored": Badge("restored", "↩", "back", "ok"),
     "aborted": Badge("aborted", "⊘", "stop", "warn"),
     "rejected": Badge("rejected", "⊘", "stop", "warn"),
+    "undecided": Badge("undecided", "?", "question", "warn"),
     "interrupted": Badge("interrupted", "‖", "pause", "warn"),
     "inconclusive": Badge("inconclusive", "?", "question", "warn"),
     "skipped": Badge("skipped", "\N{EN DASH}", "skip", "quiet"),

@@ -113,6 +113,8 @@ def _read_gate(manifest: Mapping[str, Any]) -> Material | None:
         clauses.append("unproven: no champion to compare with" if gate.get("first") else "unproven")
     if isinstance(gate.get("uses"), int) and isinstance(gate.get("budget"), int):
         clauses.append(f"question {gate['uses']} of {gate['budget']}")
+    if isinstance(gate.get("override"), dict):
+        clauses.append(f"{read_text(gate['override'].get('by'))} let the model pass: {read_text(gate['override'].get('why'))}")
     return Material("gate", text=", ".join(clauses))
 
 

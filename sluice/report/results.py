@@ -107,8 +107,21 @@ class Layer(Record):
         return sum(verdict.unproven for verdict in self.verdicts)
 
 
+class GateOverride(Record):
+    """A person let a model pass the gate until a certain time, and said why."""
+
+    by: Text = ""
+    why: Text = ""
+    at: Moment = None
+    until: Moment = None
+
+
 class Gate(Record):
-    """The gate's public answer. The difference and its lower bound are known only after a promotion."""
+    """The gate's public answer. The difference and its lower bound are known only after a promotion.
+
+    An override never changes the answer. `model` is the digest of the judged model, and `power` says what the gate can see with
+    its rows.
+    """
 
     promote: Flag = False
     verdict: CleanVerdict | None = None
@@ -119,6 +132,17 @@ class Gate(Record):
     level: Number = None
     uses: Count = None
     budget: Count = None
+    left: Count = None
+    model: Text = ""
+    power: Text = ""
+    override: GateOverride | None = None
+
+    @property
+    def outcome(self) -> str:
+        """The answer as an outcome: promoted, kept, or undecided if the gate could not judge."""
+        if self.promote:
+            return "promoted"
+        return "undecided" if self.verdict is not None and self.verdict.outcome is Outcome.INCONCLUSIVE else "kept"
 
 
 class Roc(Record):

@@ -10,6 +10,7 @@ from sluice.report.charts.series import request_rate
 from sluice.report.formatting import (
     format_count,
     format_duration,
+    format_moment,
     format_number,
     format_signed,
     format_threshold,
@@ -25,6 +26,9 @@ _ROLLBACK_DURATIONS = {"to_zero", "command_to_zero"}
 
 ROLLBACK_LIMIT_SECONDS = 1.0
 """Seconds within which the proxy must send nothing to the canary after a rollback was decided."""
+
+WARN_AT = 0.8
+"""The used share of the gate's budget from which the report warns."""
 
 _GOOD_OUTCOMES = {"promoted", "kept", "passed", "unchanged", "restored"}
 
@@ -213,6 +217,33 @@ def describe_gate(gate: Gate) -> str:
         "The champion is kept. The gate says only yes or no and does not publish the scores, "
         "so that no later model can be tuned to the holdout."
     )
+
+
+def describe_gate_budget(gate: Gate) -> str:
+    """Say how many questions to the gate are used and left; empty if the record does not say it."""
+    if gate.uses is None or gate.budget is None:
+        return ""
+    count = f"{gate.uses} of {gate.budget}"
+    used = f"{count} questions used" if gate.outcome == "undecided" else f"question {count}"
+    return f"{used} on this holdout" + ("" if gate.left is None else f", {gate.left} left")
+
+
+def list_gate_notes(gate: Gate) -> tuple[str, ...]:
+    """Return what else people must know about the gate: an override, a budget that ends soon, and what the gate can see."""
+    notes = []
+    if gate.override is not None:
+        until = f" until {format_moment(gate.override.until)}" if gate.override.until is not None else ""
+        notes.append(f"{gate.override.by} let this model pass the gate{until}: {gate.override.why}")
+        notes.append("The gate's own answer above is unchanged.")
+    if gate.left is not None and gate.budget and gate.left <= (1 - WARN_AT) * gate.budget:
+        notes.append(
+            f"Only {gate.left} of {gate.budget} questions are left: prepare a new holdout from fresh labelled rows."
+            if gate.left
+            else "No question is left: the gate cannot judge another challenger on this holdout."
+        )
+    if gate.power and (gate.first or gate.outcome == "undecided"):
+        notes.append(gate.power)
+    return tuple(notes)
 
 
 def describe_expectation(act: Act) -> str:

@@ -20,7 +20,9 @@ from sluice.report.summary import (
     Headline,
     describe_expectation,
     describe_gate,
+    describe_gate_budget,
     find_key_number,
+    list_gate_notes,
     list_headline_tiles,
     list_tiles,
     name_release,
@@ -86,6 +88,8 @@ class ActView:
     gate_drawing: IntervalDrawing | None
     plots: tuple[SquarePlot, ...]
     gate_text: str
+    gate_budget: str
+    gate_notes: tuple[str, ...]
     chart: RolloutChart | None
     decisions: tuple[DecisionRow, ...]
     tiles: tuple[Fact, ...]
@@ -150,6 +154,8 @@ def view_act(place: int, act: Act, names: Mapping[str, str]) -> ActView:
         gate_drawing=draw_interval(run.gate.verdict, show_zero=True) if run.gate and run.gate.verdict else None,
         plots=tuple(plot for plot in drawn if plot is not None),
         gate_text=describe_gate(run.gate) if run.gate else "",
+        gate_budget=describe_gate_budget(run.gate) if run.gate else "",
+        gate_notes=list_gate_notes(run.gate) if run.gate else (),
         chart=draw_rollout(run.rollout, names) if run.rollout else None,
         decisions=list_decisions(run.rollout, names) if run.rollout else (),
         tiles=(list_tiles(run.rollout) if run.rollout else ()) + act.facts,

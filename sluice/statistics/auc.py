@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit, logit, ndtri
+from scipy.special import expit, logit, ndtri, owens_t, stdtrit
 
 from sluice.statistics.samples import check_level, read_labels, read_scores
 from sluice.verdicts import Interval
@@ -53,6 +53,8 @@ class AucDifference:
         interval: Two-sided interval on the plain scale, cut at -1 and 1. Its method is ``"paired-DeLong"``.
         auc_a: AUC of the first scores.
         auc_b: AUC of the second scores.
+        degrees: Degrees of freedom of the standard error (Welch 1947, Satterthwaite 1946). With few rows of a class, the standard
+            error is itself uncertain, and bounds with normal quantiles would be too optimistic.
     """
 
     difference: float
@@ -60,6 +62,7 @@ class AucDifference:
     interval: Interval
     auc_a: float
     auc_b: float
+    degrees: float = math.inf
 
     def lower_bound(self, alpha: float) -> float:
         """Return the one-sided lower confidence bound of the difference.
@@ -71,7 +74,7 @@ class AucDifference:
             ValueError: `alpha` lies outside (0, 1).
         """
         check_level(alpha)
-        return max(-1.0, self.difference + float(ndtri(alpha)) * self.standard_error)
+        return max(-1.0, self.difference + quantile(alpha, self.degrees) * self.standard_error)
 
 
 def estimate_auc(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> AucEstimate:
@@ -124,10 +127,38 @@ def compare_auc(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, *, 
     if not of_positives.any() and not of_negatives.any():
         return AucDifference(0.0, 0.0, Interval(0.0, 0.0, level, "paired-DeLong"), auc_a, auc_b)
     max_variance = 1 - difference**2
-    error = math.sqrt(_mean_variance(of_positives, max_variance) + _mean_variance(of_negatives, max_variance))
-    half_width = float(ndtri((1 + level) / 2)) * error
+    variances = tuple(_mean_variance(components, max_variance) for components in (of_positives, of_negatives))
+    error = math.sqrt(sum(variances))
+    degrees = _combine_degrees(variances, (of_positives.size, of_negatives.size))
+    half_width = quantile((1 + level) / 2, degrees) * error
     interval = Interval(max(-1.0, difference - half_width), min(1.0, difference + half_width), level, "paired-DeLong")
-    return AucDifference(difference, error, interval, auc_a, auc_b)
+    return AucDifference(difference, error, interval, auc_a, auc_b, degrees)
+
+
+def predict_difference_error(auc: float, correlation: float, *, positives: int, negatives: int) -> tuple[float, float]:
+    """Predict the standard error of `compare_auc` before there are scores, for two models of the same AUC.
+
+    The scores of each class are taken to be normal with equal variances (the binormal model). Then the components of DeLong's
+    variance have covariances that follow from the bivariate normal distribution, whose diagonal Owen's T function gives.
+
+    Args:
+        auc: The AUC of both models, in (0, 1).
+        correlation: The correlation of both models' scores within a class, in [-1, 1).
+        positives: Rows with label 1, at least 1.
+        negatives: Rows with label 0, at least 1.
+
+    Returns:
+        The standard error and its degrees of freedom.
+    """
+    height = float(ndtri(auc))
+
+    def both_below(shared: float) -> float:
+        """Return the probability that two standard normal values with this correlation are both below `height`."""
+        return auc - 2 * float(owens_t(height, math.sqrt((1 - shared) / (1 + shared))))
+
+    spread = 2 * (both_below(0.5) - both_below(correlation / 2))
+    variances = (spread / positives, spread / negatives)
+    return math.sqrt(sum(variances)), _combine_degrees(variances, (positives, negatives))
 
 
 def _compute_components(positive: Booleans, scores: Floats) -> tuple[float, Floats, Floats]:
@@ -161,6 +192,17 @@ def _mean_variance(components: Floats, max_variance: float) -> float:
     """Return the variance of the mean of components. For a single component, `max_variance` is used as its variance."""
     spread = float(np.var(components, ddof=1)) if components.size > 1 else max_variance
     return spread / components.size
+
+
+def _combine_degrees(variances: tuple[float, ...], sizes: tuple[int, ...]) -> float:
+    """Return the degrees of freedom of a sum of variances (Welch-Satterthwaite), as in a t test with unequal variances."""
+    spread = sum(variance**2 / max(size - 1, 1) for variance, size in zip(variances, sizes, strict=True))
+    return sum(variances) ** 2 / spread if spread else math.inf
+
+
+def quantile(probability: float, degrees: float) -> float:
+    """Return a quantile of Student's t distribution with these degrees of freedom; of the normal one if they are infinite."""
+    return float(ndtri(probability)) if math.isinf(degrees) else float(stdtrit(degrees, probability))
 
 
 def _auc_interval(auc: float, error: float, pairs: int, level: float) -> Interval:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import joblib
-import numpy as np
 
 from sluice.checks.judgements import predict_probability
-from sluice.data.holdout import LabelledRows, holdout_digest, read_holdout
+from sluice.data.holdout import open_holdout
+from sluice.data.row_scores import bind_scores
+from sluice.errors import UndecidedError
 from sluice.gate import questions
-from sluice.gate.ledger import Ledger
-from sluice.gate.ledger_documents import GateRule
-from sluice.project.projects import Project, read_project
+from sluice.project.projects import read_project
+from sluice.steps.ledgers import describe_power, open_ledger, open_scores, read_heads, read_rule
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion, score_release
 from sluice.steps.training import verify_model
@@ -22,10 +24,54 @@ from sluice.steps.training import verify_model
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
-
+    from sluice.data.holdout import Holdout
+    from sluice.data.row_scores import RowScores
     from sluice.gate.decision import GateDecision
+    from sluice.gate.ledger_documents import OverrideRecord
+    from sluice.gate.power import GatePower
+    from sluice.project.projects import Project
     from sluice.release.store.releases import Release
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateAnswer:
+    """The gate's decision about a model, and a person's override of it.
+
+    Attributes:
+        model: The digest of the model.
+        decision: The gate's own decision. An override never changes it.
+        override: The override that is valid now; None if there is none, or if the gate promotes the model anyway.
+        power: What the gate can see with this holdout.
+    """
+
+    model: str
+    decision: GateDecision
+    override: OverrideRecord | None
+    power: GatePower
+
+    @property
+    def passes(self) -> bool:
+        """Whether the model may become a release."""
+        return self.decision.promote or self.override is not None
+
+    @property
+    def detail(self) -> str:
+        """What to tell people: the decision, what is left of the budget, and the override."""
+        budget = f"{self.decision.uses} of {self.decision.budget} questions used, {self.decision.left} left"
+        parts = [self.decision.verdict.detail, budget]
+        if self.override:
+            parts.append(f"{self.override.by} let the model pass nevertheless: {self.override.why}")
+        return "; ".join(parts) + (f". {self.power.describe()}" if self.decision.first else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the public decision as plain JSON types, with the model's digest, the override, and what the gate can see."""
+        override = self.override
+        shown = (
+            {"model": override.model, "by": override.by, "why": override.why, "at": override.at, "until": override.until}
+            if override
+            else None
+        )
+        return self.decision.to_public_dict() | {"model": self.model, "override": shown, "power": self.power.describe()}
 
 
 def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]) -> bool:
@@ -34,62 +80,71 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
     Args:
         model: Local path of the fitted model.
         metadata: The model's metadata, with the digest that it must have.
-        outputs: Paths to write: ``decision`` (JSON, the public part) and ``scores`` (the challenger's scores of the gate rows,
-            .npy).
+        outputs: Paths to write: ``decision`` (JSON, the public part) and ``scores`` (the challenger's scores with the ids of the
+            gate rows, .npz).
 
     Returns:
-        True to promote the challenger, False to keep the champion. Neither is an error.
+        True to promote the challenger, or if a person let it pass; False to keep the champion. Neither is an error.
 
     Raises:
         IntegrityError: The model does not have the digest that training recorded.
+        UndecidedError: The gate could not judge the challenger, and no person let it pass.
     """
     project = read_project()
     with running_step("gate") as step:
         challenger = joblib.load(verify_model(Path(model), metadata))
-        rows = read_holdout(project, part="gate")
-        scores = predict_probability(challenger, rows.features)
-        decision = decide(project, rows, scores, challenger=str(metadata["digest"]))
-        _write(decision, scores, outputs)
-        step.detail = decision.verdict.detail
-    return decision.promote
+        holdout = open_holdout(project)
+        found = predict_probability(challenger, holdout.gate.features)
+        scores = bind_scores(holdout.gate.ids, found, holdout=holdout.digest, row_set=holdout.row_set.digest)
+        answer = decide(project, holdout, scores, challenger=str(metadata["digest"]))
+        _write(answer, scores, outputs)
+        step.detail = answer.detail
+        if answer.decision.undecided and not answer.passes:
+            raise UndecidedError(
+                answer.decision.verdict.detail,
+                hint="`sluice gate status` shows the budget. A person may let this model pass nevertheless: "
+                f"`sluice gate override {answer.model} --why …`, then run the pipeline again.",
+            )
+    return answer.passes
 
 
-def decide(project: Project, rows: LabelledRows, scores: npt.NDArray[np.float64], *, challenger: str) -> GateDecision:
-    """Record the question in the ledger, and then decide it."""
-    settings = project.settings.gate
-    holdout = holdout_digest(project)
-    ledger = Ledger(project.state / "ledger")
+def decide(project: Project, holdout: Holdout, scores: RowScores, *, challenger: str) -> GateAnswer:
+    """Record the question in the ledger, decide it, and look for an override of the model."""
+    ledger = open_ledger(project)
     champion = read_champion(project)
-    return questions.ask_gate(
+    decision = questions.ask_gate(
         ledger,
-        rows.labels,
-        holdout=holdout,
+        holdout,
         challenger=(challenger, scores),
-        champion=(champion.digest, champion_scores(project, ledger, champion, holdout, rows)) if champion else None,
-        rule=GateRule(margin=settings.margin, alpha=settings.alpha, budget=settings.budget),
+        champion=(champion.digest, champion_scores(project, champion, holdout)) if champion else None,
+        rule=read_rule(project),
+        heads=read_heads(project),
     )
+    override = None if decision.promote else ledger.read().find_override(challenger, time.time())
+    return GateAnswer(model=challenger, decision=decision, override=override, power=describe_power(project, holdout))
 
 
-def champion_scores(
-    project: Project, ledger: Ledger, champion: Release, holdout: str, rows: LabelledRows
-) -> npt.NDArray[np.float64]:
-    """Return the champion's scores of the gate rows, shape (rows,).
+def champion_scores(project: Project, champion: Release, holdout: Holdout) -> RowScores:
+    """Return the champion's scores of the gate rows.
 
-    They were stored when the champion was the challenger. For a new holdout the champion's own code computes them.
+    They were stored when the champion was the challenger. If they do not belong to this holdout's bytes and to exactly these
+    rows, the champion's own code computes them again.
     """
-    stored = ledger.load_scores(champion.digest, holdout)
-    if stored is not None and len(stored) == len(rows.labels):
-        return stored
-    scores = score_release(project, champion, rows.features)
-    ledger.save_scores(champion.digest, holdout, scores)
+    stored = open_scores(project)
+    rows = holdout.gate
+    found = stored.load(champion.digest, row_set=holdout.row_set.digest, holdout=holdout.digest, ids=rows.ids)
+    if found is not None:
+        return found
+    computed = score_release(project, champion, rows.features)
+    scores = bind_scores(rows.ids, computed, holdout=holdout.digest, row_set=holdout.row_set.digest)
+    stored.save(champion.digest, scores)
     return scores
 
 
-def _write(decision: GateDecision, scores: npt.NDArray[np.float64], outputs: Mapping[str, str]) -> None:
-    public = decision.to_public_dict()
+def _write(answer: GateAnswer, scores: RowScores, outputs: Mapping[str, str]) -> None:
+    public = answer.to_dict()
     record_part("gate", public)
     for name in outputs.values():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(outputs["decision"]).write_text(json.dumps(public), encoding="utf-8")
-    with Path(outputs["scores"]).open("wb") as file:  # an open file, because np.save adds a suffix to a path
-        np.save(file, scores)
+    scores.write(Path(outputs["scores"]))

@@ -6,16 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from sluice.data.holdout import holdout_digest
-from sluice.gate.ledger import Ledger
+from sluice.data.row_scores import read_row_scores
 from sluice.project.projects import read_project
 from sluice.release.packaging import build_release
 from sluice.release.registry.publishing import find_destination, publish
 from sluice.release.store.releases import ReleaseStore
 from sluice.run_warnings import RunWarning
 from sluice.steps.curves import ATTACHMENT
+from sluice.steps.ledgers import open_scores
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion
 from sluice.steps.training import verify_model
@@ -41,8 +39,8 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
         curves: Local path of the challenger's curves (JSON). They are attached to the release, because reports need them once it
             is champion. The warnings about data and scores are attached too, because a person who approves must see them.
         decision: Local path of the gate's public decision (JSON).
-        scores: Local path of the challenger's scores of the gate rows (.npy). They are stored, because the gate needs them once
-            the release is champion.
+        scores: Local path of the challenger's scores with the ids of the gate rows (.npz). They are stored, because the gate
+            needs them once the release is champion.
 
     Returns:
         The release's digest.
@@ -65,7 +63,7 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
         )
         store = ReleaseStore(project.state / "releases")
         release = store.add(folder)
-        Ledger(project.state / "ledger").save_scores(release.digest, holdout_digest(project), np.load(scores))
+        open_scores(project).save(release.digest, read_row_scores(Path(scores)))
         measured = json.loads(Path(curves).read_text(encoding="utf-8"))
         store.attach(release.digest, ATTACHMENT, measured)
         if warnings := [*metadata.get("warnings", []), *measured.get("warnings", [])]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.component_kinds import is_python
+from sluice.argo.component_kinds import is_gate, is_python
 from sluice.argo.expressions.argo_names import input_expression, kubernetes_name, names_of
 from sluice.argo.expressions.artifact_store import TEMPORARY, VOLUME
 from sluice.argo.expressions.values import Value, runtime_value
@@ -187,6 +187,8 @@ def _assemble(compilation: Compilation, pod: Pod, call: Call, extra: list[str]) 
     if made:
         template["outputs"] = made
     _secure(pod, compilation.options)
+    if compilation.options.gate_service_account and is_gate(component):
+        template["serviceAccountName"] = compilation.options.gate_service_account
     template |= {key: as_field(value) for key, value in pod.template.items()}
     template["container"] = {
         key: as_field(pod.container[key])

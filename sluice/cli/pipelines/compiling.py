@@ -302,6 +302,7 @@ def _options(project: Project | None, source: str, **given: Any) -> Options:  # 
     settings: dict[str, Any] = {
         "namespace": table.namespace,
         "service_account": table.service_account,
+        "gate_service_account": table.gate_service_account,
         "repository": table.artifact_repository,
         "store": Store(driver=table.artifact_driver, root=table.artifact_root),
         "cache": table.cache,

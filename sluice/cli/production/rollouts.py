@@ -146,12 +146,15 @@ def approve(
 ) -> None:
     """Approve one release for production traffic, by its digest."""
     from sluice.rollout.requests import approvals
+    from sluice.rollout.requests.admission import read_override
 
     project = open_project(project_folder)
     release = _find_release(project, ref)
     decide = approvals.plan_approval if dry_run else approvals.approve
     approval = decide(project, release.digest, _or_user(by), note)
     image = {"image": approval.image} if approval.image else {}
+    overridden = read_override(project, release.digest)
+    image |= {"override": overridden} if overridden else {}
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(approval.until))
     details: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "until": until} | image
     details |= _find_warnings(project, release.digest)

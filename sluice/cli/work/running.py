@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
     from sluice.project.projects import Project
 
-_EXIT_CODES = {"promoted": 0, "kept": 0, "passed": 0, "unchanged": 0, "rejected": 4, "rolled_back": 6, "interrupted": 130}
+_EXIT_CODES = {
+    "promoted": 0,
+    "kept": 0,
+    "passed": 0,
+    "unchanged": 0,
+    "rejected": 4,
+    "undecided": 4,
+    "rolled_back": 6,
+    "interrupted": 130,
+}
 OUTCOME_MARKS = {"pass": "[green]✓[/]", "fail": "[red]✗[/]", "skipped": "[dim]-[/]"}
 
 
@@ -125,11 +134,14 @@ def _read_release(folder: Path) -> dict[str, Any] | None:
 def answer_approval(project: Project, folder: Path, console: Console, *, approver: str) -> None:
     """Approve in the given name, ask the person at the terminal, or print how to approve from another terminal."""
     from sluice.rollout.requests import approvals
+    from sluice.rollout.requests.admission import describe_override
     from sluice.steps.records import read_warnings, record_rejection
 
     release = _read_release(folder) or {}
     for warning in read_warnings(folder):
         console.print(f"  [yellow]! warning[/] {escape(warning['text'])}. {escape(warning['hint'])}")
+    if overridden := describe_override(release.get("manifest") or {}):
+        console.print(f"  [yellow]![/] {escape(overridden)}")
     if not approver and sys.stdin.isatty() and (approved := _ask(release["number"], console)) is not None:
         if not approved:
             record_rejection(folder, getpass.getuser())
@@ -186,6 +198,9 @@ def _find_former_champion(project: Project, earlier: dict[str, Any]) -> int | No
 
 def _table(document: dict[str, Any], folder: Path) -> Any:  # noqa: ANN401
     rows: dict[str, object] = {"outcome": document["outcome"], "reason": document["reason"]}
+    gate = document.get("gate") or {}
+    if gate.get("left") is not None:
+        rows["gate"] = f"{gate['left']} of {gate['budget']} questions left on this holdout (`sluice gate status`)"
     if document.get("release"):
         rows["release"] = f"{document['release']['number']}  {document['release']['digest']}"
     if document.get("warnings"):

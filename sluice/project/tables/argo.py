@@ -18,6 +18,10 @@ class ArgoTable(Table):
     service_account: str = Field(
         default="", description="Service account of the steps. If empty, the default one of the namespace."
     )
+    gate_service_account: str = Field(
+        default="",
+        description="Service account of the gate's step, which alone may write the ledger. If empty, that of the other steps.",
+    )
     artifact_repository: str = Field(
         default="",
         description="ConfigMap of the artifact repository, as `name` or `name/key`. If empty, Argo's default repository.",

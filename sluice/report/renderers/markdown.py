@@ -136,14 +136,14 @@ def _checks(checks: Sequence[CheckView]) -> list[str]:
 
 
 def _gate(gate: Gate, act: ActView) -> list[str]:
-    text = f"**Gate**: {_badge(badge_of('promoted' if gate.promote else 'kept'))}. {escape(act.gate_text)}"
+    text = f"**Gate**: {_badge(badge_of(gate.outcome))}. {escape(act.gate_text)}"
     if gate.difference is not None:
         text += f" The AUC difference is {format_signed(gate.difference)}"
         interval = gate.verdict.interval if gate.verdict else None
         text += f" {format_interval(interval, signed=True)}." if interval else "."
-    if gate.uses is not None and gate.budget is not None:
-        text += f" This was question {gate.uses} of {gate.budget} on this holdout."
-    return [text, ""]
+    if act.gate_budget:
+        text += f" {act.gate_budget.capitalize()}."
+    return [text, "", *(f"- {escape(note)}" for note in act.gate_notes), *([""] if act.gate_notes else [])]
 
 
 def _releases(report: Report, names: Mapping[str, str]) -> list[str]:

@@ -173,7 +173,7 @@ def _checks(checks: list[CheckView]) -> Table:
 
 def _gate(gate: Gate, act: ActView) -> Text:
     line = Text(f"{'gate':<12}")
-    line.append_text(_badge(badge_of("promoted" if gate.promote else "kept")))
+    line.append_text(_badge(badge_of(gate.outcome)))
     if gate.unproven:
         line.append(f" {UNPROVEN.glyph} {UNPROVEN.word}", style="yellow")
     line.append(f"  {act.gate_text}")
@@ -182,8 +182,10 @@ def _gate(gate: Gate, act: ActView) -> Text:
         if gate.verdict and gate.verdict.interval:
             interval = gate.verdict.interval
             line.append(f" {format_interval(interval, signed=True)} {format_level(interval.level)}", style="dim")
-    if gate.uses is not None and gate.budget is not None:
-        line.append(f"  question {gate.uses} of {gate.budget} on this holdout", style="dim")
+    if act.gate_budget:
+        line.append(f"  {act.gate_budget}", style="dim")
+    for note in act.gate_notes:
+        line.append(f"\n{'':<12}{note}", style="yellow")
     return line
 
 

@@ -328,7 +328,14 @@ def _enter_step(situation: _Situation, step: int, reason: str) -> Plan:
 
 def _promote(situation: _Situation, reason: str) -> Plan:
     request = situation.request
-    term = ChampionTerm(release=request.release, by=request.by, at=situation.now, number=request.number, image=request.image)
+    term = ChampionTerm(
+        release=request.release,
+        by=request.by,
+        at=situation.now,
+        number=request.number,
+        image=request.image,
+        ledger_head=request.ledger_head,
+    )
     # A release that becomes champion again gets a new term. If its earlier term stayed, it would be its own N-1.
     history = (*(one for one in situation.journal.history if one.release != term.release), term)
     promoted = situation.move(Phase.PROMOTED, ALL_TRAFFIC, reason)

@@ -90,6 +90,7 @@ class Request:
         steps: Shares of the traffic for the canary, in per cent; they rise and end at 100.
         number: Number of the release in its release store; 0 where only the digest matters.
         image: Image of the release, by digest; empty on a laptop.
+        ledger_head: Link of the question in the gate's ledger that promoted the release; empty if the release names none.
     """
 
     id: str
@@ -99,6 +100,7 @@ class Request:
     steps: tuple[int, ...]
     number: int = 0
     image: str = ""
+    ledger_head: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,13 +211,14 @@ class EndedRollout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChampionTerm:
-    """The time of one release as champion: who requested it, since when, and its number and image as in the request."""
+    """The time of one release as champion: who requested it, since when, and number, image and ledger head as in the request."""
 
     release: str
     by: str
     at: float
     number: int = 0
     image: str = ""
+    ledger_head: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

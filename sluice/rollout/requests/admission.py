@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 from sluice.errors import NotServingError, RefusedError, StateError
 from sluice.release.store.releases import ReleaseStore
@@ -10,13 +11,17 @@ from sluice.rollout.decisions.states import Phase
 from sluice.rollout.platforms.selection import open_journal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sluice.project.projects import Project
     from sluice.rollout.decisions.states import Approval, CommandKind, EndedRollout, Journal
     from sluice.rollout.journals import JournalStore
 
 
 def check_gate(project: Project, digest: str) -> None:
-    """Check that the gate has promoted a release. No other release takes production traffic.
+    """Check that the gate has promoted a release, or that a person's override of the gate is valid.
+
+    No other release takes production traffic.
 
     In a cluster, the release store may be on another machine. A release whose rollout is running has passed this check already.
 
@@ -36,11 +41,48 @@ def check_gate(project: Project, digest: str) -> None:
             f"release {release.number} was packaged without asking the gate, so it never takes production traffic",
             hint="`sluice run` makes a release and asks the gate about it.",
         )
-    if gate.get("promote") is not True:
-        raise RefusedError(
-            f"the gate did not promote release {release.number}, so it never takes production traffic",
-            hint=f"`sluice release show {release.number}` shows the gate's decision.",
-        )
+    if gate.get("promote") is True or _is_overridden(release.manifest, time.time()):
+        return
+    override = gate.get("override")
+    expired = f", and the override by {override['by']} has expired or is about another model" if override else ""
+    raise RefusedError(
+        f"the gate did not promote release {release.number}{expired}, so it never takes production traffic",
+        hint=f"`sluice release show {release.number}` shows the gate's decision.",
+    )
+
+
+def _is_overridden(manifest: Mapping[str, Any], now: float) -> bool:
+    """Return whether a person let the model of this release pass the gate, and that permission is still valid."""
+    override = manifest["gate"].get("override") or {}
+    return bool(override) and override.get("model") == manifest["model"]["digest"] and override["at"] <= now < override["until"]
+
+
+def describe_override(manifest: Mapping[str, Any]) -> str:
+    """Say what the gate answered and who let the model pass nevertheless; empty if nobody overrode the gate."""
+    gate = manifest.get("gate") or {}
+    override = gate.get("override")
+    if not override:
+        return ""
+    until = time.strftime("%Y-%m-%d %H:%M", time.localtime(override["until"]))
+    answer = (gate.get("verdict") or {}).get("detail") or "the gate did not promote this model"
+    return f"{answer}; {override['by']} let the model pass the gate until {until}: {override['why']}"
+
+
+def read_override(project: Project, digest: str) -> str:
+    """Return what `describe_override` says of a release in the store; empty if the store does not have it."""
+    return describe_override(_read_manifest(project, digest))
+
+
+def read_ledger_head(project: Project, digest: str) -> str:
+    """Return the link in the gate's ledger by which a release was promoted; empty if its manifest names none."""
+    return str((_read_manifest(project, digest).get("gate") or {}).get("ledger_head") or "")
+
+
+def _read_manifest(project: Project, digest: str) -> Mapping[str, Any]:
+    try:
+        return ReleaseStore(project.state / "releases").get(digest).manifest
+    except StateError:
+        return {}  # in a cluster, the release store may be on another machine
 
 
 def check_supervised(journal_store: JournalStore) -> None:

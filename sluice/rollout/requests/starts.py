@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sluice.rollout.decisions.states import Journal, Request
 from sluice.rollout.decisions.transitions import begin
 from sluice.rollout.platforms.selection import open_journal
-from sluice.rollout.requests.admission import check_free, check_gate, check_supervised
+from sluice.rollout.requests.admission import check_free, check_gate, check_supervised, read_ledger_head
 from sluice.rollout.requests.published_releases import publish_release
 
 if TYPE_CHECKING:
@@ -51,7 +51,16 @@ def request_rollout(project: Project, digest: str, by: str) -> None:
     now = time.time()
     steps = tuple(project.settings.rollout.steps)
     number, image = publish_release(project, digest)
-    request = Request(id=uuid.uuid4().hex, release=digest, by=by, at=now, steps=steps, number=number, image=image)
+    request = Request(
+        id=uuid.uuid4().hex,
+        release=digest,
+        by=by,
+        at=now,
+        steps=steps,
+        number=number,
+        image=image,
+        ledger_head=read_ledger_head(project, digest),
+    )
 
     def add_request(journal: Journal) -> Journal:
         check_free(journal, digest)

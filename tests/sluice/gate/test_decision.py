@@ -146,7 +146,7 @@ def test_a_spent_budget_refuses_even_the_best_challenger() -> None:
     assert (decision.uses, decision.budget, decision.difference) == (53, 52, None)
 
 
-@pytest.mark.parametrize(("positives", "promoted"), [(9, False), (10, True)])
+@pytest.mark.parametrize(("positives", "promoted"), [(29, False), (30, True)])
 def test_too_few_rows_are_inconclusive(positives: int, promoted: bool) -> None:
     labels = np.arange(200) < positives
     rng = np.random.default_rng(0)

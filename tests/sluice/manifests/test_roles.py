@@ -14,17 +14,18 @@ import sluice.rollout.platforms.seldon
 from sluice.rollout.platforms.seldon import approval_objects
 
 CONTROLLER, REQUESTER, APPROVER = "sluice-controller", "sluice-requester", "sluice-approver"
+READER, GATE = "sluice-reader", "sluice-gate"
 CALLERS = {
-    "approval_objects.read_approvals": (CONTROLLER, REQUESTER, APPROVER),
+    "approval_objects.read_approvals": (CONTROLLER, REQUESTER, APPROVER, READER),
     "approval_objects.write_approval": (APPROVER,),
     "platform._write_epoch": (CONTROLLER,),
     "platform._move_predictors": (CONTROLLER,),
     "platform._move_routes": (CONTROLLER,),
     "controller._watch": (CONTROLLER,),
     "journal_annotations._create": (REQUESTER,),
-    "journal_annotations.is_supervised": (REQUESTER, APPROVER),
-    "journal_annotations.read": (CONTROLLER, REQUESTER, APPROVER),
-    "journal_annotations.read_status": (REQUESTER, APPROVER),
+    "journal_annotations.is_supervised": (REQUESTER, APPROVER, READER),
+    "journal_annotations.read": (CONTROLLER, REQUESTER, APPROVER, READER),
+    "journal_annotations.read_status": (REQUESTER, APPROVER, READER),
     "journal_annotations.update": (CONTROLLER, REQUESTER, APPROVER),
     "journal_annotations._annotate": (CONTROLLER, REQUESTER),
     "leases.acquire": (CONTROLLER,),
@@ -67,7 +68,7 @@ def test_every_call_is_read() -> None:
     assert methods == {*VERBS, "whoami"}, "Cluster has a new method: add its verb to VERBS"
 
 
-@pytest.mark.parametrize("name", [CONTROLLER, REQUESTER, APPROVER])
+@pytest.mark.parametrize("name", [CONTROLLER, REQUESTER, APPROVER, READER])
 def test_a_role_allows_exactly_the_calls_of_the_code(name: str) -> None:
     called = {call.rule for call in read_calls() if name in CALLERS[call.function]}
     allowed = rules_of(find("Role", name))
@@ -75,9 +76,16 @@ def test_a_role_allows_exactly_the_calls_of_the_code(name: str) -> None:
     assert set(allowed) == called | NOT_CALLED.get(name, set())
 
 
-def test_only_the_approver_writes_config_maps() -> None:
+def test_the_gate_writes_one_config_map_and_calls_nothing_else() -> None:
+    rules = {rule["resources"][0]: rule for rule in find("Role", GATE)["rules"]}
+    assert rules["configmaps"]["resourceNames"] == [find("ConfigMap", "sluice-ledger")["metadata"]["name"]]
+    assert set(rules["configmaps"]["verbs"]) == {"get", "update"}
+    assert set(rules) == {"configmaps", "workflowtaskresults"}
+
+
+def test_only_the_approver_writes_other_config_maps() -> None:
     for path, item in read_files():
-        if item["kind"] in {"Role", "ClusterRole"} and item["metadata"]["name"] != APPROVER:
+        if item["kind"] in {"Role", "ClusterRole"} and item["metadata"]["name"] not in {APPROVER, GATE}:
             for group, resource, verb in rules_of(item):
                 assert "*" not in {group, resource, verb}, path
                 assert resource != "configmaps" or verb in {"get", "list", "watch"}, path

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
+from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
 from sluice.statistics.auc import compare_auc, estimate_auc
@@ -69,7 +70,7 @@ def test_comparison_equals_the_brute_force_covariance(sample: tuple[np.ndarray, 
     assert (compared.auc_a, compared.auc_b) == pytest.approx((auc_a, auc_b), abs=1e-10)
     assert compared.difference == pytest.approx(auc_b - auc_a, abs=1e-10)
     assert compared.standard_error**2 == pytest.approx(variance, abs=1e-10)
-    reach = Z95 * compared.standard_error
+    reach = student.ppf(0.975, compared.degrees) * compared.standard_error
     assert compared.interval.low == pytest.approx(max(-1, auc_b - auc_a - reach), abs=1e-9)
     assert compared.interval.high == pytest.approx(min(1, auc_b - auc_a + reach), abs=1e-9)
 
@@ -160,6 +161,21 @@ def test_a_single_positive_row_gives_a_wide_interval() -> None:
     compared = compare_auc([1] + [0] * 20, [0.75, *np.linspace(0, 1, 20)], [0.95, *np.linspace(0, 1, 20)])
     assert compared.difference > 0
     assert compared.interval.low < 0 < compared.interval.high
+
+
+def test_the_degrees_of_freedom_are_those_of_a_welch_test_of_the_components() -> None:
+    rng = np.random.default_rng(8)
+    labels = np.arange(500) < 30
+    first, second = rng.normal(size=(2, 500)) + labels
+    compared = compare_auc(labels, first, second)
+
+    def component(scores: np.ndarray, of: np.ndarray) -> np.ndarray:
+        return (scores[of][:, None] > scores[~of]).mean(axis=1)
+
+    variances = [np.var(component(second, of) - component(first, of), ddof=1) / of.sum() for of in (labels, ~labels)]
+    assert compared.degrees == pytest.approx(sum(variances) ** 2 / (variances[0] ** 2 / 29 + variances[1] ** 2 / 469))
+    assert 29 < compared.degrees < 60
+    assert compared.lower_bound(0.05) < compared.difference + norm.ppf(0.05) * compared.standard_error
 
 
 def test_the_difference_of_identical_scores_is_zero() -> None:

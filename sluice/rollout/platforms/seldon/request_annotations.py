@@ -66,11 +66,12 @@ def add_pending_requests(journal: Journal, annotations: Mapping[str, str], *, no
 def is_acceptable_request(request: Request, now: float) -> bool:
     """Return whether `request_rollout` could have written this request."""
     rises = are_canary_steps(request.steps)
+    linked = not request.ledger_head or _DIGEST.fullmatch(request.ledger_head) is not None
     named = all(pattern.fullmatch(text) for pattern, text in ((_DIGEST, request.release), (_IMAGE, request.image)))
     short = max(map(len, (request.by, request.id, request.image))) <= MAX_TEXT_LENGTH
     # The deadline counts from the time of the request, so a time in the future would postpone it.
     in_time = 0 <= request.at <= now + MAX_CLOCK_SKEW_SECONDS
-    return rises and named and short and in_time and 0 <= request.number <= MAX_RELEASE_NUMBER
+    return rises and named and linked and short and in_time and 0 <= request.number <= MAX_RELEASE_NUMBER
 
 
 def is_acceptable_command(command: Command, now: float) -> bool:

@@ -1,0 +1,1 @@
+"""Because of this file, tests in the folders below can import `gate_inputs`."""

@@ -1,0 +1,198 @@
+"""Ordinary changes and honest mistakes around the gate do not fool it: each test is a story that once did."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from gate_project import GateProject
+
+from sluice.data.holdout import open_holdout
+from sluice.data.row_scores import read_row_scores
+from sluice.errors import DataError, RefusedError, StateError, UndecidedError
+from sluice.rollout.requests.admission import check_gate, describe_override
+from sluice.steps.ledgers import open_ledger, predict_power, read_gate_status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SLUICE_ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def toy(folder: Path) -> GateProject:
+    """A project whose champion uses both columns."""
+    project = GateProject(folder)
+    project.promote(project.ask(project.train("champion", ("a", "b"))))
+    return project
+
+
+def test_a_worse_model_is_kept_out_after_the_loader_orders_the_rows_otherwise(toy: GateProject) -> None:
+    assert not toy.ask(toy.train("weak", ("b",))).passes
+    toy.write_loader('.sort_values("a").reset_index(drop=True)')
+    again = toy.ask(toy.train("weak again", ("b",), rows=pd.read_parquet(toy.root / "train.parquet")[500:]))
+    assert (again.promote, again.uses) == (False, 3)
+
+
+def test_the_stored_scores_of_the_champion_are_used_in_any_order_of_the_rows(
+    toy: GateProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("the champion was scored again")
+
+    monkeypatch.setattr("sluice.steps.gating.score_release", fail)
+    toy.write_loader('.sort_values("b").reset_index(drop=True)')
+    assert not toy.ask(toy.root / "champion").passes
+
+
+def test_the_champion_is_scored_again_if_the_holdout_has_other_bytes(toy: GateProject) -> None:
+    frame = pd.read_parquet(toy.root / "holdout.parquet")
+    frame.assign(a=-frame["a"]).to_parquet(toy.root / "holdout.parquet")  # the same ids and labels, corrected features
+    toy.configure()
+    answer = toy.ask(toy.train("other", ("a", "b"), rows=frame.assign(a=-frame["a"])[:2_000]))
+    assert (answer.promote, answer.uses) == (True, 2)  # the champion's stored scores would have kept it out
+    assert answer.decision["difference"] > 0.3
+
+
+def test_changed_feature_code_under_the_same_model_file_gets_its_own_answer(folder: Path) -> None:
+    toy = GateProject(folder)
+    toy.promote(toy.ask(toy.train("champion", ("b",))))
+    promoted = toy.ask(toy.train("better", ("a", "b")))
+    assert promoted.promote
+    toy.write_features(" * -1")
+    changed = toy.ask(promoted.model)
+    assert (changed.decision["model"], changed.promote, changed.uses) == (promoted.decision["model"], False, 3)
+
+
+def test_another_share_of_gate_rows_is_refused(toy: GateProject) -> None:
+    toy.configure(fraction=0.95)
+    with pytest.raises(StateError, match=r"first asked with data.gate_fraction 0.5, but now it is 0.95"):
+        toy.ask(toy.root / "champion")
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_the_same_rows_in_another_file_continue_the_budget(toy: GateProject, renamed: bool) -> None:
+    before = toy.ask(toy.train("weak", ("b",)))
+    name = "renamed.parquet" if renamed else "holdout.parquet"
+    pd.read_parquet(toy.root / "holdout.parquet").sample(frac=1, random_state=1).to_parquet(toy.root / name, compression="gzip")
+    toy.configure(holdout=name)
+    assert toy.ask(before.model).uses == before.uses  # the same question
+    assert toy.ask(toy.train("weaker", ("b",), rows=pd.read_parquet(toy.root / "train.parquet")[:500])).uses == before.uses + 1
+
+
+def test_a_deleted_ledger_is_refused_and_the_way_out_gives_up_the_rows(toy: GateProject) -> None:
+    toy.ask(toy.train("weak", ("b",)))
+    project = toy.read()
+    shutil.rmtree(project.state / "ledger")
+    for use in (lambda: toy.ask(toy.root / "weak"), lambda: read_gate_status(project, now=time.time())):
+        with pytest.raises(StateError, match="was deleted, shortened or replaced") as refused:
+            use()
+        assert "confirm-loss" in refused.value.hint
+    holdout = open_holdout(project)
+    head = toy.releases.list()[-1].manifest["gate"]["ledger_head"]
+    open_ledger(project).confirm_loss(holdout.row_set, [head], holdout=holdout.digest, by="ada", why="disk", at=time.time())
+    with pytest.raises(UndecidedError, match="is spent"):
+        toy.ask(toy.root / "weak")
+
+
+def test_a_spent_budget_ends_the_step_without_a_decision_and_records_why(folder: Path) -> None:
+    toy = GateProject(folder)
+    toy.configure(budget=2)
+    toy.promote(toy.ask(toy.train("champion", ("b",))))
+    assert not toy.ask(toy.train("weak", ("b",), rows=pd.read_parquet(folder / "train.parquet")[:500])).passes
+    with pytest.raises(UndecidedError, match="budget of 2 questions is spent") as refused:
+        toy.ask(toy.train("good", ("a", "b")))
+    assert refused.value.exit_code == 4
+    assert "sluice gate override sha256:" in refused.value.hint
+    decision = json.loads((folder / "good.decision").read_text())
+    assert (decision["verdict"]["outcome"], decision["left"], decision["uses"]) == ("inconclusive", 0, 2)
+    status = read_gate_status(toy.read(), now=time.time())
+    assert (status.used, status.left, len(status.questions)) == (2, 0, 2)
+    assert "is spent" in status.warnings[0]
+
+
+def test_an_override_lets_one_model_pass_and_keeps_the_gates_answer(folder: Path) -> None:
+    toy = GateProject(folder)
+    toy.configure(budget=2)
+    toy.promote(toy.ask(toy.train("champion", ("a", "b"))))
+    kept = toy.ask(toy.train("weak", ("b",)))
+    assert not kept.passes
+    now = time.time()
+    ledger = open_ledger(toy.read())
+    ledger.override(kept.decision["model"], by="ada", why="the column a is wrong since Monday", until=now + 3600, at=now)
+    passed = toy.ask(kept.model)
+    assert (passed.passes, passed.promote, passed.uses, passed.decision["verdict"]["outcome"]) == (True, False, 2, "fail")
+    release = toy.release(passed)
+    manifest = toy.releases.get(release).manifest
+    assert (manifest["gate"]["promote"], manifest["gate"]["override"]["by"]) == (False, "ada")
+    assert "the champion stays" in describe_override(manifest)
+    assert "ada let the model pass the gate until" in describe_override(manifest)
+    check_gate(toy.read(), release)
+    with pytest.raises(UndecidedError):  # another model does not pass, and an override does not undo a spent budget
+        toy.ask(toy.train("other", ("a",)))
+    other = json.loads((folder / "other.decision").read_text())["model"]
+    ledger.override(other, by="ada", why="it is needed", until=now + 3600, at=now)
+    assert toy.ask(folder / "other").passes
+
+
+def test_an_expired_override_and_one_of_another_model_have_no_effect(toy: GateProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    weak = toy.ask(toy.train("weak", ("b",)))
+    now = time.time()
+    ledger = open_ledger(toy.read())
+    ledger.override(weak.decision["model"], by="ada", why="it was needed", until=now - 1, at=now - 60)
+    ledger.override("sha256:" + "1" * 64, by="ada", why="it is needed", until=now + 3600, at=now)
+    assert not toy.ask(weak.model).passes
+    ledger.override(weak.decision["model"], by="ada", why="it is needed", until=now + 3600, at=now)
+    release = toy.release(toy.ask(weak.model))
+    check_gate(toy.read(), release)
+    later = now + 7200
+    monkeypatch.setattr("sluice.rollout.requests.admission.time.time", lambda: later)
+    with pytest.raises(RefusedError, match="the override by ada has expired"):
+        check_gate(toy.read(), release)
+
+
+def test_a_model_that_drops_a_row_is_an_error_before_a_question_is_counted(toy: GateProject) -> None:
+    class Short:
+        def predict_proba(self, frame: pd.DataFrame) -> np.ndarray:
+            return np.full((len(frame) - 1, 2), 0.5)
+
+    globals()["Short"] = Short
+    Short.__qualname__ = "Short"
+    joblib.dump(Short(), toy.root / "short")
+    with pytest.raises(DataError, match="rows"):
+        toy.ask(toy.root / "short")
+    assert len(open_ledger(toy.read()).read().questions()) == 1
+
+
+def test_too_few_positive_rows_are_undecided_and_the_preflight_says_so_before(folder: Path) -> None:
+    toy = GateProject(folder, rows=1_000, share=0.04)
+    power = predict_power(toy.read())
+    assert (power.positives < 30, power.detectable) == (True, None)
+    assert "needs 30 gate rows of each class" in power.describe()
+    toy.promote(toy.ask(toy.train("champion", ("b",))))
+    with pytest.raises(UndecidedError, match=f"the smaller class has {power.positives} gate rows and the gate needs 30"):
+        toy.ask(toy.train("good", ("a", "b")))
+    assert len(open_ledger(toy.read()).read().questions()) == 1
+
+
+def test_the_first_run_says_what_the_gate_can_see_and_two_releases_measure_it(folder: Path) -> None:
+    toy = GateProject(folder)
+    first = toy.ask(toy.train("champion", ("b",)))
+    assert "This assumes models with an AUC of 0.85" in first.decision["power"]
+    toy.promote(first)
+    toy.promote(toy.ask(toy.train("better", ("a", "b"))))
+    power = predict_power(toy.read())
+    assert power.measured
+    assert power.standard_error > 0
+    scores = read_row_scores(folder / "better.scores")
+    assert power.rows == len(scores.scores)
