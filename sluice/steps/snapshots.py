@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.data.snapshots import check_readable, digest_file, pin_snapshot
 from sluice.errors import IntegrityError
 from sluice.project.projects import Project, read_project
-from sluice.steps.holdouts.requirements import check_project
+from sluice.steps.before_training.requirements import check_project
 from sluice.steps.records import record_part, running_step
 
 if TYPE_CHECKING:

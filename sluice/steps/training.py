@@ -15,8 +15,8 @@ from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, IntegrityError
 from sluice.leaks.single_features import find_separating_features
 from sluice.project.projects import Project, read_project
-from sluice.steps.holdouts import requirements
-from sluice.steps.holdouts.ages import judge_age
+from sluice.steps.before_training import requirements
+from sluice.steps.before_training.ages import judge_age
 from sluice.steps.records import record_part, record_warnings, running_step
 from sluice.steps.snapshots import restore_snapshot
 

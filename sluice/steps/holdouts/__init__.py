@@ -1,5 +1,5 @@
-"""The code that concerns the holdout itself: checks before training, its age, a new one, and the rotation to it.
+"""The code of `sluice holdout`: the holdout's state, a new holdout from fresh data, and the switch to it.
 
-What belongs here: reading the rows, calling ``sluice.data``, ``sluice.leaks`` and the gate's ledger, and writing the results.
-What does not belong here: the decision of the gate (``sluice.gate``), and counting or hashing rows (``sluice.data``).
+What belongs here: reading the rows, calling ``sluice.data`` and the gate's ledger, and writing files. What does not belong
+here: the gate's decision (``sluice.gate``), and the checks before a training (``sluice.steps.before_training``).
 """

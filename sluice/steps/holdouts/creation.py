@@ -21,7 +21,7 @@ from sluice.data.row_files import check_same_rows, write_rows
 from sluice.data.row_sets import write_id
 from sluice.data.snapshots import check_readable, digest_file, is_url, pin_snapshot
 from sluice.errors import DataError
-from sluice.steps.holdouts.requirements import require_both_classes, split_rows
+from sluice.steps.before_training.requirements import require_both_classes, split_rows
 from sluice.steps.holdouts.statuses import read_champion_training_rows, read_present_training_rows
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.overlaps import Overlap, find_overlap
 from sluice.data.snapshots import check_readable, pin_snapshot
 from sluice.errors import DataError
-from sluice.steps.holdouts.ages import HoldoutAge, judge_age, read_training_rows
-from sluice.steps.holdouts.requirements import require_both_classes, split_rows
+from sluice.steps.before_training.ages import HoldoutAge, judge_age, read_training_rows
+from sluice.steps.before_training.requirements import require_both_classes, split_rows
 from sluice.steps.scoring import read_champion
 
 if TYPE_CHECKING:

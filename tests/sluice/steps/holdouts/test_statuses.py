@@ -14,10 +14,10 @@ from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.cli import app
 from sluice.data.labelled_rows import read_labelled_rows
 from sluice.statistics.auc import estimate_auc
+from sluice.steps.before_training.ages import judge_age, measure_loss
+from sluice.steps.before_training.requirements import read_whole_holdout
 from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
-from sluice.steps.holdouts.ages import judge_age, measure_loss
-from sluice.steps.holdouts.requirements import read_whole_holdout
 from sluice.steps.holdouts.statuses import read_holdout_status
 from sluice.steps.packaging import package, read_warnings_about
 from sluice.steps.records import RUN_FOLDER_VARIABLE

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sluice.data.labelled_rows import LabelledRows
     from sluice.project.projects import Project
     from sluice.release.store.releases import Release
-    from sluice.steps.holdouts.requirements import WholeHoldout
+    from sluice.steps.before_training.requirements import WholeHoldout
 
 MAX_ROWS = 4000
 """The champion is asked about at most this many rows of each side."""
