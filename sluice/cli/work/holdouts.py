@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sluice.cli.options_and_output import DryRunOption, Envelope, Format, OutputOption, ProjectOption, facts, open_project, show
+from sluice.cli.options_and_output import (
+    DryRunOption,
+    Envelope,
+    Format,
+    OutputOption,
+    ProjectOption,
+    YesOption,
+    confirm,
+    facts,
+    open_project,
+    progress_console,
+    show,
+)
 from sluice.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -92,6 +105,39 @@ def new(
             "next": f'sluice holdout rotate {name} --why "…"',
         }
     show(output, Envelope("holdout new", outcome, data), facts({"result": outcome} | table))
+
+
+@app.command("rotate")
+def switch(
+    file: Annotated[str, typer.Argument(help="The new holdout, for example from `sluice holdout new`.")],
+    why: Annotated[str, typer.Option("--why", help="The reason; the gate's ledger records it.")],
+    by: Annotated[str, typer.Option("--by", help="The person who rotates; default: the user of this machine.")] = "",
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Switch to a new holdout: the champion's server scores its gate rows, and the gate's budget is carried over."""
+    from sluice.steps.holdouts.rotation import plan_rotation, rotate
+
+    plan = plan_rotation(open_project(project_folder), file)
+    person = by or getpass.getuser()
+    outcome = "unchanged" if plan.unchanged else "would-rotate" if dry_run else "rotated"
+    if outcome == "rotated":
+        confirm(yes, output, f"Replace the holdout {plan.old.digest[:19]} by {plan.name}?", change="replaces the holdout")
+        with progress_console(output).status("the champion's server scores the new gate rows …" if plan.champion else "…"):
+            rotate(plan, by=person, why=why)
+    use = plan.use
+    rows = {
+        "result": outcome,
+        "holdout": f"{plan.name}  {plan.digest[:19]}",
+        "before": plan.old.digest[:19],
+        **_count_facts(plan.counts),
+        "champion": f"{plan.champion[:19]} is scored on the new gate rows by its own server" if plan.champion else "none",
+        "budget": f"{use.left} of {use.budget} questions left; {use.carried} of the last 365 days are carried over",
+        "by": f"{person}: {why}",
+    }
+    show(output, Envelope("holdout rotate", outcome, plan.to_dict() | {"by": person, "why": why}), facts(rows))
 
 
 def _plan_facts(plan: HoldoutPlan) -> dict[str, Any]:
