@@ -127,7 +127,7 @@ class Overlap:
 def find_overlap(holdout: LabelledRows, other: LabelledRows) -> Overlap:
     """Compare a holdout with other rows, which the same loader has read.
 
-    The memory that this takes beside both frames is 8 bytes for each row, and a chunk of 65,536 rows.
+    The memory that this takes beside both frames is 8 bytes for each row, and a chunk of 262,144 rows.
 
     Args:
         holdout: All rows of the holdout.

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-CHUNK_ROWS = 1 << 16
-"""The number of rows that are hashed at once. The temporary arrays of one column then fit into a processor's cache."""
+CHUNK_ROWS = 1 << 18
+"""The number of rows that are hashed at once. With more rows, a column of texts has fewer chunks in which it is encoded."""
+
+_BLOCK_ROWS = 1 << 15  # the temporary arrays of so many numbers fit into a processor's cache, which is several times faster
 
 _MISSING = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)  # an odd constant of MurmurHash3's finaliser
@@ -78,11 +80,13 @@ def _look_up(codes: npt.NDArray[Any], hashes: npt.NDArray[np.uint64]) -> npt.NDA
 
 
 def _hash_numbers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
+    hashes = np.empty(len(values), dtype=np.uint64)
     with np.errstate(invalid="ignore", over="ignore"):
-        whole = values == np.rint(values)
-        kept = np.where(whole, values, values.astype(np.float32)) + 0.0  # the addition turns -0.0 into 0.0
-    hashes = kept.view(np.uint64).copy()
-    hashes[np.isnan(values)] = _MISSING
+        for start in range(0, len(values), _BLOCK_ROWS):
+            block = values[start : start + _BLOCK_ROWS]
+            whole = block == np.rint(block)
+            kept = np.where(whole, block, block.astype(np.float32)) + 0.0  # the addition turns -0.0 into 0.0
+            hashes[start : start + _BLOCK_ROWS] = np.where(np.isnan(block), _MISSING, kept.view(np.uint64))
     return hashes
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LEAST_AUC = 0.99
 """A feature is named if its AUC is at least this, on the training rows and on the test rows."""
 
-LEAST_LOWER_END = 0.97
+LEAST_LOWER_END = 0.95
 """The lower end of the 95 % interval on the test rows must be at least this, so that a few rows give no warning."""
 
 MAX_TRAINING_ROWS = 100_000

@@ -94,7 +94,7 @@ def score_in_process(folder: Path, digest: str, features: pd.DataFrame) -> NDArr
             return np.asarray(np.load(scores), dtype=np.float64)
     last = (done.stderr.strip().splitlines() or ["no output"])[-1]
     if done.returncode == RefusedError.exit_code:
-        raise RefusedError(last, hint="Score the release in the environment that it was made in.")
+        raise RefusedError(last, hint="Keep the environment that the release was made in until another release is champion.")
     raise ServiceError(f"the process that scores release {digest[:19]} failed: {last}", hint="Run the step again with --debug.")
 
 

@@ -262,4 +262,5 @@ def _find_warnings(project: Project, digest: str) -> dict[str, list[str]]:
 
 def _show_result(output: Format, command: str, outcome: str, release: NamedRelease, **more: Any) -> None:  # noqa: ANN401
     data = {"number": release.number, "digest": release.digest} | more
-    show(output, Envelope(command, outcome, data), facts({outcome: f"release {release.number}  {release.digest}"} | more))
+    shown = {name: "\n".join(value) if name == "warnings" else value for name, value in more.items()}
+    show(output, Envelope(command, outcome, data), facts({outcome: f"release {release.number}  {release.digest}"} | shown))
