@@ -90,19 +90,15 @@ def read_lock_digest(project: Project) -> str:
     return digest_file(lock)
 
 
-def check_packages(project: Project) -> None:
-    """Check that every folder in project.packages can be copied into a release.
+def check_sources(project: Project) -> None:
+    """Check before anything is spent on a model that what its release is made from exists: the packages and the lock.
 
     Raises:
-        ConfigurationError: One is not a folder below the project's root.
+        ConfigurationError: A path in project.packages or serving.lock does not exist.
     """
+    read_lock_digest(project)
     for package in project.settings.project.packages:
-        source = project.path(package)
-        if not source.is_dir() or project.root not in source.resolve().parents:
-            raise ConfigurationError(
-                f"project.packages names {package!r}, which is not a folder below {project.root}",
-                hint="List the folders with the Python code that the fitted model needs, or leave project.packages out.",
-            )
+        _find_package(project, package)
 
 
 def _make_golden(project: Project, model: Path) -> GoldenRows:
@@ -132,9 +128,22 @@ def _write_layer_folder(project: Project, model: Path, golden: GoldenRows, input
             raise IntegrityError(f"the model {model} changed while it was packaged", hint="Package it again with `sluice run`.")
         (draft / GOLDEN_FILE).write_bytes(write_json(golden.to_dict()))
         (draft / MANIFEST_FILE).write_bytes(write_json(plan_manifest(inputs, golden)))
-        check_packages(project)
         for package in project.settings.project.packages:
-            # Links are copied as links, so that the check of the layer finds and refuses them.
-            ignored = shutil.ignore_patterns(CACHE_FOLDER, "*.pyc", ".*")
-            shutil.copytree(project.path(package), draft / CODE_FOLDER / package, symlinks=True, ignore=ignored)
+            _copy_package(project, package, draft / CODE_FOLDER)
         return place_layer(draft, unpacked, layer_digest(draft))
+
+
+def _find_package(project: Project, package: str) -> Path:
+    source = project.path(package)
+    if not source.is_dir() or project.root not in source.resolve().parents:
+        raise ConfigurationError(
+            f"project.packages names {package!r}, which is not a folder below {project.root}",
+            hint="List the folders with the Python code that the fitted model needs, or leave project.packages out.",
+        )
+    return source
+
+
+def _copy_package(project: Project, package: str, code: Path) -> None:
+    source = _find_package(project, package)
+    # Links are copied as links, so that the check of the layer finds and refuses them.
+    shutil.copytree(source, code / package, symlinks=True, ignore=shutil.ignore_patterns(CACHE_FOLDER, "*.pyc", ".*"))

@@ -22,7 +22,7 @@ from sluice.data.snapshots import check_readable
 from sluice.errors import ConfigurationError, DataError, RefusedError
 from sluice.gate.decision import MIN_PER_CLASS
 from sluice.release.feature_columns import read_columns
-from sluice.release.packaging import check_packages, read_lock_digest
+from sluice.release.packaging import check_sources
 from sluice.run_warnings import RunWarning
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def check_project(project: Project) -> None:
         DataError: The holdout is missing or unreadable.
         IntegrityError: The holdout is not the declared one.
     """
-    check_packages(project)
-    read_lock_digest(project)
+    check_sources(project)
     try:
         check_readable(pin_holdout(project))
     except DataError as error:
