@@ -16,6 +16,7 @@ from sluice.data.row_scores import bind_scores
 from sluice.errors import UndecidedError
 from sluice.gate import questions
 from sluice.project.projects import read_project
+from sluice.release.packaging import check_sources
 from sluice.steps.ledgers import describe_power, open_ledger, open_scores, read_heads, read_rule
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion, score_release
@@ -87,11 +88,13 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
         True to promote the challenger, or if a person let it pass; False to keep the champion. Neither is an error.
 
     Raises:
+        ConfigurationError: A path in project.packages or serving.lock does not exist.
         IntegrityError: The model does not have the digest that training recorded.
         UndecidedError: The gate could not judge the challenger, and no person let it pass.
     """
     project = read_project()
     with running_step("gate") as step:
+        check_sources(project)  # a question about a model that cannot be packaged would be wasted
         challenger = joblib.load(verify_model(Path(model), metadata))
         holdout = open_holdout(project)
         found = predict_probability(challenger, holdout.gate.features)

@@ -103,7 +103,7 @@ def test_an_override_that_says_too_little_is_refused(folder: Path, arguments: tu
 
 def test_the_list_of_releases_says_who_overrode_the_gate() -> None:
     described = [_describe_gate(gate) for gate in (None, {"promote": True}, {"promote": False, "override": {"by": "ada"}})]
-    assert described == ["not asked", "promote", "no, but ada let it pass"]
+    assert described == ["not asked", "promote", "not promoted, but ada let it pass"]
 
 
 def test_a_lost_ledger_can_be_confirmed_and_gives_up_the_rows(folder: Path) -> None:

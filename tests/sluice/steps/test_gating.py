@@ -15,7 +15,7 @@ from gate_project import GateProject
 
 from sluice.data.holdout import open_holdout, read_holdout
 from sluice.data.row_scores import read_row_scores
-from sluice.errors import DataError, RefusedError, StateError, UndecidedError
+from sluice.errors import ConfigurationError, DataError, RefusedError, StateError, UndecidedError
 from sluice.rollout.requests.admission import check_gate, describe_override
 from sluice.statistics.auc import estimate_auc
 from sluice.steps.curves import champion_curves
@@ -187,6 +187,19 @@ def test_a_model_that_drops_a_row_is_an_error_before_a_question_is_counted(toy: 
     joblib.dump(Short(), toy.root / "short")
     with pytest.raises(DataError, match="rows"):
         toy.ask(toy.root / "short")
+    assert len(open_ledger(toy.read()).read().questions()) == 1
+
+
+@pytest.mark.parametrize("missing", ["toy", "lock.txt"])
+def test_a_model_that_cannot_be_packaged_uses_no_question(toy: GateProject, missing: str) -> None:
+    model = toy.train("next", ("a",))
+    text = (toy.root / "sluice.toml").read_text()
+    broken = (
+        text.replace('packages = ["toy"]', 'packages = ["toi"]') if missing == "toy" else text.replace(missing, "no-lock.txt")
+    )
+    (toy.root / "sluice.toml").write_text(broken)
+    with pytest.raises(ConfigurationError, match=r"project\.packages names|serving\.lock names"):
+        toy.ask(model)
     assert len(open_ledger(toy.read()).read().questions()) == 1
 
 
