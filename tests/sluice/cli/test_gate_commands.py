@@ -51,11 +51,11 @@ def test_the_status_shows_rows_budget_questions_and_warnings(folder: Path) -> No
     before = run(folder, "status")
     assert (before["outcome"], before["data"]["left"], before["data"]["questions"]) == ("ready", 5, [])
     assert before["data"]["gate_rows"]["1"] + before["data"]["test_rows"]["1"] == 800
-    outcomes = []
     for number in range(5):
         ask(folder, f"sha256:{number}")
-        outcomes.append(run(folder, "status")["outcome"])
-    assert outcomes == ["ready"] * 3 + ["warning", "spent"]
+        if number == 3:
+            assert run(folder, "status")["outcome"] == "warning"
+    assert run(folder, "status")["outcome"] == "spent"
     text = sluice("gate", "status", cwd=folder).stdout
     assert "5 of 5 used, 0 left" in text
     assert "the budget of 5 questions is spent" in text

@@ -20,6 +20,7 @@ from sluice.rollout.requests.admission import check_gate, describe_override
 from sluice.statistics.auc import estimate_auc
 from sluice.steps.curves import champion_curves
 from sluice.steps.ledgers import open_ledger, predict_power, read_gate_status
+from sluice.steps.records import RUN_FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,6 +126,7 @@ def test_a_spent_budget_ends_the_step_without_a_decision_and_records_why(folder:
     toy = GateProject(folder)
     toy.configure(budget=2)
     toy.promote(toy.ask(toy.train("champion", ("b",))))
+    assert json.loads((folder / "champion.decision").read_text())["left"] == 1
     assert not toy.ask(toy.train("weak", ("b",), rows=pd.read_parquet(folder / "train.parquet")[:500])).passes
     with pytest.raises(UndecidedError, match="budget of 2 questions is spent") as refused:
         toy.ask(toy.train("good", ("a", "b")))
@@ -135,6 +137,20 @@ def test_a_spent_budget_ends_the_step_without_a_decision_and_records_why(folder:
     status = read_gate_status(toy.read(), now=time.time())
     assert (status.used, status.left, len(status.questions)) == (2, 0, 2)
     assert "is spent" in status.warnings[0]
+
+
+def test_each_use_says_what_is_left_and_warns_before_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RUN_FOLDER_VARIABLE, str(folder))
+    toy = GateProject(folder)
+    toy.configure(budget=5)
+    toy.promote(toy.ask(toy.train("champion", ("a", "b"))))
+    train = pd.read_parquet(folder / "train.parquet")
+    for number in range(3):
+        toy.ask(toy.train(f"weak {number}", ("b",), rows=train[: 500 + number]))
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    details = [event["detail"] for event in events if (event["step"], event["event"]) == ("gate", "ended")]
+    assert [f"{used} of 5 questions used, {5 - used} left" in detail for used, detail in enumerate(details, 1)] == [True] * 4
+    assert ["prepare a new holdout" in detail for detail in details] == [False, False, False, True]
 
 
 def test_an_override_lets_one_model_pass_and_keeps_the_gates_answer(folder: Path) -> None:
