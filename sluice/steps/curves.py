@@ -15,6 +15,7 @@ import numpy as np
 
 from sluice.checks.judgements import predict_probability
 from sluice.data.holdout import holdout_digest, read_holdout
+from sluice.data.row_scores import digest_rows
 from sluice.leaks.jumps import MeasuredAuc, judge_jump
 from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
@@ -45,7 +46,8 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
     Args:
         model: Local path of the fitted model.
         metadata: The model's metadata, with the digest that it must have.
-        target: Path to write the challenger's curves to (JSON), with the holdout's digest and the warnings about the scores.
+        target: Path to write the challenger's curves to (JSON), with the digests of the holdout and of the test rows, and with
+            the warnings about the scores.
 
     Returns:
         The challenger's ROC for KFP: false positive rates, true positive rates, and the thresholds that belong to them.
@@ -59,7 +61,8 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
     measured, champion = curves(rows.labels, scores), champion_curves(project, rows)
     warnings = warn_of_jump(champion, measured)
     Path(target).parent.mkdir(parents=True, exist_ok=True)
-    document = measured | {"holdout": holdout_digest(project), "warnings": [warning.to_dict() for warning in warnings]}
+    bound = {"holdout": holdout_digest(project), "rows": digest_rows(rows.ids)}
+    document = measured | bound | {"warnings": [warning.to_dict() for warning in warnings]}
     Path(target).write_text(json.dumps(document), encoding="utf-8")
     record_part("curves", {"challenger": measured, "champion": champion})
     record_warnings("model-tests", warnings)
@@ -72,13 +75,15 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
 def champion_curves(project: Project, rows: LabelledRows) -> dict[str, Any] | None:
     """Return the champion's curves; None if there is no champion.
 
-    They were measured when the champion was the challenger. If the holdout has changed since, they are measured again.
+    They were measured when the champion was the challenger. If the holdout or the choice of its test rows has changed since, they
+    are measured again.
     """
     champion = read_champion(project)
     if champion is None:
         return None
+    bound = {"holdout": holdout_digest(project), "rows": digest_rows(rows.ids)}
     for attached in ReleaseStore(project.state / "releases").attachments(champion.digest):
-        if attached["kind"] == ATTACHMENT and attached["document"].get("holdout") == holdout_digest(project):
+        if attached["kind"] == ATTACHMENT and bound.items() <= attached["document"].items():
             return dict(attached["document"])
     return curves(rows.labels, score_release(project, champion, rows.features))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,8 @@ from sluice.cli.options_and_output import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sluice.project.projects import Project
     from sluice.release.store.releases import ReleaseStore
 
@@ -72,7 +74,7 @@ def list_(output: OutputOption = Format.TABLE, project_folder: ProjectOption = N
             ", ".join(sorted(release.tags)),
             code["commit"][:12] + ("+" if code["dirty"] else ""),
             data["snapshot_digest"][:19],
-            "not asked" if not gate else "promote" + (", unproven" if gate.get("unproven") else ""),
+            _describe_gate(gate),
         )
     data_ = {"releases": [describe(release) for release in releases]}
     show(
@@ -80,6 +82,15 @@ def list_(output: OutputOption = Format.TABLE, project_folder: ProjectOption = N
         Envelope("release list", "done", data_),
         table if releases else "There is no release yet. `sluice run` makes the first one.",
     )
+
+
+def _describe_gate(gate: Mapping[str, Any] | None) -> str:
+    """Return the gate's answer about a release, and who overrode it."""
+    if not gate:
+        return "not asked"
+    if override := gate.get("override"):
+        return f"not promoted, but {override['by']} let it pass"
+    return "promote" + (", unproven" if gate.get("unproven") else "")
 
 
 @app.command("show")

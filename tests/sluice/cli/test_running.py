@@ -76,6 +76,27 @@ def test_a_release_is_not_rejected_if_the_terminal_closes(
     assert not (run / "refused-by.txt").exists()
 
 
+def test_the_approval_prompt_shows_the_gates_answer_and_who_overrode_it(
+    project: Project, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = {
+        "promote": False,
+        "verdict": {"outcome": "fail", "detail": "the champion stays"},
+        "override": {"model": A, "by": "ada", "why": "a column was wrong", "at": 1.0, "until": 4e9},
+    }
+    (run / "parts" / "release.json").write_text(json.dumps({"number": 2, "digest": B, "manifest": {"gate": gate}}))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(Confirm, "ask", lambda *_, **__: False)
+    running.answer_approval(project, run, Console(width=300), approver="")
+    shown = capsys.readouterr().out
+    assert "the champion stays; ada let the model pass the gate until" in shown
+    assert "a column was wrong" in shown
+
+
+def test_an_undecided_run_has_the_exit_code_of_a_refusal() -> None:
+    assert running.exit_code({"outcome": "undecided"}) == RefusedError.exit_code
+
+
 def test_ctrl_c_says_that_a_started_rollout_continues(project: Project, run: Path) -> None:
     assert "No file was left half-written" in running.explain_interruption(project, run).hint
     request = Request(id="1", release=B, by="bob", at=2.0, steps=(5, 100))

@@ -35,6 +35,20 @@ def step(name: str, outcome: str = "pass", **more: Any) -> dict[str, Any]:
     [
         ([step("gate"), step("canary")], {"gate": {"promote": True}}, True, "promoted"),
         ([step("gate")], {"gate": {"promote": False}}, True, "kept"),
+        ([step("gate"), step("canary")], {"gate": {"promote": False, "override": {"by": "ada"}}}, True, "promoted"),
+        (
+            [step("gate", "fail", exit_code=4, error="spent")],
+            {"gate": {"verdict": {"outcome": "inconclusive"}}},
+            False,
+            "undecided",
+        ),
+        ([step("gate", "fail", exit_code=4, error="digest")], {}, False, "failed"),
+        (
+            [step("gate", "fail", exit_code=2, error="ledger")],
+            {"gate": {"verdict": {"outcome": "inconclusive"}}},
+            False,
+            "failed",
+        ),
         ([step("gate"), step("package")], {"gate": {"promote": True}}, True, "passed"),
         ([step("data-tests", "fail", exit_code=4, error="null_rate")], {}, False, "failed"),
         ([step("approval", "fail", exit_code=4, error="no approval")], {}, False, "rejected"),

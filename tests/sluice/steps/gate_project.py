@@ -20,6 +20,7 @@ from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.decisions.states import ChampionTerm
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests.admission import read_ledger_head
+from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
 from sluice.steps.packaging import package
 
@@ -150,8 +151,8 @@ class GateProject:
         """Run the step `package`, and return the digest of the release."""
         self.read()
         curves = self.root / "curves.json"
-        curves.write_text("{}")
         metadata = {"digest": digest_file(answer.model), "snapshot_digest": digest_file(self.root / "train.parquet"), "rows": 1}
+        measure_curves(str(answer.model), metadata, str(curves))
         decision = answer.model.with_suffix(".decision")
         return package(str(answer.model), metadata, [], str(curves), str(decision), str(answer.scores))
 

@@ -13,11 +13,14 @@ import pandas as pd
 import pytest
 from gate_project import GateProject
 
-from sluice.data.holdout import open_holdout
+from sluice.data.holdout import open_holdout, read_holdout
 from sluice.data.row_scores import read_row_scores
-from sluice.errors import DataError, RefusedError, StateError, UndecidedError
+from sluice.errors import ConfigurationError, DataError, RefusedError, StateError, UndecidedError
 from sluice.rollout.requests.admission import check_gate, describe_override
+from sluice.statistics.auc import estimate_auc
+from sluice.steps.curves import champion_curves
 from sluice.steps.ledgers import open_ledger, predict_power, read_gate_status
+from sluice.steps.records import RUN_FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +83,20 @@ def test_another_share_of_gate_rows_is_refused(toy: GateProject) -> None:
         toy.ask(toy.root / "champion")
 
 
+def test_the_stored_curves_of_the_champion_are_drawn_only_for_the_same_test_rows(toy: GateProject) -> None:
+    def drawn_and_measured() -> tuple[float, float]:
+        project = toy.read()
+        rows = read_holdout(project, part="test")
+        scores = joblib.load(toy.root / "champion").predict_proba(rows.features)[:, 1]
+        return champion_curves(project, rows)["roc"]["auc"], estimate_auc(rows.labels, scores).auc
+
+    before, measured = drawn_and_measured()
+    assert before == measured
+    toy.configure(fraction=0.3)
+    after, measured = drawn_and_measured()
+    assert after == measured != before
+
+
 @pytest.mark.parametrize("renamed", [False, True])
 def test_the_same_rows_in_another_file_continue_the_budget(toy: GateProject, renamed: bool) -> None:
     before = toy.ask(toy.train("weak", ("b",)))
@@ -109,6 +126,7 @@ def test_a_spent_budget_ends_the_step_without_a_decision_and_records_why(folder:
     toy = GateProject(folder)
     toy.configure(budget=2)
     toy.promote(toy.ask(toy.train("champion", ("b",))))
+    assert json.loads((folder / "champion.decision").read_text())["left"] == 1
     assert not toy.ask(toy.train("weak", ("b",), rows=pd.read_parquet(folder / "train.parquet")[:500])).passes
     with pytest.raises(UndecidedError, match="budget of 2 questions is spent") as refused:
         toy.ask(toy.train("good", ("a", "b")))
@@ -119,6 +137,20 @@ def test_a_spent_budget_ends_the_step_without_a_decision_and_records_why(folder:
     status = read_gate_status(toy.read(), now=time.time())
     assert (status.used, status.left, len(status.questions)) == (2, 0, 2)
     assert "is spent" in status.warnings[0]
+
+
+def test_each_use_says_what_is_left_and_warns_before_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RUN_FOLDER_VARIABLE, str(folder))
+    toy = GateProject(folder)
+    toy.configure(budget=5)
+    toy.promote(toy.ask(toy.train("champion", ("a", "b"))))
+    train = pd.read_parquet(folder / "train.parquet")
+    for number in range(3):
+        toy.ask(toy.train(f"weak {number}", ("b",), rows=train[: 500 + number]))
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    details = [event["detail"] for event in events if (event["step"], event["event"]) == ("gate", "ended")]
+    assert [f"{used} of 5 questions used, {5 - used} left" in detail for used, detail in enumerate(details, 1)] == [True] * 4
+    assert ["prepare a new holdout" in detail for detail in details] == [False, False, False, True]
 
 
 def test_an_override_lets_one_model_pass_and_keeps_the_gates_answer(folder: Path) -> None:
@@ -171,6 +203,19 @@ def test_a_model_that_drops_a_row_is_an_error_before_a_question_is_counted(toy: 
     joblib.dump(Short(), toy.root / "short")
     with pytest.raises(DataError, match="rows"):
         toy.ask(toy.root / "short")
+    assert len(open_ledger(toy.read()).read().questions()) == 1
+
+
+@pytest.mark.parametrize("missing", ["toy", "lock.txt"])
+def test_a_model_that_cannot_be_packaged_uses_no_question(toy: GateProject, missing: str) -> None:
+    model = toy.train("next", ("a",))
+    text = (toy.root / "sluice.toml").read_text()
+    broken = (
+        text.replace('packages = ["toy"]', 'packages = ["toi"]') if missing == "toy" else text.replace(missing, "no-lock.txt")
+    )
+    (toy.root / "sluice.toml").write_text(broken)
+    with pytest.raises(ConfigurationError, match=r"project\.packages names|serving\.lock names"):
+        toy.ask(model)
     assert len(open_ledger(toy.read()).read().questions()) == 1
 
 

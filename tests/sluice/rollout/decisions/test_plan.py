@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def test_a_good_canary_takes_5_25_100_per_cent_and_becomes_champion() -> None:
     journal = running()
+    journal = dataclasses.replace(journal, request=dataclasses.replace(journal.request, ledger_head="sha256:question"))
     seen = []
     for now in range(1, 200):
         plan, journal = decide(journal, PASSED, float(now))
@@ -36,6 +37,7 @@ def test_a_good_canary_takes_5_25_100_per_cent_and_becomes_champion() -> None:
         ("promoted", {"b": 0, "c": 100}),
     ]
     assert (journal.champion, journal.previous) == ("c", "b")
+    assert journal.history[-1].ledger_head == "sha256:question"
     assert journal.approvals == ()
     assert journal.rollouts[-1].outcome is Phase.PROMOTED
     assert journal.rollouts[-1].stable == "b"

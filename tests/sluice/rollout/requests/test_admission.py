@@ -52,6 +52,30 @@ def test_a_release_that_the_gate_promoted_can_be_approved(project: Project, monk
     assert approvals.approve(project, A, by="eve").release == A
 
 
+def test_the_request_names_the_question_that_promoted_the_release(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_release(monkeypatch, {"promote": True, "ledger_head": "sha256:question"})
+    monkeypatch.setattr(starts, "check_supervised", lambda _: None)
+    starts.request_rollout(project, A, by="bob")
+    assert open_journal(project).read().request.ledger_head == "sha256:question"
+
+
+@pytest.mark.parametrize(
+    ("change", "passes"), [({}, True), ({"until": 2.0}, False), ({"model": "sha256:other"}, False), ({"at": 4e9}, False)]
+)
+def test_an_override_lets_a_release_pass_only_for_its_model_and_its_time(
+    project: Project, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], passes: bool
+) -> None:
+    override = {"model": "sha256:m", "by": "ada", "why": "urgent", "at": 1.0, "until": 4e9 + 1, **change}
+    manifest = {"gate": {"promote": False, "override": override}, "model": {"digest": "sha256:m"}}
+    store = SimpleNamespace(get=lambda _: SimpleNamespace(number=3, manifest=manifest))
+    monkeypatch.setattr(admission, "ReleaseStore", lambda _: store)
+    if passes:
+        check_gate(project, A)
+        return
+    with pytest.raises(RefusedError, match="the override by ada has expired or is about another model"):
+        check_gate(project, A)
+
+
 def test_the_champion_cannot_be_approved_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     store_release(monkeypatch, {"promote": True})
     open_journal(project).update(lambda _: Journal(history=(ChampionTerm(release=A, by="bob", at=1.0),), weights={A: 100}))
