@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 MAX_CHANCE = 1e-6
 """Shared contents count as copies if coincidence would give as many with a smaller probability than this."""
 
+REPEATED_SHARE, DISTINCT_SHARE = 0.01, 0.5
+"""Rows repeat suspiciously if at least the first share of the holdout's rows has equal contents elsewhere, although at least the
+second share of all rows have contents of their own."""
+
 EXAMPLES = 3
 """The number of ids that a message shows."""
 
@@ -49,6 +53,7 @@ class Overlap:
         contents: The number of different contents that are on both sides.
         expected: The number that coincidence explains.
         chance: An upper bound of the probability that coincidence gives `contents` or more. 1 if there are none.
+        distinct: The number of different contents, divided by the number of rows, of both together. 1 if no content is shared.
         columns: The columns that were compared. Empty if the two sides have no feature in common.
     """
 
@@ -58,6 +63,7 @@ class Overlap:
     contents: int
     expected: float
     chance: float
+    distinct: float
     columns: tuple[str, ...]
 
     @property
@@ -79,6 +85,14 @@ class Overlap:
     def refused(self) -> bool:
         """Whether the holdout must not be used with a model that was trained on the other rows."""
         return bool(self.rows.any())
+
+    @property
+    def has_repeated_rows(self) -> bool:
+        """Whether rows repeat that should not, although none was copied: most contents differ, and some rows occur twice.
+
+        A usual cause is that events were recorded twice before the rows were split into training data and holdout.
+        """
+        return not self.refused and bool(self.by_content.mean() >= REPEATED_SHARE) and self.distinct >= DISTINCT_SHARE
 
     def describe(self) -> str:
         """Describe the overlap in one clause: how many rows, in which way, and three ids."""
@@ -119,6 +133,7 @@ class Overlap:
             "contents": self.contents,
             "expected": self.expected,
             "chance": self.chance,
+            "repeated_rows": self.has_repeated_rows,
             "examples": [str(_plain(value)) for value in self.ids[self.rows][:EXAMPLES]],
             "detail": self.describe(),
         }
@@ -137,7 +152,9 @@ def find_overlap(holdout: LabelledRows, other: LabelledRows) -> Overlap:
     with_labels = [_with_label(rows, columns) for rows in (holdout, other)] if columns else []
     ours, theirs = [hash_rows(frame, list(frame.columns)) for frame in with_labels] or [np.empty(0, np.uint64)] * 2
     shared = np.unique(_pick_members(theirs, ours))
-    chance = explain_by_chance(_count_groups(holdout, ours, other, theirs, shared)) if len(shared) else _Chance(0.0, 1.0)
+    groups = _count_groups(holdout, ours, other, theirs, shared) if len(shared) else []
+    chance = explain_by_chance(groups) if groups else _Chance(0.0, 1.0)
+    rows = sum(int(group.sizes.sum()) for group in groups)
     return Overlap(
         by_id=find_shared_ids(holdout.ids, other.ids),
         by_content=np.isin(ours, shared) if columns else np.zeros(len(holdout), dtype=bool),
@@ -145,6 +162,7 @@ def find_overlap(holdout: LabelledRows, other: LabelledRows) -> Overlap:
         contents=len(shared),
         expected=chance.expected,
         chance=chance.bound,
+        distinct=sum(len(group.sizes) for group in groups) / rows if rows else 1.0,
         columns=columns,
     )
 

@@ -159,11 +159,26 @@ def judge_overlap(project: Project, overlap: Overlap, what: str) -> RunWarning |
     """Refuse rows of the holdout in data that a model is or was trained on.
 
     Returns:
-        A warning if sluice.toml allows equal contents and there are some that coincidence does not explain; otherwise None.
+        A warning if sluice.toml allows equal contents and there are some that coincidence does not explain, or if rows repeat
+        that should not; otherwise None.
 
     Raises:
         RefusedError: There are some. The message has their number and three ids.
     """
+    if overlap.has_repeated_rows:
+        share = float(overlap.by_content.mean())
+        return RunWarning(
+            kind="repeated-rows",
+            text=(
+                f"{share:.1%} of the holdout's rows have the same features and label as a row of {what}, although most rows "
+                "of this "
+                "data differ"
+            ),
+            hint=(
+                "Check whether rows were recorded twice. Remove duplicates before the rows are split into training data and "
+                "holdout."
+            ),
+        )
     if not overlap.refused:
         return None
     message = f"the holdout and {what} share rows: {overlap.describe()}"

@@ -131,3 +131,20 @@ def test_rows_without_a_common_feature_are_compared_by_id_only() -> None:
     found = find_overlap(as_rows(holdout), as_rows(training))
     assert not found.refused
     assert "contents cannot be compared" in found.describe()
+
+
+def test_rows_that_were_recorded_twice_before_the_split_are_noticed() -> None:
+    """They are on both sides as often as chance puts them there, so nobody copied the holdout. But few contents repeat by "
+    "nature."""
+    rows = make_numbers(6000, 1)
+    both = pd.concat([rows, rows.head(900).assign(id=lambda frame: frame["id"] + 10**9)])
+    is_holdout = np.random.default_rng(2).random(len(both)) < 0.3
+    found = find_overlap(as_rows(both[is_holdout]), as_rows(both[~is_holdout]))
+    assert not found.refused
+    assert found.has_repeated_rows
+    assert found.to_dict()["repeated_rows"]
+
+
+@pytest.mark.parametrize("make", [make_numbers, make_categories, make_long_tail])
+def test_contents_that_repeat_by_nature_are_not_called_repeated_rows(make: Callable[[int, int], pd.DataFrame]) -> None:
+    assert not find_overlap(as_rows(make(2000, 1)), as_rows(make(6000, 2))).has_repeated_rows

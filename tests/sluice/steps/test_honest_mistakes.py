@@ -142,6 +142,14 @@ def test_equal_contents_can_be_allowed_and_equal_ids_cannot(shop: Path) -> None:
         run(shop)
 
 
+def test_rows_that_were_recorded_twice_before_the_split_are_a_warning(shop: Path) -> None:
+    rows = make_rows(1800, 1)
+    rows = pd.concat([rows, rows.head(400).assign(id=lambda frame: frame["id"] + 50_000)]).sample(frac=1, random_state=1)
+    rows.head(1300).to_parquet(shop / "train.parquet", index=False)
+    rows.tail(900).to_parquet(shop / "holdout.parquet", index=False)
+    assert [warning["kind"] for warning in run(shop)["warnings"]] == ["repeated-rows"]  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("how", ["path", "other spelling", "link", "copy"])
 def test_a_holdout_that_is_the_training_file_is_refused_when_the_settings_are_read(shop: Path, how: str) -> None:
     (shop / "holdout.parquet").unlink()
