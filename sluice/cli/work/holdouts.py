@@ -136,7 +136,7 @@ def switch(
         "champion": f"{plan.champion[:19]} is scored on the new gate rows by its own server" if plan.champion else "none",
         "budget": f"{use.left} of {use.budget} questions left; {use.carried} of the last 365 days are carried over",
         "by": f"{person}: {why}",
-    }
+    } | ({"next": "commit sluice.toml, and train on data of today with `sluice run`"} if outcome == "rotated" else {})
     show(output, Envelope("holdout rotate", outcome, plan.to_dict() | {"by": person, "why": why}), facts(rows))
 
 

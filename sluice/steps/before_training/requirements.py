@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
-import pickletools
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from sluice.release.packaging import check_sources
 from sluice.run_warnings import RunWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy as np
     import numpy.typing as npt
@@ -195,8 +195,8 @@ def check_model(project: Project, model: Any) -> None:  # noqa: ANN401 - scikit-
             project.packages.
     """
     with storing_errors(project):
-        stored = pickle.dumps(model)
-    missing = find_missing_packages(project, stored)
+        modules = list_modules(pickle.dumps(model))
+    missing = find_missing_packages(project, modules)
     if missing:
         raise ConfigurationError(
             f"the model uses code in {', '.join(missing)}, which project.packages does not contain, so a release could not "
@@ -225,12 +225,30 @@ def storing_errors(project: Project) -> Iterator[None]:
         ) from error
 
 
-def find_missing_packages(project: Project, stored: bytes) -> list[str]:
-    """Return the files of the project that a stored model imports and that a release would not contain."""
+class _RecordingUnpickler(pickle.Unpickler):
+    """Loads an object, and keeps the names of the modules that this needs."""
+
+    def __init__(self, stored: bytes) -> None:
+        super().__init__(io.BytesIO(stored))
+        self.modules: set[str] = set()
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:  # noqa: ANN401 - any class or function
+        self.modules.add(module_name)
+        return super().find_class(module_name, global_name)
+
+
+def list_modules(stored: bytes) -> frozenset[str]:
+    """Load an object that this process has just stored, and return the modules that the loading needs."""
+    unpickler = _RecordingUnpickler(stored)
+    unpickler.load()
+    return frozenset(unpickler.modules)
+
+
+def find_missing_packages(project: Project, modules: Iterable[str]) -> list[str]:
+    """Return the files of the project among these modules that a release would not contain."""
     listed = {Path(package).parts[0] for package in project.settings.project.packages}
-    texts = {text for _, argument, _ in pickletools.genops(stored) if isinstance(argument, str) for text in argument.split(" ")}
     missing = set()
-    for name in texts:
+    for name in modules:
         file = getattr(sys.modules.get(name), "__file__", None)
         if file and name.partition(".")[0] not in listed and _is_own_code(project, Path(file)):
             missing.add(str(Path(file).resolve().relative_to(project.root.resolve())))

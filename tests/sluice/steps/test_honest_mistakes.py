@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -88,7 +89,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SLUICE_ROOT", str(root))
     monkeypatch.delenv(RUN_FOLDER_VARIABLE, raising=False)
     monkeypatch.syspath_prepend(root)
-    for name in [name for name in sys.modules if name.partition(".")[0] in {"shop", "shared"}]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in {"shop", "shared", "shelf"}]:
         monkeypatch.delitem(sys.modules, name)
     return root
 
@@ -219,6 +220,17 @@ def test_a_model_that_uses_code_outside_the_packages(shop: Path) -> None:
     (shop / "shop" / "model.py").write_text(model)
     assert "the model uses code in shared/steps.py, which project.packages does not contain" in refuse(shop, ConfigurationError)
     (shop / "sluice.toml").write_text(SETTINGS.replace('["shop"]', '["shop", "shared"]'))
+    assert run(shop)["rows"] == 1000
+
+
+def test_a_parameter_that_is_named_like_a_module_is_no_code(shop: Path) -> None:
+    (shop / "shelf").mkdir()
+    (shop / "shelf" / "__init__.py").touch()
+    importlib.invalidate_caches()
+    assert str(importlib.import_module("shelf").__file__).startswith(str(shop))
+    for name in ("train.parquet", "holdout.parquet"):
+        pd.read_parquet(shop / name).rename(columns={"a": "shelf"}).to_parquet(shop / name, index=False)
+    (shop / "shop" / "model.py").write_text(NUMBERS_ONLY.replace('"a"', '"shelf"'))
     assert run(shop)["rows"] == 1000
 
 
