@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.row_scores import digest_rows
+from sluice.data.row_scores import digest_rows, hash_ids
 from sluice.errors import DataError, StateError
 from sluice.gate.decision import (
     MIN_PER_CLASS,
@@ -59,7 +59,7 @@ def ask_gate(
             these rows used another alpha, budget or gate_fraction.
     """
     check_settings(rule.margin, rule.alpha, rule.budget)
-    labels, ids = holdout.gate.labels, holdout.gate.ids
+    labels, ids = holdout.gate.labels, hash_ids(holdout.gate.ids)
     # Whatever is unusable is found before anything is counted.
     if count_smaller_class(labels) == 0:
         raise DataError(

@@ -201,6 +201,8 @@ def _table(document: dict[str, Any], folder: Path) -> Any:  # noqa: ANN401
     gate = document.get("gate") or {}
     if gate.get("left") is not None:
         rows["gate"] = f"{gate['left']} of {gate['budget']} questions left on this holdout (`sluice gate status`)"
+    if document["outcome"] in {"kept", "undecided"} and gate.get("model"):
+        rows["model"] = f"{gate['model']} (`sluice gate override` lets it pass nevertheless)"
     if document.get("release"):
         rows["release"] = f"{document['release']['number']}  {document['release']['digest']}"
     if document.get("warnings"):

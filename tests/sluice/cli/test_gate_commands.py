@@ -59,7 +59,8 @@ def test_the_status_shows_rows_budget_questions_and_warnings(folder: Path) -> No
     text = sluice("gate", "status", cwd=folder).stdout
     assert "5 of 5 used, 0 left" in text
     assert "the budget of 5 questions is spent" in text
-    assert text.count(" fail") == 5
+    assert text.count(" fail ") == 5
+    assert "sha256:4" in text
 
 
 def test_the_power_is_said_before_there_is_a_model(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import joblib
@@ -15,6 +16,7 @@ from gate_project import GateProject
 
 from sluice.data.holdout import open_holdout, read_holdout
 from sluice.data.row_scores import read_row_scores
+from sluice.engines.local_session import check_gate_inputs
 from sluice.errors import ConfigurationError, DataError, RefusedError, StateError, UndecidedError
 from sluice.rollout.requests.admission import check_gate, describe_override
 from sluice.statistics.auc import estimate_auc
@@ -137,6 +139,8 @@ def test_a_spent_budget_ends_the_step_without_a_decision_and_records_why(folder:
     status = read_gate_status(toy.read(), now=time.time())
     assert (status.used, status.left, len(status.questions)) == (2, 0, 2)
     assert "is spent" in status.warnings[0]
+    asks = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-gate": {}}))
+    assert check_gate_inputs(toy.read(), asks) == status.warnings
 
 
 def test_each_use_says_what_is_left_and_warns_before_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,6 +221,22 @@ def test_a_model_that_cannot_be_packaged_uses_no_question(toy: GateProject, miss
     with pytest.raises(ConfigurationError, match=r"project\.packages names|serving\.lock names"):
         toy.ask(model)
     assert len(open_ledger(toy.read()).read().questions()) == 1
+
+
+def test_what_the_gate_cannot_use_is_found_before_the_training(toy: GateProject) -> None:
+    asks = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-gate": {}}))
+    other = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-train": {}}))
+    assert check_gate_inputs(toy.read(), asks) == []
+    shutil.rmtree(toy.read().state / "ledger")
+    with pytest.raises(StateError, match="was deleted, shortened or replaced"):
+        check_gate_inputs(toy.read(), asks)
+    (toy.root / "holdout.parquet").unlink()
+    with pytest.raises(DataError, match=r"holdout\.parquet"):
+        check_gate_inputs(toy.read(), asks)
+    (toy.root / "lock.txt").unlink()
+    with pytest.raises(ConfigurationError, match=r"serving\.lock"):
+        check_gate_inputs(toy.read(), asks)
+    assert check_gate_inputs(toy.read(), other) == []
 
 
 def test_too_few_positive_rows_are_undecided_and_the_preflight_says_so_before(folder: Path) -> None:
