@@ -87,6 +87,11 @@ class Overlap:
         return bool(self.rows.any())
 
     @property
+    def has_unrelated_ids(self) -> bool:
+        """Whether rows with equal ids have nothing else in common, as if the ids only numbered the rows of each file."""
+        return bool(self.by_id.any()) and not bool((self.by_id & self.by_content).any())
+
+    @property
     def has_repeated_rows(self) -> bool:
         """Whether rows repeat that should not, although none was copied: most contents differ, and some rows occur twice.
 

@@ -41,6 +41,12 @@ OVERLAP_HINT = (
     "labelled data with `sluice holdout new`."
 )
 
+UNRELATED_HINT = (
+    "No two rows with equal ids have equal features and labels. If the ids only number the rows of each file, set data.id "
+    "to a column "
+    "that is unique over all files."
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WholeHoldout:
@@ -181,9 +187,10 @@ def judge_overlap(project: Project, overlap: Overlap, what: str) -> RunWarning |
     if not overlap.refused:
         return None
     message = f"the holdout and {what} share rows: {overlap.describe()}"
+    hint = f"{UNRELATED_HINT} {OVERLAP_HINT}" if overlap.has_unrelated_ids else OVERLAP_HINT
     if overlap.by_id.any() or project.settings.data.equal_contents == "refuse":
-        raise RefusedError(message, hint=OVERLAP_HINT)
-    return RunWarning(kind="equal-contents", text=message, hint=OVERLAP_HINT)
+        raise RefusedError(message, hint=hint)
+    return RunWarning(kind="equal-contents", text=message, hint=hint)
 
 
 def check_model(project: Project, model: Any) -> None:  # noqa: ANN401 - scikit-learn has no typed interface
