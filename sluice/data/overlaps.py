@@ -20,6 +20,7 @@ import pandas as pd
 
 from sluice.data.row_contents import CHUNK_ROWS, hash_rows
 from sluice.data.row_sets import write_id
+from sluice.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,6 +39,7 @@ second share of all rows have contents of their own."""
 EXAMPLES = 3
 """The number of ids that a message shows."""
 
+LABEL = "\0label"
 _FILTER_BITS = 20
 _EXPONENTS = np.linspace(0.0, 12.0, 241)
 
@@ -85,6 +87,11 @@ class Overlap:
     def refused(self) -> bool:
         """Whether the holdout must not be used with a model that was trained on the other rows."""
         return bool(self.rows.any())
+
+    @property
+    def has_unrelated_ids(self) -> bool:
+        """Whether rows with equal ids have nothing else in common, as if the ids only numbered the rows of each file."""
+        return bool(self.by_id.any()) and not bool((self.by_id & self.by_content).any())
 
     @property
     def has_repeated_rows(self) -> bool:
@@ -147,10 +154,13 @@ def find_overlap(holdout: LabelledRows, other: LabelledRows) -> Overlap:
     Args:
         holdout: All rows of the holdout.
         other: The rows that a model is or was trained on.
+
+    Raises:
+        DataError: Two columns have the same name.
     """
-    columns = tuple(str(name) for name in holdout.features.columns if name in other.features.columns)
-    with_labels = [_with_label(rows, columns) for rows in (holdout, other)] if columns else []
-    ours, theirs = [hash_rows(frame, list(frame.columns)) for frame in with_labels] or [np.empty(0, np.uint64)] * 2
+    features = [with_label(rows) for rows in (holdout, other)]
+    columns = tuple(name for name in features[0].columns if name in features[1].columns and name != LABEL)
+    ours, theirs = [hash_rows(frame, [*columns, LABEL]) for frame in features] if columns else [np.empty(0, np.uint64)] * 2
     shared = np.unique(_pick_members(theirs, ours))
     groups = _count_groups(holdout, ours, other, theirs, shared) if len(shared) else []
     chance = explain_by_chance(groups) if groups else _Chance(0.0, 1.0)
@@ -250,9 +260,19 @@ def _chunks(values: npt.NDArray[np.uint64]) -> Iterator[npt.NDArray[np.uint64]]:
     return (values[start : start + CHUNK_ROWS] for start in range(0, len(values), CHUNK_ROWS))
 
 
-def _with_label(rows: LabelledRows, columns: Sequence[str]) -> pd.DataFrame:
-    """Return the columns to hash, with the label under a name that no feature of a table can have."""
-    return rows.features[list(columns)].assign(**{"\0label": rows.labels})
+def with_label(rows: LabelledRows) -> pd.DataFrame:
+    """Return features and label, with texts as column names. The label has a name that no feature of a table can have.
+
+    Raises:
+        DataError: Two columns have the same name.
+    """
+    frame = rows.features.set_axis([str(name) for name in rows.features.columns], axis=1)
+    if not frame.columns.is_unique:
+        repeated = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(
+            f"two feature columns have the name {repeated!r}", hint="Let the loader give every column a different name."
+        )
+    return frame.assign(**{LABEL: rows.labels})
 
 
 def _plain(value: object) -> object:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sluice.data.external_errors import external_call
+from sluice.data.overlaps import with_label
 from sluice.data.row_contents import hash_rows
 from sluice.data.row_sets import write_id
 from sluice.errors import DataError
@@ -62,8 +63,8 @@ def check_same_rows(expected: LabelledRows, found: LabelledRows) -> None:
     """
     sides = []
     for rows in (expected, found):
-        names = sorted(map(str, rows.features.columns))
-        contents = hash_rows(rows.features.assign(**{"\0label": rows.labels}), [*names, "\0label"])
+        frame = with_label(rows)
+        contents = hash_rows(frame, list(frame.columns))
         sides.append({write_id(value): content for value, content in zip(rows.ids, contents.tolist(), strict=True)})
     if sides[0] != sides[1]:
         differing = sum(sides[1].get(name) != content for name, content in sides[0].items())

@@ -41,6 +41,12 @@ OVERLAP_HINT = (
     "labelled data with `sluice holdout new`."
 )
 
+UNRELATED_HINT = (
+    "No two rows with equal ids have equal features and labels. If the ids only number the rows of each file, set data.id "
+    "to a column "
+    "that is unique over all files."
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WholeHoldout:
@@ -116,7 +122,7 @@ def read_whole_holdout(project: Project) -> WholeHoldout:
     pinned = pin_holdout(project)
     check_readable(pinned)
     holdout = split_rows(project, pinned.digest, read_labelled_rows(project, pinned.path, source=pinned.source))
-    require_both_classes(holdout, source=pinned.source, label=project.settings.data.label)
+    require_both_classes(project, holdout, source=pinned.source)
     return holdout
 
 
@@ -125,13 +131,13 @@ def split_rows(project: Project, digest: str, rows: LabelledRows) -> WholeHoldou
     return WholeHoldout(digest, rows, split_holdout(rows.ids, gate_fraction=project.settings.data.gate_fraction))
 
 
-def require_both_classes(holdout: WholeHoldout, *, source: str, label: str) -> None:
+def require_both_classes(project: Project, holdout: WholeHoldout, *, source: str) -> None:
     """Check that the gate and the model tests can judge with this holdout.
 
     Raises:
         DataError: A class has no test row, or fewer gate rows than the gate needs.
     """
-    counts = holdout.count()
+    counts, label = holdout.count(), project.settings.data.label
     for part, least in (("test", 1), ("gate", MIN_PER_CLASS)):
         for name, value in (("negative", 0), ("positive", 1)):
             found = counts[part][name]
@@ -141,18 +147,17 @@ def require_both_classes(holdout: WholeHoldout, *, source: str, label: str) -> N
                     "least "
                     f"{least} {'is' if least == 1 else 'are'} needed; of its {len(holdout.rows):,} rows, "
                     f"{int((holdout.rows.labels == value).sum()):,} have this label",
-                    hint=_suggest_rows(holdout, value, least),
+                    hint=_suggest_rows(holdout.rows, value, least, fraction=project.settings.data.gate_fraction),
                 )
 
 
-def _suggest_rows(holdout: WholeHoldout, value: int, least: int) -> str:
-    share = float((holdout.rows.labels == value).mean())
+def _suggest_rows(rows: LabelledRows, value: int, least: int, *, fraction: float) -> str:
+    share = float((rows.labels == value).mean())
     if not share:
         return "Make a holdout that contains both labels, as they occur in production."
     # Twice the expected number, so that the split by a hash of the id leaves enough rows in each part.
-    parts = min(float(holdout.is_gate.mean()) or 1.0, float((~holdout.is_gate).mean()) or 1.0)
-    rows = math.ceil(2 * least / share / parts / 100) * 100
-    return f"Use a larger holdout. With this share of the label, about {rows:,} rows are enough."
+    wanted = math.ceil(2 * least / share / min(fraction, 1 - fraction) / 100) * 100
+    return f"Use a larger holdout. With this share of the label, about {wanted:,} rows are enough."
 
 
 def judge_overlap(project: Project, overlap: Overlap, what: str) -> RunWarning | None:
@@ -182,9 +187,10 @@ def judge_overlap(project: Project, overlap: Overlap, what: str) -> RunWarning |
     if not overlap.refused:
         return None
     message = f"the holdout and {what} share rows: {overlap.describe()}"
+    hint = f"{UNRELATED_HINT} {OVERLAP_HINT}" if overlap.has_unrelated_ids else OVERLAP_HINT
     if overlap.by_id.any() or project.settings.data.equal_contents == "refuse":
-        raise RefusedError(message, hint=OVERLAP_HINT)
-    return RunWarning(kind="equal-contents", text=message, hint=OVERLAP_HINT)
+        raise RefusedError(message, hint=hint)
+    return RunWarning(kind="equal-contents", text=message, hint=hint)
 
 
 def check_model(project: Project, model: Any) -> None:  # noqa: ANN401 - scikit-learn has no typed interface

@@ -113,7 +113,7 @@ def plan_new_holdout(project: Project, location: str, *, rows: int = 0) -> Holdo
         )
     chosen = choose_rows(all_rows, usable, wanted)
     parts = split_rows(project, fresh.digest, all_rows.take(chosen))
-    require_both_classes(parts, source=f"made from {fresh.source}", label=project.settings.data.label)
+    require_both_classes(project, parts, source=f"made from {fresh.source}")
     return HoldoutPlan(fresh=fresh, rows=all_rows, chosen=chosen, rest=usable & ~chosen, left_out=left_out, counts=parts.count())
 
 

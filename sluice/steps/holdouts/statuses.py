@@ -86,7 +86,7 @@ def read_holdout_status(project: Project) -> HoldoutStatus:
     snapshot, training = read_present_training_rows(project)
     problem = ""
     try:
-        require_both_classes(holdout, source=pinned.source, label=project.settings.data.label)
+        require_both_classes(project, holdout, source=pinned.source)
     except DataError as error:
         problem = error.message
     others, unknown = read_champion_training_rows(project, present=snapshot)

@@ -10,6 +10,7 @@ import pytest
 
 from sluice.data.labelled_rows import LabelledRows
 from sluice.data.overlaps import MAX_CHANCE, Groups, explain_by_chance, find_overlap, find_shared_ids
+from sluice.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,3 +149,12 @@ def test_rows_that_were_recorded_twice_before_the_split_are_noticed() -> None:
 @pytest.mark.parametrize("make", [make_numbers, make_categories, make_long_tail])
 def test_contents_that_repeat_by_nature_are_not_called_repeated_rows(make: Callable[[int, int], pd.DataFrame]) -> None:
     assert not find_overlap(as_rows(make(2000, 1)), as_rows(make(6000, 2))).has_repeated_rows
+
+
+def test_columns_may_have_numbers_as_names_but_not_one_name_twice() -> None:
+    holdout, training = (make_numbers(200, seed).rename(columns={"a": 0, "b": 1}) for seed in (1, 2))
+    copies = holdout.assign(id=range(200))
+    assert find_overlap(as_rows(holdout), as_rows(pd.concat([training, copies]))).has_copies
+    twice = training.rename(columns={1: 0})
+    with pytest.raises(DataError, match="two feature columns have the name '0'"):
+        find_overlap(as_rows(holdout), as_rows(twice))

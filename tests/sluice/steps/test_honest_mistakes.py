@@ -132,6 +132,14 @@ def test_copies_of_the_holdout_with_new_ids(shop: Path) -> None:
     assert "800 of 800 holdout rows are among them: 800 by features and label" in refuse(shop, RefusedError)
 
 
+def test_ids_that_only_number_the_rows_of_each_file(shop: Path) -> None:
+    for name in ("train.parquet", "holdout.parquet"):
+        pd.read_parquet(shop / name).assign(id=lambda rows: range(len(rows))).to_parquet(shop / name, index=False)
+    text = refuse(shop, RefusedError)
+    assert "800 of 800 holdout rows are among them: 800 by id;" in text
+    assert "If the ids only number the rows of each file, set data.id to a column that is unique over all files" in text
+
+
 def test_equal_contents_can_be_allowed_and_equal_ids_cannot(shop: Path) -> None:
     train, holdout = (pd.read_parquet(shop / name) for name in ("train.parquet", "holdout.parquet"))
     (shop / "sluice.toml").write_text(SETTINGS.replace("[model]", 'equal_contents = "warn"\n[model]'))
