@@ -59,7 +59,9 @@ def simulate(scenario: Scenario, seed: int) -> Result:
     for _ in range(scenario.record_seconds):
         platform.tick(loop)
     platform.servers[STABLE].error_rate = scenario.stable_from_start or scenario.stable
-    platform.servers[CANARY] = SimulatedServer(error_rate=scenario.canary, burst=scenario.burst, bursts_last=scenario.bursts_last, slow_rate=scenario.canary_slow)
+    platform.servers[CANARY] = SimulatedServer(
+        error_rate=scenario.canary, burst=scenario.burst, bursts_last=scenario.bursts_last, slow_rate=scenario.canary_slow
+    )
     platform.request(CANARY)
     platform.approve(CANARY)
     before, since = None, platform.now
@@ -78,7 +80,9 @@ def simulate(scenario: Scenario, seed: int) -> Result:
     ended = platform.stored.rollouts[-1]
     outcome = "deadline" if "deadline" in ended.reason else ended.outcome.value.replace("_", " ")
     served = platform.counts[CANARY]
-    requests, failed = (served.requests, served.errors) if before is None else (served.requests - before.requests, served.errors - before.errors)
+    requests, failed = (
+        (served.requests, served.errors) if before is None else (served.requests - before.requests, served.errors - before.errors)
+    )
     return Result(outcome, requests, failed, platform.now - since, ended.reason)
 
 
@@ -114,7 +118,9 @@ def main() -> None:
     """Print the table."""
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     print(f"{number} rollouts of each scenario\n")
-    print(f"{'scenario':<44} {'promoted':>9} {'rolled back':>12} {'deadline':>9} {'minutes':>8} {'requests: mean':>15} {'p95':>6} {'failed':>7}   wanted")
+    print(
+        f"{'scenario':<44} {'promoted':>9} {'rolled back':>12} {'deadline':>9} {'minutes':>8} {'requests: mean':>15} {'p95':>6} {'failed':>7}   wanted"
+    )
     for name, scenario in SCENARIOS.items():
         if sys.argv[2:] and not any(part in name for part in sys.argv[2:]):
             continue
@@ -123,7 +129,11 @@ def main() -> None:
         up = [one.seconds / 60 for one in results if one.outcome == "promoted"]
         down = [one for one in results if one.outcome == "rolled back"]
         requests = [one.requests for one in down]
-        mean, high, failed = (f"{np.mean(requests):.0f}", f"{np.percentile(requests, 95):.0f}", f"{np.mean([one.failed for one in down]):.0f}") if down else ("", "", "")
+        mean, high, failed = (
+            (f"{np.mean(requests):.0f}", f"{np.percentile(requests, 95):.0f}", f"{np.mean([one.failed for one in down]):.0f}")
+            if down
+            else ("", "", "")
+        )
         minutes = f"{np.mean(up):.1f}" if up else ""
         print(
             f"{name:<44} {shares[0]:>9.2%} {shares[1]:>12.2%} {shares[2]:>9.2%} {minutes:>8} {mean:>15} {high:>6} {failed:>7}   {scenario.wanted}",

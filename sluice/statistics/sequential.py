@@ -44,8 +44,8 @@ class ErrorEvidence:
         log_terms: Logarithm of the likelihood ratio for each of `ratios`.
         ratios: The ratios of error rates that the evidence looks for.
         tolerated_ratio: Ratio of error rates that still counts as no worse, at least 1.
-        tolerated_excess: Excess of the canary's error rate, added to the tolerated ratio of stable's, that still counts as no worse.
-        burst: The logarithms are divided by it. It is the size of bursts that a comparison with a known rate allows for; 1 otherwise.
+        tolerated_excess: What the canary's error rate may exceed that by and still count as no worse.
+        burst: The logarithms are divided by it: the size of bursts that a comparison with a known rate allows for; 1 otherwise.
         canary_requests: Requests of the canary in all blocks.
         canary_errors: Errors among them.
         stable_requests: Requests of stable in all blocks.

@@ -34,8 +34,8 @@ class RolloutTable(Table):
         default=0.01,
         gt=0,
         lt=1,
-        description="How much the canary's error rate may exceed stable's for the canary to advance. A canary within the margin can"
-        " still be rolled back: see `tolerated_excess`.",
+        description="How much the canary's error rate may exceed stable's for the canary to advance. A canary within the margin"
+        " can still be rolled back: see `tolerated_excess`.",
     )
     first_look: int = Field(default=300, ge=1, description="Canary requests at a step before the first interim look.")
     look_growth: float = Field(default=1.5, gt=1, description="Factor between the requests of two successive interim looks.")

@@ -16,10 +16,9 @@ from sluice.rollout.decisions.evidence import (
     Counts,
     Evidence,
     Window,
-    add_window_to_evidence,
     count_since,
-    enter_state,
 )
+from sluice.rollout.decisions.evidence_updates import add_window_to_evidence, enter_state
 from sluice.rollout.decisions.interim_looks import Judgement
 from sluice.rollout.decisions.judgements import describe, judge
 from sluice.rollout.decisions.shadow_comparisons import Comparison, add_comparison, judge_comparison

@@ -59,7 +59,11 @@ def _describe_shadow(shadow: Comparison) -> dict[str, Any]:
 def _count(evidence: Evidence) -> str:
     """Describe the counts that the evidence rests on: errors, or slow answers if they weigh more."""
     canary, stable, what = evidence.canary, evidence.stable, "errors"
-    if evidence.latency.e_value > evidence.process.e_value:
+    errors, latency = (
+        max(process.e_value for process in processes if process)
+        for processes in ((evidence.process, evidence.retrial), (evidence.latency, evidence.latency_retrial))
+    )
+    if latency > errors:
         canary, stable, what = slow(canary), slow(stable), "slow"
     return f"{what} {canary.errors} of {canary.requests} at the canary, {stable.errors} of {stable.requests} at stable"
 
@@ -102,4 +106,6 @@ def _judge_during_incident(evidence: Evidence, settings: RolloutTable, incident:
     if alarm or better is None or better.e_value < settings.evidence or bound is None or bound > settings.margin:
         return Judgement(alarm=alarm, reason=paused)
     excess = f"its error rate exceeds stable's usual rate by at most {bound:.2%}, margin {settings.margin:.2%}"
-    return Judgement(passed=True, reason=f"{incident}; the canary surely fails less often (e-value {better.e_value:.3g}), and {excess}")
+    return Judgement(
+        passed=True, reason=f"{incident}; the canary surely fails less often (e-value {better.e_value:.3g}), and {excess}"
+    )

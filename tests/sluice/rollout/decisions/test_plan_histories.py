@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from plan_journals import NOTHING, request, term
 
 from sluice.project.tables.rollout import RolloutTable
-from sluice.rollout.decisions.evidence import Counts, Evidence, Window, add_window_to_evidence, enter_state
+from sluice.rollout.decisions.evidence import Counts, Evidence, Window
+from sluice.rollout.decisions.evidence_updates import add_window_to_evidence, enter_state
 from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.judgements import judge
 from sluice.rollout.decisions.plan import plan_next
