@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class Scenario:
         stable_from_start: Stable's error rate from the request of the rollout on; 0 for the same as before.
         record_seconds: How long stable served before the rollout.
         rate: Requests a second.
+        malformed: Malformed requests of outsiders a second, to both releases. The platforms do not count them.
         events: What happens during the rollout.
         settings: Settings of ``[rollout]`` that differ from the defaults.
     """
@@ -57,6 +60,7 @@ class Scenario:
     stable_from_start: float = 0.0
     record_seconds: int = 60
     rate: float = 100.0
+    malformed: float = 0.0
     events: Sequence[Event] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -86,6 +90,7 @@ SCENARIOS: dict[str, Scenario] = {
     "errors 1 %, long bursts of mean 5": _healthy(0.01, burst=5.0, bursts_last=True),
     "the same, block_seconds = 3": _healthy(0.01, burst=5.0, bursts_last=True, settings={"block_seconds": 3.0}),
     "the same, block_seconds = 5": _healthy(0.01, burst=5.0, bursts_last=True, settings={"block_seconds": 5.0}),
+    "malformed requests, 5 a second": _healthy(0.001, malformed=5.0),
     "stall of 2 s at step 2": _healthy(0.001, events=(Event(state="step-2", seconds=2, canary_stalls=True),)),
     "30 slow answers in a second of the bake": _healthy(0.001, events=(Event(state="baking", slow_answers=30),)),
     "stall of 2 s in the bake": _healthy(0.001, events=(Event(state="baking", seconds=2, canary_stalls=True),)),

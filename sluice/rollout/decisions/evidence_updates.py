@@ -183,9 +183,7 @@ def _raise_alarm(
         clopper_pearson_interval(counts.errors, counts.requests, level=2 * LEVEL - 1) for counts in (reference, present)
     )
     rate = now.high if now.low > usual.high else usual.high
-    return add_block_against_rate(
-        alarm, requests=canary.requests, errors=canary.errors, rate=rate, largest_factor=largest_factor
-    )
+    return add_block_against_rate(alarm, requests=canary.requests, errors=canary.errors, rate=rate, largest_factor=largest_factor)
 
 
 def _compare(process: ErrorEvidence, canary: Counts, stable: Counts, share: float) -> ErrorEvidence:
