@@ -114,7 +114,7 @@ def simulate_chunk(name: str, seed: int) -> list[Result]:
 
 
 def simulate_many(name: str, number: int, *, processes: int | None = None) -> list[Result]:
-    """Simulate rollouts of a scenario with the seeds 0, 1, 2, …"""
+    """Simulate rollouts of a scenario, with the seeds from 0 on."""
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         return [result for chunk in pool.map(partial(simulate_chunk, name), range(0, number, CHUNK)) for result in chunk]
 

@@ -128,6 +128,7 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
     from sluice.steps.records import record_rejection
 
     release = _read_release(folder) or {}
+    _show_expected_time(project, release["digest"], console)
     if not approver and sys.stdin.isatty() and (approved := _ask(release["number"], console)) is not None:
         if not approved:
             record_rejection(folder, getpass.getuser())
@@ -137,6 +138,17 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
         approvals.approve(project, release["digest"], by=approver, note="sluice run")
     else:
         console.print(f"  [yellow]…[/] waiting for [bold]sluice rollout approve {release['number']}[/] in another terminal")
+
+
+def _show_expected_time(project: Project, digest: str, console: Console) -> None:
+    """Print how long each step of the rollout will take with the measured traffic."""
+    from sluice.rollout.platforms.selection import open_journal
+    from sluice.rollout.requests import step_shares
+
+    journal = open_journal(project).read()
+    if journal.champion is not None:
+        for line in step_shares.describe_steps(project, step_shares.find_steps(project, journal, digest)):
+            console.print(f"    [dim]{line}[/]", highlight=False)
 
 
 def _ask(number: int, console: Console) -> bool | None:

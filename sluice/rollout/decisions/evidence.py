@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from sluice.rollout.decisions.expected_times import NO_TRAFFIC, Traffic
 from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON, Comparison
 from sluice.statistics.sequential import ErrorEvidence  # noqa: TC001 - pydantic reads the annotations
 
@@ -182,10 +183,12 @@ class Checkpoint:
     Attributes:
         evidence: The evidence of the running rollout; None if none is running.
         recorded: Counts of each champion during its term. The bake compares a canary with this record.
+        traffic: The measured traffic.
     """
 
     evidence: Evidence | None = None
     recorded: Mapping[str, Counts] = field(default_factory=dict)
+    traffic: Traffic = NO_TRAFFIC
 
 
 def count_since(before: Counts | None, now: Counts) -> Counts:

@@ -13,8 +13,9 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from sluice.rollout.decisions.evidence import NO_BLOCK, NO_COUNTS, Counts, Evidence, find_record, slow
+from sluice.rollout.decisions.expected_times import LIVE_PART
 from sluice.rollout.decisions.interim_looks import LEVEL, next_look
-from sluice.rollout.decisions.states import ALL_TRAFFIC, Phase
+from sluice.rollout.decisions.states import ALL_TRAFFIC, Phase, State
 from sluice.statistics.proportions import clopper_pearson_interval, upper_bound_difference
 from sluice.statistics.sequential import (
     RATIOS,
@@ -28,7 +29,9 @@ from sluice.statistics.sequential import (
 if TYPE_CHECKING:
     from sluice.project.tables.rollout import RolloutTable
     from sluice.rollout.decisions.evidence import Window
-    from sluice.rollout.decisions.states import Request, State
+    from sluice.rollout.decisions.states import Request
+
+FIRST_STEP = State(phase=Phase.STEP, step=0)
 
 LATENCY_BLOCK_SECONDS = 3.0
 """Slow answers come in longer bursts than errors do, because all requests that wait for a stalled server are slow."""
@@ -197,6 +200,22 @@ def _compare(process: ErrorEvidence, canary: Counts, stable: Counts, share: floa
     )
 
 
+def _bound_by_shadow(evidence: Evidence, settings: RolloutTable) -> float | None:
+    """Return the upper 95 % bound of the canary's excess error rate from the shadow, at the one look that rests on it.
+
+    Both releases got the same requests there, and stable answered all of them, so the canary's error rate exceeds stable's by at
+    most the share that the canary failed. The bound of this share is exact (Clopper-Pearson). The look comes when enough users'
+    requests have confirmed it: at the first step, once, and only if the canary's errors among them stay within the margin.
+    """
+    shadow, canary, stable = evidence.shadow, evidence.step_canary, evidence.step_stable
+    first = evidence.state_name == FIRST_STEP.name and evidence.looked == 0 and evidence.retrial is None
+    if not first or shadow.requests < settings.first_look or canary.requests < settings.first_look * LIVE_PART:
+        return None
+    if (canary.rate or 0.0) - (stable.rate or 0.0) > settings.margin:
+        return None
+    return clopper_pearson_interval(shadow.failed, shadow.requests, level=2 * LEVEL - 1).high
+
+
 def _fade(recent: Counts, settings: RolloutTable) -> Counts:
     """Halve the counts until they hold fewer requests than two first looks, so that old requests lose their weight."""
     while recent.requests >= 2 * settings.first_look:
@@ -207,6 +226,8 @@ def _fade(recent: Counts, settings: RolloutTable) -> Counts:
 def _look(evidence: Evidence, reference: Counts, settings: RolloutTable) -> Evidence:
     """Take the interim look that is due, if one is."""
     requests = evidence.step_canary.requests
+    if (bound := _bound_by_shadow(evidence, settings)) is not None:
+        return dataclasses.replace(evidence, looked=requests, upper_bound=bound, passed=bound <= settings.margin)
     if requests < next_look(evidence.looked, settings.first_look, settings.look_growth):
         return evidence
     record = find_record(evidence, settings) or NO_COUNTS

@@ -253,7 +253,9 @@ class MemoryPlatform:
     def poll(self, rollout: str, champions: object, canary: str) -> Comparison:
         """Answer as the shadow does: 50 requests since the last round."""
         del rollout, champions, canary
-        return Comparison(requests=50, difference=50 * self.servers[self.stored.target or ""].difference)
+        server = self.servers[self.stored.target or ""]
+        failed = int(self._random.binomial(50, server.error_rate))
+        return Comparison(requests=50, failed=failed, difference=failed + (50 - failed) * server.difference)
 
     def close(self) -> None:
         """End the shadow."""

@@ -18,6 +18,7 @@ from sluice.rollout.decisions.evidence import (
 from sluice.rollout.decisions.evidence_updates import add_window_to_evidence, choose_reference, enter_state
 from sluice.rollout.decisions.interim_looks import next_look
 from sluice.rollout.decisions.judgements import describe, judge
+from sluice.rollout.decisions.shadow_comparisons import Comparison
 from sluice.rollout.decisions.states import Phase, Request, State
 
 SETTINGS = RolloutTable()
@@ -170,6 +171,40 @@ def test_a_canary_that_stays_slow_fails() -> None:
     judgement = judge(evidence, SETTINGS)
     assert judgement.failed
     assert "slow 120 of 300 at the canary" in judgement.reason
+
+
+SHADOWED = RolloutTable(shadow_requests=300)
+
+
+def after_shadow(failed: int, requests: int = 300) -> Evidence:
+    shadow = Comparison(requests=requests, failed=failed, difference=float(failed))
+    return dataclasses.replace(begin(settings=SHADOWED), shadow=shadow)
+
+
+def test_requests_of_the_shadow_count_for_the_first_look() -> None:
+    evidence = add_window_to_evidence(after_shadow(0), window((29, 0), (600, 0)), SHADOWED)
+    assert not judge(evidence, SHADOWED).passed, "some requests of users must confirm it"
+    evidence = add_window_to_evidence(evidence, window((1, 0), (20, 0)), SHADOWED)
+    judgement = judge(evidence, SHADOWED)
+    assert judgement.passed
+    assert (
+        judgement.reason == "the shadow's 300 requests bound the excess error rate to 0.99%, and 30 requests of users confirm it"
+    )
+
+
+@pytest.mark.parametrize(("failed", "requests", "live_errors"), [(1, 300, 0), (0, 299, 0), (0, 300, 1)])
+def test_the_first_look_waits_for_users_if_the_shadow_failed_or_was_short_or_users_see_errors(
+    failed: int, requests: int, live_errors: int
+) -> None:
+    evidence = add_window_to_evidence(after_shadow(failed, requests), window((30, live_errors), (600, 0)), SHADOWED)
+    assert not judge(evidence, SHADOWED).passed
+    evidence = add_window_to_evidence(evidence, window((300, 0), (5700, 0)), SHADOWED)
+    assert evidence.looked == 330
+
+
+def test_the_shadow_counts_at_the_first_step_only() -> None:
+    later = enter_state(after_shadow(0), REQUEST, dataclasses.replace(STEP, step=1), SHADOWED)
+    assert not judge(add_window_to_evidence(later, window((100, 0), (300, 0), share=25), SHADOWED), SHADOWED).passed
 
 
 def test_a_tolerated_excess_does_not_fail_the_canary() -> None:
