@@ -25,7 +25,7 @@ class Event:
 
     state: str
     after: float = 5.0
-    seconds: float = 600.0
+    seconds: float = 120.0
     both_fail: float | None = None
     canary_fails: float | None = None
     canary_stalls: bool = False
@@ -58,7 +58,7 @@ class Scenario:
     bursts_last: bool = False
     canary_slow: float = 0.002
     stable_from_start: float = 0.0
-    record_seconds: int = 60
+    record_seconds: int = 30
     rate: float = 100.0
     malformed: float = 0.0
     events: Sequence[Event] = ()
@@ -115,8 +115,30 @@ SCENARIOS: dict[str, Scenario] = {
     "canary .8 % within the margin": Scenario(wanted=PROMOTED_95, canary=0.008, settings=MARGIN),
     "shadow, healthy": _healthy(0.001, settings=SHADOW),
     "shadow, canary 2 %": Scenario(wanted=CONDEMNED, canary=0.02, settings=SHADOW),
-    "1 request a second": _healthy(0.001, rate=1.0, settings={"deadline_seconds": 86400.0}),
+    "1 request a second": Scenario(wanted=AT_MOST_1, rate=1.0, settings={"deadline_seconds": 86400.0}),
     "fix: stable fails 5 %": Scenario(wanted=PROMOTED_95, stable_from_start=0.05, record_seconds=600),
     "no fix: both fail 5 %": Scenario(wanted="not promoted", stable_from_start=0.05, canary=0.05, record_seconds=600),
     "half a fix: 5 % and 2 %": Scenario(wanted="not promoted", stable_from_start=0.05, canary=0.02, record_seconds=600),
 }
+
+TABLES: dict[str, Scenario] = (
+    {
+        f"holdback {holdback}: canary {100 * rate:g} % in the bake": Scenario(
+            wanted=CONDEMNED, events=(Event(state="baking", canary_fails=rate),), settings={"holdback": holdback}
+        )
+        for rate in (0.02, 0.05, 0.2)
+        for holdback in (0, 5, 20, 50)
+    }
+    | {
+        f"tolerated excess {100 * excess:g} %: canary {100 * rate:g} %": Scenario(
+            wanted="", canary=rate, settings={"tolerated_excess": excess}
+        )
+        for excess in (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01)
+        for rate in (0.003, 0.005, 0.008, 0.02)
+    }
+    | {
+        f"block {seconds} s: canary 2 %": Scenario(wanted="", canary=0.02, settings={"block_seconds": float(seconds)})
+        for seconds in (1, 2, 5, 10)
+    }
+)
+"""The scenarios behind the tables in docs/rollout.md that show the price of a setting."""

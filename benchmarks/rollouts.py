@@ -1,7 +1,7 @@
 """Simulate rollouts to measure the decisions: `python -m benchmarks.rollouts [NUMBER] [NAME…]`.
 
 By default, there are 2,000 rollouts of each scenario of ``benchmarks/rollout_scenarios.py``. A NAME selects the scenarios whose
-names contain it.
+names contain it, and also those of the tables in docs/rollout.md, for example ``holdback``, ``"tolerated excess"`` or ``block``.
 
 The real control rounds run (``sluice/rollout/round.py``, one a second) on a platform in memory
 (``tests/sluice/rollout/memory_platform.py``), with 100 requests a second and the default settings unless the scenario changes
@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/sluice/ro
 
 from memory_platform import MemoryPlatform, SimulatedServer
 
-from benchmarks.rollout_scenarios import SCENARIOS, Event, Scenario
+from benchmarks.rollout_scenarios import SCENARIOS, TABLES, Event, Scenario
 from sluice.project.tables.rollout import RolloutTable
 from sluice.rollout.decisions.evidence import NO_COUNTS
 
@@ -62,7 +62,7 @@ def simulate(scenario: Scenario, seed: int) -> Result:
     """Simulate one rollout."""
     settings = RolloutTable(**({"deadline_seconds": 7200.0} | dict(scenario.settings)))
     platform = MemoryPlatform(settings, rate=scenario.rate, seed=seed, malformed=scenario.malformed)
-    start = partial(SimulatedServer, burst=scenario.burst, bursts_last=scenario.bursts_last)
+    start = partial(SimulatedServer, ready_after=2.0, burst=scenario.burst, bursts_last=scenario.bursts_last)
     platform.servers[STABLE] = start(error_rate=scenario.stable)
     platform.make_champion(STABLE)
     loop = platform.control()
@@ -110,7 +110,7 @@ def apply_event(platform: MemoryPlatform, event: Event, seconds: float) -> bool:
 
 def simulate_chunk(name: str, seed: int) -> list[Result]:
     """Simulate `CHUNK` rollouts of a scenario, beginning with a seed."""
-    return [simulate(SCENARIOS[name], seed + number) for number in range(CHUNK)]
+    return [simulate((SCENARIOS | TABLES)[name], seed + number) for number in range(CHUNK)]
 
 
 def simulate_many(name: str, number: int, *, processes: int | None = None) -> list[Result]:
@@ -141,8 +141,9 @@ def main() -> None:
     print(f"{number} rollouts of each scenario\n")
     columns = ("promoted", "rolled back", "deadline", "minutes", "requests", "p95", "failed", "seconds")
     print(f"{'scenario':<42}", *(f"{column:>11}" for column in columns), "  wanted")
-    for name, scenario in SCENARIOS.items():
-        if not sys.argv[2:] or any(part in name for part in sys.argv[2:]):
+    wanted, known = sys.argv[2:], SCENARIOS | (TABLES if sys.argv[2:] else {})
+    for name, scenario in known.items():
+        if not wanted or any(part in name for part in wanted):
             row = summarise(simulate_many(name, number))
             print(f"{name:<42}", *(f"{cell:>11}" for cell in row), f"  {scenario.wanted}", flush=True)
 

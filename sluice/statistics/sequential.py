@@ -146,7 +146,7 @@ def add_block(
     if not 0 <= share <= 1:
         raise ValueError(f"share must lie between 0 and 1, not {share}")
     log_terms = evidence.log_terms
-    if 0 < share < 1:
+    if 0 < share < 1 and (canary_errors or stable_errors or evidence.tolerated_excess):
         odds = evidence.tolerated_ratio * share / (1 - share)
         allowed = evidence.tolerated_excess * canary_requests
         excess = (canary_errors - odds * stable_errors - allowed) / max(1, canary_errors + stable_errors)

@@ -6,7 +6,6 @@ returned nothing.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
@@ -194,7 +193,7 @@ class Checkpoint:
 def count_since(before: Counts | None, now: Counts) -> Counts:
     """Return the growth of cumulative counters. Counters that fell were reset, so they count from zero."""
     grown = now if before is None else now - before
-    if min(dataclasses.astuple(grown)) < 0:
+    if min(grown.requests, grown.errors, grown.timed, grown.slow) < 0:
         grown = now
     # The proxy does not read its counters at one instant, so an error may be visible before its request is.
     errors, slow = min(grown.errors, grown.requests), min(grown.slow, grown.timed)

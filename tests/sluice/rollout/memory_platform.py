@@ -276,6 +276,8 @@ class MemoryPlatform:
 
     def _split(self, requests: int, weights: Mapping[str, int]) -> dict[str, int]:
         """Send each request to a release at random."""
+        if len(weights) == 1:
+            return dict.fromkeys(weights, requests)
         split = self._random.multinomial(requests, [share / sum(weights.values()) for share in weights.values()])
         return dict(zip(weights, split.tolist(), strict=True))
 
