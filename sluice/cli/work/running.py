@@ -141,14 +141,20 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
 
 
 def _show_expected_time(project: Project, digest: str, console: Console) -> None:
-    """Print how long each step of the rollout will take with the measured traffic."""
+    """Print how long each step of the rollout will take with the measured traffic, or why that is not known."""
+    from sluice.errors import StateError
     from sluice.rollout.platforms.selection import open_journal
     from sluice.rollout.requests import step_shares
 
     journal = open_journal(project).read()
-    if journal.champion is not None:
-        for line in step_shares.describe_steps(project, step_shares.find_steps(project, journal, digest)):
-            console.print(f"    [dim]{line}[/]", highlight=False)
+    if journal.champion is None:
+        return
+    try:
+        lines = step_shares.describe_steps(project, step_shares.find_steps(project, journal, digest))
+    except StateError as error:
+        lines = [str(error)]
+    for line in lines:
+        console.print(f"    [dim]{line}[/]", highlight=False)
 
 
 def _ask(number: int, console: Console) -> bool | None:
