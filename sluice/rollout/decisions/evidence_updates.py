@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FIRST_STEP = State(phase=Phase.STEP, step=0)
 
-LATENCY_BLOCK_SECONDS = 3.0
+LATENCY_BLOCK_SECONDS = 2.0
 """Slow answers come in longer bursts than errors do, because all requests that wait for a stalled server are slow."""
 
 ALARM_BURST = 3.0

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from sluice.rollout.decisions.states import Approval, Command, Journal, Request
 
 
-LARGEST_COMPARED_SHARE = 50
-"""Largest share, in per cent, to which an alarm in the bake moves the canary back. With more, too little of stable is left."""
+LARGEST_COMPARED_SHARE = 25
+"""Largest share, in per cent, to which an alarm in the bake moves the canary back. With more, the comparison takes longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,7 +138,7 @@ class SimulatedRollout:
         if before.state.phase.judged and judgement.failed:
             assert self.journal.request is None, "a failed canary loses its traffic at once"
         if before.state.phase is Phase.BAKING and judgement.alarm and before.target and not before.command:
-            assert self.journal.weights[before.target] <= 50, "an alarm in the bake takes traffic away from the canary at once"
+            assert self.journal.weights[before.target] <= 25, "an alarm in the bake takes traffic away from the canary at once"
         self.check_advance(before, judgement)
 
     def check_weights(self) -> None:
