@@ -296,6 +296,23 @@ def test_each_request_multiplies_the_alarm_by_a_mean_of_at_most_one(errors: int,
     assert rate * values[0] + (1 - rate) * values[1] <= 1 + 1e-9
 
 
+def test_after_an_alarm_the_good_time_before_does_not_hide_a_canary_that_fails() -> None:
+    """The errors that stable had while the canary was still fine weighed against the later ones of the canary."""
+    evidence = begin(dataclasses.replace(STEP, step=1))
+    for _ in range(60):
+        evidence = add_window_to_evidence(evidence, window((25, 0), (75, 1), share=25), SETTINGS)
+    baking = enter_state(evidence, REQUEST, BAKING, SETTINGS)
+    back = enter_state(baking, REQUEST, dataclasses.replace(STEP, step=1), SETTINGS)
+    assert back.retrial is not None
+    decided = []
+    for start in (evidence, back):
+        after = start
+        for _ in range(15):
+            after = add_window_to_evidence(after, window((25, 5), (75, 0), share=25), SETTINGS)
+        decided.append(judge(after, SETTINGS).failed)
+    assert decided == [False, True]
+
+
 RECORD = Counts(60_000, 60)
 
 
