@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from sluice.errors import RefusedError, RolledBackError, ServiceError
 from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
-from sluice.rollout.requests import approvals, histories, outcomes, starts, statuses
+from sluice.rollout.platforms.selection import open_journal
+from sluice.rollout.requests import approvals, histories, outcomes, starts, statuses, step_shares
 from sluice.steps.records import read_rejection, record_part, running_step
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def run_canary(release: str, by: str) -> str:
         starts.request_rollout(project, release, by=by)
         if by and project.settings.rollout.in_cluster:
             _record_workflow_approval(project, release, by)
-        step.wait(f"release {number} gets {' → '.join(map(str, project.settings.rollout.steps))} % of the traffic")
+        steps = step_shares.find_steps(project, open_journal(project).read(), release)
+        step.wait(f"release {number} gets {' → '.join(map(str, steps))} % of the traffic")
         outcome = outcomes.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)
         time.sleep(SECONDS_RECORDED_AFTER_END)
         evidence = histories.read_rollout(project, release)

@@ -54,15 +54,33 @@ def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
     weights = {
         f"release {_find_release(project, digest).number}": f"{weight} %" for digest, weight in status.weights.items() if weight
     }
+    return (
+        {
+            "serving": status.url or _describe_serving(project, status),
+            "state": status.state,
+            "champion": _describe_release(project, status.champion),
+            "previous": _describe_release(project, status.previous),
+            "canary": _describe_release(project, status.target),
+            "traffic": ", ".join(f"{name} {weight}" for name, weight in weights.items()) or "none",
+            "reason": status.reason,
+        }
+        | _describe_expected_time(status)
+        | _describe_problems(project, status)
+    )
+
+
+def _describe_expected_time(status: RolloutStatus) -> dict[str, object]:
+    """Return when the next interim look is expected, if a canary takes traffic."""
+    from sluice.rollout.decisions.expected_times import describe_duration
+
+    evidence = status.evidence or {}
+    seconds = evidence.get("seconds_to_next_look")
+    if seconds is None:
+        return {}
+    rate = f"{evidence['requests_per_second']:.3g} requests a second"
     return {
-        "serving": status.url or _describe_serving(project, status),
-        "state": status.state,
-        "champion": _describe_release(project, status.champion),
-        "previous": _describe_release(project, status.previous),
-        "canary": _describe_release(project, status.target),
-        "traffic": ", ".join(f"{name} {weight}" for name, weight in weights.items()) or "none",
-        "reason": status.reason,
-    } | _describe_problems(project, status)
+        "next look": f"at {evidence['next_look']} canary requests of this step, in about {describe_duration(seconds)} at {rate}"
+    }
 
 
 def _describe_serving(project: Project, status: RolloutStatus) -> str:
@@ -118,7 +136,8 @@ def start(
     project_folder: ProjectOption = None,
 ) -> None:
     """Request a rollout of a release. It still needs an approval."""
-    from sluice.rollout.requests import starts, statuses
+    from sluice.rollout.platforms.selection import open_journal
+    from sluice.rollout.requests import starts, statuses, step_shares
 
     project = open_project(project_folder)
     release = _find_release(project, ref)
@@ -131,8 +150,10 @@ def start(
     if not dry_run:
         starts.request_rollout(project, release.digest, by=_or_user(by))
     outcome = "would-start" if dry_run else "requested"
+    steps = step_shares.find_steps(project, open_journal(project).read(), release.digest)
+    expected = step_shares.describe_steps(project, steps) if now.champion else []
     warnings = _find_warnings(project, release.digest)
-    _show_result(output, "rollout start", outcome, release, steps=project.settings.rollout.steps, **warnings)
+    _show_result(output, "rollout start", outcome, release, steps=list(steps), expected=expected, **warnings)
 
 
 @app.command("approve")
@@ -145,7 +166,7 @@ def approve(
     project_folder: ProjectOption = None,
 ) -> None:
     """Approve one release for production traffic, by its digest."""
-    from sluice.rollout.requests import approvals
+    from sluice.rollout.requests import approvals, step_shares
     from sluice.rollout.requests.admission import read_override
 
     project = open_project(project_folder)
@@ -156,7 +177,8 @@ def approve(
     overridden = read_override(project, release.digest)
     image |= {"override": overridden} if overridden else {}
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(approval.until))
-    details: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "until": until} | image
+    expected = step_shares.describe_steps(project, approval.steps)
+    details: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "expected": expected, "until": until} | image
     details |= _find_warnings(project, release.digest)
     _show_result(output, "rollout approve", "would-approve" if dry_run else "approved", release, **details)
 
@@ -262,5 +284,5 @@ def _find_warnings(project: Project, digest: str) -> dict[str, list[str]]:
 
 def _show_result(output: Format, command: str, outcome: str, release: NamedRelease, **more: Any) -> None:  # noqa: ANN401
     data = {"number": release.number, "digest": release.digest} | more
-    shown = {name: "\n".join(value) if name == "warnings" else value for name, value in more.items()}
+    shown = {name: "\n".join(value) if name in {"warnings", "expected"} else value for name, value in more.items()}
     show(output, Envelope(command, outcome, data), facts({outcome: f"release {release.number}  {release.digest}"} | shown))

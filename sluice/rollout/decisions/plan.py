@@ -16,6 +16,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sluice.rollout.decisions.expected_times import compute_bake_share
 from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.states import ALL_TRAFFIC, ChampionTerm, CommandKind, Phase, State
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from sluice.rollout.decisions.states import Approval, Command, Journal, Request
 
 
-LARGEST_COMPARED_SHARE = 50
-"""Largest share, in per cent, to which an alarm in the bake moves the canary back. With more, too little of stable is left."""
+LARGEST_COMPARED_SHARE = 25
+"""Largest share, in per cent, to which an alarm in the bake moves the canary back. With more, the comparison takes longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +88,7 @@ class _Situation:
     @property
     def bake_share(self) -> int:
         """The canary's per cent during the bake: all but the holdback, and never less than at the step before."""
-        holdback = self.settings.holdback if self.journal.champion else 0
-        return max(ALL_TRAFFIC - holdback, *self.request.steps[:-1], 0)
+        return compute_bake_share(self.request.steps, self.settings.holdback if self.journal.champion else 0)
 
     def stay(self, reason: str) -> Plan:
         """Change nothing, and say what the rollout waits for."""

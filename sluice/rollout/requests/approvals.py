@@ -10,7 +10,8 @@ from sluice.errors import StateError
 from sluice.rollout.decisions.states import Approval, Journal
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests.admission import check_gate
-from sluice.rollout.requests.published_releases import find_image, find_steps
+from sluice.rollout.requests.published_releases import find_image
+from sluice.rollout.requests.step_shares import find_steps
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project

@@ -11,6 +11,7 @@ from sluice.rollout.decisions.transitions import begin
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests.admission import check_free, check_gate, check_supervised, read_ledger_head
 from sluice.rollout.requests.published_releases import publish_release
+from sluice.rollout.requests.step_shares import find_steps
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
@@ -49,7 +50,7 @@ def request_rollout(project: Project, digest: str, by: str) -> None:
     check_supervised(journal_store)
     check_gate(project, digest)
     now = time.time()
-    steps = tuple(project.settings.rollout.steps)
+    steps = find_steps(project, journal_store.read(), digest)
     number, image = publish_release(project, digest)
     request = Request(
         id=uuid.uuid4().hex,

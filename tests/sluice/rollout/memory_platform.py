@@ -90,12 +90,14 @@ class MemoryPlatform:
     Attributes:
         settings: ``[rollout]``.
         rate: Requests a second.
+        malformed: Malformed requests a second. Both releases reject them, and no platform counts them as requests or as errors.
         seed: Of the random draws.
         servers: The releases' servers; a release that is missing gets a server with the defaults.
         shared_error_rate: If set, every release fails at this rate.
         stored: The journal.
         weights: Per cents above 0 that the proxy applies.
         counts: Cumulative counts by release.
+        rejected: Malformed requests by release.
         lost: Requests that a release got although it was not ready.
         failing: Names of methods that raise `ServiceError`.
         calls: Names of the methods of the protocol, in the order in which they were called.
@@ -108,6 +110,7 @@ class MemoryPlatform:
 
     settings: RolloutTable
     rate: float = 100.0
+    malformed: float = 0.0
     seed: int = 0
     servers: dict[str, SimulatedServer] = field(default_factory=dict)
     shared_error_rate: float | None = None
@@ -115,6 +118,7 @@ class MemoryPlatform:
     stored: Journal = field(default_factory=Journal)
     weights: dict[str, int] = field(default_factory=dict)
     counts: dict[str, Counts] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
     lost: int = 0
     failing: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
@@ -252,7 +256,9 @@ class MemoryPlatform:
     def poll(self, rollout: str, champions: object, canary: str) -> Comparison:
         """Answer as the shadow does: 50 requests since the last round."""
         del rollout, champions, canary
-        return Comparison(requests=50, difference=50 * self.servers[self.stored.target or ""].difference)
+        server = self.servers[self.stored.target or ""]
+        failed = int(self._random.binomial(50, server.error_rate))
+        return Comparison(requests=50, failed=failed, difference=failed + (50 - failed) * server.difference)
 
     def find_rejections(self, rollout: str, champions: object, canaries: object) -> Rejections:
         """Answer as the fault finder does: the canary rejects nothing."""
@@ -276,10 +282,19 @@ class MemoryPlatform:
         self._carried -= requests
         if requests and self.weights:
             self._serve(requests, self.weights)
+        if self.malformed and self.weights:
+            for release, sent in self._split(int(self._random.poisson(self.malformed * seconds)), self.weights).items():
+                self.rejected[release] = self.rejected.get(release, 0) + sent
+
+    def _split(self, requests: int, weights: Mapping[str, int]) -> dict[str, int]:
+        """Send each request to a release at random."""
+        if len(weights) == 1:
+            return dict.fromkeys(weights, requests)
+        split = self._random.multinomial(requests, [share / sum(weights.values()) for share in weights.values()])
+        return dict(zip(weights, split.tolist(), strict=True))
 
     def _serve(self, requests: int, weights: Mapping[str, int]) -> None:
-        split = self._random.multinomial(requests, [share / sum(weights.values()) for share in weights.values()])
-        for release, sent in zip(weights, split.tolist(), strict=True):
+        for release, sent in self._split(requests, weights).items():
             server = self.servers[release]
             if not self._read_health(release).ready:
                 self.lost += sent
