@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerEvent:
+    """Something that happened to a release's server and that people should know, for example that it hung.
+
+    Attributes:
+        release: The release.
+        text: What happened, as the end of a sentence that begins with the server.
+    """
+
+    release: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What one control round sees.
 
@@ -33,6 +46,7 @@ class Observation:
         problem: What keeps the platform from observing everything; empty if nothing does. No canary advances meanwhile.
         can_apply: Whether there is a proxy, or an object for it, that weights can be applied to.
         checkpoint: The evidence of an earlier process, when this process begins to act; otherwise None.
+        events: What happened to the servers since the last observation.
     """
 
     journal: Journal
@@ -45,6 +59,7 @@ class Observation:
     problem: str = ""
     can_apply: bool = True
     checkpoint: Checkpoint | None = None
+    events: Sequence[ServerEvent] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from sluice.rollout.decisions.transitions import advance, mark_applied
 from sluice.rollout.faults import HttpFaultFinder
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.observations import RoundReport
+from sluice.rollout.server_events import ServerEvents
 from sluice.rollout.shadows import HttpShadowComparer
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class ControlLoop:
         faults: Finds out about the requests that the canary rejected, and about what failed.
         collector: Collects the evidence.
         blame: Collects the rejections that the canary is blamed for.
+        server_events: What happened to servers and is not in the journal yet.
     """
 
     platform: Platform
@@ -59,6 +61,7 @@ class ControlLoop:
     faults: FaultFinder = field(init=False)
     collector: EvidenceCollector = field(init=False)
     blame: BlameCollector = field(default_factory=BlameCollector)
+    server_events: ServerEvents = field(default_factory=ServerEvents)
     _tagged: tuple[str | None, str | None] | None = None
 
     def __post_init__(self) -> None:
@@ -80,14 +83,18 @@ class ControlLoop:
         journal = observation.journal
         judgement = self.collector.judge(journal).blocked_by(problem)
         plan = plan_next(journal, judgement, observation.health, now=self.clock.now(), settings=self.settings)
-        if plan.changes:
-            journal = self._write(journal, plan)
+        self.server_events.add(observation.events, self.clock.steady())
+        written = plan if plan.changes else self._plan_server_event(journal, plan)
+        if written.changes:
+            journal = self._write(journal, written)
+            if written is not plan:
+                self.server_events.clear()
         applied = None
         try:
             if observation.can_apply:
                 applied = self._follow(journal)
         finally:
-            if plan.changes:  # publishing comes last, so that the traffic does not wait for it
+            if written.changes:  # publishing comes last, so that the traffic does not wait for it
                 self.platform.record_transition(journal.transitions[-1])
         if applied is not None:
             self.platform.record_transition(applied)
@@ -95,6 +102,11 @@ class ControlLoop:
         self.platform.report(RoundReport(journal=journal, plan=plan, problem=problem, evidence=evidence))
         self._tag_champion(journal)
         return True
+
+    def _plan_server_event(self, journal: Journal, plan: Plan) -> Plan:
+        """Return the plan that writes what happened to a server into the journal, if something did; otherwise the plan itself."""
+        text = self.server_events.describe(journal)
+        return dataclasses.replace(plan, changes=True, reason=text, decided_at=self.clock.now()) if text else plan
 
     def _collect_evidence(self, observation: Observation) -> str:
         """Add the observation to the evidence and store it; return what keeps the evidence from being complete, if anything does.
@@ -159,7 +171,8 @@ class ControlLoop:
                 self.collector.discard_window()
                 self.platform.apply(advanced, journaled=False)
             raise
-        self.notify(f"{journal.state.name} → {plan.state.name}: {plan.reason}")
+        moved = f"{journal.state.name} → {plan.state.name}: " if plan.state != journal.state else ""
+        self.notify(f"{moved}{plan.reason}")
         return written
 
     def _follow(self, journal: Journal) -> Transition | None:

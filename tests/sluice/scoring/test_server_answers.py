@@ -125,15 +125,32 @@ LONG = "9" * 5000
         ("application/json", f'{{"data": {{"names": ["weight"], "tensor": {{"shape": [1, 1], "values": [{"9" * 400}]}}}}}}'),
         ("application/x-www-form-urlencoded", f"json={LONG}"),
         ("application/x-www-form-urlencoded", "json=" + "[" * 100_000),
-        ("multipart/form-data; boundary=x", f'--x\r\nContent-Disposition: form-data; name="data"\r\n\r\n{LONG}\r\n--x--\r\n'),
-        ("multipart/form-data", "no boundary"),
     ],
-    ids=["nested", "nested rows", "long number", "large tensor", "form number", "form nested", "multipart", "no boundary"],
+    ids=["nested", "nested rows", "long number", "large tensor", "form number", "form nested"],
 )
 def test_a_body_that_cannot_be_read_is_never_an_error_of_the_release(served: ReleaseServer, content_type: str, body: str) -> None:
     headers = {"content-type": content_type}
     response = httpx.post(f"{served.url}/api/v1.0/predictions", content=body, headers=headers, trust_env=False, timeout=30)
     assert (response.status_code, response.headers["content-type"]) == (400, "application/json"), response.text[:200]
+
+
+def test_a_multipart_body_is_refused_before_it_is_parsed(served: ReleaseServer) -> None:
+    """The parser of werkzeug 2.2 takes minutes for this body (CVE-2023-46136)."""
+    part = b'--x\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\n\r' + b"a" * 3_000_000 + b"\r\n--x--\r\n"
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    response = httpx.post(f"{served.url}/api/v1.0/predictions", content=part, headers=headers, trust_env=False, timeout=20)
+    assert (response.status_code, response.headers["content-type"]) == (415, "application/json")
+    assert "send JSON" in response.json()["status"]["info"]
+
+
+def test_the_work_for_names_is_linear_in_their_number(served: ReleaseServer) -> None:
+    names = [f"column {number}" for number in range(100_000)]
+    response = served.post({"data": {"names": names + names, "ndarray": []}})
+    assert response.status_code == 400
+    info = response.json()["status"]["info"]
+    assert "unknown: column 0, column 1, " in info
+    assert "and 99980 more" in info
+    assert len(info) < 3000
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,8 @@ class LaptopPlatform:
         was_running = self._keep_proxy(journal)
         if was_running or self.proxy.is_alive():
             self._weights, self._readings = self.proxy.read_weights(), self.proxy.read_counts()
-        health = self._read_health()
+            self.servers.note_answers({name: _count_answers(found) for name, found in self._readings.items()}, time.monotonic())
+        health = self._read_health(journal.target)
         champion = journal.champion
         self._resumed = True  # only now, because everything before may fail
         return Observation(
@@ -98,6 +99,7 @@ class LaptopPlatform:
             canary_urls=self._list_urls(journal.target, health),
             can_apply=self.started,
             checkpoint=checkpoint,
+            events=self.servers.take_events(),
         )
 
     def store_evidence(self, checkpoint: Checkpoint, *, changed: bool) -> None:
@@ -213,8 +215,11 @@ class LaptopPlatform:
                 hint="Restore `.sluice/releases` from a copy, then serve again. `sluice release verify` names what differs.",
             )
 
-    def _read_health(self) -> dict[str, Health]:
-        """Return the health of each server. It is ready if it answers and the proxy knows it at its present port."""
+    def _read_health(self, canary: str | None) -> dict[str, Health]:
+        """Return the health of each server. It is ready if it answers and the proxy knows it at its present port.
+
+        A canary that hung has failed, although its server was replaced. A hung stable has not: nothing better could serve.
+        """
         health = {}
         ports = self.servers.read_ports()
         for release, found in self.servers.read_health().items():
@@ -223,7 +228,8 @@ class LaptopPlatform:
             if self.started and port is not None and not known and self.proxy.is_alive() and self.proxy.has_endpoint(release):
                 self._endpoints[release] = port
                 known = True
-            health[release] = dataclasses.replace(found, ready=found.ready and known)
+            failure = found.failure or (self.servers.find_hang(release) if release == canary else "")
+            health[release] = dataclasses.replace(found, ready=found.ready and known, failure=failure)
         return health
 
     def _list_urls(self, release: str | None, health: Mapping[str, Health]) -> list[str]:
@@ -281,3 +287,8 @@ class LaptopPlatform:
                 "evidence": dict(report.evidence) or None,
             }
         )
+
+
+def _count_answers(reading: TrafficReading) -> int:
+    """Return how many answers certainly came from the server itself. The proxy writes some of the 5xx."""
+    return reading.counts.requests - reading.counts.errors + reading.counts.rejected
