@@ -23,6 +23,8 @@ from sluice.cli.options_and_output import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sluice.project.projects import Project
     from sluice.rollout.requests.release_references import NamedRelease
     from sluice.rollout.requests.statuses import RolloutStatus
@@ -73,13 +75,22 @@ def _describe_serving(project: Project, status: RolloutStatus) -> str:
 
 
 def _describe_problems(project: Project, status: RolloutStatus) -> dict[str, object]:
-    """Return the problem of the last round, and why each failed server counts as failed."""
+    """Return the problem of the last round, and what is wrong with each server."""
     failures: dict[str, object] = {
-        f"release {_find_release(project, server['release']).number}": f"its server failed: {server['failure']}"
+        f"release {_find_release(project, server['release']).number}": problem
         for server in status.servers
-        if server.get("failure")
+        if (problem := _describe_server(server))
     }
     return ({"problem": status.trouble} if status.trouble else {}) | failures
+
+
+def _describe_server(server: Mapping[str, Any]) -> str:
+    """Return what is wrong with a server; empty if nothing is."""
+    if server.get("failure"):
+        return f"its server failed: {server['failure']}"
+    if server.get("hung"):
+        return f"its server hung: {server['hung']}" + ("" if server.get("ready") else "; the new one is starting")
+    return f"its server is not ready: {server['waiting']}" if server.get("waiting") and not server.get("ready") else ""
 
 
 @app.command("status")

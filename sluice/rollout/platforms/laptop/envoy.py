@@ -19,7 +19,7 @@ from sluice.errors import PortInUseError, ServiceError
 from sluice.rollout.decisions.evidence import NO_COUNTS, Counts
 from sluice.rollout.decisions.states import ALL_TRAFFIC
 from sluice.rollout.platforms.laptop.atomic_files import write_atomically
-from sluice.rollout.platforms.laptop.child_processes import end_child, read_last_lines, start_child
+from sluice.rollout.platforms.laptop.child_processes import GRACE_SECONDS, end_child, read_last_lines, start_child
 from sluice.rollout.platforms.laptop.envoy_config import (
     NO_CHAMPION,
     SLOTS,
@@ -97,6 +97,7 @@ class EnvoyProxy:
     _process: subprocess.Popen[bytes] | None = None
     _admin: httpx.Client | None = None
     _writes: int = 0
+    _silent_since: float | None = None
 
     @property
     def pid(self) -> int | None:
@@ -116,6 +117,11 @@ class EnvoyProxy:
     def is_alive(self) -> bool:
         """Return whether the process runs."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def silent_seconds(self) -> float:
+        """Since when the admin interface has answered nothing, although the process runs; 0 if it answers."""
+        return 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
 
     def start(self, weights: Mapping[str, int]) -> None:
         """Start Envoy with these weights. An Envoy that has died is replaced, and the counts continue from where they were.
@@ -151,13 +157,14 @@ class EnvoyProxy:
             raise
 
     def stop(self) -> None:
-        """Stop Envoy. If it does not run, this does nothing."""
+        """Stop Envoy. If it does not run, this does nothing. An Envoy that does not answer is killed at once."""
         if self._admin is not None:
             self._admin.close()
             self._admin = None
         if self._process is not None:
-            end_child(self._process)
+            end_child(self._process, grace=0.0 if self._silent_since is not None else GRACE_SECONDS)
             self._process = None
+        self._silent_since = None
 
     def set_endpoint(self, release: str, port: int | None) -> None:
         """Set the port at which the server of a release listens. A new release gets a free slot.
@@ -321,11 +328,14 @@ class EnvoyProxy:
         if self._admin is None:
             raise ServiceError("Envoy is not running", hint=f"Read Envoy's log {self.log}.")
         try:
-            return self._admin.request(method, path, params=dict(parameters)).raise_for_status()
+            answer = self._admin.request(method, path, params=dict(parameters)).raise_for_status()
         except httpx.HTTPError as error:
+            self._silent_since = time.monotonic() if self._silent_since is None else self._silent_since
             raise ServiceError(
                 f"Envoy's admin interface failed at {path}: {error}", hint=f"Read Envoy's log {self.log}."
             ) from error
+        self._silent_since = None
+        return answer
 
 
 def find_envoy() -> Path:

@@ -33,6 +33,7 @@ DENSE_AFTER_TRANSITION_SECONDS = 30.0
 
 _STATUS_SECONDS = 0.5
 _DRAIN_MARGIN_SECONDS = 1.0
+_SILENT_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 5.0
 _PAUSE_RESET_SECONDS = 60.0
 
@@ -185,6 +186,9 @@ class LaptopPlatform:
             IntegrityError: No proxy runs yet, and the champion's bytes are not those that were released.
         """
         steady = time.monotonic()
+        if self.proxy.is_alive() and self.proxy.silent_seconds >= _SILENT_SECONDS:
+            self.notify(f"the proxy has not answered for {self.proxy.silent_seconds:.0f} s, so it is killed")
+            self.proxy.stop()
         if self.proxy.is_alive():
             if steady - self._next_restart > _PAUSE_RESET_SECONDS:
                 self._pause = 0.0

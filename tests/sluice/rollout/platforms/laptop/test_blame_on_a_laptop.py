@@ -101,6 +101,7 @@ def test_what_outsiders_send_does_not_move_a_healthy_canary(
     assert not traffic.failed()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("project", [{"holdback": 0, "bake_seconds": 4.0}], indirect=True)
 def test_outsiders_cannot_end_the_bake_where_no_stable_answers_at_the_same_time(
     project: Project, serving: str, attack: Callable[..., None]

@@ -16,6 +16,7 @@ from rollout_traffic import Traffic
 from sluice.project.projects import Project
 from sluice.rollout.platforms.laptop.servers import MAX_MISSES, Servers
 from sluice.rollout.platforms.laptop.supervisor import run_supervisor
+from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests import histories, outcomes, statuses
 from sluice.scoring.health_probes import ANSWER_SECONDS
 
@@ -57,6 +58,7 @@ def list_reasons(project: Project) -> list[str]:
     return [line["reason"] for line in histories.read_transitions(project)]
 
 
+@pytest.mark.slow
 def test_a_stable_that_hangs_is_replaced_and_reported_and_the_canary_is_not_blamed(project: Project, serving: str) -> None:
     make_champion(project, A)
     with Traffic(serving) as traffic:
@@ -75,6 +77,7 @@ def test_a_stable_that_hangs_is_replaced_and_reported_and_the_canary_is_not_blam
     assert (status.evidence or {})["e_value"] < 1
 
 
+@pytest.mark.slow
 def test_a_champion_that_hangs_without_traffic_is_replaced(project: Project, serving: str) -> None:
     make_champion(project, A)
     hung = find_server(project, A)["pid"]
@@ -84,6 +87,7 @@ def test_a_champion_that_hangs_without_traffic_is_replaced(project: Project, ser
     assert statuses.read_status(project).champion == A
 
 
+@pytest.mark.slow
 def test_a_canary_that_hangs_has_failed(project: Project, serving: str) -> None:
     make_champion(project, A)
     start_canary(project, B)
@@ -91,6 +95,17 @@ def test_a_canary_that_hangs_has_failed(project: Project, serving: str) -> None:
     os.kill(find_server(project, B)["pid"], signal.SIGSTOP)
     assert outcomes.wait_for_outcome(project, B, timeout=60) == "rolled_back"
     assert "the canary's server failed: it did not answer for" in histories.read_rollout(project, B)["reason"]
+
+
+@pytest.mark.slow
+def test_a_proxy_that_hangs_is_replaced(project: Project, serving: str) -> None:
+    make_champion(project, A)
+    hung = open_journal(project).read_status()["envoy_pid"]
+    os.kill(hung, signal.SIGSTOP)
+    with Traffic(serving) as traffic:
+        wait_for(lambda: any(status == 200 for _, status, _ in list(traffic.answers)), seconds=60)
+    assert not is_running(hung)
+    assert statuses.read_status(project).weights == {A: 100}
 
 
 @pytest.fixture
