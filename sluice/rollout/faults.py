@@ -60,6 +60,12 @@ class FaultFinder(Protocol):
             canaries: URLs of the canary's ready servers.
         """
 
+    def refresh(self, rollout: str, canaries: Sequence[str]) -> None:
+        """Begin to fetch what has failed at the canary's servers until now, without waiting."""
+
+    def is_refreshed(self) -> bool:
+        """Return whether everything that `refresh` began to fetch is here."""
+
     def list_errors(self, rollout: str) -> tuple[ErrorKind, ...]:
         """Return what has failed at the canary's servers in this rollout, the most frequent first, without waiting."""
 
@@ -94,6 +100,17 @@ class HttpFaultFinder:
             self._thread = _Pass(self._memory, champions, canaries, show_values=self.show_values)
             self._thread.start()
         return found
+
+    def refresh(self, rollout: str, canaries: Sequence[str]) -> None:
+        """Start a thread that fetches what has failed, as `FaultFinder.refresh` describes."""
+        if self._memory.rollout != rollout:
+            self._memory = _Memory(rollout)
+        self._thread = _Pass(self._memory, (), canaries, show_values=self.show_values, after=self._thread)
+        self._thread.start()
+
+    def is_refreshed(self) -> bool:
+        """Return whether the last thread has ended."""
+        return self._thread is None or not self._thread.is_alive()
 
     def list_errors(self, rollout: str) -> tuple[ErrorKind, ...]:
         """Return the errors of the last passes, as `FaultFinder.list_errors` describes."""
@@ -139,12 +156,23 @@ class _Memory:
 class _Pass(threading.Thread):
     """One pass: fetch the faults of the canary's servers, and ask stable the requests that were rejected since the last pass."""
 
-    def __init__(self, memory: _Memory, champions: Sequence[str], canaries: Sequence[str], *, show_values: bool) -> None:
+    def __init__(
+        self,
+        memory: _Memory,
+        champions: Sequence[str],
+        canaries: Sequence[str],
+        *,
+        show_values: bool,
+        after: threading.Thread | None = None,
+    ) -> None:
         super().__init__(name="faults", daemon=True)
-        self.found = NO_REJECTIONS
+        self.found, self._after = NO_REJECTIONS, after
         self._memory, self._champions, self._canaries, self._show_values = memory, champions, canaries, show_values
 
     def run(self) -> None:
+        if self._after is not None:
+            self._after.join()
+            self._after = None
         turn = next(self._memory.turn)
         deadline = time.monotonic() + PASS_SECONDS
         with httpx.Client(trust_env=False) as client:

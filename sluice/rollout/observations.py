@@ -96,6 +96,19 @@ class RoundReport:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRecord:
+    """What a platform knows about the server of a release that has failed.
+
+    Attributes:
+        statuses: Its answers with a 5xx, by status; empty if the platform does not count them.
+        log: The last lines of its log, oldest first; empty if the platform cannot read it.
+    """
+
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    log: Sequence[str] = ()
+
+
 class Platform(Protocol):
     """Where releases are served and traffic is split.
 
@@ -153,6 +166,13 @@ class Platform(Protocol):
 
         Raises:
             ServiceError: The proxy or the cluster does not answer.
+        """
+
+    def read_server_record(self, release: str) -> ServerRecord:
+        """Return what is known about the server of a canary that has failed, after its traffic has moved.
+
+        Raises:
+            ServiceError: Something does not answer. The rest of the explanation does not need it.
         """
 
     def record_transition(self, transition: Transition) -> None:

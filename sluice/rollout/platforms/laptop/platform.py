@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sluice.errors import IntegrityError
-from sluice.rollout.observations import Confirmation, Observation
+from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.platforms.laptop.envoy_config import LOCALHOST, SLOTS
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from sluice.rollout.decisions.health import Health
     from sluice.rollout.decisions.states import ChampionTerm, Journal, Transition
     from sluice.rollout.observations import RoundReport
-    from sluice.rollout.platforms.laptop.envoy import EnvoyProxy, TrafficReading
+    from sluice.rollout.platforms.laptop.envoy import EnvoyProxy
+    from sluice.rollout.platforms.laptop.envoy_counters import TrafficReading
     from sluice.rollout.platforms.laptop.journal_file import JournalFile
     from sluice.rollout.platforms.laptop.servers import Servers
 
@@ -135,6 +136,10 @@ class LaptopPlatform:
             "" if self._weights == desired else f"the proxy applies {self._weights}, not {desired} (log: {self.proxy.log})"
         )
         return Confirmation(applied=not difference, weights=self._weights, counts=self._read_counts(), difference=difference)
+
+    def read_server_record(self, release: str) -> ServerRecord:
+        """Read the proxy's counts of failed answers, and the end of the server's log."""
+        return ServerRecord(statuses=self.proxy.read_failed_statuses(release), log=self.servers.read_log(release))
 
     def record_transition(self, transition: Transition) -> None:
         """Do nothing: on a laptop the journal and the supervisor's output show each transition."""

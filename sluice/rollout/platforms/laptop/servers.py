@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from sluice.errors import IntegrityError, SluiceError
 from sluice.rollout.decisions.health import MAX_CRASHES, Health
 from sluice.rollout.observations import ServerEvent
+from sluice.rollout.platforms.laptop.child_processes import read_end
 from sluice.scoring.health_probes import ANSWER_SECONDS
 from sluice.scoring.server_process import GRACE_SECONDS
 
@@ -29,6 +30,9 @@ CRASH_RESET_SECONDS = 30.0
 
 MAX_MISSES = 3
 """After so many missed liveness probes in a row, the server hangs."""
+
+LOG_LINES = 60
+"""Lines of a log that are read to explain a failure. Few of them are shown."""
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -44,6 +48,10 @@ class ServerProcess(Protocol):
     @property
     def port(self) -> int:
         """The port on the loopback interface. It is final as soon as the server is ready."""
+
+    @property
+    def log(self) -> Path:
+        """The file with the server's output."""
 
     def alive(self) -> bool:
         """Return whether the process runs."""
@@ -101,6 +109,7 @@ class _ServerState:
         hung: Why the server was replaced although its process ran; empty if it was not, or if that was long ago.
         answers: The requests of users that it has answered so far.
         alive_at: When it was last seen to answer.
+        log: The file with the output of its last process; None before the first start.
         integrity_error: Why the bytes of the release could not be verified when it was last prepared; None if they could.
     """
 
@@ -114,6 +123,7 @@ class _ServerState:
     hung: str = ""
     answers: int = 0
     alive_at: float = 0.0
+    log: Path | None = None
     integrity_error: IntegrityError | None = None
 
 
@@ -177,6 +187,11 @@ class Servers:
         events, self._events = self._events, []
         return events
 
+    def read_log(self, release: str) -> list[str]:
+        """Return the last lines of the log of a release's server; empty if there is none."""
+        log = self._states[release].log if release in self._states else None
+        return read_end(log, LOG_LINES) if log else []
+
     def find_hang(self, release: str) -> str:
         """Return why a server was replaced although its process ran; empty if it was not, or if that was long ago."""
         return self._states[release].hung if release in self._states else ""
@@ -233,7 +248,7 @@ class Servers:
             state.integrity_error = error if isinstance(error, IntegrityError) else None
             self._record_crash(release, state, now, str(error))
             return
-        state.started_at, state.integrity_error = now, None
+        state.started_at, state.integrity_error, state.log = now, None, state.process.log
 
     def _check_ready(self, release: str, state: _ServerState, process: ServerProcess, now: float) -> None:
         try:

@@ -16,7 +16,7 @@ from sluice.rollout.decisions.evidence import Checkpoint
 from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.states import CommandKind, Journal
 from sluice.rollout.journals import CHECKPOINT, ConflictError, dump_checkpoint
-from sluice.rollout.observations import Confirmation, Observation
+from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from sluice.rollout.platforms.seldon.cluster_snapshots import read_cluster_snapshot
 from sluice.rollout.platforms.seldon.executors import Executors
@@ -188,6 +188,11 @@ class SeldonPlatform:
         return Confirmation(
             applied=not self.apply(journal), weights=applied, difference=f"{where}; the desired weights are {desired}"
         )
+
+    def read_server_record(self, release: str) -> ServerRecord:
+        """Return the log that the Pods' status contains. The status has it only if the server's process failed."""
+        pods = self._snapshot.pods if self._snapshot else ()
+        return ServerRecord(log=next((one.last_log.splitlines() for one in pods if one.release == release and one.last_log), ()))
 
     def record_transition(self, transition: Transition) -> None:
         """Publish a transition as a Kubernetes event and as metrics."""
