@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 PROBE_SECONDS = 1.0
 """The pause between two liveness probes."""
 
-ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = 3.0
 """A liveness probe that is not answered within this time is missed."""
 
 _MAX_BYTES = 65_536

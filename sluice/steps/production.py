@@ -87,6 +87,7 @@ def run_canary(release: str, by: str) -> str:
         step.wait(f"release {number} gets {' → '.join(map(str, project.settings.rollout.steps))} % of the traffic")
         outcome = outcomes.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)
         time.sleep(SECONDS_RECORDED_AFTER_END)
+        outcomes.wait_for_explanation(project, release)
         evidence = histories.read_rollout(project, release)
         record_part("rollout", evidence)
         store.attach(release, "rollout", evidence)

@@ -126,6 +126,7 @@ def test_a_canary_that_rejects_what_stable_accepts_is_rolled_back(project: Proje
         start_canary(project, B)
         assert outcomes.wait_for_outcome(project, B, timeout=GUARD_SECONDS) == "rolled_back"
         wait_for(lambda: traffic.answers[-1][2] == A)
+    outcomes.wait_for_explanation(project, B)
     record = histories.read_rollout(project, B)
     assert "e-value" in record["reason"]
     assert record["failure"]["errors"][0]["kind"] == "rejected, although stable accepts it"
@@ -165,7 +166,7 @@ def test_a_rollback_says_what_failed_without_values_of_requests(project: Project
     with Traffic(serving, [REQUEST]):
         start_canary(project, B)
         assert outcomes.wait_for_outcome(project, B, timeout=GUARD_SECONDS) == "rolled_back"
-        wait_for(lambda: statuses.read_status(project).failure is not None, seconds=10)
+    outcomes.wait_for_explanation(project, B)
     failure = statuses.read_status(project).failure or {}
     (error,) = failure["errors"]
     assert error["kind"] == "ValueError in model.py:7 (predict)"

@@ -136,7 +136,7 @@ def run_until_hung(servers: Servers, *, answers_a_second: int) -> float:
 
 def test_a_server_that_fails_its_probes_and_answers_nobody_is_replaced(servers: Servers) -> None:
     replaced_at = run_until_hung(servers, answers_a_second=0)
-    assert MAX_MISSES * ANSWER_SECONDS <= replaced_at <= 10.0
+    assert MAX_MISSES * ANSWER_SECONDS <= replaced_at <= 15.0
     (event,) = servers.take_events()
     assert event.release == A
     assert not servers.take_events()
