@@ -66,6 +66,7 @@ def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
             "traffic": ", ".join(f"{name} {weight}" for name, weight in weights.items()) or "none",
             "reason": status.reason,
         }
+        | _describe_rejections(status.evidence or {})
         | _describe_failure(status.failure)
         | _describe_problems(project, status)
     )
@@ -86,6 +87,12 @@ def _describe_problems(project: Project, status: RolloutStatus) -> dict[str, obj
         if (problem := _describe_server(server))
     }
     return ({"problem": status.trouble} if status.trouble else {}) | failures
+
+
+def _describe_rejections(evidence: Mapping[str, Any]) -> dict[str, object]:
+    """Return how many requests were answered with a 4xx during the rollout, if there were any."""
+    canary, stable = evidence.get("canary_rejected", 0), evidence.get("stable_rejected", 0)
+    return {"rejected": f"{canary} requests at the canary, {stable} at stable (4xx; not judged)"} if canary or stable else {}
 
 
 def _describe_failure(failure: Mapping[str, Any] | None) -> dict[str, object]:

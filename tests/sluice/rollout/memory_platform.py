@@ -69,6 +69,7 @@ class MemoryPlatform:
         seed: Of the random draws.
         servers: The releases' servers; a release that is missing gets a server with the defaults.
         shared_error_rate: If set, every release fails at this rate.
+        malformed_rate: Malformed requests a second, which every release rejects.
         stored: The journal.
         weights: Per cents above 0 that the proxy applies.
         counts: Cumulative counts by release.
@@ -87,6 +88,7 @@ class MemoryPlatform:
     seed: int = 0
     servers: dict[str, SimulatedServer] = field(default_factory=dict)
     shared_error_rate: float | None = None
+    malformed_rate: float = 0.0
     now: float = START
     stored: Journal = field(default_factory=Journal)
     weights: dict[str, int] = field(default_factory=dict)
@@ -103,6 +105,7 @@ class MemoryPlatform:
     stored_evidence: Checkpoint | None = None
     _to_resume: Checkpoint | None = None
     _carried: float = 0.0
+    _malformed: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.seed)
@@ -258,6 +261,11 @@ class MemoryPlatform:
         """Let requests come, and be answered by the weights that apply."""
         self.now += seconds
         self._carried += self.rate * seconds
+        for release, share in self.weights.items():
+            before = self._malformed.get(release, 0.0)
+            self._malformed[release] = before + self.malformed_rate * seconds * share / 100
+            rejected = int(self._malformed[release]) - int(before)  # without chance, so that the other draws stay the same
+            self.counts[release] = self.counts.get(release, NO_COUNTS) + Counts(rejected=rejected)
         requests = int(self._carried)
         self._carried -= requests
         if requests and self.weights:
