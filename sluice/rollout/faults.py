@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpx
 
 from sluice.rollout.decisions.blame import NO_REJECTIONS, Rejections
-from sluice.rollout.decisions.failures import ErrorKind
+from sluice.rollout.decisions.failures import MAX_TEXT_LENGTH, ErrorKind, shorten
 from sluice.scoring.faults import FAULTS_PATH, MAX_BODY_BYTES, describe_row
 from sluice.scoring.release_client import PREDICT_PATH
 
@@ -45,6 +45,8 @@ MAX_SERVERS = 4
 PAUSE_SECONDS = 0.5
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MAX_ERRORS = 5
+MAX_KINDS = 20
+MAX_PROCESSES = 200
 REJECTED = "rejected, although stable accepts it"
 
 
@@ -143,6 +145,11 @@ class _Memory:
     examples: dict[str, str] = field(default_factory=dict)
     turn: Iterator[int] = field(default_factory=itertools.count)
 
+    def forget_processes(self) -> None:
+        """Forget all server processes. A server whose process changes all the time must not fill the memory."""
+        for known in (self.failed, self.last_numbers, self.last_totals):
+            known.clear()
+
     def list_errors(self) -> tuple[ErrorKind, ...]:
         found: dict[str, ErrorKind] = {}
         for one in itertools.chain.from_iterable(list(self.failed.values())):
@@ -196,7 +203,9 @@ class _Pass(threading.Thread):
             document = answer.json()
             server, total = str(document["server"]), int(document["rejected"]["total"])
             requests = [dict(one) for one in document["rejected"]["requests"]]
-            self._memory.failed[server] = tuple(_read_error(one) for one in document["failed"])
+            if len(self._memory.failed) > MAX_PROCESSES:
+                self._memory.forget_processes()
+            self._memory.failed[server] = tuple(_read_error(one) for one in document["failed"][:MAX_KINDS])
         except (httpx.HTTPError, ValueError, LookupError, TypeError, RecursionError):
             return 0, []  # an older server keeps no faults, and a server that hangs is found by its own probe
         is_known = server in self._memory.last_totals
@@ -225,6 +234,7 @@ class _Pass(threading.Thread):
         return asked, accepted
 
     def _remember(self, text: str, body: bytes) -> None:
+        text = shorten(text, MAX_TEXT_LENGTH)
         text = text if text in self._memory.rejected or len(self._memory.rejected) < MAX_ERRORS else "other reasons"
         self._memory.rejected[text] += 1
         self._memory.examples.setdefault(text, _describe_body(body, show_values=self._show_values))

@@ -153,7 +153,8 @@ class ReleaseServer(ReleaseClient):
         except OSError:
             lines = []
         refusals = [line[line.index(_REFUSAL) :] for line in lines if _REFUSAL in line]
-        return (refusals or lines or ["it wrote nothing"])[-1]
+        last = (refusals or lines or ["it wrote nothing"])[-1]
+        return "".join(sign if sign.isprintable() else " " for sign in last)
 
     def terminate(self) -> None:
         """Ask the server to end after its current requests. Never blocks. `stop` also ends what is left."""

@@ -31,6 +31,9 @@ CRASH_RESET_SECONDS = 30.0
 MAX_MISSES = 3
 """After so many missed liveness probes in a row, the server hangs."""
 
+HANG_SECONDS = MAX_MISSES * ANSWER_SECONDS
+"""A server that hangs has answered nothing for at least this long."""
+
 LOG_LINES = 60
 """Lines of a log that are read to explain a failure. Few of them are shown."""
 
@@ -108,7 +111,7 @@ class _ServerState:
         failure: Why the server counts as failed; empty while it does not.
         hung: Why the server was replaced although its process ran; empty if it was not, or if that was long ago.
         answers: The requests of users that it has answered so far.
-        alive_at: When it was last seen to answer.
+        answered_at: When it last answered a request of a user, or became ready.
         log: The file with the output of its last process; None before the first start.
         integrity_error: Why the bytes of the release could not be verified when it was last prepared; None if they could.
     """
@@ -122,7 +125,7 @@ class _ServerState:
     failure: str = ""
     hung: str = ""
     answers: int = 0
-    alive_at: float = 0.0
+    answered_at: float = 0.0
     log: Path | None = None
     integrity_error: IntegrityError | None = None
 
@@ -180,7 +183,7 @@ class Servers:
         """
         for release, state in self._states.items():
             if (found := answers.get(release, 0)) != state.answers:
-                state.answers, state.alive_at = found, now
+                state.answers, state.answered_at = found, now
 
     def take_events(self) -> list[ServerEvent]:
         """Return what happened to the servers since the last call."""
@@ -257,7 +260,7 @@ class Servers:
             self._record_crash(release, state, now, str(error))
             return
         if ready:
-            state.ready_at = state.alive_at = now
+            state.ready_at = state.answered_at = now
             self.notify(f"the server of {release[:19]} is ready (pid {process.pid})")
         elif now - state.started_at > self.start_timeout:
             self._record_crash(
@@ -265,22 +268,17 @@ class Servers:
             )
 
     def _hangs(self, state: _ServerState, process: ServerProcess, now: float) -> bool:
-        misses = process.count_misses(now)
-        if not misses:
-            state.alive_at = now
-        return misses >= MAX_MISSES and now - state.alive_at >= MAX_MISSES * ANSWER_SECONDS
+        return process.count_misses(now) >= MAX_MISSES and now - state.answered_at >= HANG_SECONDS
 
     def _replace_hung(self, release: str, state: _ServerState, now: float) -> None:
         """Kill a server that does not answer, and start it again at once. It would not end when it is asked to."""
         state.crashes += 1
-        state.hung = f"it did not answer for {now - state.alive_at:.0f} s, so it was killed"
+        state.hung = f"it did not answer for {HANG_SECONDS:.0f} s, so it was killed"
         if state.crashes >= MAX_CRASHES:
             state.failure = state.hung
         self._stop_process(state, grace=0.0)
         state.retry_at = now + _plan_pause(state.crashes - 1)
-        self._events.append(
-            ServerEvent(release=release, text=f"did not answer for {now - state.alive_at:.0f} s; it was replaced")
-        )
+        self._events.append(ServerEvent(release=release, text=f"did not answer for {HANG_SECONDS:.0f} s; it was replaced"))
 
     def _record_crash(self, release: str, state: _ServerState, now: float, reason: str) -> None:
         state.crashes += 1
