@@ -22,7 +22,7 @@ from sluice.rollout.decisions.shadow_comparisons import Comparison
 from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Request
 from sluice.rollout.decisions.transitions import begin
 from sluice.rollout.journals import ConflictError
-from sluice.rollout.observations import Confirmation, Observation
+from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.round import ControlLoop
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class MemoryPlatform:
         seed: Of the random draws.
         servers: The releases' servers; a release that is missing gets a server with the defaults.
         shared_error_rate: If set, every release fails at this rate.
+        malformed_rate: Malformed requests a second, which every release rejects.
         stored: The journal.
         weights: Per cents above 0 that the proxy applies.
         counts: Cumulative counts by release.
@@ -114,6 +115,7 @@ class MemoryPlatform:
     seed: int = 0
     servers: dict[str, SimulatedServer] = field(default_factory=dict)
     shared_error_rate: float | None = None
+    malformed_rate: float = 0.0
     now: float = START
     stored: Journal = field(default_factory=Journal)
     weights: dict[str, int] = field(default_factory=dict)
@@ -131,6 +133,7 @@ class MemoryPlatform:
     stored_evidence: Checkpoint | None = None
     _to_resume: Checkpoint | None = None
     _carried: float = 0.0
+    _malformed: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.seed)
@@ -185,6 +188,10 @@ class MemoryPlatform:
         applied = self.weights == journal.desired_weights
         difference = "" if applied else f"the proxy applies {self.weights}, not {journal.desired_weights}"
         return Confirmation(applied=applied, weights=dict(self.weights), counts=dict(self.counts), difference=difference)
+
+    def read_server_record(self, release: str) -> ServerRecord:
+        self._called("read_server_record")
+        return ServerRecord(statuses={"500": 3}, log=[f"the log of {release}"])
 
     def record_transition(self, transition: Transition) -> None:
         self.recorded.append(transition)
@@ -265,6 +272,12 @@ class MemoryPlatform:
         del rollout, champions, canaries
         return NO_REJECTIONS
 
+    def refresh(self, rollout: str, canaries: object) -> None:
+        pass
+
+    def is_refreshed(self) -> bool:
+        return True
+
     def list_errors(self, rollout: str) -> tuple[ErrorKind, ...]:
         del rollout
         return ()
@@ -278,6 +291,11 @@ class MemoryPlatform:
         """Let requests come, and be answered by the weights that apply."""
         self.now += seconds
         self._carried += self.rate * seconds
+        for release, share in self.weights.items():
+            before = self._malformed.get(release, 0.0)
+            self._malformed[release] = before + self.malformed_rate * seconds * share / 100
+            rejected = int(self._malformed[release]) - int(before)  # without chance, so that the other draws stay the same
+            self.counts[release] = self.counts.get(release, NO_COUNTS) + Counts(rejected=rejected)
         requests = int(self._carried)
         self._carried -= requests
         if requests and self.weights:
