@@ -42,7 +42,7 @@ MAX_CATEGORIES = 1000
 
 _UNIQUE_SHARE = 0.5
 _FORMAT = "sluice-drift-reference"
-_A_TIME = "dates or times always move; name the column in drift.columns to compare it"
+_A_TIME = "a time, which always moves; drift.columns can name it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ holdout's test rows, because a model's scores of its own training rows are too s
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -190,7 +191,8 @@ def _read_rows(project: Project, path: Path, source: str) -> Rows:
     load = project.settings.drift.load
     if load:
         return FrameRows(_call_loader(project, load, path, source or str(path)), source or str(path))
-    return open_rows(path, source) or FrameRows(lambda: [read_frame(project, path)], source or str(path))
+    read_once = functools.cache(lambda: read_frame(project, path))  # the rows are read for their names, and then again
+    return open_rows(path, source) or FrameRows(lambda: [read_once()], source or str(path))
 
 
 def _call_loader(project: Project, name: str, path: Path, source: str) -> Callable[[], Iterable[pd.DataFrame]]:
