@@ -1,7 +1,7 @@
-"""The section ``drift`` of `benchmarks.statistics`: drift of 20 columns from a large file, against reading the file, and Evidently.
+"""The section ``drift`` of `benchmarks.statistics`: drift of 20 columns in a large file, against reading the file, and Evidently.
 
-Each measurement runs in a process of its own, which reports its processor time and its peak memory. The files are written in parts
-to a temporary folder and removed at the end; at full scale, the CSV file takes 1.5 GB.
+Each measurement runs in a process of its own, which reports its processor time and its peak memory. The files are written in
+parts to a temporary folder and removed at the end; at full scale, the CSV file takes 1.5 GB.
 
 Evidently needs an environment of its own, because it does not import with pandas 3.1. Make one, and name its Python::
 
@@ -87,7 +87,12 @@ def show_drift(scale: float) -> Table:
 
 def _add_row(table: Table, what: str, found: dict[str, Any], reading: float) -> None:
     values = [f"{found['psi'][name]:.3f}" if found.get("psi") else "" for name in MOVED]
-    numbers = (f"{found['rows'] / 1e6:g} M", f"{found['cpu']:.2f} s", f"{found['cpu'] / reading:.1f} x", f"{found['memory'] / 2**20:.0f}")
+    numbers = (
+        f"{found['rows'] / 1e6:g} M",
+        f"{found['cpu']:.2f} s",
+        f"{found['cpu'] / reading:.1f} x",
+        f"{found['memory'] / 2**20:.0f}",
+    )
     table.add_row(what, *numbers, *values)
 
 
@@ -175,7 +180,9 @@ def count_drift(reference: DriftReference, path: Path) -> tuple[int, dict[str, f
     if rows is None:
         raise ValueError(f"{path} is neither Parquet nor CSV")
     profile = count_rows(reference, rows)
-    return profile.rows, {name: compare_counts(column.bins, profile.counts[name]).psi for name, column in reference.columns.items()}
+    return profile.rows, {
+        name: compare_counts(column.bins, profile.counts[name]).psi for name, column in reference.columns.items()
+    }
 
 
 def main(what: str, reference: Path, present: Path) -> None:
@@ -188,7 +195,7 @@ def main(what: str, reference: Path, present: Path) -> None:
         if frozen is None:
             raise ValueError(f"{reference} is neither Parquet nor CSV")
         found = measure_here(lambda: count_drift(frozen, present))
-    print(json.dumps(found))  # noqa: T201 - the parent process reads it
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -204,9 +204,9 @@ def estimate_psi(reference: PsiReference, values: ArrayLike) -> PsiEstimate:
 def compare_counts(reference: PsiReference, counts: Sequence[int], *, new: Sequence[int] = ()) -> PsiEstimate:
     """Compare a sample that is already counted in the reference's bins with the reference.
 
-    Categories with fewer than five expected rows in the smaller sample share one bin, and so do all but the 20 most frequent ones.
-    In each bin that then holds a row of either sample, both samples get half a row more, so that a bin that is empty in one of
-    them has a finite share. The p-value comes from chi2 with one degree of freedom fewer than the number of these bins.
+    Categories with fewer than five expected rows in the smaller sample share one bin, and so do all but the 20 most frequent
+    ones. In each bin that then holds a row of either sample, both samples get half a row more, so that a bin that is empty in one
+    of them has a finite share. The p-value comes from chi2 with one degree of freedom fewer than the number of these bins.
 
     Args:
         reference: The feature at training.
