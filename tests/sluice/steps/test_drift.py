@@ -6,6 +6,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
+import fsspec
 import pytest
 from release_project import make_rows
 
@@ -107,6 +108,16 @@ def test_lost_training_data_is_an_error_that_says_what_to_do(
     assert "--reference" in caught.value.hint
     with pytest.raises(DataError, match="there is no file"):
         compare_sources(champion, reference="absent.parquet")
+
+
+def test_a_url_is_read_and_a_file_of_another_format_is_read_with_the_loader(champion: Project, tmp_path: Path) -> None:
+    written = write(make_rows(600, 7), tmp_path / "now.parquet")
+    (tmp_path / "now.warehouse").write_bytes((tmp_path / "now.parquet").read_bytes())
+    with fsspec.open("memory://drift/now.parquet", "wb") as file:
+        file.write((tmp_path / "now.parquet").read_bytes())
+    expected = compare_sources(champion, current=written)
+    for location in ("memory://drift/now.parquet", str(tmp_path / "now.warehouse")):
+        assert compare_sources(champion, current=location).features == expected.features
 
 
 def test_columns_may_be_left_out(champion: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
