@@ -36,6 +36,8 @@ from sluice.statistics.psi import compare_counts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sluice.drift.batches import Rows
+
 ROWS, REFERENCE_ROWS, EVIDENTLY_ROWS = 10_000_000, 200_000, 500_000
 _PART_ROWS = 250_000
 MOVED = {"f0": "0.8 SD", "f1": "outlier", "f2": "missing"}
@@ -71,6 +73,7 @@ def show_drift(scale: float) -> Table:
             present = write_file(folder / f"present.{suffix}", rows, seed=2, moved=True)
             read = run_here("read", reference, present)
             _add_row(table, f"{suffix}, read", read, read["cpu"])
+            _add_row(table, f"{suffix}, freeze", run_here("freeze", reference, present), read["cpu"])
             _add_row(table, f"{suffix}, drift", run_here("drift", reference, present), read["cpu"])
             present.unlink()
         small = write_file(folder / "small.parquet", round(EVIDENTLY_ROWS * scale), seed=3, moved=True)
@@ -135,7 +138,7 @@ def _make_part(rng: np.random.Generator, rows: int, *, moved: bool) -> Any:  # n
 
 
 def run_here(what: str, reference: Path, present: Path) -> dict[str, Any]:
-    """Run one measurement in a process of its own: ``read`` or ``drift``."""
+    """Run one measurement in a process of its own: ``read``, ``freeze`` or ``drift``."""
     command = [sys.executable, "-m", "benchmarks.drift_streams", what, str(reference), str(present)]
     return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
@@ -174,26 +177,34 @@ def _read_peak_memory() -> int:
     return 1024 * int(found[1]) if found else 0
 
 
-def count_drift(reference: DriftReference, path: Path) -> tuple[int, dict[str, float]]:
-    """Count a file in the bins of a reference, and return the number of rows and the index of each column."""
+def freeze_file(path: Path) -> DriftReference:
+    """Freeze the bins of a file."""
+    return freeze_reference(_open(path))
+
+
+def _open(path: Path) -> Rows:
     rows = open_rows(path)
     if rows is None:
         raise ValueError(f"{path} is neither Parquet nor CSV")
-    profile = count_rows(reference, rows)
+    return rows
+
+
+def count_drift(reference: DriftReference, path: Path) -> tuple[int, dict[str, float]]:
+    """Count a file in the bins of a reference, and return the number of rows and the index of each column."""
+    profile = count_rows(reference, _open(path))
     return profile.rows, {
         name: compare_counts(column.bins, profile.counts[name]).psi for name, column in reference.columns.items()
     }
 
 
 def main(what: str, reference: Path, present: Path) -> None:
-    """Print one measurement as JSON. The reference is frozen before, as a monitor has it."""
+    """Print one measurement as JSON. For ``drift``, the reference is frozen before, as a monitor has it."""
     if what == "read":
         found = measure_here(lambda: (read_file(present), {}))
+    elif what == "freeze":
+        found = measure_here(lambda: (freeze_file(present).rows, {}))
     else:
-        rows = open_rows(reference)
-        frozen = freeze_reference(rows) if rows is not None else None
-        if frozen is None:
-            raise ValueError(f"{reference} is neither Parquet nor CSV")
+        frozen = freeze_file(reference)
         found = measure_here(lambda: count_drift(frozen, present))
     print(json.dumps(found))
 
