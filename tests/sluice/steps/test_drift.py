@@ -10,7 +10,7 @@ import fsspec
 import pytest
 from release_project import make_rows
 
-from sluice.data.snapshots import digest_file, pin_snapshot
+from sluice.data.snapshots import Snapshot, digest_file, pin_snapshot
 from sluice.drift.comparisons import DriftOutcome
 from sluice.errors import ConfigurationError, DataError, StateError
 from sluice.project.projects import Project, read_project
@@ -120,6 +120,24 @@ def test_a_url_is_read_and_a_file_of_another_format_is_read_with_the_loader(cham
         assert compare_sources(champion, current=location).features == expected.features
 
 
+def test_columns_that_the_champion_does_not_use_are_left_out_unless_a_reference_is_named(
+    champion: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = write(make_rows(600, 7).assign(batch=2), tmp_path / "now.parquet")
+    with_more = tmp_path / "more.parquet"
+    write(make_rows(600, 1).assign(batch=1), with_more)
+    assert compare_sources(champion, str(with_more), now).drifted == ["batch"]
+    monkeypatch.setattr(
+        "sluice.steps.drift.find_training_data", lambda _: Snapshot(with_more, "", "training data with a further column")
+    )
+    result = compare_sources(champion, current=now)
+    assert (result.outcome, result.left_out["batch"]) == (DriftOutcome.STEADY, "the champion does not use it")
+    # If the file lacks a feature, because the loader makes it, all columns of the file are compared.
+    write(make_rows(600, 1).assign(batch=1).rename(columns={"items": "pieces"}), with_more)
+    renamed = write(make_rows(600, 7).assign(batch=2).rename(columns={"items": "pieces"}), tmp_path / "renamed.parquet")
+    assert compare_sources(champion, current=renamed).drifted == ["batch"]
+
+
 def test_columns_may_be_left_out(champion: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_DRIFT__LEAVE_OUT", '["weight"]')
     rows = make_rows(600, 7).assign(weight=1e6)
@@ -206,7 +224,9 @@ def test_the_reference_of_the_pipeline_is_the_training_data_by_default(champion:
     metadata = pin_reference("", tmp_path / "a" / "snapshot")
     assert metadata["digest"] == digest_file(champion.root / "parcels.parquet")
     assert metadata["suffix"] == ".parquet"
+    assert metadata["features"] == ["weight", "zone", "express", "items", "shipped_at"]
     named = pin_reference(write(make_rows(600, 7), tmp_path / "named.parquet"), tmp_path / "b" / "snapshot")
+    assert named["features"] == []
     assert named["digest"] == digest_file(tmp_path / "named.parquet")
 
 
