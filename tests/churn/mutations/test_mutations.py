@@ -1,0 +1,34 @@
+"""Each fault is found by the check that is meant for it, and by no stage before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fault_table import FAULTS, Fault
+from pipeline_under_test import STAGES, World, run_pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.slow
+
+
+def test_there_are_at_least_24_faults_in_different_stages() -> None:
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 24
+    assert {fault.stage for fault in FAULTS} <= set(STAGES)
+
+
+def test_the_healthy_project_passes_every_check(open_copy: Callable[[], World]) -> None:
+    assert run_pipeline(open_copy()) is None
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_the_check_that_is_meant_for_a_fault_finds_it(fault: Fault, open_copy: Callable[[], World]) -> None:
+    world = open_copy()
+    fault.plant(world)
+    refusal = run_pipeline(world)
+    assert refusal is not None, "no check found the fault"
+    assert refusal.stage == fault.stage, refusal
+    assert fault.check in refusal.checks, refusal
+    assert fault.message in refusal.message, refusal
