@@ -58,20 +58,26 @@ CHAMPION_FEATURES = ("account", "activity")
 """The champion lacks features, so that a healthy challenger is better."""
 
 _LOAD = """
-import json, sys
+import json, os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+import pandas, sklearn.linear_model, sklearn.pipeline
 from sluice.errors import SluiceError
 from sluice.scoring.scorer import load_scorer
 for line in sys.stdin:
     folder, digest = json.loads(line)
-    try:
-        load_scorer(Path(folder), digest)
-    except SluiceError as error:
-        print(json.dumps([type(error).__name__, error.message]), flush=True)
-    else:
-        print(json.dumps(["", ""]), flush=True)
+    child = os.fork()
+    if child == 0:
+        try:
+            load_scorer(Path(folder), digest)
+        except SluiceError as error:
+            print(json.dumps([type(error).__name__, error.message]), flush=True)
+        else:
+            print(json.dumps(["", ""]), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
 """
+"""Load each release in a process of its own, as a server does. A process that has imported the code of one release takes no other."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""200 healthy challengers, each trained on other customers, pass every check from the code tests to the server that loads them."""
+"""200 healthy challengers, each trained on other customers, pass every check from the code tests to the load by a server."""
 
 from __future__ import annotations
 
