@@ -1,4 +1,4 @@
-"""Compute two AUCs, once with the paired DeLong comparison and once with scikit-learn: `python -m benchmarks.auc_costs own 100000`.
+"""Compute two AUCs, once with the paired DeLong comparison and once with scikit-learn: `python -m benchmarks.auc_costs own 9999`.
 
 scikit-learn computes the two values. The paired DeLong comparison also computes the standard error of their difference.
 """

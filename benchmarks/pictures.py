@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LEFT, _PLOT, _RIGHT, _ROW, _TOP, _FOOT = 430, 420, 170, 26, 6, 50
+_LEGEND = "Dot: observed rate. Bar: 95 % interval. Short line: promise. "
 _TICKS = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
 
 
@@ -76,19 +78,20 @@ def draw_rates(rates: Sequence[Rate], *, source: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{title}">'
         f"<title>{title}</title><style>{_STYLE}</style>"
         f'<rect width="{width}" height="{height}" class="paper"/>{grid}{"".join(parts)}'
-        f'<text x="8" y="{height - 8}" class="note">Dot: observed rate. Bar: 95 % interval. Short line: promise. {escape(source)}</text></svg>\n'
+        f'<text x="8" y="{height - 8}" class="note">{escape(_LEGEND + source)}</text></svg>\n'
     )
 
 
 _STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#1f2933}.group{font-weight:600}.note{fill:#52606d;font-size:12px}"
     ".paper{fill:#fff}.grid{stroke:#e4e7eb}.bar{stroke:#2f6f9f;stroke-width:5;stroke-opacity:.45}.dot{fill:#2f6f9f}"
-    ".plain .bar{stroke:#7b8794}.plain .dot{fill:#7b8794}.broken .bar{stroke:#c0392b}.broken .dot{fill:#c0392b}.limit{stroke:#1f2933;stroke-width:2}"
+    ".plain .bar{stroke:#7b8794}.plain .dot{fill:#7b8794}.broken .bar{stroke:#c0392b}.broken .dot{fill:#c0392b}"
+    ".limit{stroke:#1f2933;stroke-width:2}"
 )
 
 
 def _place(rate: float) -> float:
-    return round(_LEFT + _PLOT * float(rate) ** 0.5, 1)
+    return round(_LEFT + _PLOT * math.sqrt(rate), 1)
 
 
 def _draw_tick(tick: float, bottom: int) -> str:

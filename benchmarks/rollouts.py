@@ -1,24 +1,20 @@
-"""Simulate rollouts to measure the decisions: `python -m benchmarks.rollouts [NUMBER]`, default 2,000 rollouts of each kind.
+"""Simulate rollouts to measure the decisions: `python -m benchmarks.rollouts [NUMBER] [NAME…]`, default 2,000 rollouts of each scenario.
 
 The real control rounds run (``sluice/rollout/round.py``, one a second) on a platform in memory
-(``tests/sluice/rollout/memory_platform.py``): 100 requests a second, steps 5 → 25 → 100 %, and stable fails in 0.1 % of its
-requests.
+(``tests/sluice/rollout/memory_platform.py``): 100 requests a second, and the default settings unless the scenario changes them
+(``benchmarks/rollout_scenarios.py``). The deadline is two hours.
 
-- healthy: the canary fails in 0.1 %, too. It should be promoted.
-- broken: the canary fails in 2 % from its first request on. It should be rolled back.
-- jump: the canary fails in 0.1 %, and in 2 % from its 150th request on. It should be rolled back.
-- shared incident: both fail in 2 % for ten minutes, from the canary's 150th request on. Nothing should be rolled back.
-
-The table shows how many rollouts were rolled back, and the canary's requests from the beginning of the fault until the rollback:
-mean and 95th percentile.
+The table shows the share of rollouts that were promoted, rolled back and ended by the deadline, how long a promotion took, and the
+canary's requests from the beginning of the fault until a rollback: mean and 95th percentile.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,60 +23,112 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/sluice/ro
 
 from memory_platform import MemoryPlatform, SimulatedServer
 
+from benchmarks.rollout_scenarios import SCENARIOS, Event, Scenario
 from sluice.project.tables.rollout import RolloutTable
 
 STABLE, CANARY = (f"sha256:{letter * 64}" for letter in "ab")
-USUAL, BROKEN = 0.001, 0.02
-FAULT_AFTER = 150
-INCIDENT_SECONDS = 600.0
-KINDS = ("healthy", "broken", "jump", "shared incident")
-LIMITS = {"healthy": "at most 1 %", "broken": "all, ≤ 200 requests", "jump": "all", "shared incident": "at most 1 %"}
 CHUNK = 25
 
 
-def simulate(kind: str, seed: int) -> tuple[str, int]:
-    """Simulate one rollout; return its outcome, and the canary's requests from the fault (or the beginning) until its end."""
-    platform = MemoryPlatform(RolloutTable(deadline_seconds=7200.0), seed=seed)
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of one simulated rollout.
+
+    Attributes:
+        outcome: ``promoted``, ``rolled back`` or ``deadline``.
+        requests: The canary's requests from the beginning of the fault until the end of the rollout.
+        failed: Requests that the canary failed in that time.
+        seconds: How long that time was.
+        reason: Why the rollout ended.
+    """
+
+    outcome: str
+    requests: int
+    failed: int
+    seconds: float
+    reason: str
+
+
+def simulate(scenario: Scenario, seed: int) -> Result:
+    """Simulate one rollout."""
+    settings = RolloutTable(**({"deadline_seconds": 7200.0} | dict(scenario.settings)))
+    platform = MemoryPlatform(settings, rate=scenario.rate, seed=seed)
+    platform.servers[STABLE] = SimulatedServer(error_rate=scenario.stable, burst=scenario.burst, bursts_last=scenario.bursts_last)
     platform.make_champion(STABLE)
-    platform.servers[CANARY] = SimulatedServer(error_rate=BROKEN if kind == "broken" else USUAL)
+    loop = platform.control()
+    for _ in range(scenario.record_seconds):
+        platform.tick(loop)
+    platform.servers[STABLE].error_rate = scenario.stable_from_start or scenario.stable
+    platform.servers[CANARY] = SimulatedServer(error_rate=scenario.canary, burst=scenario.burst, bursts_last=scenario.bursts_last, slow_rate=scenario.canary_slow)
     platform.request(CANARY)
     platform.approve(CANARY)
-    loop = platform.control()
-    before, since = 0, 0.0
+    before, since = None, platform.now
+    entered: dict[str, float] = {}
     while platform.stored.request is not None:
         platform.tick(loop)
-        served = platform.counts[CANARY].requests if CANARY in platform.counts else 0
-        if kind in {"jump", "shared incident"} and not since and served >= FAULT_AFTER:
-            before, since = served, platform.now
-            if kind == "jump":
-                platform.servers[CANARY].error_rate = BROKEN
-            else:
-                platform.shared_error_rate = BROKEN
-        if kind == "shared incident" and since and platform.now > since + INCIDENT_SECONDS:
-            platform.shared_error_rate = None
-    return platform.stored.rollouts[-1].outcome.value, platform.counts[CANARY].requests - before
+        state = platform.stored.state.name
+        entered.setdefault(state, platform.now)
+        happened = [
+            apply_event(platform, event, platform.now - entered[event.state])
+            for event in scenario.events
+            if event.state in entered
+        ]
+        if before is None and any(happened):
+            before, since = platform.counts.get(CANARY), platform.now
+    ended = platform.stored.rollouts[-1]
+    outcome = "deadline" if "deadline" in ended.reason else ended.outcome.value.replace("_", " ")
+    served = platform.counts[CANARY]
+    requests, failed = (served.requests, served.errors) if before is None else (served.requests - before.requests, served.errors - before.errors)
+    return Result(outcome, requests, failed, platform.now - since, ended.reason)
 
 
-def simulate_chunk(work: tuple[str, int]) -> list[tuple[str, int]]:
-    """Simulate `CHUNK` rollouts of a kind, beginning with a seed."""
-    kind, seed = work
-    return [simulate(kind, seed + number) for number in range(CHUNK)]
+def apply_event(platform: MemoryPlatform, event: Event, seconds: float) -> bool:
+    """Begin or end an event, this long after the rollout first entered its state; return whether it has begun."""
+    canary = platform.servers[CANARY]
+    if seconds < event.after:
+        return False
+    over = seconds >= event.after + event.seconds
+    if event.both_fail is not None:
+        platform.shared_error_rate = None if over else event.both_fail
+    if event.canary_fails is not None:
+        canary.error_rate = event.canary_fails
+    if event.canary_stalls:
+        canary.stalled = not over
+    if event.slow_answers and seconds == event.after:
+        canary.late_answers = event.slow_answers
+    return True
+
+
+def simulate_chunk(name: str, seed: int) -> list[Result]:
+    """Simulate `CHUNK` rollouts of a scenario, beginning with a seed."""
+    return [simulate(SCENARIOS[name], seed + number) for number in range(CHUNK)]
+
+
+def simulate_many(name: str, number: int, *, processes: int | None = None) -> list[Result]:
+    """Simulate rollouts of a scenario with the seeds 0, 1, 2, …"""
+    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
+        return [result for chunk in pool.map(partial(simulate_chunk, name), range(0, number, CHUNK)) for result in chunk]
 
 
 def main() -> None:
     """Print the table."""
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    print(f"{number} rollouts of each kind\n")
-    print(f"{'kind':<16} {'promoted':>9} {'rolled back':>12} {'requests: mean':>15} {'p95':>6}   wanted")
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for kind in KINDS:
-            work = [(kind, seed) for seed in range(0, number, CHUNK)]
-            results = [result for chunk in pool.map(simulate_chunk, work) for result in chunk]
-            outcomes = Counter(outcome for outcome, _ in results)
-            down = [requests for outcome, requests in results if outcome == "rolled_back"]
-            mean, high = (f"{np.mean(down):.0f}", f"{np.percentile(down, 95):.0f}") if down else ("", "")
-            shares = [f"{outcomes[outcome] / len(results):.2%}" for outcome in ("promoted", "rolled_back")]
-            print(f"{kind:<16} {shares[0]:>9} {shares[1]:>12} {mean:>15} {high:>6}   {LIMITS[kind]}", flush=True)
+    print(f"{number} rollouts of each scenario\n")
+    print(f"{'scenario':<44} {'promoted':>9} {'rolled back':>12} {'deadline':>9} {'minutes':>8} {'requests: mean':>15} {'p95':>6} {'failed':>7}   wanted")
+    for name, scenario in SCENARIOS.items():
+        if sys.argv[2:] and not any(part in name for part in sys.argv[2:]):
+            continue
+        results = simulate_many(name, number)
+        shares = [np.mean([one.outcome == outcome for one in results]) for outcome in ("promoted", "rolled back", "deadline")]
+        up = [one.seconds / 60 for one in results if one.outcome == "promoted"]
+        down = [one for one in results if one.outcome == "rolled back"]
+        requests = [one.requests for one in down]
+        mean, high, failed = (f"{np.mean(requests):.0f}", f"{np.percentile(requests, 95):.0f}", f"{np.mean([one.failed for one in down]):.0f}") if down else ("", "", "")
+        minutes = f"{np.mean(up):.1f}" if up else ""
+        print(
+            f"{name:<44} {shares[0]:>9.2%} {shares[1]:>12.2%} {shares[2]:>9.2%} {minutes:>8} {mean:>15} {high:>6} {failed:>7}   {scenario.wanted}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The Seldon model class, which serves a release at ``POST /api/v1.0/predictions``.
 
 Request: ``{"data": {"names": [columns], "ndarray": [[values], …]}}``. Answer: ``{"data": {"names": ["probability"], "ndarray":
-[[p], …]}, "meta": {"tags": {"release": "sha256:…"}}}``. Status 400 means that the request is wrong, and 500 means that the
-release failed. A rollout counts both.
+[[p], …]}, "meta": {"tags": {"release": "sha256:…"}}}``. Status 4xx means that the request is wrong: it was refused before the
+model was called. Status 500 means that the release failed. A rollout counts failures of the release only. It also asks at ``GET
+/faults`` for the rejected requests, because stable may accept what a canary rejects.
 
 The server serves the release in ``$SLUICE_RELEASE_FOLDER``, which must have the digest in ``$SLUICE_RELEASE_DIGEST``. The
 deployment sets the digest, and the image never contains it.
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import gc
 import ipaddress
-import json
 import logging
 import os
 import sys
@@ -37,6 +37,7 @@ from seldon_core.utils import json_to_seldon_message, seldon_message_to_json
 from werkzeug.exceptions import HTTPException  # type: ignore[import-not-found]
 
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
+from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, Faults, describe_kind
 from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
 from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE, Scorer, load_scorer
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 OUTPUT = "probability"
 BAD_DATA = "MICROSERVICE_BAD_DATA"
 BAD_OUTPUT = "MICROSERVICE_BAD_OUTPUT"
+INVALID_OUTPUT = "invalid output"
+INTERNAL_ERROR = "error in the server"
 WORKER_CANNOT_BOOT = 3
 """The exit status of a worker after which gunicorn stops. After any other status it starts the worker again without end."""
 
@@ -85,6 +88,7 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
             logger.critical("refused: %s. %s", error.message, error.hint)
             raise SystemExit(WORKER_CANNOT_BOOT) from None
         recent.start(int(os.environ.get(RECENT_VARIABLE) or 0))
+        faults.start(os.environ.get(FAULTS_VARIABLE, ""), self._scorer.golden.names)
         _tune_interpreter()
         seconds = time.perf_counter() - started
         compared = "equal to the last bit" if self._scorer.exact else "equal within 1e-12, on another class of processor"
@@ -102,7 +106,7 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
             msg: The request as parsed JSON, or as a SeldonMessage that came over gRPC.
 
         Raises:
-            SeldonMicroserviceException: The answer has status 400, 500 or 503, with the reason.
+            AnswerError: The answer has status 400, 500 or 503, with the reason.
         """
         if isinstance(msg, SeldonMessage):
             return json_to_seldon_message(self._answer(seldon_message_to_json(msg)))
@@ -123,9 +127,7 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
     @property
     def _loaded(self) -> Scorer:
         if self._scorer is None:
-            raise SeldonMicroserviceException(
-                "no release is loaded", status_code=HTTPStatus.SERVICE_UNAVAILABLE, reason=BAD_OUTPUT
-            )
+            raise AnswerError("no release is loaded", status_code=HTTPStatus.SERVICE_UNAVAILABLE, reason=BAD_OUTPUT)
         return self._scorer
 
     def _answer(self, message: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
@@ -144,27 +146,75 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
         except DataError as error:
             raise _bad_data(f"{error.message}. {error.hint}") from error
         except ServiceError as error:
-            raise SeldonMicroserviceException(
-                error.message, status_code=HTTPStatus.INTERNAL_SERVER_ERROR, reason=BAD_OUTPUT
-            ) from error
+            self._record_failure(error, names, rows)
+            raise AnswerError(error.message, status_code=HTTPStatus.INTERNAL_SERVER_ERROR, reason=BAD_OUTPUT) from error
+
+    def _record_failure(self, error: ServiceError, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Keep what failed, and log the first failure of each kind. The log contains no values of requests."""
+        kind = describe_kind(error.__cause__) if error.__cause__ else INVALID_OUTPUT
+        if faults.add_failure(kind, error.message, names, rows):
+            logger.error("%s: %s", kind, faults.describe_first(kind))
+
+
+class AnswerError(SeldonMicroserviceException):  # type: ignore[misc]
+    """An answer with an error status. Seldon would log the text of its own exception, which contains values of the request."""
 
 
 recent = RecentRequests()
 """The most recent requests of this process."""
 
+faults = Faults()
+"""What this process could not answer."""
+
 
 def answer_recent() -> flask.Response:
-    """Return the most recent requests. The status is 404 if none are kept, and 403 for requests from a web page.
+    """Return the most recent requests. The status is 404 if none are kept, and 403 for requests from a web page."""
+    _refuse_web_pages(is_enabled=recent.is_enabled)
+    return flask.jsonify(recent.to_dict())
+
+
+def answer_faults() -> flask.Response:
+    """Return the faults. The status is 404 if none are kept, and 403 for requests from a web page."""
+    _refuse_web_pages(is_enabled=faults.is_enabled)
+    return flask.jsonify(faults.to_dict(flask.request.args.get("after", 0, int)))
+
+
+def _refuse_web_pages(*, is_enabled: bool) -> None:
+    """End the request with status 404 if nothing is kept, and with 403 if it comes from a web page.
 
     Seldon allows every web page to read every answer (CORS). A page of another site sends an Origin header. A page whose host
     name was bound to this server's address (DNS rebinding) sends that name as the host, but a rollout uses an IP address as the
     host.
     """
-    if not recent.is_enabled:
+    if not is_enabled:
         flask.abort(HTTPStatus.NOT_FOUND)
     if "Origin" in flask.request.headers or not _is_address(flask.request.host):
         flask.abort(HTTPStatus.FORBIDDEN)
-    return flask.jsonify(recent.to_dict())
+
+
+def read_short_body() -> None:
+    """Read the body before anything parses it, because a form cannot be read again afterwards. Flask keeps what was read."""
+    if faults.is_enabled and 0 < (flask.request.content_length or 0) <= MAX_BODY_BYTES:
+        flask.request.get_data()
+
+
+def keep_rejected(response: flask.Response) -> flask.Response:
+    """Keep a prediction request that is answered with a 4xx, and count an error of the server that has no other record."""
+    if not faults.is_enabled or flask.request.method != "POST" or response.status_code < HTTPStatus.BAD_REQUEST:
+        return response
+    status = (response.get_json(silent=True) or {}).get("status", {})
+    if response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        is_short = (flask.request.content_length or 0) <= MAX_BODY_BYTES
+        body = flask.request.get_data() if is_short else b""
+        faults.add_rejected(body, flask.request.content_type or "", str(status.get("info", "")))
+    elif status.get("reason") != BAD_OUTPUT:
+        faults.add_failure(INTERNAL_ERROR, str(status.get("info", "")))
+    return response
+
+
+def answer_error(error: AnswerError) -> tuple[flask.Response, int]:
+    """Answer as Seldon does, but log nothing: the text contains values of the request."""
+    return flask.jsonify(error.to_dict()), error.status_code
 
 
 def _is_address(host: str) -> bool:
@@ -181,16 +231,22 @@ def answer_http_error(error: HTTPException) -> tuple[flask.Response, int]:
     return _plan_error(str(error.description), "MICROSERVICE_HTTP_ERROR"), error.code or HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def answer_undecodable(error: ValueError) -> tuple[flask.Response, int]:
-    """Answer a body that Seldon cannot decode: a form field that is not JSON, or bytes that are not UTF-8 text."""
-    if not isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return _plan_error(str(error), "MICROSERVICE_INTERNAL_ERROR"), HTTPStatus.INTERNAL_SERVER_ERROR
+def answer_unreadable(error: Exception) -> tuple[flask.Response, int]:
+    """Answer a body that cannot be read, for example a number of 5,000 digits, or lists in lists that nest too deeply.
+
+    Only reading a request and writing an answer raise these errors here. What the model raises is a `ServiceError`.
+    """
     return _plan_error(f"the request is not valid JSON: {error}", BAD_DATA), HTTPStatus.BAD_REQUEST
 
 
 ModelServer.model_error_handler.route(RECENT_PATH)(answer_recent)
+ModelServer.model_error_handler.route(FAULTS_PATH)(answer_faults)
+ModelServer.model_error_handler.before_app_request(read_short_body)
+ModelServer.model_error_handler.after_app_request(keep_rejected)
 ModelServer.model_error_handler.app_errorhandler(HTTPException)(answer_http_error)
-ModelServer.model_error_handler.app_errorhandler(ValueError)(answer_undecodable)
+ModelServer.model_error_handler.app_errorhandler(AnswerError)(answer_error)
+for _unreadable in (ValueError, RecursionError, OverflowError):
+    ModelServer.model_error_handler.app_errorhandler(_unreadable)(answer_unreadable)
 
 
 def _tune_interpreter() -> None:
@@ -241,7 +297,7 @@ def _read_tensor(tensor: Any) -> list[Any]:  # noqa: ANN401 - parsed JSON
     """Return the rows of a tensor, which must have two dimensions."""
     try:
         rows = np.array(tensor["values"], dtype=np.float64).reshape(tensor["shape"])
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, OverflowError, TypeError, ValueError) as error:
         raise _bad_data(f"data.tensor cannot be read: {error}") from error
     if rows.ndim != 2:  # noqa: PLR2004 - rows and columns
         raise _bad_data(f"data.tensor has the shape {tensor['shape']}, but it must have rows and columns")
@@ -260,5 +316,5 @@ def _plan_error(info: str, reason: str) -> flask.Response:
     return flask.jsonify({"status": {"status": 1, "info": info, "code": -1, "reason": reason}})
 
 
-def _bad_data(info: str) -> SeldonMicroserviceException:
-    return SeldonMicroserviceException(info, status_code=HTTPStatus.BAD_REQUEST, reason=BAD_DATA)
+def _bad_data(info: str) -> AnswerError:
+    return AnswerError(info, status_code=HTTPStatus.BAD_REQUEST, reason=BAD_DATA)

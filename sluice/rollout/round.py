@@ -7,15 +7,18 @@ round.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sluice.errors import ServiceError
 from sluice.rollout.clocks import REAL_CLOCK, Clock
+from sluice.rollout.decisions.blame import BlameCollector
 from sluice.rollout.decisions.evidence_collector import EvidenceCollector
 from sluice.rollout.decisions.plan import plan_next
 from sluice.rollout.decisions.states import ALL_TRAFFIC, Phase
 from sluice.rollout.decisions.transitions import advance, mark_applied
+from sluice.rollout.faults import HttpFaultFinder
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.observations import RoundReport
 from sluice.rollout.shadows import HttpShadowComparer
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from sluice.project.tables.rollout import RolloutTable
     from sluice.rollout.decisions.plan import Plan
     from sluice.rollout.decisions.states import Journal, Transition
+    from sluice.rollout.faults import FaultFinder
     from sluice.rollout.observations import Confirmation, Observation, Platform
     from sluice.rollout.shadows import ShadowComparer
 
@@ -42,7 +46,9 @@ class ControlLoop:
         notify: Called with each decision, one line of text.
         clock: Time.
         shadow: Compares the canary's answers with stable's before the canary takes traffic.
+        faults: Finds out about the requests that the canary rejected, and about what failed.
         collector: Collects the evidence.
+        blame: Collects the rejections that the canary is blamed for.
     """
 
     platform: Platform
@@ -50,12 +56,15 @@ class ControlLoop:
     notify: Callable[[str], object]
     clock: Clock = REAL_CLOCK
     shadow: ShadowComparer = field(init=False)
+    faults: FaultFinder = field(init=False)
     collector: EvidenceCollector = field(init=False)
+    blame: BlameCollector = field(default_factory=BlameCollector)
     _tagged: tuple[str | None, str | None] | None = None
 
     def __post_init__(self) -> None:
         self.collector = EvidenceCollector(self.settings)
         self.shadow = HttpShadowComparer(self.settings.request_timeout_seconds)
+        self.faults = HttpFaultFinder(show_values=self.settings.show_values)
 
     def run_round(self) -> bool:
         """Run one control round, and return whether this process is the one that acts.
@@ -92,10 +101,24 @@ class ControlLoop:
 
         The evidence is stored before anything is decided, so that a round that fails later loses none of it.
         """
-        changed = self._collect_counts(observation)
+        self._collect_rejections(observation)
+        changed = self._collect_counts(dataclasses.replace(observation, counts=self.blame.add_to_counts(observation.counts)))
         shadow_problem = self._collect_shadow_answers(observation)
         self.platform.store_evidence(self.collector.checkpoint(), changed=changed)
-        return observation.problem or shadow_problem
+        return observation.problem or shadow_problem or self._describe_undecided_rejections(observation.journal)
+
+    def _collect_rejections(self, observation: Observation) -> None:
+        """While a rollout is running, add what stable said about the requests that the canary rejected."""
+        request = observation.journal.request
+        if request is not None and observation.canary_urls:
+            found = self.faults.find_rejections(request.id, observation.champion_urls, observation.canary_urls)
+            self.blame.add(request.id, request.release, found)
+
+    def _describe_undecided_rejections(self, journal: Journal) -> str:
+        evidence = self.collector.evidence
+        if evidence is None or not journal.state.phase.exposed:
+            return ""
+        return self.blame.describe_problem(evidence.canary, evidence.stable)
 
     def _collect_counts(self, observation: Observation) -> bool:
         """Add the observed counts to the evidence; return whether there is something new to store."""
@@ -109,7 +132,10 @@ class ControlLoop:
             if weights != self.collector.applied_weights:
                 self.collector.discard_window()
             return False
-        return self.collector.add_observation(observation.journal, weights, counts, stable_ready=observation.stable_ready)
+        now = self.clock.steady()
+        return self.collector.add_observation(
+            observation.journal, weights, counts, now=now, stable_ready=observation.stable_ready
+        )
 
     def _collect_shadow_answers(self, observation: Observation) -> str:
         """In the shadow, add what was found since the last round; return what keeps the shadow from continuing."""
@@ -166,8 +192,9 @@ class ControlLoop:
     def _confirm(self, journal: Journal) -> Confirmation:
         """Confirm once. Counts that were read after the change start the next window."""
         confirmation = self.platform.confirm(journal)
-        if confirmation.weights is not None and confirmation.counts is not None:
-            self.collector.start_window(confirmation.weights, confirmation.counts)
+        counts = self.blame.add_to_counts(confirmation.counts)
+        if confirmation.weights is not None and counts is not None:
+            self.collector.start_window(confirmation.weights, counts, now=self.clock.steady())
         return confirmation
 
     def _mark_applied(self, journal: Journal) -> Transition | None:

@@ -76,7 +76,7 @@ class Scorer:
         frame = rows_to_frame(names, rows, self.golden.columns)
         try:
             found = self.predict(frame)
-        except PREDICTION_ERRORS as error:
+        except Exception as error:  # even an error that would be a client's fault elsewhere: the model raised it
             raise ServiceError(f"the model failed on these rows: {type(error).__name__}: {error}") from error
         if fault := describe_bad_outputs(found):
             raise ServiceError(f"the model returned values that are not probabilities: {fault}")

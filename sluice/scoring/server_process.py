@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 import sluice
 from sluice.errors import ConfigurationError, PortInUseError, ServiceError
+from sluice.scoring.faults import FAULTS_VARIABLE, plan_faults_variables
 from sluice.scoring.readiness_probe import ReadinessProbe
 from sluice.scoring.recent_requests import RECENT_VARIABLE, plan_recent_requests_variables
 from sluice.scoring.release_client import HEALTH_PATH, ReleaseClient
@@ -44,7 +45,7 @@ SELDON_ARGUMENTS = (
     "--keepalive=7200",  # seconds; longer than a proxy keeps a connection (Envoy: an hour), so no request meets a closing one
     "--grpc-workers=0",
 )
-_DROPPED_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "TRACING", RECENT_VARIABLE)
+_DROPPED_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "TRACING", RECENT_VARIABLE, FAULTS_VARIABLE)
 _DROPPED_PREFIXES = ("PREDICTIVE_UNIT_", "SELDON_", "GUNICORN_", "FLASK_", "LISTEN_", "MODEL_", "PAYLOAD_")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -217,7 +218,8 @@ def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, 
                     stderr=output,
                     cwd=folder,
                     env=_plan_environment(os.environ, folder, digest)
-                    | plan_recent_requests_variables(project.settings.rollout.shadow_requests),
+                    | plan_recent_requests_variables(project.settings.rollout.shadow_requests)
+                    | plan_faults_variables(show_values=project.settings.rollout.show_values),
                     pass_fds=(bound.fileno(), reading),
                     start_new_session=True,
                 )

@@ -1,9 +1,14 @@
-"""Sequential evidence that a canary fails more often than stable: an e-process that may be checked after every request.
+"""Sequential evidence that a canary fails more often than stable: an e-process that is checked after every block of time.
 
-If the canary is no worse than stable, each error comes from the canary with a probability of at most its share of the requests.
-Each error therefore multiplies the evidence by a likelihood ratio: the probability under "the canary fails r times as often",
-divided by the probability under "no worse". The evidence is the mean over several r (2x2 e-variables, Turner, Ly & Grünwald,
-arXiv 2106.02693; conditioning as in Lindon & Malek, arXiv 2011.03567).
+If the canary is no worse than stable, an error comes from the canary with a probability of at most its share of the requests. A
+block multiplies the evidence by a likelihood ratio: the probability under "the canary fails r times as often", divided by the
+probability under "no worse". The evidence is the mean over several r (2x2 e-variables, Turner, Ly & Grünwald, arXiv 2106.02693;
+conditioning as in Lindon & Malek, arXiv 2011.03567).
+
+Errors often come in bursts: a connection breaks, and five requests fail together. Therefore a block counts as one error, which is
+drawn at random from the errors of the block: its likelihood ratio is the mean over them. Under "no worse", the canary's share of
+a block's errors has the canary's share of the requests as its mean, whatever the sizes of the bursts are, so the evidence stays
+valid. (This is testing by betting on a bounded mean, Waudby-Smith & Ramdas, JRSS B 2024, arXiv 2010.09686.)
 
 By Ville's inequality, the evidence against a canary that is no worse ever reaches 100 with a probability of at most 1 %, no
 matter how often it is checked. An incident that affects both releases alike does not change the evidence.
@@ -14,13 +19,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 RATIOS = (3.0, 5.0, 10.0, 20.0, 50.0)
 """The ratios of the canary's error rate to stable's that the evidence looks for."""
+
+SMALL_RATIOS = (1.5, 2.0)
+"""Ratios that are looked for as well if an excess is tolerated, because the ratio to the tolerated rate is small then."""
+
+MAX_ERROR_RATE = 0.999
+"""Largest alternative for a rate. With an alternative of 1, one success would end all evidence."""
 
 _LARGEST_LOG = 690.0  # Its exponential is still a finite double, so that JSON can hold the e-value.
 
@@ -33,25 +44,23 @@ class ErrorEvidence:
         log_terms: Logarithm of the likelihood ratio for each of `ratios`.
         ratios: The ratios of error rates that the evidence looks for.
         tolerated_ratio: Ratio of error rates that still counts as no worse, at least 1.
-        burst: Largest number of errors that occur together. The logarithms are divided by it. 1 if errors are independent.
-        canary_requests: Requests of the canary in all windows.
+        tolerated_excess: Excess of the canary's error rate, added to the tolerated ratio of stable's, that still counts as no worse.
+        burst: The logarithms are divided by it. It is the size of bursts that a comparison with a known rate allows for; 1 otherwise.
+        canary_requests: Requests of the canary in all blocks.
         canary_errors: Errors among them.
-        stable_requests: Requests of stable in all windows.
+        stable_requests: Requests of stable in all blocks.
         stable_errors: Errors among them.
-        waiting_canary: The canary's requests since the last error. The next error is compared with their share.
-        waiting_stable: Stable's requests since the last error.
     """
 
     log_terms: tuple[float, ...]
     ratios: tuple[float, ...]
     tolerated_ratio: float
-    burst: float
+    tolerated_excess: float = 0.0
+    burst: float = 1.0
     canary_requests: int = 0
     canary_errors: int = 0
     stable_requests: int = 0
     stable_errors: int = 0
-    waiting_canary: int = 0
-    waiting_stable: int = 0
 
     @property
     def log_e_value(self) -> float:
@@ -68,70 +77,65 @@ class ErrorEvidence:
         """
         return math.exp(min(self.log_e_value, _LARGEST_LOG))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as plain JSON types. `from_dict` reads them without loss."""
-        return dataclasses.asdict(self) | {"log_terms": list(self.log_terms), "ratios": list(self.ratios)}
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            TypeError: A field is missing or unknown.
-            ValueError: The fields do not fit together.
-        """
-        evidence = cls(**{**values, "log_terms": tuple(values["log_terms"]), "ratios": tuple(values["ratios"])})
-        if len(evidence.log_terms) != len(evidence.ratios):
-            raise ValueError(f"{len(evidence.log_terms)} log terms for {len(evidence.ratios)} ratios")
-        _check_settings(evidence.tolerated_ratio, evidence.ratios, evidence.burst)
-        return evidence
-
-
-def start_evidence(*, tolerated_ratio: float = 1.0, ratios: Sequence[float] = RATIOS, burst: float = 1.0) -> ErrorEvidence:
+def start_evidence(
+    *,
+    tolerated_ratio: float = 1.0,
+    tolerated_excess: float = 0.0,
+    ratios: Sequence[float] = RATIOS,
+    burst: float = 1.0,
+) -> ErrorEvidence:
     """Return the evidence before the first request: an e-value of 1.
 
     Args:
         tolerated_ratio: Ratio of the canary's error rate to stable's that still counts as no worse, at least 1.
+        tolerated_excess: Excess of the canary's error rate that still counts as no worse, in [0, 1). "No worse" means that the
+            canary's rate is at most the tolerated ratio of stable's rate, plus this.
         ratios: Ratios to look for. Those that are tolerated are left out.
-        burst: Largest number of errors that occur together. The evidence is divided by it, and its guarantee holds as long as no
-            burst is larger, for any distribution of sizes. Dividing by the mean size is not enough if the sizes have no limit
-            (about 4 % false rollbacks for geometric sizes with mean 3). With a burst of 3, finding 2 % against 0.1 % takes about
-            490 canary requests instead of 186.
+        burst: Size of bursts that `add_block_against_rate` allows for. A burst of this size counts as one error.
 
     Raises:
         ValueError: A setting is out of its range, or every ratio is tolerated.
     """
     values = tuple(float(ratio) for ratio in ratios if not ratio <= tolerated_ratio)
-    _check_settings(tolerated_ratio, values, burst)
+    _check_settings(tolerated_ratio, tolerated_excess, values, burst)
     return ErrorEvidence(
-        log_terms=(0.0,) * len(values), ratios=values, tolerated_ratio=float(tolerated_ratio), burst=float(burst)
+        log_terms=(0.0,) * len(values),
+        ratios=values,
+        tolerated_ratio=float(tolerated_ratio),
+        tolerated_excess=float(tolerated_excess),
+        burst=float(burst),
     )
 
 
-def add_window(
+def add_block(
     evidence: ErrorEvidence,
     *,
     canary_requests: int,
     canary_errors: int,
     stable_requests: int,
     stable_errors: int,
-    share: float | None = None,
+    share: float,
 ) -> ErrorEvidence:
-    """Return the evidence after one more window: the requests that ended between two observations.
+    """Return the evidence after one more block: the requests of one span of time that is longer than a burst of errors.
 
-    A window without errors does not change the e-value. The errors of a window are compared with the canary's share of all
-    requests since the window with the last error, because under "no worse" each of these requests is equally likely to fail. A
-    window may be as small as one request. Call `start_step` when the split of the traffic changes, or pass the configured
-    `share`. If only one of the two releases got requests, there is nothing to compare, and the e-value does not change.
+    With c and s errors of the canary and of stable, n requests of the canary, the odds o of a request to go to the canary, the
+    tolerated ratio t and the tolerated excess d, the block multiplies the term of the ratio r by::
+
+        1 + (r/t - 1) / (1 + r/t * (t*o + d*n)) * (c - t*o*s - d*n) / max(1, c + s)
+
+    The mean of this factor is at most 1 if the canary's error rate is at most t times stable's plus d, for any distribution of
+    the sizes of the bursts, provided that both releases have the same one and that no burst crosses the border of a block. For a
+    block with one error and d = 0, the factor is the likelihood ratio of that error.
 
     Args:
         evidence: The evidence so far.
-        canary_requests: The canary's requests in the window.
+        canary_requests: The canary's requests in the block.
         canary_errors: Errors among them.
-        stable_requests: Stable's requests in the window.
+        stable_requests: Stable's requests in the block.
         stable_errors: Errors among them.
-        share: The probability, in [0, 1], that a request goes to the canary. It replaces the measured share, for a proxy that
-            routes each request at random.
+        share: The probability, in [0, 1], that a request goes to the canary. With 0 or 1 there is nothing to compare, and the
+            e-value does not change.
 
     Raises:
         ValueError: A count is negative, there are more errors than requests, or the share lies outside [0, 1].
@@ -139,15 +143,17 @@ def add_window(
     for name, errors, requests in (("canary", canary_errors, canary_requests), ("stable", stable_errors, stable_requests)):
         if not 0 <= errors <= requests:
             raise ValueError(f"the counts of {name} must satisfy 0 <= {errors} errors <= {requests} requests")
-    if share is not None and not 0 <= share <= 1:
+    if not 0 <= share <= 1:
         raise ValueError(f"share must lie between 0 and 1, not {share}")
-    waiting_canary = evidence.waiting_canary + canary_requests
-    waiting_stable = evidence.waiting_stable + stable_requests
-    has_errors = canary_errors + stable_errors > 0
     log_terms = evidence.log_terms
-    if has_errors:
-        measured = waiting_canary / (waiting_canary + waiting_stable)
-        log_terms = _update_log_terms(evidence, canary_errors, stable_errors, measured if share is None else share)
+    if 0 < share < 1:
+        odds = evidence.tolerated_ratio * share / (1 - share)
+        allowed = evidence.tolerated_excess * canary_requests
+        excess = (canary_errors - odds * stable_errors - allowed) / max(1, canary_errors + stable_errors)
+        log_terms = tuple(
+            term + _compute_log_factor(ratio / evidence.tolerated_ratio, odds + allowed, excess)
+            for term, ratio in zip(evidence.log_terms, evidence.ratios, strict=True)
+        )
     return dataclasses.replace(
         evidence,
         log_terms=log_terms,
@@ -155,34 +161,52 @@ def add_window(
         canary_errors=evidence.canary_errors + canary_errors,
         stable_requests=evidence.stable_requests + stable_requests,
         stable_errors=evidence.stable_errors + stable_errors,
-        waiting_canary=0 if has_errors else waiting_canary,
-        waiting_stable=0 if has_errors else waiting_stable,
     )
 
 
-def start_step(evidence: ErrorEvidence) -> ErrorEvidence:
-    """Discard the requests since the last error, because the split of the traffic changes. The e-value does not change."""
-    return dataclasses.replace(evidence, waiting_canary=0, waiting_stable=0)
+def add_block_against_rate(
+    evidence: ErrorEvidence, *, requests: int, errors: int, rate: float, largest_factor: float = math.inf
+) -> ErrorEvidence:
+    """Return the evidence after one more block that is compared with a known rate, because there is no stable traffic.
 
+    "No worse" means that the canary's rate is at most the tolerated ratio of `rate`, plus the tolerated excess. The likelihood
+    ratio of a request has a mean of at most 1 then. The evidence is valid for bursts of up to ``evidence.burst`` errors.
 
-def _update_log_terms(evidence: ErrorEvidence, canary: int, stable: int, share: float) -> tuple[float, ...]:
-    """Return the log terms after errors of both releases, if the canary had `share` of the requests."""
-    if share in (0.0, 1.0):
-        return evidence.log_terms
-    odds = share / (1 - share)
-    tolerated_odds = evidence.tolerated_ratio * odds
+    Args:
+        evidence: The evidence so far.
+        requests: The canary's requests in the block.
+        errors: Errors among them.
+        rate: The rate to compare with, in [0, 1].
+        largest_factor: A block multiplies the e-value by at most this, so that no single block decides.
+    """
+    no_worse = min(1.0, rate * evidence.tolerated_ratio + evidence.tolerated_excess)
+    largest = evidence.burst * math.log(largest_factor)
     terms = []
     for term, ratio in zip(evidence.log_terms, evidence.ratios, strict=True):
-        # With o = error ratio x odds of requests, an error is the canary's with probability o / (1 + o), else stable's.
-        stable_error_log = math.log1p(tolerated_odds) - math.log1p(ratio * odds)
-        canary_error_log = math.log(ratio / evidence.tolerated_ratio) + stable_error_log
-        terms.append(term + canary * canary_error_log + stable * stable_error_log)
-    return tuple(terms)
+        worse = min(no_worse * ratio / evidence.tolerated_ratio, MAX_ERROR_RATE)
+        if worse <= no_worse:
+            terms.append(term)
+            continue
+        gain, loss = math.log(worse / no_worse), math.log1p(-worse) - math.log1p(-no_worse)
+        terms.append(term + min(largest, errors * gain + (requests - errors) * loss))
+    return dataclasses.replace(
+        evidence,
+        log_terms=tuple(terms),
+        canary_requests=evidence.canary_requests + requests,
+        canary_errors=evidence.canary_errors + errors,
+    )
 
 
-def _check_settings(tolerated_ratio: float, ratios: Sequence[float], burst: float) -> None:
+def _compute_log_factor(ratio: float, null_odds: float, excess: float) -> float:
+    """Return the logarithm of the factor of one block. The factor is above 0, because the excess is at least -`null_odds`."""
+    return math.log1p((ratio - 1) / (1 + ratio * null_odds) * excess)
+
+
+def _check_settings(tolerated_ratio: float, tolerated_excess: float, ratios: Sequence[float], burst: float) -> None:
     if not (math.isfinite(tolerated_ratio) and tolerated_ratio >= 1):
         raise ValueError(f"tolerated_ratio must be at least 1, not {tolerated_ratio}")
+    if not 0 <= tolerated_excess < 1:
+        raise ValueError(f"tolerated_excess must lie in [0, 1), not {tolerated_excess}")
     if not ratios or not all(math.isfinite(ratio) and ratio > tolerated_ratio for ratio in ratios):
         raise ValueError(
             f"the ratios must be finite and above the tolerated ratio {tolerated_ratio}, but they are {tuple(ratios)}"

@@ -42,7 +42,7 @@ def drift(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Say whether the data has drifted since training. The exit code is 0 if it is steady, otherwise 4 (drifted, inconclusive)."""
+    """Say whether the data has drifted since training. The exit code is 0 if it is steady, otherwise 4."""
     from sluice.steps.drift import compare_labels, compare_sources
 
     if labels and (reference or current or scores):

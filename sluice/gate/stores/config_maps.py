@@ -1,8 +1,8 @@
 """The ledger in a ConfigMap of a cluster.
 
 The ConfigMap has one key, ``ledger.json``. It is replaced only at the resourceVersion that was read (compare-and-swap), so that
-two gates cannot overwrite each other. A Role decides who may write it: the account of the gate's step, and people who may override
-the gate.
+two gates cannot overwrite each other. A Role decides who may write it: the account of the gate's step, and people who may
+override the gate.
 """
 
 from __future__ import annotations

@@ -31,13 +31,30 @@ class RolloutTable(Table):
         default=[5, 25, 100], description="Shares of the traffic for the canary, in per cent."
     )
     margin: float = Field(
-        default=0.01, gt=0, lt=1, description="How much the canary's error rate may exceed stable's for the canary to advance."
+        default=0.01,
+        gt=0,
+        lt=1,
+        description="How much the canary's error rate may exceed stable's for the canary to advance. A canary within the margin can"
+        " still be rolled back: see `tolerated_excess`.",
     )
     first_look: int = Field(default=300, ge=1, description="Canary requests at a step before the first interim look.")
     look_growth: float = Field(default=1.5, gt=1, description="Factor between the requests of two successive interim looks.")
     evidence: float = Field(default=100.0, gt=1, description="e-value at which the canary is rolled back.")
     tolerated_ratio: float = Field(
         default=1.0, ge=1, description="Ratio of the canary's error rate to stable's that still counts as no worse."
+    )
+    tolerated_excess: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="How much the canary's error rate may exceed stable's without counting as worse, so that the canary is not"
+        " rolled back for it. At most `margin`. A higher value finds a broken canary later.",
+    )
+    block_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=60,
+        description="Errors within this time count as one error against the canary, because errors come in bursts.",
     )
     shadow_requests: int = Field(
         default=0,
@@ -54,7 +71,7 @@ class RolloutTable(Table):
         default=60.0, ge=0, description="How long the canary is watched with all traffic before it becomes champion."
     )
     holdback: int = Field(
-        default=0,
+        default=5,
         ge=0,
         le=50,
         description="Share of the traffic, in per cent, that stable keeps during the bake for comparison. 0 means none.",
@@ -68,6 +85,10 @@ class RolloutTable(Table):
         description="An answer that takes longer is slow. Slow answers of the canary are a second, weaker kind of evidence.",
     )
     request_timeout_seconds: float = Field(default=5.0, gt=0, description="A prediction that takes longer is an error.")
+    show_values: bool = Field(
+        default=False,
+        description="Whether the explanation of a rollback may contain values of requests and whole lines of the server's log.",
+    )
 
     @property
     def in_cluster(self) -> bool:
@@ -89,8 +110,15 @@ class RolloutTable(Table):
         return steps
 
     @model_validator(mode="after")
+    def _tolerates_at_most_the_margin(self) -> Self:
+        """Check that no canary is tolerated which can never advance."""
+        if self.tolerated_excess > self.margin:
+            raise ValueError(f"tolerated_excess must be at most the margin of {self.margin:g}, not {self.tolerated_excess:g}")
+        return self
+
+    @model_validator(mode="after")
     def _rises_to_the_bake(self) -> Self:
-        """Check that the bake gives the canary more traffic than the step before it."""
-        if len(self.steps) > 1 and self.steps[-2] >= ALL_TRAFFIC - self.holdback:
+        """Check that the bake gives the canary more traffic than the step before it. The default holdback shrinks if it must."""
+        if "holdback" in self.model_fields_set and len(self.steps) > 1 and self.steps[-2] >= ALL_TRAFFIC - self.holdback:
             raise ValueError(f"holdback must leave the canary more traffic than the step of {self.steps[-2]} %")
         return self

@@ -1,27 +1,34 @@
-"""The evidence about a canary: the counters of the proxy in, a judgement out. Pure.
+"""The evidence about a canary: the counters of the proxy in, evidence out. Pure. `judgements.py` judges it.
 
-An error is a 5xx, a 400 or a time-out: the model server turns invalid outputs into 500s, and Seldon answers 400 if the model
-returned nothing. One e-process over all steps (``sluice.statistics.sequential``) decides about rolling back, and is checked after
-every window. The 95 % upper bound of the canary's error rate minus stable's decides about advancing; it is computed after 300,
-450, 675, … canary requests of a step. At 100 % there is no stable traffic to compare with, so the bake compares the canary with
-the error rate that was recorded of N-1.
+An error is a 5xx or a time-out: the model server turns invalid outputs into 500s. A 4xx is the client's fault unless stable
+accepts the same request (``sluice.rollout.decisions.blame``). One e-process over all steps (``sluice.statistics.sequential``)
+decides about rolling back, and is checked after every block of ``rollout.block_seconds``. The 95 % upper bound of the canary's
+error rate minus stable's decides about advancing; it is computed after 300, 450, 675, … canary requests of a step. In the bake
+there is little traffic of stable to compare with, or none. The canary is then also compared with the error rate that was recorded
+of stable. That comparison cannot tell a fault of the canary from an incident of the platform, so it only raises an alarm.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from sluice.rollout.decisions.interim_looks import LEVEL, Judgement, next_look
+from sluice.rollout.decisions.interim_looks import LEVEL, next_look
 from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON, Comparison
-from sluice.rollout.decisions.states import ALL_TRAFFIC
+from sluice.rollout.decisions.states import ALL_TRAFFIC, Phase
 from sluice.statistics.proportions import clopper_pearson_interval, upper_bound_difference
-from sluice.statistics.sequential import ErrorEvidence, add_window, start_evidence, start_step
+from sluice.statistics.sequential import (
+    RATIOS,
+    SMALL_RATIOS,
+    ErrorEvidence,
+    add_block,
+    add_block_against_rate,
+    start_evidence,
+)
 
 if TYPE_CHECKING:
     from sluice.project.tables.rollout import RolloutTable
@@ -30,36 +37,54 @@ if TYPE_CHECKING:
 LATENCY_WEIGHT = 0.1
 """Share of the slow answers in the evidence: a second guard, which costs the evidence of errors almost nothing."""
 
-LATENCY_BURST = 3.0
-"""Slow answers come in bursts more than errors do, so the logarithm of their evidence is divided by this."""
+LATENCY_BLOCK_SECONDS = 3.0
+"""Slow answers come in longer bursts than errors do, because all requests that wait for a stalled server are slow."""
 
-_MAX_ERROR_RATE = 0.999  # with an alternative of 1, one success would end all evidence
+ALARM_BURST = 3.0
+"""Size of the bursts that the alarm of the bake allows for."""
+
+ALARM_LARGEST_FACTOR = 5.0
+"""One block multiplies the e-value of the alarm by at most this, so that it takes three blocks to reach 100."""
+
+BLOCK_TOLERANCE = 0.9
+"""A block ends after this part of its time, because control rounds that should come once a second come a little earlier or later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Answered requests, and the errors among them.
+    """Requests that the release is answerable for, and the errors among them.
 
     Attributes:
-        requests: All requests.
-        errors: Requests that failed.
+        requests: Requests, without those that a client caused to fail.
+        errors: Requests that failed by the release's fault.
         timed: Requests whose duration is known. A proxy may report the duration later than the request.
         slow: Requests among `timed` that took longer than ``rollout.slow_seconds``.
+        rejected: Requests that were answered with a 4xx. They are shown and never judged. Those that stable accepts are among
+            `requests` and `errors` as well.
     """
 
     requests: int = 0
     errors: int = 0
     timed: int = 0
     slow: int = 0
+    rejected: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
-            self.requests + other.requests, self.errors + other.errors, self.timed + other.timed, self.slow + other.slow
+            self.requests + other.requests,
+            self.errors + other.errors,
+            self.timed + other.timed,
+            self.slow + other.slow,
+            self.rejected + other.rejected,
         )
 
     def __sub__(self, other: Counts) -> Counts:
         return Counts(
-            self.requests - other.requests, self.errors - other.errors, self.timed - other.timed, self.slow - other.slow
+            self.requests - other.requests,
+            self.errors - other.errors,
+            self.timed - other.timed,
+            self.slow - other.slow,
+            self.rejected - other.rejected,
         )
 
     @property
@@ -79,11 +104,41 @@ class Window:
         canary: The canary's requests.
         stable: Stable's requests.
         share: Per cent of the traffic that the proxy sent to the canary.
+        seconds: The time between the two observations.
     """
 
     canary: Counts
     stable: Counts
     share: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """The windows since the end of the last block. When they are long enough, they become evidence together.
+
+    Attributes:
+        canary: The canary's requests.
+        stable: Stable's requests.
+        seconds: The time of the windows.
+    """
+
+    canary: Counts = NO_COUNTS
+    stable: Counts = NO_COUNTS
+    seconds: float = 0.0
+
+    def extend(self, window: Window) -> Block:
+        """Return the block with one more window."""
+        return Block(
+            canary=self.canary + window.canary, stable=self.stable + window.stable, seconds=self.seconds + window.seconds
+        )
+
+    def is_over(self, seconds: float) -> bool:
+        """Return whether the block has about this length."""
+        return self.seconds >= BLOCK_TOLERANCE * seconds
+
+
+NO_BLOCK = Block()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +163,12 @@ class Evidence:
         champion_record: The champion's counts over its term, when the rollout began.
         recent: Stable's latest counts; older ones lose their weight.
         shadow: The comparison of the canary's answers with stable's, from before the canary took traffic.
+        block: The windows that are not in `process` yet.
+        latency_block: The windows that are not in `latency` yet.
+        alarm: In the bake, the comparison of the canary's errors with the recorded error rate of stable; None outside.
+        latency_alarm: The same for slow answers.
+        better: The e-process that stable fails more often than the canary; None in evidence that earlier versions stored.
+        record_bound: Like `upper_bound`, with `champion_record` in place of stable's present counts.
     """
 
     rollout: str
@@ -124,6 +185,12 @@ class Evidence:
     champion_record: Annotated[Counts, Field(alias="usual")] = NO_COUNTS
     recent: Counts = NO_COUNTS
     shadow: Comparison = NO_COMPARISON
+    block: Block = NO_BLOCK
+    latency_block: Block = NO_BLOCK
+    alarm: ErrorEvidence | None = None
+    latency_alarm: ErrorEvidence | None = None
+    better: ErrorEvidence | None = None
+    record_bound: float | None = None
 
     @property
     def e_value(self) -> float:
@@ -151,7 +218,7 @@ def count_since(before: Counts | None, now: Counts) -> Counts:
         grown = now
     # The proxy does not read its counters at one instant, so an error may be visible before its request is.
     errors, slow = min(grown.errors, grown.requests), min(grown.slow, grown.timed)
-    return Counts(grown.requests, errors, grown.timed, slow)
+    return Counts(grown.requests, errors, grown.timed, slow, grown.rejected)
 
 
 def enter_state(
@@ -167,36 +234,57 @@ def enter_state(
         champion_record: The champion's counts over its term; only new evidence takes it over.
     """
     if evidence is None or evidence.rollout != request.id:
-        ratios = tuple(settings.tolerated_ratio * ratio for ratio in start_evidence().ratios)
-        process = start_evidence(tolerated_ratio=settings.tolerated_ratio, ratios=ratios)
-        latency = start_evidence(tolerated_ratio=settings.tolerated_ratio, ratios=ratios, burst=LATENCY_BURST)
-        return Evidence(
-            rollout=request.id, state_name=state.name, process=process, latency=latency, champion_record=champion_record
-        )
+        evidence = _start(request, champion_record, settings)
     if evidence.state_name == state.name:
         return evidence
+    baking = state.phase is Phase.BAKING
     return dataclasses.replace(
         evidence,
         state_name=state.name,
-        process=start_step(evidence.process),
-        latency=start_step(evidence.latency),
         step_canary=NO_COUNTS,
         step_stable=NO_COUNTS,
         looked=0,
         upper_bound=None,
+        record_bound=None,
         passed=False,
+        block=NO_BLOCK,
+        latency_block=NO_BLOCK,
+        alarm=_start_process(settings, burst=ALARM_BURST) if baking else None,
+        latency_alarm=_start_process(settings, burst=ALARM_BURST) if baking else None,
+    )
+
+
+def _start(request: Request, champion_record: Counts, settings: RolloutTable) -> Evidence:
+    return Evidence(
+        rollout=request.id,
+        state_name="",
+        process=_start_process(settings),
+        latency=_start_process(settings),
+        champion_record=champion_record,
+        better=start_evidence(),
+    )
+
+
+def _start_process(settings: RolloutTable, *, burst: float = 1.0) -> ErrorEvidence:
+    """Return an e-process that tolerates what the settings tolerate."""
+    ratios = (*SMALL_RATIOS, *RATIOS) if settings.tolerated_excess else RATIOS
+    return start_evidence(
+        tolerated_ratio=settings.tolerated_ratio,
+        tolerated_excess=settings.tolerated_excess,
+        ratios=[settings.tolerated_ratio * ratio for ratio in ratios],
+        burst=burst,
     )
 
 
 def add_window_to_evidence(
     evidence: Evidence, window: Window, settings: RolloutTable, *, recorded: Counts | None = None
 ) -> Evidence:
-    """Return the evidence after one more window.
+    """Return the evidence after one more window. The interim look that is due is taken at once; the e-processes wait for their blocks.
 
     Args:
         evidence: The evidence before.
         window: What the proxy counted since.
-        settings: ``[rollout]``, for the first look, the growth and the margin.
+        settings: ``[rollout]``.
         recorded: N-1's counts over its term as champion. The bake uses them if this rollout saw too few requests of N-1.
     """
     after = dataclasses.replace(
@@ -206,18 +294,17 @@ def add_window_to_evidence(
         step_canary=evidence.step_canary + window.canary,
         step_stable=evidence.step_stable + window.stable,
         recent=_fade(evidence.recent + window.stable, settings),
+        block=evidence.block.extend(window),
+        latency_block=evidence.latency_block.extend(window),
     )
-    canary, stable = window.canary, window.stable
-    if window.share < ALL_TRAFFIC:
-        # The proxy draws the release of each request at random, so a window of a few requests would measure the share badly.
-        share = window.share / ALL_TRAFFIC
-        process = _compare(evidence.process, canary, stable, share)
-        latency = _compare(evidence.latency, _slow(canary), _slow(stable), share)
-        return _look(dataclasses.replace(after, process=process, latency=latency), after.step_stable, settings)
-    reference = choose_reference(evidence.stable, recorded, settings)
-    process = compare_with_rate(evidence.process, canary, reference)
-    latency = compare_with_rate(evidence.latency, _slow(canary), _slow(reference))
-    return _look(dataclasses.replace(after, process=process, latency=latency), reference, settings)
+    baking = evidence.state_name == Phase.BAKING.value
+    reference = choose_reference(after.stable, recorded, settings) if baking else after.step_stable
+    share = window.share / ALL_TRAFFIC
+    if after.block.is_over(settings.block_seconds):
+        after = _end_block(after, share, reference)
+    if after.latency_block.is_over(max(LATENCY_BLOCK_SECONDS, settings.block_seconds)):
+        after = _end_latency_block(after, share, reference)
+    return _look(after, reference, settings)
 
 
 def choose_reference(stable: Counts, recorded: Counts | None, settings: RolloutTable) -> Counts:
@@ -225,85 +312,49 @@ def choose_reference(stable: Counts, recorded: Counts | None, settings: RolloutT
     return stable if recorded is None or stable.requests >= settings.first_look else recorded
 
 
-def compare_with_rate(process: ErrorEvidence, canary: Counts, reference: Counts) -> ErrorEvidence:
-    """Continue the e-process at 100 %, where N-1's recorded error rate is the reference.
-
-    The null hypothesis is that the canary's rate is at most the upper 95 % limit of N-1's rate, times the tolerated ratio. Each
-    ratio of the process is an alternative. The likelihood ratio of a request under it has a mean of at most 1 under the null
-    hypothesis, so the result is an e-process again.
-    """
-    ceiling = clopper_pearson_interval(reference.errors, reference.requests, level=2 * LEVEL - 1).high
-    no_worse = min(1.0, ceiling * process.tolerated_ratio)
-    terms = []
-    for term, ratio in zip(process.log_terms, process.ratios, strict=True):
-        worse = min(ceiling * ratio, _MAX_ERROR_RATE)
-        if worse <= no_worse:
-            terms.append(term)
-            continue
-        gain, loss = math.log(worse / no_worse), math.log1p(-worse) - math.log1p(-no_worse)
-        terms.append(term + canary.errors * gain + (canary.requests - canary.errors) * loss)
+def _end_block(evidence: Evidence, share: float, reference: Counts) -> Evidence:
+    """Return the evidence with its block of errors, and without a block."""
+    block = evidence.block
     return dataclasses.replace(
-        process,
-        log_terms=tuple(terms),
-        canary_requests=process.canary_requests + canary.requests,
-        canary_errors=process.canary_errors + canary.errors,
+        evidence,
+        process=_compare(evidence.process, block.canary, block.stable, share),
+        better=evidence.better and _compare(evidence.better, block.stable, block.canary, 1 - share),
+        alarm=_raise_alarm(evidence.alarm, block.canary, reference, evidence.recent),
+        block=NO_BLOCK,
     )
 
 
-def judge(evidence: Evidence, settings: RolloutTable) -> Judgement:
-    """Judge the canary by the evidence."""
-    e_value = evidence.e_value
-    requests = evidence.step_canary.requests
-    canary, stable = evidence.canary, evidence.stable
-    counted = f"errors {canary.errors} of {canary.requests} at the canary, {stable.errors} of {stable.requests} at stable"
-    if evidence.latency.e_value > evidence.process.e_value:
-        canary, stable = _slow(canary), _slow(stable)
-        counted = f"slow {canary.errors} of {canary.requests} at the canary, {stable.errors} of {stable.requests} at stable"
-    if e_value >= settings.evidence:
-        return Judgement(failed=True, reason=f"e-value {e_value:.3g} reached {settings.evidence:g}: {counted}")
-    if incident := _describe_incident(evidence, settings):
-        return Judgement(reason=incident)
-    if evidence.upper_bound is None:
-        return Judgement(reason=f"inconclusive: {requests} of {settings.first_look} canary requests for the first look")
-    bound = f"excess error rate at most {evidence.upper_bound:.2%} after {evidence.looked} requests, margin {settings.margin:.2%}"
-    if evidence.passed:
-        return Judgement(passed=True, reason=f"{bound}; e-value {e_value:.3g}")
-    return Judgement(
-        reason=f"inconclusive: {bound}; next look at {_next_look(evidence.looked, settings)} requests, {requests} so far"
+def _end_latency_block(evidence: Evidence, share: float, reference: Counts) -> Evidence:
+    """Return the evidence with its block of slow answers, and without a block."""
+    block, recent = evidence.latency_block, slow(evidence.recent)
+    return dataclasses.replace(
+        evidence,
+        latency=_compare(evidence.latency, slow(block.canary), slow(block.stable), share),
+        latency_alarm=_raise_alarm(evidence.latency_alarm, slow(block.canary), slow(reference), recent),
+        latency_block=NO_BLOCK,
     )
 
 
-def describe(evidence: Evidence, settings: RolloutTable) -> dict[str, Any]:
-    """Return the numbers as plain JSON types, for transitions, samples and the status."""
-    return {
-        "canary_requests": evidence.canary.requests,
-        "canary_errors": evidence.canary.errors,
-        "stable_requests": evidence.stable.requests,
-        "stable_errors": evidence.stable.errors,
-        "step_canary_requests": evidence.step_canary.requests,
-        "step_canary_errors": evidence.step_canary.errors,
-        "step_stable_requests": evidence.step_stable.requests,
-        "step_stable_errors": evidence.step_stable.errors,
-        "canary_slow": evidence.canary.slow,
-        "stable_slow": evidence.stable.slow,
-        "e_value": evidence.e_value,
-        "upper_bound": evidence.upper_bound,
-        "looked": evidence.looked,
-        "next_look": _next_look(evidence.looked, settings),
-    } | (_describe_shadow(evidence.shadow) if evidence.shadow.requests else {})
-
-
-def _describe_shadow(shadow: Comparison) -> dict[str, Any]:
-    return {"shadow_requests": shadow.requests, "shadow_failed": shadow.failed, "shadow_difference": shadow.mean}
-
-
-def _next_look(looked: int, settings: RolloutTable) -> int:
-    """Return the number of canary requests at a step at which the next interim look is due."""
-    return next_look(looked, settings.first_look, settings.look_growth)
+def _raise_alarm(alarm: ErrorEvidence | None, canary: Counts, *references: Counts) -> ErrorEvidence | None:
+    """Continue the alarm of the bake. The rate to compare with is the highest upper 95 % limit of stable's known rates."""
+    if alarm is None:
+        return None
+    limits = [
+        clopper_pearson_interval(reference.errors, reference.requests, level=2 * LEVEL - 1).high
+        for reference in references
+        if reference.requests
+    ]
+    return add_block_against_rate(
+        alarm,
+        requests=canary.requests,
+        errors=canary.errors,
+        rate=max(limits, default=1.0),
+        largest_factor=ALARM_LARGEST_FACTOR,
+    )
 
 
 def _compare(process: ErrorEvidence, canary: Counts, stable: Counts, share: float) -> ErrorEvidence:
-    return add_window(
+    return add_block(
         process,
         canary_requests=canary.requests,
         canary_errors=canary.errors,
@@ -313,40 +364,33 @@ def _compare(process: ErrorEvidence, canary: Counts, stable: Counts, share: floa
     )
 
 
-def _slow(counts: Counts) -> Counts:
+def slow(counts: Counts) -> Counts:
     """Return counts in which the slow answers are the errors."""
     return Counts(counts.timed, counts.slow)
+
+
+def find_record(evidence: Evidence, settings: RolloutTable) -> Counts | None:
+    """Return stable's counts from before the rollout; None if they are too few to say what is usual."""
+    record = evidence.champion_record
+    return record if record.requests >= settings.first_look else None
 
 
 def _fade(recent: Counts, settings: RolloutTable) -> Counts:
     """Halve the counts until they hold fewer requests than two first looks, so that old requests lose their weight."""
     while recent.requests >= 2 * settings.first_look:
-        recent = Counts(recent.requests // 2, recent.errors // 2)
+        recent = Counts(recent.requests // 2, recent.errors // 2, recent.timed // 2, recent.slow // 2)
     return recent
-
-
-def _describe_incident(evidence: Evidence, settings: RolloutTable) -> str:
-    """Describe an incident of stable itself; empty if there is none. During an incident the canary does not advance.
-
-    There is an incident if stable's error rate certainly exceeds its usual rate by more than the margin. A failure of both
-    releases is not the canary's fault, and the comparison of the two does not show it.
-    """
-    recent, record = evidence.recent, evidence.champion_record
-    if not recent.errors:
-        return ""
-    usual_rate = clopper_pearson_interval(record.errors, record.requests, level=2 * LEVEL - 1).high
-    usual_rate = usual_rate if record.requests >= settings.first_look else 0.0
-    least = clopper_pearson_interval(recent.errors, recent.requests, level=2 * LEVEL - 1).low
-    if least <= usual_rate + settings.margin:
-        return ""
-    failed = f"{recent.errors} of its last {recent.requests} requests failed"
-    return f"paused, because stable itself has an incident: {failed}; the canary does not advance meanwhile"
 
 
 def _look(evidence: Evidence, reference: Counts, settings: RolloutTable) -> Evidence:
     """Take the interim look that is due, if one is."""
     requests = evidence.step_canary.requests
-    if requests < _next_look(evidence.looked, settings):
+    if requests < next_look(evidence.looked, settings.first_look, settings.look_growth):
         return evidence
-    bound = upper_bound_difference(evidence.step_canary.errors, requests, reference.errors, reference.requests, level=LEVEL)
-    return dataclasses.replace(evidence, looked=requests, upper_bound=bound, passed=bound <= settings.margin)
+    record = find_record(evidence, settings) or NO_COUNTS
+    bound, record_bound = (
+        upper_bound_difference(evidence.step_canary.errors, requests, stable.errors, stable.requests, level=LEVEL)
+        for stable in (reference, record)
+    )
+    passed = bound <= settings.margin
+    return dataclasses.replace(evidence, looked=requests, upper_bound=bound, record_bound=record_bound, passed=passed)

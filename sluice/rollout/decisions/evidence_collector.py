@@ -18,11 +18,10 @@ from sluice.rollout.decisions.evidence import (
     Window,
     add_window_to_evidence,
     count_since,
-    describe,
     enter_state,
-    judge,
 )
 from sluice.rollout.decisions.interim_looks import Judgement
+from sluice.rollout.decisions.judgements import describe, judge
 from sluice.rollout.decisions.shadow_comparisons import Comparison, add_comparison, judge_comparison
 from sluice.rollout.decisions.states import Phase
 
@@ -43,6 +42,7 @@ class EvidenceCollector:
         evidence: The evidence of the running rollout; None if none is running.
         recorded: Counts of each champion during its term. The bake compares a canary with this record.
         applied_weights: Per cents above 0 that the proxy applied at the last observation.
+        observed_at: When that was, by a clock that never goes back.
         counts: Cumulative counts at the last observation, by release.
     """
 
@@ -51,6 +51,7 @@ class EvidenceCollector:
     recorded: dict[str, Counts] = field(default_factory=dict)
     applied_weights: dict[str, int] = field(default_factory=dict)
     counts: dict[str, Counts] = field(default_factory=dict)
+    observed_at: float = 0.0
     _window_is_valid: bool = False
 
     def resume(self, checkpoint: Checkpoint) -> None:
@@ -63,7 +64,7 @@ class EvidenceCollector:
         self._window_is_valid = False
 
     def add_observation(
-        self, journal: Journal, weights: Mapping[str, int], counts: Mapping[str, Counts], *, stable_ready: bool
+        self, journal: Journal, weights: Mapping[str, int], counts: Mapping[str, Counts], *, now: float, stable_ready: bool
     ) -> bool:
         """Add what was counted since the last observation. It is evidence only if the desired weights applied all the time.
 
@@ -71,6 +72,7 @@ class EvidenceCollector:
             journal: The present state of the rollout.
             weights: Per cents above 0 that the proxy applies.
             counts: Cumulative counts by release.
+            now: Seconds, by a clock that never goes back.
             stable_ready: Whether the champion can serve. Its own outage says nothing about the canary.
 
         Returns:
@@ -78,7 +80,8 @@ class EvidenceCollector:
         """
         grown = {release: count_since(self.counts.get(release), found) for release, found in counts.items()}
         steady = self._window_is_valid and weights == self.applied_weights == journal.desired_weights
-        self.start_window(weights, counts)
+        seconds = now - self.observed_at
+        self.start_window(weights, counts, now=now)
         champion = journal.champion
         if champion is None or not steady or not stable_ready:
             return False
@@ -90,13 +93,14 @@ class EvidenceCollector:
         elif journal.state.phase.exposed:
             target = journal.request.release
             evidence = self._enter(journal, journal.request)
-            window = Window(canary=grown.get(target, NO_COUNTS), stable=stable, share=journal.weights.get(target, 0))
+            share = journal.weights.get(target, 0)
+            window = Window(canary=grown.get(target, NO_COUNTS), stable=stable, share=share, seconds=seconds)
             self.evidence = add_window_to_evidence(evidence, window, self.settings, recorded=self.recorded.get(champion))
         return any(found.requests for found in grown.values())
 
-    def start_window(self, weights: Mapping[str, int], counts: Mapping[str, Counts]) -> None:
+    def start_window(self, weights: Mapping[str, int], counts: Mapping[str, Counts], *, now: float) -> None:
         """Start a new window with these weights and cumulative counts."""
-        self.applied_weights, self.counts = dict(weights), dict(counts)
+        self.applied_weights, self.counts, self.observed_at = dict(weights), dict(counts), now
         self._window_is_valid = True
 
     def judge(self, journal: Journal) -> Judgement:

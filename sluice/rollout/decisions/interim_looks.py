@@ -17,11 +17,13 @@ class Judgement:
     Attributes:
         failed: The canary must be rolled back.
         passed: The last interim look lets the canary advance.
+        alarm: Why the canary must take less traffic until it is clear whether it fails, in one clause; empty if it need not.
         reason: Why, in one clause for a person, with the numbers.
     """
 
     failed: bool = False
     passed: bool = False
+    alarm: str = ""
     reason: str = "no evidence yet"
 
     def blocked_by(self, problem: str) -> Judgement:

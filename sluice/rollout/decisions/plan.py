@@ -6,6 +6,7 @@ A rollback takes precedence over a promotion. A command from a person takes prec
                         └────────┬────────┘                └──────┬──────┘
                         rejected, aborted              rolled_back, aborted
 
+An alarm in the bake moves the canary back to the step before it, once.
 A canary that never took traffic ends as `rejected`. The next request starts from any of the four ends.
 """
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from sluice.project.tables.rollout import RolloutTable
     from sluice.rollout.decisions.interim_looks import Judgement
     from sluice.rollout.decisions.states import Approval, Command, Journal, Request
+
+
+LARGEST_COMPARED_SHARE = 50
+"""Largest share, in per cent, to which an alarm in the bake moves the canary back. With more, too little of stable is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,11 +301,14 @@ def _leave_step(situation: _Situation) -> Plan:
     """Enter the next step if the last interim look passed; otherwise stay."""
     if (waiting := _wait_to_advance(situation)) is not None:
         return waiting
-    return _enter_step(situation, (situation.journal.state.step or 0) + 1, situation.judgement.reason)
+    step = situation.journal.state.step
+    return _enter_step(situation, 0 if step is None else step + 1, situation.judgement.reason)
 
 
 def _bake(situation: _Situation) -> Plan:
     """Promote the canary if the bake time is over and the last interim look passed, or a person ordered the promotion."""
+    if situation.judgement.alarm:
+        return _step_back(situation)
     left = situation.journal.state.since + situation.settings.bake_seconds - situation.now
     if left > 0:
         return situation.stay(f"baking for {left:.0f} s more; {situation.judgement.reason}")
@@ -308,6 +316,19 @@ def _bake(situation: _Situation) -> Plan:
     if (waiting := _wait_to_advance(situation, promoted_by=promoted_by)) is not None:
         return waiting
     return _promote(situation, f"baked; promoted by {promoted_by}" if promoted_by else f"baked; {situation.judgement.reason}")
+
+
+def _step_back(situation: _Situation) -> Plan:
+    """Move the canary back to a step, where the comparison with stable shows whether the canary fails or the platform.
+
+    This happens once in a rollout. A canary that raises the alarm again fails only under the full load, so it is rolled back.
+    """
+    alarm, request, last = situation.judgement.alarm, situation.request, len(situation.request.steps) - 2
+    if any(one.rollout == request.id and one.from_state == Phase.BAKING.value for one in situation.journal.transitions):
+        return situation.end(Phase.ROLLED_BACK, f"{alarm}, as in the bake before")
+    share = min(request.steps[last], LARGEST_COMPARED_SHARE) if last >= 0 else LARGEST_COMPARED_SHARE
+    reason = f"{alarm}; moved back to {share} % to see whether the canary fails or the platform"
+    return situation.move(Phase.STEP, share, reason, step=last if last >= 0 else None)
 
 
 def _wait_to_advance(situation: _Situation, *, promoted_by: str = "") -> Plan | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from sluice.errors import ServiceError
 from sluice.rollout.clocks import Clock
+from sluice.rollout.decisions.blame import NO_REJECTIONS, Rejections
 from sluice.rollout.decisions.evidence import NO_COUNTS, Counts
 from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.shadow_comparisons import Comparison
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from sluice.project.tables.rollout import RolloutTable
     from sluice.rollout.decisions.evidence import Checkpoint
+    from sluice.rollout.decisions.failures import ErrorKind
     from sluice.rollout.decisions.states import ChampionTerm, Transition
     from sluice.rollout.observations import RoundReport
 
@@ -46,6 +48,11 @@ class SimulatedServer:
         ready_after: Seconds from its start until it is ready.
         failure: Why it counts as failed; empty while it works.
         difference: Mean difference of its answers in the shadow from those of stable.
+        burst: Mean number of errors that occur together, within the requests of one call of `serve`.
+        bursts_last: Whether a burst that is longer than these requests continues with the next ones.
+        stalled: Whether all its answers are slow now.
+        late_answers: The next answers that are slow, as after a short stall.
+        failing: Requests that still fail of the present burst.
         started: When it was started.
     """
 
@@ -54,7 +61,26 @@ class SimulatedServer:
     ready_after: float = 25.0
     failure: str = ""
     difference: float = 0.02
+    burst: float = 1.0
+    bursts_last: bool = False
+    stalled: bool = False
+    late_answers: int = 0
+    failing: int = 0
     started: float | None = None
+
+    def serve(self, requests: int, error_rate: float, random: np.random.Generator) -> Counts:
+        """Return the counts of these requests."""
+        if self.burst > 1:
+            bursts = int(random.poisson(requests * error_rate / self.burst))
+            self.failing += int(random.geometric(1 / self.burst, bursts).sum())
+            errors = min(requests, self.failing)
+            self.failing = self.failing - errors if self.bursts_last else 0
+        else:
+            errors = int(random.binomial(requests, error_rate))
+        late = min(requests, self.late_answers)
+        self.late_answers -= late
+        slow = requests if self.stalled else late + int(random.binomial(requests - late, self.slow_rate))
+        return Counts(requests, errors, requests, slow)
 
 
 @dataclass
@@ -192,6 +218,7 @@ class MemoryPlatform:
         """Return a new control loop, as a process that has just started."""
         loop = ControlLoop(self, self.settings, self.lines.append, clock=self.clock)
         loop.shadow = self
+        loop.faults = self
         return loop
 
     def restart(self) -> ControlLoop:
@@ -227,6 +254,15 @@ class MemoryPlatform:
         del rollout, champions, canary
         return Comparison(requests=50, difference=50 * self.servers[self.stored.target or ""].difference)
 
+    def find_rejections(self, rollout: str, champions: object, canaries: object) -> Rejections:
+        """Answer as the fault finder does: the canary rejects nothing."""
+        del rollout, champions, canaries
+        return NO_REJECTIONS
+
+    def list_errors(self, rollout: str) -> tuple[ErrorKind, ...]:
+        del rollout
+        return ()
+
     def close(self) -> None:
         """End the shadow."""
 
@@ -249,9 +285,7 @@ class MemoryPlatform:
                 self.lost += sent
                 continue
             rate = server.error_rate if self.shared_error_rate is None else self.shared_error_rate
-            errors = int(self._random.binomial(sent, rate))
-            slow = int(self._random.binomial(sent, server.slow_rate))
-            self.counts[release] = self.counts.get(release, NO_COUNTS) + Counts(sent, errors, sent, slow)
+            self.counts[release] = self.counts.get(release, NO_COUNTS) + server.serve(sent, rate, self._random)
 
     def _read_health(self, release: str) -> Health:
         server = self.servers[release]

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 START_TIMEOUT_SECONDS = 20.0
 ADMIN_TIMEOUT_SECONDS = 2.0
 _POLL_SECONDS = 0.02
-_COUNTERS = r"^cluster\.slot-\d\.upstream_rq_(completed|5xx|400|time)$"
-_COUNTER = re.compile(r"^cluster\.(slot-\d)\.upstream_rq_(completed|5xx|400|time)$")
+_COUNTERS = r"^cluster\.slot-\d\.upstream_rq_(completed|5xx|4xx|time)$"
+_COUNTER = re.compile(r"^cluster\.(slot-\d)\.upstream_rq_(completed|5xx|4xx|time)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class TrafficReading:
     """The traffic of one release so far.
 
     Attributes:
-        counts: Requests and errors (5xx, 400, time-outs) since the release got its slot. They never fall while it keeps the slot.
+        counts: Requests and errors (5xx, time-outs) since the release got its slot, and the rejected requests (4xx) apart from
+            them. They never fall while it keeps the slot.
         p50_ms: Recent median latency in milliseconds, for display; None before the first.
         p99_ms: Recent 99th percentile of the latency in milliseconds; None before the first.
     """
@@ -292,7 +293,7 @@ class EnvoyProxy:
     def _read_slots(self) -> dict[str, TrafficReading]:
         """Return the counters and latencies by slot, as Envoy has counted them since it started."""
         stats = self._get("/stats", format="json", usedonly="", histogram_buckets="detailed", filter=_COUNTERS)["stats"]
-        numbers = {slot: dict.fromkeys(("completed", "5xx", "400"), 0) for slot in SLOTS}
+        numbers = {slot: dict.fromkeys(("completed", "5xx", "4xx"), 0) for slot in SLOTS}
         latencies: dict[str, _Latencies] = {}
         for stat in stats:
             if "histograms" in stat:
@@ -303,7 +304,8 @@ class EnvoyProxy:
         for slot, found in numbers.items():
             latency = latencies.get(slot, _Latencies())
             # The 5xx include time-outs, which Envoy answers with 504, and unreachable servers, for which it answers with 503.
-            counts = Counts(found["completed"], found["5xx"] + found["400"], latency.timed, latency.slow)
+            rejected = found["4xx"]
+            counts = Counts(found["completed"] - rejected, found["5xx"], latency.timed, latency.slow, rejected)
             readings[slot] = TrafficReading(counts, latency.p50_ms, latency.p99_ms)
         return readings
 

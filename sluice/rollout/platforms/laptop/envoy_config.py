@@ -29,6 +29,12 @@ PREDICTIONS_PATH = "/api/v1.0/predictions"
 HEALTH_PATH = "/api/v1.0/health/status"
 LOCALHOST = "127.0.0.1"
 
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+"""Envoy answers a larger request with 413, and no server sees it."""
+
+_REQUEST_SECONDS = 30
+"""Envoy answers a request whose body has not arrived by then with 408, and no server sees it."""
+
 _HEALTH_SUFFIX = "-health"
 _TYPES = "type.googleapis.com/envoy"
 _CONNECT_TIMEOUT = "1s"
@@ -151,6 +157,12 @@ def _listener(port: int, routes: list[dict[str, Any]]) -> dict[str, Any]:
         "name": "envoy.filters.http.router",
         "typed_config": {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router"},
     }
+    # A request reaches a server as a whole or not at all. A client that sends slowly or goes away therefore neither occupies a
+    # server nor counts in any release.
+    buffer = {
+        "name": "envoy.filters.http.buffer",
+        "typed_config": {"@type": f"{_TYPES}.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": MAX_REQUEST_BYTES},
+    }
     connections = {
         "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "predictions",
@@ -160,7 +172,8 @@ def _listener(port: int, routes: list[dict[str, Any]]) -> dict[str, Any]:
         "normalize_path": True,
         "merge_slashes": True,
         "route_config": {"name": "predictions", "virtual_hosts": [{"name": "predictions", "domains": ["*"], "routes": routes}]},
-        "http_filters": [router],
+        "request_timeout": f"{_REQUEST_SECONDS}s",
+        "http_filters": [buffer, router],
     }
     return {
         "name": "predictions",

@@ -74,6 +74,7 @@ def run_controller(
         _run_rounds(loop, platform, metrics, stopping, wake, notify)
     platform.executors.close()
     loop.shadow.close()
+    loop.faults.close()
     tags.close()
     with contextlib.suppress(SluiceError):
         lock.release()

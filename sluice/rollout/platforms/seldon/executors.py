@@ -1,14 +1,15 @@
 """Seldon's executors, one in each Pod: read the counters at ``/prometheus``, and sum them by release across restarts.
 
-Errors are 5xx and 400. The executor answers 500 for a time-out and for a server that it cannot reach, the model server turns
-invalid outputs into 500s, and Seldon answers 400 if the model returned nothing.
+Errors are 5xx. The executor answers 500 for a time-out and for a server that it cannot reach, and the model server turns invalid
+outputs into 500s. A 4xx of the model server keeps its status; it is counted apart, because a client caused it unless stable
+accepts the same request. The executor cannot tell one client's fault from an error: it answers 500 to a client that goes away in
+the middle of its body. Such clients meet both releases at the same rate.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx
@@ -27,7 +28,7 @@ TIMEOUT_SECONDS = 1.0
 
 
 def read_counts(text: str, slow_seconds: float = 0.5) -> Counts:
-    """Return the predictions, errors and slow answers in the metrics of one executor.
+    """Return the predictions, errors, slow answers and rejected requests in the metrics of one executor.
 
     Args:
         text: The metrics in Prometheus' text format. An executor that has answered no prediction yet has none of these metrics.
@@ -38,21 +39,20 @@ def read_counts(text: str, slow_seconds: float = 0.5) -> Counts:
     """
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - only a controller needs it
 
-    requests = errors = fast = 0
+    requests = errors = fast = rejected = 0
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.labels.get("service") != "predictions":
                 continue
+            code = sample.labels.get("code", "")
             if sample.name == f"{METRIC}_count":
-                requests += int(sample.value)
-                errors += int(sample.value) if _is_error(sample.labels.get("code", "")) else 0
-            elif sample.name == f"{METRIC}_bucket" and float(sample.labels["le"]) == slow_seconds:
+                is_rejected = code.startswith("4")
+                rejected += int(sample.value) if is_rejected else 0
+                requests += 0 if is_rejected else int(sample.value)
+                errors += int(sample.value) if code.startswith("5") else 0
+            elif sample.name == f"{METRIC}_bucket" and float(sample.labels["le"]) == slow_seconds and not code.startswith("4"):
                 fast += int(sample.value)
-    return Counts(requests, errors, requests, requests - fast)
-
-
-def _is_error(code: str) -> bool:
-    return code.startswith("5") or code == str(HTTPStatus.BAD_REQUEST.value)
+    return Counts(requests, errors, requests, requests - fast, rejected)
 
 
 @dataclass(slots=True)

@@ -14,11 +14,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from sluice.release.registry.registry_client import RegistryClient
+from sluice.scoring import faults
 
 if TYPE_CHECKING:
     from sluice.release.registry.image_references import ImageReference
 
-SCRIPT = Path(__file__).with_name("stand_in_model.py")
+FILES = {
+    "stand_in_model.py": Path(__file__).with_name("stand_in_model.py"),
+    "sluice/scoring/faults.py": Path(faults.__file__),  # it needs only the standard library
+}
+"""The files in the image, which Python finds beside the script."""
+
 _MANIFEST, _CONFIG = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
@@ -83,9 +89,10 @@ def _read_manifest(source: RegistryClient, target: str) -> dict[str, Any]:
 def _make_layer() -> tuple[bytes, bytes]:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        entry = tarfile.TarInfo("stand_in_model.py")
-        entry.size, entry.mode = SCRIPT.stat().st_size, 0o644
-        archive.addfile(entry, io.BytesIO(SCRIPT.read_bytes()))
+        for name, path in FILES.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = path.stat().st_size, 0o644
+            archive.addfile(entry, io.BytesIO(path.read_bytes()))
     return gzip.compress(buffer.getvalue(), mtime=0), buffer.getvalue()
 
 

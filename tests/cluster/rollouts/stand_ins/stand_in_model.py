@@ -1,4 +1,4 @@
-"""A model server whose fault can be changed while it runs. It needs only the standard library.
+"""A model server whose fault can be changed while it runs. It needs the standard library, and the module of a server's faults.
 
 ``POST /fault`` takes the fault as JSON; ``{}`` means none. These are its keys:
 
@@ -9,7 +9,8 @@
 - ``ready``: if false, the readiness probe fails.
 - ``crash``: if true, the process ends now and whenever this container starts again.
 
-Like the real server, it gives its last requests at ``GET /recent`` if a shadow needs them.
+Like the real server, it gives its last requests at ``GET /recent`` if a shadow needs them, and at ``GET /faults`` the requests
+that it rejected and what failed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, Faults
 
 RELEASE = os.environ.get("SLUICE_RELEASE_DIGEST", "")
 PORT = int(os.environ.get("PREDICTIVE_UNIT_HTTP_SERVICE_PORT", "9000"))
@@ -46,12 +50,17 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     fault: dict[str, Any] = {}  # noqa: RUF012 - shared by the whole process
     recent: deque[dict[str, Any]] = deque(maxlen=RECENT_REQUESTS)  # noqa: RUF012 - shared by the whole process
+    faults = Faults()
     number = 0
 
     def do_GET(self) -> None:
-        """Answer a health check, or give the last requests."""
+        """Answer a health check, or give the last requests or the faults."""
         if self.path == "/recent":
             self._answer(200 if RECENT_REQUESTS else 404, {"server": str(STARTED), "requests": list(self.recent)})
+            return
+        if self.path.startswith(FAULTS_PATH):
+            after = parse_qs(urlsplit(self.path).query).get("after", ["0"])[0]
+            self._answer(200 if self.faults.is_enabled else 404, self.faults.to_dict(int(after)))
             return
         self._answer(200 if self.fault.get("ready", True) else 503, {"release": RELEASE})
 
@@ -76,6 +85,10 @@ class Handler(BaseHTTPRequestHandler):
             type(self).number += 1
             data = json.loads(body or b"{}").get("data", {})
             self.recent.append({"number": self.number, "data": data, "probabilities": [answer["data"]["ndarray"][0][0]]})
+        elif status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.faults.add_rejected(body, self.headers.get("content-type", ""), "the stand-in rejects it")
+        else:
+            self.faults.add_failure(f"status {status}", "the stand-in fails")
         self._answer(status, answer)
 
     def _answer(self, status: int, document: object) -> None:
@@ -92,6 +105,7 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     Handler.fault = read_fault()
+    Handler.faults.start(os.environ.get(FAULTS_VARIABLE, ""))
     if Handler.fault.get("crash") or "--broken" in sys.argv:
         sys.exit(CRASHED)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

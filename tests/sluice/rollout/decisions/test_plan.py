@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import pytest
 from plan_journals import FAILED, NOTHING, PASSED, READY, SETTINGS, approval, command, decide, request, running, term
@@ -11,12 +10,11 @@ from pydantic import ValidationError
 
 from sluice.project.tables.rollout import RolloutTable
 from sluice.rollout.decisions.health import Health
+from sluice.rollout.decisions.interim_looks import Judgement
 from sluice.rollout.decisions.plan import Plan, plan_next
 from sluice.rollout.decisions.states import Approval, CommandKind, Journal, Phase, State
 from sluice.rollout.decisions.transitions import advance, begin
 
-if TYPE_CHECKING:
-    from sluice.rollout.decisions.interim_looks import Judgement
 
 
 def test_a_good_canary_takes_5_25_100_per_cent_and_becomes_champion() -> None:
@@ -33,7 +31,7 @@ def test_a_good_canary_takes_5_25_100_per_cent_and_becomes_champion() -> None:
         ("awaiting_approval", {"b": 100, "c": 0}),
         ("step-1", {"b": 95, "c": 5}),
         ("step-2", {"b": 75, "c": 25}),
-        ("baking", {"b": 0, "c": 100}),
+        ("baking", {"b": 5, "c": 95}),
         ("promoted", {"b": 0, "c": 100}),
     ]
     assert (journal.champion, journal.previous) == ("c", "b")
@@ -88,6 +86,46 @@ def test_a_holdback_that_would_take_traffic_back_from_the_canary_is_refused() ->
     with pytest.raises(ValidationError, match="more traffic than the step of 60 %"):
         RolloutTable(steps=[5, 60, 100], holdback=40)
     assert RolloutTable(steps=[100], holdback=50).holdback == 50
+    assert RolloutTable(steps=[5, 99, 100]).holdback == 5, "the default gives way to the steps"
+
+
+ALARM = Judgement(alarm="9 of 90 requests failed", reason="fine")
+
+
+def test_an_alarm_in_the_bake_moves_the_canary_back_one_step_and_not_to_stable() -> None:
+    plan, journal = decide(running(Phase.BAKING, 2), ALARM, now=20.0)
+    assert (plan.state.name, plan.weights) == ("step-2", {"b": 75, "c": 25})
+    assert plan.reason == "9 of 90 requests failed; moved back to 25 % to see whether the canary fails or the platform"
+    assert not decide(journal, NOTHING, now=30.0)[0].changes, "it advances only by new evidence"
+    plan, journal = decide(journal, PASSED, now=40.0)
+    assert (plan.state.name, plan.weights, plan.state.since) == ("baking", {"b": 5, "c": 95}, 40.0)
+
+
+def test_a_second_alarm_in_the_bake_rolls_the_canary_back() -> None:
+    """A canary that fails only under the full load must not take it again and again."""
+    _, journal = decide(running(Phase.BAKING, 2), ALARM, now=20.0)
+    _, journal = decide(journal, PASSED, now=30.0)
+    plan, journal = decide(journal, ALARM, now=40.0)
+    assert plan.state.phase is Phase.ROLLED_BACK
+    assert plan.reason == "9 of 90 requests failed, as in the bake before"
+    assert journal.weights == {"b": 100, "c": 0}
+
+
+@pytest.mark.parametrize(("steps", "share", "next_state"), [((100,), 50, "baking"), ((5, 90, 100), 50, "baking")])
+def test_an_alarm_leaves_stable_at_least_half_of_the_traffic(steps: tuple[int, ...], share: int, next_state: str) -> None:
+    journal = running(Phase.BAKING, None)
+    journal = dataclasses.replace(journal, request=request(steps=steps), approvals=(approval(steps=steps),))
+    _, journal = decide(journal, ALARM)
+    assert journal.weights == {"b": 100 - share, "c": share}
+    assert journal.state.phase is Phase.STEP
+    plan, _ = decide(journal, PASSED)
+    assert plan.state.name == next_state
+
+
+def test_an_alarm_outranks_a_promotion_by_command_and_the_end_of_the_bake() -> None:
+    _, journal = decide(running(Phase.STEP, 0, command=command(CommandKind.PROMOTE)))
+    plan, _ = decide(journal, ALARM, now=100.0)
+    assert plan.state.name == "step-2"
 
 
 def test_the_first_release_becomes_champion_when_it_is_ready_and_approved() -> None:
@@ -266,7 +304,7 @@ def test_a_rollback_without_n_minus_1_is_refused_and_removed() -> None:
 def test_a_promote_command_replaces_the_evidence_but_not_the_bake_the_approval_or_a_rollback() -> None:
     order = command(CommandKind.PROMOTE)
     plan, journal = decide(running(Phase.STEP, 0, command=order))
-    assert plan.weights == {"b": 0, "c": 100}
+    assert plan.weights == {"b": 5, "c": 95}
     assert plan.state.promoted_by == "kim"
     assert journal.transitions[-1].commanded_by == "kim"
     assert decide(journal, PASSED, now=80.0)[1].transitions[-1].commanded_by == "", "no person ordered the end of the bake"

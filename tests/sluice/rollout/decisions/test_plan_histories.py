@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from plan_journals import NOTHING, request, term
 
 from sluice.project.tables.rollout import RolloutTable
-from sluice.rollout.decisions.evidence import Counts, Evidence, Window, add_window_to_evidence, enter_state, judge
+from sluice.rollout.decisions.evidence import Counts, Evidence, Window, add_window_to_evidence, enter_state
 from sluice.rollout.decisions.health import Health
+from sluice.rollout.decisions.judgements import judge
 from sluice.rollout.decisions.plan import plan_next
 from sluice.rollout.decisions.shadow_comparisons import Comparison, add_comparison, judge_comparison
 from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Phase
@@ -103,7 +104,8 @@ class SimulatedRollout:
             self.enter()
             share = self.journal.weights[self.journal.request.release]
             assert self.evidence is not None
-            window = Window(canary=Counts(*first), stable=Counts(*second) if share < 100 else Counts(), share=share)
+            stable = Counts(*second) if share < 100 else Counts()
+            window = Window(canary=Counts(*first), stable=stable, share=share, seconds=1.0)
             self.evidence = add_window_to_evidence(self.evidence, window, self.settings)
         elif kind == "window" and self.journal.request and self.journal.state.phase is Phase.SHADOW:
             self.enter()
@@ -134,6 +136,8 @@ class SimulatedRollout:
         self.check_weights()
         if before.state.phase.judged and judgement.failed:
             assert self.journal.request is None, "a failed canary loses its traffic at once"
+        if before.state.phase is Phase.BAKING and judgement.alarm and before.target and not before.command:
+            assert self.journal.weights[before.target] <= 50, "an alarm in the bake takes traffic away from the canary at once"
         self.check_advance(before, judgement)
 
     def check_weights(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sluice.scoring.faults import plan_faults_variables
 from sluice.scoring.recent_requests import plan_recent_requests_variables
 from sluice.scoring.release_client import HEALTH_PATH
 from sluice.scoring.release_pods import PORT, plan_server_container, plan_server_pod_spec
@@ -190,6 +191,7 @@ def _build_container(release: PackagedRelease, settings: Settings) -> dict[str, 
     variables = {
         WORKERS_VARIABLE: str(settings.seldon.workers),
         **plan_recent_requests_variables(settings.rollout.shadow_requests),
+        **plan_faults_variables(show_values=settings.rollout.show_values),
     }
     health = {"httpGet": {"path": HEALTH_PATH, "port": "http"}}
     return plan_server_container(

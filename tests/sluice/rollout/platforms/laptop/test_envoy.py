@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from sluice.errors import PortInUseError, ServiceError
 from sluice.rollout.decisions.evidence import Counts
 from sluice.rollout.platforms.laptop.envoy import EnvoyProxy
 from sluice.rollout.platforms.laptop.envoy_config import (
+    MAX_REQUEST_BYTES,
     RELEASE_HEADER,
     build_bootstrap,
     build_endpoints,
@@ -71,7 +74,7 @@ def send_requests(client: httpx.Client, times: int) -> Counter[tuple[int, str]]:
 
 def counts(envoy: EnvoyProxy) -> dict[str, Counts]:
     """Return requests and errors only, because Envoy reports the durations later."""
-    return {name: Counts(found.counts.requests, found.counts.errors) for name, found in envoy.read_counts().items()}
+    return {name: dataclasses.replace(found.counts, timed=0, slow=0) for name, found in envoy.read_counts().items()}
 
 
 def test_weights_take_effect_at_once_and_answers_name_their_release(
@@ -92,19 +95,63 @@ def test_weights_take_effect_at_once_and_answers_name_their_release(
     assert sum((found for found in counts(envoy).values()), Counts()) == Counts(300, 0)
 
 
-def test_5xx_400_time_outs_and_refused_connections_count_as_errors(
+def test_5xx_time_outs_and_refused_connections_count_as_errors(
     envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
 ) -> None:
     backend = serve(A)
     envoy.start({A: 100})
-    for mode, status in (({"status": 500}, 500), ({"status": 400}, 400), ({"status": 404}, 404)):
-        backends.set_mode(A, errors=1.0, **mode)
-        assert send_requests(client, 3) == {(status, A): 3}
+    backends.set_mode(A, errors=1.0, status=500)
+    assert send_requests(client, 3) == {(500, A): 3}
     backends.set_mode(A, delay=2.0)
     assert send_requests(client, 2) == {(504, A): 2}
     backend.stop()
     assert send_requests(client, 4) == {(503, A): 4}
-    assert counts(envoy) == {A: Counts(15, 3 + 3 + 2 + 4)}
+    assert counts(envoy) == {A: Counts(9, 3 + 2 + 4)}
+
+
+def test_rejected_requests_are_counted_apart_from_requests_and_errors(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
+) -> None:
+    serve(A)
+    envoy.start({A: 100})
+    for status in (400, 404, 413, 415, 422):
+        backends.set_mode(A, errors=1.0, status=status)
+        assert send_requests(client, 3) == {(status, A): 3}
+    backends.set_mode(A)
+    assert send_requests(client, 2) == {(200, A): 2}
+    assert counts(envoy) == {A: Counts(2, 0, rejected=15)}
+
+
+def test_a_body_that_is_too_large_is_answered_by_the_proxy_and_counts_in_no_release(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]
+) -> None:
+    serve(A)
+    envoy.start({A: 100})
+    assert client.post(PATH, content=b" " * (MAX_REQUEST_BYTES + 1)).status_code == 413
+    assert client.post(PATH, content=b" " * (MAX_REQUEST_BYTES // 2)).status_code == 200
+    assert counts(envoy) == {A: Counts(1, 0)}
+
+
+def test_a_client_that_goes_away_counts_in_no_release(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
+) -> None:
+    serve(A)
+    envoy.start({A: 100})
+    backends.set_mode(A, delay=0.3)
+    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n".encode()
+    for body in (b"", b"{", b"{" + b" " * 99):  # before its body, in its middle, and while it waits for the answer
+        with socket.create_connection(("127.0.0.1", envoy.port)) as connection:
+            connection.sendall(head + body)
+            time.sleep(0.1)
+    wait_for(lambda: _read_stat(envoy, "http.predictions.downstream_rq_active") == 0)
+    assert counts(envoy) == {A: Counts()}
+    assert send_requests(client, 1) == {(200, A): 1}
+    assert counts(envoy) == {A: Counts(1, 0)}
+
+
+def _read_stat(envoy: EnvoyProxy, name: str) -> int:
+    lines = httpx.get(f"{envoy.admin_url}/stats?filter=^{name}$", trust_env=False).text.splitlines()
+    return int(lines[0].rpartition(":")[2])
 
 
 def test_only_predictions_and_health_are_exposed(

@@ -24,6 +24,7 @@ from sluice.project.tables.rollout import RolloutTable
 from sluice.project.tables.seldon import SeldonTable
 from sluice.project.tables.serving import ServingTable
 from sluice.rollout.clocks import Clock
+from sluice.rollout.decisions.blame import NO_REJECTIONS, Rejections
 from sluice.rollout.decisions.evidence import NO_COUNTS, Counts
 from sluice.rollout.decisions.shadow_comparisons import Comparison
 from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Request
@@ -39,6 +40,7 @@ from sluice.rollout.round import ControlLoop
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sluice.rollout.decisions.failures import ErrorKind
     from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
 
 NAME = "churn"
@@ -176,6 +178,7 @@ class SimulatedCluster:
         )
         control = ControlLoop(platform, self.settings.rollout, self.lines.append, clock=self.clock)
         control.shadow = self
+        control.faults = self
         return control
 
     def tick(self, control: ControlLoop) -> bool:
@@ -210,6 +213,15 @@ class SimulatedCluster:
         """Answer as the shadow does: 50 requests since the last round."""
         server = self.servers[self.journal.read().target or ""]
         return Comparison(requests=50, difference=50 * server.difference)
+
+    def find_rejections(self, rollout: str, champions: object, canaries: object) -> Rejections:
+        """Answer as the fault finder does: the canary rejects nothing."""
+        del rollout, champions, canaries
+        return NO_REJECTIONS
+
+    def list_errors(self, rollout: str) -> tuple[ErrorKind, ...]:
+        del rollout
+        return ()
 
     def close(self) -> None:
         pass

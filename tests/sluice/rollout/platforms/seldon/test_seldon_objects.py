@@ -58,7 +58,8 @@ def test_a_predictor_is_named_by_its_release_and_declares_its_ports() -> None:
     assert container["env"] == [
         {"name": "SLUICE_RELEASE_DIGEST", "value": B},
         {"name": "GUNICORN_WORKERS", "value": "2"},
-    ], "a server keeps no requests unless the shadow is on"
+        {"name": "SLUICE_KEEP_FAULTS", "value": "hidden"},
+    ], "a server keeps no answered requests unless the shadow is on, and hides values"
     assert container["readinessProbe"]["httpGet"]["path"] == "/health/status"
     assert container["securityContext"]["readOnlyRootFilesystem"]
 
@@ -230,8 +231,8 @@ def metrics(*, fast: int | None = None, **counts: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_only_5xx_and_400_of_predictions_count_as_errors() -> None:
-    assert read_counts(metrics(c200=90, c400=4, c404=3, c500=2, c503=1)) == Counts(100, 7, 100, 0)
+def test_only_5xx_of_predictions_count_as_errors_and_rejected_requests_count_apart() -> None:
+    assert read_counts(metrics(c200=90, c400=4, c404=3, c500=2, c503=1)) == Counts(93, 3, 93, 0, rejected=7)
     assert read_counts("") == Counts(0, 0)
     with pytest.raises(ValueError, match=r".+"):
         read_counts("<html>not found</html>")

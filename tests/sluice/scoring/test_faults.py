@@ -1,0 +1,71 @@
+"""What a server keeps of its faults, and how it hides values."""
+
+from __future__ import annotations
+
+import pytest
+
+from sluice.scoring.faults import (
+    HIDDEN,
+    MAX_KINDS,
+    MAX_TEXT_LENGTH,
+    OTHER_KINDS,
+    SHOWN,
+    Faults,
+    describe_kind,
+    find_words,
+    hide_values,
+)
+
+
+def test_nothing_is_kept_unless_the_deployment_says_so() -> None:
+    faults = Faults()
+    faults.add_rejected(b"{}", "application/json", "why")
+    assert not faults.is_enabled
+    assert faults.to_dict(0)["rejected"] == {"total": 0, "requests": []}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("could not convert string to float: 'Paris'", "could not convert string to float: '…'"),
+        ("unknown city Paris", "unknown city …"),
+        ("unknown city paris, France", "unknown city …, …"),
+        ("city_Paris is unknown, as is city-Paris", "city_… is unknown, as is city-…"),
+        ("KeyError: 'tenure'", "KeyError: 'tenure'"),
+        ("value 17.25 at row 3", "value … at row …"),
+        ('card "4111 1111" refused', 'card "…" refused'),
+        ("2024-05-17T12:00:00 is too late", "… is too late"),
+    ],
+)
+def test_values_are_hidden_and_columns_are_not(text: str, shown: str) -> None:
+    words = find_words([["Paris, France", 17.25, None, True]])
+    assert hide_values(text, words, {"tenure"}) == shown
+
+
+def test_texts_have_no_control_characters_and_a_limited_length() -> None:
+    faults = Faults()
+    faults.start(SHOWN)
+    faults.add_failure("kind", "\x1b[31mred\r\n" + "x" * 5000)
+    (failed,) = faults.to_dict(0)["failed"]
+    assert failed["text"].startswith("[31mred xxx")
+    assert len(failed["text"]) == MAX_TEXT_LENGTH
+
+
+def test_the_number_of_kinds_is_limited() -> None:
+    faults = Faults()
+    faults.start(HIDDEN)
+    firsts = [faults.add_failure(f"kind {number}", "text") for number in range(MAX_KINDS + 5)]
+    counts = {one["kind"]: one["count"] for one in faults.to_dict(0)["failed"]}
+    assert firsts.count(True) == MAX_KINDS + 1
+    assert len(counts) == MAX_KINDS + 1
+    assert counts[OTHER_KINDS] == 5
+
+
+def test_a_kind_names_the_error_and_its_place_but_no_value() -> None:
+    try:
+        int("secret")
+    except ValueError as error:
+        kind = describe_kind(error)
+    assert kind.startswith("ValueError in scoring/test_faults.py:")
+    assert kind.endswith("(test_a_kind_names_the_error_and_its_place_but_no_value)")
+    assert "secret" not in kind
