@@ -77,7 +77,7 @@ for line in sys.stdin:
         os._exit(0)
     os.waitpid(child, 0)
 """
-"""Load each release in a process of its own, as a server does. A process that has imported the code of one release takes no other."""
+"""Load each release in a process of its own, as a server does. A process takes the code of one release only."""
 
 
 @dataclass(frozen=True)
