@@ -104,4 +104,6 @@ def _judge_during_incident(evidence: Evidence, settings: RolloutTable, incident:
     if alarm or better is None or better.e_value < settings.evidence or bound is None or bound > settings.margin:
         return Judgement(alarm=alarm, reason=paused)
     excess = f"its error rate exceeds stable's usual rate by at most {bound:.2%}, margin {settings.margin:.2%}"
-    return Judgement(passed=True, reason=f"{incident}; the canary surely fails less often (e-value {better.e_value:.3g}), and {excess}")
+    return Judgement(
+        passed=True, reason=f"{incident}; the canary surely fails less often (e-value {better.e_value:.3g}), and {excess}"
+    )

@@ -105,7 +105,9 @@ def test_the_mean_factor_is_at_most_one_if_the_excess_is_tolerated(
     canary_chances = binom.pmf(np.arange(canary + 1), canary, canary_rate)
     stable_chances = binom.pmf(np.arange(min(stable_requests, 60) + 1), stable_requests, rate)
     mean = sum(
-        canary_chances[failed] * stable_chances[other] * add_block(start, **block(canary, failed, stable_requests, other, share)).e_value
+        canary_chances[failed]
+        * stable_chances[other]
+        * add_block(start, **block(canary, failed, stable_requests, other, share)).e_value
         for failed in range(canary + 1)
         for other in range(len(stable_chances))
         if canary_chances[failed] * stable_chances[other] > 1e-14

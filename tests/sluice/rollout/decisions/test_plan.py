@@ -16,7 +16,6 @@ from sluice.rollout.decisions.states import Approval, CommandKind, Journal, Phas
 from sluice.rollout.decisions.transitions import advance, begin
 
 
-
 def test_a_good_canary_takes_5_25_100_per_cent_and_becomes_champion() -> None:
     journal = running()
     journal = dataclasses.replace(journal, request=dataclasses.replace(journal.request, ledger_head="sha256:question"))
