@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from fault_table import FAULTS, Fault
-from pipeline_under_test import STAGES, World, run_pipeline
+from pipeline_under_test import ROOT, STAGES, World, run_pipeline
+
+from sluice.checks.layers import LayerInputs, run_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,3 +35,16 @@ def test_the_check_that_is_meant_for_a_fault_finds_it(fault: Fault, open_copy: C
     assert refusal.stage == fault.stage, refusal
     assert fault.check in refusal.checks, refusal
     assert fault.message in refusal.message, refusal
+
+
+@pytest.mark.parametrize(("layer", "name"), [("data", "unit change"), ("model", "wrong scaler")])
+def test_a_suite_gives_the_same_verdicts_in_a_process_of_its_own(layer: str, name: str, open_copy: Callable[[], World]) -> None:
+    """The other tests call the functions of layers 2 and 3 directly. A pipeline runs them with pytest, in their own process."""
+    world = open_copy()
+    shutil.copytree(ROOT / "tests" / layer, world.root / "tests" / layer, ignore=shutil.ignore_patterns("__pycache__"))
+    next(fault for fault in FAULTS if fault.name == name).plant(world)
+    refusal = run_pipeline(world)
+    given = {"data": LayerInputs(snapshot=world.snapshot), "model": LayerInputs(model=world.root / "run" / "model.joblib")}
+    result = run_layer(world.project, layer, given[layer], world.root / "results")
+    assert refusal is not None
+    assert {verdict.check for verdict in result.verdicts if verdict.blocks} == refusal.checks
