@@ -197,5 +197,9 @@ def _require_digest(snapshot: Snapshot, expected: str, origin: str) -> None:
         setting = f'data.holdout_digest = "{snapshot.digest}"'
         raise IntegrityError(
             f"the holdout {snapshot.source} has the digest {snapshot.digest}, not the digest {expected} that {origin}",
-            hint=f"Restore the file. If you want to replace the holdout, set {setting} in sluice.toml.",
+            hint=(
+                "Restore the file. `sluice holdout rotate` replaces the holdout by fresh rows. If the file was only written "
+                "again, "
+                f"with the same rows, set {setting} in sluice.toml."
+            ),
         )

@@ -12,11 +12,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import NotServingError
 from sluice.project.projects import Project, read_project
+from sluice.release.packaging import check_sources
 from sluice.rollout.requests import statuses
+from sluice.steps.ledgers import read_gate_status
 from sluice.steps.records import interruptible, running_step
 
 if TYPE_CHECKING:
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
 LIFELINE_VARIABLE = "SLUICE_LIFELINE"
 """Environment variable with the file descriptor of the pipe's read end."""
 
-CANARY = "comp-canary"
-"""Key of the canary step in a pipeline's IR. KFP derives it from the component's name."""
+CANARY, GATE = "comp-canary", "comp-gate"
+"""Keys of the canary step and of the gate's step in a pipeline's IR. KFP derives them from the components' names."""
 
 
 def end_when_engine_ends(lifeline: int) -> None:
@@ -76,14 +79,32 @@ def _suggest_alternatives(project: Project, function: Any) -> str:  # noqa: ANN4
     return f", or run a pipeline without a rollout: {', '.join(others)}" if others else ""
 
 
+def check_gate_inputs(project: Project, function: Any) -> list[str]:  # noqa: ANN401 - a KFP pipeline function
+    """Make sure that the gate's inputs can be read, if the pipeline asks the gate, and return its warnings.
+
+    The check comes before the training, so that a missing holdout or a damaged ledger is not found only after it. A spent budget
+    is only a warning, because a person may have let the model pass that is about to be trained.
+
+    Raises:
+        ConfigurationError: A path in project.packages or serving.lock does not exist.
+        DataError: The holdout cannot be read.
+        StateError: The ledger cannot be read, or was deleted, shortened or replaced.
+    """
+    if GATE not in function.pipeline_spec.components:
+        return []
+    check_sources(project)
+    return read_gate_status(project, now=time.time()).warnings
+
+
 def run_session(pipeline: str, arguments: Mapping[str, Any], artifacts: str) -> None:
     """Run one pipeline of the project to its end. An error in a step ends the process with exit code 1."""
     from kfp import local  # noqa: PLC0415 - the import takes seconds, and the lifeline must be watched before
 
     project = read_project()
     function = project.load_object(project.settings.pipelines[pipeline], key=f"pipelines.{pipeline}")
-    with running_step("preflight"):
+    with running_step("preflight") as step:
         check_serving(project, function)
+        step.detail = "; ".join(check_gate_inputs(project, function))
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=artifacts, raise_on_error=True)
     with interruptible():  # kfp.local then waits for the step, which gets the signal too and removes its temporary files
         function(**arguments)

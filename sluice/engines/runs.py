@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.checks.layers import LAYERS
 from sluice.data.snapshots import digest_file
 from sluice.errors import DataError, RolledBackError, UndecidedError
-from sluice.steps.records import EVENTS_FILE, PARTS_FOLDER
+from sluice.steps.records import EVENTS_FILE, PARTS_FOLDER, read_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -244,7 +244,8 @@ def assemble_run(folder: Path, *, succeeded: bool, interrupted: bool = False) ->
         "reason": reason,
         "steps": steps,
         "layers": [parts[f"layer-{layer}"] for layer in LAYERS if f"layer-{layer}" in parts],
+        "warnings": read_warnings(folder),
     }
-    document |= {name: parts.get(name) for name in ("snapshot", "training", "gate", "curves", "release", "rollout")}
+    document |= {name: parts.get(name) for name in ("snapshot", "holdout", "training", "gate", "curves", "release", "rollout")}
     write_run(folder, document)
     return document

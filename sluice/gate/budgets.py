@@ -165,9 +165,9 @@ def check_same_rule(document: LedgerDocument, row_set: RowSet, *, holdout: str, 
         if None not in {first.gate_fraction, rule.gate_fraction} and first.gate_fraction != rule.gate_fraction:
             raise StateError(
                 f"this holdout was first asked with data.gate_fraction {first.gate_fraction:g}, but now it is "
-                f"{rule.gate_fraction:g}, so that rows whose scores the model tests show would become gate rows or gate rows "
-                "would become visible",
-                hint="Restore data.gate_fraction in sluice.toml, or replace the holdout by fresh rows.",
+                f"{rule.gate_fraction:g}",
+                hint="Restore data.gate_fraction in sluice.toml, or replace the holdout by fresh rows. With another fraction, "
+                "rows that the model tests show would become gate rows, or gate rows would be shown.",
             )
 
 
@@ -192,5 +192,6 @@ def _part_questions(
 
 
 def _tail(record: QuestionRecord, rule: GateRule) -> float:
+    """Return the share of alpha that a question may use up."""
     asked = record.question.rule or rule
     return asked.alpha / asked.budget

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.row_scores import digest_rows
-from sluice.errors import StateError
+from sluice.data.row_scores import digest_rows, hash_ids
+from sluice.errors import DataError, StateError
 from sluice.gate.decision import (
     MIN_PER_CLASS,
     GateDecision,
@@ -54,13 +54,18 @@ def ask_gate(
 
     Raises:
         ConfigurationError: A number of `rule` is out of its range.
-        DataError: A gate row has no score.
+        DataError: A gate row has no score, or all gate rows have the same label.
         StateError: The ledger or a stored decision is unreadable, the ledger lacks one of `heads`, or earlier questions about
             these rows used another alpha, budget or gate_fraction.
     """
     check_settings(rule.margin, rule.alpha, rule.budget)
-    labels, ids = holdout.gate.labels, holdout.gate.ids
-    # The scores are matched to the rows by id before anything is counted.
+    labels, ids = holdout.gate.labels, hash_ids(holdout.gate.ids)
+    # Whatever is unusable is found before anything is counted.
+    if count_smaller_class(labels) == 0:
+        raise DataError(
+            f"all {len(labels):,} gate rows have the same label, so no AUC can be computed",
+            hint="Use a holdout with rows of both classes.",
+        )
     second = challenger[1].select(ids)
     first = champion[1].select(ids) if champion else None
     if champion is not None and count_smaller_class(labels) < MIN_PER_CLASS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import importlib
 import os
 import sys
@@ -87,8 +88,8 @@ def read_project(start: Path | None = None) -> Project:
 
     Raises:
         DataError: There is no sluice.toml.
-        ConfigurationError: The file is not valid TOML, or a key is missing, unknown or has a wrong value. The message names the
-            keys.
+        ConfigurationError: The file is not valid TOML, or a key is missing, unknown or has a wrong value, or the holdout is the
+            training data. The message names the keys.
     """
     root = find_root(start)
     file = root / FILE_NAME
@@ -103,7 +104,34 @@ def read_project(start: Path | None = None) -> Project:
             f"{file} is not valid: {_describe(error)}",
             hint="Correct these keys. `sluice schema` prints every key with its type and default.",
         ) from error
+    _require_separate_holdout(root, settings)
     return Project(root, settings)
+
+
+def _require_separate_holdout(root: Path, settings: Settings) -> None:
+    """Refuse a holdout that is the training data: the same path or URL, a link to the same file, or a copy of it.
+
+    A copy is found by comparing the bytes of two files of equal size, up to the first difference. So different files cost
+    nothing.
+    """
+    names = (settings.data.snapshot, settings.data.holdout)
+    one, other = (root / name for name in names)
+    try:
+        how = "are links to one file" if one.samefile(other) else ""
+        if not how and one.is_file() and one.stat().st_size and filecmp.cmp(one, other, shallow=False):
+            how = "have the same contents"
+    except OSError:  # a URL, or a file that does not exist or cannot be read; the step that reads it says so
+        how = ""
+    if names[0] == names[1]:
+        how = "are the same"
+    if how:
+        raise ConfigurationError(
+            f"{root / FILE_NAME} is not valid: data.snapshot {names[0]!r} and data.holdout {names[1]!r} {how}, so every "
+            "model would be tested on the rows that it was trained on",
+            hint=(
+                "Set data.holdout to labelled rows that are not in data.snapshot. Neither the id nor the content may be the same."
+            ),
+        )
 
 
 def _describe(error: ValidationError) -> str:

@@ -90,6 +90,17 @@ def read_lock_digest(project: Project) -> str:
     return digest_file(lock)
 
 
+def check_sources(project: Project) -> None:
+    """Check before anything is spent on a model that what its release is made from exists: the packages and the lock.
+
+    Raises:
+        ConfigurationError: A path in project.packages or serving.lock does not exist.
+    """
+    read_lock_digest(project)
+    for package in project.settings.project.packages:
+        _find_package(project, package)
+
+
 def _make_golden(project: Project, model: Path) -> GoldenRows:
     features = read_holdout(project, part="test").features
     project.put_first_on_path()
@@ -122,12 +133,17 @@ def _write_layer_folder(project: Project, model: Path, golden: GoldenRows, input
         return place_layer(draft, unpacked, layer_digest(draft))
 
 
-def _copy_package(project: Project, package: str, code: Path) -> None:
+def _find_package(project: Project, package: str) -> Path:
     source = project.path(package)
     if not source.is_dir() or project.root not in source.resolve().parents:
         raise ConfigurationError(
             f"project.packages names {package!r}, which is not a folder below {project.root}",
             hint="List the folders with the Python code that the fitted model needs, or leave project.packages out.",
         )
+    return source
+
+
+def _copy_package(project: Project, package: str, code: Path) -> None:
+    source = _find_package(project, package)
     # Links are copied as links, so that the check of the layer finds and refuses them.
     shutil.copytree(source, code / package, symlinks=True, ignore=shutil.ignore_patterns(CACHE_FOLDER, "*.pyc", ".*"))

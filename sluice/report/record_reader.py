@@ -27,6 +27,7 @@ from sluice.report.results import (
     Snapshot,
     Step,
     Transition,
+    Warned,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def parse_run(raw: Mapping[str, Any], *, notes: list[str] | None = None) -> RunR
         "rollout": _parse_rollout(raw.get("rollout"), all_notes),
         "steps": _parse_each(Step.model_validate, raw.get("steps"), "steps", all_notes),
         "layers": _parse_layers(raw.get("layers"), all_notes),
+        "warnings": _parse_each(Warned.model_validate, raw.get("warnings"), "warnings", all_notes),
     }
     plain = {name: value for name, value in raw.items() if name not in parts and name != "notes"}
     return RunResult.model_validate(plain | parts | {"notes": tuple(all_notes)})
@@ -195,18 +197,24 @@ def _read_json(path: Path, notes: list[str]) -> Any:  # noqa: ANN401 - whatever 
 
 
 def _read_parts(folder: Path, notes: list[str]) -> Raw:
-    """Read the parts that the steps wrote when they ended. Those named ``layer-<layer>`` become the list of layers."""
+    """Read the parts that the steps wrote when they ended.
+
+    Those named ``layer-<layer>`` become the list of layers, and those named ``warnings-<step>`` the list of warnings.
+    """
     parts: Raw = {}
-    layers = []
+    layers: list[Raw] = []
+    warnings: list[Any] = []
     for path in sorted((folder / PARTS_FOLDER).glob("*.json")):
         document = _read_json(path, notes)
         if not isinstance(document, dict):
             continue
         if path.stem.startswith("layer-"):
             layers.append(document)
+        elif path.stem.startswith("warnings-"):
+            warnings += document.get("warnings") or []
         else:
             parts[path.stem] = document
-    return parts | ({"layers": layers} if layers else {})
+    return parts | ({"layers": layers} if layers else {}) | ({"warnings": warnings} if warnings else {})
 
 
 def _read_layers(folder: Path, notes: list[str]) -> list[Raw]:

@@ -184,6 +184,14 @@ class Curves(Record):
     champion: Curve | None = None
 
 
+class Warned(Record):
+    """A warning of a run: what was noticed, and what to do next. It does not stop a run, but a person should know it."""
+
+    kind: Text = ""
+    text: Text = ""
+    hint: Text = ""
+
+
 class Snapshot(Record):
     """The data that a run used."""
 
@@ -287,6 +295,7 @@ class RunResult(Span):
     curves: Curves | None = None
     release: Release | None = None
     rollout: Rollout | None = None
+    warnings: tuple[Warned, ...] = ()
     notes: tuple[Text, ...] = ()
 
     def layer(self, name: str) -> Layer | None:

@@ -236,7 +236,7 @@ def list_gate_notes(gate: Gate) -> tuple[str, ...]:
         until = f" until {format_moment(gate.override.until)}" if gate.override.until is not None else ""
         notes.append(f"{gate.override.by} let this model pass the gate{until}: {gate.override.why}")
         notes.append("The gate's own answer above is unchanged.")
-    if gate.left is not None and gate.budget and gate.left <= (1 - WARN_AT) * gate.budget:
+    if gate.left is not None and gate.budget and gate.budget - gate.left >= WARN_AT * gate.budget:
         notes.append(
             f"Only {gate.left} of {gate.budget} questions are left: prepare a new holdout from fresh labelled rows."
             if gate.left

@@ -17,13 +17,15 @@ from sluice.checks.judgements import predict_probability
 from sluice.data.holdout import holdout_digest, read_holdout
 from sluice.data.row_scores import digest_rows
 from sluice.errors import DataError
+from sluice.leaks.jumps import MeasuredAuc, judge_jump
 from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
 from sluice.statistics.auc import estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
-from sluice.steps.records import record_part
+from sluice.steps.records import record_part, record_warnings
 from sluice.steps.scoring import read_champion, score_release
 from sluice.steps.training import verify_model
+from sluice.verdicts import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from sluice.data.labelled_rows import LabelledRows
     from sluice.project.projects import Project
+    from sluice.run_warnings import RunWarning
 
 
 ATTACHMENT = "curves"
@@ -44,7 +47,8 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
     Args:
         model: Local path of the fitted model.
         metadata: The model's metadata, with the digest that it must have.
-        target: Path to write the challenger's curves to (JSON), with the digests of the holdout and of the test rows.
+        target: Path to write the challenger's curves to (JSON), with the digests of the holdout and of the test rows, and with
+            the warnings about the scores.
 
     Returns:
         The challenger's ROC for KFP: false positive rates, true positive rates, and the thresholds that belong to them.
@@ -56,11 +60,14 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
     project = read_project()
     rows = read_holdout(project, part="test")
     scores = predict_probability(joblib.load(verify_model(Path(model), metadata)), rows.features)
-    measured = curves(rows.labels, scores)
+    measured, champion = curves(rows.labels, scores), champion_curves(project, rows)
+    warnings = warn_of_jump(champion, measured)
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     bound = {"holdout": holdout_digest(project), "rows": digest_rows(rows.ids)}
-    Path(target).write_text(json.dumps(measured | bound), encoding="utf-8")
-    record_part("curves", {"challenger": measured, "champion": champion_curves(project, rows)})
+    document = measured | bound | {"warnings": [warning.to_dict() for warning in warnings]}
+    Path(target).write_text(json.dumps(document), encoding="utf-8")
+    record_part("curves", {"challenger": measured, "champion": champion})
+    record_warnings("model-tests", warnings)
     points = roc_points(rows.labels, scores)
     # The threshold of a point is the score that this share of the negative rows reaches or exceeds.
     thresholds = np.quantile(scores[rows.labels == 0], 1 - np.asarray(points.fpr), method="lower")
@@ -100,3 +107,12 @@ def curves(labels: npt.NDArray[np.int8], scores: npt.NDArray[np.float64]) -> dic
         "roc": roc | {"auc": estimate.auc, "interval": dataclasses.asdict(estimate.interval)},
         "calibration": calibration,
     }
+
+
+def warn_of_jump(champion: Mapping[str, Any] | None, challenger: Mapping[str, Any]) -> list[RunWarning]:
+    """Return a warning if the challenger's AUC on the test rows is implausibly far above the champion's."""
+    if champion is None:
+        return []
+    before, now = (MeasuredAuc(one["roc"]["auc"], Interval(**one["roc"]["interval"])) for one in (champion, challenger))
+    warning = judge_jump(before, now)
+    return [warning] if warning else []

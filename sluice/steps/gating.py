@@ -15,7 +15,9 @@ from sluice.data.holdout import open_holdout
 from sluice.data.row_scores import bind_scores
 from sluice.errors import UndecidedError
 from sluice.gate import questions
+from sluice.gate.budgets import WARN_AT
 from sluice.project.projects import read_project
+from sluice.release.packaging import check_sources
 from sluice.steps.ledgers import describe_power, open_ledger, open_scores, read_heads, read_rule
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion, score_release
@@ -57,11 +59,14 @@ class GateAnswer:
     @property
     def detail(self) -> str:
         """What to tell people: the decision, what is left of the budget, and the override."""
-        budget = f"{self.decision.uses} of {self.decision.budget} questions used, {self.decision.left} left"
-        parts = [self.decision.verdict.detail, budget]
+        decision = self.decision
+        budget = f"{decision.uses} of {decision.budget} questions used, {decision.left} left"
+        if decision.left and decision.budget - decision.left >= WARN_AT * decision.budget:
+            budget += ": prepare a new holdout from fresh labelled rows"
+        parts = [decision.verdict.detail, budget]
         if self.override:
             parts.append(f"{self.override.by} let the model pass nevertheless: {self.override.why}")
-        return "; ".join(parts) + (f". {self.power.describe()}" if self.decision.first else "")
+        return "; ".join(parts) + (f". {self.power.describe()}" if decision.first else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the public decision as plain JSON types, with the model's digest, the override, and what the gate can see."""
@@ -87,11 +92,13 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
         True to promote the challenger, or if a person let it pass; False to keep the champion. Neither is an error.
 
     Raises:
+        ConfigurationError: A path in project.packages or serving.lock does not exist.
         IntegrityError: The model does not have the digest that training recorded.
         UndecidedError: The gate could not judge the challenger, and no person let it pass.
     """
     project = read_project()
     with running_step("gate") as step:
+        check_sources(project)  # a question about a model that cannot be packaged would be wasted
         challenger = joblib.load(verify_model(Path(model), metadata))
         holdout = open_holdout(project)
         found = predict_probability(challenger, holdout.gate.features)

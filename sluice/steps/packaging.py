@@ -11,6 +11,7 @@ from sluice.project.projects import read_project
 from sluice.release.packaging import build_release
 from sluice.release.registry.publishing import find_destination, publish
 from sluice.release.store.releases import ReleaseStore
+from sluice.run_warnings import RunWarning
 from sluice.steps.curves import ATTACHMENT
 from sluice.steps.ledgers import open_scores
 from sluice.steps.records import record_part, running_step
@@ -20,7 +21,12 @@ from sluice.steps.training import verify_model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from sluice.project.projects import Project
     from sluice.release.store.releases import Release
+
+
+WARNINGS = "warnings"
+"""Kind of the attachment that holds the warnings about a release."""
 
 
 def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], curves: str, decision: str, scores: str) -> str:
@@ -31,7 +37,7 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
         metadata: The model's metadata: ``digest``, ``snapshot_digest``, ``rows``.
         verdicts: Local paths of the verdicts of the code, data and model layers (JSON).
         curves: Local path of the challenger's curves (JSON). They are attached to the release, because reports need them once it
-            is champion.
+            is champion. The warnings about data and scores are attached too, because a person who approves must see them.
         decision: Local path of the gate's public decision (JSON).
         scores: Local path of the challenger's scores with the ids of the gate rows (.npz). They are stored, because the gate
             needs them once the release is champion.
@@ -58,7 +64,10 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
         store = ReleaseStore(project.state / "releases")
         release = store.add(folder)
         open_scores(project).save(release.digest, read_row_scores(Path(scores)))
-        store.attach(release.digest, ATTACHMENT, json.loads(Path(curves).read_text(encoding="utf-8")))
+        measured = json.loads(Path(curves).read_text(encoding="utf-8"))
+        store.attach(release.digest, ATTACHMENT, measured)
+        if warnings := [*metadata.get("warnings", []), *measured.get("warnings", [])]:
+            store.attach(release.digest, WARNINGS, {"warnings": warnings})
         image = publish(store, release, find_destination(project)).image if project.settings.serving.repository else ""
         record_part("release", describe(release) | ({"image": image} if image else {}))
         step.detail = f"release {release.number}, {release.digest[:19]}"
@@ -74,3 +83,10 @@ def describe(release: Release) -> dict[str, Any]:
         "tags": sorted(release.tags),
         "manifest": release.manifest,
     }
+
+
+def read_warnings_about(project: Project, digest: str) -> list[RunWarning]:
+    """Return the warnings that were attached to a release in this project's store."""
+    store = ReleaseStore(project.state / "releases")
+    documents = [one["document"] for one in store.attachments(digest) if one["kind"] == WARNINGS]
+    return [RunWarning.from_dict(values) for document in documents for values in document.get("warnings", [])]

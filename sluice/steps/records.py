@@ -19,13 +19,18 @@ from typing import TYPE_CHECKING, Any
 from sluice.errors import InterruptedRunError, SluiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from sluice.run_warnings import RunWarning
 
 RUN_FOLDER_VARIABLE = "SLUICE_RUN_FOLDER"
 """Environment variable with the path of the run's folder."""
 
 EVENTS_FILE = "events.jsonl"
 PARTS_FOLDER = "parts"
+WARNINGS_PREFIX = "warnings-"
+"""The part ``warnings-<step>`` holds the warnings of one step. ``run.json`` has those of all steps under ``warnings``."""
+
 REJECTION_FILE = "refused-by.txt"
 """Holds the name of the person who rejected the run's release."""
 
@@ -59,6 +64,19 @@ def record_part(name: str, document: dict[str, Any]) -> None:
     draft = target.with_suffix(".draft")
     draft.write_text(json.dumps(document, indent=1), encoding="utf-8")
     draft.replace(target)
+
+
+def record_warnings(step: str, warnings: Sequence[RunWarning]) -> None:
+    """Record the warnings of a step, and print them, because a step in a cluster has only its log."""
+    for warning in warnings:
+        sys.stderr.write(f"warning: {warning.text}\nnext: {warning.hint}\n")
+    record_part(f"{WARNINGS_PREFIX}{step}", {"warnings": [warning.to_dict() for warning in warnings]})
+
+
+def read_warnings(folder: Path) -> list[dict[str, Any]]:
+    """Return the warnings that the steps of a run have recorded so far, in the order of the steps' names."""
+    files = sorted((folder / PARTS_FOLDER).glob(f"{WARNINGS_PREFIX}*.json"))
+    return [warning for file in files for warning in json.loads(file.read_text(encoding="utf-8"))["warnings"]]
 
 
 def record_rejection(folder: Path, by: str) -> None:

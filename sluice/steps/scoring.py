@@ -1,30 +1,21 @@
-"""Compute the scores of a release with the code in its model layer, not with the present files of the project.
+"""Compute the scores of a release in its own environment and with its own code, not with the present files of the project.
 
-The present commit may have changed the features that the champion was trained with. Therefore each release is scored in a
-separate process that can import only the release's own code.
+The present commit may have changed the features that the champion was trained with, and the present lock may have other
+libraries.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import joblib
-import numpy as np
-import pandas as pd
-
-from sluice.errors import ServiceError
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.requests.statuses import read_status
-from sluice.scoring.verified_imports import put_layer_first_on_path
+from sluice.scoring.release_scores import score_in_process, score_in_server
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
+    import pandas as pd
 
     from sluice.project.projects import Project
     from sluice.release.store.releases import Release
@@ -39,6 +30,9 @@ def read_champion(project: Project) -> Release | None:
 def score_release(project: Project, release: Release, features: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Return the probabilities that a release predicts for rows of features.
 
+    A server of the release computes them, in the serving environment. Where that environment does not exist, as in the pod of a
+    pipeline step, a process of the present environment computes them. The release verifies either environment before it answers.
+
     Args:
         project: The project whose store holds the release.
         release: The release.
@@ -48,32 +42,12 @@ def score_release(project: Project, release: Release, features: pd.DataFrame) ->
         Probabilities in [0, 1], shape (rows,).
 
     Raises:
+        DataError: The rows lack a column, or the release refuses them.
         IntegrityError: The release's files do not have its digest.
-        ServiceError: The release's code cannot score the rows. The message has the last line that the code printed.
+        RefusedError: The present environment is not the one that the release was made in.
+        ServiceError: The server or the process failed. The message says why.
     """
     folder = ReleaseStore(project.state / "releases").unpack(release.digest)
-    with tempfile.TemporaryDirectory(prefix="sluice-score-") as name:
-        rows, scores = Path(name) / "rows.parquet", Path(name) / "scores.npy"
-        features.to_parquet(rows)
-        command = [sys.executable, "-m", "sluice.steps.scoring", str(folder), str(rows), str(scores)]
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PYTHONSAFEPATH": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=name)
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-            raise ServiceError(
-                f"release {release.number} cannot score {len(features):,} rows with its own code: {last}",
-                hint="If a library was upgraded since this release, replace the champion first and the holdout afterwards.",
-            )
-        return np.asarray(np.load(scores))
-
-
-def _main(folder: str, rows: str, scores: str) -> None:
-    """Score the rows in this process, which imports only the release's own, verified code."""
-    put_layer_first_on_path(Path(folder))
-    model = joblib.load(Path(folder) / "model.joblib")
-    names = json.loads((Path(folder) / "golden.json").read_text(encoding="utf-8"))["names"]
-    np.save(scores, model.predict_proba(pd.read_parquet(rows)[names])[:, 1])
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    if project.path(project.settings.serving.python).is_file():
+        return score_in_server(project, folder, release.digest, features)
+    return score_in_process(folder, release.digest, features)

@@ -1,4 +1,8 @@
-"""The steps that pin data: they copy the snapshot, or the champion's training data, and name the copy by its digest."""
+"""The steps that pin data: they copy the snapshot, or the champion's training data, and name the copy by its digest.
+
+Pinning the snapshot is the first step of a pipeline. Therefore it also checks the other files that the pipeline will need after
+the training.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.data.snapshots import Snapshot, check_readable, digest_file, pin_snapshot
 from sluice.errors import DataError, IntegrityError, StateError
 from sluice.project.projects import Project, read_project
+from sluice.steps.before_training.requirements import check_project
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion
 
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def pin(location: str, target: Path) -> dict[str, Any]:
-    """Pin a snapshot, and copy it to `target`.
+    """Check the files that the pipeline needs, pin a snapshot, and copy it to `target`.
 
     Args:
         location: Path or fsspec URL; empty for ``data.snapshot`` of sluice.toml.
@@ -30,10 +35,13 @@ def pin(location: str, target: Path) -> dict[str, Any]:
         The artifact's metadata: ``digest``, ``source`` and ``suffix``.
 
     Raises:
-        DataError: The snapshot is missing or cannot be read.
+        ConfigurationError: project.packages or serving.lock names something that does not exist.
+        DataError: The snapshot or the holdout is missing or cannot be read.
+        IntegrityError: The holdout is not the declared one.
     """
     project = read_project()
     with running_step("pin-snapshot") as step:
+        check_project(project)
         source = location or project.settings.data.snapshot
         snapshot = pin_snapshot(project.locate(source), project.state / "snapshots")
         metadata = _copy_pinned(snapshot, source, target)

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import joblib
 
 from sluice.checks.suites.inputs import LATEST_MODEL
-from sluice.data.holdout import read_labelled_rows
+from sluice.data.holdout import holdout_digest, read_labelled_rows
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, IntegrityError
+from sluice.leaks.single_features import find_separating_features
 from sluice.project.projects import Project, read_project
-from sluice.steps.records import record_part, running_step
+from sluice.steps.before_training import requirements
+from sluice.steps.before_training.ages import judge_age
+from sluice.steps.records import record_part, record_warnings, running_step
 from sluice.steps.snapshots import restore_snapshot
 
 if TYPE_CHECKING:
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 
 
 def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> dict[str, Any]:
-    """Fit the project's model and write it with joblib.
+    """Check that the model may be trained on the snapshot, fit it, and write it with joblib.
+
+    The training data and the holdout must have no row in common. The check is here, because this step has the rows of the
+    training data on every engine.
 
     Args:
         snapshot: Local path of the pinned snapshot's artifact.
@@ -30,27 +36,42 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
         target: Path to write the fitted model to.
 
     Returns:
-        The artifact's metadata: ``digest``, ``snapshot_digest``, ``rows``, ``seconds``.
+        The artifact's metadata: ``digest``, ``snapshot_digest``, ``holdout_digest`` (the holdout that the snapshot was compared
+        with), ``rows``, ``seconds`` and ``warnings``.
 
     Raises:
-        ConfigurationError: ``model.build`` does not return a model that can be fitted and that predicts probabilities.
-        DataError: The loader cannot read the snapshot, or its rows are not as the loader promises.
+        ConfigurationError: ``model.build`` does not return a model that can be fitted and stored and that predicts
+            probabilities, or a release could not be made of it.
+        DataError: The loader cannot read the snapshot or the holdout, its rows are not as the loader promises, or the holdout
+            has too few rows of a class.
+        IntegrityError: The holdout is not the declared one.
+        RefusedError: Rows of the holdout are in the snapshot.
     """
     project = read_project()
     with running_step("train") as step:
+        model = build_model(project)
+        requirements.check_model(project, model)
         pinned = restore_snapshot(project, Path(snapshot), snapshot_metadata)
         rows = read_labelled_rows(project, pinned, source=str(snapshot_metadata.get("source", "")))
-        model = build_model(project)
+        holdout, warnings = requirements.check_rows(project, rows)
+        warnings += [feature.warn() for feature in find_separating_features(rows, holdout.test)]
+        age = judge_age(project, holdout, rows, snapshot_digest=str(snapshot_metadata["digest"]))
+        record_part("holdout", {"digest": holdout.digest, "rows": holdout.count(), **age.to_dict()})
+        warnings += [warning] if (warning := age.warn()) else []
+        record_warnings("train", warnings)
         started = time.monotonic()
         model.fit(rows.features, rows.labels)
         seconds = time.monotonic() - started
         target.parent.mkdir(parents=True, exist_ok=True)
-        joblib.dump(model, target)
+        with requirements.storing_errors(project):
+            joblib.dump(model, target)
         metadata = {
             "digest": digest_file(target),
             "snapshot_digest": snapshot_metadata["digest"],
+            "holdout_digest": holdout.digest,
             "rows": len(rows.labels),
             "seconds": round(seconds, 3),
+            "warnings": [warning.to_dict() for warning in warnings],
         }
         link_latest_model(project, target, metadata["digest"])
         record_part("training", metadata)
@@ -101,13 +122,23 @@ def link_latest_model(project: Project, model: Path, digest: str) -> None:
 def verify_model(artifact: Path, metadata: Mapping[str, Any]) -> Path:
     """Verify that a model has the digest that training recorded, and return its path.
 
+    A backend may take the training from its cache although the holdout has changed since. Then nobody has compared the training
+    data with the present holdout, so the model is refused.
+
     Raises:
-        IntegrityError: The digests differ. Then the file must not be loaded, because loading it runs code from the file.
+        IntegrityError: The digests differ. Then the file must not be loaded, because loading it runs code from the file. Or the
+            training data were compared with another holdout.
     """
     found = digest_file(artifact)
     if found != metadata["digest"]:
         raise IntegrityError(
             f"the model {artifact} has the digest {found}, but training recorded {metadata['digest']}",
             hint="Do not load this file. Train the model again with `sluice run`.",
+        )
+    compared = metadata.get("holdout_digest")
+    if compared is not None and compared != (present := holdout_digest(read_project())):
+        raise IntegrityError(
+            f"the training data of the model were compared with the holdout {compared}, but the present holdout is {present}",
+            hint="Train the model again, without the cache of the backend.",
         )
     return artifact

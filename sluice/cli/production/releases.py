@@ -89,7 +89,7 @@ def _describe_gate(gate: Mapping[str, Any] | None) -> str:
     if not gate:
         return "not asked"
     if override := gate.get("override"):
-        return f"no, but {override['by']} let it pass"
+        return f"not promoted, but {override['by']} let it pass"
     return "promote" + (", unproven" if gate.get("unproven") else "")
 
 

@@ -131,7 +131,8 @@ def start(
     if not dry_run:
         starts.request_rollout(project, release.digest, by=_or_user(by))
     outcome = "would-start" if dry_run else "requested"
-    _show_result(output, "rollout start", outcome, release, steps=project.settings.rollout.steps)
+    warnings = _find_warnings(project, release.digest)
+    _show_result(output, "rollout start", outcome, release, steps=project.settings.rollout.steps, **warnings)
 
 
 @app.command("approve")
@@ -156,6 +157,7 @@ def approve(
     image |= {"override": overridden} if overridden else {}
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(approval.until))
     details: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "until": until} | image
+    details |= _find_warnings(project, release.digest)
     _show_result(output, "rollout approve", "would-approve" if dry_run else "approved", release, **details)
 
 
@@ -250,6 +252,15 @@ def controller(
     run_controller(project, port=port, notify=notify)
 
 
+def _find_warnings(project: Project, digest: str) -> dict[str, list[str]]:
+    """Return the warnings about a release under their name; empty if there are none, or if the release is not in this store."""
+    from sluice.steps.packaging import read_warnings_about
+
+    warnings = [f"{warning.text}. {warning.hint}" for warning in read_warnings_about(project, digest)]
+    return {"warnings": warnings} if warnings else {}
+
+
 def _show_result(output: Format, command: str, outcome: str, release: NamedRelease, **more: Any) -> None:  # noqa: ANN401
     data = {"number": release.number, "digest": release.digest} | more
-    show(output, Envelope(command, outcome, data), facts({outcome: f"release {release.number}  {release.digest}"} | more))
+    shown = {name: "\n".join(value) if name == "warnings" else value for name, value in more.items()}
+    show(output, Envelope(command, outcome, data), facts({outcome: f"release {release.number}  {release.digest}"} | shown))

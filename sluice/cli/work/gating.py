@@ -46,11 +46,12 @@ def status(output: OutputOption = Format.TABLE, project_folder: ProjectOption = 
     from sluice.steps.ledgers import read_gate_status
 
     found = read_gate_status(open_project(project_folder), now=time.time())
-    table = Table("asked", "question", "challenger", "answer", box=None, pad_edge=False)
+    table = Table("asked", "question", "answer", "challenger", box=None, pad_edge=False)
+    table.columns[-1].overflow = "fold"  # a person copies this digest for an override
     for question in found.questions:
         answer = (question["answer"] or {}).get("verdict") or {}
         text = "promote" if (question["answer"] or {}).get("promote") else str(answer.get("outcome") or "none")
-        table.add_row(_write_time(question["at"]), str(question["uses"]), question["challenger"][:19], text)
+        table.add_row(_write_time(question["at"]), str(question["uses"]), text, question["challenger"])
     parts = [facts(_status_facts(found)), *([table] if found.questions else [])]
     outcome = "spent" if not found.left else "warning" if found.warnings else "ready"
     show(output, Envelope("gate status", outcome, dataclasses.asdict(found)), Group(*parts))
@@ -96,7 +97,9 @@ def power(output: OutputOption = Format.TABLE, project_folder: ProjectOption = N
 
 @app.command("override")
 def override(
-    model: Annotated[str, typer.Argument(metavar="DIGEST", help="The digest of the model, as the gate's step shows it.")],
+    model: Annotated[
+        str, typer.Argument(metavar="DIGEST", help="The digest of the model, as `sluice run` and `sluice gate status` show it.")
+    ],
     why: WhyOption,
     until: Annotated[
         str, typer.Option("--until", help="When the override expires, as 2026-01-31 or 2026-01-31T18:00; default: in 24 hours.")
@@ -155,7 +158,7 @@ def _check_override(model: str, why: str) -> None:
     if not _DIGEST.fullmatch(model):
         raise UsageError(
             f"{model!r} is not the digest of a model",
-            hint="Copy the whole digest, sha256:…, from the report or from the gate's step.",
+            hint="Copy the whole digest, sha256:…, from `sluice gate status`.",
         )
     _check_reason(why)
 

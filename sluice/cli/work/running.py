@@ -135,9 +135,11 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
     """Approve in the given name, ask the person at the terminal, or print how to approve from another terminal."""
     from sluice.rollout.requests import approvals
     from sluice.rollout.requests.admission import describe_override
-    from sluice.steps.records import record_rejection
+    from sluice.steps.records import read_warnings, record_rejection
 
     release = _read_release(folder) or {}
+    for warning in read_warnings(folder):
+        console.print(f"  [yellow]! warning[/] {escape(warning['text'])}. {escape(warning['hint'])}")
     if overridden := describe_override(release.get("manifest") or {}):
         console.print(f"  [yellow]![/] {escape(overridden)}")
     if not approver and sys.stdin.isatty() and (approved := _ask(release["number"], console)) is not None:
@@ -199,8 +201,12 @@ def _table(document: dict[str, Any], folder: Path) -> Any:  # noqa: ANN401
     gate = document.get("gate") or {}
     if gate.get("left") is not None:
         rows["gate"] = f"{gate['left']} of {gate['budget']} questions left on this holdout (`sluice gate status`)"
+    if document["outcome"] in {"kept", "undecided"} and gate.get("model"):
+        rows["model"] = f"{gate['model']} (`sluice gate override` lets it pass nevertheless)"
     if document.get("release"):
         rows["release"] = f"{document['release']['number']}  {document['release']['digest']}"
+    if document.get("warnings"):
+        rows["warnings"] = "\n".join(f"{warning['text']}. {warning['hint']}" for warning in document["warnings"])
     failed = next((step for step in document.get("steps", []) if step["outcome"] == "fail"), None)
     if failed and failed.get("hint"):
         rows["next"] = failed["hint"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from sluice.project.base import Digest, ObjectPath, Table
@@ -21,5 +23,9 @@ class DataTable(Table):
     id: str = Field(description="Column with the unique id of the row. It is never a feature.")
     gate_fraction: float = Field(
         default=0.5, gt=0, lt=1, description="Share of the holdout that only the gate uses. A hash of the id selects these rows."
+    )
+    equal_contents: Literal["refuse", "warn"] = Field(
+        default="refuse",
+        description="What happens if more holdout rows have features and label of a training row than coincidence explains.",
     )
     slices: dict[str, str] = Field(default={}, description="Name of a slice → pandas query that selects its rows.")

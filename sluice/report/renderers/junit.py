@@ -65,7 +65,8 @@ def _acts_suite(report: Report) -> ET.Element:
             ET.SubElement(case, "failure", type=act.outcome or "unknown", message=message)
         elif act.as_expected is None and act.outcome in _BAD_OUTCOMES:
             ET.SubElement(case, "failure", type=act.outcome, message=description)
-        ET.SubElement(case, "system-out").text = description
+        warnings = [f"warning: {warning.text}. {warning.hint}" for warning in act.run.warnings]
+        ET.SubElement(case, "system-out").text = "\n".join([description, *warnings])
     return suite
 
 

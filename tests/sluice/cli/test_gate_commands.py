@@ -51,15 +51,16 @@ def test_the_status_shows_rows_budget_questions_and_warnings(folder: Path) -> No
     before = run(folder, "status")
     assert (before["outcome"], before["data"]["left"], before["data"]["questions"]) == ("ready", 5, [])
     assert before["data"]["gate_rows"]["1"] + before["data"]["test_rows"]["1"] == 800
-    outcomes = []
     for number in range(5):
         ask(folder, f"sha256:{number}")
-        outcomes.append(run(folder, "status")["outcome"])
-    assert outcomes == ["ready"] * 3 + ["warning", "spent"]
+        if number == 3:
+            assert run(folder, "status")["outcome"] == "warning"
+    assert run(folder, "status")["outcome"] == "spent"
     text = sluice("gate", "status", cwd=folder).stdout
     assert "5 of 5 used, 0 left" in text
     assert "the budget of 5 questions is spent" in text
-    assert text.count(" fail") == 5
+    assert text.count(" fail ") == 5
+    assert "sha256:4" in text
 
 
 def test_the_power_is_said_before_there_is_a_model(folder: Path) -> None:
@@ -103,7 +104,7 @@ def test_an_override_that_says_too_little_is_refused(folder: Path, arguments: tu
 
 def test_the_list_of_releases_says_who_overrode_the_gate() -> None:
     described = [_describe_gate(gate) for gate in (None, {"promote": True}, {"promote": False, "override": {"by": "ada"}})]
-    assert described == ["not asked", "promote", "no, but ada let it pass"]
+    assert described == ["not asked", "promote", "not promoted, but ada let it pass"]
 
 
 def test_a_lost_ledger_can_be_confirmed_and_gives_up_the_rows(folder: Path) -> None:

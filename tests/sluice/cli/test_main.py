@@ -192,8 +192,9 @@ class TestWrongInputs:
             (small / "tests" / layer).mkdir(parents=True)
             (small / "tests" / layer / "test_one.py").write_text("def test_one(holdout): ...\ndef test_two(model): ...\n")
         (small / "loading.py").write_text("import pandas as pd\nload = pd.read_csv\n")
-        (small / "holdout.csv").write_text("id,y,x\n" + "".join(f"{row},{row % 2},{row}\n" for row in range(50)))
-        (small / "rows.csv").write_text((small / "holdout.csv").read_text())
+        for name, first in (("holdout.csv", 0), ("rows.csv", 50)):
+            lines = (f"{row},{row % 2},{row}\n" for row in range(first, first + 50))
+            (small / name).write_text("id,y,x\n" + "".join(lines))
         return small
 
     def error_of(self, small: Path, *arguments: str, **environment: str) -> dict[str, object]:

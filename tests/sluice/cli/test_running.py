@@ -97,6 +97,17 @@ def test_an_undecided_run_has_the_exit_code_of_a_refusal() -> None:
     assert running.exit_code({"outcome": "undecided"}) == RefusedError.exit_code
 
 
+@pytest.mark.parametrize(("outcome", "named"), [("kept", True), ("undecided", True), ("promoted", False)])
+def test_a_run_ends_with_what_is_left_and_with_the_model_that_a_person_may_let_pass(
+    run: Path, capsys: pytest.CaptureFixture[str], outcome: str, named: bool
+) -> None:
+    document = {"outcome": outcome, "reason": "", "gate": {"model": A, "left": 7, "budget": 52}}
+    Console(width=200).print(running._table(document, run))
+    shown = capsys.readouterr().out
+    assert "7 of 52 questions left" in shown
+    assert (A in shown) is named
+
+
 def test_ctrl_c_says_that_a_started_rollout_continues(project: Project, run: Path) -> None:
     assert "No file was left half-written" in running.explain_interruption(project, run).hint
     request = Request(id="1", release=B, by="bob", at=2.0, steps=(5, 100))

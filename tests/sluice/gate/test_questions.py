@@ -78,6 +78,12 @@ def test_a_gate_row_without_a_score_is_an_error_and_uses_no_question(ledger: Led
     assert count(ledger) == 0
 
 
+def test_rows_of_one_class_are_an_error_and_use_no_question(ledger: Ledger) -> None:
+    with pytest.raises(DataError, match="all 500 gate rows have the same label"):
+        ask(ledger, "first", CHAMPION, champion=None, holdout=make_holdout(np.zeros(500)))
+    assert count(ledger) == 0
+
+
 def test_an_answer_stays_after_the_budget_is_spent(ledger: Ledger) -> None:
     first = ask(ledger, "good", GOOD)
     for number in range(2):

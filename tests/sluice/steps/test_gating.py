@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import joblib
@@ -15,11 +16,13 @@ from gate_project import GateProject
 
 from sluice.data.holdout import open_holdout, read_holdout
 from sluice.data.row_scores import read_row_scores
-from sluice.errors import DataError, RefusedError, StateError, UndecidedError
+from sluice.engines.local_session import check_gate_inputs
+from sluice.errors import ConfigurationError, DataError, RefusedError, StateError, UndecidedError
 from sluice.rollout.requests.admission import check_gate, describe_override
 from sluice.statistics.auc import estimate_auc
 from sluice.steps.curves import champion_curves
 from sluice.steps.ledgers import open_ledger, predict_power, read_gate_status
+from sluice.steps.records import RUN_FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,6 +128,7 @@ def test_a_spent_budget_ends_the_step_without_a_decision_and_records_why(folder:
     toy = GateProject(folder)
     toy.configure(budget=2)
     toy.promote(toy.ask(toy.train("champion", ("b",))))
+    assert json.loads((folder / "champion.decision").read_text())["left"] == 1
     assert not toy.ask(toy.train("weak", ("b",), rows=pd.read_parquet(folder / "train.parquet")[:500])).passes
     with pytest.raises(UndecidedError, match="budget of 2 questions is spent") as refused:
         toy.ask(toy.train("good", ("a", "b")))
@@ -135,6 +139,22 @@ def test_a_spent_budget_ends_the_step_without_a_decision_and_records_why(folder:
     status = read_gate_status(toy.read(), now=time.time())
     assert (status.used, status.left, len(status.questions)) == (2, 0, 2)
     assert "is spent" in status.warnings[0]
+    asks = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-gate": {}}))
+    assert check_gate_inputs(toy.read(), asks) == status.warnings
+
+
+def test_each_use_says_what_is_left_and_warns_before_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RUN_FOLDER_VARIABLE, str(folder))
+    toy = GateProject(folder)
+    toy.configure(budget=5)
+    toy.promote(toy.ask(toy.train("champion", ("a", "b"))))
+    train = pd.read_parquet(folder / "train.parquet")
+    for number in range(3):
+        toy.ask(toy.train(f"weak {number}", ("b",), rows=train[: 500 + number]))
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    details = [event["detail"] for event in events if (event["step"], event["event"]) == ("gate", "ended")]
+    assert [f"{used} of 5 questions used, {5 - used} left" in detail for used, detail in enumerate(details, 1)] == [True] * 4
+    assert ["prepare a new holdout" in detail for detail in details] == [False, False, False, True]
 
 
 def test_an_override_lets_one_model_pass_and_keeps_the_gates_answer(folder: Path) -> None:
@@ -188,6 +208,35 @@ def test_a_model_that_drops_a_row_is_an_error_before_a_question_is_counted(toy: 
     with pytest.raises(DataError, match="rows"):
         toy.ask(toy.root / "short")
     assert len(open_ledger(toy.read()).read().questions()) == 1
+
+
+@pytest.mark.parametrize("missing", ["toy", "lock.txt"])
+def test_a_model_that_cannot_be_packaged_uses_no_question(toy: GateProject, missing: str) -> None:
+    model = toy.train("next", ("a",))
+    text = (toy.root / "sluice.toml").read_text()
+    broken = (
+        text.replace('packages = ["toy"]', 'packages = ["toi"]') if missing == "toy" else text.replace(missing, "no-lock.txt")
+    )
+    (toy.root / "sluice.toml").write_text(broken)
+    with pytest.raises(ConfigurationError, match=r"project\.packages names|serving\.lock names"):
+        toy.ask(model)
+    assert len(open_ledger(toy.read()).read().questions()) == 1
+
+
+def test_what_the_gate_cannot_use_is_found_before_the_training(toy: GateProject) -> None:
+    asks = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-gate": {}}))
+    other = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-train": {}}))
+    assert check_gate_inputs(toy.read(), asks) == []
+    shutil.rmtree(toy.read().state / "ledger")
+    with pytest.raises(StateError, match="was deleted, shortened or replaced"):
+        check_gate_inputs(toy.read(), asks)
+    (toy.root / "holdout.parquet").unlink()
+    with pytest.raises(DataError, match=r"holdout\.parquet"):
+        check_gate_inputs(toy.read(), asks)
+    (toy.root / "lock.txt").unlink()
+    with pytest.raises(ConfigurationError, match=r"serving\.lock"):
+        check_gate_inputs(toy.read(), asks)
+    assert check_gate_inputs(toy.read(), other) == []
 
 
 def test_too_few_positive_rows_are_undecided_and_the_preflight_says_so_before(folder: Path) -> None:

@@ -44,8 +44,9 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     (tmp_path / "tiny_package").mkdir()
     (tmp_path / "tiny_package" / "__init__.py").touch()
     (tmp_path / "tiny_package" / "model.py").write_text(MODEL)
-    for name in ("rows.csv", "holdout.csv"):
-        (tmp_path / name).write_text("id,x,y\n" + "".join(f"{row},{row % 7},{row % 2}\n" for row in range(60)))
+    for name, first, rows in (("rows.csv", 0, 60), ("holdout.csv", 1000, 300)):
+        lines = (f"{row},{row % 7 + row / 9973},{row % 2}\n" for row in range(first, first + rows))
+        (tmp_path / name).write_text("id,x,y\n" + "".join(lines))
     for layer in ("code", "data", "model"):
         (tmp_path / "tests" / layer).mkdir(parents=True)
         (tmp_path / "tests" / layer / "test_one.py").write_text("def test_one(): ...\n")

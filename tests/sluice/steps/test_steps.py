@@ -24,7 +24,7 @@ TOML = """
 name = "tiny"
 [data]
 snapshot = "rows.csv"
-holdout = "rows.csv"
+holdout = "holdout.csv"
 load = "tiny_model:load"
 label = "y"
 id = "id"

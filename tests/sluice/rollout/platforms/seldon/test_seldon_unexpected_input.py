@@ -102,6 +102,7 @@ def test_a_rollback_does_not_need_approvals_that_cannot_be_read() -> None:
         {"number": 10**45},
         {"release": "sha256:é"},
         {"image": "churn:latest"},
+        {"ledger_head": "the head"},
     ],
 )
 def test_a_request_that_sluice_could_not_have_written_is_ignored(strange: dict[str, Any]) -> None:

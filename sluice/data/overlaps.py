@@ -1,0 +1,279 @@
+"""Find rows of a holdout that are also in other data, by id and by content. A model must not be trained on holdout rows.
+
+An id that occurs in both is always an overlap. A content (features and label) that occurs in both may be a copy with a new id, or
+a coincidence, because in data with few different values honest rows repeat. The two are told apart by what chance explains: if
+no row was copied, it is random which rows of equal content are in the holdout. So of the contents that occur k times in both
+together, each one lies on both sides with the probability 1 - f**k - (1 - f)**k, where f is the holdout's share of all rows. The
+number of contents on both sides is compared with this. The bound on its probability is Chernoff's, for a sum of independent
+events (Hoeffding, 1963). Contents are counted, not rows, because a change of the world moves many rows of few frequent contents.
+Labels are counted separately, because a holdout may have been stratified by them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sluice.data.row_contents import CHUNK_ROWS, hash_rows
+from sluice.data.row_sets import write_id
+from sluice.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from sluice.data.labelled_rows import LabelledRows
+
+MAX_CHANCE = 1e-6
+"""Shared contents count as copies if coincidence would give as many with a smaller probability than this."""
+
+REPEATED_SHARE, DISTINCT_SHARE = 0.01, 0.5
+"""Rows repeat suspiciously if at least the first share of the holdout's rows has equal contents elsewhere, although at least the
+second share of all rows have contents of their own."""
+
+EXAMPLES = 3
+"""The number of ids that a message shows."""
+
+LABEL = "\0label"
+_FILTER_BITS = 20
+_EXPONENTS = np.linspace(0.0, 12.0, 241)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Overlap:
+    """What a holdout and other rows have in common.
+
+    Attributes:
+        by_id: Which holdout rows have an id that the other rows have too, shape (holdout rows,).
+        by_content: Which holdout rows have features and label of another row, shape (holdout rows,).
+        ids: The ids of the holdout rows, shape (holdout rows,).
+        contents: The number of different contents that are on both sides.
+        expected: The number that coincidence explains.
+        chance: An upper bound of the probability that coincidence gives `contents` or more. 1 if there are none.
+        distinct: The number of different contents, divided by the number of rows, of both together. 1 if no content is shared.
+        columns: The columns that were compared. Empty if the two sides have no feature in common.
+    """
+
+    by_id: npt.NDArray[np.bool_]
+    by_content: npt.NDArray[np.bool_]
+    ids: npt.NDArray[np.object_]
+    contents: int
+    expected: float
+    chance: float
+    distinct: float
+    columns: tuple[str, ...]
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether more contents are on both sides than coincidence explains."""
+        return self.contents > 0 and self.chance < MAX_CHANCE
+
+    @property
+    def copies(self) -> npt.NDArray[np.bool_]:
+        """The holdout rows that were probably copied, shape (holdout rows,). None if coincidence explains the equal contents."""
+        return self.by_content if self.has_copies else np.zeros(len(self.ids), dtype=bool)
+
+    @property
+    def rows(self) -> npt.NDArray[np.bool_]:
+        """The holdout rows that must not be in the other data, shape (holdout rows,)."""
+        return self.by_id | self.copies
+
+    @property
+    def refused(self) -> bool:
+        """Whether the holdout must not be used with a model that was trained on the other rows."""
+        return bool(self.rows.any())
+
+    @property
+    def has_unrelated_ids(self) -> bool:
+        """Whether rows with equal ids have nothing else in common, as if the ids only numbered the rows of each file."""
+        return bool(self.by_id.any()) and not bool((self.by_id & self.by_content).any())
+
+    @property
+    def has_repeated_rows(self) -> bool:
+        """Whether rows repeat that should not, although none was copied: most contents differ, and some rows occur twice.
+
+        A usual cause is that events were recorded twice before the rows were split into training data and holdout.
+        """
+        return not self.refused and bool(self.by_content.mean() >= REPEATED_SHARE) and self.distinct >= DISTINCT_SHARE
+
+    def describe(self) -> str:
+        """Describe the overlap in one clause: how many rows, in which way, and three ids."""
+        if not self.refused:
+            return self._describe_coincidence()
+        parts = []
+        if self.by_id.any():
+            parts.append(f"{int(self.by_id.sum()):,} by id")
+        if self.has_copies:
+            explained = (
+                "which coincidence does not explain" if self.expected < 1 else f"of which chance explains {self.expected:,.0f}"
+            )
+            parts.append(f"{int(self.by_content.sum()):,} by features and label ({self.contents:,} different ones, {explained})")
+        first = ", ".join(repr(_plain(value)) for value in self.ids[self.rows][:EXAMPLES])
+        total = int(self.rows.sum())
+        return (
+            f"{total:,} of {len(self.ids):,} holdout rows {'is' if total == 1 else 'are'} among them: {' and '.join(parts)}; "
+            f"for example the holdout row{'' if total == 1 else 's'} with the id {first}"
+        )
+
+    def _describe_coincidence(self) -> str:
+        if not self.columns:
+            return "no id occurs in both; contents cannot be compared, because the two have no feature in common"
+        if not self.contents:
+            return "no row occurs in both, neither by id nor by features and label"
+        return (
+            f"no id occurs in both; {self.contents:,} different contents do, and chance explains {self.expected:,.0f} of them, "
+            "because rows repeat in this data"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain JSON types."""
+        return {
+            "refused": self.refused,
+            "rows": int(self.rows.sum()),
+            "by_id": int(self.by_id.sum()),
+            "by_content": int(self.by_content.sum()),
+            "contents": self.contents,
+            "expected": self.expected,
+            "chance": self.chance,
+            "repeated_rows": self.has_repeated_rows,
+            "examples": [str(_plain(value)) for value in self.ids[self.rows][:EXAMPLES]],
+            "detail": self.describe(),
+        }
+
+
+def find_overlap(holdout: LabelledRows, other: LabelledRows) -> Overlap:
+    """Compare a holdout with other rows, which the same loader has read.
+
+    The memory that this takes beside both frames is 8 bytes for each row, and a chunk of 262,144 rows.
+
+    Args:
+        holdout: All rows of the holdout.
+        other: The rows that a model is or was trained on.
+
+    Raises:
+        DataError: Two columns have the same name.
+    """
+    features = [with_label(rows) for rows in (holdout, other)]
+    columns = tuple(name for name in features[0].columns if name in features[1].columns and name != LABEL)
+    ours, theirs = [hash_rows(frame, [*columns, LABEL]) for frame in features] if columns else [np.empty(0, np.uint64)] * 2
+    shared = np.unique(_pick_members(theirs, ours))
+    groups = _count_groups(holdout, ours, other, theirs, shared) if len(shared) else []
+    chance = explain_by_chance(groups) if groups else _Chance(0.0, 1.0)
+    rows = sum(int(group.sizes.sum()) for group in groups)
+    return Overlap(
+        by_id=find_shared_ids(holdout.ids, other.ids),
+        by_content=np.isin(ours, shared) if columns else np.zeros(len(holdout), dtype=bool),
+        ids=holdout.ids,
+        contents=len(shared),
+        expected=chance.expected,
+        chance=chance.bound,
+        distinct=sum(len(group.sizes) for group in groups) / rows if rows else 1.0,
+        columns=columns,
+    )
+
+
+def find_shared_ids(ids: npt.NDArray[np.object_], others: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Return which ids are among the others. A whole number is the same id as an integer, as a float and as text.
+
+    Args:
+        ids: Shape (rows,).
+        others: Shape (other rows,).
+
+    Returns:
+        Shape (rows,).
+    """
+    ours, theirs = (pd.Index(values).infer_objects() for values in (ids, others))
+    if ours.dtype != theirs.dtype or ours.dtype == object:
+        ours, theirs = (pd.Index([write_id(value) for value in values], dtype=object) for values in (ids, others))
+    found = theirs[theirs.isin(ours)]  # the table is made of the holdout's ids, which are fewer
+    return np.asarray(ours.isin(found), dtype=bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The contents of one label on both sides.
+
+    Attributes:
+        share: The holdout's share of the rows with this label.
+        shared: The number of contents that are on both sides.
+        sizes: The number of rows of each content on both sides together, shape (contents,).
+    """
+
+    share: float
+    shared: int
+    sizes: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chance:
+    expected: float
+    bound: float
+
+
+def explain_by_chance(groups: Sequence[Groups]) -> _Chance:
+    """Return how many shared contents coincidence explains, and a bound of the probability of at least as many as there are."""
+    found = sum(group.shared for group in groups)
+    probabilities, counts = [], []
+    for group in groups:
+        sizes, number = np.unique(group.sizes[group.sizes > 1], return_counts=True)
+        probabilities.append(1 - group.share**sizes - (1 - group.share) ** sizes)
+        counts.append(number)
+    p, m = np.concatenate(probabilities), np.concatenate(counts)
+    # Markov's inequality for exp(t X), with the best t of a grid. Every t gives a valid bound.
+    logarithms = (m[:, None] * np.log1p(p[:, None] * np.expm1(_EXPONENTS))).sum(axis=0) - found * _EXPONENTS
+    return _Chance(expected=float((m * p).sum()), bound=min(1.0, math.exp(float(logarithms.min()))))
+
+
+def _count_groups(
+    holdout: LabelledRows,
+    ours: npt.NDArray[np.uint64],
+    other: LabelledRows,
+    theirs: npt.NDArray[np.uint64],
+    shared: npt.NDArray[np.uint64],
+) -> list[Groups]:
+    groups = []
+    for label in (0, 1):
+        mine, yours = ours[holdout.labels == label], theirs[other.labels == label]
+        if len(mine) and len(yours):
+            contents, sizes = np.unique(np.concatenate([mine, yours]), return_counts=True)
+            common = int(np.isin(shared, contents, assume_unique=True).sum())
+            groups.append(Groups(share=len(mine) / (len(mine) + len(yours)), shared=common, sizes=sizes))
+    return groups
+
+
+def _pick_members(hashes: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return the hashes that are among the wanted ones. A table of their first bits sorts out nearly all others quickly."""
+    shift = np.uint64(64 - _FILTER_BITS)
+    table = np.zeros(1 << _FILTER_BITS, dtype=bool)
+    table[wanted >> shift] = True
+    picked = [chunk[table[chunk >> shift]] for chunk in _chunks(hashes)]
+    candidates = np.concatenate(picked) if picked else hashes
+    return candidates[np.isin(candidates, wanted)]
+
+
+def _chunks(values: npt.NDArray[np.uint64]) -> Iterator[npt.NDArray[np.uint64]]:
+    return (values[start : start + CHUNK_ROWS] for start in range(0, len(values), CHUNK_ROWS))
+
+
+def with_label(rows: LabelledRows) -> pd.DataFrame:
+    """Return features and label, with texts as column names. The label has a name that no feature of a table can have.
+
+    Raises:
+        DataError: Two columns have the same name.
+    """
+    frame = rows.features.set_axis([str(name) for name in rows.features.columns], axis=1)
+    if not frame.columns.is_unique:
+        repeated = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(
+            f"two feature columns have the name {repeated!r}", hint="Let the loader give every column a different name."
+        )
+    return frame.assign(**{LABEL: rows.labels})
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value

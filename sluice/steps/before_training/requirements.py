@@ -1,0 +1,270 @@
+"""What must hold before a model is trained. Each mistake that would be found after the training is found here.
+
+`check_project` needs no training data, so the first step of a pipeline calls it. The training step calls `check_model` and
+`check_rows`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sluice.data.holdout import pin_holdout, split_holdout
+from sluice.data.labelled_rows import read_labelled_rows
+from sluice.data.overlaps import find_overlap
+from sluice.data.snapshots import check_readable
+from sluice.errors import ConfigurationError, DataError, RefusedError
+from sluice.gate.decision import MIN_PER_CLASS
+from sluice.release.feature_columns import read_columns
+from sluice.release.packaging import check_sources
+from sluice.run_warnings import RunWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from sluice.data.labelled_rows import LabelledRows
+    from sluice.data.overlaps import Overlap
+    from sluice.project.projects import Project
+
+OVERLAP_HINT = (
+    "Remove these rows from the training data. If they were added to it on purpose, the holdout is used up: make a new one "
+    "from fresh "
+    "labelled data with `sluice holdout new`."
+)
+
+UNRELATED_HINT = (
+    "No two rows with equal ids have equal features and labels. If the ids only number the rows of each file, set data.id "
+    "to a column "
+    "that is unique over all files."
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WholeHoldout:
+    """The holdout with both of its parts.
+
+    Attributes:
+        digest: The digest of its file.
+        rows: All of its rows.
+        is_gate: Which of them are gate rows, shape (rows,).
+    """
+
+    digest: str
+    rows: LabelledRows
+    is_gate: npt.NDArray[np.bool_]
+
+    @property
+    def test(self) -> LabelledRows:
+        """The test rows."""
+        return self.rows.take(~self.is_gate)
+
+    @property
+    def gate(self) -> LabelledRows:
+        """The gate rows, which only the gate may score."""
+        return self.rows.take(self.is_gate)
+
+    def count(self) -> dict[str, dict[str, int]]:
+        """Return the number of rows by part (``test``, ``gate``) and label (``negative``, ``positive``)."""
+        parts = {"test": self.rows.labels[~self.is_gate], "gate": self.rows.labels[self.is_gate]}
+        return {
+            part: {"negative": int((labels == 0).sum()), "positive": int((labels == 1).sum())} for part, labels in parts.items()
+        }
+
+
+def check_project(project: Project) -> None:
+    """Check the files that a pipeline needs after the training: the holdout, the packages and the lock of a release.
+
+    Raises:
+        ConfigurationError: project.packages or serving.lock names something that does not exist.
+        DataError: The holdout is missing or unreadable.
+        IntegrityError: The holdout is not the declared one.
+    """
+    check_sources(project)
+    try:
+        check_readable(pin_holdout(project))
+    except DataError as error:
+        raise DataError(f"the holdout cannot be used: {error.message}", hint=error.hint) from error
+
+
+def check_rows(project: Project, training: LabelledRows) -> tuple[WholeHoldout, list[RunWarning]]:
+    """Check that the training data and the holdout can be used together, and return the holdout.
+
+    Returns:
+        The holdout, and the warnings about equal contents that sluice.toml allows.
+
+    Raises:
+        DataError: The holdout is unreadable or has too few rows of a class, or a feature cannot be part of a release.
+        IntegrityError: The holdout is not the declared one.
+        RefusedError: Rows of the holdout are in the training data.
+    """
+    read_columns(training.features)
+    holdout = read_whole_holdout(project)
+    warning = judge_overlap(project, find_overlap(holdout.rows, training), "the training data")
+    return holdout, [warning] if warning else []
+
+
+def read_whole_holdout(project: Project) -> WholeHoldout:
+    """Read the holdout, and check that both of its parts have rows of both classes.
+
+    Raises:
+        DataError: It is missing or unreadable, or has too few rows of a class.
+        IntegrityError: It is not the declared one.
+    """
+    pinned = pin_holdout(project)
+    check_readable(pinned)
+    holdout = split_rows(project, pinned.digest, read_labelled_rows(project, pinned.path, source=pinned.source))
+    require_both_classes(project, holdout, source=pinned.source)
+    return holdout
+
+
+def split_rows(project: Project, digest: str, rows: LabelledRows) -> WholeHoldout:
+    """Split the rows of a holdout file into its parts."""
+    return WholeHoldout(digest, rows, split_holdout(rows.ids, gate_fraction=project.settings.data.gate_fraction))
+
+
+def require_both_classes(project: Project, holdout: WholeHoldout, *, source: str) -> None:
+    """Check that the gate and the model tests can judge with this holdout.
+
+    Raises:
+        DataError: A class has no test row, or fewer gate rows than the gate needs.
+    """
+    counts, label = holdout.count(), project.settings.data.label
+    for part, least in (("test", 1), ("gate", MIN_PER_CLASS)):
+        for name, value in (("negative", 0), ("positive", 1)):
+            found = counts[part][name]
+            if found < least:
+                raise DataError(
+                    f"the holdout {source} has {found} {part} row{'' if found == 1 else 's'} with {label} = {value}, but at "
+                    "least "
+                    f"{least} {'is' if least == 1 else 'are'} needed; of its {len(holdout.rows):,} rows, "
+                    f"{int((holdout.rows.labels == value).sum()):,} have this label",
+                    hint=_suggest_rows(holdout.rows, value, least, fraction=project.settings.data.gate_fraction),
+                )
+
+
+def _suggest_rows(rows: LabelledRows, value: int, least: int, *, fraction: float) -> str:
+    share = float((rows.labels == value).mean())
+    if not share:
+        return "Make a holdout that contains both labels, as they occur in production."
+    # Twice the expected number, so that the split by a hash of the id leaves enough rows in each part.
+    wanted = math.ceil(2 * least / share / min(fraction, 1 - fraction) / 100) * 100
+    return f"Use a larger holdout. With this share of the label, about {wanted:,} rows are enough."
+
+
+def judge_overlap(project: Project, overlap: Overlap, what: str) -> RunWarning | None:
+    """Refuse rows of the holdout in data that a model is or was trained on.
+
+    Returns:
+        A warning if sluice.toml allows equal contents and there are some that coincidence does not explain, or if rows repeat
+        that should not; otherwise None.
+
+    Raises:
+        RefusedError: There are some. The message has their number and three ids.
+    """
+    if overlap.has_repeated_rows:
+        share = float(overlap.by_content.mean())
+        return RunWarning(
+            kind="repeated-rows",
+            text=(
+                f"{share:.1%} of the holdout's rows have the same features and label as a row of {what}, although most rows "
+                "of this "
+                "data differ"
+            ),
+            hint=(
+                "Check whether rows were recorded twice. Remove duplicates before the rows are split into training data and "
+                "holdout."
+            ),
+        )
+    if not overlap.refused:
+        return None
+    message = f"the holdout and {what} share rows: {overlap.describe()}"
+    hint = f"{UNRELATED_HINT} {OVERLAP_HINT}" if overlap.has_unrelated_ids else OVERLAP_HINT
+    if overlap.by_id.any() or project.settings.data.equal_contents == "refuse":
+        raise RefusedError(message, hint=hint)
+    return RunWarning(kind="equal-contents", text=message, hint=hint)
+
+
+def check_model(project: Project, model: Any) -> None:  # noqa: ANN401 - scikit-learn has no typed interface
+    """Check before the training that the model can be stored, and that a release will contain the code that it needs.
+
+    Raises:
+        ConfigurationError: The model contains an object that cannot be stored, or uses a module of the project that is not in
+            project.packages.
+    """
+    with storing_errors(project):
+        modules = list_modules(pickle.dumps(model))
+    missing = find_missing_packages(project, modules)
+    if missing:
+        raise ConfigurationError(
+            f"the model uses code in {', '.join(missing)}, which project.packages does not contain, so a release could not "
+            "load it",
+            hint="Add the folder to project.packages in sluice.toml, or move the code into a folder that is listed there.",
+        )
+
+
+@contextmanager
+def storing_errors(project: Project) -> Iterator[None]:
+    """Turn the error of a model that cannot be stored into one that says what to change.
+
+    Raises:
+        ConfigurationError: The model contains an object that cannot be stored, for example a lambda.
+    """
+    try:
+        yield
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        reason = next((line for line in str(error).splitlines() if line), type(error).__name__)
+        raise ConfigurationError(
+            f"the model that model.build {project.settings.model.build} returns cannot be stored: {reason}",
+            hint=(
+                "Replace each lambda and each function inside another function by a function at the top level of a module in "
+                "project.packages. Keep open files and connections out of the model."
+            ),
+        ) from error
+
+
+class _RecordingUnpickler(pickle.Unpickler):
+    """Loads an object, and keeps the names of the modules that this needs."""
+
+    def __init__(self, stored: bytes) -> None:
+        super().__init__(io.BytesIO(stored))
+        self.modules: set[str] = set()
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:  # noqa: ANN401 - any class or function
+        self.modules.add(module_name)
+        return super().find_class(module_name, global_name)
+
+
+def list_modules(stored: bytes) -> frozenset[str]:
+    """Load an object that this process has just stored, and return the modules that the loading needs."""
+    unpickler = _RecordingUnpickler(stored)
+    unpickler.load()
+    return frozenset(unpickler.modules)
+
+
+def find_missing_packages(project: Project, modules: Iterable[str]) -> list[str]:
+    """Return the files of the project among these modules that a release would not contain."""
+    listed = {Path(package).parts[0] for package in project.settings.project.packages}
+    missing = set()
+    for name in modules:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file and name.partition(".")[0] not in listed and _is_own_code(project, Path(file)):
+            missing.add(str(Path(file).resolve().relative_to(project.root.resolve())))
+    return sorted(missing)
+
+
+def _is_own_code(project: Project, file: Path) -> bool:
+    """Return whether a file belongs to the project, and not to an environment inside its folder or to Sluice."""
+    root = project.root.resolve()
+    place = file.resolve()
+    if root not in place.parents or root / "sluice" in place.parents:
+        return False
+    return not any(part.startswith(".") or part in {"site-packages", "dist-packages"} for part in place.relative_to(root).parts)

@@ -1,0 +1,129 @@
+"""The state of the holdout, for `sluice holdout status`: its rows, its age, and rows that it shares with training data."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sluice.data.holdout import pin_holdout
+from sluice.data.labelled_rows import read_labelled_rows
+from sluice.data.overlaps import Overlap, find_overlap
+from sluice.data.snapshots import check_readable, pin_snapshot
+from sluice.errors import DataError
+from sluice.steps.before_training.ages import HoldoutAge, judge_age, read_training_rows
+from sluice.steps.before_training.requirements import require_both_classes, split_rows
+from sluice.steps.scoring import read_champion
+
+if TYPE_CHECKING:
+    from sluice.data.labelled_rows import LabelledRows
+    from sluice.project.projects import Project
+
+_SECONDS_A_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldoutStatus:
+    """The state of the holdout.
+
+    Attributes:
+        digest: The digest of its file.
+        source: The path or URL of its file.
+        since: When this project first read it, in seconds since the epoch.
+        counts: The number of rows by part and label, as `WholeHoldout.count` returns it.
+        problem: Why the gate or the model tests cannot judge with it; empty if they can.
+        age: The comparison with the present training data.
+        overlaps: Name of other data → the rows that the holdout shares with them.
+        unknown: Why an overlap could not be checked, one clause each.
+    """
+
+    digest: str
+    source: str
+    since: float
+    counts: dict[str, dict[str, int]]
+    problem: str
+    age: HoldoutAge
+    overlaps: dict[str, Overlap]
+    unknown: tuple[str, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether a model may be trained and judged with this holdout."""
+        return not self.problem and not any(overlap.refused for overlap in self.overlaps.values())
+
+    @property
+    def days(self) -> float:
+        """The days since this project first read the holdout."""
+        return (time.time() - self.since) / _SECONDS_A_DAY
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state as plain JSON types."""
+        return {
+            "digest": self.digest,
+            "source": self.source,
+            "since": self.since,
+            "days": round(self.days, 2),
+            "rows": self.counts,
+            "problem": self.problem,
+            "age": self.age.to_dict(),
+            "overlaps": {name: overlap.to_dict() for name, overlap in self.overlaps.items()},
+            "unknown": list(self.unknown),
+            "usable": self.usable,
+        }
+
+
+def read_holdout_status(project: Project) -> HoldoutStatus:
+    """Read the holdout and compare it with the present training data and with the champion's.
+
+    Raises:
+        DataError: The holdout or the present training data are missing or unreadable.
+        IntegrityError: The holdout is not the declared one.
+    """
+    pinned = pin_holdout(project)
+    check_readable(pinned)
+    holdout = split_rows(project, pinned.digest, read_labelled_rows(project, pinned.path, source=pinned.source))
+    snapshot, training = read_present_training_rows(project)
+    problem = ""
+    try:
+        require_both_classes(project, holdout, source=pinned.source)
+    except DataError as error:
+        problem = error.message
+    others, unknown = read_champion_training_rows(project, present=snapshot)
+    named = {"the present training data": training} | others
+    return HoldoutStatus(
+        digest=pinned.digest,
+        source=pinned.source,
+        since=pinned.path.stat().st_mtime,
+        counts=holdout.count(),
+        problem=problem,
+        age=judge_age(project, holdout, training, snapshot_digest=snapshot),
+        overlaps={name: find_overlap(holdout.rows, rows) for name, rows in named.items()},
+        unknown=unknown,
+    )
+
+
+def read_present_training_rows(project: Project) -> tuple[str, LabelledRows]:
+    """Return the digest and the rows of data.snapshot."""
+    pinned = pin_snapshot(project.locate(project.settings.data.snapshot), project.state / "snapshots")
+    check_readable(pinned)
+    return pinned.digest, read_labelled_rows(project, pinned.path, source=pinned.source)
+
+
+def read_champion_training_rows(project: Project, *, present: str) -> tuple[dict[str, LabelledRows], tuple[str, ...]]:
+    """Return the rows that the champion was trained on, under their name, and why they are not known.
+
+    Both are empty if there is no champion, or if it was trained on the present training data.
+
+    Args:
+        project: The project.
+        present: The digest of the present training data.
+    """
+    champion = read_champion(project)
+    if champion is None or (digest := str(champion.manifest["data"]["snapshot_digest"])) == present:
+        return {}, ()
+    rows = read_training_rows(project, champion)
+    if rows is None:
+        folder = Path(project.state / "snapshots")
+        return {}, (f"the training data of the champion ({digest[:19]}) are not in {folder}",)
+    return {"the champion's training data": rows}, ()
