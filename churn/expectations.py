@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from churn.customers import AS_OF
 from churn.data import COLUMNS, ID, LABEL
 from sluice.checks.expectations import switch_telemetry_off
 
@@ -52,6 +53,11 @@ MAX_NULL_SHARES: Mapping[str, float] = {
 
 ISO_DATE = r"^\d{4}-\d{2}-\d{2}$"
 
+DATES = ("signup_date", "last_login_at")
+
+LATEST_DATE = str(AS_OF)
+"""No date is later than the day of the export. A later one would tell what happened after the label was decided."""
+
 
 def expect_snapshot() -> list[Expectation]:
     """Return all expectations about the snapshot. They are not bound to data."""
@@ -94,5 +100,5 @@ def _expect_values(gxe: ModuleType) -> list[Expectation]:
         gxe.ExpectColumnValuesToBeInSet(column="is_enterprise", value_set=[True, False]),
         gxe.ExpectColumnValuesToBeInSet(column=LABEL, value_set=[0, 1]),
         *(gxe.ExpectColumnValuesToBeBetween(column=name, min_value=low, max_value=high) for name, (low, high) in RANGES.items()),
-        *(gxe.ExpectColumnValuesToMatchRegex(column=name, regex=ISO_DATE) for name in ("signup_date", "last_login_at")),
+        *(gxe.ExpectColumnValuesToMatchRegex(column=name, regex=ISO_DATE) for name in DATES),
     ]

@@ -6,6 +6,8 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from sluice.verdicts import Outcome
+
 if TYPE_CHECKING:
     from sluice.verdicts import Interval, Verdict
 
@@ -34,12 +36,11 @@ def describe_observation(verdict: Verdict) -> str:
     words = [format_number(verdict.observed)]
     if verdict.interval is not None:
         words.append(describe_interval(verdict.interval))
+    relation = {Outcome.FAIL: "is not ", Outcome.INCONCLUSIVE: "must be "}.get(verdict.outcome, "")
     if verdict.threshold is not None and verdict.upper is not None:
-        words.append(
-            f"{'is not ' if verdict.failed else ''}in {format_number(verdict.threshold)} to {format_number(verdict.upper)}"
-        )
+        words.append(f"{relation}in {format_number(verdict.threshold)} to {format_number(verdict.upper)}")
     elif verdict.threshold is not None:
-        words.append(f"{'is not ' if verdict.failed else ''}{verdict.comparison} {format_number(verdict.threshold)}")
+        words.append(f"{relation}{verdict.comparison} {format_number(verdict.threshold)}")
     return " ".join(words)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from sluice.checks.judgements import predict_probability
 from sluice.data.holdout import holdout_digest, read_holdout
 from sluice.data.row_scores import digest_rows
+from sluice.errors import DataError
 from sluice.leaks.jumps import MeasuredAuc, judge_jump
 from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
@@ -53,6 +54,7 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
         The challenger's ROC for KFP: false positive rates, true positive rates, and the thresholds that belong to them.
 
     Raises:
+        DataError: The test rows have only one label, or a score is not a probability.
         IntegrityError: The model does not have the digest that training recorded.
     """
     project = read_project()
@@ -89,12 +91,21 @@ def champion_curves(project: Project, rows: LabelledRows) -> dict[str, Any] | No
 
 
 def curves(labels: npt.NDArray[np.int8], scores: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Return the ROC with its AUC and interval, and the calibration, as plain JSON types."""
-    estimate = estimate_auc(labels, scores)
-    roc = dataclasses.asdict(roc_points(labels, scores))
+    """Return the ROC with its AUC and interval, and the calibration, as plain JSON types.
+
+    Raises:
+        DataError: The rows have only one label, or a score is not a probability.
+    """
+    try:
+        estimate = estimate_auc(labels, scores)
+        roc = dataclasses.asdict(roc_points(labels, scores))
+        calibration = dataclasses.asdict(calibration_points(labels, scores))
+    except ValueError as error:
+        hint = "Use a holdout whose test rows have both labels, and a model that returns a probability for every row."
+        raise DataError(f"the curves of the model cannot be measured on the test rows: {error}", hint=hint) from error
     return {
         "roc": roc | {"auc": estimate.auc, "interval": dataclasses.asdict(estimate.interval)},
-        "calibration": dataclasses.asdict(calibration_points(labels, scores)),
+        "calibration": calibration,
     }
 
 

@@ -21,7 +21,7 @@ from sluice.steps.training import verify_model
 from sluice.verdicts import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 RocLists = tuple[list[float], list[float], list[float]]
 """False positive rates, true positive rates, thresholds."""
@@ -42,6 +42,7 @@ def run_tests(
     snapshot: ArtifactInput | None = None,
     model: ArtifactInput | None = None,
     release: str | None = None,
+    alongside: Callable[[], object] | None = None,
 ) -> dict[str, float]:
     """Run a layer, and write its results as artifacts.
 
@@ -51,6 +52,7 @@ def run_tests(
         snapshot: The pinned snapshot, for the layers that read it.
         model: The fitted model, for the model layer.
         release: The release's digest, for the integration layer.
+        alongside: Called if no check blocks, as a part of the step, so that the step fails with its error.
 
     Returns:
         The layer's numbers, for KFP metrics.
@@ -71,6 +73,8 @@ def run_tests(
         _write_artifacts(result, outputs)
         step.detail = summarise_checks(result)
         raise_if_blocked(result)
+        if alongside is not None:
+            alongside()
     return result.metrics()
 
 
@@ -87,11 +91,12 @@ def run_model_tests(outputs: Mapping[str, str], model: ArtifactInput, curves: st
 
     Raises:
         CheckFailedError: A check failed, or is inconclusive and may not be.
+        DataError: The curves cannot be measured, because the test rows have only one label.
         IntegrityError: The model does not have the digest that training recorded.
     """
     with ThreadPoolExecutor(1) as executor:
         measured = executor.submit(measure_curves, model[0], model[1], curves)
-        numbers = run_tests("model", outputs, model=model)
+        numbers = run_tests("model", outputs, model=model, alongside=measured.result)
     return numbers, measured.result()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from churn.data import COLUMNS, read_export
-from churn.expectations import expect_snapshot
+from churn.expectations import DATES, LATEST_DATE, expect_snapshot
 from sluice.checks.expectations import run_expectations
 
 if TYPE_CHECKING:
@@ -26,6 +26,13 @@ def test_the_snapshot_meets_the_expectations(snapshot: PinnedData, verify: Calla
 def test_the_loader_accepts_the_snapshot(snapshot: PinnedData) -> None:
     """The training data meets the contract of the loader."""
     assert tuple(snapshot.frame.columns) == COLUMNS
+
+
+def test_no_date_is_later_than_the_export(snapshot: PinnedData) -> None:
+    """No date tells what happened after the label was decided."""
+    frame = snapshot.frame
+    late = {name: int((frame[name].dropna() > LATEST_DATE).sum()) for name in DATES}
+    assert late == dict.fromkeys(DATES, 0), f"rows with a date after {LATEST_DATE}: {late}"
 
 
 def test_both_labels_occur(snapshot: PinnedData) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,10 +74,26 @@ def judge_calibration(
         return [dataclasses.replace(verdict, detail=why) for verdict in (mean, spread)]
     found = estimate_calibration_mean(truth, given, level=level)
     mean = judge_between(mean.check, found.difference, found.interval, low=-most, high=most, rows=truth.size)
+    mean = _explain(mean, f"on average, the probabilities are too {'high' if found.difference > 0 else 'low'}")
     if np.ptp(given) == 0:
         return [mean, dataclasses.replace(spread, detail="all probabilities are equal, so they have no slope")]
     steep = estimate_calibration_slope(truth, given, level=level)
-    return [mean, judge_between(spread.check, steep.slope, steep.interval, low=bounds[0], high=bounds[1], rows=truth.size)]
+    spread = judge_between(spread.check, steep.slope, steep.interval, low=bounds[0], high=bounds[1], rows=truth.size)
+    return [mean, _explain(spread, f"the probabilities are too {'extreme' if steep.slope < 1 else 'timid'}")]
+
+
+def _explain(verdict: Verdict, fault: str) -> Verdict:
+    """Return a verdict that does not pass with what is wrong. If it is inconclusive, say about how many rows would show it."""
+    if verdict.outcome is Outcome.PASS:
+        return verdict
+    if verdict.failed or verdict.interval is None or verdict.observed is None:
+        return dataclasses.replace(verdict, detail=fault)
+    low, high = verdict.threshold or 0.0, verdict.upper or 0.0
+    beyond = low - verdict.observed if verdict.observed < low else verdict.observed - high
+    half_width = (verdict.interval.high - verdict.interval.low) / 2
+    enough = math.ceil((verdict.rows or 0) * (half_width / beyond) ** 2) if math.isfinite(half_width) else 0
+    advice = f"; if the value stays, about {enough:,} rows show it" if enough else ""
+    return dataclasses.replace(verdict, detail=f"perhaps {fault}, but with so few rows this may be chance{advice}")
 
 
 def _describe_few(rows: int, positives: int, least: tuple[int, int]) -> str:

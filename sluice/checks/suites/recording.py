@@ -63,11 +63,14 @@ class Recorder:
         self._log = log
         self._find_allowances = find_allowances
         self._verdicts: list[Verdict] = []
+        self._undecided: list[str] = []
 
     def record(self, item: pytest.Item, verdict: Verdict) -> None:
         """Record a verdict from a test."""
         verdict = self._write_verdict(verdict)
         item.stash[RUNNING_TEST].verdicts.append(verdict)
+        if verdict.blocks and not verdict.failed:
+            self._undecided.append(verdict.check)
         if verdict.failed:
             message = describe_verdict(verdict)
             self._log.write("failure", check=verdict.check, place=item.nodeid, message=message, text="")
@@ -187,10 +190,9 @@ class Recorder:
             terminalreporter.section("verdicts")
         for verdict in shown:
             terminalreporter.line(f"{verdict.outcome.value:<12} {describe_verdict(verdict)}")
-        blocking = [verdict.check for verdict in self._verdicts if verdict.blocks and not verdict.failed]
-        if blocking:
+        if self._undecided:
             terminalreporter.section("inconclusive checks that block production")
-            terminalreporter.line(", ".join(blocking))
+            terminalreporter.line(", ".join(self._undecided))
             terminalreporter.line(
                 "[tests.allow_inconclusive] of sluice.toml can allow a check to be inconclusive, with a reason."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import importlib
 import json
@@ -87,6 +88,10 @@ def test_a_verdict_is_described_in_one_line() -> None:
     )
     assert describe_verdict(verdict) == "auc: 0.792 [0.781, 0.803] is not >= 0.8, 9,876 rows: all"
     assert describe_verdict(Verdict(check="plain", outcome=Outcome.PASS)) == "plain"
+    few = dataclasses.replace(verdict, outcome=Outcome.INCONCLUSIVE, rows=20, interval=None, detail="", allowed="a pilot")
+    assert describe_verdict(few) == "auc: 0.792 must be >= 0.8, 20 rows: allowed to be inconclusive: a pilot"
+    between = dataclasses.replace(few, upper=0.9, allowed="")
+    assert describe_verdict(between) == "auc: 0.792 must be in 0.8 to 0.9, 20 rows"
 
 
 def test_an_incomplete_event_is_skipped(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ holdout = "data/holdout.parquet"
 load = "shop.data:load"
 label = "y"
 id = "id"
+gate_fraction = 0.8
 [model]
 build = "shop.data:build"
 [thresholds]
@@ -59,7 +60,7 @@ def test_auc(model, holdout, thresholds, verify):
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Project:
-    """A project with labels that are the toss of a coin, and 60 rows in its holdout."""
+    """A project with labels that are the toss of a coin, and about 26 test rows in its holdout."""
     root = tmp_path / "shop"
     for name in ("components", "pipelines", "locks"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "compiled"))
@@ -78,9 +79,9 @@ def shop(tmp_path: Path) -> Project:
     (root / "sluice").symlink_to(ROOT / "sluice")  # a run imports from its project first, so this is the code under test
     (root / "data").mkdir()
     random = np.random.default_rng(1)
-    rows = pd.DataFrame({"id": range(200), "a": random.normal(size=200), "y": random.integers(0, 2, size=200)})
-    rows[60:].to_parquet(root / "data" / "train.parquet", index=False)
-    rows[:60].to_parquet(root / "data" / "holdout.parquet", index=False)
+    rows = pd.DataFrame({"id": range(330), "a": random.normal(size=330), "y": random.integers(0, 2, size=330)})
+    rows[130:].to_parquet(root / "data" / "train.parquet", index=False)
+    rows[:130].to_parquet(root / "data" / "holdout.parquet", index=False)
     return read_project(root)
 
 

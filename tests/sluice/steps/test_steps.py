@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from sluice.data.snapshots import digest_file
-from sluice.errors import CheckFailedError, ConfigurationError, IntegrityError
+from sluice.errors import CheckFailedError, ConfigurationError, DataError, IntegrityError
 from sluice.project.projects import Project, read_project
+from sluice.steps.curves import curves
 from sluice.steps.records import RUN_FOLDER_VARIABLE, record_part, running_step
 from sluice.steps.snapshots import restore_snapshot
 from sluice.steps.training import build_model, verify_model
@@ -126,3 +128,11 @@ def test_a_wrong_build_function_is_an_error_that_names_the_problem(
     (tiny.root / "tiny_model.py").write_text(source)
     with pytest.raises(ConfigurationError, match=message):
         build_model(tiny)
+
+
+def test_curves_of_rows_with_one_label_are_an_error_that_says_so() -> None:
+    with pytest.raises(DataError, match="both classes, but 0 of 3") as refused:
+        curves(np.zeros(3, dtype=np.int8), np.array([0.1, 0.2, 0.3]))
+    assert refused.value.hint
+    with pytest.raises(DataError, match="NaN"):
+        curves(np.array([0, 1, 1], dtype=np.int8), np.array([0.1, np.nan, 0.3]))

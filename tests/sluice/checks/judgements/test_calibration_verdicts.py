@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
@@ -26,13 +28,17 @@ def test_right_probabilities_pass() -> None:
     assert (mean.interval.method, slope.interval.method) == ("Student t", "profile likelihood")
 
 
-@pytest.mark.parametrize(("shift", "stretch", "wrong"), [(0.8, 1, 0), (-0.8, 1, 0), (0, 2, 1), (0, 0.5, 1)])
-def test_wrong_probabilities_fail_the_verdict_that_is_about_them(shift: float, stretch: float, wrong: int) -> None:
+@pytest.mark.parametrize(
+    ("shift", "stretch", "wrong", "detail"),
+    [(0.8, 1, 0, "too high"), (-0.8, 1, 0, "too low"), (0, 2, 1, "too extreme"), (0, 0.5, 1, "too timid")],
+)
+def test_wrong_probabilities_fail_the_verdict_that_is_about_them(shift: float, stretch: float, wrong: int, detail: str) -> None:
     labels, probabilities = sample()
     odds = logit(probabilities)
     given = expit(odds.mean() + stretch * (odds - odds.mean()) + shift)
     verdicts = judge_calibration("calibration", labels, given, most=0.08)
     assert verdicts[wrong].outcome is Outcome.FAIL
+    assert verdicts[wrong].detail.endswith(detail)
     assert verdicts[1 - wrong].outcome is Outcome.PASS
     bounds = (verdicts[wrong].threshold, verdicts[wrong].upper)
     assert not bounds[0] <= verdicts[wrong].observed <= bounds[1]
@@ -44,6 +50,11 @@ def test_a_value_that_is_outside_perhaps_by_chance_is_inconclusive() -> None:
     assert slope.outcome is Outcome.INCONCLUSIVE
     assert slope.interval.low < 0.99
     assert slope.interval.high > 1.01
+    assert re.fullmatch(
+        r"perhaps the probabilities are too (extreme|timid), but with so few rows this may be chance; "
+        r"if the value stays, about [\d,]+ rows show it",
+        slope.detail,
+    )
 
 
 def test_few_rows_are_inconclusive_and_say_how_many_are_needed() -> None:
