@@ -53,8 +53,8 @@ def pin_reference(location: str, target: Path) -> dict[str, Any]:
         target: Path of the artifact.
 
     Returns:
-        The artifact's metadata: ``digest``, ``source``, ``suffix``, and ``features`` with the names of the champion's features (none
-        for a given location).
+        The artifact's metadata: ``digest``, ``source``, ``suffix``, and ``features`` with the names of the champion's features
+        (none for a given location).
 
     Raises:
         DataError: The data is missing or cannot be read.
