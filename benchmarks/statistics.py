@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import chi2, norm
 
+from benchmarks.drift_streams import show_drift
 from sluice.statistics.auc import AucDifference, compare_auc, estimate_auc
 from sluice.statistics.proportions import upper_bound_difference
 from sluice.statistics.psi import build_numeric_reference, estimate_psi
@@ -361,6 +362,7 @@ SECTIONS: dict[str, Callable[[float], Table]] = {
     "promotions": show_promotions,
     "psi": show_psi,
     "shifts": show_shifts,
+    "drift": show_drift,
     "times": show_times,
 }
 

@@ -3,17 +3,21 @@
 from kfp import dsl
 
 from components.drift import drift
+from components.pin_reference import pin_reference
 from components.pin_snapshot import pin_snapshot
 from pipelines.stages import make_challenger, take_to_production
 
 
 @dsl.pipeline(
     name="drift",
-    description="Compare the snapshot with the reference. If a feature has drifted, run the release pipeline on the snapshot.",
+    description="Compare the snapshot with the champion's training data. If a feature has drifted, run the release pipeline.",
 )
 def drift_pipeline(snapshot: str = "", reference: str = "") -> None:
-    """Compare `snapshot` with `reference`. Both are paths or URLs; if one is empty, data.snapshot of sluice.toml is used."""
-    before = pin_snapshot(location=reference)
+    """Compare `snapshot` with `reference`. Both are paths or URLs.
+
+    If `snapshot` is empty, data.snapshot of sluice.toml is used. If `reference` is empty, it is the champion's training data.
+    """
+    before = pin_reference(location=reference).set_caching_options(enable_caching=False)
     now = pin_snapshot(location=snapshot).after(before)
     moved = drift(reference=before.outputs["snapshot"], current=now.outputs["snapshot"]).set_caching_options(enable_caching=False)
     with dsl.If(moved.outputs["Output"] == True, name="drifted"):  # noqa: E712 - builds a condition

@@ -210,7 +210,7 @@ def determine_outcome(steps: list[dict[str, Any]], parts: Mapping[str, Any], *, 
         return "failed", "the engine ended before a step recorded a reason; log.txt in the folder of the run has its output"
     drift = parts.get("drift")
     if drift is not None and not drift["drifted"]:
-        return "kept", str(drift["detail"])
+        return ("undecided" if drift.get("outcome") == "inconclusive" else "kept"), str(drift["detail"])
     gate = parts.get("gate")
     if gate is not None and not (gate.get("promote") or gate.get("override")):
         return "kept", str((gate.get("verdict") or {}).get("detail") or "the gate keeps the champion")

@@ -161,6 +161,32 @@ def predict_difference_error(auc: float, correlation: float, *, positives: int, 
     return math.sqrt(sum(variances)), _combine_degrees(variances, (positives, negatives))
 
 
+def compare_independent_auc(before: AucEstimate, after: AucEstimate, *, level: float = 0.95) -> AucDifference:
+    """Return the difference of two AUCs on different rows, after minus before. The rows are independent, so the variances add.
+
+    Args:
+        before: The first AUC.
+        after: The second AUC.
+        level: Two-sided coverage of the interval. It is computed on the plain scale and cut at -1 and 1.
+
+    Raises:
+        ValueError: The level lies outside (0, 1).
+    """
+    check_level(level)
+    difference = after.auc - before.auc
+    error = math.hypot(find_standard_error(before), find_standard_error(after))
+    half_width = float(ndtri((1 + level) / 2)) * error
+    interval = Interval(max(-1.0, difference - half_width), min(1.0, difference + half_width), level, "independent-DeLong")
+    return AucDifference(difference, error, interval, before.auc, after.auc)
+
+
+def find_standard_error(estimate: AucEstimate) -> float:
+    """Return DeLong's standard error. At an AUC of 0 or 1, where it is 0, return one that follows from the exact interval."""
+    if estimate.auc not in (0.0, 1.0):
+        return estimate.standard_error
+    return (estimate.interval.high - estimate.interval.low) / float(ndtri((1 + estimate.interval.level) / 2))
+
+
 def _compute_components(positive: Booleans, scores: Floats) -> tuple[float, Floats, Floats]:
     """Return the AUC and DeLong's structural components.
 

@@ -1,24 +1,48 @@
-"""The step that measures drift: how far the features have changed since training. `sluice drift` does the same outside a run."""
+"""The step that measures drift: how far the data has moved since training. `sluice drift` does the same outside a run.
+
+The reference is the champion's training data. Features need no labels. Scores and the AUC are compared with those of the
+holdout's test rows, because a model's scores of its own training rows are too sure.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluice.checks.drift import DriftResult, compare_frames
-from sluice.data.labelled_rows import read_labelled_rows
-from sluice.data.snapshots import pin_snapshot
+import pandas as pd
+
+from sluice.data.external_errors import external_call
+from sluice.data.holdout import pin_holdout, read_holdout
+from sluice.data.labelled_rows import read_frame, read_labelled_rows
+from sluice.data.snapshots import Snapshot, check_readable, digest_file, is_url, pin_for_reading
+from sluice.drift.auc_changes import AucChange, compare_aucs
+from sluice.drift.batches import FrameRows, open_rows
+from sluice.drift.comparisons import DriftResult, DriftRule, compare_profile
+from sluice.drift.model_inputs import sample_inputs
+from sluice.drift.profiles import count_rows
+from sluice.drift.references import freeze_reference
+from sluice.errors import ConfigurationError, DataError, StateError
 from sluice.project.projects import Project, read_project
+from sluice.statistics.psi import PsiEstimate, build_numeric_reference, estimate_psi
 from sluice.steps.records import record_part, running_step
-from sluice.steps.snapshots import restore_snapshot
+from sluice.steps.scoring import score_release
+from sluice.steps.snapshots import find_training_data, read_features, require_champion, restore_snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from sluice.drift.batches import Rows
     from sluice.steps.layers import ArtifactInput
+
+SCORE = "the champion's score"
+"""Name of the score among the compared features."""
 
 
 def measure_drift(reference: ArtifactInput, current: ArtifactInput, target: str) -> DriftResult:
-    """Compare two pinned snapshots, and write the result.
+    """Compare two pinned snapshots, and write the result. A snapshot that is compared with itself gives no result.
 
     Args:
         reference: The snapshot that the champion was trained on.
@@ -31,8 +55,11 @@ def measure_drift(reference: ArtifactInput, current: ArtifactInput, target: str)
     """
     project = read_project()
     with running_step("drift") as step:
-        paths = [restore_snapshot(project, Path(path), metadata) for path, metadata in (reference, current)]
-        result = _compare(project, *paths)
+        before, now = (restore_snapshot(project, Path(path), metadata) for path, metadata in (reference, current))
+        if before == now:
+            result = _refuse_to_decide(project, f"the present snapshot is the reference itself ({current[1]['digest'][:19]})")
+        else:
+            result = _compare(project, before, now, features=reference[1].get("features", []))
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(target).write_text(json.dumps(result.to_dict()), encoding="utf-8")
         record_part("drift", result.to_dict())
@@ -40,23 +67,163 @@ def measure_drift(reference: ArtifactInput, current: ArtifactInput, target: str)
     return result
 
 
-def compare_sources(project: Project, reference: str, current: str) -> DriftResult:
-    """Compare two snapshots that are named by path or URL. An empty name means ``data.snapshot``.
+def compare_sources(project: Project, reference: str = "", current: str = "", *, scores: bool = False) -> DriftResult:
+    """Compare data with the champion's training data, or with another reference.
+
+    Args:
+        project: The project.
+        reference: Path or URL of the reference; empty for the champion's training data.
+        current: Path or URL of the present data; empty for ``data.snapshot``.
+        scores: Whether to compare the champion's scores too.
 
     Raises:
-        DataError: The snapshots cannot be read or compared.
+        DataError: The data cannot be read or compared.
+        StateError: There is no champion, or both names mean the same bytes.
     """
-    names = [project.locate(name or project.settings.data.snapshot) for name in (reference, current)]
-    return _compare(project, *(pin_snapshot(name, project.state / "snapshots").path for name in names))
+    before = _open(project, reference) if reference else find_training_data(project)
+    now = _open(project, current or project.settings.data.snapshot)
+    if _has_same_bytes(before.path, now.path):
+        raise StateError(
+            f"{now.source} is the same file as the reference ({before.source}), so a comparison would say nothing",
+            hint="Name newer data with --current. Without --reference, it is compared with the champion's training data.",
+        )
+    features = [] if reference else [column.name for column in read_features(project)]
+    return _compare(project, before.path, now.path, sources=(before.source, now.source), features=features, scores=scores)
 
 
-def _compare(project: Project, reference: Path, current: Path) -> DriftResult:
+def compare_labels(project: Project, location: str) -> AucChange:
+    """Compare the champion's AUC on recent labelled rows with its AUC on the holdout's test rows.
+
+    Args:
+        project: The project.
+        location: Path or URL of the recent rows. ``data.load`` reads them.
+
+    Raises:
+        DataError: The rows cannot be read, or the champion's predictions cannot be judged.
+        IntegrityError: The holdout or the release was changed.
+        ServiceError: The champion's code cannot score the rows.
+        StateError: There is no champion, or the rows are those that it was trained or tested on.
+    """
+    champion = require_champion(project)
+    file, holdout = _open(project, location), pin_holdout(project)
+    known = {champion.manifest["data"]["snapshot_digest"]: "the champion's training data", holdout.digest: "the holdout"}
+    digest = digest_file(file.path)
+    if digest in known:
+        raise StateError(
+            f"{file.source} is {known[digest]}, so its AUC says nothing about recent rows",
+            hint="Name a file with rows whose labels have arrived since.",
+        )
+    recent, test = read_labelled_rows(project, file.path, source=file.source), read_holdout(project, part="test")
+    now, before = (score_release(project, champion, rows.features) for rows in (recent, test))
     settings = project.settings.drift
-    frames = [read_labelled_rows(project, path).features for path in (reference, current)]
-    return compare_frames(
-        *frames,
-        columns=settings.columns,
-        threshold=settings.threshold,
-        alpha=settings.alpha,
-        least_rows=settings.least_rows,
+    change = compare_aucs((test.labels, before), (recent.labels, now), tolerated=settings.auc_drop, alpha=settings.alpha)
+    if champion.manifest["data"]["holdout_digest"] != holdout.digest:
+        note = "The holdout was replaced after the gate's decision, so the earlier AUC is that on the present holdout."
+        return dataclasses.replace(change, hint=f"{change.hint} {note}".strip())
+    return change
+
+
+def _compare(
+    project: Project,
+    reference: Path,
+    current: Path,
+    *,
+    sources: tuple[str, str] = ("", ""),
+    features: Collection[str] = (),
+    scores: bool = False,
+) -> DriftResult:
+    """Compare two files. If the champion's features are given, other columns are left out, because no model sees them."""
+    before, now = (_read_rows(project, path, source) for path, source in zip((reference, current), sources, strict=True))
+    columns = project.settings.drift.columns
+    frozen = freeze_reference(before, columns=columns, left_out=_choose_left_out(project, before, features))
+    extra = {SCORE: _compare_scores(project, now)} if scores else {}
+    return compare_profile(frozen, count_rows(frozen, now), _read_rule(project), extra=extra)
+
+
+def _choose_left_out(project: Project, rows: Rows, features: Collection[str]) -> dict[str, str]:
+    """Return the columns that are left out on purpose, with the reasons.
+
+    If the loader makes the features from other columns, the file does not have all of them. Then all columns of the file count.
+    """
+    data, drift = project.settings.data, project.settings.drift
+    names = {*rows.types, *rows.twice}
+    unused = names.difference(features) if features and names.issuperset(features) else set()
+    left_out = dict.fromkeys(sorted(unused), "the champion does not use it")
+    return left_out | {data.label: "the label", data.id: "the id"} | dict.fromkeys(drift.leave_out, "named in drift.leave_out")
+
+
+def _compare_scores(project: Project, rows: Rows) -> PsiEstimate:
+    """Compare the distribution of the champion's scores with that on the holdout's test rows."""
+    champion = require_champion(project)
+    inputs, test = sample_inputs(rows, read_features(project)), read_holdout(project, part="test").features
+    now, before = (score_release(project, champion, features) for features in (inputs, test))
+    return estimate_psi(build_numeric_reference(before), now)
+
+
+def _read_rule(project: Project) -> DriftRule:
+    settings = project.settings.drift
+    return DriftRule(threshold=settings.threshold, alpha=settings.alpha, least_rows=settings.least_rows)
+
+
+def _refuse_to_decide(project: Project, reason: str) -> DriftResult:
+    return DriftResult(
+        features={},
+        not_compared={},
+        left_out={},
+        hints={},
+        reference_rows=0,
+        rows=0,
+        least_rows=project.settings.drift.least_rows,
+        undecided=f"{reason}, so nothing was compared",
     )
+
+
+def _open(project: Project, name: str) -> Snapshot:
+    """Return a data set that a person named. A local file is read where it is, because a copy of a large file takes long."""
+    location = project.locate(name)
+    if is_url(location):
+        snapshot = pin_for_reading(location, project.state / "snapshots")
+    elif not Path(location).is_file():
+        raise DataError(f"there is no file {location}", hint="Check the path in sluice.toml or on the command line.")
+    else:
+        snapshot = Snapshot(Path(location), "", name)
+    check_readable(snapshot)
+    return snapshot
+
+
+def _has_same_bytes(first: Path, second: Path) -> bool:
+    """Return whether two files have the same bytes. Their digests are computed only if their sizes are equal."""
+    return first.stat().st_size == second.stat().st_size and digest_file(first) == digest_file(second)
+
+
+def _read_rows(project: Project, path: Path, source: str) -> Rows:
+    """Return the rows of a file as ``drift.load`` reads them, else as they are, else as ``data.load`` reads them."""
+    load = project.settings.drift.load
+    if load:
+        return FrameRows(_call_loader(project, load, path, source or str(path)), source or str(path))
+    read_once = functools.cache(lambda: read_frame(project, path))  # the rows are read for their names, and then again
+    return open_rows(path, source) or FrameRows(lambda: [read_once()], source or str(path))
+
+
+def _call_loader(project: Project, name: str, path: Path, source: str) -> Callable[[], Iterable[pd.DataFrame]]:
+    """Return a function that returns the frames of the project's loader. A single frame is kept, so that it is read once."""
+    load = project.load_object(name, key="drift.load")
+    whole: list[pd.DataFrame] = []
+
+    def read() -> Iterable[pd.DataFrame]:
+        if whole:
+            yield from whole
+            return
+        with external_call(f"{name} cannot read {source}", hint="Correct the data, or the function that drift.load names."):
+            found = load(path)
+            if isinstance(found, pd.DataFrame):
+                whole.append(found)
+            for frame in whole or found:
+                if not isinstance(frame, pd.DataFrame):
+                    raise ConfigurationError(
+                        f"drift.load names {name}, which returned a {type(frame).__name__} instead of a pandas DataFrame",
+                        hint="Let it return the rows as one DataFrame, or yield several.",
+                    )
+                yield frame
+
+    return read

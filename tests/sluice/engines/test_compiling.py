@@ -31,13 +31,13 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["ci", "release"])
+@pytest.mark.parametrize("name", ["ci", "release", "drift"])
 def test_the_committed_kfp_pipelines_are_what_the_compiler_writes(name: str) -> None:
     committed = (ROOT / "pipelines" / "compiled" / "kfp" / f"{name}.yaml").read_text(encoding="utf-8")
     assert compile_to_ir(read_project(ROOT), name) == committed, "run `make compile`"
 
 
-@pytest.mark.parametrize("name", ["ci", "release"])
+@pytest.mark.parametrize("name", ["ci", "release", "drift"])
 def test_the_committed_argo_workflows_are_what_the_compiler_writes(name: str, tmp_path: Path) -> None:
     fresh = tmp_path / f"{name}.yaml"
     command = [

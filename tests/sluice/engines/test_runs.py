@@ -65,6 +65,21 @@ def test_the_outcome_of_a_run_follows_from_its_steps_and_parts(
     assert reason
 
 
+@pytest.mark.parametrize(
+    ("part", "outcome"),
+    [
+        ({"drifted": [], "outcome": "steady"}, "kept"),
+        ({"drifted": [], "outcome": "inconclusive"}, "undecided"),
+        ({"drifted": []}, "kept"),  # a record of an earlier version
+        ({"drifted": ["spend"], "outcome": "drifted"}, "passed"),
+    ],
+)
+def test_a_run_that_cannot_decide_about_drift_is_undecided(part: dict[str, Any], outcome: str) -> None:
+    found = determine_outcome([step("drift", "pass")], {"drift": {**part, "detail": "the reason"}}, succeeded=True)
+    assert found[0] == outcome
+    assert outcome == "passed" or found[1] == "the reason"
+
+
 def test_the_reason_of_a_failed_run_is_the_error_of_the_failed_step() -> None:
     assert determine_outcome([step("data-tests", "fail", error="null_rate: 40 %")], {}, succeeded=False)[1] == "null_rate: 40 %"
 

@@ -19,6 +19,7 @@ from sluice.statistics.psi import (
     PsiReference,
     build_category_reference,
     build_numeric_reference,
+    compare_counts,
     compare_features,
     estimate_psi,
 )
@@ -118,6 +119,42 @@ def test_rare_categories_share_a_bin_and_are_not_new() -> None:
     assert estimate_psi(reference, ["e"] * 10).new == 1
 
 
+def test_categories_with_few_rows_in_both_samples_together_share_one_bin() -> None:
+    reference = build_category_reference(["a"] * 500 + ["b"] * 480 + [f"rare {number}" for number in range(20)])
+    current = ["a"] * 490 + ["b"] * 490 + [f"seldom {number}" for number in range(20)]
+    estimate = estimate_psi(reference, current)
+    assert estimate.psi == pytest.approx(by_definition([500, 480, 20], [490, 490, 20]))
+    assert (estimate.bins, estimate.new) == (3, 0.02)
+
+
+def test_the_smaller_sample_decides_which_categories_are_rare() -> None:
+    reference = build_category_reference(["a"] * 9_000 + ["b"] * 900 + ["c"] * 100)
+    assert estimate_psi(reference, ["a"] * 9_000 + ["b"] * 900 + ["c"] * 100).bins == 3
+    assert estimate_psi(reference, ["a"] * 90 + ["b"] * 9 + ["c"]).bins == 3  # a, b, and a bin for c
+    assert estimate_psi(reference, ["a"] * 45 + ["b"] * 4 + ["c"]).bins == 2  # a, and a bin for b and c
+
+
+def test_a_frequent_new_category_is_seen_beside_a_long_tail() -> None:
+    tail = [f"rare {number}" for number in range(300)]
+    reference = build_category_reference(["a"] * 700 + tail)
+    estimate = estimate_psi(reference, ["a"] * 500 + tail[:200] + ["new"] * 300)
+    assert estimate.psi == pytest.approx(by_definition([700, 0, 300], [500, 300, 200]))
+    assert estimate.psi > 1
+
+
+def test_at_most_twenty_categories_have_their_own_bin() -> None:
+    names = [f"c{number}" for number in range(40)] * 100
+    assert estimate_psi(build_category_reference(names), names).bins == 21
+
+
+def test_counts_that_do_not_fit_the_reference_are_an_error() -> None:
+    reference = build_category_reference(["a", "b"])
+    with pytest.raises(ValueError, match="3 counts for 4 bins"):
+        compare_counts(reference, [1, 1, 1])
+    with pytest.raises(ValueError, match="4 rows of new categories, but 3 rows in their bin"):
+        compare_counts(reference, [1, 1, 3, 0], new=[2, 2])
+
+
 def test_a_column_of_ints_that_became_floats_has_no_new_categories() -> None:
     reference = build_category_reference(np.array([1, 2, 3] * 100))
     assert estimate_psi(reference, np.array([1.0, 2.0, 3.0, math.nan] * 100)).new == 0
@@ -152,8 +189,8 @@ def test_a_damaged_reference_is_an_error(change: dict[str, object]) -> None:
         PsiReference.from_dict(build_numeric_reference(NORMAL).to_dict() | change)
 
 
-def estimate(psi: float, p_value: float, rows: int = 1000) -> PsiEstimate:
-    return PsiEstimate(psi=psi, p_value=p_value, bins=10, rows=rows, missing=0, new=0)
+def estimate(psi: float, p_value: float, rows: int = 1000, reference_rows: int = 1000) -> PsiEstimate:
+    return PsiEstimate(psi=psi, p_value=p_value, bins=10, rows=rows, reference_rows=reference_rows, missing=0, new=0)
 
 
 def test_a_feature_has_drifted_only_if_all_three_conditions_hold() -> None:
@@ -167,7 +204,12 @@ def test_a_feature_has_drifted_only_if_all_three_conditions_hold() -> None:
         }
     )
     assert [name for name, answer in answers.items() if answer.drifted] == ["moved"]
-    assert [name for name, answer in answers.items() if not answer.conclusive] == ["few"]
+    assert [name for name, answer in answers.items() if not answer.conclusive] == ["noise", "few"]
+
+
+def test_a_small_reference_is_as_inconclusive_as_a_small_sample() -> None:
+    answers = compare_features({"few": estimate(0.9, 1e-6, reference_rows=100)})
+    assert (answers["few"].drifted, answers["few"].conclusive) == (False, False)
 
 
 def test_p_values_are_adjusted_over_all_features() -> None:

@@ -1,0 +1,151 @@
+"""What a column is for the comparison: numbers, categories, times, empty, or nothing that can be compared.
+
+The type of the file decides, not the values, with three exceptions, which keep a change of storage from looking like drift.
+Booleans are the numbers 0 and 1. Whole numbers, decimals and floats are all numbers, because a missing value turns a column of
+ints into floats. A column without any value fits every kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sluice.statistics.samples import Floats
+
+_ISO_TIME = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}.*)?)?\s*")
+
+
+class Kind(StrEnum):
+    """What the values of a column are."""
+
+    NUMBER = "number"
+    CATEGORY = "category"
+    TIME = "time"
+    EMPTY = "empty"
+    UNSUPPORTED = "unsupported"
+
+    @property
+    def plural(self) -> str:
+        """The values in a message."""
+        return _PLURALS[self]
+
+
+_PLURALS = {
+    Kind.NUMBER: "numbers",
+    Kind.CATEGORY: "text",
+    Kind.TIME: "dates or times",
+    Kind.EMPTY: "no values",
+    Kind.UNSUPPORTED: "values that cannot be compared",
+}
+
+
+def classify_type(kind: Any) -> Kind:  # noqa: ANN401 - pyarrow is untyped
+    """Return what a column of this Arrow type holds. A dictionary is what its values are."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        return classify_type(kind.value_type)
+    if (
+        types.is_boolean(kind)
+        or types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_decimal(kind)
+        or types.is_duration(kind)
+    ):
+        return Kind.NUMBER
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return Kind.CATEGORY
+    if types.is_temporal(kind):
+        return Kind.TIME
+    return Kind.EMPTY if types.is_null(kind) else Kind.UNSUPPORTED
+
+
+def describe_unsupported(kind: Any) -> str:  # noqa: ANN401 - pyarrow is untyped
+    """Say why a column of this Arrow type cannot be compared."""
+    types = pa.types
+    if types.is_nested(kind) and not types.is_dictionary(kind):
+        return "it holds lists or other nested values"
+    return "it holds bytes" if "binary" in str(kind) else f"it holds values of the type {kind}"
+
+
+def find_kind(array: Any) -> Kind:  # noqa: ANN401 - pyarrow is untyped
+    """Return what an Arrow array holds. An array without any value is empty, whatever its type."""
+    kind = classify_type(array.type)
+    return Kind.EMPTY if kind is not Kind.UNSUPPORTED and count_missing(array) == len(array) else kind
+
+
+def count_missing(array: Any) -> int:  # noqa: ANN401 - pyarrow is untyped
+    """Return the number of missing values. NaN is one."""
+    nulls = int(array.null_count)
+    if pa.types.is_floating(array.type) and nulls < len(array):
+        nulls += int(pc.sum(pc.is_nan(array)).as_py() or 0)
+    return nulls
+
+
+def read_numbers(array: Any) -> Floats:  # noqa: ANN401 - pyarrow is untyped
+    """Return an Arrow array of numbers or times as floats, shape (rows,). Missing values are NaN, and times are microseconds.
+
+    Raises:
+        ValueError: The array holds neither numbers nor times.
+    """
+    kind = classify_type(array.type)
+    if kind is Kind.EMPTY:
+        return np.full(len(array), np.nan)
+    if kind not in {Kind.NUMBER, Kind.TIME}:
+        raise ValueError(f"the column has the type {array.type}, which holds no numbers")
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_temporal(array.type):
+        array = _count_microseconds(array)
+    elif pa.types.is_decimal(array.type):
+        array = array.cast(pa.float64(), safe=False)
+    numbers = array.to_numpy(zero_copy_only=False)
+    if numbers.dtype == object:  # booleans with nulls
+        numbers = array.cast(pa.int8()).to_numpy(zero_copy_only=False)
+    return np.asarray(numbers, dtype=np.float64)
+
+
+def count_texts(array: Any) -> Counter[str | None]:  # noqa: ANN401 - pyarrow is untyped
+    """Return the rows of each text of an Arrow array. None counts the missing values."""
+    codes = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    names = codes.dictionary.to_pylist()
+    indices = codes.indices
+    missing = int(indices.null_count)
+    known = (indices.drop_null() if missing else indices).to_numpy(zero_copy_only=False)
+    rows = np.bincount(known, minlength=len(names)).tolist() if len(names) else []
+    counted: Counter[str | None] = Counter()
+    for name, count in zip(names, rows, strict=True):  # two entries of a dictionary may be equal
+        if count:
+            counted[name] += count
+    if missing:
+        counted[None] += missing
+    return counted
+
+
+def are_times(names: Iterable[str]) -> bool:
+    """Return whether all texts are dates or times in ISO 8601, as a CSV file or a warehouse's export has them."""
+    found = False
+    for name in names:
+        found = True
+        if not _ISO_TIME.fullmatch(name):
+            return False
+    return found
+
+
+def _count_microseconds(array: Any) -> Any:  # noqa: ANN401 - pyarrow is untyped
+    types = pa.types
+    if types.is_time(array.type):
+        unit = pa.time64("us")
+    elif types.is_duration(array.type):
+        unit = pa.duration("us")
+    else:
+        unit = pa.timestamp("us", tz=getattr(array.type, "tz", None))
+    return array.cast(unit, safe=False).cast(pa.int64())
