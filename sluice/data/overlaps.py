@@ -49,6 +49,7 @@ class Overlap:
     """What a holdout and other rows have in common.
 
     Attributes:
+        name: The name of the other rows for messages, for example ``the training data``.
         by_id: Which holdout rows have an id that the other rows have too, shape (holdout rows,).
         by_content: Which holdout rows have features and label of another row, shape (holdout rows,).
         ids: The ids of the holdout rows, shape (holdout rows,).
@@ -59,6 +60,7 @@ class Overlap:
         columns: The columns that were compared. Empty if the two sides have no feature in common.
     """
 
+    name: str
     by_id: npt.NDArray[np.bool_]
     by_content: npt.NDArray[np.bool_]
     ids: npt.NDArray[np.object_]
@@ -116,17 +118,18 @@ class Overlap:
         first = ", ".join(repr(_plain(value)) for value in self.ids[self.rows][:EXAMPLES])
         total = int(self.rows.sum())
         return (
-            f"{total:,} of {len(self.ids):,} holdout rows {'is' if total == 1 else 'are'} among them: {' and '.join(parts)}; "
-            f"for example the holdout row{'' if total == 1 else 's'} with the id {first}"
+            f"{total:,} of {len(self.ids):,} holdout rows {'is' if total == 1 else 'are'} in {self.name}: {' and '.join(parts)}; "
+            f"for example the row{'' if total == 1 else 's'} with the id {first}"
         )
 
     def _describe_coincidence(self) -> str:
         if not self.columns:
-            return "no id occurs in both; contents cannot be compared, because the two have no feature in common"
+            return f"no id is in {self.name} too; contents cannot be compared, because the two have no feature in common"
         if not self.contents:
-            return "no row occurs in both, neither by id nor by features and label"
+            return f"no row is in {self.name} too, neither by id nor by features and label"
         return (
-            f"no id occurs in both; {self.contents:,} different contents do, and chance explains {self.expected:,.0f} of them, "
+            f"no id is in {self.name} too; {self.contents:,} different contents are, and chance explains "
+            f"{self.expected:,.0f} of them, "
             "because rows repeat in this data"
         )
 
@@ -146,7 +149,7 @@ class Overlap:
         }
 
 
-def find_overlap(holdout: LabelledRows, other: LabelledRows) -> Overlap:
+def find_overlap(holdout: LabelledRows, other: LabelledRows, name: str = "the other data") -> Overlap:
     """Compare a holdout with other rows, which the same loader has read.
 
     The memory that this takes beside both frames is 8 bytes for each row, and a chunk of 262,144 rows.
@@ -154,6 +157,7 @@ def find_overlap(holdout: LabelledRows, other: LabelledRows) -> Overlap:
     Args:
         holdout: All rows of the holdout.
         other: The rows that a model is or was trained on.
+        name: The name of the other rows for messages.
 
     Raises:
         DataError: Two columns have the same name.
@@ -166,6 +170,7 @@ def find_overlap(holdout: LabelledRows, other: LabelledRows) -> Overlap:
     chance = explain_by_chance(groups) if groups else _Chance(0.0, 1.0)
     rows = sum(int(group.sizes.sum()) for group in groups)
     return Overlap(
+        name=name,
         by_id=find_shared_ids(holdout.ids, other.ids),
         by_content=np.isin(ours, shared) if columns else np.zeros(len(holdout), dtype=bool),
         ids=holdout.ids,

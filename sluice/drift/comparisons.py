@@ -181,7 +181,12 @@ def compare_profile(
 
 
 def compare_frames(
-    reference: pd.DataFrame, current: pd.DataFrame, *, columns: Sequence[str] = (), rule: DriftRule
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    *,
+    columns: Sequence[str] = (),
+    left_out: Mapping[str, str] | None = None,
+    rule: DriftRule,
 ) -> DriftResult:
     """Compare two frames, column by column.
 
@@ -189,12 +194,13 @@ def compare_frames(
         reference: The features at training.
         current: The features now.
         columns: The columns to compare. If empty, all numbers and booleans are compared, and texts with at most 1,000 values.
+        left_out: Name → reason, for columns to leave out.
         rule: When a column has drifted.
 
     Raises:
         DataError: A frame has no rows, a named column does not exist in the reference, or no column can be compared.
     """
-    frozen = freeze_reference(FrameRows(lambda: [reference], "the reference"), columns=columns)
+    frozen = freeze_reference(FrameRows(lambda: [reference], "the reference"), columns=columns, left_out=left_out)
     return compare_profile(frozen, count_rows(frozen, FrameRows(lambda: [current], "the present data")), rule)
 
 

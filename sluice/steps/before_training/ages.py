@@ -118,14 +118,10 @@ def judge_age(project: Project, holdout: WholeHoldout, training: LabelledRows, *
 
 def _compare_features(project: Project, holdout: LabelledRows, training: LabelledRows) -> tuple[str, dict[str, float]]:
     """Return what the comparison of the features found, and the index of each feature that has drifted."""
-    rule = project.settings.drift
+    settings = project.settings.drift
+    rule = DriftRule(threshold=settings.threshold, alpha=settings.alpha, least_rows=settings.least_rows)
     try:
-        result = compare_frames(
-            holdout.features,
-            training.features,
-            columns=rule.columns,
-            rule=DriftRule(threshold=rule.threshold, alpha=rule.alpha, least_rows=rule.least_rows),
-        )
+        result = compare_frames(holdout.features, training.features, columns=settings.columns, rule=rule)
     except DataError as error:
         return f"the features could not be compared: {error.message}", {}
     return result.detail, {name: round(result.features[name].estimate.psi, 4) for name in result.drifted}

@@ -108,7 +108,7 @@ def check_rows(project: Project, training: LabelledRows) -> tuple[WholeHoldout, 
     """
     read_columns(training.features)
     holdout = read_whole_holdout(project)
-    warning = judge_overlap(project, find_overlap(holdout.rows, training), "the training data")
+    warning = judge_overlap(project, find_overlap(holdout.rows, training, "the training data"))
     return holdout, [warning] if warning else []
 
 
@@ -160,7 +160,7 @@ def _suggest_rows(rows: LabelledRows, value: int, least: int, *, fraction: float
     return f"Use a larger holdout. With this share of the label, about {wanted:,} rows are enough."
 
 
-def judge_overlap(project: Project, overlap: Overlap, what: str) -> RunWarning | None:
+def judge_overlap(project: Project, overlap: Overlap) -> RunWarning | None:
     """Refuse rows of the holdout in data that a model is or was trained on.
 
     Returns:
@@ -175,7 +175,8 @@ def judge_overlap(project: Project, overlap: Overlap, what: str) -> RunWarning |
         return RunWarning(
             kind="repeated-rows",
             text=(
-                f"{share:.1%} of the holdout's rows have the same features and label as a row of {what}, although most rows "
+                f"{share:.1%} of the holdout's rows have the same features and label as a row of {overlap.name}, although "
+                "most rows "
                 "of this "
                 "data differ"
             ),
@@ -186,11 +187,10 @@ def judge_overlap(project: Project, overlap: Overlap, what: str) -> RunWarning |
         )
     if not overlap.refused:
         return None
-    message = f"the holdout and {what} share rows: {overlap.describe()}"
     hint = f"{UNRELATED_HINT} {OVERLAP_HINT}" if overlap.has_unrelated_ids else OVERLAP_HINT
     if overlap.by_id.any() or project.settings.data.equal_contents == "refuse":
-        raise RefusedError(message, hint=hint)
-    return RunWarning(kind="equal-contents", text=message, hint=hint)
+        raise RefusedError(overlap.describe(), hint=hint)
+    return RunWarning(kind="equal-contents", text=overlap.describe(), hint=hint)
 
 
 def check_model(project: Project, model: Any) -> None:  # noqa: ANN401 - scikit-learn has no typed interface

@@ -171,7 +171,7 @@ def _require_unseen(later: Project, rows: LabelledRows, old: Holdout, new: Holdo
             hint="Copy the file there under its digest and its suffix. The manifest of the release has the whole digest.",
         )
     for name, other in ({"the present training data": training} | others).items():
-        judge_overlap(later, find_overlap(rows, other), name)
+        judge_overlap(later, find_overlap(rows, other, name))
     ledger = open_ledger(later)
     ledger.check_heads(read_heads(later))
     known = [one for one in (old.row_set, *ledger.read().row_sets()) if one.digest != new.row_set.digest]

@@ -98,7 +98,7 @@ def read_holdout_status(project: Project) -> HoldoutStatus:
         counts=holdout.count(),
         problem=problem,
         age=judge_age(project, holdout, training, snapshot_digest=snapshot),
-        overlaps={name: find_overlap(holdout.rows, rows) for name, rows in named.items()},
+        overlaps={name: find_overlap(holdout.rows, rows, name) for name, rows in named.items()},
         unknown=unknown,
     )
 

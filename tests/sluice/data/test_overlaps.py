@@ -51,7 +51,7 @@ def test_rows_with_the_same_id_are_an_overlap_even_if_everything_else_differs() 
     assert found.to_dict()["by_id"] == 4
     assert found.to_dict()["by_content"] == 0
     assert found.describe() == (
-        "4 of 500 holdout rows are among them: 4 by id; for example the holdout rows with the id 10000010, 10000011, 10000012"
+        "4 of 500 holdout rows are in the other data: 4 by id; for example the rows with the id 10000010, 10000011, 10000012"
     )
 
 
@@ -64,7 +64,7 @@ def test_copies_with_new_ids_are_found_by_their_content(make: Callable[[int, int
     assert found.refused
     assert not found.by_id.any()
     assert found.by_content.all()
-    assert f"{len(holdout):,} of {len(holdout):,} holdout rows are among them" in found.describe()
+    assert f"{len(holdout):,} of {len(holdout):,} holdout rows are in the other data" in found.describe()
 
 
 def test_fifty_copies_among_five_thousand_rows_are_found_although_they_were_written_in_another_way() -> None:

@@ -103,6 +103,11 @@ def test_only_the_named_columns_are_compared_and_a_named_time_is_compared_as_a_n
     assert compare_frames(frame(ROWS), later, columns=["signed_up"], rule=RULE).drifted == ["signed_up"]
 
 
+def test_columns_can_be_left_out_for_a_given_reason() -> None:
+    result = compare_frames(frame(ROWS), frame(ROWS, shift=0.8, seed=2), left_out={"spend": "it is paid in advance"}, rule=RULE)
+    assert (result.outcome, result.left_out["spend"]) == (STEADY, "it is paid in advance")
+
+
 def test_a_named_column_that_the_reference_lacks_is_an_error() -> None:
     with pytest.raises(DataError, match="the reference has no column 'spent', which drift"):
         compare_frames(frame(ROWS), frame(ROWS), columns=["spent"], rule=RULE)

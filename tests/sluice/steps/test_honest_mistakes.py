@@ -121,7 +121,7 @@ def test_all_rows_in_the_training_data(shop: Path) -> None:
     both = pd.concat([pd.read_parquet(shop / name) for name in ("train.parquet", "holdout.parquet")])
     both.to_parquet(shop / "train.parquet", index=False)
     text = refuse(shop, RefusedError)
-    assert "800 of 800 holdout rows are among them: 800 by id and 800 by features and label" in text
+    assert "800 of 800 holdout rows are in the training data: 800 by id and 800 by features and label" in text
     assert "with the id 200000, 200001, 200002" in text
     assert "sluice holdout new" in text
 
@@ -129,14 +129,14 @@ def test_all_rows_in_the_training_data(shop: Path) -> None:
 def test_copies_of_the_holdout_with_new_ids(shop: Path) -> None:
     holdout = pd.read_parquet(shop / "holdout.parquet").assign(id=range(800))
     pd.concat([pd.read_parquet(shop / "train.parquet"), holdout]).to_parquet(shop / "train.parquet", index=False)
-    assert "800 of 800 holdout rows are among them: 800 by features and label" in refuse(shop, RefusedError)
+    assert "800 of 800 holdout rows are in the training data: 800 by features and label" in refuse(shop, RefusedError)
 
 
 def test_ids_that_only_number_the_rows_of_each_file(shop: Path) -> None:
     for name in ("train.parquet", "holdout.parquet"):
         pd.read_parquet(shop / name).assign(id=lambda rows: range(len(rows))).to_parquet(shop / name, index=False)
     text = refuse(shop, RefusedError)
-    assert "800 of 800 holdout rows are among them: 800 by id;" in text
+    assert "800 of 800 holdout rows are in the training data: 800 by id;" in text
     assert "If the ids only number the rows of each file, set data.id to a column that is unique over all files" in text
 
 
@@ -147,7 +147,7 @@ def test_equal_contents_can_be_allowed_and_equal_ids_cannot(shop: Path) -> None:
     warnings = run(shop)["warnings"]
     assert [RunWarning.from_dict(values).kind for values in warnings] == ["equal-contents"]  # type: ignore[attr-defined]
     pd.concat([train, holdout.head(1)]).to_parquet(shop / "train.parquet", index=False)
-    with pytest.raises(RefusedError, match="1 of 800 holdout rows is among them: 1 by id"):
+    with pytest.raises(RefusedError, match="1 of 800 holdout rows is in the training data: 1 by id"):
         run(shop)
 
 

@@ -121,7 +121,7 @@ def test_rows_of_the_champions_training_data_are_refused(
     known = known if rows == "training" else known.assign(key=known["key"] + 10**9)
     pd.concat([fresh_holdout, known]).to_parquet(project.path("new.parquet"))
     make_rows(600, 8).to_parquet(project.path("parcels.parquet"))
-    with pytest.raises(RefusedError, match=f"the holdout and the champion's training data share rows: .*{message}"):
+    with pytest.raises(RefusedError, match=f"holdout rows are in the champion's training data: .*{message}"):
         plan_rotation(project, "new.parquet")
 
 

@@ -110,7 +110,7 @@ def test_shared_rows_end_the_command_with_exit_code_4(project: Project) -> None:
     assert document["outcome"] == "unusable"
     assert document["data"]["overlaps"]["the present training data"]["by_id"] == 3
     table = CliRunner().invoke(app, ["holdout", "status"])
-    assert "3 of 700 holdout rows are among them" in " ".join(table.stdout.split())
+    assert "3 of 700 holdout rows are in the present training data: 3 by id" in " ".join(table.stdout.split())
 
 
 def test_a_holdout_with_one_class_is_shown_with_the_problem(project: Project) -> None:
