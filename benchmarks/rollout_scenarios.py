@@ -69,6 +69,7 @@ AT_MOST_1 = "at most 1 % rolled back"
 CONDEMNED = "all rolled back"
 FAST = "all rolled back, after at most 200 requests on average"
 PROMOTED_95 = "at least 95 % promoted"
+SHORT = {"deadline_seconds": 1800.0}
 SHADOW = {"shadow_requests": 300}
 MARGIN = {"tolerated_excess": 0.01}
 
@@ -117,8 +118,12 @@ SCENARIOS: dict[str, Scenario] = {
     "shadow, canary 2 %": Scenario(wanted=CONDEMNED, canary=0.02, settings=SHADOW),
     "1 request a second": Scenario(wanted=AT_MOST_1, rate=1.0, settings={"deadline_seconds": 86400.0}),
     "fix: stable fails 5 %": Scenario(wanted=PROMOTED_95, stable_from_start=0.05, record_seconds=600),
-    "no fix: both fail 5 %": Scenario(wanted="not promoted", stable_from_start=0.05, canary=0.05, record_seconds=600),
-    "half a fix: 5 % and 2 %": Scenario(wanted="not promoted", stable_from_start=0.05, canary=0.02, record_seconds=600),
+    "no fix: both fail 5 %": Scenario(
+        wanted="not promoted", stable_from_start=0.05, canary=0.05, record_seconds=600, settings=SHORT
+    ),
+    "half a fix: 5 % and 2 %": Scenario(
+        wanted="not promoted", stable_from_start=0.05, canary=0.02, record_seconds=600, settings=SHORT
+    ),
 }
 
 TABLES: dict[str, Scenario] = (

@@ -57,7 +57,7 @@ def test_all_broken_canaries_are_rolled_back_early(name: str, most: int) -> None
 
 @pytest.mark.parametrize("rate", [".3", ".5", ".8"])
 def test_canaries_within_a_tolerated_margin_are_promoted(rate: str) -> None:
-    results = simulate(f"canary {rate} % within the margin", 1000)
+    results = simulate(f"canary {rate} % within the margin", 300)
     assert share(results, "promoted") >= 0.95
 
 

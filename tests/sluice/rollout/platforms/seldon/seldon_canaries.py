@@ -49,7 +49,8 @@ def check_invariants(cluster: SimulatedCluster) -> None:
     assert sum(journal.desired_weights.values()) == 100
     for transition in journal.transitions:
         if transition.to_state in {"step-2", "baking", "promoted"} and transition.release != A:
-            assert transition.evidence["looked"] >= 60
+            by_shadow = transition.from_state == "step-1" and transition.evidence.get("shadow_requests", 0) >= 60
+            assert transition.evidence["looked"] >= (6 if by_shadow else 60), "a shadow leaves a tenth of the first look to users"
         if transition.from_state == "shadow" and transition.to_state == "step-1":
             assert transition.evidence["shadow_requests"] >= cluster.settings.rollout.shadow_requests
     for one in cluster.predictors():
