@@ -13,6 +13,7 @@ from sluice.rollout.decisions.failures import ErrorKind, FailureSummary
 from sluice.rollout.decisions.states import KEPT_FAILURES, CommandKind, EndedRollout, Journal, Phase
 from sluice.rollout.decisions.transitions import add_failure
 from sluice.rollout.journals import JOURNAL, build_document
+from sluice.rollout.observations import ServerEvent
 
 if TYPE_CHECKING:
     from sluice.rollout.round import ControlLoop
@@ -25,12 +26,12 @@ def ended(journal: Journal) -> bool:
     return journal.request is None
 
 
-def start_bad_canary(**rollout: Any) -> tuple[MemoryPlatform, ControlLoop]:
-    """A is champion, and B, which fails every request, is at its first step."""
+def start_bad_canary(*, error_rate: float = 1.0, **rollout: Any) -> tuple[MemoryPlatform, ControlLoop]:
+    """A is champion, and B, which by default fails every request, is at its first step."""
     settings: dict[str, Any] = {"margin": 0.05, "first_look": 60, "bake_seconds": 5.0, "deadline_seconds": 900.0}
     platform = MemoryPlatform(RolloutTable(**(settings | rollout)))
     platform.make_champion(A)
-    platform.servers[B] = SimulatedServer(error_rate=1.0)
+    platform.servers[B] = SimulatedServer(error_rate=error_rate)
     platform.request(B)
     platform.approve(B)
     loop = platform.control()
@@ -134,3 +135,30 @@ def test_only_the_last_rollouts_keep_what_failed() -> None:
         journal = add_failure(journal, str(number), FailureSummary(errors=(ERROR,)))
     assert [found.failure is not None for found in journal.rollouts] == [False] * 3 + [True] * KEPT_FAILURES
     assert add_failure(journal, "unknown", FailureSummary()) is journal
+
+
+def test_a_server_that_was_replaced_is_in_the_history_and_moves_no_traffic() -> None:
+    platform, loop = start_bad_canary(error_rate=0.0)
+    before = platform.stored
+    platform.events = [ServerEvent(release=A, text="did not answer for 9 s; it was replaced")]
+    platform.tick(loop)
+    last = platform.stored.transitions[-1]
+    assert last.reason == "stable's server did not answer for 9 s; it was replaced"
+    assert (last.from_state, last.to_state) == ("step-1", "step-1")
+    assert (platform.stored.state, platform.stored.weights) == (before.state, before.weights)
+    platform.events = [ServerEvent(release=A, text="did not answer for 9 s; it was replaced")]
+    written = len(platform.stored.transitions)
+    platform.tick(loop)
+    assert len(platform.stored.transitions) == written, "the same release is reported once in a while"
+
+
+def test_a_server_event_that_cannot_be_written_does_not_stop_the_round() -> None:
+    platform, loop = start_bad_canary(error_rate=0.0)
+    platform.failing.add("write_journal")
+    platform.events = [ServerEvent(release=B, text="is not ready any more")]
+    loop.run_round()
+    assert platform.last_report is not None
+    platform.events = []
+    platform.failing.clear()
+    platform.tick(loop)
+    assert platform.stored.transitions[-1].reason == "the canary's server is not ready any more"
