@@ -16,10 +16,10 @@ from sluice.errors import ServiceError, SluiceError
 from sluice.rollout.clocks import REAL_CLOCK, Clock
 from sluice.rollout.decisions.blame import BlameCollector
 from sluice.rollout.decisions.evidence_collector import EvidenceCollector
-from sluice.rollout.decisions.failures import FailureSummary, select_log_lines
 from sluice.rollout.decisions.plan import plan_next
 from sluice.rollout.decisions.states import ALL_TRAFFIC, Phase
 from sluice.rollout.decisions.transitions import add_failure, advance, mark_applied
+from sluice.rollout.failures import FailureSummary, select_log_lines
 from sluice.rollout.faults import HttpFaultFinder
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.observations import RoundReport, ServerRecord

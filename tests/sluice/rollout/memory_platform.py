@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from sluice.project.tables.rollout import RolloutTable
     from sluice.rollout.decisions.evidence import Checkpoint
-    from sluice.rollout.decisions.failures import ErrorKind
     from sluice.rollout.decisions.states import ChampionTerm, Transition
+    from sluice.rollout.failures import ErrorKind
     from sluice.rollout.observations import RoundReport, ServerEvent
 
 START = 1_800_000_000.0
