@@ -21,7 +21,6 @@ from sluice.errors import PortInUseError, ServiceError
 from sluice.rollout.decisions.evidence import Counts
 from sluice.rollout.platforms.laptop.envoy import EnvoyProxy
 from sluice.rollout.platforms.laptop.envoy_config import (
-    MAX_REQUEST_BYTES,
     RELEASE_HEADER,
     build_bootstrap,
     build_endpoints,
@@ -29,6 +28,7 @@ from sluice.rollout.platforms.laptop.envoy_config import (
     read_weight_keys,
 )
 from sluice.rollout.platforms.laptop.ports import reserve_port
+from sluice.scoring.faults import MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
