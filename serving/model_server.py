@@ -37,7 +37,7 @@ from seldon_core.utils import json_to_seldon_message, seldon_message_to_json
 from werkzeug.exceptions import HTTPException  # type: ignore[import-not-found]
 
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
-from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, Faults, describe_kind
+from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, MAX_REQUEST_BYTES, Faults, describe_kind
 from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
 from sluice.scoring.running_calls import STUCK_SECONDS, RunningCalls
 from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE, Scorer, load_scorer
@@ -203,12 +203,14 @@ def _refuse_web_pages(*, is_enabled: bool) -> None:
 
 
 def prepare_body() -> None:
-    """Refuse multipart bodies, and read a short body before anything parses it.
+    """Refuse large and multipart bodies, and read a short body before anything parses it.
 
     Parsing a multipart body takes a time that grows with the square of its length (CVE-2023-46136), and a client that sends
     several would make the server seem to hang. A form cannot be read again once it is parsed, but Flask keeps a body that was
     read before.
     """
+    if (flask.request.content_length or 0) > MAX_REQUEST_BYTES:
+        flask.abort(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {MAX_REQUEST_BYTES} bytes")
     if flask.request.mimetype.startswith("multipart/"):
         flask.abort(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "multipart bodies are not accepted: send JSON")
     if faults.is_enabled and 0 < (flask.request.content_length or 0) <= MAX_BODY_BYTES:

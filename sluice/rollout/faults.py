@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpx
 
 from sluice.rollout.decisions.blame import NO_REJECTIONS, Rejections
-from sluice.rollout.decisions.failures import MAX_TEXT_LENGTH, ErrorKind, shorten
+from sluice.rollout.failures import MAX_TEXT_LENGTH, ErrorKind, shorten
 from sluice.scoring.faults import FAULTS_PATH, MAX_BODY_BYTES, describe_row
 from sluice.scoring.release_client import PREDICT_PATH
 

@@ -16,10 +16,10 @@ from sluice.errors import ServiceError, SluiceError
 from sluice.rollout.clocks import REAL_CLOCK, Clock
 from sluice.rollout.decisions.blame import BlameCollector
 from sluice.rollout.decisions.evidence_collector import EvidenceCollector
-from sluice.rollout.decisions.failures import FailureSummary, select_log_lines
 from sluice.rollout.decisions.plan import plan_next
 from sluice.rollout.decisions.states import ALL_TRAFFIC, Phase
 from sluice.rollout.decisions.transitions import add_failure, advance, mark_applied
+from sluice.rollout.failures import FailureSummary, select_log_lines
 from sluice.rollout.faults import HttpFaultFinder
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.observations import RoundReport, ServerRecord
@@ -101,19 +101,18 @@ class ControlLoop:
         judgement = self.collector.judge(journal).blocked_by(problem)
         plan = plan_next(journal, judgement, observation.health, now=self.clock.now(), settings=self.settings)
         self.server_events.add(observation.events, self.clock.steady())
-        written = plan if plan.changes else self._plan_server_event(journal, plan)
-        if written.changes:
-            journal = self._write(journal, written)
-            if written is not plan:
-                self.server_events.clear()
+        if plan.changes:
+            journal, written = self._write(journal, plan), True
+        else:
+            journal, written = self._write_server_events(journal, plan)
         applied = None
         try:
             if observation.can_apply:
                 applied = self._follow(journal)
         finally:
-            if written.changes:  # publishing comes last, so that the traffic does not wait for it
-                self._publish(journal, written, observation.canary_urls)
-        self._finish_explanation()
+            if written:  # publishing comes last, so that the traffic does not wait for it
+                self._publish(journal, plan, observation.canary_urls)
+            self._finish_explanation()
         if applied is not None:
             self.platform.record_transition(applied)
         evidence = self.collector.describe(journal)
@@ -125,15 +124,16 @@ class ControlLoop:
         """Publish the last transition. If it took a canary back, find out first what failed, without waiting for it."""
         transition = journal.transitions[-1]
         if plan.ends and plan.state.phase in {Phase.ROLLED_BACK, Phase.REJECTED}:
+            self._finish_explanation(now=True)  # of an earlier rollout, if it is not finished
             self.faults.refresh(transition.rollout, canaries)
             self._unexplained = _Unexplained(transition, plan.condemns, self.clock.steady() + EXPLANATION_SECONDS)
         else:
             self.platform.record_transition(transition)
 
-    def _finish_explanation(self) -> None:
-        """Publish and store what failed, as soon as it is known. What cannot be stored now is stored by the next round."""
+    def _finish_explanation(self, *, now: bool = False) -> None:
+        """Publish and store what failed as soon as it is known, or now. What cannot be stored is stored by the next round."""
         waiting = self._unexplained
-        if waiting is not None and (self.faults.is_refreshed() or self.clock.steady() >= waiting.deadline):
+        if waiting is not None and (now or self.faults.is_refreshed() or self.clock.steady() >= waiting.deadline):
             self._unexplained = None
             failure, transition = self._explain(waiting.transition), waiting.transition
             if waiting.condemns or failure.errors or failure.statuses:
@@ -159,10 +159,22 @@ class ControlLoop:
             log=select_log_lines(record.log, show_values=self.settings.show_values),
         )
 
-    def _plan_server_event(self, journal: Journal, plan: Plan) -> Plan:
-        """Return the plan that writes what happened to a server into the journal, if something did; otherwise the plan itself."""
-        text = self.server_events.describe(journal)
-        return dataclasses.replace(plan, changes=True, reason=text, decided_at=self.clock.now()) if text else plan
+    def _write_server_events(self, journal: Journal, plan: Plan) -> tuple[Journal, bool]:
+        """Write what happened to servers into the journal, and return it and whether something was written.
+
+        If it cannot be written, the round goes on without it, and the next round tries again.
+        """
+        if not (text := self.server_events.describe(journal)):
+            return journal, False
+        event = dataclasses.replace(plan, changes=True, reason=text, decided_at=self.clock.now())
+        try:
+            written = self._write(journal, event)
+        except ConflictError:
+            raise
+        except (ServiceError, OSError):
+            return journal, False
+        self.server_events.clear()
+        return written, True
 
     def _collect_evidence(self, observation: Observation) -> str:
         """Add the observation to the evidence and store it; return what keeps the evidence from being complete, if anything does.

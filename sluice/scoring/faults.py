@@ -20,6 +20,7 @@ from __future__ import annotations
 import base64
 import itertools
 import re
+import sysconfig
 import threading
 import time
 import traceback
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+    from types import FrameType
 
 FAULTS_PATH = "/faults"
 
@@ -38,6 +40,9 @@ FAULTS_VARIABLE = "SLUICE_KEEP_FAULTS"
 """Environment variable that lets a server keep faults: ``hidden`` for texts without values, ``shown`` for texts with values."""
 
 HIDDEN, SHOWN = "hidden", "shown"
+
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+"""The largest body that a server reads. The proxy on a laptop passes no larger one on."""
 
 MAX_KEPT_REQUESTS = 16
 """Rejected requests that are kept. A rollout fetches them about once a second."""
@@ -60,7 +65,8 @@ _QUOTED = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"")
 _WORD = re.compile(r"[^\W_]+")
 _PARTS_OF_A_VALUE = re.compile(r"…(?:[-.:+_]…)+")
 _PLACEHOLDER = "…"
-_LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages", "sluice"})
+_LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 
 
 def plan_faults_variables(*, show_values: bool) -> dict[str, str]:
@@ -227,7 +233,15 @@ def describe_kind(error: BaseException) -> str:
     frames = list(traceback.walk_tb(error.__traceback__))
     if not frames:
         return type(error).__name__
-    own = [one for one in frames if not _LIBRARY_FOLDERS.intersection(Path(one[0].f_code.co_filename).parts)]
+    own = [one for one in frames if _is_own_code(one[0])]
     frame, line = (own or frames)[-1]
     code = frame.f_code
     return f"{type(error).__name__} in {'/'.join(Path(code.co_filename).parts[-2:])}:{line} ({code.co_name})"
+
+
+def _is_own_code(frame: FrameType) -> bool:
+    """Return whether a frame belongs to the project's code: not to a library, to Python itself, or to this tool."""
+    path = Path(frame.f_code.co_filename)
+    is_library = _LIBRARY_FOLDERS.intersection(path.parts) or path.is_relative_to(_STANDARD_LIBRARY)
+    is_tool = str(frame.f_globals.get("__name__", "")).partition(".")[0] == __name__.partition(".")[0]
+    return path.is_absolute() and not is_library and not is_tool  # compiled code has a relative path

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from sluice.rollout.decisions.failures import FailureSummary  # noqa: TC001 - pydantic reads the annotations
+from sluice.rollout.failures import FailureSummary  # noqa: TC001 - pydantic reads the annotations
 
 KEPT_RELEASES = 20
 KEPT_TRANSITIONS = 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from sluice.rollout.decisions.failures import MAX_TEXT_LENGTH, shorten
 from sluice.rollout.decisions.states import (
     KEPT_CONDEMNED,
     KEPT_FAILURES,
@@ -20,13 +19,14 @@ from sluice.rollout.decisions.states import (
     State,
     Transition,
 )
+from sluice.rollout.failures import MAX_TEXT_LENGTH, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from sluice.rollout.decisions.failures import FailureSummary
     from sluice.rollout.decisions.plan import Plan
+    from sluice.rollout.failures import FailureSummary
 
 
 def begin(journal: Journal, request: Request) -> Journal:

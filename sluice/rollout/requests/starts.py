@@ -7,9 +7,9 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from sluice.rollout.decisions.failures import MAX_TEXT_LENGTH, shorten
 from sluice.rollout.decisions.states import Journal, Request
 from sluice.rollout.decisions.transitions import begin
+from sluice.rollout.failures import MAX_TEXT_LENGTH, shorten
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests.admission import (
     check_free,

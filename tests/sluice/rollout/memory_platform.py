@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from sluice.project.tables.rollout import RolloutTable
     from sluice.rollout.decisions.evidence import Checkpoint
-    from sluice.rollout.decisions.failures import ErrorKind
     from sluice.rollout.decisions.states import ChampionTerm, Transition
-    from sluice.rollout.observations import RoundReport
+    from sluice.rollout.failures import ErrorKind
+    from sluice.rollout.observations import RoundReport, ServerEvent
 
 START = 1_800_000_000.0
 ROUND_SECONDS = 1.0
@@ -107,6 +107,7 @@ class MemoryPlatform:
         tags: The last champion and N-1 that were tagged.
         last_report: The last report of a round.
         stored_evidence: The evidence that a restarted process continues with.
+        events: What each observation says about the servers.
     """
 
     settings: RolloutTable
@@ -131,6 +132,7 @@ class MemoryPlatform:
     confirm_seconds: float = 2.0
     confirm_poll_seconds: float = 0.05
     stored_evidence: Checkpoint | None = None
+    events: list[ServerEvent] = field(default_factory=list)
     _to_resume: Checkpoint | None = None
     _carried: float = 0.0
     _malformed: dict[str, float] = field(default_factory=dict)
@@ -159,6 +161,7 @@ class MemoryPlatform:
             champion_urls=["champion"] if journal.champion else [],
             canary_urls=["canary"] if journal.target and health[journal.target].ready else [],
             checkpoint=checkpoint,
+            events=list(self.events),
         )
 
     def store_evidence(self, checkpoint: Checkpoint, *, changed: bool) -> None:

@@ -9,10 +9,11 @@ import pytest
 from memory_platform import MemoryPlatform, SimulatedServer
 
 from sluice.project.tables.rollout import RolloutTable
-from sluice.rollout.decisions.failures import ErrorKind, FailureSummary
 from sluice.rollout.decisions.states import KEPT_FAILURES, CommandKind, EndedRollout, Journal, Phase
 from sluice.rollout.decisions.transitions import add_failure
+from sluice.rollout.failures import MAX_BRIEF_LENGTH, MAX_LOG_LINES, ErrorKind, FailureSummary, select_log_lines, shorten
 from sluice.rollout.journals import JOURNAL, build_document
+from sluice.rollout.observations import ServerEvent
 
 if TYPE_CHECKING:
     from sluice.rollout.round import ControlLoop
@@ -25,12 +26,12 @@ def ended(journal: Journal) -> bool:
     return journal.request is None
 
 
-def start_bad_canary(**rollout: Any) -> tuple[MemoryPlatform, ControlLoop]:
-    """A is champion, and B, which fails every request, is at its first step."""
+def start_bad_canary(*, error_rate: float = 1.0, **rollout: Any) -> tuple[MemoryPlatform, ControlLoop]:
+    """A is champion, and B, which by default fails every request, is at its first step."""
     settings: dict[str, Any] = {"margin": 0.05, "first_look": 60, "bake_seconds": 5.0, "deadline_seconds": 900.0}
     platform = MemoryPlatform(RolloutTable(**(settings | rollout)))
     platform.make_champion(A)
-    platform.servers[B] = SimulatedServer(error_rate=1.0)
+    platform.servers[B] = SimulatedServer(error_rate=error_rate)
     platform.request(B)
     platform.approve(B)
     loop = platform.control()
@@ -134,3 +135,88 @@ def test_only_the_last_rollouts_keep_what_failed() -> None:
         journal = add_failure(journal, str(number), FailureSummary(errors=(ERROR,)))
     assert [found.failure is not None for found in journal.rollouts] == [False] * 3 + [True] * KEPT_FAILURES
     assert add_failure(journal, "unknown", FailureSummary()) is journal
+
+
+def test_a_server_that_was_replaced_is_in_the_history_and_moves_no_traffic() -> None:
+    platform, loop = start_bad_canary(error_rate=0.0)
+    before = platform.stored
+    platform.events = [ServerEvent(release=A, text="did not answer for 9 s; it was replaced")]
+    platform.tick(loop)
+    last = platform.stored.transitions[-1]
+    assert last.reason == "stable's server did not answer for 9 s; it was replaced"
+    assert (last.from_state, last.to_state) == ("step-1", "step-1")
+    assert (platform.stored.state, platform.stored.weights) == (before.state, before.weights)
+    platform.events = [ServerEvent(release=A, text="did not answer for 9 s; it was replaced")]
+    written = len(platform.stored.transitions)
+    platform.tick(loop)
+    assert len(platform.stored.transitions) == written, "the same release is reported once in a while"
+
+
+def test_a_server_event_that_cannot_be_written_does_not_stop_the_round() -> None:
+    platform, loop = start_bad_canary(error_rate=0.0)
+    platform.failing.add("write_journal")
+    platform.events = [ServerEvent(release=B, text="is not ready any more")]
+    loop.run_round()
+    assert platform.last_report is not None
+    platform.events = []
+    platform.failing.clear()
+    platform.tick(loop)
+    assert platform.stored.transitions[-1].reason == "the canary's server is not ready any more"
+
+
+# The texts
+
+
+def test_the_brief_names_the_most_frequent_error() -> None:
+    summary = FailureSummary(errors=(ERROR,), statuses={"500": 12}, log=("the last line",))
+    assert summary.brief == "ValueError in model.py:7 (predict), 12 times: no such plan"
+    assert FailureSummary(statuses={"504": 3}).brief == "3 with 504 (there was no answer in time)"
+    assert FailureSummary(log=("the last line",)).brief == "", "a line of a log alone says too little"
+    long = ErrorKind(kind="k", count=1, text="x" * 1000)
+    assert len(FailureSummary(errors=(long,)).brief) == MAX_BRIEF_LENGTH
+
+
+def test_the_lines_show_errors_examples_answers_and_the_log() -> None:
+    assert FailureSummary(errors=(ERROR,), statuses={"500": 12, "503": 1}, log=("the last line",)).list_lines() == [
+        "ValueError in model.py:7 (predict), 12 times: no such plan",
+        "first input: plan: text",
+        "failed answers: 12 with 500, 1 with 503 (the server was not reachable)",
+        "log: the last line",
+    ]
+
+
+def test_lines_of_a_log_that_may_contain_values_are_hidden() -> None:
+    log = [
+        "scoring customer Ann Smith",
+        "Traceback (most recent call last):",
+        '  File "/srv/churn/features.py", line 88, in transform',
+        '    raise ValueError(f"bad city {city}")',
+        "ValueError: bad city Paris",
+        "[2026-11-29 18:32:48 +0000] [17] [INFO] Worker exiting (pid: 17)",
+        "2026-11-29 18:32:48,005 - sluice.serving:load:99 - CRITICAL:  refused: the environment differs",
+        "Killed",
+    ]
+    assert select_log_lines(log, show_values=False) == (
+        "Traceback (most recent call last):",
+        'File "/srv/churn/features.py", line 88, in transform',
+        "ValueError",
+        "[2026-11-29 18:32:48 +0000] [17] [INFO] Worker exiting (pid: 17)",
+        "2026-11-29 18:32:48,005 - sluice.serving:load:99 - CRITICAL: refused: the environment differs",
+        "Killed",
+        "(2 more lines are hidden, because they may contain values; rollout.show_values = true shows them)",
+    )
+
+
+def test_a_project_may_allow_whole_lines_of_the_log() -> None:
+    log = [f"customer {number}" for number in range(20)]
+    assert select_log_lines(log, show_values=True) == tuple(log[-MAX_LOG_LINES:])
+
+
+def test_no_line_has_control_characters_or_terminal_escapes() -> None:
+    assert select_log_lines(["\x1b[31mred\x1b[0m\x07 \u202egnp"], show_values=True) == ("red gnp",)
+    assert shorten("a\r\nb\tc\x00", 10) == "a b c"
+
+
+def test_the_log_is_short() -> None:
+    shown = select_log_lines([f'File "x{number}", line 1, in f' for number in range(500)], show_values=False)
+    assert shown == tuple(f'File "x{number}", line 1, in f' for number in range(500 - MAX_LOG_LINES, 500))

@@ -15,7 +15,7 @@ IMPORTED = {
     "sluice.rollout.clocks",
     "sluice.rollout.decisions.blame",
     "sluice.rollout.decisions.evidence",
-    "sluice.rollout.decisions.failures",
+    "sluice.rollout.failures",
     "sluice.rollout.decisions.health",
     "sluice.rollout.decisions.shadow_comparisons",
     "sluice.rollout.decisions.states",

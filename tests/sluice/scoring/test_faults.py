@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
+import pandas as pd
 import pytest
 
 from sluice.scoring.faults import (
@@ -11,10 +15,14 @@ from sluice.scoring.faults import (
     OTHER_KINDS,
     SHOWN,
     Faults,
+    clean,
     describe_kind,
     find_words,
     hide_values,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_nothing_is_kept_unless_the_deployment_says_so() -> None:
@@ -69,3 +77,16 @@ def test_a_kind_names_the_error_and_its_place_but_no_value() -> None:
     assert kind.startswith("ValueError in scoring/test_faults.py:")
     assert kind.endswith("(test_a_kind_names_the_error_and_its_place_but_no_value)")
     assert "secret" not in kind
+
+
+def test_a_kind_names_the_projects_own_code_and_not_the_library_below_it() -> None:
+    frame = pd.DataFrame({"day": ["2024-05-17T12:00:00"]})
+    acts: list[Callable[[], object]] = [lambda: pd.to_datetime(frame["day"], format="%Y-%m-%d"), lambda: json.loads("{")]
+    acts.append(lambda: clean(5))  # type: ignore[arg-type]
+    errors = []
+    for act in acts:
+        with pytest.raises((ValueError, TypeError)) as failed:
+            act()
+        errors.append(failed.value)
+    for error in errors:
+        assert " in scoring/test_faults.py:" in describe_kind(error)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from sluice.project.projects import read_project
-from sluice.scoring.faults import MAX_BODY_BYTES, MAX_KEPT_REQUESTS
+from sluice.scoring.faults import MAX_BODY_BYTES, MAX_KEPT_REQUESTS, MAX_REQUEST_BYTES
 from sluice.scoring.server_process import start_server
 
 if TYPE_CHECKING:
@@ -50,6 +50,13 @@ def test_a_multipart_body_is_refused_before_it_is_parsed(served: ReleaseServer) 
     response = httpx.post(f"{served.url}/api/v1.0/predictions", content=part, headers=headers, trust_env=False, timeout=20)
     assert (response.status_code, response.headers["content-type"]) == (415, "application/json")
     assert "send JSON" in response.json()["status"]["info"]
+
+
+def test_a_large_body_is_refused_before_it_is_read(served: ReleaseServer) -> None:
+    for _ in range(2):
+        response = served.post(b" " * (MAX_REQUEST_BYTES + 1))
+        assert (response.status_code, response.headers["content-type"]) == (413, "application/json")
+    assert served.post(row(served)).status_code == 200
 
 
 def test_the_work_for_names_is_linear_in_their_number(served: ReleaseServer) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sluice.rollout.decisions.states import ALL_TRAFFIC
+from sluice.scoring.faults import MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +29,6 @@ RELEASE_HEADER = "x-sluice-release"
 PREDICTIONS_PATH = "/api/v1.0/predictions"
 HEALTH_PATH = "/api/v1.0/health/status"
 LOCALHOST = "127.0.0.1"
-
-MAX_REQUEST_BYTES = 8 * 1024 * 1024
-"""Envoy answers a larger request with 413, and no server sees it."""
 
 _REQUEST_SECONDS = 30
 """Envoy answers a request whose body has not arrived by then with 408, and no server sees it."""

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from sluice.cli.production.rollouts import app
 from sluice.project.projects import read_project
-from sluice.rollout.decisions.failures import ErrorKind, FailureSummary
 from sluice.rollout.decisions.states import EndedRollout, Journal, Phase, Transition
+from sluice.rollout.failures import ErrorKind, FailureSummary
 from sluice.rollout.platforms.selection import open_journal
 
 if TYPE_CHECKING:

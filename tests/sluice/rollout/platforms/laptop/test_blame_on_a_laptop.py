@@ -16,9 +16,9 @@ from rollout_traffic import Traffic
 
 from sluice.errors import RefusedError
 from sluice.project.projects import Project
-from sluice.rollout.platforms.laptop.envoy_config import MAX_REQUEST_BYTES
 from sluice.rollout.platforms.laptop.supervisor import run_supervisor
 from sluice.rollout.requests import histories, outcomes, starts, statuses
+from sluice.scoring.faults import MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -40,7 +40,7 @@ from sluice.rollout.round import ControlLoop
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sluice.rollout.decisions.failures import ErrorKind
+    from sluice.rollout.failures import ErrorKind
     from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
 
 NAME = "churn"

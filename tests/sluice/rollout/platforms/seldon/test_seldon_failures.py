@@ -7,8 +7,8 @@ import json
 
 from simulated_cluster import SimulatedCluster, SimulatedServer
 
-from sluice.rollout.decisions.failures import ErrorKind
 from sluice.rollout.decisions.states import Phase, Request
+from sluice.rollout.failures import ErrorKind
 from sluice.rollout.journals import JOURNAL
 from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT
 from sluice.rollout.platforms.seldon.journal_annotations import MAX_JOURNAL_BYTES, dump_journal
