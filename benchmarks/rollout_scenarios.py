@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class Event:
 
     state: str
     after: float = 5.0
-    seconds: float = 600.0
+    seconds: float = 120.0
     both_fail: float | None = None
     canary_fails: float | None = None
     canary_stalls: bool = False
@@ -44,6 +46,7 @@ class Scenario:
         stable_from_start: Stable's error rate from the request of the rollout on; 0 for the same as before.
         record_seconds: How long stable served before the rollout.
         rate: Requests a second.
+        malformed: Malformed requests of outsiders a second, to both releases. The platforms do not count them.
         events: What happens during the rollout.
         settings: Settings of ``[rollout]`` that differ from the defaults.
     """
@@ -55,8 +58,9 @@ class Scenario:
     bursts_last: bool = False
     canary_slow: float = 0.002
     stable_from_start: float = 0.0
-    record_seconds: int = 60
+    record_seconds: int = 30
     rate: float = 100.0
+    malformed: float = 0.0
     events: Sequence[Event] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,6 +69,7 @@ AT_MOST_1 = "at most 1 % rolled back"
 CONDEMNED = "all rolled back"
 FAST = "all rolled back, after at most 200 requests on average"
 PROMOTED_95 = "at least 95 % promoted"
+SHADOW = {"shadow_requests": 300}
 MARGIN = {"tolerated_excess": 0.01}
 
 
@@ -86,6 +91,7 @@ SCENARIOS: dict[str, Scenario] = {
     "errors 1 %, long bursts of mean 5": _healthy(0.01, burst=5.0, bursts_last=True),
     "the same, block_seconds = 3": _healthy(0.01, burst=5.0, bursts_last=True, settings={"block_seconds": 3.0}),
     "the same, block_seconds = 5": _healthy(0.01, burst=5.0, bursts_last=True, settings={"block_seconds": 5.0}),
+    "malformed requests, 5 a second": _healthy(0.001, malformed=5.0),
     "stall of 2 s at step 2": _healthy(0.001, events=(Event(state="step-2", seconds=2, canary_stalls=True),)),
     "30 slow answers in a second of the bake": _healthy(0.001, events=(Event(state="baking", slow_answers=30),)),
     "stall of 2 s in the bake": _healthy(0.001, events=(Event(state="baking", seconds=2, canary_stalls=True),)),
@@ -107,7 +113,32 @@ SCENARIOS: dict[str, Scenario] = {
     "canary .3 % within the margin": Scenario(wanted=PROMOTED_95, canary=0.003, settings=MARGIN),
     "canary .5 % within the margin": Scenario(wanted=PROMOTED_95, canary=0.005, settings=MARGIN),
     "canary .8 % within the margin": Scenario(wanted=PROMOTED_95, canary=0.008, settings=MARGIN),
+    "shadow, healthy": _healthy(0.001, settings=SHADOW),
+    "shadow, canary 2 %": Scenario(wanted=CONDEMNED, canary=0.02, settings=SHADOW),
+    "1 request a second": Scenario(wanted=AT_MOST_1, rate=1.0, settings={"deadline_seconds": 86400.0}),
     "fix: stable fails 5 %": Scenario(wanted=PROMOTED_95, stable_from_start=0.05, record_seconds=600),
     "no fix: both fail 5 %": Scenario(wanted="not promoted", stable_from_start=0.05, canary=0.05, record_seconds=600),
     "half a fix: 5 % and 2 %": Scenario(wanted="not promoted", stable_from_start=0.05, canary=0.02, record_seconds=600),
 }
+
+TABLES: dict[str, Scenario] = (
+    {
+        f"holdback {holdback}: canary {100 * rate:g} % in the bake": Scenario(
+            wanted=CONDEMNED, events=(Event(state="baking", canary_fails=rate),), settings={"holdback": holdback}
+        )
+        for rate in (0.02, 0.05, 0.2)
+        for holdback in (0, 5, 20, 50)
+    }
+    | {
+        f"tolerated excess {100 * excess:g} %: canary {100 * rate:g} %": Scenario(
+            wanted="", canary=rate, settings={"tolerated_excess": excess}
+        )
+        for excess in (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01)
+        for rate in (0.003, 0.005, 0.008, 0.02)
+    }
+    | {
+        f"block {seconds} s: canary 2 %": Scenario(wanted="", canary=0.02, settings={"block_seconds": float(seconds)})
+        for seconds in (1, 2, 5, 10)
+    }
+)
+"""The scenarios behind the tables in docs/rollout.md that show the price of a setting."""

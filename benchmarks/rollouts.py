@@ -1,11 +1,15 @@
-"""Simulate rollouts to measure the decisions: `python -m benchmarks.rollouts [NUMBER] [NAME…]`, default 2,000 rollouts of each scenario.
+"""Simulate rollouts to measure the decisions: `python -m benchmarks.rollouts [NUMBER] [NAME…]`.
+
+By default, there are 2,000 rollouts of each scenario of ``benchmarks/rollout_scenarios.py``. A NAME selects the scenarios whose
+names contain it, and also those of the tables in docs/rollout.md, for example ``holdback``, ``"tolerated excess"`` or ``block``.
 
 The real control rounds run (``sluice/rollout/round.py``, one a second) on a platform in memory
-(``tests/sluice/rollout/memory_platform.py``): 100 requests a second, and the default settings unless the scenario changes them
-(``benchmarks/rollout_scenarios.py``). The deadline is two hours.
+(``tests/sluice/rollout/memory_platform.py``), with 100 requests a second and the default settings unless the scenario changes
+them. The deadline is two hours.
 
-The table shows the share of rollouts that were promoted, rolled back and ended by the deadline, how long a promotion took, and the
-canary's requests from the beginning of the fault until a rollback: mean and 95th percentile.
+The table shows the share of rollouts that were promoted, rolled back and ended by the deadline, how many minutes a promotion
+took, and from the beginning of the fault until a rollback: the canary's requests (mean and 95th percentile), the requests that it
+failed, and the seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,8 +28,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/sluice/ro
 
 from memory_platform import MemoryPlatform, SimulatedServer
 
-from benchmarks.rollout_scenarios import SCENARIOS, Event, Scenario
+from benchmarks.rollout_scenarios import SCENARIOS, TABLES, Event, Scenario
 from sluice.project.tables.rollout import RolloutTable
+from sluice.rollout.decisions.evidence import NO_COUNTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STABLE, CANARY = (f"sha256:{letter * 64}" for letter in "ab")
 CHUNK = 25
@@ -52,14 +61,15 @@ class Result:
 def simulate(scenario: Scenario, seed: int) -> Result:
     """Simulate one rollout."""
     settings = RolloutTable(**({"deadline_seconds": 7200.0} | dict(scenario.settings)))
-    platform = MemoryPlatform(settings, rate=scenario.rate, seed=seed)
-    platform.servers[STABLE] = SimulatedServer(error_rate=scenario.stable, burst=scenario.burst, bursts_last=scenario.bursts_last)
+    platform = MemoryPlatform(settings, rate=scenario.rate, seed=seed, malformed=scenario.malformed)
+    start = partial(SimulatedServer, ready_after=2.0, burst=scenario.burst, bursts_last=scenario.bursts_last)
+    platform.servers[STABLE] = start(error_rate=scenario.stable)
     platform.make_champion(STABLE)
     loop = platform.control()
     for _ in range(scenario.record_seconds):
         platform.tick(loop)
     platform.servers[STABLE].error_rate = scenario.stable_from_start or scenario.stable
-    platform.servers[CANARY] = SimulatedServer(error_rate=scenario.canary, burst=scenario.burst, bursts_last=scenario.bursts_last, slow_rate=scenario.canary_slow)
+    platform.servers[CANARY] = start(error_rate=scenario.canary, slow_rate=scenario.canary_slow)
     platform.request(CANARY)
     platform.approve(CANARY)
     before, since = None, platform.now
@@ -77,9 +87,8 @@ def simulate(scenario: Scenario, seed: int) -> Result:
             before, since = platform.counts.get(CANARY), platform.now
     ended = platform.stored.rollouts[-1]
     outcome = "deadline" if "deadline" in ended.reason else ended.outcome.value.replace("_", " ")
-    served = platform.counts[CANARY]
-    requests, failed = (served.requests, served.errors) if before is None else (served.requests - before.requests, served.errors - before.errors)
-    return Result(outcome, requests, failed, platform.now - since, ended.reason)
+    served = platform.counts.get(CANARY, NO_COUNTS) - (before or NO_COUNTS)
+    return Result(outcome, served.requests, served.errors, platform.now - since, ended.reason)
 
 
 def apply_event(platform: MemoryPlatform, event: Event, seconds: float) -> bool:
@@ -101,34 +110,42 @@ def apply_event(platform: MemoryPlatform, event: Event, seconds: float) -> bool:
 
 def simulate_chunk(name: str, seed: int) -> list[Result]:
     """Simulate `CHUNK` rollouts of a scenario, beginning with a seed."""
-    return [simulate(SCENARIOS[name], seed + number) for number in range(CHUNK)]
+    return [simulate((SCENARIOS | TABLES)[name], seed + number) for number in range(CHUNK)]
 
 
 def simulate_many(name: str, number: int, *, processes: int | None = None) -> list[Result]:
-    """Simulate rollouts of a scenario with the seeds 0, 1, 2, …"""
+    """Simulate rollouts of a scenario, with the seeds from 0 on."""
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         return [result for chunk in pool.map(partial(simulate_chunk, name), range(0, number, CHUNK)) for result in chunk]
+
+
+def summarise(results: Sequence[Result]) -> list[str]:
+    """Return the columns of the table for the rollouts of one scenario."""
+    shares = [np.mean([one.outcome == outcome for one in results]) for outcome in ("promoted", "rolled back", "deadline")]
+    minutes = [one.seconds / 60 for one in results if one.outcome == "promoted"]
+    down = [one for one in results if one.outcome == "rolled back"]
+    requests = [one.requests for one in down]
+    return [
+        *(f"{share:.2%}" for share in shares),
+        f"{np.mean(minutes):.1f}" if minutes else "",
+        f"{np.mean(requests):.0f}" if down else "",
+        f"{np.percentile(requests, 95):.0f}" if down else "",
+        f"{np.mean([one.failed for one in down]):.0f}" if down else "",
+        f"{np.mean([one.seconds for one in down]):.0f}" if down else "",
+    ]
 
 
 def main() -> None:
     """Print the table."""
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     print(f"{number} rollouts of each scenario\n")
-    print(f"{'scenario':<44} {'promoted':>9} {'rolled back':>12} {'deadline':>9} {'minutes':>8} {'requests: mean':>15} {'p95':>6} {'failed':>7}   wanted")
-    for name, scenario in SCENARIOS.items():
-        if sys.argv[2:] and not any(part in name for part in sys.argv[2:]):
-            continue
-        results = simulate_many(name, number)
-        shares = [np.mean([one.outcome == outcome for one in results]) for outcome in ("promoted", "rolled back", "deadline")]
-        up = [one.seconds / 60 for one in results if one.outcome == "promoted"]
-        down = [one for one in results if one.outcome == "rolled back"]
-        requests = [one.requests for one in down]
-        mean, high, failed = (f"{np.mean(requests):.0f}", f"{np.percentile(requests, 95):.0f}", f"{np.mean([one.failed for one in down]):.0f}") if down else ("", "", "")
-        minutes = f"{np.mean(up):.1f}" if up else ""
-        print(
-            f"{name:<44} {shares[0]:>9.2%} {shares[1]:>12.2%} {shares[2]:>9.2%} {minutes:>8} {mean:>15} {high:>6} {failed:>7}   {scenario.wanted}",
-            flush=True,
-        )
+    columns = ("promoted", "rolled back", "deadline", "minutes", "requests", "p95", "failed", "seconds")
+    print(f"{'scenario':<42}", *(f"{column:>11}" for column in columns), "  wanted")
+    wanted, known = sys.argv[2:], SCENARIOS | (TABLES if sys.argv[2:] else {})
+    for name, scenario in known.items():
+        if not wanted or any(part in name for part in wanted):
+            row = summarise(simulate_many(name, number))
+            print(f"{name:<42}", *(f"{cell:>11}" for cell in row), f"  {scenario.wanted}", flush=True)
 
 
 if __name__ == "__main__":

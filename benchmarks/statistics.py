@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import chi2, norm
 
+from benchmarks.drift_streams import show_drift
 from sluice.statistics.auc import AucDifference, compare_auc, estimate_auc
 from sluice.statistics.proportions import upper_bound_difference
 from sluice.statistics.psi import build_numeric_reference, estimate_psi
-from sluice.statistics.sequential import add_window, start_evidence, start_step
+from sluice.statistics.sequential import add_block, start_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ ROOT_TWO = math.sqrt(2)
 POSITIVES, SLICE = 0.2, 0.80
 MARGIN, ALPHA, BUDGET = 0.005, 0.05, 52
 ROLLBACK_E_VALUE = 100.0
+BLOCK = 100  # requests of one second
 GATE_RULES: dict[str, Callable[[AucDifference], bool]] = {
     "d > .005": lambda d: d.difference > MARGIN,
     "Ladder, parameter-free": lambda d: d.difference > d.standard_error,
@@ -172,9 +174,9 @@ def show_rollbacks(scale: float) -> Table:
     settings = {
         "e-process": start_evidence(),
         "tolerated ratio 1.5": start_evidence(tolerated_ratio=1.5),
-        "burst 3": start_evidence(burst=3),
+        "tolerated excess .2 points": start_evidence(tolerated_excess=0.002),
     }
-    rollouts = max(200, round(5_000 * scale))
+    rollouts = max(200, round(1_500 * scale))
     for name, start in settings.items():
         rng = np.random.default_rng(4)
         needed = [roll_back(rng, start, canary=0.02, stable=0.001) for _ in range(rollouts)]
@@ -193,7 +195,7 @@ def roll_back(
     rng: np.random.Generator, start: ErrorEvidence, *, canary: float, stable: float, max_requests: int = 200_000
 ) -> int | None:
     """Return the canary's requests until it is rolled back; None if that does not happen within `max_requests` requests."""
-    evidence = add_errors(rng, start, canary=canary, stable=stable, share=0.05, max_requests=max_requests)
+    evidence = add_blocks(rng, start, canary=canary, stable=stable, share=0.05, max_requests=max_requests)
     return evidence.canary_requests if evidence.e_value >= ROLLBACK_E_VALUE else None
 
 
@@ -201,63 +203,63 @@ def roll_through_steps(rng: np.random.Generator) -> bool:
     """Return whether a healthy canary is rolled back on its way through all steps."""
     evidence = start_evidence()
     for share in (0.05, 0.25, 0.95):
-        evidence = add_errors(rng, start_step(evidence), canary=0.001, stable=0.001, share=share, max_requests=60_000)
+        evidence = add_blocks(rng, evidence, canary=0.001, stable=0.001, share=share, max_requests=60_000)
     return evidence.e_value >= ROLLBACK_E_VALUE
 
 
-def add_errors(
+def add_blocks(
     rng: np.random.Generator, evidence: ErrorEvidence, *, canary: float, stable: float, share: float, max_requests: int
 ) -> ErrorEvidence:
-    """Return the evidence, checked after every error, at the rollback or after `max_requests` requests."""
-    rate = share * canary + (1 - share) * stable
-    requests = 0
-    while evidence.e_value < ROLLBACK_E_VALUE:
-        gap = int(rng.geometric(rate))
-        requests += gap
-        if requests > max_requests:
+    """Return the evidence at the rollback or after `max_requests` requests, in blocks of 100 requests."""
+    blocks = max_requests // BLOCK
+    sent = rng.binomial(BLOCK, share, blocks)
+    failed = rng.binomial(sent, canary), rng.binomial(BLOCK - sent, stable)
+    for requests, *errors in zip(sent.tolist(), failed[0].tolist(), failed[1].tolist(), strict=True):
+        evidence = add_counts(evidence, requests, errors[0], BLOCK - requests, errors[1], share)
+        if evidence.e_value >= ROLLBACK_E_VALUE:
             break
-        hit = int(rng.random() < share * canary / rate)
-        of_canary = int(rng.binomial(gap - 1, share)) + hit
-        evidence = add_window(
-            evidence, canary_requests=of_canary, canary_errors=hit, stable_requests=gap - of_canary, stable_errors=1 - hit
-        )
     return evidence
 
 
+def add_counts(evidence: ErrorEvidence, canary: int, failed: int, stable: int, others: int, share: float) -> ErrorEvidence:
+    """Add one block."""
+    return add_block(
+        evidence, canary_requests=canary, canary_errors=failed, stable_requests=stable, stable_errors=others, share=share
+    )
+
+
 def show_bursts(scale: float) -> Table:
-    """Show false rollbacks if errors come in bursts of one release. The correction must be as large as the largest burst."""
+    """Show false rollbacks if errors come in bursts of one release, if each error counts and if each block counts once."""
     table = Table(
-        "sizes of bursts", "burst = 1", "burst = 3", "burst = 6", title="False rollbacks of a healthy canary over 60 bursts"
+        "sizes of bursts", "each error counts", "each block counts", title="False rollbacks of a healthy canary over 60 bursts"
     )
     sizes: dict[str, Callable[[np.random.Generator], int]] = {
         "always 3": lambda _: 3,
-        "1 to 5 alike": lambda rng: int(rng.integers(1, 6)),
         "geometric, mean 3": lambda rng: int(rng.geometric(1 / 3)),
+        "geometric, mean 5": lambda rng: int(rng.geometric(1 / 5)),
+        "geometric, mean 10": lambda rng: int(rng.geometric(1 / 10)),
     }
     rollouts = max(200, round(3_000 * scale))
     for name, draw in sizes.items():
         rates = []
-        for burst in (1.0, 3.0, 6.0):
+        for in_one_block in (False, True):
             rng = np.random.default_rng(5)
-            rates.append(np.mean([is_rolled_back_after_bursts(rng, burst, draw) for _ in range(rollouts)]))
+            found = [is_rolled_back_after_bursts(rng, draw, in_one_block=in_one_block) for _ in range(rollouts)]
+            rates.append(np.mean(found))
         table.add_row(name, *(f"{rate:.1%}" for rate in rates))
     return table
 
 
-def is_rolled_back_after_bursts(rng: np.random.Generator, burst: float, draw: Callable[[np.random.Generator], int]) -> bool:
+def is_rolled_back_after_bursts(
+    rng: np.random.Generator, draw: Callable[[np.random.Generator], int], *, in_one_block: bool
+) -> bool:
     """Return whether a healthy canary at 5 % is rolled back within 60 bursts."""
-    evidence = start_evidence(burst=burst)
+    evidence = start_evidence()
     for _ in range(60):
         size, hit = draw(rng), rng.random() < 0.05  # noqa: PLR2004 - the canary's share
-        canary, stable = (size, 0) if hit else (0, size)
-        evidence = add_window(
-            evidence,
-            canary_requests=50 + canary,
-            canary_errors=canary,
-            stable_requests=950 + stable,
-            stable_errors=stable,
-            share=0.05,
-        )
+        for errors in [size] if in_one_block else [1] * size:
+            canary, stable = (errors, 0) if hit else (0, errors)
+            evidence = add_counts(evidence, 50 + canary, canary, 950 + stable, stable, 0.05)
         if evidence.e_value >= ROLLBACK_E_VALUE:
             return True
     return False
@@ -282,17 +284,12 @@ def requests_until_advance(rng: np.random.Generator, rate: float) -> int | None:
     """Return the canary's requests at the interim look that passes; None if the canary is rolled back first or never passes."""
     evidence, look = start_evidence(), 300
     while look < 20_000:  # noqa: PLR2004 - far more requests than any decision needs
-        canary = look - evidence.canary_requests
-        evidence = add_window(
-            evidence,
-            canary_requests=canary,
-            canary_errors=int(rng.binomial(canary, rate)),
-            stable_requests=19 * canary,
-            stable_errors=int(rng.binomial(19 * canary, 0.001)),
-        )
-        if evidence.e_value >= ROLLBACK_E_VALUE:
-            return None
-        counts = evidence.canary_errors, look, evidence.stable_errors, evidence.stable_requests
+        for _ in range((look - evidence.canary_requests) // 5):
+            failed, others = int(rng.binomial(5, rate)), int(rng.binomial(95, 0.001))
+            evidence = add_counts(evidence, 5, failed, 95, others, 0.05)
+            if evidence.e_value >= ROLLBACK_E_VALUE:
+                return None
+        counts = evidence.canary_errors, evidence.canary_requests, evidence.stable_errors, evidence.stable_requests
         if upper_bound_difference(*counts) <= 0.01:  # noqa: PLR2004 - the default margin
             return look
         look = math.ceil(look * 1.5)
@@ -361,6 +358,7 @@ SECTIONS: dict[str, Callable[[float], Table]] = {
     "promotions": show_promotions,
     "psi": show_psi,
     "shifts": show_shifts,
+    "drift": show_drift,
     "times": show_times,
 }
 

@@ -39,6 +39,7 @@ from werkzeug.exceptions import HTTPException  # type: ignore[import-not-found]
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
 from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, Faults, describe_kind
 from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
+from sluice.scoring.running_calls import STUCK_SECONDS, RunningCalls
 from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE, Scorer, load_scorer
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
         super().__init__()
         logger.setLevel(logging.INFO)
         self._scorer: Scorer | None = None
+        self._calls = RunningCalls()
 
     def load(self) -> None:
         """Verify, compare, load and test the release, or end the process.
@@ -121,7 +123,14 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
         return {"release": self._loaded.digest}
 
     def health_status(self) -> list[str]:
-        """Report that the server is ready. The worker answers only after `load`."""
+        """Report that the server is ready. The worker answers only after `load`.
+
+        Raises:
+            AnswerError: A call of the model hangs, so the server must be replaced.
+        """
+        if (seconds := self._calls.find_longest()) > STUCK_SECONDS:
+            what = f"the model has not answered a request for {seconds:.0f} s"
+            raise AnswerError(what, status_code=HTTPStatus.SERVICE_UNAVAILABLE, reason=BAD_OUTPUT)
         return ["ready"] if self._loaded else []
 
     @property
@@ -142,7 +151,8 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
 
     def _score(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[float]:
         try:
-            return self._loaded.score(names, rows)
+            with self._calls.track():
+                return self._loaded.score(names, rows)
         except DataError as error:
             raise _bad_data(f"{error.message}. {error.hint}") from error
         except ServiceError as error:
@@ -192,8 +202,15 @@ def _refuse_web_pages(*, is_enabled: bool) -> None:
         flask.abort(HTTPStatus.FORBIDDEN)
 
 
-def read_short_body() -> None:
-    """Read the body before anything parses it, because a form cannot be read again afterwards. Flask keeps what was read."""
+def prepare_body() -> None:
+    """Refuse multipart bodies, and read a short body before anything parses it.
+
+    Parsing a multipart body takes a time that grows with the square of its length (CVE-2023-46136), and a client that sends
+    several would make the server seem to hang. A form cannot be read again once it is parsed, but Flask keeps a body that was
+    read before.
+    """
+    if flask.request.mimetype.startswith("multipart/"):
+        flask.abort(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "multipart bodies are not accepted: send JSON")
     if faults.is_enabled and 0 < (flask.request.content_length or 0) <= MAX_BODY_BYTES:
         flask.request.get_data()
 
@@ -241,7 +258,7 @@ def answer_unreadable(error: Exception) -> tuple[flask.Response, int]:
 
 ModelServer.model_error_handler.route(RECENT_PATH)(answer_recent)
 ModelServer.model_error_handler.route(FAULTS_PATH)(answer_faults)
-ModelServer.model_error_handler.before_app_request(read_short_body)
+ModelServer.model_error_handler.before_app_request(prepare_body)
 ModelServer.model_error_handler.after_app_request(keep_rejected)
 ModelServer.model_error_handler.app_errorhandler(HTTPException)(answer_http_error)
 ModelServer.model_error_handler.app_errorhandler(AnswerError)(answer_error)

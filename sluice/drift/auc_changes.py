@@ -138,7 +138,8 @@ def _advise(old: AucEstimate, new: AucEstimate, tolerated: float) -> str:
     needed = math.ceil(_count(new) * find_standard_error(new) ** 2 / allowed)
     if needed <= _count(new):
         return "The AUC may have fallen a little. Wait for more labels, or look at what has changed."
-    return f"About {needed:,} recent rows are needed to see that an AUC has not fallen. Wait until more labels have arrived."
+    rounded = f"{math.ceil(needed / 100) * 100:,}"
+    return f"About {rounded} recent rows are needed to see that an AUC has not fallen. Wait until more labels have arrived."
 
 
 def _estimate(rows: tuple[ArrayLike, ArrayLike], what: str) -> AucEstimate | None:

@@ -240,4 +240,4 @@ def _describe_objects(column: pd.Series[Any]) -> str:
     names = sorted({type(value).__name__ for value in column.dropna().head(1_000)})
     if len(names) > 1:
         return f"it holds values of several types ({', '.join(names[:3])})"
-    return f"it holds values of the type {names[0] if names else column.dtype}"
+    return f"its values of the type {names[0] if names else column.dtype} cannot be read"

@@ -158,7 +158,7 @@ def compare_profile(
             hint="Check the source of the file. An empty export has usually failed.",
         )
     estimates = {
-        name: compare_counts(column.bins, profile.counts[name])
+        name: compare_counts(column.bins, profile.counts[name], new=[*profile.new.get(name, {}).values()])
         for name, column in reference.columns.items()
         if name in profile.counts
     }

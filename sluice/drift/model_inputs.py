@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sluice.drift.batches import Rows
     from sluice.release.feature_columns import Cell, Column
 
-MOST_SCORED = 100_000
+MOST_SCORED = 20_000
 """Largest number of rows that are scored. More rows would not make the comparison better, and scoring them takes time."""
 
 _KINDS = {"boolean": Kind.NUMBER, "integer": Kind.NUMBER, "number": Kind.NUMBER, "text": Kind.CATEGORY}
@@ -31,7 +31,7 @@ _HINT = "Name a function in drift.load that returns the columns of the model, or
 
 
 def sample_inputs(rows: Rows, columns: Sequence[Column]) -> pd.DataFrame:
-    """Return a random sample of at most 100,000 rows with the columns and types that the model was fitted on.
+    """Return a random sample of at most 20,000 rows with the columns and types that the model was fitted on.
 
     Args:
         rows: The present rows.

@@ -40,9 +40,9 @@ VERSION = 1
 MAX_CATEGORIES = 1000
 """A text column with more distinct values than this is not a category (for example a name). Its values always change."""
 
-_UNIQUE_SHARE = 0.5
+_UNIQUE_SHARE = 0.5  # If more values are different than this, most rows have a value of their own, as an id has.
 _FORMAT = "sluice-drift-reference"
-_A_TIME = "dates or times always move; name the column in drift.columns to compare it"
+_A_TIME = "a time, which always moves; drift.columns can name it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,77 +142,91 @@ def freeze_reference(rows: Rows, *, columns: Sequence[str] = (), left_out: Mappi
     Raises:
         DataError: The rows cannot be read, there are none, or a named column does not exist.
     """
+    _require_columns(rows, columns)
+    found: dict[str, ReferenceColumn | _Excluded] = {
+        name: _Excluded(reason, on_purpose=True)
+        for name, reason in (left_out or {}).items()
+        if name not in columns and (name in rows.types or name in rows.twice)
+    }
+    for name in columns or (*rows.types, *sorted(rows.twice)):
+        excluded = _exclude_by_type(rows, name, named=bool(columns))
+        if excluded and name not in found:
+            found[name] = excluded
+    candidates = [name for name in columns or rows.types if name not in found]
+    sample = draw_sample(rows, candidates)
+    if not sample.rows:
+        hint = "Check the source of the file. An empty export has usually failed."
+        raise DataError(f"{rows.source or 'the reference'} has no rows", hint=hint)
+    for name in candidates:
+        if name in sample.faults:
+            found[name] = _Excluded(sample.faults[name], on_purpose=False)
+        else:
+            found[name] = _freeze_column(sample.columns[name], named=bool(columns))
+    excluded_by_name = {name: result for name, result in found.items() if isinstance(result, _Excluded)}
+    return DriftReference(
+        columns={name: result for name, result in found.items() if isinstance(result, ReferenceColumn)},
+        left_out={name: result.reason for name, result in excluded_by_name.items() if result.on_purpose},
+        refused={name: result.reason for name, result in excluded_by_name.items() if not result.on_purpose},
+        rows=sample.total,
+        source=rows.source,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Excluded:
+    """Why a column is not compared, and whether that is on purpose."""
+
+    reason: str
+    on_purpose: bool
+
+
+def _require_columns(rows: Rows, columns: Sequence[str]) -> None:
     unknown = [name for name in columns if name not in rows.types and name not in rows.twice]
     if unknown:
         raise DataError(
             f"{rows.source or 'the reference'} has no column {unknown[0]!r}, which drift.columns names",
             hint=f"Correct drift.columns. The columns are: {', '.join(sorted(rows.types))}.",
         )
-    given = {name: reason for name, reason in (left_out or {}).items() if name not in columns}
-    skipped = {name: reason for name, reason in given.items() if name in rows.types}
-    refused = {name: TWICE for name in sorted(rows.twice) if name not in given and (not columns or name in columns)}
-    candidates = []
-    for name in columns or rows.types:
-        if name in given or name in refused:
-            continue
-        kind = classify_type(rows.types[name])
-        if kind is Kind.UNSUPPORTED:
-            refused[name] = describe_unsupported(rows.types[name])
-        elif kind is Kind.TIME and not columns:
-            skipped[name] = _A_TIME
-        else:
-            candidates.append(name)
-    sample = draw_sample(rows, candidates)
-    if not sample.rows:
-        raise DataError(
-            f"{rows.source or 'the reference'} has no rows",
-            hint="Check the source of the file. An empty export has usually failed.",
-        )
-    frozen: dict[str, ReferenceColumn] = {}
-    for name in candidates:
-        result = sample.faults.get(name) or _freeze_column(sample.columns[name], named=bool(columns))
-        if isinstance(result, ReferenceColumn):
-            frozen[name] = result
-        elif isinstance(result, _LeftOut):
-            skipped[name] = result.reason
-        else:
-            refused[name] = result
-    return DriftReference(columns=frozen, left_out=skipped, refused=refused, rows=sample.total, source=rows.source)
 
 
-@dataclass(frozen=True, slots=True)
-class _LeftOut:
-    reason: str
+def _exclude_by_type(rows: Rows, name: str, *, named: bool) -> _Excluded | None:
+    """Return why the column's type excludes it; None if its values must be read."""
+    if name in rows.twice:
+        return _Excluded(TWICE, on_purpose=False)
+    kind = classify_type(rows.types[name])
+    if kind is Kind.UNSUPPORTED:
+        return _Excluded(describe_unsupported(rows.types[name]), on_purpose=False)
+    return _Excluded(_A_TIME, on_purpose=True) if kind is Kind.TIME and not named else None
 
 
-def _freeze_column(arrays: Sequence[Any], *, named: bool) -> ReferenceColumn | _LeftOut | str:
-    """Return the frozen column, the reason to leave it out, or (as text) the reason why it cannot be compared."""
+def _freeze_column(arrays: Sequence[Any], *, named: bool) -> ReferenceColumn | _Excluded:
+    """Return the frozen column, or why it is not compared."""
     kinds = {find_kind(array) for array in arrays} - {Kind.EMPTY}
-    if len(kinds) > 1:
-        return f"it holds {' and '.join(sorted(kind.plural for kind in kinds))}"
     if not kinds:
         missing = sum(map(count_missing, arrays))
         return ReferenceColumn(Kind.EMPTY, PsiReference(edges=(), categories=None, counts=(0, missing)))
+    if len(kinds) > 1:
+        return _Excluded(f"it holds {' and '.join(sorted(kind.plural for kind in kinds))}", on_purpose=False)
     kind = kinds.pop()
     if kind is Kind.UNSUPPORTED:
-        return next(describe_unsupported(array.type) for array in arrays if classify_type(array.type) is kind)
+        wrong = next(array.type for array in arrays if classify_type(array.type) is kind)
+        return _Excluded(describe_unsupported(wrong), on_purpose=False)
     if kind is Kind.CATEGORY:
         return _freeze_texts(arrays, named=named)
     if kind is Kind.TIME and not named:
-        return _LeftOut(_A_TIME)
+        return _Excluded(_A_TIME, on_purpose=True)
     return ReferenceColumn(kind, build_numeric_reference(np.concatenate([read_numbers(array) for array in arrays])))
 
 
-def _freeze_texts(arrays: Sequence[Any], *, named: bool) -> ReferenceColumn | _LeftOut:
+def _freeze_texts(arrays: Sequence[Any], *, named: bool) -> ReferenceColumn | _Excluded:
     counted: Counter[str | None] = Counter()
     for array in arrays:
-        counted.update(Counter() if classify_type(array.type) is Kind.EMPTY else count_texts(array))
-        counted[None] += len(array) if classify_type(array.type) is Kind.EMPTY else 0
+        counted += Counter({None: len(array)}) if find_kind(array) is Kind.EMPTY else count_texts(array)
     names = [name for name in counted if name is not None]
     rows = sum(counted.values()) - counted[None]
     if not named:
         if are_times(names):
-            return _LeftOut(_A_TIME)
+            return _Excluded(_A_TIME, on_purpose=True)
         if len(names) > MAX_CATEGORIES or len(names) > _UNIQUE_SHARE * rows > 1:
-            return _LeftOut(f"{len(names):,} different values")
+            return _Excluded(f"{len(names):,} different values", on_purpose=True)
     return ReferenceColumn(Kind.CATEGORY, freeze_categories(counted, max_categories=MAX_CATEGORIES))

@@ -9,6 +9,7 @@ This module needs only numpy and pandas, because the serving environment uses it
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ Cell = bool | int | float | str | None
 
 _LOADER_HINT = "Let the loader return numbers, texts, booleans, times or categories."
 _CELL_HINT = "Correct the value. Use null for a missing value."
+_SHOWN_NAMES, _NAME_LENGTH = 20, 100
 _EXACT = 2.0**53
 """Below this limit a float represents every whole number exactly."""
 _KINDS = {
@@ -137,14 +139,22 @@ def _place_columns(names: Sequence[str], columns: Sequence[Column]) -> list[int]
     expected = [column.name for column in columns]
     if len(places) == len(names) == len(expected) and all(name in places for name in expected):
         return [places[name] for name in expected]
+    known, counts = set(expected), Counter(names)  # a client may send any number of names, so no list is searched for each
     missing = [name for name in expected if name not in places]
-    unknown = [name for name in places if name not in expected]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    unknown = [name for name in places if name not in known]
+    twice = sorted(name for name, count in counts.items() if count > 1)
     faults = (("missing", missing), ("unknown", unknown), ("named twice", twice))
-    text = "; ".join(f"{fault}: {', '.join(found)}" for fault, found in faults if found)
+    text = "; ".join(f"{fault}: {_list_names(found)}" for fault, found in faults if found)
     raise DataError(
         f"the columns do not match the model's columns: {text}", hint=f"Send data.names with exactly: {', '.join(expected)}."
     )
+
+
+def _list_names(names: Sequence[str]) -> str:
+    """Return the first names of a list that may be long, each of limited length."""
+    shown = [name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…" for name in names[:_SHOWN_NAMES]]
+    more = [f"and {len(names) - _SHOWN_NAMES} more"] if len(names) > _SHOWN_NAMES else []
+    return ", ".join([*shown, *more])
 
 
 def _read_column(name: str, values: pd.Series[Any]) -> Column:

@@ -29,6 +29,8 @@ _ARMS = ("canary", "stable")
 _NOT_LISTED = {
     "looked",
     "next_look",
+    "seconds_to_next_look",
+    "requests_per_second",
     *(f"{step}{arm}_{count}" for arm in _ARMS for count in ("requests", "errors") for step in ("", "step_")),
 }
 """Evidence that gets no clause of its own.

@@ -42,6 +42,7 @@ EVENTS_FILE = "events.jsonl"
 PARTS_FOLDER = "parts"
 LAYERS_FOLDER = "layers"
 INTERRUPTED = "interrupted"
+MAX_FAILURE_LINES = 20
 
 _VERDICT: TypeAdapter[Any] = TypeAdapter(CleanVerdict)
 
@@ -176,10 +177,17 @@ def _parse_rollout(value: object, notes: list[str]) -> Rollout | None:
             "transitions": _parse_each(Transition.model_validate, value.get("transitions"), "rollout transitions", notes),
             "samples": _parse_each(Sample.model_validate, value.get("samples"), "rollout samples", notes),
             "numbers": value.get("numbers") or {},
+            "failed": _read_failure_lines(value.get("failure")),
         },
         "rollout",
         notes,
     )
+
+
+def _read_failure_lines(value: object) -> list[str]:
+    """Return what failed in a rollout; empty if the record does not say it."""
+    lines = value.get("lines") if isinstance(value, dict) else None
+    return [str(line) for line in lines[:MAX_FAILURE_LINES]] if isinstance(lines, list) else []
 
 
 def _describe_error(error: ValidationError) -> str:

@@ -268,7 +268,7 @@ class Transition(Record):
 
 
 class Rollout(Span):
-    """A rollout: traffic moves from one release to another, or back."""
+    """A rollout: traffic moves from one release to another, or back. `failed` says what failed, one error a line."""
 
     outcome: Text = ""
     target: Text = Field(default="", validation_alias=AliasChoices("target", "canary", "digest"))
@@ -276,6 +276,7 @@ class Rollout(Span):
     transitions: tuple[Transition, ...] = ()
     samples: Annotated[tuple[Sample, ...], AfterValidator(_order_samples)] = ()
     numbers: Document = Field(default_factory=dict)
+    failed: tuple[Text, ...] = ()
 
 
 class RunResult(Span):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpx
 
 from sluice.rollout.decisions.blame import NO_REJECTIONS, Rejections
-from sluice.rollout.decisions.failures import ErrorKind
+from sluice.rollout.decisions.failures import MAX_TEXT_LENGTH, ErrorKind, shorten
 from sluice.scoring.faults import FAULTS_PATH, MAX_BODY_BYTES, describe_row
 from sluice.scoring.release_client import PREDICT_PATH
 
@@ -45,6 +45,8 @@ MAX_SERVERS = 4
 PAUSE_SECONDS = 0.5
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MAX_ERRORS = 5
+MAX_KINDS = 20
+MAX_PROCESSES = 200
 REJECTED = "rejected, although stable accepts it"
 
 
@@ -59,6 +61,12 @@ class FaultFinder(Protocol):
             champions: URLs of the champion's ready servers.
             canaries: URLs of the canary's ready servers.
         """
+
+    def refresh(self, rollout: str, canaries: Sequence[str]) -> None:
+        """Begin to fetch what has failed at the canary's servers until now, without waiting."""
+
+    def is_refreshed(self) -> bool:
+        """Return whether everything that `refresh` began to fetch is here."""
 
     def list_errors(self, rollout: str) -> tuple[ErrorKind, ...]:
         """Return what has failed at the canary's servers in this rollout, the most frequent first, without waiting."""
@@ -95,6 +103,17 @@ class HttpFaultFinder:
             self._thread.start()
         return found
 
+    def refresh(self, rollout: str, canaries: Sequence[str]) -> None:
+        """Start a thread that fetches what has failed, as `FaultFinder.refresh` describes."""
+        if self._memory.rollout != rollout:
+            self._memory = _Memory(rollout)
+        self._thread = _Pass(self._memory, (), canaries, show_values=self.show_values, after=self._thread)
+        self._thread.start()
+
+    def is_refreshed(self) -> bool:
+        """Return whether the last thread has ended."""
+        return self._thread is None or not self._thread.is_alive()
+
     def list_errors(self, rollout: str) -> tuple[ErrorKind, ...]:
         """Return the errors of the last passes, as `FaultFinder.list_errors` describes."""
         return self._memory.list_errors() if self._memory.rollout == rollout else ()
@@ -126,6 +145,11 @@ class _Memory:
     examples: dict[str, str] = field(default_factory=dict)
     turn: Iterator[int] = field(default_factory=itertools.count)
 
+    def forget_processes(self) -> None:
+        """Forget all server processes. A server whose process changes all the time must not fill the memory."""
+        for known in (self.failed, self.last_numbers, self.last_totals):
+            known.clear()
+
     def list_errors(self) -> tuple[ErrorKind, ...]:
         found: dict[str, ErrorKind] = {}
         for one in itertools.chain.from_iterable(list(self.failed.values())):
@@ -139,12 +163,23 @@ class _Memory:
 class _Pass(threading.Thread):
     """One pass: fetch the faults of the canary's servers, and ask stable the requests that were rejected since the last pass."""
 
-    def __init__(self, memory: _Memory, champions: Sequence[str], canaries: Sequence[str], *, show_values: bool) -> None:
+    def __init__(
+        self,
+        memory: _Memory,
+        champions: Sequence[str],
+        canaries: Sequence[str],
+        *,
+        show_values: bool,
+        after: threading.Thread | None = None,
+    ) -> None:
         super().__init__(name="faults", daemon=True)
-        self.found = NO_REJECTIONS
+        self.found, self._after = NO_REJECTIONS, after
         self._memory, self._champions, self._canaries, self._show_values = memory, champions, canaries, show_values
 
     def run(self) -> None:
+        if self._after is not None:
+            self._after.join()
+            self._after = None
         turn = next(self._memory.turn)
         deadline = time.monotonic() + PASS_SECONDS
         with httpx.Client(trust_env=False) as client:
@@ -168,7 +203,9 @@ class _Pass(threading.Thread):
             document = answer.json()
             server, total = str(document["server"]), int(document["rejected"]["total"])
             requests = [dict(one) for one in document["rejected"]["requests"]]
-            self._memory.failed[server] = tuple(_read_error(one) for one in document["failed"])
+            if len(self._memory.failed) > MAX_PROCESSES:
+                self._memory.forget_processes()
+            self._memory.failed[server] = tuple(_read_error(one) for one in document["failed"][:MAX_KINDS])
         except (httpx.HTTPError, ValueError, LookupError, TypeError, RecursionError):
             return 0, []  # an older server keeps no faults, and a server that hangs is found by its own probe
         is_known = server in self._memory.last_totals
@@ -197,6 +234,7 @@ class _Pass(threading.Thread):
         return asked, accepted
 
     def _remember(self, text: str, body: bytes) -> None:
+        text = shorten(text, MAX_TEXT_LENGTH)
         text = text if text in self._memory.rejected or len(self._memory.rejected) < MAX_ERRORS else "other reasons"
         self._memory.rejected[text] += 1
         self._memory.examples.setdefault(text, _describe_body(body, show_values=self._show_values))

@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerEvent:
+    """Something that happened to a release's server and that people should know, for example that it hung.
+
+    Attributes:
+        release: The release.
+        text: What happened, as the end of a sentence that begins with the server.
+    """
+
+    release: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What one control round sees.
 
@@ -33,6 +46,7 @@ class Observation:
         problem: What keeps the platform from observing everything; empty if nothing does. No canary advances meanwhile.
         can_apply: Whether there is a proxy, or an object for it, that weights can be applied to.
         checkpoint: The evidence of an earlier process, when this process begins to act; otherwise None.
+        events: What happened to the servers since the last observation.
     """
 
     journal: Journal
@@ -45,6 +59,7 @@ class Observation:
     problem: str = ""
     can_apply: bool = True
     checkpoint: Checkpoint | None = None
+    events: Sequence[ServerEvent] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +94,19 @@ class RoundReport:
     plan: Plan
     problem: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRecord:
+    """What a platform knows about the server of a release that has failed.
+
+    Attributes:
+        statuses: Its answers with a 5xx, by status; empty if the platform does not count them.
+        log: The last lines of its log, oldest first; empty if the platform cannot read it.
+    """
+
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    log: Sequence[str] = ()
 
 
 class Platform(Protocol):
@@ -138,6 +166,13 @@ class Platform(Protocol):
 
         Raises:
             ServiceError: The proxy or the cluster does not answer.
+        """
+
+    def read_server_record(self, release: str) -> ServerRecord:
+        """Return what is known about the server of a canary that has failed, after its traffic has moved.
+
+        Raises:
+            ServiceError: Something does not answer. The rest of the explanation does not need it.
         """
 
     def record_transition(self, transition: Transition) -> None:

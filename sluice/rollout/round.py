@@ -7,24 +7,27 @@ round.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sluice.errors import ServiceError
+from sluice.errors import ServiceError, SluiceError
 from sluice.rollout.clocks import REAL_CLOCK, Clock
 from sluice.rollout.decisions.blame import BlameCollector
 from sluice.rollout.decisions.evidence_collector import EvidenceCollector
+from sluice.rollout.decisions.failures import FailureSummary, select_log_lines
 from sluice.rollout.decisions.plan import plan_next
 from sluice.rollout.decisions.states import ALL_TRAFFIC, Phase
-from sluice.rollout.decisions.transitions import advance, mark_applied
+from sluice.rollout.decisions.transitions import add_failure, advance, mark_applied
 from sluice.rollout.faults import HttpFaultFinder
 from sluice.rollout.journals import ConflictError
-from sluice.rollout.observations import RoundReport
+from sluice.rollout.observations import RoundReport, ServerRecord
+from sluice.rollout.server_events import ServerEvents
 from sluice.rollout.shadows import HttpShadowComparer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sluice.project.tables.rollout import RolloutTable
     from sluice.rollout.decisions.plan import Plan
@@ -32,6 +35,19 @@ if TYPE_CHECKING:
     from sluice.rollout.faults import FaultFinder
     from sluice.rollout.observations import Confirmation, Observation, Platform
     from sluice.rollout.shadows import ShadowComparer
+
+
+EXPLANATION_SECONDS = 3.0
+"""A rollback is published after this time even if the canary's servers have not said what failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unexplained:
+    """A transition that took a canary back and is published as soon as it is known what failed."""
+
+    transition: Transition
+    condemns: bool
+    deadline: float
 
 
 @dataclass(slots=True)
@@ -49,6 +65,7 @@ class ControlLoop:
         faults: Finds out about the requests that the canary rejected, and about what failed.
         collector: Collects the evidence.
         blame: Collects the rejections that the canary is blamed for.
+        server_events: What happened to servers and is not in the journal yet.
     """
 
     platform: Platform
@@ -59,6 +76,9 @@ class ControlLoop:
     faults: FaultFinder = field(init=False)
     collector: EvidenceCollector = field(init=False)
     blame: BlameCollector = field(default_factory=BlameCollector)
+    server_events: ServerEvents = field(default_factory=ServerEvents)
+    _unexplained: _Unexplained | None = None
+    _unwritten_failure: tuple[str, FailureSummary] | None = None
     _tagged: tuple[str | None, str | None] | None = None
 
     def __post_init__(self) -> None:
@@ -80,21 +100,69 @@ class ControlLoop:
         journal = observation.journal
         judgement = self.collector.judge(journal).blocked_by(problem)
         plan = plan_next(journal, judgement, observation.health, now=self.clock.now(), settings=self.settings)
-        if plan.changes:
-            journal = self._write(journal, plan)
+        self.server_events.add(observation.events, self.clock.steady())
+        written = plan if plan.changes else self._plan_server_event(journal, plan)
+        if written.changes:
+            journal = self._write(journal, written)
+            if written is not plan:
+                self.server_events.clear()
         applied = None
         try:
             if observation.can_apply:
                 applied = self._follow(journal)
         finally:
-            if plan.changes:  # publishing comes last, so that the traffic does not wait for it
-                self.platform.record_transition(journal.transitions[-1])
+            if written.changes:  # publishing comes last, so that the traffic does not wait for it
+                self._publish(journal, written, observation.canary_urls)
+        self._finish_explanation()
         if applied is not None:
             self.platform.record_transition(applied)
         evidence = self.collector.describe(journal)
         self.platform.report(RoundReport(journal=journal, plan=plan, problem=problem, evidence=evidence))
         self._tag_champion(journal)
         return True
+
+    def _publish(self, journal: Journal, plan: Plan, canaries: Sequence[str]) -> None:
+        """Publish the last transition. If it took a canary back, find out first what failed, without waiting for it."""
+        transition = journal.transitions[-1]
+        if plan.ends and plan.state.phase in {Phase.ROLLED_BACK, Phase.REJECTED}:
+            self.faults.refresh(transition.rollout, canaries)
+            self._unexplained = _Unexplained(transition, plan.condemns, self.clock.steady() + EXPLANATION_SECONDS)
+        else:
+            self.platform.record_transition(transition)
+
+    def _finish_explanation(self) -> None:
+        """Publish and store what failed, as soon as it is known. What cannot be stored now is stored by the next round."""
+        waiting = self._unexplained
+        if waiting is not None and (self.faults.is_refreshed() or self.clock.steady() >= waiting.deadline):
+            self._unexplained = None
+            failure, transition = self._explain(waiting.transition), waiting.transition
+            if waiting.condemns or failure.errors or failure.statuses:
+                self._unwritten_failure = (transition.rollout, failure)
+            if waiting.condemns and failure.brief:
+                self.notify(f"what failed: {failure.brief}")
+                transition = dataclasses.replace(transition, reason=f"{transition.reason}; what failed: {failure.brief}")
+            self.platform.record_transition(transition)
+        if self._unwritten_failure is not None:
+            rollout, explained = self._unwritten_failure
+            with contextlib.suppress(SluiceError, OSError):
+                self.platform.update_journal(lambda found: add_failure(found, rollout, explained))
+                self._unwritten_failure = None
+
+    def _explain(self, transition: Transition) -> FailureSummary:
+        """Return what failed at the canary, as far as it is known."""
+        record = ServerRecord()
+        with contextlib.suppress(SluiceError, OSError):
+            record = self.platform.read_server_record(transition.release)
+        return FailureSummary(
+            errors=self.faults.list_errors(transition.rollout),
+            statuses=dict(record.statuses),
+            log=select_log_lines(record.log, show_values=self.settings.show_values),
+        )
+
+    def _plan_server_event(self, journal: Journal, plan: Plan) -> Plan:
+        """Return the plan that writes what happened to a server into the journal, if something did; otherwise the plan itself."""
+        text = self.server_events.describe(journal)
+        return dataclasses.replace(plan, changes=True, reason=text, decided_at=self.clock.now()) if text else plan
 
     def _collect_evidence(self, observation: Observation) -> str:
         """Add the observation to the evidence and store it; return what keeps the evidence from being complete, if anything does.
@@ -162,7 +230,8 @@ class ControlLoop:
                 self.collector.discard_window()
                 self.platform.apply(advanced, journaled=False)
             raise
-        self.notify(f"{journal.state.name} → {plan.state.name}: {plan.reason}")
+        moved = f"{journal.state.name} → {plan.state.name}: " if plan.state != journal.state else ""
+        self.notify(f"{moved}{plan.reason}")
         return written
 
     def _follow(self, journal: Journal) -> Transition | None:

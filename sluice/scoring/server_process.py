@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 import sluice
 from sluice.errors import ConfigurationError, PortInUseError, ServiceError
 from sluice.scoring.faults import FAULTS_VARIABLE, plan_faults_variables
-from sluice.scoring.readiness_probe import ReadinessProbe
+from sluice.scoring.health_probes import HealthProbe, LivenessProbe
 from sluice.scoring.recent_requests import RECENT_VARIABLE, plan_recent_requests_variables
 from sluice.scoring.release_client import HEALTH_PATH, ReleaseClient
 from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE
@@ -76,7 +76,8 @@ class ReleaseServer(ReleaseClient):
         self.port, self.log = port, log
         self.pid = started.process.pid
         self._started = started
-        self._probe = ReadinessProbe(port, HEALTH_PATH)
+        self._probe = HealthProbe(port, HEALTH_PATH)
+        self._liveness = LivenessProbe(HealthProbe(port, HEALTH_PATH))
         self._ready = False
         self._stopped = False
 
@@ -109,8 +110,16 @@ class ReleaseServer(ReleaseClient):
                 f"the server of release {self.digest[:19]} ended with status {code} before it was ready: {self.failure_reason()}",
                 hint=f"The full log is {self.log}.",
             )
-        self._ready = self._ready or self._probe.poll()
+        self._ready = self._ready or bool(self._probe.poll())
         return self._ready
+
+    def count_misses(self, now: float) -> int:
+        """Return how many liveness probes in a row the server has not answered. Never blocks.
+
+        Args:
+            now: Seconds of a clock that never goes back.
+        """
+        return 0 if self._stopped else self._liveness.poll(now)
 
     def wait_ready(self, timeout: float) -> None:
         """Wait until the server is ready.
@@ -144,7 +153,8 @@ class ReleaseServer(ReleaseClient):
         except OSError:
             lines = []
         refusals = [line[line.index(_REFUSAL) :] for line in lines if _REFUSAL in line]
-        return (refusals or lines or ["it wrote nothing"])[-1]
+        last = (refusals or lines or ["it wrote nothing"])[-1]
+        return "".join(sign if sign.isprintable() else " " for sign in last)
 
     def terminate(self) -> None:
         """Ask the server to end after its current requests. Never blocks. `stop` also ends what is left."""
@@ -175,6 +185,7 @@ class ReleaseServer(ReleaseClient):
         self._started.process.wait()
         os.close(self._started.lifeline)
         self._probe.close()
+        self._liveness.probe.close()
         self.close()
 
 

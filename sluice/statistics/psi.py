@@ -8,10 +8,10 @@ In this module, a feature has drifted only if three conditions hold: the PSI is 
 features is small, and there are enough rows. The bins are frozen, because a single outlier could hide a shift in bins over both
 samples. Missing values have their own bin, because a shift in them would be invisible if they were dropped.
 
-Categories that are rare in both samples together share one bin with the categories that the reference does not have. The chi2
-distribution needs about five expected rows in each bin (Cochran, Biometrics 1954). And in a long tail, some categories of the
-current sample are new by chance alone: with a bin of their own, 17 of 100 samples without drift gave an alarm. The choice depends
-only on the rows of both samples together, so that it does not favour one of them.
+Categories that are rare in both samples together share one bin, whether the reference has them or not. The chi2 distribution
+needs about five expected rows in each bin (Cochran, Biometrics 1954). And in a long tail, some categories of the current sample
+are new by chance alone: with a bin of their own, 17 of 100 samples without drift gave an alarm. The choice depends only on the
+rows of both samples together, so that it does not favour one of them.
 """
 
 from __future__ import annotations
@@ -195,23 +195,26 @@ def estimate_psi(reference: PsiReference, values: ArrayLike) -> PsiEstimate:
     """
     if reference.edges is not None:
         return compare_counts(reference, count_numbers(reference, _read_numbers(values)))
-    return compare_counts(reference, count_categories(reference, _count_categories(values)))
+    counted = _count_categories(values)
+    known = reference.categories or {}
+    new = [rows for name, rows in counted.items() if name is not None and name not in known]
+    return compare_counts(reference, count_categories(reference, counted), new=new)
 
 
-def compare_counts(reference: PsiReference, counts: Sequence[int]) -> PsiEstimate:
+def compare_counts(reference: PsiReference, counts: Sequence[int], *, new: Sequence[int] = ()) -> PsiEstimate:
     """Compare a sample that is already counted in the reference's bins with the reference.
 
-    New categories and those with fewer than five expected rows in the smaller sample share one bin, and so do all but the 20 most
-    frequent ones. In each bin that then holds a row of either sample, both samples get half a row more, so that a bin that is
-    empty in one of them has a finite share. The p-value comes from chi2 with one degree of freedom fewer than the number of these
-    bins.
+    Categories with fewer than five expected rows in the smaller sample share one bin, and so do all but the 20 most frequent
+    ones. In each bin that then holds a row of either sample, both samples get half a row more, so that a bin that is empty in one
+    of them has a finite share. The p-value comes from chi2 with one degree of freedom fewer than the number of these bins.
 
     Args:
         reference: The feature at training.
         counts: Rows per bin, as `count_numbers` and `count_categories` return them, or sums of them.
+        new: Rows of new categories, as far as they are known one by one. The others count as rare.
 
     Raises:
-        ValueError: There are no rows, or the number of bins is wrong.
+        ValueError: There are no rows, the number of bins is wrong, or the new categories have too many rows.
     """
     if len(counts) != len(reference.counts):
         raise ValueError(f"{len(counts)} counts for {len(reference.counts)} bins")
@@ -220,7 +223,7 @@ def compare_counts(reference: PsiReference, counts: Sequence[int]) -> PsiEstimat
         raise ValueError("a sample without rows has no stability index")
     before, after = np.asarray(reference.counts, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     if reference.categories is not None:
-        before, after = _pool_rare(before, after)
+        before, after = _pool_rare(before, after, new)
     held = before + after > 0
     share_before, share_after = _smooth(before[held]), _smooth(after[held])
     psi = float(np.sum((share_after - share_before) * np.log(share_after / share_before)))
@@ -274,8 +277,12 @@ def _smooth(counts: Floats) -> Floats:
     return np.asarray(smoothed / smoothed.sum(), dtype=np.float64)
 
 
-def _pool_rare(before: Floats, after: Floats) -> tuple[Floats, Floats]:
-    """Return the counts of both samples with the rare categories in the bin of the new ones, which is the last but one."""
+def _pool_rare(before: Floats, after: Floats, new: Sequence[int]) -> tuple[Floats, Floats]:
+    """Return the counts of both samples: one bin for each frequent category, known or new, then the rare ones and the missing."""
+    if sum(new) > after[-2]:
+        raise ValueError(f"{sum(new)} rows of new categories, but {int(after[-2])} rows in their bin")
+    before = np.concatenate([before[:-2], np.zeros(len(new)), before[-2:]])
+    after = np.concatenate([after[:-2], new, [after[-2] - sum(new), after[-1]]])
     together = before + after
     expected = together * min(before.sum(), after.sum()) / together.sum()
     frequent = expected[:-2] >= _LEAST_EXPECTED

@@ -44,8 +44,8 @@ class ErrorEvidence:
         log_terms: Logarithm of the likelihood ratio for each of `ratios`.
         ratios: The ratios of error rates that the evidence looks for.
         tolerated_ratio: Ratio of error rates that still counts as no worse, at least 1.
-        tolerated_excess: Excess of the canary's error rate, added to the tolerated ratio of stable's, that still counts as no worse.
-        burst: The logarithms are divided by it. It is the size of bursts that a comparison with a known rate allows for; 1 otherwise.
+        tolerated_excess: What the canary's error rate may exceed that by and still count as no worse.
+        burst: The logarithms are divided by it: the size of bursts that a comparison with a known rate allows for; 1 otherwise.
         canary_requests: Requests of the canary in all blocks.
         canary_errors: Errors among them.
         stable_requests: Requests of stable in all blocks.
@@ -146,7 +146,7 @@ def add_block(
     if not 0 <= share <= 1:
         raise ValueError(f"share must lie between 0 and 1, not {share}")
     log_terms = evidence.log_terms
-    if 0 < share < 1:
+    if 0 < share < 1 and (canary_errors or stable_errors or evidence.tolerated_excess):
         odds = evidence.tolerated_ratio * share / (1 - share)
         allowed = evidence.tolerated_excess * canary_requests
         excess = (canary_errors - odds * stable_errors - allowed) / max(1, canary_errors + stable_errors)

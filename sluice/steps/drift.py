@@ -7,6 +7,7 @@ holdout's test rows, because a model's scores of its own training rows are too s
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,18 +26,15 @@ from sluice.drift.profiles import count_rows
 from sluice.drift.references import freeze_reference
 from sluice.errors import ConfigurationError, DataError, StateError
 from sluice.project.projects import Project, read_project
-from sluice.release.golden_rows import read_golden_rows
-from sluice.release.store.releases import ReleaseStore
 from sluice.statistics.psi import PsiEstimate, build_numeric_reference, estimate_psi
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import score_release
-from sluice.steps.snapshots import find_training_data, require_champion, restore_snapshot
+from sluice.steps.snapshots import find_training_data, read_features, require_champion, restore_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from sluice.drift.batches import Rows
-    from sluice.release.store.releases import Release
     from sluice.steps.layers import ArtifactInput
 
 SCORE = "the champion's score"
@@ -61,7 +59,7 @@ def measure_drift(reference: ArtifactInput, current: ArtifactInput, target: str)
         if before == now:
             result = _refuse_to_decide(project, f"the present snapshot is the reference itself ({current[1]['digest'][:19]})")
         else:
-            result = _compare(project, before, now)
+            result = _compare(project, before, now, features=reference[1].get("features", []))
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(target).write_text(json.dumps(result.to_dict()), encoding="utf-8")
         record_part("drift", result.to_dict())
@@ -89,7 +87,8 @@ def compare_sources(project: Project, reference: str = "", current: str = "", *,
             f"{now.source} is the same file as the reference ({before.source}), so a comparison would say nothing",
             hint="Name newer data with --current. Without --reference, it is compared with the champion's training data.",
         )
-    return _compare(project, before.path, now.path, sources=(before.source, now.source), scores=scores)
+    features = [] if reference else [column.name for column in read_features(project)]
+    return _compare(project, before.path, now.path, sources=(before.source, now.source), features=features, scores=scores)
 
 
 def compare_labels(project: Project, location: str) -> AucChange:
@@ -125,28 +124,40 @@ def compare_labels(project: Project, location: str) -> AucChange:
 
 
 def _compare(
-    project: Project, reference: Path, current: Path, *, sources: tuple[str, str] = ("", ""), scores: bool = False
+    project: Project,
+    reference: Path,
+    current: Path,
+    *,
+    sources: tuple[str, str] = ("", ""),
+    features: Collection[str] = (),
+    scores: bool = False,
 ) -> DriftResult:
-    settings = project.settings
-    left_out = dict.fromkeys(settings.drift.leave_out, "named in drift.leave_out")
-    left_out |= {settings.data.label: "the label", settings.data.id: "the id"}
+    """Compare two files. If the champion's features are given, other columns are left out, because no model sees them."""
     before, now = (_read_rows(project, path, source) for path, source in zip((reference, current), sources, strict=True))
-    frozen = freeze_reference(before, columns=settings.drift.columns, left_out=left_out)
+    columns = project.settings.drift.columns
+    frozen = freeze_reference(before, columns=columns, left_out=_choose_left_out(project, before, features))
     extra = {SCORE: _compare_scores(project, now)} if scores else {}
     return compare_profile(frozen, count_rows(frozen, now), _read_rule(project), extra=extra)
+
+
+def _choose_left_out(project: Project, rows: Rows, features: Collection[str]) -> dict[str, str]:
+    """Return the columns that are left out on purpose, with the reasons.
+
+    If the loader makes the features from other columns, the file does not have all of them. Then all columns of the file count.
+    """
+    data, drift = project.settings.data, project.settings.drift
+    names = {*rows.types, *rows.twice}
+    unused = names.difference(features) if features and names.issuperset(features) else set()
+    left_out = dict.fromkeys(sorted(unused), "the champion does not use it")
+    return left_out | {data.label: "the label", data.id: "the id"} | dict.fromkeys(drift.leave_out, "named in drift.leave_out")
 
 
 def _compare_scores(project: Project, rows: Rows) -> PsiEstimate:
     """Compare the distribution of the champion's scores with that on the holdout's test rows."""
     champion = require_champion(project)
-    columns = read_golden_rows(_unpack(project, champion)).columns
-    inputs, test = sample_inputs(rows, columns), read_holdout(project, part="test").features
+    inputs, test = sample_inputs(rows, read_features(project)), read_holdout(project, part="test").features
     now, before = (score_release(project, champion, features) for features in (inputs, test))
     return estimate_psi(build_numeric_reference(before), now)
-
-
-def _unpack(project: Project, release: Release) -> Path:
-    return ReleaseStore(project.state / "releases").unpack(release.digest)
 
 
 def _read_rule(project: Project) -> DriftRule:
@@ -190,7 +201,8 @@ def _read_rows(project: Project, path: Path, source: str) -> Rows:
     load = project.settings.drift.load
     if load:
         return FrameRows(_call_loader(project, load, path, source or str(path)), source or str(path))
-    return open_rows(path, source) or FrameRows(lambda: [read_frame(project, path)], source or str(path))
+    read_once = functools.cache(lambda: read_frame(project, path))  # the rows are read for their names, and then again
+    return open_rows(path, source) or FrameRows(lambda: [read_once()], source or str(path))
 
 
 def _call_loader(project: Project, name: str, path: Path, source: str) -> Callable[[], Iterable[pd.DataFrame]]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from sluice.errors import RefusedError, RolledBackError, ServiceError
 from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
-from sluice.rollout.requests import approvals, histories, outcomes, starts, statuses
+from sluice.rollout.platforms.selection import open_journal
+from sluice.rollout.requests import approvals, histories, outcomes, starts, statuses, step_shares
+from sluice.rollout.requests.admission import check_not_condemned
 from sluice.steps.records import read_rejection, record_part, running_step
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ def wait_for_approval(release: str) -> str:
         The person who approved it; empty if the release is the champion already.
 
     Raises:
-        RefusedError: A person rejected the release, or there was no approval within ``rollout.approval_seconds``.
+        RefusedError: A person rejected the release, there was no approval within ``rollout.approval_seconds``, or the canary of
+            this release failed before.
     """
     project = read_project()
     with running_step("approval") as step:
@@ -40,6 +43,7 @@ def wait_for_approval(release: str) -> str:
         if statuses.read_status(project).champion == release:
             step.detail = f"release {number} is already champion"
             return ""
+        check_not_condemned(open_journal(project).read(), release)
         deadline = time.monotonic() + project.settings.rollout.approval_seconds
         step.wait(f"release {number} waits for `sluice rollout approve {number}`")
         while (approval := approvals.find_approval(project, release)) is None:
@@ -69,6 +73,7 @@ def run_canary(release: str, by: str) -> str:
         ``"promoted"``.
 
     Raises:
+        RefusedError: The canary of this release failed before.
         RolledBackError: The evidence or the deadline rolled the canary back, or a person aborted the rollout.
         NotServingError: No supervisor or controller is running.
     """
@@ -79,16 +84,19 @@ def run_canary(release: str, by: str) -> str:
         starts.request_rollout(project, release, by=by)
         if by and project.settings.rollout.in_cluster:
             _record_workflow_approval(project, release, by)
-        step.wait(f"release {number} gets {' → '.join(map(str, project.settings.rollout.steps))} % of the traffic")
+        steps = step_shares.find_steps(project, open_journal(project).read(), release)
+        step.wait(f"release {number} gets {' → '.join(map(str, steps))} % of the traffic")
         outcome = outcomes.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)
         time.sleep(SECONDS_RECORDED_AFTER_END)
+        outcomes.wait_for_explanation(project, release)
         evidence = histories.read_rollout(project, release)
         record_part("rollout", evidence)
         store.attach(release, "rollout", evidence)
         if outcome != "promoted":
+            failed = (evidence.get("failure") or {}).get("lines", [])[:1]
             raise RolledBackError(
-                f"release {number} was {outcome.replace('_', ' ')}: {evidence['reason']}",
-                hint="The stable release has all traffic. `sluice report` shows the evidence.",
+                "; what failed: ".join([f"release {number} was {outcome.replace('_', ' ')}: {evidence['reason']}", *failed]),
+                hint="The stable release has all traffic. `sluice report` shows the evidence, and what failed.",
             )
         step.detail = f"release {number} is champion"
     return outcome

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sluice.data.snapshots import Snapshot, check_readable, digest_file, pin_snapshot
 from sluice.errors import DataError, IntegrityError, StateError
 from sluice.project.projects import Project, read_project
+from sluice.release.golden_rows import read_golden_rows
+from sluice.release.store.releases import ReleaseStore
 from sluice.steps.before_training.requirements import check_project
 from sluice.steps.records import record_part, running_step
 from sluice.steps.scoring import read_champion
@@ -21,6 +23,7 @@ from sluice.steps.scoring import read_champion
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sluice.release.feature_columns import Column
     from sluice.release.store.releases import Release
 
 
@@ -58,10 +61,12 @@ def pin_reference(location: str, target: Path) -> dict[str, Any]:
         target: Path of the artifact.
 
     Returns:
-        The artifact's metadata: ``digest``, ``source`` and ``suffix``.
+        The artifact's metadata: ``digest``, ``source``, ``suffix``, and ``features`` with the names of the champion's features
+        (none for a given location).
 
     Raises:
         DataError: The data is missing or cannot be read.
+        IntegrityError: The champion was altered.
         StateError: No location is given, and there is no champion.
     """
     project = read_project()
@@ -72,6 +77,7 @@ def pin_reference(location: str, target: Path) -> dict[str, Any]:
             snapshot = find_training_data(project)
         source = location or snapshot.source
         metadata = _copy_pinned(snapshot, source, target)
+        metadata["features"] = [] if location else [column.name for column in read_features(project)]
         step.detail = f"{source}, {snapshot.digest[:19]}"
     return metadata
 
@@ -96,6 +102,17 @@ def require_champion(project: Project) -> Release:
             hint="Name a reference (`sluice drift --reference`, or the pipeline's argument), or release a model first.",
         )
     return champion
+
+
+def read_features(project: Project) -> tuple[Column, ...]:
+    """Return the columns that the champion was fitted on.
+
+    Raises:
+        IntegrityError: The champion was altered.
+        StateError: There is no champion.
+    """
+    champion = require_champion(project)
+    return read_golden_rows(ReleaseStore(project.state / "releases").unpack(champion.digest)).columns
 
 
 def find_training_data(project: Project) -> Snapshot:

@@ -23,6 +23,8 @@ from sluice.cli.options_and_output import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sluice.project.projects import Project
     from sluice.rollout.requests.release_references import NamedRelease
     from sluice.rollout.requests.statuses import RolloutStatus
@@ -54,15 +56,35 @@ def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
     weights = {
         f"release {_find_release(project, digest).number}": f"{weight} %" for digest, weight in status.weights.items() if weight
     }
+    return (
+        {
+            "serving": status.url or _describe_serving(project, status),
+            "state": status.state,
+            "champion": _describe_release(project, status.champion),
+            "previous": _describe_release(project, status.previous),
+            "canary": _describe_release(project, status.target),
+            "traffic": ", ".join(f"{name} {weight}" for name, weight in weights.items()) or "none",
+            "reason": status.reason,
+        }
+        | _describe_expected_time(status)
+        | _describe_rejections(status.evidence or {})
+        | _describe_failure(status.failure)
+        | _describe_problems(project, status)
+    )
+
+
+def _describe_expected_time(status: RolloutStatus) -> dict[str, object]:
+    """Return when the next interim look is expected, if a canary takes traffic."""
+    from sluice.rollout.decisions.expected_times import describe_duration
+
+    evidence = status.evidence or {}
+    seconds = evidence.get("seconds_to_next_look")
+    if seconds is None:
+        return {}
+    rate = f"{evidence['requests_per_second']:.3g} requests a second"
     return {
-        "serving": status.url or _describe_serving(project, status),
-        "state": status.state,
-        "champion": _describe_release(project, status.champion),
-        "previous": _describe_release(project, status.previous),
-        "canary": _describe_release(project, status.target),
-        "traffic": ", ".join(f"{name} {weight}" for name, weight in weights.items()) or "none",
-        "reason": status.reason,
-    } | _describe_problems(project, status)
+        "next look": f"at {evidence['next_look']} canary requests of this step, in about {describe_duration(seconds)} at {rate}"
+    }
 
 
 def _describe_serving(project: Project, status: RolloutStatus) -> str:
@@ -73,13 +95,33 @@ def _describe_serving(project: Project, status: RolloutStatus) -> str:
 
 
 def _describe_problems(project: Project, status: RolloutStatus) -> dict[str, object]:
-    """Return the problem of the last round, and why each failed server counts as failed."""
+    """Return the problem of the last round, and what is wrong with each server."""
     failures: dict[str, object] = {
-        f"release {_find_release(project, server['release']).number}": f"its server failed: {server['failure']}"
+        f"release {_find_release(project, server['release']).number}": problem
         for server in status.servers
-        if server.get("failure")
+        if (problem := _describe_server(server))
     }
     return ({"problem": status.trouble} if status.trouble else {}) | failures
+
+
+def _describe_rejections(evidence: Mapping[str, Any]) -> dict[str, object]:
+    """Return how many requests were answered with a 4xx during the rollout, if there were any."""
+    canary, stable = evidence.get("canary_rejected", 0), evidence.get("stable_rejected", 0)
+    return {"rejected": f"{canary} requests at the canary, {stable} at stable (4xx; not judged)"} if canary or stable else {}
+
+
+def _describe_failure(failure: Mapping[str, Any] | None) -> dict[str, object]:
+    """Return what failed in the last rollout, one line for each error."""
+    return {"what failed": "\n".join(failure["lines"])} if failure and failure["lines"] else {}
+
+
+def _describe_server(server: Mapping[str, Any]) -> str:
+    """Return what is wrong with a server; empty if nothing is."""
+    if server.get("failure"):
+        return f"its server failed: {server['failure']}"
+    if server.get("hung"):
+        return f"its server hung: {server['hung']}" + ("" if server.get("ready") else "; the new one is starting")
+    return f"its server is not ready: {server['waiting']}" if server.get("waiting") and not server.get("ready") else ""
 
 
 @app.command("status")
@@ -95,6 +137,7 @@ def status(output: OutputOption = Format.TABLE, project_folder: ProjectOption = 
 @app.command("history")
 def history(output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
     """List every transition with time, states, traffic and reason, oldest first."""
+    from rich.markup import escape
     from rich.table import Table
 
     from sluice.rollout.requests.histories import read_transitions
@@ -105,34 +148,44 @@ def history(output: OutputOption = Format.TABLE, project_folder: ProjectOption =
     for line in transitions:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line["time"]))
         weights = ", ".join(f"{digest[7:13]} {weight} %" for digest, weight in line.get("weights", {}).items() if weight)
-        table.add_row(moment, line["from"], line["to"], weights, line["reason"])
+        table.add_row(moment, line["from"], line["to"], weights, escape("\n".join([line["reason"], *_list_failure_lines(line)])))
     show(output, Envelope("rollout history", "done", {"transitions": transitions}), table)
+
+
+def _list_failure_lines(line: Mapping[str, Any]) -> list[str]:
+    return [f"  {one}" for one in (line.get("failure") or {}).get("lines", [])]
 
 
 @app.command("start")
 def start(
     ref: RefArgument,
     by: ByOption = "",
+    again: Annotated[
+        str, typer.Option("--again", metavar="WHY", help="Why a condemned release is rolled out again; stored with the request.")
+    ] = "",
     dry_run: DryRunOption = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
     """Request a rollout of a release. It still needs an approval."""
-    from sluice.rollout.requests import starts, statuses
+    from sluice.rollout.platforms.selection import open_journal
+    from sluice.rollout.requests import starts, statuses, step_shares
 
     project = open_project(project_folder)
     release = _find_release(project, ref)
-    starts.check_request(project, release.digest)
+    starts.check_request(project, release.digest, again=again)
     now = statuses.read_status(project)
     if release.digest in {now.champion, now.target}:
         why = "it is the champion" if release.digest == now.champion else "its rollout is running"
         _show_result(output, "rollout start", "unchanged", release, reason=why)
         return
     if not dry_run:
-        starts.request_rollout(project, release.digest, by=_or_user(by))
+        starts.request_rollout(project, release.digest, by=_or_user(by), again=again)
     outcome = "would-start" if dry_run else "requested"
+    steps = step_shares.find_steps(project, open_journal(project).read(), release.digest)
+    expected = step_shares.describe_steps(project, steps) if now.champion else []
     warnings = _find_warnings(project, release.digest)
-    _show_result(output, "rollout start", outcome, release, steps=project.settings.rollout.steps, **warnings)
+    _show_result(output, "rollout start", outcome, release, steps=list(steps), expected=expected, **warnings)
 
 
 @app.command("approve")
@@ -145,7 +198,7 @@ def approve(
     project_folder: ProjectOption = None,
 ) -> None:
     """Approve one release for production traffic, by its digest."""
-    from sluice.rollout.requests import approvals
+    from sluice.rollout.requests import approvals, step_shares
     from sluice.rollout.requests.admission import read_override
 
     project = open_project(project_folder)
@@ -156,7 +209,8 @@ def approve(
     overridden = read_override(project, release.digest)
     image |= {"override": overridden} if overridden else {}
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(approval.until))
-    details: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "until": until} | image
+    expected = step_shares.describe_steps(project, approval.steps)
+    details: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "expected": expected, "until": until} | image
     details |= _find_warnings(project, release.digest)
     _show_result(output, "rollout approve", "would-approve" if dry_run else "approved", release, **details)
 
@@ -262,5 +316,5 @@ def _find_warnings(project: Project, digest: str) -> dict[str, list[str]]:
 
 def _show_result(output: Format, command: str, outcome: str, release: NamedRelease, **more: Any) -> None:  # noqa: ANN401
     data = {"number": release.number, "digest": release.digest} | more
-    shown = {name: "\n".join(value) if name == "warnings" else value for name, value in more.items()}
+    shown = {name: "\n".join(value) if name in {"warnings", "expected"} else value for name, value in more.items()}
     show(output, Envelope(command, outcome, data), facts({outcome: f"release {release.number}  {release.digest}"} | shown))

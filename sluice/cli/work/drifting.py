@@ -86,7 +86,8 @@ def _show_result(result: DriftResult) -> RenderableType:
     hints = [f"[bold]hint:[/] {escape(name)}: {escape(hint)}" for name, found in result.hints.items() for hint in found]
     if result.not_compared:
         hints.append("[bold]next:[/] Correct these columns, or name those that do not matter in drift.leave_out.")
-    return Group(table, "", f"[bold]{result.outcome.value}:[/] {escape(result.detail)}", *hints)
+    verdict = "" if result.drifted else f"[bold]{result.outcome.value}:[/] "  # the detail of drift begins with that word
+    return Group(table, "", f"{verdict}{escape(result.detail)}", *hints)
 
 
 def _describe(feature: FeatureDrift) -> str:

@@ -142,6 +142,7 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
         console.print(f"  [yellow]! warning[/] {escape(warning['text'])}. {escape(warning['hint'])}")
     if overridden := describe_override(release.get("manifest") or {}):
         console.print(f"  [yellow]![/] {escape(overridden)}")
+    _show_expected_time(project, release["digest"], console)
     if not approver and sys.stdin.isatty() and (approved := _ask(release["number"], console)) is not None:
         if not approved:
             record_rejection(folder, getpass.getuser())
@@ -151,6 +152,23 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
         approvals.approve(project, release["digest"], by=approver, note="sluice run")
     else:
         console.print(f"  [yellow]…[/] waiting for [bold]sluice rollout approve {release['number']}[/] in another terminal")
+
+
+def _show_expected_time(project: Project, digest: str, console: Console) -> None:
+    """Print how long each step of the rollout will take with the measured traffic, or why that is not known."""
+    from sluice.errors import StateError
+    from sluice.rollout.platforms.selection import open_journal
+    from sluice.rollout.requests import step_shares
+
+    journal = open_journal(project).read()
+    if journal.champion is None:
+        return
+    try:
+        lines = step_shares.describe_steps(project, step_shares.find_steps(project, journal, digest))
+    except StateError as error:
+        lines = [str(error)]
+    for line in lines:
+        console.print(f"    [dim]{line}[/]", highlight=False)
 
 
 def _ask(number: int, console: Console) -> bool | None:

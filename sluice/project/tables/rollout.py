@@ -27,15 +27,22 @@ class RolloutTable(Table):
         default="envoy",
         description="What splits the traffic: `envoy`, started by `sluice serve`, or `seldon` for Seldon Core in a cluster.",
     )
-    steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(
-        default=[5, 25, 100], description="Shares of the traffic for the canary, in per cent."
+    steps: list[Annotated[int, Field(ge=1, le=100)] | Annotated[str, Field(pattern=r"^[1-9][0-9]* requests$")]] = Field(
+        default=[5, 25, 100],
+        description="Shares of the traffic for the canary, in per cent. A step may also be a number of requests, for example"
+        ' `"300 requests"`: the start of the rollout chooses the share from the measured traffic.',
+    )
+    step_seconds: float = Field(
+        default=600.0,
+        gt=0,
+        description="Time in which a step that is given as a number of requests should get them. The share is 50 % at most.",
     )
     margin: float = Field(
         default=0.01,
         gt=0,
         lt=1,
-        description="How much the canary's error rate may exceed stable's for the canary to advance. A canary within the margin can"
-        " still be rolled back: see `tolerated_excess`.",
+        description="How much the canary's error rate may exceed stable's for the canary to advance. A canary within the margin"
+        " can still be rolled back: see `tolerated_excess`.",
     )
     first_look: int = Field(default=300, ge=1, description="Canary requests at a step before the first interim look.")
     look_growth: float = Field(default=1.5, gt=1, description="Factor between the requests of two successive interim looks.")
@@ -91,6 +98,12 @@ class RolloutTable(Table):
     )
 
     @property
+    def shares(self) -> tuple[int, ...] | None:
+        """The steps in per cent; None if one of them is a number of requests."""
+        shares = tuple(step for step in self.steps if isinstance(step, int))
+        return shares if len(shares) == len(self.steps) else None
+
+    @property
     def in_cluster(self) -> bool:
         """Whether production runs in a cluster, and not on this machine."""
         return self.splitter == "seldon"
@@ -104,8 +117,8 @@ class RolloutTable(Table):
 
     @field_validator("steps")
     @classmethod
-    def _rises_to_all(cls, steps: list[int]) -> list[int]:
-        if not are_canary_steps(steps):
+    def _rises_to_all(cls, steps: list[int | str]) -> list[int | str]:
+        if not steps or steps[-1] != ALL_TRAFFIC or not are_canary_steps([step for step in steps if isinstance(step, int)]):
             raise ValueError("the steps must rise and end at 100, for example [5, 25, 100]")
         return steps
 
@@ -119,6 +132,7 @@ class RolloutTable(Table):
     @model_validator(mode="after")
     def _rises_to_the_bake(self) -> Self:
         """Check that the bake gives the canary more traffic than the step before it. The default holdback shrinks if it must."""
-        if "holdback" in self.model_fields_set and len(self.steps) > 1 and self.steps[-2] >= ALL_TRAFFIC - self.holdback:
-            raise ValueError(f"holdback must leave the canary more traffic than the step of {self.steps[-2]} %")
+        before = [step for step in self.steps[:-1] if isinstance(step, int)]
+        if "holdback" in self.model_fields_set and before and before[-1] >= ALL_TRAFFIC - self.holdback:
+            raise ValueError(f"holdback must leave the canary more traffic than the step of {before[-1]} %")
         return self

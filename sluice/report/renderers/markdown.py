@@ -105,6 +105,8 @@ def _act(act: ActView) -> list[str]:
         lines += _gate(run.gate, act)
     rows = [tuple(escape(cell) for cell in (row.after, row.decision, row.traffic, row.reason)) for row in act.decisions]
     lines += _table(("After", "Decision", "Traffic", "Reason"), rows)
+    if run.rollout and run.rollout.failed:
+        lines += ["**What failed**", "", *(f"- {escape(line)}" for line in run.rollout.failed), ""]
     return lines + _facts(act.tiles)
 
 

@@ -31,7 +31,7 @@ from sluice.report.summary import name_release, name_releases, write_headline
 from sluice.report.views import ActView, CheckView, LayerView, view_act, view_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -137,6 +137,7 @@ def _act(act: ActView, names: Mapping[str, str]) -> RenderableType:
     parts += [_checks(notable)] if notable else []
     parts += [_gate(run.gate, act)] if run.gate else []
     parts += [_decisions(act, names)] if act.decisions else []
+    parts += [_failed(act.run.rollout.failed)] if act.run.rollout and act.run.rollout.failed else []
     parts += [_facts(act.tiles)] if act.tiles else []
     parts += [Text(f"? {note}", style="yellow") for note in run.notes]
     return Padding(Group(*parts), (1, 0, 0, 0))
@@ -195,6 +196,10 @@ def _decisions(act: ActView, names: Mapping[str, str]) -> Table:
     for row in rows:
         table.add_row(row.after, Text(row.decision), Text(row.traffic), Text(row.reason))
     return table
+
+
+def _failed(lines: Sequence[str]) -> Text:
+    return Text("\n".join(["What failed:", *(f"  {line}" for line in lines)]))
 
 
 def _release(release: Release, names: Mapping[str, str]) -> RenderableType:

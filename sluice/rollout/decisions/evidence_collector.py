@@ -16,12 +16,12 @@ from sluice.rollout.decisions.evidence import (
     Counts,
     Evidence,
     Window,
-    add_window_to_evidence,
     count_since,
-    enter_state,
 )
+from sluice.rollout.decisions.evidence_updates import add_window_to_evidence, enter_state
+from sluice.rollout.decisions.expected_times import NO_TRAFFIC, Traffic
 from sluice.rollout.decisions.interim_looks import Judgement
-from sluice.rollout.decisions.judgements import describe, judge
+from sluice.rollout.decisions.judgements import describe, judge, predict_next_look
 from sluice.rollout.decisions.shadow_comparisons import Comparison, add_comparison, judge_comparison
 from sluice.rollout.decisions.states import Phase
 
@@ -41,6 +41,7 @@ class EvidenceCollector:
         settings: ``[rollout]``.
         evidence: The evidence of the running rollout; None if none is running.
         recorded: Counts of each champion during its term. The bake compares a canary with this record.
+        traffic: The measured traffic.
         applied_weights: Per cents above 0 that the proxy applied at the last observation.
         observed_at: When that was, by a clock that never goes back.
         counts: Cumulative counts at the last observation, by release.
@@ -49,6 +50,7 @@ class EvidenceCollector:
     settings: RolloutTable
     evidence: Evidence | None = None
     recorded: dict[str, Counts] = field(default_factory=dict)
+    traffic: Traffic = NO_TRAFFIC
     applied_weights: dict[str, int] = field(default_factory=dict)
     counts: dict[str, Counts] = field(default_factory=dict)
     observed_at: float = 0.0
@@ -56,7 +58,7 @@ class EvidenceCollector:
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Continue with the evidence of an earlier process."""
-        self.evidence, self.recorded = checkpoint.evidence, dict(checkpoint.recorded)
+        self.evidence, self.recorded, self.traffic = checkpoint.evidence, dict(checkpoint.recorded), checkpoint.traffic
         self.discard_window()
 
     def discard_window(self) -> None:
@@ -81,6 +83,8 @@ class EvidenceCollector:
         grown = {release: count_since(self.counts.get(release), found) for release, found in counts.items()}
         steady = self._window_is_valid and weights == self.applied_weights == journal.desired_weights
         seconds = now - self.observed_at
+        if self._window_is_valid:
+            self.traffic = self.traffic.add(sum(found.requests for found in grown.values()), seconds)
         self.start_window(weights, counts, now=now)
         champion = journal.champion
         if champion is None or not steady or not stable_ready:
@@ -122,10 +126,16 @@ class EvidenceCollector:
         return enter_state(self.evidence, request, journal.state, self.settings, champion_record=record)
 
     def describe(self, journal: Journal) -> dict[str, Any]:
-        """Return the numbers of the running rollout as plain JSON types; empty if none is running."""
-        return describe(self.evidence, self.settings) if self.evidence and journal.request else {}
+        """Return the measured traffic and the numbers of the running rollout as plain JSON types."""
+        rate = self.traffic.rate
+        measured = {"requests_per_second": rate} if rate else {}
+        if self.evidence is None or journal.request is None:
+            return measured
+        share = journal.weights.get(journal.request.release, 0)
+        seconds = predict_next_look(self.evidence, share, rate, self.settings)
+        return measured | describe(self.evidence, self.settings) | ({} if seconds is None else {"seconds_to_next_look": seconds})
 
     def checkpoint(self) -> Checkpoint:
         """Return the evidence, and the records of the releases that still have counters, for a process that restarts."""
         recorded = {release: counts for release, counts in self.recorded.items() if release in self.counts}
-        return Checkpoint(evidence=self.evidence, recorded=recorded)
+        return Checkpoint(evidence=self.evidence, recorded=recorded, traffic=self.traffic)

@@ -90,7 +90,7 @@ class FailureSummary:
         """The most frequent error in one short clause; empty if nothing is known."""
         if self.errors:
             return shorten(self.errors[0].line, MAX_BRIEF_LENGTH)
-        return self._describe_statuses() or (self.log[-1] if self.log else "")
+        return self._describe_statuses()
 
     def list_lines(self) -> list[str]:
         """Return the whole summary as lines for a person."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.rollout.decisions.evidence import find_record, slow
 from sluice.rollout.decisions.interim_looks import LEVEL, Judgement, next_look
+from sluice.rollout.decisions.states import ALL_TRAFFIC
 from sluice.statistics.proportions import clopper_pearson_interval
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ def judge(evidence: Evidence, settings: RolloutTable) -> Judgement:
         reason = f"inconclusive: {requests} of {settings.first_look} canary requests for the first look"
         return Judgement(alarm=alarm, reason=reason)
     bound = f"excess error rate at most {evidence.upper_bound:.2%} after {evidence.looked} requests, margin {settings.margin:.2%}"
+    if evidence.passed and evidence.looked < settings.first_look:
+        bound = f"the shadow's {evidence.shadow.requests} requests bound the excess error rate to {evidence.upper_bound:.2%}"
+        return Judgement(passed=not alarm, alarm=alarm, reason=f"{bound}, and {evidence.looked} requests of users confirm it")
     if evidence.passed:
         return Judgement(passed=not alarm, alarm=alarm, reason=f"{bound}; e-value {evidence.e_value:.3g}")
     due = next_look(evidence.looked, settings.first_look, settings.look_growth)
@@ -54,6 +58,21 @@ def describe(evidence: Evidence, settings: RolloutTable) -> dict[str, Any]:
     } | (_describe_shadow(evidence.shadow) if evidence.shadow.requests else {})
 
 
+def predict_next_look(evidence: Evidence, share: int, rate: float | None, settings: RolloutTable) -> float | None:
+    """Return the seconds until the next interim look of this step is expected; None if that is not known.
+
+    Args:
+        evidence: The evidence.
+        share: Per cent of the traffic for the canary.
+        rate: Requests a second to all releases; None if it is not known.
+        settings: ``[rollout]``.
+    """
+    if not rate or not share:
+        return None
+    due = next_look(evidence.looked, settings.first_look, settings.look_growth)
+    return max(0, due - evidence.step_canary.requests) * ALL_TRAFFIC / (rate * share)
+
+
 def _describe_shadow(shadow: Comparison) -> dict[str, Any]:
     return {"shadow_requests": shadow.requests, "shadow_failed": shadow.failed, "shadow_difference": shadow.mean}
 
@@ -61,7 +80,11 @@ def _describe_shadow(shadow: Comparison) -> dict[str, Any]:
 def _count(evidence: Evidence) -> str:
     """Describe the counts that the evidence rests on: errors, or slow answers if they weigh more."""
     canary, stable, what = evidence.canary, evidence.stable, "errors"
-    if evidence.latency.e_value > evidence.process.e_value:
+    errors, latency = (
+        max(process.e_value for process in processes if process)
+        for processes in ((evidence.process, evidence.retrial), (evidence.latency, evidence.latency_retrial))
+    )
+    if latency > errors:
         canary, stable, what = slow(canary), slow(stable), "slow"
     return f"{what} {canary.errors} of {canary.requests} at the canary, {stable.errors} of {stable.requests} at stable"
 

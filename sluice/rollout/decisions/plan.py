@@ -16,6 +16,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sluice.rollout.decisions.expected_times import compute_bake_share
 from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.states import ALL_TRAFFIC, ChampionTerm, CommandKind, Phase, State
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from sluice.rollout.decisions.states import Approval, Command, Journal, Request
 
 
-LARGEST_COMPARED_SHARE = 50
-"""Largest share, in per cent, to which an alarm in the bake moves the canary back. With more, too little of stable is left."""
+LARGEST_COMPARED_SHARE = 25
+"""Largest share, in per cent, to which an alarm in the bake moves the canary back. With more, the comparison takes longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class Plan:
         ends: Whether the rollout, or the champion's term, ends.
         completes_command: Whether the waiting command is done.
         commanded_by: The person whose command it carries out; empty if the evidence or the plan itself decided.
+        condemns: Whether the canary has failed, so that its release is not rolled out again without a reason.
     """
 
     state: State
@@ -56,6 +58,7 @@ class Plan:
     ends: bool = False
     completes_command: bool = False
     commanded_by: str = ""
+    condemns: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +90,7 @@ class _Situation:
     @property
     def bake_share(self) -> int:
         """The canary's per cent during the bake: all but the holdback, and never less than at the step before."""
-        holdback = self.settings.holdback if self.journal.champion else 0
-        return max(ALL_TRAFFIC - holdback, *self.request.steps[:-1], 0)
+        return compute_bake_share(self.request.steps, self.settings.holdback if self.journal.champion else 0)
 
     def stay(self, reason: str) -> Plan:
         """Change nothing, and say what the rollout waits for."""
@@ -114,6 +116,10 @@ class _Situation:
         if not self.journal.state.phase.exposed and phase is Phase.ROLLED_BACK:
             phase = Phase.REJECTED
         return dataclasses.replace(self.move(phase, 0, reason), ends=True, completes_command=True)
+
+    def condemn(self, reason: str) -> Plan:
+        """End the rollout because the canary has failed."""
+        return dataclasses.replace(self.end(Phase.ROLLED_BACK, reason), condemns=True)
 
 
 def plan_next(
@@ -252,9 +258,9 @@ def _carry_out_promote(situation: _Situation, by: str) -> Plan:
 def _roll_back(situation: _Situation) -> Plan | None:
     """Roll the canary back if the evidence fails it, if its server failed, or if the deadline has passed."""
     if situation.journal.state.phase.judged and situation.judgement.failed:
-        return situation.end(Phase.ROLLED_BACK, situation.judgement.reason)
+        return situation.condemn(situation.judgement.reason)
     if situation.canary.failure:
-        return situation.end(Phase.ROLLED_BACK, f"the canary's server failed: {situation.canary.failure}")
+        return situation.condemn(f"the canary's server failed: {situation.canary.failure}")
     if situation.late:
         limit = f"not promoted within the deadline of {situation.settings.deadline_seconds:g} s"
         return situation.end(Phase.ROLLED_BACK, f"{limit}; last: {_describe_wait(situation)}")

@@ -13,8 +13,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from sluice.rollout.decisions.failures import FailureSummary  # noqa: TC001 - pydantic reads the annotations
+
 KEPT_RELEASES = 20
 KEPT_TRANSITIONS = 200
+KEPT_CONDEMNED = 50
+KEPT_FAILURES = 5
+"""Rollouts that keep what failed in them. It is long, and the size of a journal in a cluster is limited."""
+
 ALL_TRAFFIC = 100
 
 
@@ -91,6 +97,7 @@ class Request:
         number: Number of the release in its release store; 0 where only the digest matters.
         image: Image of the release, by digest; empty on a laptop.
         ledger_head: Link of the question in the gate's ledger that promoted the release; empty if the release names none.
+        again: Why a condemned release is rolled out again, in the requester's own words; empty if it is not condemned.
     """
 
     id: str
@@ -101,6 +108,7 @@ class Request:
     number: int = 0
     image: str = ""
     ledger_head: str = ""
+    again: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +204,20 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedRollout:
-    """A rollout that has ended, or a rollback of the champion that a person ordered."""
+    """A rollout that has ended, or a rollback of the champion that a person ordered.
+
+    Attributes:
+        id: Id of the request; for a rollback of the champion, an id made from the command.
+        release: The release.
+        stable: The release that had all the traffic before.
+        outcome: How it ended.
+        reason: Why.
+        by: The requester, or the person who ordered the rollback.
+        started: When it was requested.
+        ended: When it ended.
+        number: Number of the release.
+        failure: What failed, if the canary was condemned. It is added after the traffic has moved. Older rollouts lose it.
+    """
 
     id: str
     release: str
@@ -207,6 +228,22 @@ class EndedRollout:
     started: float
     ended: float
     number: int = 0
+    failure: FailureSummary | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condemnation:
+    """A release whose canary failed. It is rolled out again only if a person says why.
+
+    Attributes:
+        release: The release.
+        at: When it was condemned.
+        reason: Why, in one sentence.
+    """
+
+    release: str
+    at: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +275,7 @@ class Journal:
         rollouts: The last 20 rollouts that ended.
         last_command_at: When the last command that is done was given.
         last_request_id: Id of the last request that was started.
+        condemned: The last 50 releases whose canary failed. A release that becomes champion nevertheless is removed.
     """
 
     version: int = 0
@@ -251,6 +289,7 @@ class Journal:
     rollouts: tuple[EndedRollout, ...] = ()
     last_command_at: Annotated[float, Field(alias="obeyed")] = 0.0
     last_request_id: Annotated[str, Field(alias="requested")] = ""
+    condemned: tuple[Condemnation, ...] = ()
 
     @property
     def champion(self) -> str | None:
@@ -271,6 +310,10 @@ class Journal:
     def desired_weights(self) -> dict[str, int]:
         """The weights above 0."""
         return {release: weight for release, weight in self.weights.items() if weight}
+
+    def find_condemnation(self, release: str) -> Condemnation | None:
+        """Return why a release is condemned; None if it is not."""
+        return next((one for one in reversed(self.condemned) if one.release == release), None)
 
     def find_approval(self, release: str, steps: tuple[int, ...], now: float, *, image: str = "") -> Approval | None:
         """Return the latest approval that lets `release`, as this image, take traffic over `steps` now; None if there is none."""

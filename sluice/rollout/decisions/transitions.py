@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from sluice.rollout.decisions.failures import MAX_TEXT_LENGTH, shorten
 from sluice.rollout.decisions.states import (
+    KEPT_CONDEMNED,
+    KEPT_FAILURES,
     KEPT_RELEASES,
     KEPT_TRANSITIONS,
     CommandKind,
+    Condemnation,
     EndedRollout,
     Journal,
     Phase,
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from sluice.rollout.decisions.failures import FailureSummary
     from sluice.rollout.decisions.plan import Plan
 
 
@@ -31,7 +36,7 @@ def begin(journal: Journal, request: Request) -> Journal:
         time=request.at,
         from_state=journal.state.name,
         to_state=Phase.AWAITING_READY.value,
-        reason=f"requested by {request.by}",
+        reason=f"requested by {request.by}" + (f" again, although it is condemned: {request.again}" if request.again else ""),
         rollout=request.id,
         release=request.release,
         weights=dict(journal.weights),
@@ -89,10 +94,29 @@ def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: f
     )
     return dataclasses.replace(
         after,
+        condemned=_update_condemned(journal, plan, release, now),
         request=None,
         rollouts=(*journal.rollouts, ended)[-KEPT_RELEASES:],
         approvals=tuple(approval for approval in journal.approvals if approval.release != release),
     )
+
+
+def _update_condemned(journal: Journal, plan: Plan, release: str, now: float) -> tuple[Condemnation, ...]:
+    """Return the condemned releases after the end of a rollout. A release that became champion is not condemned any more."""
+    others = tuple(one for one in journal.condemned if one.release != release)
+    if plan.condemns:
+        return (*others, Condemnation(release=release, at=now, reason=shorten(plan.reason, MAX_TEXT_LENGTH)))[-KEPT_CONDEMNED:]
+    return others if plan.state.phase is Phase.PROMOTED else journal.condemned
+
+
+def add_failure(journal: Journal, rollout: str, failure: FailureSummary) -> Journal:
+    """Return the journal with what failed in a rollout that has ended. Only the last few rollouts keep it."""
+    if not any(one.id == rollout for one in journal.rollouts):
+        return journal
+    explained = [dataclasses.replace(one, failure=failure) if one.id == rollout else one for one in journal.rollouts]
+    kept = {one.id for one in [one for one in explained if one.failure is not None][-KEPT_FAILURES:]}
+    rollouts = tuple(one if one.id in kept else dataclasses.replace(one, failure=None) for one in explained)
+    return dataclasses.replace(journal, rollouts=rollouts)
 
 
 def mark_applied(journal: Journal, transition: Transition, applied_at: float) -> Journal:

@@ -111,6 +111,29 @@ def check_free(journal: Journal, digest: str) -> None:
         )
 
 
+def check_not_condemned(journal: Journal, digest: str, again: str = "") -> None:
+    """Check that a release is not condemned, or that a person says why it is rolled out again.
+
+    A release whose rollout is running has passed this check already.
+
+    Args:
+        journal: The present state of the rollout.
+        digest: The release.
+        again: Why it is rolled out again; empty if nobody says so.
+
+    Raises:
+        RefusedError: The canary of this release failed before, and `again` is empty.
+    """
+    found = journal.find_condemnation(digest)
+    if found is None or again.strip() or journal.target == digest:
+        return
+    failed_at = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.at))
+    raise RefusedError(
+        f"release {digest[:19]} is condemned, because its canary failed at {failed_at}: {found.reason}",
+        hint="Fix the cause and make a new release. If the cause was elsewhere, use `sluice rollout start --again WHY`.",
+    )
+
+
 def check_running(journal: Journal) -> str:
     """Return the release whose rollout is running.
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from sluice.errors import StateError
 from sluice.rollout.decisions.states import Approval, Journal
 from sluice.rollout.platforms.selection import open_journal
-from sluice.rollout.requests.admission import check_gate
-from sluice.rollout.requests.published_releases import find_image, find_steps
+from sluice.rollout.requests.admission import check_gate, check_not_condemned
+from sluice.rollout.requests.published_releases import find_image
+from sluice.rollout.requests.step_shares import find_steps
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
@@ -28,7 +29,7 @@ def approve(project: Project, digest: str, by: str, note: str = "") -> Approval:
         note: Why, in the person's own words.
 
     Raises:
-        RefusedError: The gate did not promote the release, or was never asked.
+        RefusedError: The gate did not promote the release, or was never asked, or the release is condemned.
         StateError: `by` is empty, or the release is the champion.
     """
     approval = plan_approval(project, digest, by, note, push=True)
@@ -53,7 +54,7 @@ def plan_approval(project: Project, digest: str, by: str, note: str = "", *, pus
             image.
 
     Raises:
-        RefusedError: The gate did not promote the release, or was never asked.
+        RefusedError: The gate did not promote the release, or was never asked, or the release is condemned.
         StateError: `by` is empty, or the release is the champion.
     """
     if not by.strip():
@@ -65,6 +66,7 @@ def plan_approval(project: Project, digest: str, by: str, note: str = "", *, pus
             hint="`sluice release list` shows all releases. Approve the release that should replace the champion.",
         )
     check_gate(project, digest)
+    check_not_condemned(journal, digest)
     now = time.time()
     return Approval(
         release=digest,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import StateError
@@ -48,6 +49,7 @@ def describe_rollout(
         "transitions": [transition.to_dict() for transition in transitions],
         "samples": journal_store.read_samples(started - MARGIN_SECONDS, end + MARGIN_SECONDS),
         "numbers": compute_numbers(transitions, settings),
+        "failure": describe_failure(ended) if ended else None,
     }
 
 
@@ -70,7 +72,15 @@ def describe_period(
         "transitions": [transition.to_dict() for transition in transitions],
         "samples": journal_store.read_samples(since, until),
         "numbers": compute_numbers(transitions, settings),
+        "failure": describe_failure(ended) if ended else None,
     }
+
+
+def describe_failure(ended: EndedRollout) -> dict[str, Any] | None:
+    """Return what failed in a rollout as plain JSON types, with the lines that people read; None if that is not known."""
+    if ended.failure is None:
+        return None
+    return dataclasses.asdict(ended.failure) | {"lines": ended.failure.list_lines()}
 
 
 def compute_numbers(transitions: Sequence[Transition], settings: RolloutTable) -> dict[str, Any]:
@@ -97,8 +107,13 @@ def compute_numbers(transitions: Sequence[Transition], settings: RolloutTable) -
 
 
 def read_transitions(project: Project) -> list[dict[str, Any]]:
-    """Return the last 200 transitions as plain JSON types, oldest first."""
-    return [transition.to_dict() for transition in open_journal(project).read().transitions]
+    """Return the last 200 transitions as plain JSON types, oldest first. The end of a rollout has what failed, if it is known."""
+    journal = open_journal(project).read()
+    failures = {(one.id, one.outcome.value): describe_failure(one) for one in journal.rollouts}
+    return [
+        transition.to_dict() | {"failure": failures.get((transition.rollout, transition.to_state))}
+        for transition in journal.transitions
+    ]
 
 
 def read_rollout(project: Project, digest: str) -> dict[str, Any]:

@@ -24,6 +24,9 @@ DEADLINE_MARGIN_SECONDS = 15.0
 APPLY_SECONDS = 5.0
 """How long to wait, after a rollout has ended, until the proxy is seen to apply the last weights."""
 
+EXPLANATION_SECONDS = 6.0
+"""How long to wait, after a canary has failed, until the journal says what failed."""
+
 
 def wait_for_outcome(project: Project, digest: str, timeout: float) -> str:
     """Wait until the rollout of a release ends.
@@ -70,6 +73,18 @@ def wait_for_outcome(project: Project, digest: str, timeout: float) -> str:
                 f"the rollout of {digest[:19]} did not end within {timeout:g} s: it is in state {journal.state.name}",
                 hint="`sluice rollout status` shows what it waits for.",
             )
+        time.sleep(journal_store.poll_seconds)
+
+
+def wait_for_explanation(project: Project, digest: str) -> None:
+    """Wait until the journal says what failed in the last rollout of a release, if its canary failed; not for long."""
+    journal_store = open_journal(project)
+    deadline = time.monotonic() + EXPLANATION_SECONDS
+    while time.monotonic() < deadline:
+        journal = journal_store.read()
+        ended = find_last_rollout(journal, digest)
+        if ended is None or ended.failure is not None or journal.find_condemnation(digest) is None:
+            return
         time.sleep(journal_store.poll_seconds)
 
 

@@ -1,4 +1,4 @@
-"""The number, image and steps of a release that a person or a pipeline step names."""
+"""The number and the image of a release that a person or a pipeline step names."""
 
 from __future__ import annotations
 
@@ -46,10 +46,3 @@ def find_image(project: Project, journal: Journal, digest: str) -> str:
     if journal.request is not None and journal.request.release == digest:
         return journal.request.image
     return publish_release(project, digest)[1]
-
-
-def find_steps(project: Project, journal: Journal, digest: str) -> tuple[int, ...]:
-    """Return the steps of a release: those of its running rollout, otherwise those of sluice.toml."""
-    if journal.request is not None and journal.request.release == digest:
-        return journal.request.steps
-    return tuple(project.settings.rollout.steps)

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from typing import TYPE_CHECKING
 
+from sluice.rollout.decisions.failures import MAX_TEXT_LENGTH, shorten
 from sluice.rollout.decisions.states import Journal, Request
 from sluice.rollout.decisions.transitions import begin
 from sluice.rollout.platforms.selection import open_journal
-from sluice.rollout.requests.admission import check_free, check_gate, check_supervised, read_ledger_head
+from sluice.rollout.requests.admission import (
+    check_free,
+    check_gate,
+    check_not_condemned,
+    check_supervised,
+    read_ledger_head,
+)
 from sluice.rollout.requests.published_releases import publish_release
+from sluice.rollout.requests.step_shares import find_steps
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 
-def check_request(project: Project, digest: str) -> None:
+def check_request(project: Project, digest: str, *, again: str = "") -> None:
     """Check whether `request_rollout` would accept this release now.
 
     Raises:
-        RefusedError: The gate did not promote the release, or was never asked.
+        RefusedError: The gate did not promote the release, or was never asked, or the release is condemned.
         StateError: Another rollout is running.
         NotServingError: No supervisor or controller is running.
     """
     journal_store = open_journal(project)
     check_supervised(journal_store)
     check_gate(project, digest)
-    check_free(journal_store.read(), digest)
+    journal = journal_store.read()
+    check_free(journal, digest)
+    check_not_condemned(journal, digest, again)
 
 
-def request_rollout(project: Project, digest: str, by: str) -> None:
+def request_rollout(project: Project, digest: str, by: str, *, again: str = "") -> None:
     """Request that a release becomes champion.
 
     If a rollout of this release is running, or it is champion already, the call changes nothing.
@@ -39,9 +50,11 @@ def request_rollout(project: Project, digest: str, by: str) -> None:
         project: The project.
         digest: The release.
         by: The requester.
+        again: Why a condemned release is rolled out again. It is stored with the request.
 
     Raises:
-        RefusedError: The gate did not promote the release, or was never asked.
+        RefusedError: The gate did not promote the release, or was never asked, or the release is condemned and nobody says why it
+            is rolled out again.
         StateError: Another rollout is running.
         NotServingError: No supervisor or controller is running.
     """
@@ -49,7 +62,7 @@ def request_rollout(project: Project, digest: str, by: str) -> None:
     check_supervised(journal_store)
     check_gate(project, digest)
     now = time.time()
-    steps = tuple(project.settings.rollout.steps)
+    steps = find_steps(project, journal_store.read(), digest)
     number, image = publish_release(project, digest)
     request = Request(
         id=uuid.uuid4().hex,
@@ -66,6 +79,8 @@ def request_rollout(project: Project, digest: str, by: str) -> None:
         check_free(journal, digest)
         if digest in {journal.target, journal.champion}:
             return journal
-        return begin(journal, request)
+        check_not_condemned(journal, digest, again)
+        why = shorten(again, MAX_TEXT_LENGTH) if journal.find_condemnation(digest) else ""
+        return begin(journal, dataclasses.replace(request, again=why))
 
     journal_store.update(add_request)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sluice.rollout.platforms.selection import open_journal
+from sluice.rollout.requests.histories import describe_failure
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
@@ -32,6 +33,8 @@ class RolloutStatus:
         admin_url: URL of the proxy's admin interface.
         supervised: Whether a supervisor or a controller is running.
         trouble: The problem of the last round, which the next round tries to solve; empty if there is none.
+        failure: What failed in the last rollout, if its canary failed and no other rollout is running.
+        condemned: The releases whose canary failed, with the time and the reason.
     """
 
     url: str
@@ -49,6 +52,8 @@ class RolloutStatus:
     pid: int | None = None
     admin_url: str = ""
     trouble: str = ""
+    failure: dict[str, Any] | None = None
+    condemned: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_status(project: Project) -> RolloutStatus:
@@ -78,4 +83,6 @@ def read_status(project: Project) -> RolloutStatus:
         pid=reported.get("pid"),
         admin_url=reported.get("admin_url", ""),
         trouble=reported.get("trouble", ""),
+        failure=describe_failure(journal.rollouts[-1]) if journal.rollouts and not journal.request else None,
+        condemned=[dataclasses.asdict(one) for one in journal.condemned],
     )

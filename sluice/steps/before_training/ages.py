@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from sluice.checks.drift import compare_frames
 from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.overlaps import find_shared_ids
+from sluice.drift.comparisons import DriftRule, compare_frames
 from sluice.errors import DataError, SluiceError
 from sluice.run_warnings import RunWarning
 from sluice.statistics.auc import AucEstimate, estimate_auc
@@ -124,9 +124,7 @@ def _compare_features(project: Project, holdout: LabelledRows, training: Labelle
             holdout.features,
             training.features,
             columns=rule.columns,
-            threshold=rule.threshold,
-            alpha=rule.alpha,
-            least_rows=rule.least_rows,
+            rule=DriftRule(threshold=rule.threshold, alpha=rule.alpha, least_rows=rule.least_rows),
         )
     except DataError as error:
         return f"the features could not be compared: {error.message}", {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,16 @@ from commands import MINIMAL
 from rich.console import Console
 from rich.prompt import Confirm
 
+from sluice.cli.production.rollouts import _status_facts
 from sluice.cli.work import running
 from sluice.errors import RefusedError
 from sluice.project.projects import Project, read_project
+from sluice.project.tables.rollout import RolloutTable
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.decisions.states import ChampionTerm, Journal, Phase, Request, State
+from sluice.rollout.platforms.laptop.journal_file import open_journal_file
 from sluice.rollout.platforms.selection import open_journal
+from sluice.rollout.requests.statuses import read_status
 from sluice.steps.production import wait_for_approval
 from sluice.steps.records import RUN_FOLDER_VARIABLE
 
@@ -106,6 +111,39 @@ def test_a_run_ends_with_what_is_left_and_with_the_model_that_a_person_may_let_p
     shown = capsys.readouterr().out
     assert "7 of 52 questions left" in shown
     assert (A in shown) is named
+
+
+def test_the_prompt_says_how_long_the_rollout_takes(
+    project: Project, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal_of(project)
+    open_journal_file(project).write_status({"evidence": {"requests_per_second": 100.0}})
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    running.answer_approval(project, run, Console(), approver="")
+    shown = capsys.readouterr().out
+    assert "step-1 (5 %): 300 requests, about 60 s" in shown
+    assert "together about 2.2 min at 100 requests a second" in shown
+
+
+def test_the_prompt_says_that_a_number_of_requests_needs_measured_traffic(
+    project: Project, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal_of(project)
+    rollout = RolloutTable(steps=["300 requests", 100])
+    counted = Project(project.root, project.settings.model_copy(update={"rollout": rollout}))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    running.answer_approval(counted, run, Console(width=200), approver="")
+    assert "no traffic was measured yet" in capsys.readouterr().out
+
+
+def test_the_status_says_when_the_next_look_is_due(project: Project) -> None:
+    status = dataclasses.replace(
+        read_status(project), evidence={"next_look": 300, "seconds_to_next_look": 240.0, "requests_per_second": 12.5}
+    )
+    assert _status_facts(project, status)["next look"] == (
+        "at 300 canary requests of this step, in about 4 min at 12.5 requests a second"
+    )
+    assert "next look" not in _status_facts(project, dataclasses.replace(status, evidence={"requests_per_second": 12.5}))
 
 
 def test_ctrl_c_says_that_a_started_rollout_continues(project: Project, run: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from manifest_objects import MANIFESTS, build, find
 
 from sluice.project.tables.rollout import RolloutTable
-from sluice.rollout.decisions.evidence import enter_state
+from sluice.rollout.decisions.evidence_updates import enter_state
 from sluice.rollout.decisions.judgements import describe
 from sluice.rollout.decisions.states import Phase, Request, State
 from sluice.rollout.platforms.seldon import executors

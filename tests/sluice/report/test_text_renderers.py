@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sluice.report.record_reader import parse_run
+from sluice.report.renderers.html import render_html
 from sluice.report.renderers.junit import render_junit
 from sluice.report.renderers.markdown import escape, render_markdown
 from sluice.report.renderers.terminal import render_layer, render_terminal
@@ -41,6 +42,25 @@ def act_with_markup() -> Report:
     raw["layers"][2]["verdicts"][0] |= {"check": MARKUP_OF_ALL_KINDS, "detail": MARKUP_OF_ALL_KINDS}
     raw["layers"][2]["verdicts"][3] |= {"detail": MARKUP_OF_ALL_KINDS}
     return one_act(raw, expectation=MARKUP_OF_ALL_KINDS)
+
+
+FAILED = ["ValueError in model.py:7 (predict), 12 times: no such plan", "log: " + MARKUP_OF_ALL_KINDS]
+
+
+def test_every_form_of_the_report_says_what_failed() -> None:
+    rollout = {"outcome": "rolled_back", "transitions": [], "failure": {"lines": FAILED}}
+    report = one_act(report_records.story_run(1) | {"rollout": rollout})
+    for text in (print_to_text(render_terminal(report)), render_markdown(report), render_html(report)):
+        assert "What failed" in text
+        assert "12 times: no such plan" in text
+        assert "\x1b" not in text
+    assert "<script>x" not in render_html(report)
+
+
+@pytest.mark.parametrize("failure", [None, 5, {}, {"lines": 5}, {"lines": []}])
+def test_a_rollout_without_readable_failures_is_reported_without_them(failure: object) -> None:
+    report = one_act(report_records.story_run(1) | {"rollout": {"outcome": "rolled_back", "failure": failure}})
+    assert "What failed" not in print_to_text(render_terminal(report))
 
 
 def test_the_terminal_report_shows_the_most_important_values(story: Report) -> None:

@@ -22,7 +22,7 @@ from sluice.rollout.decisions.shadow_comparisons import Comparison
 from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Request
 from sluice.rollout.decisions.transitions import begin
 from sluice.rollout.journals import ConflictError
-from sluice.rollout.observations import Confirmation, Observation
+from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.round import ControlLoop
 
 if TYPE_CHECKING:
@@ -90,12 +90,15 @@ class MemoryPlatform:
     Attributes:
         settings: ``[rollout]``.
         rate: Requests a second.
+        malformed: Malformed requests a second. Both releases reject them, and no platform counts them as requests or as errors.
         seed: Of the random draws.
         servers: The releases' servers; a release that is missing gets a server with the defaults.
         shared_error_rate: If set, every release fails at this rate.
+        malformed_rate: Malformed requests a second, which every release rejects.
         stored: The journal.
         weights: Per cents above 0 that the proxy applies.
         counts: Cumulative counts by release.
+        rejected: Malformed requests by release.
         lost: Requests that a release got although it was not ready.
         failing: Names of methods that raise `ServiceError`.
         calls: Names of the methods of the protocol, in the order in which they were called.
@@ -108,13 +111,16 @@ class MemoryPlatform:
 
     settings: RolloutTable
     rate: float = 100.0
+    malformed: float = 0.0
     seed: int = 0
     servers: dict[str, SimulatedServer] = field(default_factory=dict)
     shared_error_rate: float | None = None
+    malformed_rate: float = 0.0
     now: float = START
     stored: Journal = field(default_factory=Journal)
     weights: dict[str, int] = field(default_factory=dict)
     counts: dict[str, Counts] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
     lost: int = 0
     failing: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
@@ -127,6 +133,7 @@ class MemoryPlatform:
     stored_evidence: Checkpoint | None = None
     _to_resume: Checkpoint | None = None
     _carried: float = 0.0
+    _malformed: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.seed)
@@ -181,6 +188,10 @@ class MemoryPlatform:
         applied = self.weights == journal.desired_weights
         difference = "" if applied else f"the proxy applies {self.weights}, not {journal.desired_weights}"
         return Confirmation(applied=applied, weights=dict(self.weights), counts=dict(self.counts), difference=difference)
+
+    def read_server_record(self, release: str) -> ServerRecord:
+        self._called("read_server_record")
+        return ServerRecord(statuses={"500": 3}, log=[f"the log of {release}"])
 
     def record_transition(self, transition: Transition) -> None:
         self.recorded.append(transition)
@@ -252,12 +263,20 @@ class MemoryPlatform:
     def poll(self, rollout: str, champions: object, canary: str) -> Comparison:
         """Answer as the shadow does: 50 requests since the last round."""
         del rollout, champions, canary
-        return Comparison(requests=50, difference=50 * self.servers[self.stored.target or ""].difference)
+        server = self.servers[self.stored.target or ""]
+        failed = int(self._random.binomial(50, server.error_rate))
+        return Comparison(requests=50, failed=failed, difference=failed + (50 - failed) * server.difference)
 
     def find_rejections(self, rollout: str, champions: object, canaries: object) -> Rejections:
         """Answer as the fault finder does: the canary rejects nothing."""
         del rollout, champions, canaries
         return NO_REJECTIONS
+
+    def refresh(self, rollout: str, canaries: object) -> None:
+        pass
+
+    def is_refreshed(self) -> bool:
+        return True
 
     def list_errors(self, rollout: str) -> tuple[ErrorKind, ...]:
         del rollout
@@ -272,14 +291,28 @@ class MemoryPlatform:
         """Let requests come, and be answered by the weights that apply."""
         self.now += seconds
         self._carried += self.rate * seconds
+        for release, share in self.weights.items():
+            before = self._malformed.get(release, 0.0)
+            self._malformed[release] = before + self.malformed_rate * seconds * share / 100
+            rejected = int(self._malformed[release]) - int(before)  # without chance, so that the other draws stay the same
+            self.counts[release] = self.counts.get(release, NO_COUNTS) + Counts(rejected=rejected)
         requests = int(self._carried)
         self._carried -= requests
         if requests and self.weights:
             self._serve(requests, self.weights)
+        if self.malformed and self.weights:
+            for release, sent in self._split(int(self._random.poisson(self.malformed * seconds)), self.weights).items():
+                self.rejected[release] = self.rejected.get(release, 0) + sent
+
+    def _split(self, requests: int, weights: Mapping[str, int]) -> dict[str, int]:
+        """Send each request to a release at random."""
+        if len(weights) == 1:
+            return dict.fromkeys(weights, requests)
+        split = self._random.multinomial(requests, [share / sum(weights.values()) for share in weights.values()])
+        return dict(zip(weights, split.tolist(), strict=True))
 
     def _serve(self, requests: int, weights: Mapping[str, int]) -> None:
-        split = self._random.multinomial(requests, [share / sum(weights.values()) for share in weights.values()])
-        for release, sent in zip(weights, split.tolist(), strict=True):
+        for release, sent in self._split(requests, weights).items():
             server = self.servers[release]
             if not self._read_health(release).ready:
                 self.lost += sent

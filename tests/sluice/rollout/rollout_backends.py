@@ -13,6 +13,7 @@ import httpx
 
 from sluice.errors import IntegrityError, ServiceError
 from sluice.rollout.platforms.laptop.child_processes import end_child, read_last_lines, start_child
+from sluice.scoring.health_probes import HealthProbe, LivenessProbe
 
 if TYPE_CHECKING:
     import subprocess
@@ -45,6 +46,11 @@ class Backend:
     release: str
     folder: Path
     process: subprocess.Popen[bytes]
+    liveness: LivenessProbe | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
 
     @property
     def pid(self) -> int:
@@ -66,11 +72,16 @@ class Backend:
         except httpx.HTTPError:
             return False
 
-    def failure_reason(self) -> str:
-        return read_last_lines(self.folder / "log") or "it wrote nothing"
+    def count_misses(self, now: float) -> int:
+        if self.liveness is None:
+            self.liveness = LivenessProbe(HealthProbe(self.port, "/health/status"))
+        return self.liveness.poll(now)
 
-    def stop(self) -> None:
-        end_child(self.process)
+    def failure_reason(self) -> str:
+        return read_last_lines(self.log) or "it wrote nothing"
+
+    def stop(self, *, grace: float = 5.0) -> None:
+        end_child(self.process, grace=grace)
 
 
 @dataclass

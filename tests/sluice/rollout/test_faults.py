@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -119,3 +119,29 @@ def test_errors_are_listed_by_kind_with_an_example_without_values(serve: Callabl
     (error,) = finder.list_errors("r")
     assert (error.kind, error.count, error.text, error.example) == (REJECTED, 2, "column '…' is missing", "plan: text")
     assert finder.list_errors("another rollout") == ()
+
+
+def test_a_canary_that_returns_a_strange_document_fills_neither_the_memory_nor_the_journal(
+    serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stable, canary = serve(A), serve(B, rejects="plan")
+    finder = HttpFaultFinder()
+    find(finder, [stable], canary)
+    send(canary, '{"plan": 1}')
+    original = httpx.Response.json
+
+    def change(answer: httpx.Response) -> Any:
+        document = original(answer)
+        if "failed" in document:
+            strange = {"kind": "k" * 9000, "count": 1, "text": "\x1b[2Jt" * 9000, "example": [["n" * 9000, "v"]] * 500}
+            document["failed"] = [strange] * 5000
+            for one in document["rejected"]["requests"]:
+                one["text"] = "\x1b" + "r" * 9000
+        return document
+
+    monkeypatch.setattr(httpx.Response, "json", change)
+    find(finder, [stable], canary)
+    errors = finder.list_errors("r")
+    assert len(errors) <= 5
+    assert sum(len(one.kind) + len(one.text) + len(one.example) for one in errors) < 6000
+    assert all(text.isprintable() for one in errors for text in (one.kind, one.text, one.example))

@@ -247,3 +247,43 @@ def test_polling_shows_when_a_server_is_ready_and_when_it_has_ended(trained: Tra
         assert processes_of(server.pid) == set()
     finally:
         server.stop()
+
+
+def count_misses(server: ReleaseServer, *, until: int) -> bool:
+    """Poll the liveness probe on a simulated clock until it has missed so many probes in a row; return whether it has."""
+    misses = [server.count_misses(float(second)) for second in range(100)]
+    return max(misses) >= until
+
+
+def test_a_server_that_is_stopped_misses_its_liveness_probes_and_can_be_killed(
+    trained: Trained, layer: Path, tmp_path: Path
+) -> None:
+    server = start_server(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log")
+    assert wait_until(lambda: server.count_misses(0.0) == 0 and not server._liveness.probe.is_waiting)
+    os.killpg(server.pid, signal.SIGSTOP)
+    assert count_misses(server, until=3)
+    server.stop(grace=0.0)
+    assert wait_until(lambda: not processes_of(server.pid))
+
+
+def test_a_model_that_hangs_makes_the_server_unhealthy(layer: Path) -> None:
+    code = """\
+import sys; sys.path.insert(0, sys.argv[1])
+import time
+from serving.model_server import AnswerError, ModelServer
+from sluice.scoring.running_calls import STUCK_SECONDS
+server = ModelServer(); server.load()
+with server._calls.track():
+    print(server.health_status())
+    (number,) = server._calls._started
+    server._calls._started[number] = time.monotonic() - STUCK_SECONDS - 1
+    try:
+        server.health_status()
+    except AnswerError as error:
+        print(error.status_code, error.message)
+print(server.health_status())
+"""
+    environment = {**os.environ, "SLUICE_RELEASE_FOLDER": str(layer), "SLUICE_RELEASE_DIGEST": f"sha256:{layer.name}"}
+    command = [REPOSITORY / ".venv-serving/bin/python", "-c", code, REPOSITORY]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd="/")
+    assert done.stdout == "['ready']\n503 the model has not answered a request for 31 s\n['ready']\n", done.stderr

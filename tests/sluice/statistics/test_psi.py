@@ -19,6 +19,7 @@ from sluice.statistics.psi import (
     PsiReference,
     build_category_reference,
     build_numeric_reference,
+    compare_counts,
     compare_features,
     estimate_psi,
 )
@@ -116,6 +117,42 @@ def test_rare_categories_share_a_bin_and_are_not_new() -> None:
     assert reference.counts == (50, 30, 3, 0, 0)
     assert estimate_psi(reference, ["d"] * 10).new == 0
     assert estimate_psi(reference, ["e"] * 10).new == 1
+
+
+def test_categories_with_few_rows_in_both_samples_together_share_one_bin() -> None:
+    reference = build_category_reference(["a"] * 500 + ["b"] * 480 + [f"rare {number}" for number in range(20)])
+    current = ["a"] * 490 + ["b"] * 490 + [f"seldom {number}" for number in range(20)]
+    estimate = estimate_psi(reference, current)
+    assert estimate.psi == pytest.approx(by_definition([500, 480, 20], [490, 490, 20]))
+    assert (estimate.bins, estimate.new) == (3, 0.02)
+
+
+def test_the_smaller_sample_decides_which_categories_are_rare() -> None:
+    reference = build_category_reference(["a"] * 9_000 + ["b"] * 900 + ["c"] * 100)
+    assert estimate_psi(reference, ["a"] * 9_000 + ["b"] * 900 + ["c"] * 100).bins == 3
+    assert estimate_psi(reference, ["a"] * 90 + ["b"] * 9 + ["c"]).bins == 3  # a, b, and a bin for c
+    assert estimate_psi(reference, ["a"] * 45 + ["b"] * 4 + ["c"]).bins == 2  # a, and a bin for b and c
+
+
+def test_a_frequent_new_category_is_seen_beside_a_long_tail() -> None:
+    tail = [f"rare {number}" for number in range(300)]
+    reference = build_category_reference(["a"] * 700 + tail)
+    estimate = estimate_psi(reference, ["a"] * 500 + tail[:200] + ["new"] * 300)
+    assert estimate.psi == pytest.approx(by_definition([700, 0, 300], [500, 300, 200]))
+    assert estimate.psi > 1
+
+
+def test_at_most_twenty_categories_have_their_own_bin() -> None:
+    names = [f"c{number}" for number in range(40)] * 100
+    assert estimate_psi(build_category_reference(names), names).bins == 21
+
+
+def test_counts_that_do_not_fit_the_reference_are_an_error() -> None:
+    reference = build_category_reference(["a", "b"])
+    with pytest.raises(ValueError, match="3 counts for 4 bins"):
+        compare_counts(reference, [1, 1, 1])
+    with pytest.raises(ValueError, match="4 rows of new categories, but 3 rows in their bin"):
+        compare_counts(reference, [1, 1, 3, 0], new=[2, 2])
 
 
 def test_a_column_of_ints_that_became_floats_has_no_new_categories() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from sluice.statistics.sequential import RATIOS, SMALL_RATIOS, add_block, add_bl
 ROLLBACK_E_VALUE = 100.0
 
 
-def block(canary: int, canary_errors: int, stable: int, stable_errors: int, share: float = 0.05) -> dict[str, float]:
+def block(canary: int, canary_errors: int, stable: int, stable_errors: int, share: float = 0.05) -> dict[str, Any]:
     return {
         "canary_requests": canary,
         "canary_errors": canary_errors,
@@ -27,7 +28,7 @@ def block(canary: int, canary_errors: int, stable: int, stable_errors: int, shar
 
 
 @st.composite
-def blocks(draw: st.DrawFn) -> dict[str, float]:
+def blocks(draw: st.DrawFn) -> dict[str, Any]:
     canary, stable = draw(st.integers(0, 50)), draw(st.integers(0, 500))
     return block(canary, draw(st.integers(0, min(canary, 5))), stable, draw(st.integers(0, min(stable, 5))))
 
@@ -45,7 +46,7 @@ def test_three_errors_of_a_canary_at_five_per_cent_reach_the_rollback_e_value() 
 
 
 @given(st.lists(blocks(), max_size=6))
-def test_the_factor_of_a_block_is_the_mean_likelihood_ratio_of_its_errors(seen: list[dict[str, float]]) -> None:
+def test_the_factor_of_a_block_is_the_mean_likelihood_ratio_of_its_errors(seen: list[dict[str, Any]]) -> None:
     evidence = start_evidence(tolerated_ratio=1.5)
     ratios = np.array(RATIOS)
     null = 1.5 * 0.05 / (1.5 * 0.05 + 0.95)
@@ -67,7 +68,7 @@ def test_a_burst_in_one_block_weighs_as_much_as_one_error() -> None:
 
 
 @given(st.lists(blocks(), max_size=5))
-def test_blocks_without_errors_do_not_change_the_e_value(seen: list[dict[str, float]]) -> None:
+def test_blocks_without_errors_do_not_change_the_e_value(seen: list[dict[str, Any]]) -> None:
     evidence = start_evidence()
     for one in seen:
         evidence = add_block(evidence, **one)
@@ -104,14 +105,10 @@ def test_the_mean_factor_is_at_most_one_if_the_excess_is_tolerated(
     start = start_evidence(tolerated_excess=tolerated_excess, ratios=(*SMALL_RATIOS, *RATIOS))
     canary_chances = binom.pmf(np.arange(canary + 1), canary, canary_rate)
     stable_chances = binom.pmf(np.arange(min(stable_requests, 60) + 1), stable_requests, rate)
-    mean = sum(
-        canary_chances[failed]
-        * stable_chances[other]
-        * add_block(start, **block(canary, failed, stable_requests, other, share)).e_value
-        for failed in range(canary + 1)
-        for other in range(len(stable_chances))
-        if canary_chances[failed] * stable_chances[other] > 1e-14
-    )
+    mean = 0.0
+    for failed, other in product(range(canary + 1), range(len(stable_chances))):
+        if (chance := canary_chances[failed] * stable_chances[other]) > 1e-14:
+            mean += chance * add_block(start, **block(canary, failed, stable_requests, other, share)).e_value
     assert mean <= 1 + 1e-6
 
 
@@ -176,7 +173,7 @@ def test_tolerated_ratios_are_not_looked_for() -> None:
         ({"burst": math.nan}, "burst"),
     ],
 )
-def test_settings_out_of_range_are_an_error(wrong: dict[str, float], reason: str) -> None:
+def test_settings_out_of_range_are_an_error(wrong: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         start_evidence(**wrong)
 

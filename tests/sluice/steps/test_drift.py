@@ -6,10 +6,11 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
+import fsspec
 import pytest
 from release_project import make_rows
 
-from sluice.data.snapshots import digest_file, pin_snapshot
+from sluice.data.snapshots import Snapshot, digest_file, pin_snapshot
 from sluice.drift.comparisons import DriftOutcome
 from sluice.errors import ConfigurationError, DataError, StateError
 from sluice.project.projects import Project, read_project
@@ -109,6 +110,34 @@ def test_lost_training_data_is_an_error_that_says_what_to_do(
         compare_sources(champion, reference="absent.parquet")
 
 
+def test_a_url_is_read_and_a_file_of_another_format_is_read_with_the_loader(champion: Project, tmp_path: Path) -> None:
+    written = write(make_rows(600, 7), tmp_path / "now.parquet")
+    (tmp_path / "now.warehouse").write_bytes((tmp_path / "now.parquet").read_bytes())
+    with fsspec.open("memory://drift/now.parquet", "wb") as file:
+        file.write((tmp_path / "now.parquet").read_bytes())
+    expected = compare_sources(champion, current=written)
+    for location in ("memory://drift/now.parquet", str(tmp_path / "now.warehouse")):
+        assert compare_sources(champion, current=location).features == expected.features
+
+
+def test_columns_that_the_champion_does_not_use_are_left_out_unless_a_reference_is_named(
+    champion: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = write(make_rows(600, 7).assign(batch=2), tmp_path / "now.parquet")
+    with_more = tmp_path / "more.parquet"
+    write(make_rows(600, 1).assign(batch=1), with_more)
+    assert compare_sources(champion, str(with_more), now).drifted == ["batch"]
+    monkeypatch.setattr(
+        "sluice.steps.drift.find_training_data", lambda _: Snapshot(with_more, "", "training data with a further column")
+    )
+    result = compare_sources(champion, current=now)
+    assert (result.outcome, result.left_out["batch"]) == (DriftOutcome.STEADY, "the champion does not use it")
+    # If the file lacks a feature, because the loader makes it, all columns of the file are compared.
+    write(make_rows(600, 1).assign(batch=1).rename(columns={"items": "pieces"}), with_more)
+    renamed = write(make_rows(600, 7).assign(batch=2).rename(columns={"items": "pieces"}), tmp_path / "renamed.parquet")
+    assert compare_sources(champion, current=renamed).drifted == ["batch"]
+
+
 def test_columns_may_be_left_out(champion: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_DRIFT__LEAVE_OUT", '["weight"]')
     rows = make_rows(600, 7).assign(weight=1e6)
@@ -173,13 +202,12 @@ def test_a_champion_whose_labels_changed_their_meaning_has_drifted(champion: Pro
     assert change.now.auc == pytest.approx(1 - change.before.auc, abs=0.1)
 
 
-def test_equal_rows_are_steady_or_inconclusive_as_the_tolerated_drop_says(
+def test_an_auc_that_has_not_fallen_by_more_than_is_tolerated_is_steady(
     champion: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recent = write(make_rows(900, 7), tmp_path / "recent.parquet")
-    assert compare_labels(champion, recent).outcome is DriftOutcome.INCONCLUSIVE
     monkeypatch.setenv("SLUICE_DRIFT__AUC_DROP", "0.2")
-    assert compare_labels(read_project(champion.root), recent).outcome is DriftOutcome.STEADY
+    change = compare_labels(read_project(champion.root), write(make_rows(900, 7), tmp_path / "recent.parquet"))
+    assert change.outcome is DriftOutcome.STEADY
 
 
 def test_rows_that_the_champion_knows_say_nothing(champion: Project, project: Project, tmp_path: Path) -> None:
@@ -196,7 +224,9 @@ def test_the_reference_of_the_pipeline_is_the_training_data_by_default(champion:
     metadata = pin_reference("", tmp_path / "a" / "snapshot")
     assert metadata["digest"] == digest_file(champion.root / "parcels.parquet")
     assert metadata["suffix"] == ".parquet"
+    assert metadata["features"] == ["weight", "zone", "express", "items", "shipped_at"]
     named = pin_reference(write(make_rows(600, 7), tmp_path / "named.parquet"), tmp_path / "b" / "snapshot")
+    assert named["features"] == []
     assert named["digest"] == digest_file(tmp_path / "named.parquet")
 
 

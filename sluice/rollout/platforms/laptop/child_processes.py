@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GRACE_SECONDS = 5.0
-_LAST_BYTES = 4000
+_LAST_BYTES = 16_000
 _LAST_LINES = 5
 _PR_SET_PDEATHSIG = 1
 
@@ -77,13 +77,17 @@ def end_child(process: subprocess.Popen[bytes], *, grace: float = GRACE_SECONDS)
 
 def read_last_lines(path: Path) -> str:
     """Return the last five lines of a log, joined to one line; empty if there is no log."""
+    return " | ".join(line for one in read_end(path, _LAST_LINES) if (line := one.strip()))
+
+
+def read_end(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a log; empty if there is no log. Of a long log, only the end is read."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _LAST_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
+            return file.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
-        return ""
-    return " | ".join(line.strip() for line in lines[-_LAST_LINES:] if line.strip())
+        return []
 
 
 def _prepare_death_signal() -> Callable[[], None]:

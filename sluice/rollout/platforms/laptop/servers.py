@@ -1,7 +1,10 @@
-"""Run one server for each release: start it, watch it, and restart it after a crash.
+"""Run one server for each release: start it, watch it, and restart it after a crash, or after it has stopped answering.
 
 The pauses before a restart grow. After three crashes in a row the server counts as failed. It is still restarted, with long
 pauses.
+
+A server hangs if it misses several liveness probes in a row and answers no request of a user in that time either. A busy server
+may miss probes, but it answers some requests.
 """
 
 from __future__ import annotations
@@ -12,14 +15,27 @@ from typing import TYPE_CHECKING, Protocol
 
 from sluice.errors import IntegrityError, SluiceError
 from sluice.rollout.decisions.health import MAX_CRASHES, Health
+from sluice.rollout.observations import ServerEvent
+from sluice.rollout.platforms.laptop.child_processes import read_end
+from sluice.scoring.health_probes import ANSWER_SECONDS
+from sluice.scoring.server_process import GRACE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
     from typing import Any
 
 CRASH_RESET_SECONDS = 30.0
 """After it has been ready for this long, the earlier crashes of a server no longer count."""
+
+MAX_MISSES = 3
+"""After so many missed liveness probes in a row, the server hangs."""
+
+HANG_SECONDS = MAX_MISSES * ANSWER_SECONDS
+"""A server that hangs has answered nothing for at least this long."""
+
+LOG_LINES = 60
+"""Lines of a log that are read to explain a failure. Few of them are shown."""
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -36,6 +52,10 @@ class ServerProcess(Protocol):
     def port(self) -> int:
         """The port on the loopback interface. It is final as soon as the server is ready."""
 
+    @property
+    def log(self) -> Path:
+        """The file with the server's output."""
+
     def alive(self) -> bool:
         """Return whether the process runs."""
 
@@ -46,11 +66,18 @@ class ServerProcess(Protocol):
             ServiceError: The process has ended.
         """
 
+    def count_misses(self, now: float) -> int:
+        """Return how many liveness probes in a row the server has not answered, without waiting."""
+
     def failure_reason(self) -> str:
         """Return the last message in the server's log."""
 
-    def stop(self) -> None:
-        """Stop the process and wait until it has ended. This is called once, from another thread."""
+    def stop(self, *, grace: float = GRACE_SECONDS) -> None:
+        """Stop the process and wait until it has ended. This is called once, from another thread.
+
+        Args:
+            grace: Seconds that the process gets to end by itself.
+        """
 
 
 class Launcher(Protocol):
@@ -82,6 +109,10 @@ class _ServerState:
         retry_at: The process is not started again before this time.
         crashes: Crashes in a row.
         failure: Why the server counts as failed; empty while it does not.
+        hung: Why the server was replaced although its process ran; empty if it was not, or if that was long ago.
+        answers: The requests of users that it has answered so far.
+        answered_at: When it last answered a request of a user, or became ready.
+        log: The file with the output of its last process; None before the first start.
         integrity_error: Why the bytes of the release could not be verified when it was last prepared; None if they could.
     """
 
@@ -92,6 +123,10 @@ class _ServerState:
     retry_at: float = 0.0
     crashes: int = 0
     failure: str = ""
+    hung: str = ""
+    answers: int = 0
+    answered_at: float = 0.0
+    log: Path | None = None
     integrity_error: IntegrityError | None = None
 
 
@@ -109,6 +144,7 @@ class Servers:
     start_timeout: float
     notify: Callable[[str], object]
     _states: dict[str, _ServerState] = field(default_factory=dict)
+    _events: list[ServerEvent] = field(default_factory=list)
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, thread_name_prefix="servers"))
 
     def set_releases(self, releases: Collection[str]) -> list[str]:
@@ -133,8 +169,35 @@ class Servers:
                 self._record_crash(release, state, now, f"its process ended: {state.process.failure_reason()}")
             elif state.ready_at is None:
                 self._check_ready(release, state, state.process, now)
+            elif self._hangs(state, state.process, now):
+                self._replace_hung(release, state, now)
             elif state.crashes and now - state.ready_at > CRASH_RESET_SECONDS:
-                state.crashes, state.failure = 0, ""
+                state.crashes, state.failure, state.hung = 0, "", ""
+
+    def note_answers(self, answers: Mapping[str, int], now: float) -> None:
+        """Note how many requests of users each server has answered so far, because a server that answers does not hang.
+
+        Args:
+            answers: Cumulative numbers, by release.
+            now: Seconds of a clock that never goes back.
+        """
+        for release, state in self._states.items():
+            if (found := answers.get(release, 0)) != state.answers:
+                state.answers, state.answered_at = found, now
+
+    def take_events(self) -> list[ServerEvent]:
+        """Return what happened to the servers since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def read_log(self, release: str) -> list[str]:
+        """Return the last lines of the log of a release's server; empty if there is none."""
+        log = self._states[release].log if release in self._states else None
+        return read_end(log, LOG_LINES) if log else []
+
+    def find_hang(self, release: str) -> str:
+        """Return why a server was replaced although its process ran; empty if it was not, or if that was long ago."""
+        return self._states[release].hung if release in self._states else ""
 
     def read_health(self) -> dict[str, Health]:
         """Return the health of each server, by release."""
@@ -163,6 +226,7 @@ class Servers:
                 "ready": state.ready_at is not None,
                 "crashes": state.crashes,
                 "failure": state.failure,
+                "hung": state.hung,
             }
             for release, state in self._states.items()
         ]
@@ -187,7 +251,7 @@ class Servers:
             state.integrity_error = error if isinstance(error, IntegrityError) else None
             self._record_crash(release, state, now, str(error))
             return
-        state.started_at, state.integrity_error = now, None
+        state.started_at, state.integrity_error, state.log = now, None, state.process.log
 
     def _check_ready(self, release: str, state: _ServerState, process: ServerProcess, now: float) -> None:
         try:
@@ -196,17 +260,30 @@ class Servers:
             self._record_crash(release, state, now, str(error))
             return
         if ready:
-            state.ready_at = now
+            state.ready_at = state.answered_at = now
             self.notify(f"the server of {release[:19]} is ready (pid {process.pid})")
         elif now - state.started_at > self.start_timeout:
             self._record_crash(
                 release, state, now, f"it was not ready within {self.start_timeout:g} s: {process.failure_reason()}"
             )
 
+    def _hangs(self, state: _ServerState, process: ServerProcess, now: float) -> bool:
+        return process.count_misses(now) >= MAX_MISSES and now - state.answered_at >= HANG_SECONDS
+
+    def _replace_hung(self, release: str, state: _ServerState, now: float) -> None:
+        """Kill a server that does not answer, and start it again at once. It would not end when it is asked to."""
+        state.crashes += 1
+        state.hung = f"it did not answer for {HANG_SECONDS:.0f} s, so it was killed"
+        if state.crashes >= MAX_CRASHES:
+            state.failure = state.hung
+        self._stop_process(state, grace=0.0)
+        state.retry_at = now + _plan_pause(state.crashes - 1)
+        self._events.append(ServerEvent(release=release, text=f"did not answer for {HANG_SECONDS:.0f} s; it was replaced"))
+
     def _record_crash(self, release: str, state: _ServerState, now: float, reason: str) -> None:
         state.crashes += 1
         self._stop_process(state)
-        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (state.crashes - 1))
+        pause = _plan_pause(state.crashes)
         state.retry_at = now + pause
         if state.crashes >= MAX_CRASHES:
             state.failure = reason
@@ -217,9 +294,14 @@ class Servers:
         else:
             self.notify(f"{release[:19]} cannot be served: {reason}")
 
-    def _stop_process(self, state: _ServerState) -> None:
+    def _stop_process(self, state: _ServerState, *, grace: float = GRACE_SECONDS) -> None:
         if state.process is not None:
-            self._threads.submit(state.process.stop)  # in another thread, because stopping waits for the process
+            self._threads.submit(state.process.stop, grace=grace)  # in another thread, because stopping waits for the process
         if state.preparing is not None and state.preparing.done():
             state.preparing = None
         state.process = state.ready_at = None
+
+
+def _plan_pause(crashes: int) -> float:
+    """Return the seconds before a restart after so many crashes in a row; 0 if there was none."""
+    return min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (crashes - 1)) if crashes else 0.0

@@ -16,12 +16,13 @@ from sluice.rollout.decisions.evidence import Checkpoint
 from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.states import CommandKind, Journal
 from sluice.rollout.journals import CHECKPOINT, ConflictError, dump_checkpoint
-from sluice.rollout.observations import Confirmation, Observation
+from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from sluice.rollout.platforms.seldon.cluster_snapshots import read_cluster_snapshot
 from sluice.rollout.platforms.seldon.executors import Executors
 from sluice.rollout.platforms.seldon.journal_annotations import EPOCH_ANNOTATION, ROLLOUT_MANAGER, read_epoch
 from sluice.rollout.platforms.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
+from sluice.rollout.platforms.seldon.objects.pod_watches import PodWatch
 from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, build_deployment, build_predictors, list_served_releases
 from sluice.rollout.platforms.seldon.objects.routes import build_routes, list_routed_hosts
 from sluice.rollout.platforms.seldon.objects.serving_pods import ReadinessDelay, judge_health
@@ -98,6 +99,7 @@ class SeldonPlatform:
     _to_resume: Checkpoint | None = None
     _epoch: int = 0
     _delay: ReadinessDelay = field(default_factory=ReadinessDelay)
+    _watch: PodWatch = field(default_factory=PodWatch)
     _last_traffic: dict[str, float] = field(default_factory=dict)
 
     def observe(self) -> Observation | None:
@@ -136,6 +138,7 @@ class SeldonPlatform:
             canary_urls=() if rolls_back else [pod.url(HTTP_PORT) for pod in snapshot.ready_pods(journal.target)],
             problem="" if rolls_back else problem or unread,
             checkpoint=checkpoint,
+            events=self._watch.observe(self._health, snapshot.pods),
         )
 
     def store_evidence(self, checkpoint: Checkpoint, *, changed: bool) -> None:
@@ -186,6 +189,11 @@ class SeldonPlatform:
             applied=not self.apply(journal), weights=applied, difference=f"{where}; the desired weights are {desired}"
         )
 
+    def read_server_record(self, release: str) -> ServerRecord:
+        """Return the log that the Pods' status contains. The status has it only if the server's process failed."""
+        pods = self._snapshot.pods if self._snapshot else ()
+        return ServerRecord(log=next((one.last_log.splitlines() for one in pods if one.release == release and one.last_log), ()))
+
     def record_transition(self, transition: Transition) -> None:
         """Publish a transition as a Kubernetes event and as metrics."""
         self.record(transition)
@@ -209,7 +217,13 @@ class SeldonPlatform:
             "trouble": report.problem,
             "evidence": dict(report.evidence) or None,
             "servers": [
-                {"release": digest, "ready": found.ready, "failure": found.failure, "pods": len(snapshot.ready_pods(digest))}
+                {
+                    "release": digest,
+                    "ready": found.ready,
+                    "failure": found.failure,
+                    "waiting": found.waiting,
+                    "pods": len(snapshot.ready_pods(digest)),
+                }
                 for digest, found in self._health.items()
             ],
         }

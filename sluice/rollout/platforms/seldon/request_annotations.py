@@ -54,6 +54,7 @@ def add_pending_requests(journal: Journal, annotations: Mapping[str, str], *, no
             and journal.request is None
             and request.id != journal.last_request_id
             and request.release != journal.champion
+            and (request.again or journal.find_condemnation(request.release) is None)
         ):
             journal = begin(journal, request)
     with contextlib.suppress(ValidationError, KeyError):
@@ -68,7 +69,7 @@ def is_acceptable_request(request: Request, now: float) -> bool:
     rises = are_canary_steps(request.steps)
     linked = not request.ledger_head or _DIGEST.fullmatch(request.ledger_head) is not None
     named = all(pattern.fullmatch(text) for pattern, text in ((_DIGEST, request.release), (_IMAGE, request.image)))
-    short = max(map(len, (request.by, request.id, request.image))) <= MAX_TEXT_LENGTH
+    short = max(map(len, (request.by, request.id, request.image, request.again))) <= MAX_TEXT_LENGTH
     # The deadline counts from the time of the request, so a time in the future would postpone it.
     in_time = 0 <= request.at <= now + MAX_CLOCK_SKEW_SECONDS
     return rises and named and linked and short and in_time and 0 <= request.number <= MAX_RELEASE_NUMBER

@@ -13,13 +13,12 @@ from sluice.rollout.decisions.evidence import (
     Counts,
     Evidence,
     Window,
-    add_window_to_evidence,
-    choose_reference,
     count_since,
-    enter_state,
 )
+from sluice.rollout.decisions.evidence_updates import add_window_to_evidence, choose_reference, enter_state
 from sluice.rollout.decisions.interim_looks import next_look
 from sluice.rollout.decisions.judgements import describe, judge
+from sluice.rollout.decisions.shadow_comparisons import Comparison
 from sluice.rollout.decisions.states import Phase, Request, State
 
 SETTINGS = RolloutTable()
@@ -174,6 +173,40 @@ def test_a_canary_that_stays_slow_fails() -> None:
     assert "slow 120 of 300 at the canary" in judgement.reason
 
 
+SHADOWED = RolloutTable(shadow_requests=300)
+
+
+def after_shadow(failed: int, requests: int = 300) -> Evidence:
+    shadow = Comparison(requests=requests, failed=failed, difference=float(failed))
+    return dataclasses.replace(begin(settings=SHADOWED), shadow=shadow)
+
+
+def test_requests_of_the_shadow_count_for_the_first_look() -> None:
+    evidence = add_window_to_evidence(after_shadow(0), window((29, 0), (600, 0)), SHADOWED)
+    assert not judge(evidence, SHADOWED).passed, "some requests of users must confirm it"
+    evidence = add_window_to_evidence(evidence, window((1, 0), (20, 0)), SHADOWED)
+    judgement = judge(evidence, SHADOWED)
+    assert judgement.passed
+    assert (
+        judgement.reason == "the shadow's 300 requests bound the excess error rate to 0.99%, and 30 requests of users confirm it"
+    )
+
+
+@pytest.mark.parametrize(("failed", "requests", "live_errors"), [(1, 300, 0), (0, 299, 0), (0, 300, 1)])
+def test_the_first_look_waits_for_users_if_the_shadow_failed_or_was_short_or_users_see_errors(
+    failed: int, requests: int, live_errors: int
+) -> None:
+    evidence = add_window_to_evidence(after_shadow(failed, requests), window((30, live_errors), (600, 0)), SHADOWED)
+    assert not judge(evidence, SHADOWED).passed
+    evidence = add_window_to_evidence(evidence, window((300, 0), (5700, 0)), SHADOWED)
+    assert evidence.looked == 330
+
+
+def test_the_shadow_counts_at_the_first_step_only() -> None:
+    later = enter_state(after_shadow(0), REQUEST, dataclasses.replace(STEP, step=1), SHADOWED)
+    assert not judge(add_window_to_evidence(later, window((100, 0), (300, 0), share=25), SHADOWED), SHADOWED).passed
+
+
 def test_a_tolerated_excess_does_not_fail_the_canary() -> None:
     tolerant = RolloutTable(tolerated_excess=0.01)
     judgements = {}
@@ -209,7 +242,7 @@ def test_in_the_bake_errors_above_the_recorded_rate_raise_an_alarm_and_do_not_fa
     judgement = judge(bake((40, 4), (40, 4), (40, 4)), SETTINGS)
     assert judgement.alarm == "12 of 120 requests failed, more than stable's record allows"
     assert not judgement.failed
-    assert not judge(bake((40, 20), (40, 20)), SETTINGS).alarm, "no single burst raises it"
+    assert not judge(bake((40, 40)), SETTINGS).alarm, "no single burst raises it"
 
 
 def test_in_the_bake_slow_answers_raise_an_alarm() -> None:
@@ -261,6 +294,23 @@ def test_each_request_multiplies_the_alarm_by_a_mean_of_at_most_one(errors: int,
         assert after.alarm is not None
         values.append(after.alarm.e_value)
     assert rate * values[0] + (1 - rate) * values[1] <= 1 + 1e-9
+
+
+def test_after_an_alarm_the_good_time_before_does_not_hide_a_canary_that_fails() -> None:
+    """The errors that stable had while the canary was still fine weighed against the later ones of the canary."""
+    evidence = begin(dataclasses.replace(STEP, step=1))
+    for _ in range(60):
+        evidence = add_window_to_evidence(evidence, window((25, 0), (75, 1), share=25), SETTINGS)
+    baking = enter_state(evidence, REQUEST, BAKING, SETTINGS)
+    back = enter_state(baking, REQUEST, dataclasses.replace(STEP, step=1), SETTINGS)
+    assert back.retrial is not None
+    decided = []
+    for start in (evidence, back):
+        after = start
+        for _ in range(15):
+            after = add_window_to_evidence(after, window((25, 5), (75, 0), share=25), SETTINGS)
+        decided.append(judge(after, SETTINGS).failed)
+    assert decided == [False, True]
 
 
 RECORD = Counts(60_000, 60)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from plan_journals import NOTHING, request, term
 
 from sluice.project.tables.rollout import RolloutTable
-from sluice.rollout.decisions.evidence import Counts, Evidence, Window, add_window_to_evidence, enter_state
+from sluice.rollout.decisions.evidence import Counts, Evidence, Window
+from sluice.rollout.decisions.evidence_updates import add_window_to_evidence, enter_state
 from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.judgements import judge
 from sluice.rollout.decisions.plan import plan_next
@@ -137,7 +138,7 @@ class SimulatedRollout:
         if before.state.phase.judged and judgement.failed:
             assert self.journal.request is None, "a failed canary loses its traffic at once"
         if before.state.phase is Phase.BAKING and judgement.alarm and before.target and not before.command:
-            assert self.journal.weights[before.target] <= 50, "an alarm in the bake takes traffic away from the canary at once"
+            assert self.journal.weights[before.target] <= 25, "an alarm in the bake takes traffic away from the canary at once"
         self.check_advance(before, judgement)
 
     def check_weights(self) -> None:

@@ -9,7 +9,16 @@ import pytest
 from rollout_backends import name_release
 
 from sluice.errors import RefusedError, StateError
-from sluice.rollout.decisions.states import ChampionTerm, Command, CommandKind, EndedRollout, Journal, Phase, State
+from sluice.rollout.decisions.states import (
+    ChampionTerm,
+    Command,
+    CommandKind,
+    Condemnation,
+    EndedRollout,
+    Journal,
+    Phase,
+    State,
+)
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests import admission, approvals, starts
 from sluice.rollout.requests.admission import check_gate, check_replaces, check_rollback_target, find_rollback_target
@@ -81,6 +90,55 @@ def test_the_champion_cannot_be_approved_again(project: Project, monkeypatch: py
     open_journal(project).update(lambda _: Journal(history=(ChampionTerm(release=A, by="bob", at=1.0),), weights={A: 100}))
     with pytest.raises(StateError, match="is already the champion, so there is nothing to approve"):
         approvals.approve(project, A, by="eve")
+
+
+def condemn(project: Project) -> None:
+    condemned = (Condemnation(release=B, at=1_800_000_000.0, reason="e-value 120 reached 100"),)
+    term = ChampionTerm(release=A, by="bob", at=1.0)
+    open_journal(project).update(lambda _: Journal(history=(term,), weights={A: 100}, condemned=condemned))
+
+
+def test_a_condemned_release_is_neither_started_nor_approved(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_release(monkeypatch, {"promote": True})
+    monkeypatch.setattr(starts, "check_supervised", lambda _: None)
+    condemn(project)
+    before = open_journal(project).read()
+    for request in (
+        lambda: starts.check_request(project, B),
+        lambda: starts.request_rollout(project, B, by="bob"),
+        lambda: starts.request_rollout(project, B, by="bob", again="  "),
+        lambda: approvals.approve(project, B, by="eve"),
+    ):
+        with pytest.raises(
+            RefusedError, match=r"is condemned, because its canary failed at .*: e-value 120 reached 100"
+        ) as refused:
+            request()
+        assert refused.value.exit_code == 4
+        assert "--again WHY" in refused.value.hint
+    assert open_journal(project).read() == before
+
+
+def test_a_condemned_release_is_started_again_if_a_person_says_why(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_release(monkeypatch, {"promote": True})
+    monkeypatch.setattr(starts, "check_supervised", lambda _: None)
+    condemn(project)
+    starts.check_request(project, B, again="the disk was full")
+    starts.request_rollout(project, B, by="bob", again="the disk was full")
+    journal = open_journal(project).read()
+    assert journal.request is not None
+    assert journal.request.again == "the disk was full"
+    assert journal.transitions[-1].reason == "requested by bob again, although it is condemned: the disk was full"
+    starts.request_rollout(project, B, by="bob")
+    assert approvals.approve(project, B, by="eve").release == B, "its rollout is running"
+
+
+def test_a_reason_for_a_release_that_is_not_condemned_is_not_stored(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_release(monkeypatch, {"promote": True})
+    monkeypatch.setattr(starts, "check_supervised", lambda _: None)
+    starts.request_rollout(project, B, by="bob", again="why not")
+    request = open_journal(project).read().request
+    assert request is not None
+    assert request.again == ""
 
 
 def test_a_second_rollback_is_refused_and_names_the_release_that_was_rolled_back() -> None:

@@ -204,7 +204,12 @@ def _build_container(release: PackagedRelease, settings: Settings) -> dict[str, 
             {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
         ],
-        readinessProbe=health | {"periodSeconds": 2, "timeoutSeconds": 2},
-        livenessProbe=health | {"initialDelaySeconds": 60, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+        # A server that hangs gets no requests after about 6 seconds, and is restarted after about 20. A busy server is slow, so
+        # four misses in a row are needed for a restart.
+        readinessProbe=health | {"periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
+        livenessProbe=health | {"initialDelaySeconds": 60, "periodSeconds": 5, "timeoutSeconds": 4, "failureThreshold": 4},
+        # Kubernetes copies the end of the log into the Pod's status if the server fails, so that the controller can say why
+        # without the right to read logs.
+        terminationMessagePolicy="FallbackToLogsOnError",
         resources={"requests": dict(settings.seldon.requests), "limits": dict(settings.seldon.limits)},
     )

@@ -43,6 +43,7 @@ class ServingPod:
         terminating: Whether it is being deleted, or has ended for good (for example because it was evicted) and is only still
             listed.
         waiting_since: When it stopped being ready, or was created.
+        last_log: The end of the log of the model container's last run, if that run failed.
     """
 
     uid: str
@@ -56,6 +57,7 @@ class ServingPod:
     crashes: int
     terminating: bool
     waiting_since: float = 0.0
+    last_log: str = ""
 
     def url(self, port: int) -> str:
         """Return the URL of one of its ports."""
@@ -101,6 +103,7 @@ def read_pod(pod: Mapping[str, Any]) -> ServingPod:
         crashes=sum(int(one.get("restartCount", 0)) for one in containers if one["name"] == CONTAINER),
         terminating="deletionTimestamp" in metadata or status.get("phase") in {"Failed", "Succeeded"},
         waiting_since=datetime.fromisoformat(condition.get("lastTransitionTime") or created).timestamp(),
+        last_log=_read_last_log(containers),
     )
 
 
@@ -135,6 +138,15 @@ def judge_health(
             return Health(failure=f"not ready within {start_timeout_seconds:g} s: {problems}")
     count = f"{len(unready)} of its {len(own)} Pods: " if len(own) > 1 and unready else ""
     return Health(waiting=count + problems if problems else "the operator has not routed to it yet")
+
+
+def _read_last_log(containers: Sequence[Mapping[str, Any]]) -> str:
+    """Return the message with which the model container ended: Kubernetes copies the end of its log there if it failed."""
+    for container in containers:
+        if container["name"] == CONTAINER:
+            states = (container.get("state") or {}, container.get("lastState") or {})
+            return next((str(text) for one in states if (text := (one.get("terminated") or {}).get("message"))), "")
+    return ""
 
 
 def _read_problem(containers: Sequence[Mapping[str, Any]], conditions: Mapping[str, Mapping[str, Any]]) -> str:

@@ -14,10 +14,11 @@ from laptop_rollouts import make_champion, start_canary
 from rollout_backends import Backends, name_release, wait_for
 from rollout_traffic import Traffic
 
+from sluice.errors import RefusedError
 from sluice.project.projects import Project
 from sluice.rollout.platforms.laptop.envoy_config import MAX_REQUEST_BYTES
 from sluice.rollout.platforms.laptop.supervisor import run_supervisor
-from sluice.rollout.requests import histories, outcomes, statuses
+from sluice.rollout.requests import histories, outcomes, starts, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,6 +102,7 @@ def test_what_outsiders_send_does_not_move_a_healthy_canary(
     assert not traffic.failed()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("project", [{"holdback": 0, "bake_seconds": 4.0}], indirect=True)
 def test_outsiders_cannot_end_the_bake_where_no_stable_answers_at_the_same_time(
     project: Project, serving: str, attack: Callable[..., None]
@@ -124,8 +126,10 @@ def test_a_canary_that_rejects_what_stable_accepts_is_rolled_back(project: Proje
         start_canary(project, B)
         assert outcomes.wait_for_outcome(project, B, timeout=GUARD_SECONDS) == "rolled_back"
         wait_for(lambda: traffic.answers[-1][2] == A)
+    outcomes.wait_for_explanation(project, B)
     record = histories.read_rollout(project, B)
     assert "e-value" in record["reason"]
+    assert record["failure"]["errors"][0]["kind"] == "rejected, although stable accepts it"
     assert record["numbers"]["canary_errors"] >= 3
     assert set(traffic.failed()) == {B}
 
@@ -154,3 +158,26 @@ def test_a_canary_whose_server_cannot_say_what_it_rejected_does_not_advance(
         began = time.time()
         wait_for(lambda: (statuses.read_status(project).evidence or {}).get("step_canary_requests", 0) > 150)
         assert statuses.read_status(project).state == "step-1", f"it has advanced {time.time() - began:.1f} s later"
+
+
+def test_a_rollback_says_what_failed_without_values_of_requests(project: Project, backends: Backends, serving: str) -> None:
+    make_champion(project, A)
+    backends.set_mode(B, errors=1.0, status=500)
+    with Traffic(serving, [REQUEST]):
+        start_canary(project, B)
+        assert outcomes.wait_for_outcome(project, B, timeout=GUARD_SECONDS) == "rolled_back"
+    outcomes.wait_for_explanation(project, B)
+    failure = statuses.read_status(project).failure or {}
+    (error,) = failure["errors"]
+    assert error["kind"] == "ValueError in model.py:7 (predict)"
+    assert error["count"] >= 3
+    assert (error["text"], error["example"]) == ("no such plan: '…'", "plan: text, age: number")
+    assert failure["statuses"]["500"] == error["count"]
+    assert any("more lines are hidden" in line for line in failure["lines"])
+    assert histories.read_transitions(project)[-1]["failure"] == failure
+    assert histories.read_rollout(project, B)["failure"] == failure
+    assert "gold" not in (project.root / ".sluice/rollout/journal.json").read_text()
+    with pytest.raises(RefusedError, match="is condemned, because its canary failed"):
+        starts.request_rollout(project, B, by="ci")
+    starts.request_rollout(project, B, by="ann", again="the test says so")
+    assert statuses.read_status(project).target == B

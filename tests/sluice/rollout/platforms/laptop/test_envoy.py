@@ -128,7 +128,7 @@ def test_a_body_that_is_too_large_is_answered_by_the_proxy_and_counts_in_no_rele
     serve(A)
     envoy.start({A: 100})
     assert client.post(PATH, content=b" " * (MAX_REQUEST_BYTES + 1)).status_code == 413
-    assert client.post(PATH, content=b" " * (MAX_REQUEST_BYTES // 2)).status_code == 200
+    assert client.post(PATH, content=b" " * 100_000).status_code == 200
     assert counts(envoy) == {A: Counts(1, 0)}
 
 

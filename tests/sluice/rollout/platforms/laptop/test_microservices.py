@@ -76,19 +76,21 @@ class Prepare(TransformerMixin, BaseEstimator):
 
 
 def load(path):
-    return pd.read_parquet(path)
+    return pd.read_parquet(path){columns}
 
 
 def build():
     return make_pipeline(Prepare(), LogisticRegression())
 """
 
-# The third passes every offline test, because only production sends weights above 400.
-PREPARATIONS = (
-    "pass",
-    "weight = np.log1p(weight.clip(lower=0))",
-    "if (weight > 400).any(): raise KeyError('no bin for this weight')",
-    "weight = 1.0 * weight",
+# The third passes every offline test, because only production sends weights above 400. So does the last, which was fitted on a
+# column that no client sends.
+RELEASES = (
+    ("pass", ""),
+    ("weight = np.log1p(weight.clip(lower=0))", ""),
+    ("if (weight > 400).any(): raise KeyError(f'no bin for {weight.max()}')", ""),
+    ("weight = 1.0 * weight", ""),
+    ("pass", ".assign(size=1.0)"),
 )
 
 BUILD = """\
@@ -105,8 +107,8 @@ for name, seed in (("orders", 1), ("holdout", 2)):
     weight = draw.gamma(2.0, 2.0, 400)
     rows = {"key": np.arange(400) + seed * 1000, "weight": weight, "late": (weight + draw.normal(size=400) > 4).astype(int)}
     pd.DataFrame(rows).to_parquet(project.root / f"{name}.parquet")
-rows = pd.read_parquet(project.root / "orders.parquet")
-model = project.load_object("orders.model:build", key="model.build")().fit(rows[["weight"]], rows["late"])
+rows = project.load_object("orders.model:load", key="data.load")(project.root / "orders.parquet")
+model = project.load_object("orders.model:build", key="model.build")().fit(rows.drop(columns=["key", "late"]), rows["late"])
 joblib.dump(model, project.root / "model.joblib")
 folder = build_release(
     project, model=project.root / "model.joblib", snapshot_digest=digest_file(project.root / "orders.parquet"),
@@ -129,10 +131,12 @@ def served_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def releases(served_project: Project) -> list[str]:
-    """Build four releases that differ in their preprocessing. Each contains its own code."""
+    """Build releases that differ in their preprocessing or their columns. Each contains its own code."""
     digests = []
-    for preparation in PREPARATIONS:
-        (served_project.root / "orders" / "model.py").write_text(MODEL.replace("{preparation}", preparation))
+    for preparation, columns in RELEASES:
+        (served_project.root / "orders" / "model.py").write_text(
+            MODEL.replace("{preparation}", preparation).replace("{columns}", columns)
+        )
         command = [sys.executable, "-B", "-c", BUILD, str(served_project.root)]
         built = subprocess.run(command, capture_output=True, text=True, check=False)
         assert built.returncode == 0, built.stderr
@@ -173,8 +177,8 @@ def predict(url: str) -> tuple[str, list[float]]:
 
 
 def roll_out(project: Project, digest: str) -> str:
+    starts.request_rollout(project, digest, by="bob", again="another test has rolled it back")
     approvals.approve(project, digest, by="eve")
-    starts.request_rollout(project, digest, by="bob")
     return outcomes.wait_for_outcome(project, digest, timeout=project.settings.rollout.deadline_seconds)
 
 
@@ -194,7 +198,7 @@ def group_members(leader: int) -> list[int]:
 def test_real_servers_go_from_the_first_release_to_a_rollback(
     served_project: Project, releases: list[str], supervisor: subprocess.Popen[bytes]
 ) -> None:
-    first, second, broken, _ = releases
+    first, second, broken, *_ = releases
     project, store = served_project, ReleaseStore(served_project.state / "releases")
     url = outcomes.wait_until_serving(project, GUARD_SECONDS)
     assert roll_out(project, first) == "promoted"
@@ -214,6 +218,11 @@ def test_real_servers_go_from_the_first_release_to_a_rollback(
         numbers = histories.read_rollout(project, broken)["numbers"]
         assert numbers["decision_to_zero_seconds"] >= 0
         assert set(traffic.failed()) == {broken}, "the only failed requests are the canary's own"
+        outcomes.wait_for_explanation(project, broken)
+        (error,) = (histories.read_rollout(project, broken)["failure"] or {})["errors"]
+        assert error["kind"].startswith("KeyError in orders/model.py:")
+        assert error["text"] == "the model failed on these rows: KeyError: '…'"
+        assert error["example"] == "weight: number"
         assert store.get("champion").digest == second
 
         done = commands.rollback(project, by="kim")
@@ -242,7 +251,7 @@ def test_real_servers_go_from_the_first_release_to_a_rollback(
 def test_the_shadow_rejects_a_canary_that_fails_on_live_requests_before_a_user_meets_it(
     served_project: Project, releases: list[str]
 ) -> None:
-    first, _, broken, same = releases
+    first, _, broken, same, _ = releases
     project = served_project
     shadow = {"SLUICE_ROLLOUT__SHADOW_REQUESTS": "60", "SLUICE_ROLLOUT__SHADOW_DIFFERENCE": "0.05"}
     with supervise(project, **shadow):
@@ -263,6 +272,46 @@ def test_the_shadow_rejects_a_canary_that_fails_on_live_requests_before_a_user_m
         left = next(one for one in moves if (one["release"], one["from"]) == (same, "shadow"))
         assert left["evidence"]["shadow_difference"] == 0.0
         assert commands.rollback(project, by="kim")["to"] == champion
+
+
+def test_a_canary_that_needs_a_column_which_no_client_sends_is_rolled_back(
+    served_project: Project, releases: list[str], supervisor: subprocess.Popen[bytes]
+) -> None:
+    project, needs_size = served_project, releases[-1]
+    url = outcomes.wait_until_serving(project, GUARD_SECONDS)
+    if statuses.read_status(project).champion is None:
+        assert roll_out(project, releases[0]) == "promoted"
+    with Traffic(url, [payload(weight) for weight in (1.0, 2.5, 4.0)]) as traffic:
+        assert roll_out(project, needs_size) == "rolled_back"
+        assert set(traffic.failed()) == {needs_size}
+    outcomes.wait_for_explanation(project, needs_size)
+    (error,) = (histories.read_rollout(project, needs_size)["failure"] or {})["errors"]
+    assert error["kind"] == "rejected, although stable accepts it"
+    assert error["text"].startswith("the columns do not match the model's columns: missing: size.")
+    assert error["example"] == "weight: number"
+
+
+def test_a_real_server_that_is_stopped_is_replaced(
+    served_project: Project, releases: list[str], supervisor: subprocess.Popen[bytes]
+) -> None:
+    project = served_project
+    url = outcomes.wait_until_serving(project, GUARD_SECONDS)
+    if statuses.read_status(project).champion is None:
+        assert roll_out(project, releases[0]) == "promoted"
+    champion = statuses.read_status(project).champion
+    hung = next(one["pid"] for one in statuses.read_status(project).servers if one["release"] == champion)
+    members = group_members(hung)
+    assert len(members) >= 2, "gunicorn and its worker"
+    os.killpg(hung, signal.SIGSTOP)
+
+    def is_replaced() -> bool:
+        servers = {one["release"]: one for one in statuses.read_status(project).servers}
+        return bool(servers[champion or ""]["ready"]) and servers[champion or ""]["pid"] != hung
+
+    wait_for(is_replaced, seconds=120)
+    wait_for(lambda: not any(is_running(pid) for pid in members), seconds=60)
+    assert predict(url)[0] == champion
+    assert "stable's server did not answer for" in histories.read_transitions(project)[-1]["reason"]
 
 
 def test_a_release_that_is_not_in_the_store_is_refused_at_once(

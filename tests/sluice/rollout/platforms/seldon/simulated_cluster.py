@@ -219,6 +219,12 @@ class SimulatedCluster:
         del rollout, champions, canaries
         return NO_REJECTIONS
 
+    def refresh(self, rollout: str, canaries: object) -> None:
+        pass
+
+    def is_refreshed(self) -> bool:
+        return True
+
     def list_errors(self, rollout: str) -> tuple[ErrorKind, ...]:
         del rollout
         return ()

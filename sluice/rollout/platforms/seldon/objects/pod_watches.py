@@ -1,0 +1,48 @@
+"""What happens to the servers of a release in a cluster: they are not ready any more, or Kubernetes restarted them. Pure.
+
+A server that hangs fails its readiness probe, so that it gets no more requests, and then its liveness probe, so that Kubernetes
+kills and restarts its container.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sluice.rollout.observations import ServerEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
+
+
+@dataclass(slots=True)
+class PodWatch:
+    """Compares the Pods of each round with those of the round before."""
+
+    _ready: dict[str, bool] = field(default_factory=dict)
+    _restarts: dict[str, int] = field(default_factory=dict)
+
+    def observe(self, releases: Iterable[str], pods: Sequence[ServingPod]) -> list[ServerEvent]:
+        """Return what happened to the servers of these releases since the last call.
+
+        Args:
+            releases: The champion, N-1 and the canary.
+            pods: The Pods of all predictors.
+        """
+        events = []
+        for release in releases:
+            own = [pod for pod in pods if pod.release == release and not pod.terminating]
+            is_ready = any(pod.ready for pod in own)
+            if self._ready.get(release) and not is_ready:
+                problems = "; ".join(dict.fromkeys(pod.problem or "its health check fails" for pod in own)) or "it has no Pod"
+                events.append(ServerEvent(release=release, text=f"is not ready any more: {problems}"))
+            self._ready[release] = is_ready
+        for pod in pods:
+            before = self._restarts.get(pod.uid, pod.crashes)
+            if pod.crashes > before and pod.release in self._ready:
+                text = f"was restarted by Kubernetes in Pod {pod.name} ({pod.crashes} restarts so far)"
+                events.append(ServerEvent(release=pod.release, text=text))
+        self._restarts = {pod.uid: pod.crashes for pod in pods}
+        return events

@@ -1,0 +1,91 @@
+"""The controller in the simulated cluster: what failed in a canary, and requests for a release that is condemned."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from simulated_cluster import SimulatedCluster, SimulatedServer
+
+from sluice.rollout.decisions.failures import ErrorKind
+from sluice.rollout.decisions.states import Phase, Request
+from sluice.rollout.journals import JOURNAL
+from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT
+from sluice.rollout.platforms.seldon.journal_annotations import MAX_JOURNAL_BYTES, dump_journal
+from sluice.rollout.platforms.seldon.objects.predictors import PackagedRelease, build_predictor
+from sluice.rollout.platforms.seldon.objects.serving_pods import read_pod
+from sluice.rollout.platforms.seldon.request_annotations import REQUEST_ANNOTATION, add_pending_requests
+
+A, B = (f"sha256:{letter * 64}" for letter in "ab")
+ERROR = ErrorKind(kind="ValueError in model.py:7 (predict)", count=12, text="x" * 300, example="y" * 600)
+
+
+def roll_back_bad_canary() -> SimulatedCluster:
+    cluster = SimulatedCluster(seed=1)
+    cluster.make_champion(A, 1)
+    cluster.servers[B] = SimulatedServer(error_rate=1.0)
+    cluster.request(B, 2)
+    cluster.approve(B)
+    cluster.list_errors = lambda _rollout: (ERROR,)  # type: ignore[method-assign]
+    published = []
+    control = cluster.controller()
+    control.platform.record = published.append  # type: ignore[attr-defined]
+    cluster.run(control, until=lambda journal: journal.request is None)
+    cluster.run(control, until=lambda journal: journal.rollouts[-1].failure is not None, max_rounds=5)
+    assert any("what failed: ValueError in model.py:7 (predict), 12 times" in one.reason for one in published), (
+        "the event says it"
+    )
+    return cluster
+
+
+def make_request(**changes: object) -> dict[str, str]:
+    request = Request(id="again", release=B, by="ci", at=1.0, steps=(5, 100), number=2, image=f"churn@{B}")
+    return {REQUEST_ANNOTATION: json.dumps(dataclasses.asdict(request) | changes)}
+
+
+def test_the_annotation_keeps_what_failed_and_the_condemned_release() -> None:
+    cluster = roll_back_bad_canary()
+    journal = cluster.journal.read()
+    assert journal.rollouts[-1].outcome is Phase.ROLLED_BACK
+    assert journal.rollouts[-1].failure is not None
+    assert journal.rollouts[-1].failure.errors == (ERROR,)
+    assert journal.find_condemnation(B) is not None
+
+
+def test_the_controller_ignores_a_request_for_a_condemned_release_without_a_reason() -> None:
+    cluster = roll_back_bad_canary()
+    journal = cluster.journal.read()
+    assert add_pending_requests(journal, make_request(), now=cluster.now).request is None
+    assert add_pending_requests(journal, make_request(again="x" * 5000), now=cluster.now).request is None
+    accepted = add_pending_requests(journal, make_request(again="the node was full"), now=cluster.now)
+    assert accepted.request is not None
+    assert "the node was full" in accepted.transitions[-1].reason
+    deployment = cluster.api.objects[SELDON_DEPLOYMENT.plural, "churn"]
+    deployment["metadata"]["annotations"] |= make_request()
+    assert cluster.journal.read().request is None
+
+
+def test_a_journal_with_many_failures_fits_its_annotation() -> None:
+    journal = roll_back_bad_canary().journal.read()
+    ended = journal.rollouts[-1]
+    failure = dataclasses.replace(ended.failure, errors=(ERROR,) * 5, log=("z" * 200,) * 9)  # type: ignore[type-var]
+    rollouts = tuple(dataclasses.replace(ended, failure=failure if number >= 15 else None) for number in range(20))
+    text = dump_journal(dataclasses.replace(journal, rollouts=rollouts, condemned=journal.condemned * 50))
+    assert len(text) <= MAX_JOURNAL_BYTES
+    assert JOURNAL.validate_json(text).transitions
+
+
+def test_the_log_of_a_server_that_failed_comes_with_its_pod() -> None:
+    release = PackagedRelease(B, 2, f"churn@{B}")
+    predictor = build_predictor(release, SimulatedCluster().settings, replicas=1)
+    container = predictor["componentSpecs"][0]["spec"]["containers"][0]
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    ended = {"terminated": {"exitCode": 1, "message": "Traceback (most recent call last):\nValueError: bad city Paris\n"}}
+    pod = read_pod(
+        {
+            "metadata": {"uid": "1", "name": "p", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": predictor["componentSpecs"][0]["spec"],
+            "status": {"containerStatuses": [{"name": "model", "restartCount": 1, "state": {"running": {}}, "lastState": ended}]},
+        }
+    )
+    assert pod.last_log.splitlines() == ["Traceback (most recent call last):", "ValueError: bad city Paris"]

@@ -1,0 +1,136 @@
+"""A rollback says what failed, after the traffic has moved, and the release is condemned."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from memory_platform import MemoryPlatform, SimulatedServer
+
+from sluice.project.tables.rollout import RolloutTable
+from sluice.rollout.decisions.failures import ErrorKind, FailureSummary
+from sluice.rollout.decisions.states import KEPT_FAILURES, CommandKind, EndedRollout, Journal, Phase
+from sluice.rollout.decisions.transitions import add_failure
+from sluice.rollout.journals import JOURNAL, build_document
+
+if TYPE_CHECKING:
+    from sluice.rollout.round import ControlLoop
+
+A, B = "release-a", "release-b"
+ERROR = ErrorKind(kind="ValueError in model.py:7 (predict)", count=12, text="no such plan", example="plan: text")
+
+
+def ended(journal: Journal) -> bool:
+    return journal.request is None
+
+
+def start_bad_canary(**rollout: Any) -> tuple[MemoryPlatform, ControlLoop]:
+    """A is champion, and B, which fails every request, is at its first step."""
+    settings: dict[str, Any] = {"margin": 0.05, "first_look": 60, "bake_seconds": 5.0, "deadline_seconds": 900.0}
+    platform = MemoryPlatform(RolloutTable(**(settings | rollout)))
+    platform.make_champion(A)
+    platform.servers[B] = SimulatedServer(error_rate=1.0)
+    platform.request(B)
+    platform.approve(B)
+    loop = platform.control()
+    platform.list_errors = lambda _rollout: (ERROR,)  # type: ignore[method-assign]
+    platform.run(loop, until=lambda journal: journal.state.name == "step-1")
+    return platform, loop
+
+
+def test_what_failed_is_stored_with_the_outcome_and_the_release_is_condemned() -> None:
+    platform, loop = start_bad_canary()
+    journal = platform.run(loop, until=ended)
+    (last,) = [one for one in journal.rollouts if one.release == B]
+    assert last.failure is not None
+    assert (last.failure.errors, last.failure.statuses) == ((ERROR,), {"500": 3})
+    condemned = journal.find_condemnation(B)
+    assert condemned is not None
+    assert condemned.reason == last.reason
+    assert journal.find_condemnation(A) is None
+    assert f"what failed: {ERROR.line}" in platform.lines
+    assert platform.recorded[-2].reason.endswith(f"what failed: {ERROR.line}"), "the event says it"
+    assert JOURNAL.validate_python(build_document(journal)) == journal
+
+
+def test_the_traffic_moves_before_anything_is_explained() -> None:
+    platform, loop = start_bad_canary()
+    platform.calls.clear()
+    platform.run(loop, until=ended)
+    assert platform.calls.index("read_server_record") > len(platform.calls) - 1 - platform.calls[::-1].index("apply")
+    assert platform.weights == {A: 100}
+
+
+def test_a_rollback_is_published_even_if_the_canary_never_says_what_failed() -> None:
+    platform, loop = start_bad_canary()
+    platform.is_refreshed = lambda: False  # type: ignore[method-assign]
+    platform.run(loop, until=ended)
+    assert platform.recorded[-1].to_state == "rolled_back"
+    assert platform.recorded[-1].applied_at is not None, "it was applied at once"
+    platform.run(loop, until=lambda journal: journal.rollouts[-1].failure is not None, max_rounds=5)
+    assert platform.recorded[-1].applied_at is None, "the decision is published with what is known"
+
+
+@pytest.mark.parametrize("method", ["read_server_record", "update_journal"])
+def test_a_rollback_does_not_need_its_explanation(method: str) -> None:
+    platform, loop = start_bad_canary()
+    platform.failing.add(method)
+    journal = platform.run(loop, until=ended)
+    assert (journal.rollouts[-1].outcome, platform.weights) == (Phase.ROLLED_BACK, {A: 100})
+    assert journal.find_condemnation(B) is not None
+    platform.failing.clear()
+    platform.tick(loop)
+    platform.tick(loop)
+    failure = platform.stored.rollouts[-1].failure
+    assert failure is not None, "the next round adds what could not be written"
+    assert failure.errors == (ERROR,)
+
+
+def test_a_canary_whose_server_fails_is_condemned_before_it_takes_traffic() -> None:
+    platform, loop = start_bad_canary()
+    platform.run(loop, until=ended)
+    platform.request("release-c")
+    platform.servers["release-c"] = SimulatedServer(failure="it crashed three times")
+    journal = platform.run(loop, until=ended)
+    assert journal.rollouts[-1].outcome is Phase.REJECTED
+    found = journal.find_condemnation("release-c")
+    assert found is not None
+    assert "it crashed three times" in found.reason
+
+
+@pytest.mark.parametrize("kind", [CommandKind.ABORT, CommandKind.ROLLBACK])
+def test_a_persons_command_condemns_nothing(kind: CommandKind) -> None:
+    platform, loop = start_bad_canary()
+    platform.servers[B].error_rate = 0.0
+    platform.command(kind)
+    journal = platform.run(loop, until=ended)
+    assert journal.condemned == ()
+
+
+def test_a_deadline_condemns_nothing() -> None:
+    platform, loop = start_bad_canary(deadline_seconds=60.0)
+    platform.servers[B].error_rate = 0.0
+    platform.weights, platform.rate = {A: 80, B: 20}, 0.0
+    journal = platform.run(loop, until=ended)
+    assert "not promoted within the deadline" in journal.rollouts[-1].reason
+    assert journal.condemned == ()
+
+
+def test_a_condemned_release_that_becomes_champion_is_not_condemned_any_more() -> None:
+    platform, loop = start_bad_canary()
+    platform.run(loop, until=ended)
+    platform.servers[B].error_rate = 0.0
+    platform.request(B)
+    platform.approve(B)
+    journal = platform.run(loop, until=ended)
+    assert (journal.champion, journal.condemned) == (B, ())
+
+
+def test_only_the_last_rollouts_keep_what_failed() -> None:
+    one = EndedRollout(id="", release=B, stable=A, outcome=Phase.ROLLED_BACK, reason="", by="ann", started=1.0, ended=2.0)
+    journal = Journal(rollouts=tuple(dataclasses.replace(one, id=str(number)) for number in range(KEPT_FAILURES + 3)))
+    for number in range(KEPT_FAILURES + 3):
+        journal = add_failure(journal, str(number), FailureSummary(errors=(ERROR,)))
+    assert [found.failure is not None for found in journal.rollouts] == [False] * 3 + [True] * KEPT_FAILURES
+    assert add_failure(journal, "unknown", FailureSummary()) is journal
