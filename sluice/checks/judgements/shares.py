@@ -10,7 +10,7 @@ import numpy as np
 from sluice.checks.judgements.readings import LEAST_ROWS, read_count, read_level, read_limit, read_predictions
 from sluice.checks.verdict_text import join_parts
 from sluice.errors import DataError
-from sluice.statistics.proportions import wilson_interval
+from sluice.statistics.proportions import clopper_pearson_interval, wilson_interval
 from sluice.statistics.required_rows import rows_for_share
 from sluice.verdicts import Outcome, Verdict, judge_at_least
 
@@ -78,7 +78,8 @@ def judge_share(
 def judge_coverage(check: str, scores: npt.ArrayLike, rows: int | Sized) -> Verdict:
     """Check that every row has a prediction, and that every prediction is a finite probability.
 
-    The check is about these rows and not about a population, so its verdict has no interval.
+    All rows must have one. The interval is that of Clopper and Pearson. It says what these rows tell about others, and does not
+    decide.
 
     Args:
         check: Name of the verdict.
@@ -105,6 +106,7 @@ def judge_coverage(check: str, scores: npt.ArrayLike, rows: int | Sized) -> Verd
         check=check,
         outcome=Outcome.FAIL if found else Outcome.PASS,
         observed=min(usable / expected, 1.0) if expected else 0.0,
+        interval=clopper_pearson_interval(min(usable, expected), expected),
         threshold=1.0,
         comparison=">=",
         rows=expected,

@@ -124,6 +124,19 @@ def _delayed_labels(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(churned=rows["churned"].mask(rows["tenure_months"] <= 9, 0))
 
 
+def _train_on_the_holdout(world: World) -> None:
+    """200 rows of the holdout are in the training data."""
+    own, other = simulate_customers(SNAPSHOT_ROWS, SEED), pd.read_parquet(world.holdout)
+    world.write(snapshot=pd.concat([own.iloc[200:], other.head(200)], ignore_index=True))
+
+
+def _train_on_copies_of_the_holdout(world: World) -> None:
+    """The same 200 rows, with new ids."""
+    own, other = simulate_customers(SNAPSHOT_ROWS, SEED), pd.read_parquet(world.holdout)
+    copies = other.head(200).assign(customer_id=own["customer_id"].head(200).to_numpy())
+    world.write(snapshot=pd.concat([own.iloc[200:], copies], ignore_index=True))
+
+
 def _flip_enterprises(world: World) -> None:
     """The holdout is right. In the training data, the effect of tenure is reversed for enterprises."""
     world.write(holdout=find_fault("enterprise_flipped").make(10_000, SEED + 1))
@@ -301,6 +314,8 @@ FAULTS = [
     Fault("labels other than 0 and 1", _export("bad_labels"), "data tests", "values_to_be_in_set[churned]"),
     Fault("shift of the class balance", _snapshot(_more_positives), "data tests", "mean_to_be_between[churned]"),
     Fault("time leakage", _snapshot(_logins_of_the_future), "data tests", "test_no_date_is_later_than_the_export"),
+    Fault("holdout rows in the training data", _train_on_the_holdout, "training", "RefusedError", "200 by id"),
+    Fault("copies of holdout rows", _train_on_copies_of_the_holdout, "training", "RefusedError", "200 by features and label"),
     Fault("leaked label", _snapshot(_leaked_label), "model tests", "auc"),
     Fault("shuffled labels", _snapshot(_shuffled_labels), "model tests", "auc"),
     Fault("weak signal", _both("weak_signal"), "model tests", "auc"),

@@ -167,6 +167,9 @@ def make_world(root: Path, *, seed: int) -> World:
     term = ChampionTerm(release=world.release, by="ada", at=1.0, ledger_head=head)
     open_journal(world.project).update(lambda journal: dataclasses.replace(journal, history=(*journal.history, term)))
     world.configure()
+    # Without the champion's training data, the training does not score the champion on new rows. That could only give a warning,
+    # and would take a process for each run.
+    shutil.rmtree(world.project.state / "snapshots")
     return world
 
 

@@ -180,6 +180,8 @@ def test_the_detail_of_coverage_counts_each_fault() -> None:
     verdict = judge_coverage("coverage", [0.5, np.nan, 1.5, -0.1], pd.DataFrame({"a": range(5)}))
     assert verdict.detail == "1 not finite, 2 out of [0, 1], 1 rows without a prediction"
     assert verdict.observed == 0.2
+    assert verdict.interval.method == "Clopper-Pearson"
+    assert verdict.interval.low < 0.2 < verdict.interval.high
     assert judge_coverage("coverage", [], 0).outcome is Outcome.INCONCLUSIVE
     assert judge_coverage("coverage", [0.5], 0).outcome is Outcome.FAIL
 
