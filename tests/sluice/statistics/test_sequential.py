@@ -94,7 +94,13 @@ def test_the_mean_factor_of_a_block_is_at_most_one_for_any_sizes_of_bursts(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.floats(0.05, 0.9), st.integers(1, 8), st.just(0.0) | st.floats(0.001, 0.3), st.floats(0, 1), st.floats(0, 0.3))
+@given(
+    st.floats(0.05, 0.9),
+    st.integers(1, 8),
+    st.just(0.0) | st.floats(0.001, 0.3),
+    st.floats(0, 1),
+    st.just(0.0) | st.floats(1e-6, 0.3),
+)
 def test_the_mean_factor_is_at_most_one_if_the_excess_is_tolerated(
     share: float, canary: int, rate: float, better: float, tolerated_excess: float
 ) -> None:
