@@ -12,7 +12,8 @@ from commands import MINIMAL
 from rich.console import Console
 from rich.prompt import Confirm
 
-from sluice.cli.production.rollouts import _status_facts
+from sluice.cli.options_and_output import Format
+from sluice.cli.production import rollouts
 from sluice.cli.work import running
 from sluice.errors import RefusedError
 from sluice.project.projects import Project, read_project
@@ -21,6 +22,8 @@ from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.decisions.states import ChampionTerm, Journal, Phase, Request, State
 from sluice.rollout.platforms.laptop.journal_file import open_journal_file
 from sluice.rollout.platforms.selection import open_journal
+from sluice.rollout.requests import starts
+from sluice.rollout.requests.release_references import NamedRelease
 from sluice.rollout.requests.statuses import read_status
 from sluice.steps.production import wait_for_approval
 from sluice.steps.records import RUN_FOLDER_VARIABLE
@@ -136,14 +139,29 @@ def test_the_prompt_says_that_a_number_of_requests_needs_measured_traffic(
     assert "no traffic was measured yet" in capsys.readouterr().out
 
 
+def test_a_dry_run_of_the_start_says_how_long_each_step_takes(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal_of(project)
+    open_journal_file(project).write_status({"evidence": {"requests_per_second": 10.0}})
+    monkeypatch.setattr(starts, "check_request", lambda *_: None)
+    monkeypatch.setattr(rollouts, "_find_release", lambda *_: NamedRelease(B, 2))
+    rollouts.start("2", dry_run=True, output=Format.JSON, project_folder=project.root)
+    data = json.loads(capsys.readouterr().out)["data"]
+    assert data["steps"] == [5, 25, 100]
+    assert data["expected"][0] == "step-1 (5 %): 300 requests, about 10 min"
+    rollouts.start("2", dry_run=True, output=Format.TABLE, project_folder=project.root)
+    assert "step-2 (25 %): 300 requests, about 2 min" in capsys.readouterr().out
+
+
 def test_the_status_says_when_the_next_look_is_due(project: Project) -> None:
     status = dataclasses.replace(
         read_status(project), evidence={"next_look": 300, "seconds_to_next_look": 240.0, "requests_per_second": 12.5}
     )
-    assert _status_facts(project, status)["next look"] == (
+    assert rollouts._status_facts(project, status)["next look"] == (
         "at 300 canary requests of this step, in about 4 min at 12.5 requests a second"
     )
-    assert "next look" not in _status_facts(project, dataclasses.replace(status, evidence={"requests_per_second": 12.5}))
+    assert "next look" not in rollouts._status_facts(project, dataclasses.replace(status, evidence={"requests_per_second": 12.5}))
 
 
 def test_ctrl_c_says_that_a_started_rollout_continues(project: Project, run: Path) -> None:
