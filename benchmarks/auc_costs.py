@@ -9,10 +9,13 @@ import sys
 from functools import partial
 
 import numpy as np
+from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.costs import Comparison, call_module, compare_commands, measure_call
+from benchmarks.costs import Comparison, add_comparison, call_module, compare_commands, measure_call
 from sluice.statistics.auc import compare_auc
+
+WAYS = ("paired DeLong, with the standard error", "roc_auc_score, twice")
 
 
 def compare_costs(rows: int, *, rounds: int = 3) -> Comparison:
@@ -22,6 +25,14 @@ def compare_costs(rows: int, *, rounds: int = 3) -> Comparison:
         call_module("benchmarks.auc_costs", "scikit-learn", str(rows)),
         rounds=rounds,
     )
+
+
+def show_auc_costs(scale: float) -> Table:
+    """Show CPU time and memory of the paired comparison, relative to two AUCs by scikit-learn."""
+    table = Table("rows", "way", "CPU", "ratio", "MiB", title="Two AUCs on the same rows")
+    for rows in (10_000, 100_000, round(1_000_000 * min(1.0, max(scale, 0.2)))):
+        add_comparison(table, f"{rows:,}", WAYS, compare_costs(rows))
+    return table
 
 
 def _main(way: str, rows: int) -> None:

@@ -7,18 +7,19 @@ pair counts, not the time of one run.
 from __future__ import annotations
 
 import json
-import resource
+import re
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_MEBIBYTE_IN_KIBIBYTES = 1024
+    from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,13 @@ def measure_call(call: Callable[[], object]) -> None:
     before = time.process_time()
     call()
     spent = time.process_time() - before
-    print(json.dumps([spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBIBYTE_IN_KIBIBYTES]))
+    print(json.dumps([spent, read_peak_memory() / 2**20]))
+
+
+def read_peak_memory() -> int:
+    """Return the peak memory of this process in bytes. `ru_maxrss` would include the process that started this one."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    return 1024 * int(found[1]) if found else 0
 
 
 def measure_command(command: Sequence[str]) -> Cost:
@@ -83,3 +90,11 @@ def compare_commands(own: Sequence[str], other: Sequence[str], *, rounds: int = 
 def call_module(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module of this project with this Python."""
     return [sys.executable, "-m", module, *arguments]
+
+
+def add_comparison(table: Table, name: str, ways: tuple[str, str], found: Comparison) -> None:
+    """Add the median costs of both ways to a table with the columns name, way, CPU, ratio and MiB."""
+    for way, costs in zip(ways, (found.own, found.other), strict=True):
+        ratio = f"{found.ratio:.2f} x" if costs is found.own else "1 x"
+        cpu, peak = (statistics.median(getattr(cost, field) for cost in costs) for field in ("cpu_seconds", "peak_mib"))
+        table.add_row(name, way, f"{1000 * cpu:.1f} ms", ratio, f"{peak:.0f}")

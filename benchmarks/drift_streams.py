@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from rich.table import Table
 
+from benchmarks.costs import read_peak_memory
 from sluice.drift.batches import open_rows
 from sluice.drift.profiles import count_rows
 from sluice.drift.references import DriftReference, freeze_reference
@@ -168,13 +168,7 @@ def measure_here(call: Callable[[], tuple[int, dict[str, float]]]) -> dict[str, 
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     seconds = time.perf_counter() - wall
-    return {"rows": rows, "psi": psi, "cpu": cpu, "seconds": seconds, "memory": _read_peak_memory()}
-
-
-def _read_peak_memory() -> int:
-    """Return the peak memory of this process in bytes. `ru_maxrss` would include the process that started this one."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    return 1024 * int(found[1]) if found else 0
+    return {"rows": rows, "psi": psi, "cpu": cpu, "seconds": seconds, "memory": read_peak_memory()}
 
 
 def freeze_file(path: Path) -> DriftReference:

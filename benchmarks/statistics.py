@@ -18,7 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import chi2, norm
 
+from benchmarks.auc_costs import show_auc_costs
 from benchmarks.drift_streams import show_drift
+from benchmarks.overlap_costs import show_overlap_costs
 from sluice.statistics.auc import AucDifference, compare_auc, estimate_auc
 from sluice.statistics.proportions import upper_bound_difference
 from sluice.statistics.psi import build_numeric_reference, estimate_psi
@@ -359,6 +361,8 @@ SECTIONS: dict[str, Callable[[float], Table]] = {
     "psi": show_psi,
     "shifts": show_shifts,
     "drift": show_drift,
+    "auc": show_auc_costs,
+    "overlap": show_overlap_costs,
     "times": show_times,
 }
 
