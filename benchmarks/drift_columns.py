@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from sluice.drift.comparisons import DriftOutcome, DriftRule, compare_frames
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RULE = DriftRule(threshold=0.2, alpha=0.01, least_rows=500)
 """The default rule of ``[drift]``."""
