@@ -1,8 +1,8 @@
 """One control round, the same on every platform: observe, decide, journal, apply, confirm.
 
 The journal is written before anything is applied, so that a process that is killed at any point resumes from it. There is one
-exception: if a rollback cannot be journaled, the traffic moves first, and the decision is made and written again by the next
-round.
+exception: if a decision that takes traffic away from the canary cannot be journaled, stable gets all the traffic first, and the
+decision is made and written again by the next round.
 """
 
 from __future__ import annotations
@@ -231,16 +231,19 @@ class ControlLoop:
         return ""
 
     def _write(self, journal: Journal, plan: Plan) -> Journal:
-        """Write a decision before it is applied. A rollback to stable moves the traffic even if it cannot be written."""
+        """Write a decision before it is applied. A canary that must lose traffic loses it even if that cannot be written."""
         advanced = advance(journal, plan, evidence=self.collector.describe(journal), now=self.clock.now())
         try:
             written = self.platform.write_journal(advanced)
         except ConflictError:
             raise
         except (ServiceError, OSError):
-            if journal.state.phase.exposed and advanced.desired_weights.get(journal.champion or "") == ALL_TRAFFIC:
+            champion, canary = journal.champion, journal.target or ""
+            if journal.state.phase.exposed and champion and plan.weights.get(canary, 0) < journal.weights.get(canary, 0):
+                # Stable gets all traffic even if the canary should only move back: nothing is evidence without a journal.
                 self.collector.discard_window()
-                self.platform.apply(advanced, journaled=False)
+                stable_alone = dataclasses.replace(advanced, weights={champion: ALL_TRAFFIC, canary: 0})
+                self.platform.apply(stable_alone, journaled=False)
             raise
         moved = f"{journal.state.name} → {plan.state.name}: " if plan.state != journal.state else ""
         self.notify(f"{moved}{plan.reason}")

@@ -60,10 +60,10 @@ def enter_state(
     """
     if evidence is None or evidence.rollout != request.id:
         evidence = _start(request, champion_record, settings)
-    if evidence.state_name == state.name:
-        return evidence
     baking = state.phase is Phase.BAKING
-    if evidence.state_name == Phase.BAKING.value:
+    if evidence.state_name == state.name and (evidence.alarm is not None) == baking:
+        return evidence  # an earlier version stored the evidence of a bake without an alarm, so that bake begins anew
+    if evidence.state_name == Phase.BAKING.value and not baking:
         evidence = dataclasses.replace(evidence, retrial=_start_process(settings), latency_retrial=_start_process(settings))
     return dataclasses.replace(
         evidence,

@@ -103,6 +103,20 @@ def test_a_rollback_moves_the_traffic_even_if_it_cannot_be_journaled() -> None:
     assert platform.run(loop, until=ended).rollouts[-1].outcome is Phase.ROLLED_BACK
 
 
+def test_an_alarm_in_the_bake_gives_stable_the_traffic_even_if_it_cannot_be_journaled() -> None:
+    platform, loop = start_canary(bake_seconds=600.0)
+    reach(platform, loop, "baking")
+    platform.failing.add("write_journal")
+    platform.servers[B].error_rate = 1.0
+    for _ in range(10):
+        platform.tick(loop)
+    assert (platform.weights, platform.stored.state.name) == ({A: 100}, "baking")
+    platform.failing.clear()
+    platform.tick(loop)
+    assert (platform.weights, platform.stored.state.name) == ({A: 75, B: 25}, "step-2")
+    assert platform.run(loop, until=ended).rollouts[-1].outcome is Phase.ROLLED_BACK
+
+
 def test_a_process_that_is_killed_before_the_rollback_is_journaled_rolls_back_again_at_once() -> None:
     platform, _ = roll_back_without_journal()
     restarted = platform.restart()

@@ -342,6 +342,14 @@ def test_during_an_incident_of_stable_no_other_canary_advances(rate: float) -> N
     assert judgement.reason.startswith("paused, because stable itself has an incident")
 
 
+def test_a_bake_of_an_earlier_version_gets_an_alarm() -> None:
+    old = dataclasses.replace(bake((300, 0)), alarm=None, latency_alarm=None)
+    after = enter_state(old, REQUEST, BAKING, SETTINGS)
+    assert after.alarm is not None
+    assert (after.process, after.step_canary) == (old.process, Counts())
+    assert enter_state(after, REQUEST, BAKING, SETTINGS) is after
+
+
 def test_evidence_of_an_earlier_version_continues_and_waits_during_an_incident() -> None:
     old = dataclasses.replace(during_incident(0.001), better=None, record_bound=None)
     assert not judge(old, SETTINGS).passed
