@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import chi2, norm
 
-from benchmarks.auc_costs import show_auc_costs
-from benchmarks.drift_streams import show_drift
-from benchmarks.overlap_costs import show_overlap_costs
+from benchmarks.costs.auc import show_auc_costs
+from benchmarks.costs.drift_streams import show_drift
+from benchmarks.costs.overlaps import show_overlap_costs
 from sluice.statistics.auc import AucDifference, compare_auc, estimate_auc
 from sluice.statistics.proportions import upper_bound_difference
 from sluice.statistics.psi import build_numeric_reference, estimate_psi

@@ -1,4 +1,4 @@
-"""Search holdout rows in training data, against only reading both files: `python -m benchmarks.overlap_costs check FOLDER`."""
+"""Search holdout rows in training data, against only reading both files: `python -m benchmarks.costs.overlaps check FOLDER`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from benchmarks.costs import Comparison, add_comparison, call_module, compare_commands, measure_call
+from benchmarks.costs.processes import Comparison, add_comparison, call_module, compare_commands, measure_call
 from sluice.data.labelled_rows import LabelledRows
 from sluice.data.overlaps import find_overlap
 
@@ -21,7 +21,7 @@ def compare_costs(rows: int, *, rounds: int = 3) -> Comparison:
     """Measure reading with the check against reading alone, for this many training rows and a tenth of them in the holdout."""
     with tempfile.TemporaryDirectory(prefix="sluice-overlap-") as name:
         write_files(Path(name), rows)
-        own, other = (call_module("benchmarks.overlap_costs", way, name) for way in ("check", "read"))
+        own, other = (call_module("benchmarks.costs.overlaps", way, name) for way in ("check", "read"))
         return compare_commands(own, other, rounds=rounds)
 
 

@@ -1,4 +1,4 @@
-"""Compute two AUCs, once with the paired DeLong comparison and once with scikit-learn: `python -m benchmarks.auc_costs own 9999`.
+"""Compute two AUCs, once with the paired DeLong comparison and once with scikit-learn: `python -m benchmarks.costs.auc own 9999`.
 
 scikit-learn computes the two values. The paired DeLong comparison also computes the standard error of their difference.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.costs import Comparison, add_comparison, call_module, compare_commands, measure_call
+from benchmarks.costs.processes import Comparison, add_comparison, call_module, compare_commands, measure_call
 from sluice.statistics.auc import compare_auc
 
 WAYS = ("paired DeLong, with the standard error", "roc_auc_score, twice")
@@ -21,8 +21,8 @@ WAYS = ("paired DeLong, with the standard error", "roc_auc_score, twice")
 def compare_costs(rows: int, *, rounds: int = 3) -> Comparison:
     """Measure both ways on the same rows."""
     return compare_commands(
-        call_module("benchmarks.auc_costs", "own", str(rows)),
-        call_module("benchmarks.auc_costs", "scikit-learn", str(rows)),
+        call_module("benchmarks.costs.auc", "own", str(rows)),
+        call_module("benchmarks.costs.auc", "scikit-learn", str(rows)),
         rounds=rounds,
     )
 

@@ -27,7 +27,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from rich.table import Table
 
-from benchmarks.costs import read_peak_memory
+from benchmarks.costs.processes import read_peak_memory
 from sluice.drift.batches import open_rows
 from sluice.drift.profiles import count_rows
 from sluice.drift.references import DriftReference, freeze_reference
@@ -139,7 +139,7 @@ def _make_part(rng: np.random.Generator, rows: int, *, moved: bool) -> Any:  # n
 
 def run_here(what: str, reference: Path, present: Path) -> dict[str, Any]:
     """Run one measurement in a process of its own: ``read``, ``freeze`` or ``drift``."""
-    command = [sys.executable, "-m", "benchmarks.drift_streams", what, str(reference), str(present)]
+    command = [sys.executable, "-m", "benchmarks.costs.drift_streams", what, str(reference), str(present)]
     return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
