@@ -55,3 +55,19 @@ def test_relative_links_in_the_documentation_exist() -> None:
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+STATISTICS = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+
+
+def test_the_tests_and_benchmarks_that_the_page_about_statistics_names_exist() -> None:
+    files = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("*.py")}
+    functions = set(re.findall(r"^ *def (test_\w+)", "\n".join(files.values()), re.MULTILINE))
+    named = [name for code in re.findall(r"`([^`]+)`", STATISTICS) for name in re.findall(r"test_\w+(?:\.py)?", code)]
+    assert len(named) > 30
+    for name in named:
+        assert name in (files if name.endswith(".py") else functions), name
+    for path in re.findall(r"`((?:tests|benchmarks|sluice|docs)/[\w./-]+\.(?:py|md))", STATISTICS):
+        assert (ROOT / path).is_file(), path
+    for module in re.findall(r"python -m (benchmarks\.\w+)", STATISTICS):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
