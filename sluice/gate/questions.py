@@ -59,7 +59,7 @@ def ask_gate(
             these rows used another alpha, budget or gate_fraction.
     """
     check_settings(rule.margin, rule.alpha, rule.budget)
-    labels, ids = holdout.gate.labels, hash_ids(holdout.gate.ids)
+    labels, ids = holdout.rows.labels[holdout.is_gate], hash_ids(holdout.rows.ids[holdout.is_gate])
     # Whatever is unusable is found before anything is counted.
     if count_smaller_class(labels) == 0:
         raise DataError(

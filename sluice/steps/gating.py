@@ -101,8 +101,9 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
         check_sources(project)  # a question about a model that cannot be packaged would be wasted
         challenger = joblib.load(verify_model(Path(model), metadata))
         holdout = open_holdout(project)
-        found = predict_probability(challenger, holdout.gate.features)
-        scores = bind_scores(holdout.gate.ids, found, holdout=holdout.digest, row_set=holdout.row_set.digest)
+        rows = holdout.gate
+        found = predict_probability(challenger, rows.features)
+        scores = bind_scores(rows.ids, found, holdout=holdout.digest, row_set=holdout.row_set.digest)
         answer = decide(project, holdout, scores, challenger=str(metadata["digest"]))
         _write(answer, scores, outputs)
         step.detail = answer.detail

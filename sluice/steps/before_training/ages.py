@@ -27,10 +27,10 @@ from sluice.steps.scoring import read_champion, score_release
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sluice.data.holdout import Holdout
     from sluice.data.labelled_rows import LabelledRows
     from sluice.project.projects import Project
     from sluice.release.store.releases import Release
-    from sluice.steps.before_training.requirements import WholeHoldout
 
 MAX_ROWS = 4000
 """The champion is asked about at most this many rows of each side."""
@@ -96,7 +96,7 @@ class HoldoutAge:
         return {"old": self.old, "features": self.features, "champion": self.champion, **numbers}
 
 
-def judge_age(project: Project, holdout: WholeHoldout, training: LabelledRows, *, snapshot_digest: str) -> HoldoutAge:
+def judge_age(project: Project, holdout: Holdout, training: LabelledRows, *, snapshot_digest: str) -> HoldoutAge:
     """Compare the holdout with the present training data.
 
     Args:

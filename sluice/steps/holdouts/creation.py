@@ -7,6 +7,7 @@ the present holdout, are left out, by id and by content.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluice.data.holdout import pin_holdout
+from sluice.data.holdout import read_whole_holdout, split_rows
 from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.overlaps import find_overlap
 from sluice.data.row_files import check_same_rows, write_rows
 from sluice.data.row_sets import write_id
 from sluice.data.snapshots import check_readable, digest_file, is_url, pin_snapshot
 from sluice.errors import DataError
-from sluice.steps.before_training.requirements import require_both_classes, split_rows
+from sluice.steps.before_training.requirements import require_both_classes
 from sluice.steps.holdouts.statuses import read_champion_training_rows, read_present_training_rows
 
 if TYPE_CHECKING:
@@ -112,8 +113,9 @@ def plan_new_holdout(project: Project, location: str, *, rows: int = 0) -> Holdo
             hint="Collect more labelled rows that no model was trained on, or ask for fewer with --rows.",
         )
     chosen = choose_rows(all_rows, usable, wanted)
-    parts = split_rows(project, fresh.digest, all_rows.take(chosen))
-    require_both_classes(project, parts, source=f"made from {fresh.source}")
+    named = dataclasses.replace(fresh, source=f"made from {fresh.source}")
+    parts = split_rows(project, named, all_rows.take(chosen))
+    require_both_classes(project, parts)
     return HoldoutPlan(fresh=fresh, rows=all_rows, chosen=chosen, rest=usable & ~chosen, left_out=left_out, counts=parts.count())
 
 
@@ -130,8 +132,7 @@ def _read_others(project: Project) -> tuple[dict[str, LabelledRows], int]:
             f"{unknown[0]}, so rows of it cannot be left out",
             hint="Copy the file there under its digest and its suffix. The manifest of the release has the whole digest.",
         )
-    pinned = pin_holdout(project)
-    present = read_labelled_rows(project, pinned.path, source=pinned.source)
+    present = read_whole_holdout(project).rows
     others = {"the present training data": training} | champion | {"the present holdout": present}
     return others, len(present)
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.holdout import pin_holdout
+from sluice.data.holdout import read_whole_holdout
 from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.overlaps import Overlap, find_overlap
 from sluice.data.snapshots import check_readable, pin_snapshot
 from sluice.errors import DataError
 from sluice.steps.before_training.ages import HoldoutAge, judge_age, read_training_rows
-from sluice.steps.before_training.requirements import require_both_classes, split_rows
+from sluice.steps.before_training.requirements import require_both_classes
 from sluice.steps.scoring import read_champion
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class HoldoutStatus:
         digest: The digest of its file.
         source: The path or URL of its file.
         since: When this project first read it, in seconds since the epoch.
-        counts: The number of rows by part and label, as `WholeHoldout.count` returns it.
+        counts: The number of rows by part and label, as `Holdout.count` returns it.
         problem: Why the gate or the model tests cannot judge with it; empty if they can.
         age: The comparison with the present training data.
         overlaps: Name of other data → the rows that the holdout shares with them.
@@ -80,21 +80,19 @@ def read_holdout_status(project: Project) -> HoldoutStatus:
         DataError: The holdout or the present training data are missing or unreadable.
         IntegrityError: The holdout is not the declared one.
     """
-    pinned = pin_holdout(project)
-    check_readable(pinned)
-    holdout = split_rows(project, pinned.digest, read_labelled_rows(project, pinned.path, source=pinned.source))
+    holdout = read_whole_holdout(project)
     snapshot, training = read_present_training_rows(project)
     problem = ""
     try:
-        require_both_classes(project, holdout, source=pinned.source)
+        require_both_classes(project, holdout)
     except DataError as error:
         problem = error.message
     others, unknown = read_champion_training_rows(project, present=snapshot)
     named = {"the present training data": training} | others
     return HoldoutStatus(
-        digest=pinned.digest,
-        source=pinned.source,
-        since=pinned.path.stat().st_mtime,
+        digest=holdout.digest,
+        source=holdout.pinned.source,
+        since=holdout.pinned.path.stat().st_mtime,
         counts=holdout.count(),
         problem=problem,
         age=judge_age(project, holdout, training, snapshot_digest=snapshot),

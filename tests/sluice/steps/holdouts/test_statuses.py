@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.cli import app
+from sluice.data.holdout import read_whole_holdout
 from sluice.data.labelled_rows import read_labelled_rows
 from sluice.statistics.auc import estimate_auc
 from sluice.steps.before_training.ages import judge_age, measure_loss
-from sluice.steps.before_training.requirements import read_whole_holdout
 from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
 from sluice.steps.holdouts.statuses import read_holdout_status
