@@ -69,6 +69,13 @@ class LabelledRows:
         )
 
 
+    def pick_evenly(self, most: int) -> LabelledRows:
+        """Return at most this many rows, evenly spread over all rows."""
+        if len(self) <= most:
+            return self
+        return self.take(np.linspace(0, len(self) - 1, num=most).astype(np.int64))
+
+
 def read_labelled_rows(project: Project, path: Path, *, source: str = "") -> LabelledRows:
     """Read a file with the project's loader, and separate label and id from the features.
 

@@ -11,12 +11,12 @@ from sluice.gate.decision import (
     MIN_PER_CLASS,
     GateDecision,
     check_settings,
-    count_smaller_class,
     decide_promotion,
     refuse_few,
     refuse_spent,
 )
 from sluice.gate.ledger_documents import Question
+from sluice.statistics.samples import count_smaller_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

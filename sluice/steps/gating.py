@@ -18,9 +18,9 @@ from sluice.gate import questions
 from sluice.gate.budgets import WARN_AT
 from sluice.project.projects import read_project
 from sluice.release.packaging import check_sources
+from sluice.steps.champions import read_champion, score_release
 from sluice.steps.ledgers import describe_power, open_ledger, open_scores, read_heads, read_rule
 from sluice.steps.records import record_part, running_step
-from sluice.steps.scoring import read_champion, score_release
 from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def champion_scores(project: Project, champion: Release, holdout: Holdout) -> Ro
     found = stored.load(champion.digest, row_set=holdout.row_set.digest, holdout=holdout.digest, ids=rows.ids)
     if found is not None:
         return found
-    computed = score_release(project, champion, rows.features)
+    (computed,) = score_release(project, champion, rows.features)
     scores = bind_scores(rows.ids, computed, holdout=holdout.digest, row_set=holdout.row_set.digest)
     stored.save(champion.digest, scores)
     return scores

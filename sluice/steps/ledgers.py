@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.data.holdout import Holdout, open_holdout
 from sluice.gate.budgets import measure_budget
-from sluice.gate.decision import MIN_PER_CLASS, count_smaller_class, refuse_few
+from sluice.gate.decision import MIN_PER_CLASS, refuse_few
 from sluice.gate.ledger import Ledger
 from sluice.gate.ledger_documents import GateRule, LossRecord, OverrideRecord, RotationRecord
 from sluice.gate.power import GatePower, plan_power
@@ -18,6 +18,7 @@ from sluice.gate.stores.folders import FolderStore
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.platforms.selection import open_journal
 from sluice.statistics.auc import compare_auc
+from sluice.statistics.samples import count_smaller_class
 
 if TYPE_CHECKING:
     from sluice.gate.ledger_documents import LedgerDocument, QuestionRecord

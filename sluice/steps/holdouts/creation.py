@@ -20,10 +20,11 @@ from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.overlaps import find_overlap
 from sluice.data.row_files import check_same_rows, write_rows
 from sluice.data.row_sets import write_id
-from sluice.data.snapshots import check_readable, digest_file, is_url, pin_snapshot
+from sluice.data.snapshots import digest_file, is_url
 from sluice.errors import DataError
 from sluice.steps.before_training.requirements import require_both_classes
 from sluice.steps.holdouts.statuses import read_champion_training_rows, read_present_training_rows
+from sluice.steps.snapshots import pin_data
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -97,8 +98,7 @@ def plan_new_holdout(project: Project, location: str, *, rows: int = 0) -> Holdo
         DataError: The fresh data are unreadable, or have too few rows that may be used.
         IntegrityError: The present holdout is not the declared one.
     """
-    fresh = pin_snapshot(project.locate(location), project.state / "snapshots")
-    check_readable(fresh)
+    fresh = pin_data(project, location)
     all_rows = read_labelled_rows(project, fresh.path, source=fresh.source)
     others, present_rows = _read_others(project)
     overlaps = {name: find_overlap(all_rows, other).rows for name, other in others.items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.holdout import open_holdout
+from sluice.data.holdout import SNAPSHOT_FOLDER, open_holdout
 from sluice.data.overlaps import find_overlap
 from sluice.data.row_sets import estimate_overlap
 from sluice.data.snapshots import digest_file, is_url, pin_snapshot
@@ -23,10 +23,10 @@ from sluice.project.edits import set_texts
 from sluice.project.projects import Project
 from sluice.project.roots import FILE_NAME
 from sluice.steps.before_training.requirements import judge_overlap, require_both_classes
+from sluice.steps.champions import read_champion
 from sluice.steps.gating import champion_scores
 from sluice.steps.holdouts.statuses import read_champion_training_rows, read_present_training_rows
 from sluice.steps.ledgers import open_ledger, read_heads, read_rule
-from sluice.steps.scoring import read_champion
 
 if TYPE_CHECKING:
     from sluice.data.holdout import Holdout
@@ -140,7 +140,7 @@ def rotate(plan: RotationPlan, *, by: str, why: str) -> None:
 def _find_file(project: Project, location: str) -> tuple[str, str]:
     """Return the value of data.holdout for a file, and the file's digest."""
     if is_url(location):
-        return location, pin_snapshot(location, project.state / "snapshots").digest
+        return location, pin_snapshot(location, project.state / SNAPSHOT_FOLDER).digest
     file = project.path(location) if not Path(location).exists() else Path(location).resolve()
     inside = project.root.resolve() in file.resolve().parents
     return (str(file.resolve().relative_to(project.root.resolve())) if inside else str(file)), digest_file(file)

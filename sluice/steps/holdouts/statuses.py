@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.holdout import read_whole_holdout
+from sluice.data.holdout import SNAPSHOT_FOLDER, read_whole_holdout
 from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.overlaps import Overlap, find_overlap
-from sluice.data.snapshots import check_readable, pin_snapshot
 from sluice.errors import DataError
-from sluice.steps.before_training.ages import HoldoutAge, judge_age, read_training_rows
+from sluice.steps.before_training.ages import HoldoutAge, judge_age
 from sluice.steps.before_training.requirements import require_both_classes
-from sluice.steps.scoring import read_champion
+from sluice.steps.champions import read_champion, read_training_rows
+from sluice.steps.snapshots import pin_data
 
 if TYPE_CHECKING:
     from sluice.data.labelled_rows import LabelledRows
@@ -103,8 +102,7 @@ def read_holdout_status(project: Project) -> HoldoutStatus:
 
 def read_present_training_rows(project: Project) -> tuple[str, LabelledRows]:
     """Return the digest and the rows of data.snapshot."""
-    pinned = pin_snapshot(project.locate(project.settings.data.snapshot), project.state / "snapshots")
-    check_readable(pinned)
+    pinned = pin_data(project)
     return pinned.digest, read_labelled_rows(project, pinned.path, source=pinned.source)
 
 
@@ -122,6 +120,6 @@ def read_champion_training_rows(project: Project, *, present: str) -> tuple[dict
         return {}, ()
     rows = read_training_rows(project, champion)
     if rows is None:
-        folder = Path(project.state / "snapshots")
+        folder = project.state / SNAPSHOT_FOLDER
         return {}, (f"the training data of the champion ({digest[:19]}) are not in {folder}",)
     return {"the champion's training data": rows}, ()
