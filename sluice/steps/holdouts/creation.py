@@ -8,7 +8,6 @@ the present holdout, are left out, by id and by content.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from sluice.data.holdout import read_whole_holdout, split_rows
 from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.overlaps import find_overlap
 from sluice.data.row_files import check_same_rows, write_rows
-from sluice.data.row_sets import write_id
+from sluice.data.row_sets import hash_id
 from sluice.data.snapshots import digest_file, is_url
 from sluice.errors import DataError
 from sluice.steps.before_training.requirements import require_both_classes
@@ -153,13 +152,9 @@ def choose_rows(rows: LabelledRows, usable: npt.NDArray[np.bool_], number: int) 
     of_positives = round(number * int(positive.sum()) / int(usable.sum()))
     for candidates, wanted in ((positive, of_positives), (usable & (rows.labels == 0), number - of_positives)):
         places = np.flatnonzero(candidates)
-        ranked = sorted(places, key=lambda place: _rank(rows.ids[place]))
+        ranked = sorted(places, key=lambda place: hash_id(rows.ids[place], prefix=_HASH_PREFIX))
         chosen[ranked[:wanted]] = True
     return chosen
-
-
-def _rank(value: object) -> bytes:
-    return hashlib.sha256(_HASH_PREFIX + write_id(value).encode("utf-8", "surrogatepass")).digest()
 
 
 def create_holdout(project: Project, plan: HoldoutPlan, *, folder: str = "") -> NewHoldout:
