@@ -22,7 +22,7 @@ from sluice.data.row_sets import hash_id
 from sluice.data.snapshots import digest_file, is_url
 from sluice.errors import DataError
 from sluice.steps.before_training.requirements import require_both_classes
-from sluice.steps.holdouts.statuses import read_champion_training_rows, read_present_training_rows
+from sluice.steps.holdouts.statuses import read_rows_of_models
 from sluice.steps.snapshots import pin_data
 
 if TYPE_CHECKING:
@@ -124,16 +124,9 @@ def _read_others(project: Project) -> tuple[dict[str, LabelledRows], int]:
     Raises:
         DataError: Among others, the champion's training data are not known. Then nothing shows that the new rows are not in them.
     """
-    snapshot, training = read_present_training_rows(project)
-    champion, unknown = read_champion_training_rows(project, present=snapshot)
-    if unknown:
-        raise DataError(
-            f"{unknown[0]}, so rows of it cannot be left out",
-            hint="Copy the file there under its digest and its suffix. The manifest of the release has the whole digest.",
-        )
+    others = read_rows_of_models(project, consequence="rows of it cannot be left out")
     present = read_whole_holdout(project).rows
-    others = {"the present training data": training} | champion | {"the present holdout": present}
-    return others, len(present)
+    return others | {"the present holdout": present}, len(present)
 
 
 def choose_rows(rows: LabelledRows, usable: npt.NDArray[np.bool_], number: int) -> npt.NDArray[np.bool_]:

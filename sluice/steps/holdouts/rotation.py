@@ -16,7 +16,7 @@ from sluice.data.holdout import SNAPSHOT_FOLDER, open_holdout
 from sluice.data.overlaps import find_overlap
 from sluice.data.row_sets import estimate_overlap
 from sluice.data.snapshots import digest_file, is_url, pin_snapshot
-from sluice.errors import ConfigurationError, DataError, StateError
+from sluice.errors import ConfigurationError, StateError
 from sluice.gate.budgets import SHARED_ROWS
 from sluice.gate.ledger_documents import RotationRecord
 from sluice.project.edits import set_texts
@@ -25,7 +25,7 @@ from sluice.project.roots import FILE_NAME
 from sluice.steps.before_training.requirements import judge_overlap, require_both_classes
 from sluice.steps.champions import read_champion
 from sluice.steps.gating import champion_scores
-from sluice.steps.holdouts.statuses import read_champion_training_rows, read_present_training_rows
+from sluice.steps.holdouts.statuses import read_rows_of_models
 from sluice.steps.ledgers import open_ledger, read_heads, read_rule
 
 if TYPE_CHECKING:
@@ -159,14 +159,8 @@ def _with_holdout(project: Project, name: str, digest: str) -> Project:
 
 
 def _require_unseen(later: Project, old: Holdout, new: Holdout) -> None:
-    snapshot, training = read_present_training_rows(later)
-    others, unknown = read_champion_training_rows(later, present=snapshot)
-    if unknown:
-        raise DataError(
-            f"{unknown[0]}, so nothing shows that the new holdout has none of its rows",
-            hint="Copy the file there under its digest and its suffix. The manifest of the release has the whole digest.",
-        )
-    for name, other in ({"the present training data": training} | others).items():
+    others = read_rows_of_models(later, consequence="nothing shows that the new holdout has none of its rows")
+    for name, other in others.items():
         judge_overlap(later, find_overlap(new.rows, other, name))
     ledger = open_ledger(later)
     ledger.check_heads(read_heads(later))

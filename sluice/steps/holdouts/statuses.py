@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sluice.data.labelled_rows import LabelledRows
     from sluice.project.projects import Project
 
+PRESENT = "the present training data"
+"""The name of the rows of ``data.snapshot`` in messages."""
+
 _SECONDS_A_DAY = 86_400
 
 
@@ -87,7 +90,7 @@ def read_holdout_status(project: Project) -> HoldoutStatus:
     except DataError as error:
         problem = error.message
     others, unknown = read_champion_training_rows(project, present=snapshot)
-    named = {"the present training data": training} | others
+    named = {PRESENT: training} | others
     return HoldoutStatus(
         digest=holdout.digest,
         source=holdout.pinned.source,
@@ -123,3 +126,23 @@ def read_champion_training_rows(project: Project, *, present: str) -> tuple[dict
         folder = project.state / SNAPSHOT_FOLDER
         return {}, (f"the training data of the champion ({digest[:19]}) are not in {folder}",)
     return {"the champion's training data": rows}, ()
+
+
+def read_rows_of_models(project: Project, *, consequence: str) -> dict[str, LabelledRows]:
+    """Return the rows that a model is or was trained on, under their names: the present training data, and the champion's.
+
+    Args:
+        project: The project.
+        consequence: What follows if the champion's training data are not known, for the message.
+
+    Raises:
+        DataError: The present training data are unreadable, or the champion's are not known.
+    """
+    snapshot, training = read_present_training_rows(project)
+    champion, unknown = read_champion_training_rows(project, present=snapshot)
+    if unknown:
+        raise DataError(
+            f"{unknown[0]}, so {consequence}",
+            hint="Copy the file there under its digest and its suffix. The manifest of the release has the whole digest.",
+        )
+    return {PRESENT: training} | champion
