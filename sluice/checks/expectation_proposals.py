@@ -28,7 +28,6 @@ _ROWS_PER_CATEGORY = 20
 _MOST_WHOLE_NUMBERS = 100
 _LEVEL = 0.999
 _DATE = r"^\d{4}-\d{2}-\d{2}$"
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ in ``pytest_plugins`` of its conftest), ``PYTEST_ADDOPTS`` and ``addopts`` are i
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -203,21 +202,6 @@ def check_suite(project: Project, layer: str) -> None:
             f"sluice.toml: tests.{layer} names {suite!r}, but {project.path(suite)} does not exist",
             hint=f"Create the suite there, or correct tests.{layer}.",
         )
-
-
-def read_layer(folder: Path) -> LayerResult:
-    """Read the result that `run_layer` wrote to a folder. The folder may have been moved since.
-
-    Raises:
-        DataError: There is no result, or it cannot be read.
-    """
-    try:
-        values = json.loads((folder / VERDICTS_FILE).read_text(encoding="utf-8"))
-        return dataclasses.replace(LayerResult.from_dict(values), folder=folder)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{folder} has no readable {VERDICTS_FILE}: {error}", hint="Run the layer again with `sluice test LAYER`."
-        ) from error
 
 
 def find_data_docs(folder: Path) -> list[Path]:

@@ -40,7 +40,9 @@ __all__ = [
     "read_frame",
     "read_holdout",
     "read_labelled_rows",
+    "read_whole_holdout",
     "split_holdout",
+    "split_rows",
 ]
 
 HoldoutPart = Literal["test", "gate"]
@@ -49,19 +51,41 @@ HoldoutPart = Literal["test", "gate"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Holdout:
-    """A holdout that has been read.
+    """A holdout that has been read, with both of its parts.
 
     Attributes:
-        digest: The digest of its bytes.
-        row_set: The set of all its rows.
-        test: The test rows.
-        gate: The gate rows.
+        pinned: Its file.
+        rows: All of its rows.
+        row_set: The set of these rows.
+        is_gate: Which of them are gate rows, shape (rows,).
     """
 
-    digest: str
+    pinned: Snapshot
+    rows: LabelledRows
     row_set: RowSet
-    test: LabelledRows
-    gate: LabelledRows
+    is_gate: npt.NDArray[np.bool_]
+
+    @property
+    def digest(self) -> str:
+        """The digest of its file's bytes."""
+        return self.pinned.digest
+
+    @property
+    def test(self) -> LabelledRows:
+        """The test rows."""
+        return self.rows.take(~self.is_gate)
+
+    @property
+    def gate(self) -> LabelledRows:
+        """The gate rows, which only the gate may score."""
+        return self.rows.take(self.is_gate)
+
+    def count(self) -> dict[str, dict[str, int]]:
+        """Return the number of rows by part (``test``, ``gate``) and label (``negative``, ``positive``)."""
+        parts = {"test": self.rows.labels[~self.is_gate], "gate": self.rows.labels[self.is_gate]}
+        return {
+            part: {"negative": int((labels == 0).sum()), "positive": int((labels == 1).sum())} for part, labels in parts.items()
+        }
 
 
 SNAPSHOT_FOLDER = "snapshots"
@@ -135,27 +159,46 @@ def read_holdout(project: Project, *, part: HoldoutPart) -> LabelledRows:
     """
     _, rows = _read_all(project)
     is_gate = split_holdout(rows.ids, gate_fraction=project.settings.data.gate_fraction)
-    picked = rows.take(is_gate if part == "gate" else ~is_gate)
-    if len(picked) == 0:
-        raise _without_rows(len(rows), part)
-    return picked
+    picked = is_gate if part == "gate" else ~is_gate
+    _require_rows(picked, part)
+    return rows.take(picked)
+
+
+def read_whole_holdout(project: Project) -> Holdout:
+    """Read the whole holdout, even if one of its parts has no rows.
+
+    Raises:
+        ConfigurationError: ``data.load`` does not name a loader.
+        DataError: The holdout is missing or unreadable, or breaks its contract.
+        IntegrityError: It is not the holdout that was declared or first read.
+    """
+    return split_rows(project, *_read_all(project))
 
 
 def open_holdout(project: Project) -> Holdout:
-    """Read the whole holdout, with the set of its rows and both of its parts. Only the gate may use the gate rows.
+    """Read the whole holdout, and check that both of its parts have rows. Only the gate may use the gate rows.
 
     Raises:
         ConfigurationError: ``data.load`` does not name a loader.
         DataError: The holdout is missing or unreadable, breaks its contract, or is so small that one part has no rows.
         IntegrityError: It is not the holdout that was declared or first read.
     """
-    pinned, rows = _read_all(project)
+    holdout = read_whole_holdout(project)
+    _require_rows(~holdout.is_gate, "test")
+    _require_rows(holdout.is_gate, "gate")
+    return holdout
+
+
+def split_rows(project: Project, pinned: Snapshot, rows: LabelledRows) -> Holdout:
+    """Split the rows of a file into the parts of a holdout.
+
+    Args:
+        project: The project, whose ``data.gate_fraction`` counts.
+        pinned: The file.
+        rows: Its rows, or those of them that a new holdout will have.
+    """
     is_gate = split_holdout(rows.ids, gate_fraction=project.settings.data.gate_fraction)
-    test, gate = rows.take(~is_gate), rows.take(is_gate)
-    for part, picked in (("test", test), ("gate", gate)):
-        if len(picked) == 0:
-            raise _without_rows(len(rows), part)
-    return Holdout(digest=pinned.digest, row_set=describe_row_set(rows.ids, rows.labels), test=test, gate=gate)
+    return Holdout(pinned=pinned, rows=rows, row_set=describe_row_set(rows.ids, rows.labels), is_gate=is_gate)
 
 
 def _read_all(project: Project) -> tuple[Snapshot, LabelledRows]:
@@ -164,11 +207,12 @@ def _read_all(project: Project) -> tuple[Snapshot, LabelledRows]:
     return pinned, read_labelled_rows(project, pinned.path, source=pinned.source)
 
 
-def _without_rows(rows: int, part: str) -> DataError:
-    return DataError(
-        f"the holdout has {rows} rows, and none of them is a {part} row",
-        hint="Use a larger holdout, or set data.gate_fraction further from 0 and 1.",
-    )
+def _require_rows(picked: npt.NDArray[np.bool_], part: HoldoutPart) -> None:
+    if not picked.any():
+        raise DataError(
+            f"the holdout has {len(picked)} rows, and none of them is a {part} row",
+            hint="Use a larger holdout, or set data.gate_fraction further from 0 and 1.",
+        )
 
 
 def _require_first_digest(snapshot: Snapshot, record: Path) -> None:

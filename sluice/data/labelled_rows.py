@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sluice.data.external_errors import external_call
+from sluice.data.row_sets import write_id
 from sluice.errors import ConfigurationError, DataError, SluiceError
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ class LabelledRows:
             labels=self.labels[kept],
             ids=self.ids[kept],
         )
+
+
+    def pick_evenly(self, most: int) -> LabelledRows:
+        """Return at most this many rows, evenly spread over all rows."""
+        if len(self) <= most:
+            return self
+        return self.take(np.linspace(0, len(self) - 1, num=most).astype(np.int64))
 
 
 def read_labelled_rows(project: Project, path: Path, *, source: str = "") -> LabelledRows:
@@ -150,9 +158,11 @@ def _checked_labels(column: pd.Series[Any], path: Path) -> npt.NDArray[np.int8]:
 
 
 def _checked_ids(column: pd.Series[Any], path: Path) -> npt.NDArray[np.object_]:
-    """Return the ids unchanged. An id that is missing or occurs twice is an error."""
-    _require_present(column, f"{path.name}: id {column.name!r}", hint=_ID_HINT)
-    twice = column[column.duplicated()]
+    """Return the ids unchanged. An id that is missing, is infinite or occurs twice is an error."""
+    _require_present(column.mask(column.isin([np.inf, -np.inf])), f"{path.name}: id {column.name!r}", hint=_ID_HINT)
+    # Only the texts tell whether 1 and "1" are one id. So it is everywhere else. Numbers and texts alone need no conversion.
+    mixed = column.dtype == object and pd.api.types.infer_dtype(column) != "string"
+    twice = column[(column.map(write_id) if mixed else column).duplicated()]
     if len(twice):
         found = f"{len(twice):,} rows repeat an earlier id, for example {_listed(twice.unique()[:3])}"
         raise DataError(f"{path.name}: id {column.name!r} is not unique: {found}", hint=_ID_HINT)

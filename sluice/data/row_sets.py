@@ -59,13 +59,17 @@ def write_id(value: object) -> str:
     return str(value)
 
 
-def hash_id(value: object) -> bytes:
+def hash_id(value: object, *, prefix: bytes = b"") -> bytes:
     """Return the SHA-256 of an id's text (UTF-8), 32 bytes.
+
+    Args:
+        value: The id.
+        prefix: Bytes before the text. Another prefix gives a hash that is independent of this one.
 
     Raises:
         ValueError: The id is missing.
     """
-    return hashlib.sha256(write_id(value).encode("utf-8", "surrogatepass")).digest()
+    return hashlib.sha256(prefix + write_id(value).encode("utf-8", "surrogatepass")).digest()
 
 
 def describe_row_set(ids: Iterable[object], labels: Iterable[object]) -> RowSet:

@@ -17,7 +17,7 @@ from scipy.special import ndtr, ndtri
 from sluice.drift.comparisons import DriftOutcome
 from sluice.errors import DataError
 from sluice.statistics.auc import compare_independent_auc, estimate_auc, find_standard_error
-from sluice.statistics.samples import read_labels
+from sluice.statistics.samples import count_smaller_class
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -102,7 +102,7 @@ def compare_aucs(
     fall, error = -difference.difference, difference.standard_error
     p_value = float(ndtr(-fall / error)) if error else float(fall <= 0)
     is_now = f"the champion's AUC is {new.auc:.3f} on {_count(new):,} recent rows and was {was}"
-    outcome, detail, hint = _judge(old, new, fall, error, p_value, tolerated=tolerated, alpha=alpha)
+    outcome, detail, hint = _judge(old, new, difference, p_value, tolerated=tolerated, alpha=alpha)
     return AucChange(
         outcome=outcome,
         before=old,
@@ -116,13 +116,13 @@ def compare_aucs(
 
 
 def _judge(
-    old: AucEstimate, new: AucEstimate, fall: float, error: float, p_value: float, *, tolerated: float, alpha: float
+    old: AucEstimate, new: AucEstimate, difference: AucDifference, p_value: float, *, tolerated: float, alpha: float
 ) -> tuple[DriftOutcome, str, str]:
     """Return the outcome, its reason and the advice."""
+    fall, bound = -difference.difference, -difference.lower_bound(1 - STEADY_LEVEL)
     if fall > tolerated and p_value < alpha:
         reason = f"it has fallen by {fall:.3f}, more than the tolerated {tolerated:g} (p {p_value:.2g})"
         return DriftOutcome.DRIFTED, reason, "Retrain on recent rows, and look at what has changed."
-    bound = fall + float(ndtri(STEADY_LEVEL)) * error
     if bound <= tolerated:
         changed = f"fallen by at most {bound:.3f}" if bound > 0 else "not fallen"
         return DriftOutcome.STEADY, f"with {STEADY_LEVEL:.0%} confidence it has {changed} ({tolerated:g} is tolerated)", ""
@@ -145,11 +145,7 @@ def _advise(old: AucEstimate, new: AucEstimate, tolerated: float) -> str:
 def _estimate(rows: tuple[ArrayLike, ArrayLike], what: str) -> AucEstimate | None:
     """Return the AUC; None if there are too few rows of either label."""
     labels, scores = rows
-    try:
-        positive = read_labels(labels)
-    except ValueError:
-        return None  # the loader has checked that labels are 0 or 1, so there is only one class
-    if min(positive.sum(), (~positive).sum()) < LEAST_PER_CLASS:
+    if count_smaller_class(labels) < LEAST_PER_CLASS:
         return None
     try:
         return estimate_auc(labels, scores)

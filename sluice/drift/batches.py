@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+
+T = TypeVar("T")
 
 _BATCH_ROWS = 1 << 16  # A column of this many floats fits into a processor's cache, which halves the time of counting.
 _BLOCK_BYTES = 1 << 22
@@ -58,6 +60,20 @@ class TextFoundError(Exception):
         """Keep the column's name."""
         super().__init__(f"column {column!r} holds text")
         self.column = column
+
+
+def read_with_texts(read: Callable[[set[str]], T]) -> T:
+    """Call a function that reads rows, again and again, until it knows all columns of a CSV file that it must read as text.
+
+    Args:
+        read: The function. It is given the names of these columns, as far as they are known.
+    """
+    texts: set[str] = set()
+    while True:
+        try:
+            return read(texts)
+        except TextFoundError as error:
+            texts.add(error.column)
 
 
 class Rows(Protocol):

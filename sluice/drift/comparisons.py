@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sluice.drift.profiles import DriftProfile
     from sluice.drift.references import DriftReference
+    from sluice.project.tables.drift import DriftTable
 
 SHOWN = 3
 
@@ -51,6 +52,11 @@ class DriftRule:
     threshold: float
     alpha: float
     least_rows: int
+
+
+def read_drift_rule(table: DriftTable) -> DriftRule:
+    """Return the rule of the table ``[drift]`` of sluice.toml."""
+    return DriftRule(threshold=table.threshold, alpha=table.alpha, least_rows=table.least_rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

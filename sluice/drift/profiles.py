@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
-from sluice.drift.batches import TWICE, TextFoundError
+from sluice.drift.batches import TWICE, read_with_texts
 from sluice.drift.columns import Kind, classify_type, count_missing, count_texts, describe_unsupported, find_kind, read_numbers
 from sluice.drift.references import VERSION, check_format
 from sluice.errors import DataError
@@ -121,12 +121,7 @@ def count_rows(reference: DriftReference, rows: Rows) -> DriftProfile:
     Raises:
         DataError: The rows cannot be read.
     """
-    texts: set[str] = set()
-    while True:
-        try:
-            return _count(reference, rows, texts)
-        except TextFoundError as error:
-            texts.add(error.column)
+    return read_with_texts(lambda texts: _count(reference, rows, texts))
 
 
 def _count(reference: DriftReference, rows: Rows, texts: Collection[str]) -> DriftProfile:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from sluice.drift.batches import Batch, TextFoundError
+from sluice.drift.batches import Batch, read_with_texts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -61,13 +61,8 @@ def draw_sample(rows: Rows, columns: Collection[str], *, most: int = 0, kinds: M
     Raises:
         DataError: The rows cannot be read.
     """
-    texts: set[str] = set()
-    while True:
-        try:
-            batches = rows.read(columns, texts=texts, kinds=kinds)
-            return _draw(batches, columns, most or find_limit(len(columns)))
-        except TextFoundError as error:
-            texts.add(error.column)
+    limit = most or find_limit(len(columns))
+    return read_with_texts(lambda texts: _draw(rows.read(columns, texts=texts, kinds=kinds), columns, limit))
 
 
 def _draw(batches: Iterable[Batch], columns: Collection[str], most: int) -> Sample:

@@ -19,6 +19,7 @@ import numpy as np
 
 from sluice.errors import ConfigurationError, DataError
 from sluice.statistics.auc import AucDifference, compare_auc
+from sluice.statistics.samples import count_smaller_class
 from sluice.verdicts import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -182,12 +183,6 @@ def _promote_first(rows: int, uses: int, budget: int) -> GateDecision:
     detail = "this is the first champion: there was no other to compare with, so nothing is proven"
     verdict = Verdict(check=CHECK, outcome=Outcome.PASS, rows=rows, unproven=True, detail=detail)
     return _without_numbers(verdict, first=True, uses=uses, budget=budget)
-
-
-def count_smaller_class(labels: ArrayLike) -> int:
-    """Return the number of rows of the class that has fewer rows."""
-    truths = np.asarray(labels)
-    return min(int(np.count_nonzero(truths == 1)), int(np.count_nonzero(truths == 0)))
 
 
 def refuse_spent(rows: int, *, used: int, budget: int) -> GateDecision:

@@ -11,12 +11,12 @@ from sluice.gate.decision import (
     MIN_PER_CLASS,
     GateDecision,
     check_settings,
-    count_smaller_class,
     decide_promotion,
     refuse_few,
     refuse_spent,
 )
 from sluice.gate.ledger_documents import Question
+from sluice.statistics.samples import count_smaller_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,7 +59,7 @@ def ask_gate(
             these rows used another alpha, budget or gate_fraction.
     """
     check_settings(rule.margin, rule.alpha, rule.budget)
-    labels, ids = holdout.gate.labels, hash_ids(holdout.gate.ids)
+    labels, ids = holdout.rows.labels[holdout.is_gate], hash_ids(holdout.rows.ids[holdout.is_gate])
     # Whatever is unusable is found before anything is counted.
     if count_smaller_class(labels) == 0:
         raise DataError(

@@ -78,15 +78,13 @@ def find_separating_features(training: LabelledRows, test: LabelledRows) -> list
     """
     if min(len(np.unique(training.labels)), len(np.unique(test.labels))) < 2:  # noqa: PLR2004 - both classes
         return []
-    sample = np.unique(np.linspace(0, len(training) - 1, num=min(len(training), MAX_TRAINING_ROWS)).astype(np.int64))
-    labels = training.labels[sample]
+    sample = training.pick_evenly(MAX_TRAINING_ROWS)
     found = []
-    for name in training.features.columns:
+    for name in sample.features.columns:
         if name in test.features.columns:
-            column = training.features[name].iloc[sample]
             estimates = [
-                SeparatingFeature(str(name), estimate_auc(labels, ours), estimate_auc(test.labels, theirs))
-                for ours, theirs in _make_scores(column, labels, test.features[name])
+                SeparatingFeature(str(name), estimate_auc(sample.labels, ours), estimate_auc(test.labels, theirs))
+                for ours, theirs in _make_scores(sample.features[name], sample.labels, test.features[name])
             ]
             best = max(estimates, key=lambda one: min(one.training.auc, one.test.auc))
             if _separates(best):

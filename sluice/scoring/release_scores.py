@@ -32,39 +32,46 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sluice.project.projects import Project
+    from sluice.scoring.server_process import ReleaseServer
 
 ROWS_IN_A_REQUEST = 500
 
 
-def score_in_server(project: Project, folder: Path, digest: str, features: pd.DataFrame) -> NDArray[np.float64]:
-    """Start a server of a release, ask it for the probabilities of rows, and stop it.
+def score_in_server(project: Project, folder: Path, digest: str, *features: pd.DataFrame) -> list[NDArray[np.float64]]:
+    """Start a server of a release, ask it for the probabilities of one or several sets of rows, and stop it.
 
     Args:
         project: The project, which names the serving environment.
         folder: The unpacked model layer.
         digest: The digest of the release.
-        features: One row for each prediction. Columns that the model does not use are left out.
+        features: Sets of rows, one row for each prediction. Columns that the model does not use are left out.
 
     Returns:
-        Probabilities in [0, 1], shape (rows,).
+        For each set of rows, probabilities in [0, 1], shape (rows,).
 
     Raises:
         ConfigurationError: The serving environment does not exist.
         DataError: The rows lack a column, or the release refuses them.
         ServiceError: The server does not become ready, for example because its environment differs, or it fails.
     """
-    wanted = _pick_columns(folder, features)
+    wanted = [_pick_columns(folder, rows) for rows in features]
     with (
         tempfile.TemporaryDirectory(prefix="sluice-score-") as name,
         start_server(project, folder, digest, log=Path(name) / "server.log") as server,
     ):
-        starts = range(0, len(wanted), ROWS_IN_A_REQUEST)
-        parts = [server.predict(wanted.iloc[start : start + ROWS_IN_A_REQUEST]) for start in starts]
+        return [_ask_server(server, rows) for rows in wanted]
+
+
+def _ask_server(server: ReleaseServer, rows: pd.DataFrame) -> NDArray[np.float64]:
+    starts = range(0, len(rows), ROWS_IN_A_REQUEST)
+    parts = [server.predict(rows.iloc[start : start + ROWS_IN_A_REQUEST]) for start in starts]
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def score_in_process(folder: Path, digest: str, features: pd.DataFrame) -> NDArray[np.float64]:
-    """Compute the probabilities of rows in a new process of this environment, which imports only the release's own code.
+def score_in_process(folder: Path, digest: str, *features: pd.DataFrame) -> list[NDArray[np.float64]]:
+    """Compute the probabilities of one or several sets of rows in a new process of this environment.
+
+    The process imports only the release's own code.
 
     Args:
         folder: As for `score_in_server`.
@@ -72,17 +79,19 @@ def score_in_process(folder: Path, digest: str, features: pd.DataFrame) -> NDArr
         features: As for `score_in_server`.
 
     Returns:
-        Probabilities in [0, 1], shape (rows,).
+        As for `score_in_server`.
 
     Raises:
         DataError: The rows lack a column.
         RefusedError: The release cannot be used in this environment. The message says why.
         ServiceError: The process failed.
     """
-    wanted = _pick_columns(folder, features)
+    wanted = [_pick_columns(folder, rows) for rows in features]
     with tempfile.TemporaryDirectory(prefix="sluice-score-") as name:
         rows, scores = Path(name) / "rows.json", Path(name) / "scores.npy"
-        rows.write_text(json.dumps({"names": list(wanted.columns), "rows": frame_to_rows(wanted)}), encoding="utf-8")
+        rows.write_text(
+            json.dumps([{"names": list(part.columns), "rows": frame_to_rows(part)} for part in wanted]), encoding="utf-8"
+        )
         command = [sys.executable, "-m", "sluice.scoring.release_scores", str(folder), digest, str(rows), str(scores)]
         # Of the folder that contains Sluice, only Sluice can be imported. A project may be in that folder too.
         path = Path(name) / "path"
@@ -91,7 +100,8 @@ def score_in_process(folder: Path, digest: str, features: pd.DataFrame) -> NDArr
         environment = dict(os.environ) | {"PYTHONPATH": str(path), "PYTHONSAFEPATH": "1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=name)
         if done.returncode == 0:
-            return np.asarray(np.load(scores), dtype=np.float64)
+            borders = np.cumsum([len(part) for part in wanted])[:-1]
+            return np.split(np.asarray(np.load(scores), dtype=np.float64), borders)
     last = (done.stderr.strip().splitlines() or ["no output"])[-1]
     if done.returncode == RefusedError.exit_code:
         raise RefusedError(last, hint="Keep the environment that the release was made in until another release is champion.")
@@ -112,10 +122,11 @@ def _pick_columns(folder: Path, features: pd.DataFrame) -> pd.DataFrame:
 
 def _main(folder: str, digest: str, rows: str, scores: str) -> None:
     """Score the rows in this process."""
-    document = json.loads(Path(rows).read_text(encoding="utf-8"))
+    parts = json.loads(Path(rows).read_text(encoding="utf-8"))
     try:
         scorer = load_scorer(Path(folder), digest)
-        np.save(scores, np.array(scorer.score(document["names"], document["rows"]), dtype=np.float64))
+        found = [scorer.score(part["names"], part["rows"]) if part["rows"] else [] for part in parts]
+        np.save(scores, np.concatenate([np.array(values, dtype=np.float64) for values in found]))
     except SluiceError as error:
         sys.stderr.write(f"{error.message}\n")
         sys.exit(error.exit_code)

@@ -17,8 +17,6 @@ rows of both samples together, so that it does not favour one of them.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -149,27 +147,13 @@ def build_numeric_reference(values: ArrayLike, *, bins: int = 10) -> PsiReferenc
     return dataclasses.replace(frozen, counts=count_numbers(frozen, numbers))
 
 
-def build_category_reference(values: ArrayLike, *, max_categories: int = 1000) -> PsiReference:
+def freeze_categories(counted: Mapping[str | None, int], *, max_categories: int = 1000) -> PsiReference:
     """Return one bin for each category, one for new categories and one for missing values.
 
     Args:
-        values: Shape (rows,), strings, booleans or numbers. None and NaN are missing values. A whole number is the same category
-            as float and as int.
+        counted: Category → its rows; None counts the missing values.
         max_categories: Largest number of categories with their own bin. These are the most frequent ones, and the others share
             one bin.
-
-    Raises:
-        ValueError: All values are missing, the shape is wrong, or `max_categories` is below 1.
-    """
-    return freeze_categories(_count_categories(values), max_categories=max_categories)
-
-
-def freeze_categories(counted: Mapping[str | None, int], *, max_categories: int = 1000) -> PsiReference:
-    """Return the same as `build_category_reference` for values that are already counted.
-
-    Args:
-        counted: Category → its rows; None counts the missing values.
-        max_categories: Largest number of categories with their own bin.
 
     Raises:
         ValueError: There is no category, or `max_categories` is below 1.
@@ -184,21 +168,16 @@ def freeze_categories(counted: Mapping[str | None, int], *, max_categories: int 
 
 
 def estimate_psi(reference: PsiReference, values: ArrayLike) -> PsiEstimate:
-    """Compare a sample with the frozen reference. `compare_counts` says how.
+    """Compare a sample of numbers with the frozen reference. `compare_counts` says how.
 
     Args:
-        reference: The feature at training.
-        values: Shape (rows,), of the same type as the reference.
+        reference: The numeric feature at training.
+        values: Shape (rows,), numbers.
 
     Raises:
-        ValueError: There are no rows, the shape is wrong, or values for a numeric reference are not numbers.
+        ValueError: There are no rows, the shape is wrong, or the values are not numbers.
     """
-    if reference.edges is not None:
-        return compare_counts(reference, count_numbers(reference, _read_numbers(values)))
-    counted = _count_categories(values)
-    known = reference.categories or {}
-    new = [rows for name, rows in counted.items() if name is not None and name not in known]
-    return compare_counts(reference, count_categories(reference, counted), new=new)
+    return compare_counts(reference, count_numbers(reference, _read_numbers(values)))
 
 
 def compare_counts(reference: PsiReference, counts: Sequence[int], *, new: Sequence[int] = ()) -> PsiEstimate:
@@ -323,30 +302,6 @@ def count_categories(reference: PsiReference, counted: Mapping[str | None, int])
     for name, rows in counted.items():
         counts[own + 1 if name is None else bins.get(name, own)] += rows
     return tuple(counts)
-
-
-def _count_categories(values: ArrayLike) -> Counter[str | None]:
-    """Return the rows per category. None counts the missing values."""
-    column = np.asarray(values, dtype=object)
-    if column.ndim != 1:
-        raise ValueError(f"values must have one dimension, not {column.ndim}")
-    counted: Counter[str | None] = Counter()
-    for value, rows in Counter(column.tolist()).items():
-        counted[_name_category(value)] += rows
-    return counted
-
-
-def _name_category(value: object) -> str | None:
-    """Return the name of a category; None if it is missing.
-
-    3 and 3.0 are one category, because a missing value turns a column of ints into floats.
-    """
-    equal = value == value  # noqa: PLR0124 - NaN differs from itself, and comparing pandas.NA gives pandas.NA
-    if value is None or not isinstance(equal, bool | np.bool_) or not equal:
-        return None
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def _read_numbers(values: ArrayLike) -> Floats:

@@ -101,6 +101,16 @@ def read_labels(labels: ArrayLike) -> Booleans:
     return positive
 
 
+def count_smaller_class(labels: ArrayLike) -> int:
+    """Return the number of rows of the class that has fewer rows.
+
+    Args:
+        labels: Shape (rows,), values 0 and 1.
+    """
+    truths = np.asarray(labels)
+    return min(int(np.count_nonzero(truths == 1)), int(np.count_nonzero(truths == 0)))
+
+
 def read_scores(scores: ArrayLike, rows: int) -> Floats:
     """Return the scores as floats, one per row. Infinite scores are ranked like any other.
 

@@ -22,8 +22,8 @@ from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
 from sluice.statistics.auc import estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
+from sluice.steps.champions import read_champion, score_release
 from sluice.steps.records import record_part, record_warnings
-from sluice.steps.scoring import read_champion, score_release
 from sluice.steps.training import verify_model
 from sluice.verdicts import Interval
 
@@ -87,7 +87,8 @@ def champion_curves(project: Project, rows: LabelledRows) -> dict[str, Any] | No
     for attached in ReleaseStore(project.state / "releases").attachments(champion.digest):
         if attached["kind"] == ATTACHMENT and bound.items() <= attached["document"].items():
             return dict(attached["document"])
-    return curves(rows.labels, score_release(project, champion, rows.features))
+    (scores,) = score_release(project, champion, rows.features)
+    return curves(rows.labels, scores)
 
 
 def curves(labels: npt.NDArray[np.int8], scores: npt.NDArray[np.float64]) -> dict[str, Any]:

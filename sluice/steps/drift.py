@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sluice.data.external_errors import external_call
-from sluice.data.holdout import pin_holdout, read_holdout
+from sluice.data.holdout import SNAPSHOT_FOLDER, pin_holdout, read_holdout
 from sluice.data.labelled_rows import read_frame, read_labelled_rows
 from sluice.data.snapshots import Snapshot, check_readable, digest_file, is_url, pin_for_reading
 from sluice.drift.auc_changes import AucChange, compare_aucs
 from sluice.drift.batches import FrameRows, open_rows
-from sluice.drift.comparisons import DriftResult, DriftRule, compare_profile
+from sluice.drift.comparisons import DriftResult, compare_profile, read_drift_rule
 from sluice.drift.model_inputs import sample_inputs
 from sluice.drift.profiles import count_rows
 from sluice.drift.references import freeze_reference
 from sluice.errors import ConfigurationError, DataError, StateError
 from sluice.project.projects import Project, read_project
 from sluice.statistics.psi import PsiEstimate, build_numeric_reference, estimate_psi
+from sluice.steps.champions import read_features, require_champion, require_training_data, score_release
 from sluice.steps.records import record_part, running_step
-from sluice.steps.scoring import score_release
-from sluice.steps.snapshots import find_training_data, read_features, require_champion, restore_snapshot
+from sluice.steps.snapshots import restore_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -80,7 +80,7 @@ def compare_sources(project: Project, reference: str = "", current: str = "", *,
         DataError: The data cannot be read or compared.
         StateError: There is no champion, or both names mean the same bytes.
     """
-    before = _open(project, reference) if reference else find_training_data(project)
+    before = _open(project, reference) if reference else require_training_data(project)
     now = _open(project, current or project.settings.data.snapshot)
     if _has_same_bytes(before.path, now.path):
         raise StateError(
@@ -114,7 +114,7 @@ def compare_labels(project: Project, location: str) -> AucChange:
             hint="Name a file with rows whose labels have arrived since.",
         )
     recent, test = read_labelled_rows(project, file.path, source=file.source), read_holdout(project, part="test")
-    now, before = (score_release(project, champion, rows.features) for rows in (recent, test))
+    now, before = score_release(project, champion, recent.features, test.features)
     settings = project.settings.drift
     change = compare_aucs((test.labels, before), (recent.labels, now), tolerated=settings.auc_drop, alpha=settings.alpha)
     if champion.manifest["data"]["holdout_digest"] != holdout.digest:
@@ -137,7 +137,7 @@ def _compare(
     columns = project.settings.drift.columns
     frozen = freeze_reference(before, columns=columns, left_out=_choose_left_out(project, before, features))
     extra = {SCORE: _compare_scores(project, now)} if scores else {}
-    return compare_profile(frozen, count_rows(frozen, now), _read_rule(project), extra=extra)
+    return compare_profile(frozen, count_rows(frozen, now), read_drift_rule(project.settings.drift), extra=extra)
 
 
 def _choose_left_out(project: Project, rows: Rows, features: Collection[str]) -> dict[str, str]:
@@ -156,13 +156,8 @@ def _compare_scores(project: Project, rows: Rows) -> PsiEstimate:
     """Compare the distribution of the champion's scores with that on the holdout's test rows."""
     champion = require_champion(project)
     inputs, test = sample_inputs(rows, read_features(project)), read_holdout(project, part="test").features
-    now, before = (score_release(project, champion, features) for features in (inputs, test))
+    now, before = score_release(project, champion, inputs, test)
     return estimate_psi(build_numeric_reference(before), now)
-
-
-def _read_rule(project: Project) -> DriftRule:
-    settings = project.settings.drift
-    return DriftRule(threshold=settings.threshold, alpha=settings.alpha, least_rows=settings.least_rows)
 
 
 def _refuse_to_decide(project: Project, reason: str) -> DriftResult:
@@ -182,7 +177,7 @@ def _open(project: Project, name: str) -> Snapshot:
     """Return a data set that a person named. A local file is read where it is, because a copy of a large file takes long."""
     location = project.locate(name)
     if is_url(location):
-        snapshot = pin_for_reading(location, project.state / "snapshots")
+        snapshot = pin_for_reading(location, project.state / SNAPSHOT_FOLDER)
     elif not Path(location).is_file():
         raise DataError(f"there is no file {location}", hint="Check the path in sluice.toml or on the command line.")
     else:

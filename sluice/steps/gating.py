@@ -18,9 +18,9 @@ from sluice.gate import questions
 from sluice.gate.budgets import WARN_AT
 from sluice.project.projects import read_project
 from sluice.release.packaging import check_sources
+from sluice.steps.champions import read_champion, score_release
 from sluice.steps.ledgers import describe_power, open_ledger, open_scores, read_heads, read_rule
 from sluice.steps.records import record_part, running_step
-from sluice.steps.scoring import read_champion, score_release
 from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:
@@ -101,8 +101,9 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
         check_sources(project)  # a question about a model that cannot be packaged would be wasted
         challenger = joblib.load(verify_model(Path(model), metadata))
         holdout = open_holdout(project)
-        found = predict_probability(challenger, holdout.gate.features)
-        scores = bind_scores(holdout.gate.ids, found, holdout=holdout.digest, row_set=holdout.row_set.digest)
+        rows = holdout.gate
+        found = predict_probability(challenger, rows.features)
+        scores = bind_scores(rows.ids, found, holdout=holdout.digest, row_set=holdout.row_set.digest)
         answer = decide(project, holdout, scores, challenger=str(metadata["digest"]))
         _write(answer, scores, outputs)
         step.detail = answer.detail
@@ -142,7 +143,7 @@ def champion_scores(project: Project, champion: Release, holdout: Holdout) -> Ro
     found = stored.load(champion.digest, row_set=holdout.row_set.digest, holdout=holdout.digest, ids=rows.ids)
     if found is not None:
         return found
-    computed = score_release(project, champion, rows.features)
+    (computed,) = score_release(project, champion, rows.features)
     scores = bind_scores(rows.ids, computed, holdout=holdout.digest, row_set=holdout.row_set.digest)
     stored.save(champion.digest, scores)
     return scores

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.data.holdout import Holdout, open_holdout
 from sluice.gate.budgets import measure_budget
-from sluice.gate.decision import MIN_PER_CLASS, count_smaller_class, refuse_few
+from sluice.gate.decision import MIN_PER_CLASS, refuse_few
 from sluice.gate.ledger import Ledger
 from sluice.gate.ledger_documents import GateRule, LossRecord, OverrideRecord, RotationRecord
 from sluice.gate.power import GatePower, plan_power
@@ -18,9 +18,9 @@ from sluice.gate.stores.folders import FolderStore
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.platforms.selection import open_journal
 from sluice.statistics.auc import compare_auc
+from sluice.statistics.samples import count_smaller_class
 
 if TYPE_CHECKING:
-    from sluice.data.labelled_rows import LabelledRows
     from sluice.gate.ledger_documents import LedgerDocument, QuestionRecord
     from sluice.project.projects import Project
 
@@ -132,8 +132,8 @@ def read_gate_status(project: Project, *, last: int = 10, now: float) -> GateSta
     document = ledger.read()
     ledger.check_heads(read_heads(project))
     use = measure_budget(document, holdout.row_set, holdout=holdout.digest, rule=rule, now=now)
-    gate_rows = _count_labels(holdout.gate)
-    few = min(gate_rows.values()) < MIN_PER_CLASS
+    rows = {part: {"0": counts["negative"], "1": counts["positive"]} for part, counts in holdout.count().items()}
+    few = min(rows["gate"].values()) < MIN_PER_CLASS
     warnings = [use.warning] if use.warning else []
     warnings += [refuse_few(holdout.gate.labels, used=use.used, budget=use.budget).verdict.detail] if few else []
     return GateStatus(
@@ -141,8 +141,8 @@ def read_gate_status(project: Project, *, last: int = 10, now: float) -> GateSta
         head=document.head,
         holdout=holdout.digest,
         row_set=holdout.row_set.digest,
-        test_rows=_count_labels(holdout.test),
-        gate_rows=gate_rows,
+        test_rows=rows["test"],
+        gate_rows=rows["gate"],
         budget=use.budget,
         used=use.used,
         left=use.left,
@@ -178,21 +178,16 @@ def describe_power(project: Project, holdout: Holdout) -> GatePower:
 def _measure_error(project: Project, holdout: Holdout) -> float | None:
     """Return the standard error of the difference between champion and N-1; None if their scores are not stored."""
     history = open_journal(project).read().history[-2:]
-    files, ids = open_scores(project), holdout.gate.ids
+    files, gate = open_scores(project), holdout.gate
     stored = [
-        files.load(term.release, row_set=holdout.row_set.digest, holdout=holdout.digest, ids=ids)
+        files.load(term.release, row_set=holdout.row_set.digest, holdout=holdout.digest, ids=gate.ids)
         for term in history
         if _DIGEST.fullmatch(term.release)
     ]
-    found = [scores.align(ids) for scores in stored if scores is not None]
-    if len(found) < 2 or count_smaller_class(holdout.gate.labels) < MIN_PER_CLASS:  # noqa: PLR2004 - two releases are compared
+    found = [scores.align(gate.ids) for scores in stored if scores is not None]
+    if len(found) < 2 or count_smaller_class(gate.labels) < MIN_PER_CLASS:  # noqa: PLR2004 - two releases are compared
         return None
-    return compare_auc(holdout.gate.labels, *found).standard_error or None
-
-
-def _count_labels(rows: LabelledRows) -> dict[str, int]:
-    positives = int(rows.labels.sum())
-    return {"0": len(rows) - positives, "1": positives}
+    return compare_auc(gate.labels, *found).standard_error or None
 
 
 def _show_question(record: QuestionRecord, document: LedgerDocument) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from sluice.release.packaging import build_release
 from sluice.release.registry.publishing import find_destination, publish
 from sluice.release.store.releases import ReleaseStore
 from sluice.run_warnings import RunWarning
+from sluice.steps.champions import read_champion
 from sluice.steps.curves import ATTACHMENT
 from sluice.steps.ledgers import open_scores
 from sluice.steps.records import record_part, running_step
-from sluice.steps.scoring import read_champion
 from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.snapshots import Snapshot, check_readable, digest_file, pin_snapshot
-from sluice.errors import DataError, IntegrityError, StateError
+from sluice.data.holdout import SNAPSHOT_FOLDER
+from sluice.data.snapshots import Snapshot, check_readable, digest_file, pin_snapshot, pinned_path
+from sluice.errors import IntegrityError
 from sluice.project.projects import Project, read_project
-from sluice.release.golden_rows import read_golden_rows
-from sluice.release.store.releases import ReleaseStore
 from sluice.steps.before_training.requirements import check_project
+from sluice.steps.champions import read_features, require_training_data
 from sluice.steps.records import record_part, running_step
-from sluice.steps.scoring import read_champion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from sluice.release.feature_columns import Column
-    from sluice.release.store.releases import Release
+    from pathlib import Path
 
 
 def pin(location: str, target: Path) -> dict[str, Any]:
@@ -46,7 +42,7 @@ def pin(location: str, target: Path) -> dict[str, Any]:
     with running_step("pin-snapshot") as step:
         check_project(project)
         source = location or project.settings.data.snapshot
-        snapshot = pin_snapshot(project.locate(source), project.state / "snapshots")
+        snapshot = pin_data(project, source)
         metadata = _copy_pinned(snapshot, source, target)
         record_part("snapshot", metadata)
         step.detail = f"{source}, {snapshot.digest[:19]}"
@@ -71,10 +67,7 @@ def pin_reference(location: str, target: Path) -> dict[str, Any]:
     """
     project = read_project()
     with running_step("pin-reference") as step:
-        if location:
-            snapshot = pin_snapshot(project.locate(location), project.state / "snapshots")
-        else:
-            snapshot = find_training_data(project)
+        snapshot = pin_data(project, location) if location else require_training_data(project)
         source = location or snapshot.source
         metadata = _copy_pinned(snapshot, source, target)
         metadata["features"] = [] if location else [column.name for column in read_features(project)]
@@ -82,59 +75,26 @@ def pin_reference(location: str, target: Path) -> dict[str, Any]:
     return metadata
 
 
+def pin_data(project: Project, location: str = "") -> Snapshot:
+    """Pin data of a project, and check that the file can be read.
+
+    Args:
+        project: The project.
+        location: Path or fsspec URL; empty for ``data.snapshot``.
+
+    Raises:
+        DataError: The data is missing or cannot be read.
+    """
+    pinned = pin_snapshot(project.locate(location or project.settings.data.snapshot), project.state / SNAPSHOT_FOLDER)
+    check_readable(pinned)
+    return pinned
+
+
 def _copy_pinned(snapshot: Snapshot, source: str, target: Path) -> dict[str, Any]:
     check_readable(snapshot)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(snapshot.path, target)
     return {"digest": snapshot.digest, "source": source, "suffix": snapshot.path.suffix}
-
-
-def require_champion(project: Project) -> Release:
-    """Return the champion.
-
-    Raises:
-        StateError: There is none.
-    """
-    champion = read_champion(project)
-    if champion is None:
-        raise StateError(
-            "there is no champion, so there is nothing to compare with",
-            hint="Name a reference (`sluice drift --reference`, or the pipeline's argument), or release a model first.",
-        )
-    return champion
-
-
-def read_features(project: Project) -> tuple[Column, ...]:
-    """Return the columns that the champion was fitted on.
-
-    Raises:
-        IntegrityError: The champion was altered.
-        StateError: There is no champion.
-    """
-    champion = require_champion(project)
-    return read_golden_rows(ReleaseStore(project.state / "releases").unpack(champion.digest)).columns
-
-
-def find_training_data(project: Project) -> Snapshot:
-    """Return the data that the champion was trained on: the pinned copy, or else ``data.snapshot`` if it has the same bytes.
-
-    Raises:
-        DataError: Neither is here.
-        StateError: There is no champion.
-    """
-    champion = require_champion(project)
-    digest, source = str(champion.manifest["data"]["snapshot_digest"]), f"the training data of release {champion.number}"
-    folder = project.state / "snapshots"
-    for path in (
-        *sorted(folder.glob(f"{digest.removeprefix('sha256:')}*")),
-        Path(project.locate(project.settings.data.snapshot)),
-    ):
-        if path.is_file() and digest_file(path) == digest:
-            return Snapshot(path, digest, source)
-    raise DataError(
-        f"{source} ({digest[:19]}) is not in {folder}",
-        hint="Name a copy of it as the reference (`sluice drift --reference`, or the pipeline's argument).",
-    )
 
 
 def restore_snapshot(project: Project, artifact: Path, metadata: Mapping[str, Any]) -> Path:
@@ -147,7 +107,7 @@ def restore_snapshot(project: Project, artifact: Path, metadata: Mapping[str, An
         IntegrityError: The file does not have the digest that was recorded when it was pinned.
     """
     digest = str(metadata["digest"])
-    target = project.state / "snapshots" / f"{digest.removeprefix('sha256:')}{metadata.get('suffix', '')}"
+    target = pinned_path(project.state / SNAPSHOT_FOLDER, digest, str(metadata.get("suffix", "")))
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f".{target.name}.{os.getpid()}")

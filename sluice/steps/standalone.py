@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from sluice.checks.layers import LayerInputs, LayerResult, check_suite, run_layer
 from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.data.holdout import pin_holdout
-from sluice.data.snapshots import Snapshot, check_readable, digest_file, pin_snapshot
+from sluice.data.snapshots import check_readable, digest_file
 from sluice.errors import StateError
 from sluice.release.packaging import build_release
 from sluice.release.store.releases import ReleaseStore
 from sluice.scoring.server_process import find_python
-from sluice.steps.scoring import read_champion
+from sluice.steps.champions import read_champion
+from sluice.steps.snapshots import pin_data
 from sluice.steps.training import train
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _find_inputs(
 ) -> tuple[LayerInputs, str]:
     """Return the inputs of a layer and the digest of what it tests. Train or package first if that is necessary."""
     if layer == "data":
-        pinned = _pin(project, snapshot)
+        pinned = pin_data(project, snapshot)
         return LayerInputs(snapshot=pinned.path), pinned.digest
     if layer == "code":
         return LayerInputs(), digest_code(project)
@@ -105,7 +106,7 @@ def digest_code(project: Project) -> str:
 
 def train_now(project: Project, snapshot: str = "") -> Path:
     """Train a model on the snapshot outside a run, and return the model's path in `.sluice/models`."""
-    pinned = _pin(project, snapshot)
+    pinned = pin_data(project, snapshot)
     folder = project.state / LATEST_MODEL.parent
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / "trained.draft"
@@ -209,9 +210,3 @@ def _find_or_build(project: Project, notify: Callable[[str], None]) -> Release:
         train_now(project)
     notify("building a release …")
     return build_candidate(project)
-
-
-def _pin(project: Project, snapshot: str) -> Snapshot:
-    pinned = pin_snapshot(project.locate(snapshot or project.settings.data.snapshot), project.state / "snapshots")
-    check_readable(pinned)
-    return pinned

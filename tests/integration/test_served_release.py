@@ -50,7 +50,7 @@ def test_golden_rows_get_the_same_answers_as_in_training(service: ReleaseServer,
 def test_the_server_agrees_with_the_training_environment(service: ReleaseServer, project: Project, holdout: LabelledRows) -> None:
     """The server gives the same answers for test rows as the release's own code in the training environment."""
     rows = holdout.features.head(500)
-    trained = score_in_process(ReleaseStore(project.state / "releases").unpack(service.digest), service.digest, rows)
+    (trained,) = score_in_process(ReleaseStore(project.state / "releases").unpack(service.digest), service.digest, rows)
     assert service.predict(rows) == pytest.approx(trained, abs=ROUNDING)
 
 

@@ -132,7 +132,7 @@ def switch(
         "result": outcome,
         "holdout": f"{plan.name}  {plan.digest[:19]}",
         "before": plan.old.digest[:19],
-        **_count_facts(plan.counts),
+        **_count_facts(plan.new.count()),
         "champion": f"{plan.champion[:19]} is scored on the new gate rows by its own server" if plan.champion else "none",
         "budget": f"{use.left} of {use.budget} questions left; {use.carried} of the last 365 days are carried over",
         "by": f"{person}: {why}",

@@ -8,29 +8,22 @@ champion is asked only about rows that it was not trained on.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-from scipy.special import ndtri
-
-from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.overlaps import find_shared_ids
-from sluice.drift.comparisons import DriftRule, compare_frames
+from sluice.drift.comparisons import compare_frames, read_drift_rule
 from sluice.errors import DataError, SluiceError
 from sluice.run_warnings import RunWarning
-from sluice.statistics.auc import AucEstimate, estimate_auc
-from sluice.steps.scoring import read_champion, score_release
+from sluice.statistics.auc import compare_independent_auc, estimate_auc
+from sluice.statistics.samples import count_smaller_class
+from sluice.steps.champions import read_champion, read_training_rows, score_release
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from sluice.data.holdout import Holdout
     from sluice.data.labelled_rows import LabelledRows
     from sluice.project.projects import Project
     from sluice.release.store.releases import Release
-    from sluice.steps.before_training.requirements import WholeHoldout
 
 MAX_ROWS = 4000
 """The champion is asked about at most this many rows of each side."""
@@ -96,7 +89,7 @@ class HoldoutAge:
         return {"old": self.old, "features": self.features, "champion": self.champion, **numbers}
 
 
-def judge_age(project: Project, holdout: WholeHoldout, training: LabelledRows, *, snapshot_digest: str) -> HoldoutAge:
+def judge_age(project: Project, holdout: Holdout, training: LabelledRows, *, snapshot_digest: str) -> HoldoutAge:
     """Compare the holdout with the present training data.
 
     Args:
@@ -119,9 +112,8 @@ def judge_age(project: Project, holdout: WholeHoldout, training: LabelledRows, *
 def _compare_features(project: Project, holdout: LabelledRows, training: LabelledRows) -> tuple[str, dict[str, float]]:
     """Return what the comparison of the features found, and the index of each feature that has drifted."""
     settings = project.settings.drift
-    rule = DriftRule(threshold=settings.threshold, alpha=settings.alpha, least_rows=settings.least_rows)
     try:
-        result = compare_frames(holdout.features, training.features, columns=settings.columns, rule=rule)
+        result = compare_frames(holdout.features, training.features, columns=settings.columns, rule=read_drift_rule(settings))
     except DataError as error:
         return f"the features could not be compared: {error.message}", {}
     return result.detail, {name: round(result.features[name].estimate.psi, 4) for name in result.drifted}
@@ -137,53 +129,16 @@ def _compare_champion(
     if known is None:
         return "the champion's training data are not in this project's state, so its new rows are not known", None, None
     fresh = training.take(~find_shared_ids(training.ids, known.ids))
-    if min(count_smaller_class(fresh), count_smaller_class(test)) < LEAST_PER_CLASS:
+    if min(count_smaller_class(fresh.labels), count_smaller_class(test.labels)) < LEAST_PER_CLASS:
         return f"the training data have {len(fresh):,} rows that the champion does not know, too few to compare", None, None
-    on_holdout, on_new = estimate_aucs(project, champion, test, fresh)
-    loss, bound = measure_loss(on_holdout, on_new)
+    picked = [rows.pick_evenly(MAX_ROWS) for rows in (test, fresh)]
+    scores = score_release(project, champion, *(rows.features for rows in picked))
+    on_holdout, on_new = (estimate_auc(rows.labels, found) for rows, found in zip(picked, scores, strict=True))
+    loss = compare_independent_auc(on_new, on_holdout)
+    bound = loss.lower_bound(LOSS_TAIL)
     text = (
         f"the champion's AUC is {on_new.auc:.3f} on {on_new.positives + on_new.negatives:,} new rows and "
         f"{on_holdout.auc:.3f} on the "
         f"holdout's test rows (it loses at least {max(bound, 0):.3f} at {1 - LOSS_TAIL:.1%} confidence)"
     )
-    return text, loss, bound
-
-
-def estimate_aucs(
-    project: Project, release: Release, first: LabelledRows, second: LabelledRows
-) -> tuple[AucEstimate, AucEstimate]:
-    """Return a release's AUC on two sets of rows. One server of the release scores both."""
-    picked = [rows.take(_spread(len(rows), MAX_ROWS)) for rows in (first, second)]
-    names = [name for name in picked[0].features.columns if name in picked[1].features.columns]
-    scores = score_release(project, release, pd.concat([rows.features[names] for rows in picked], ignore_index=True))
-    border = len(picked[0])
-    return estimate_auc(picked[0].labels, scores[:border]), estimate_auc(picked[1].labels, scores[border:])
-
-
-def measure_loss(on_holdout: AucEstimate, on_new: AucEstimate) -> tuple[float, float]:
-    """Return the loss of AUC between two independent sets of rows, and its lower bound with the error probability `LOSS_TAIL`."""
-    loss = on_holdout.auc - on_new.auc
-    return loss, loss + float(ndtri(LOSS_TAIL)) * math.hypot(on_holdout.standard_error, on_new.standard_error)
-
-
-def read_training_rows(project: Project, release: Release) -> LabelledRows | None:
-    """Read the rows that a release was trained on; None if their file is not in the project's state."""
-    file = find_training_file(project, release)
-    return read_labelled_rows(project, file) if file else None
-
-
-def find_training_file(project: Project, release: Release) -> Path | None:
-    """Return the pinned training data of a release; None if this project's state does not have it."""
-    digest = str(release.manifest["data"]["snapshot_digest"])
-    return next((project.state / "snapshots").glob(f"{digest.removeprefix('sha256:')}*"), None)
-
-
-def count_smaller_class(rows: LabelledRows) -> int:
-    """Return the number of rows of the class that has fewer of them."""
-    positives = int(np.count_nonzero(rows.labels))
-    return min(positives, len(rows) - positives)
-
-
-def _spread(rows: int, most: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return at most this many positions, evenly spread over the rows."""
-    return np.unique(np.linspace(0, rows - 1, num=min(rows, most)).astype(np.int64))
+    return text, loss.difference, bound

@@ -11,12 +11,10 @@ import math
 import pickle
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.holdout import pin_holdout, split_holdout
-from sluice.data.labelled_rows import read_labelled_rows
+from sluice.data.holdout import pin_holdout, read_whole_holdout
 from sluice.data.overlaps import find_overlap
 from sluice.data.snapshots import check_readable
 from sluice.errors import ConfigurationError, DataError, RefusedError
@@ -28,9 +26,7 @@ from sluice.run_warnings import RunWarning
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import numpy as np
-    import numpy.typing as npt
-
+    from sluice.data.holdout import Holdout
     from sluice.data.labelled_rows import LabelledRows
     from sluice.data.overlaps import Overlap
     from sluice.project.projects import Project
@@ -48,38 +44,6 @@ UNRELATED_HINT = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WholeHoldout:
-    """The holdout with both of its parts.
-
-    Attributes:
-        digest: The digest of its file.
-        rows: All of its rows.
-        is_gate: Which of them are gate rows, shape (rows,).
-    """
-
-    digest: str
-    rows: LabelledRows
-    is_gate: npt.NDArray[np.bool_]
-
-    @property
-    def test(self) -> LabelledRows:
-        """The test rows."""
-        return self.rows.take(~self.is_gate)
-
-    @property
-    def gate(self) -> LabelledRows:
-        """The gate rows, which only the gate may score."""
-        return self.rows.take(self.is_gate)
-
-    def count(self) -> dict[str, dict[str, int]]:
-        """Return the number of rows by part (``test``, ``gate``) and label (``negative``, ``positive``)."""
-        parts = {"test": self.rows.labels[~self.is_gate], "gate": self.rows.labels[self.is_gate]}
-        return {
-            part: {"negative": int((labels == 0).sum()), "positive": int((labels == 1).sum())} for part, labels in parts.items()
-        }
-
-
 def check_project(project: Project) -> None:
     """Check the files that a pipeline needs after the training: the holdout, the packages and the lock of a release.
 
@@ -95,7 +59,7 @@ def check_project(project: Project) -> None:
         raise DataError(f"the holdout cannot be used: {error.message}", hint=error.hint) from error
 
 
-def check_rows(project: Project, training: LabelledRows) -> tuple[WholeHoldout, list[RunWarning]]:
+def check_rows(project: Project, training: LabelledRows) -> tuple[Holdout, list[RunWarning]]:
     """Check that the training data and the holdout can be used together, and return the holdout.
 
     Returns:
@@ -108,30 +72,12 @@ def check_rows(project: Project, training: LabelledRows) -> tuple[WholeHoldout, 
     """
     read_columns(training.features)
     holdout = read_whole_holdout(project)
+    require_both_classes(project, holdout)
     warning = judge_overlap(project, find_overlap(holdout.rows, training, "the training data"))
     return holdout, [warning] if warning else []
 
 
-def read_whole_holdout(project: Project) -> WholeHoldout:
-    """Read the holdout, and check that both of its parts have rows of both classes.
-
-    Raises:
-        DataError: It is missing or unreadable, or has too few rows of a class.
-        IntegrityError: It is not the declared one.
-    """
-    pinned = pin_holdout(project)
-    check_readable(pinned)
-    holdout = split_rows(project, pinned.digest, read_labelled_rows(project, pinned.path, source=pinned.source))
-    require_both_classes(project, holdout, source=pinned.source)
-    return holdout
-
-
-def split_rows(project: Project, digest: str, rows: LabelledRows) -> WholeHoldout:
-    """Split the rows of a holdout file into its parts."""
-    return WholeHoldout(digest, rows, split_holdout(rows.ids, gate_fraction=project.settings.data.gate_fraction))
-
-
-def require_both_classes(project: Project, holdout: WholeHoldout, *, source: str) -> None:
+def require_both_classes(project: Project, holdout: Holdout) -> None:
     """Check that the gate and the model tests can judge with this holdout.
 
     Raises:
@@ -143,10 +89,9 @@ def require_both_classes(project: Project, holdout: WholeHoldout, *, source: str
             found = counts[part][name]
             if found < least:
                 raise DataError(
-                    f"the holdout {source} has {found} {part} row{'' if found == 1 else 's'} with {label} = {value}, but at "
-                    "least "
-                    f"{least} {'is' if least == 1 else 'are'} needed; of its {len(holdout.rows):,} rows, "
-                    f"{int((holdout.rows.labels == value).sum()):,} have this label",
+                    f"the holdout {holdout.pinned.source} has {found} {part} row{'' if found == 1 else 's'} with "
+                    f"{label} = {value}, but at least {least} {'is' if least == 1 else 'are'} needed; of its "
+                    f"{len(holdout.rows):,} rows, {int((holdout.rows.labels == value).sum()):,} have this label",
                     hint=_suggest_rows(holdout.rows, value, least, fraction=project.settings.data.gate_fraction),
                 )
 

@@ -7,22 +7,23 @@ the present holdout, are left out, by id and by content.
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluice.data.holdout import pin_holdout
+from sluice.data.holdout import read_whole_holdout, split_rows
 from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.overlaps import find_overlap
 from sluice.data.row_files import check_same_rows, write_rows
-from sluice.data.row_sets import write_id
-from sluice.data.snapshots import check_readable, digest_file, is_url, pin_snapshot
+from sluice.data.row_sets import hash_id
+from sluice.data.snapshots import digest_file, is_url
 from sluice.errors import DataError
-from sluice.steps.before_training.requirements import require_both_classes, split_rows
-from sluice.steps.holdouts.statuses import read_champion_training_rows, read_present_training_rows
+from sluice.steps.before_training.requirements import require_both_classes
+from sluice.steps.holdouts.statuses import read_rows_of_models
+from sluice.steps.snapshots import pin_data
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -96,8 +97,7 @@ def plan_new_holdout(project: Project, location: str, *, rows: int = 0) -> Holdo
         DataError: The fresh data are unreadable, or have too few rows that may be used.
         IntegrityError: The present holdout is not the declared one.
     """
-    fresh = pin_snapshot(project.locate(location), project.state / "snapshots")
-    check_readable(fresh)
+    fresh = pin_data(project, location)
     all_rows = read_labelled_rows(project, fresh.path, source=fresh.source)
     others, present_rows = _read_others(project)
     overlaps = {name: find_overlap(all_rows, other).rows for name, other in others.items()}
@@ -112,8 +112,9 @@ def plan_new_holdout(project: Project, location: str, *, rows: int = 0) -> Holdo
             hint="Collect more labelled rows that no model was trained on, or ask for fewer with --rows.",
         )
     chosen = choose_rows(all_rows, usable, wanted)
-    parts = split_rows(project, fresh.digest, all_rows.take(chosen))
-    require_both_classes(project, parts, source=f"made from {fresh.source}")
+    named = dataclasses.replace(fresh, source=f"made from {fresh.source}")
+    parts = split_rows(project, named, all_rows.take(chosen))
+    require_both_classes(project, parts)
     return HoldoutPlan(fresh=fresh, rows=all_rows, chosen=chosen, rest=usable & ~chosen, left_out=left_out, counts=parts.count())
 
 
@@ -123,17 +124,9 @@ def _read_others(project: Project) -> tuple[dict[str, LabelledRows], int]:
     Raises:
         DataError: Among others, the champion's training data are not known. Then nothing shows that the new rows are not in them.
     """
-    snapshot, training = read_present_training_rows(project)
-    champion, unknown = read_champion_training_rows(project, present=snapshot)
-    if unknown:
-        raise DataError(
-            f"{unknown[0]}, so rows of it cannot be left out",
-            hint="Copy the file there under its digest and its suffix. The manifest of the release has the whole digest.",
-        )
-    pinned = pin_holdout(project)
-    present = read_labelled_rows(project, pinned.path, source=pinned.source)
-    others = {"the present training data": training} | champion | {"the present holdout": present}
-    return others, len(present)
+    others = read_rows_of_models(project, consequence="rows of it cannot be left out")
+    present = read_whole_holdout(project).rows
+    return others | {"the present holdout": present}, len(present)
 
 
 def choose_rows(rows: LabelledRows, usable: npt.NDArray[np.bool_], number: int) -> npt.NDArray[np.bool_]:
@@ -152,13 +145,9 @@ def choose_rows(rows: LabelledRows, usable: npt.NDArray[np.bool_], number: int) 
     of_positives = round(number * int(positive.sum()) / int(usable.sum()))
     for candidates, wanted in ((positive, of_positives), (usable & (rows.labels == 0), number - of_positives)):
         places = np.flatnonzero(candidates)
-        ranked = sorted(places, key=lambda place: _rank(rows.ids[place]))
+        ranked = sorted(places, key=lambda place: hash_id(rows.ids[place], prefix=_HASH_PREFIX))
         chosen[ranked[:wanted]] = True
     return chosen
-
-
-def _rank(value: object) -> bytes:
-    return hashlib.sha256(_HASH_PREFIX + write_id(value).encode("utf-8", "surrogatepass")).digest()
 
 
 def create_holdout(project: Project, plan: HoldoutPlan, *, folder: str = "") -> NewHoldout:

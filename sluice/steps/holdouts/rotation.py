@@ -12,25 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.holdout import open_holdout
+from sluice.data.holdout import SNAPSHOT_FOLDER, open_holdout
 from sluice.data.overlaps import find_overlap
 from sluice.data.row_sets import estimate_overlap
 from sluice.data.snapshots import digest_file, is_url, pin_snapshot
-from sluice.errors import ConfigurationError, DataError, StateError
+from sluice.errors import ConfigurationError, StateError
 from sluice.gate.budgets import SHARED_ROWS
 from sluice.gate.ledger_documents import RotationRecord
 from sluice.project.edits import set_texts
 from sluice.project.projects import Project
 from sluice.project.roots import FILE_NAME
-from sluice.steps.before_training.requirements import judge_overlap, read_whole_holdout
+from sluice.steps.before_training.requirements import judge_overlap, require_both_classes
+from sluice.steps.champions import read_champion
 from sluice.steps.gating import champion_scores
-from sluice.steps.holdouts.statuses import read_champion_training_rows, read_present_training_rows
+from sluice.steps.holdouts.statuses import read_rows_of_models
 from sluice.steps.ledgers import open_ledger, read_heads, read_rule
-from sluice.steps.scoring import read_champion
 
 if TYPE_CHECKING:
     from sluice.data.holdout import Holdout
-    from sluice.data.labelled_rows import LabelledRows
     from sluice.gate.budgets import BudgetUse
 
 _VARIABLES = ("SLUICE_DATA__HOLDOUT", "SLUICE_DATA__HOLDOUT_DIGEST", "SLUICE_DATA")
@@ -47,7 +46,6 @@ class RotationPlan:
         digest: The new value of data.holdout_digest.
         old: The present holdout.
         new: The new holdout.
-        counts: The number of rows of the new holdout by part and label.
         champion: The digest of the champion, which has to be scored; None if there is none.
         use: What is left of the gate's budget on the new holdout.
         text: The new text of sluice.toml.
@@ -59,7 +57,6 @@ class RotationPlan:
     digest: str
     old: Holdout
     new: Holdout
-    counts: dict[str, dict[str, int]]
     champion: str | None
     use: BudgetUse
     text: str
@@ -70,7 +67,7 @@ class RotationPlan:
             "holdout": self.name,
             "digest": self.digest,
             "before": self.old.digest,
-            "rows": self.counts,
+            "rows": self.new.count(),
             "champion": self.champion,
             "budget": {"budget": self.use.budget, "used": self.use.used, "carried": self.use.carried, "left": self.use.left},
         }
@@ -94,10 +91,10 @@ def plan_rotation(project: Project, location: str) -> RotationPlan:
     later = _with_holdout(project, name, digest)
     text = set_texts(_read_settings(project), "data", {"holdout": name, "holdout_digest": digest})
     old, new = open_holdout(project), open_holdout(later)
-    whole = read_whole_holdout(later)
+    require_both_classes(later, new)
     unchanged = old.digest == digest and text == _read_settings(project)
     if old.row_set.digest != new.row_set.digest:
-        _require_unseen(later, whole.rows, old, new)
+        _require_unseen(later, old, new)
     champion = read_champion(project)
     return RotationPlan(
         unchanged=unchanged,
@@ -106,7 +103,6 @@ def plan_rotation(project: Project, location: str) -> RotationPlan:
         digest=digest,
         old=old,
         new=new,
-        counts=whole.count(),
         champion=champion.digest if champion else None,
         use=open_ledger(later).measure(new.row_set, holdout=digest, rule=read_rule(later)),
         text=text,
@@ -144,7 +140,7 @@ def rotate(plan: RotationPlan, *, by: str, why: str) -> None:
 def _find_file(project: Project, location: str) -> tuple[str, str]:
     """Return the value of data.holdout for a file, and the file's digest."""
     if is_url(location):
-        return location, pin_snapshot(location, project.state / "snapshots").digest
+        return location, pin_snapshot(location, project.state / SNAPSHOT_FOLDER).digest
     file = project.path(location) if not Path(location).exists() else Path(location).resolve()
     inside = project.root.resolve() in file.resolve().parents
     return (str(file.resolve().relative_to(project.root.resolve())) if inside else str(file)), digest_file(file)
@@ -162,16 +158,10 @@ def _with_holdout(project: Project, name: str, digest: str) -> Project:
     return Project(project.root, project.settings.model_copy(update={"data": data}))
 
 
-def _require_unseen(later: Project, rows: LabelledRows, old: Holdout, new: Holdout) -> None:
-    snapshot, training = read_present_training_rows(later)
-    others, unknown = read_champion_training_rows(later, present=snapshot)
-    if unknown:
-        raise DataError(
-            f"{unknown[0]}, so nothing shows that the new holdout has none of its rows",
-            hint="Copy the file there under its digest and its suffix. The manifest of the release has the whole digest.",
-        )
-    for name, other in ({"the present training data": training} | others).items():
-        judge_overlap(later, find_overlap(rows, other, name))
+def _require_unseen(later: Project, old: Holdout, new: Holdout) -> None:
+    others = read_rows_of_models(later, consequence="nothing shows that the new holdout has none of its rows")
+    for name, other in others.items():
+        judge_overlap(later, find_overlap(new.rows, other, name))
     ledger = open_ledger(later)
     ledger.check_heads(read_heads(later))
     known = [one for one in (old.row_set, *ledger.read().row_sets()) if one.digest != new.row_set.digest]

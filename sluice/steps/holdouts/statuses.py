@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.holdout import pin_holdout
+from sluice.data.holdout import SNAPSHOT_FOLDER, read_whole_holdout
 from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.overlaps import Overlap, find_overlap
-from sluice.data.snapshots import check_readable, pin_snapshot
 from sluice.errors import DataError
-from sluice.steps.before_training.ages import HoldoutAge, judge_age, read_training_rows
-from sluice.steps.before_training.requirements import require_both_classes, split_rows
-from sluice.steps.scoring import read_champion
+from sluice.steps.before_training.ages import HoldoutAge, judge_age
+from sluice.steps.before_training.requirements import require_both_classes
+from sluice.steps.champions import read_champion, read_training_rows
+from sluice.steps.snapshots import pin_data
 
 if TYPE_CHECKING:
     from sluice.data.labelled_rows import LabelledRows
     from sluice.project.projects import Project
+
+PRESENT = "the present training data"
+"""The name of the rows of ``data.snapshot`` in messages."""
 
 _SECONDS_A_DAY = 86_400
 
@@ -31,7 +33,7 @@ class HoldoutStatus:
         digest: The digest of its file.
         source: The path or URL of its file.
         since: When this project first read it, in seconds since the epoch.
-        counts: The number of rows by part and label, as `WholeHoldout.count` returns it.
+        counts: The number of rows by part and label, as `Holdout.count` returns it.
         problem: Why the gate or the model tests cannot judge with it; empty if they can.
         age: The comparison with the present training data.
         overlaps: Name of other data → the rows that the holdout shares with them.
@@ -80,21 +82,19 @@ def read_holdout_status(project: Project) -> HoldoutStatus:
         DataError: The holdout or the present training data are missing or unreadable.
         IntegrityError: The holdout is not the declared one.
     """
-    pinned = pin_holdout(project)
-    check_readable(pinned)
-    holdout = split_rows(project, pinned.digest, read_labelled_rows(project, pinned.path, source=pinned.source))
+    holdout = read_whole_holdout(project)
     snapshot, training = read_present_training_rows(project)
     problem = ""
     try:
-        require_both_classes(project, holdout, source=pinned.source)
+        require_both_classes(project, holdout)
     except DataError as error:
         problem = error.message
     others, unknown = read_champion_training_rows(project, present=snapshot)
-    named = {"the present training data": training} | others
+    named = {PRESENT: training} | others
     return HoldoutStatus(
-        digest=pinned.digest,
-        source=pinned.source,
-        since=pinned.path.stat().st_mtime,
+        digest=holdout.digest,
+        source=holdout.pinned.source,
+        since=holdout.pinned.path.stat().st_mtime,
         counts=holdout.count(),
         problem=problem,
         age=judge_age(project, holdout, training, snapshot_digest=snapshot),
@@ -105,8 +105,7 @@ def read_holdout_status(project: Project) -> HoldoutStatus:
 
 def read_present_training_rows(project: Project) -> tuple[str, LabelledRows]:
     """Return the digest and the rows of data.snapshot."""
-    pinned = pin_snapshot(project.locate(project.settings.data.snapshot), project.state / "snapshots")
-    check_readable(pinned)
+    pinned = pin_data(project)
     return pinned.digest, read_labelled_rows(project, pinned.path, source=pinned.source)
 
 
@@ -124,6 +123,26 @@ def read_champion_training_rows(project: Project, *, present: str) -> tuple[dict
         return {}, ()
     rows = read_training_rows(project, champion)
     if rows is None:
-        folder = Path(project.state / "snapshots")
+        folder = project.state / SNAPSHOT_FOLDER
         return {}, (f"the training data of the champion ({digest[:19]}) are not in {folder}",)
     return {"the champion's training data": rows}, ()
+
+
+def read_rows_of_models(project: Project, *, consequence: str) -> dict[str, LabelledRows]:
+    """Return the rows that a model is or was trained on, under their names: the present training data, and the champion's.
+
+    Args:
+        project: The project.
+        consequence: What follows if the champion's training data are not known, for the message.
+
+    Raises:
+        DataError: The present training data are unreadable, or the champion's are not known.
+    """
+    snapshot, training = read_present_training_rows(project)
+    champion, unknown = read_champion_training_rows(project, present=snapshot)
+    if unknown:
+        raise DataError(
+            f"{unknown[0]}, so {consequence}",
+            hint="Copy the file there under its digest and its suffix. The manifest of the release has the whole digest.",
+        )
+    return {PRESENT: training} | champion

@@ -155,6 +155,22 @@ def test_rows_that_break_the_contract_are_an_error_that_names_the_column(depot: 
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([1, "1", 2], "id 'key' is not unique: 1 rows repeat an earlier id, for example '1'"),
+        ([1.5, 2.0, np.inf], "id 'key' is missing in 1 of 3 rows"),
+        (["a", 1.0, -np.inf], "id 'key' is missing in 1 of 3 rows"),
+    ],
+)
+def test_ids_are_compared_by_their_texts(depot: Project, tmp_path: Path, ids: list[object], message: str) -> None:
+    """The split, the gate and the ledger know an id by its text only."""
+    (depot.root / "depot.py").write_text("import pandas as pd\ndef load(path): return pd.read_pickle(path)\n")
+    pd.DataFrame({"key": ids, "spend": 1, "left": [0, 1, 0]}).to_pickle(tmp_path / "rows.pickle")
+    with pytest.raises(DataError, match=message):
+        read_labelled_rows(depot, tmp_path / "rows.pickle")
+
+
 @pytest.mark.parametrize("column", [pd.Series([True, False]), pd.Series([1.0, 0.0]), pd.Series([1, 0], dtype="Int64")])
 def test_labels_of_any_type_become_numbers(depot: Project, tmp_path: Path, column: pd.Series) -> None:
     (depot.root / "depot.py").write_text("import pandas as pd\ndef load(path): return pd.read_pickle(path)\n")

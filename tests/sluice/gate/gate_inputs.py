@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from sluice.data.holdout import Holdout
 from sluice.data.labelled_rows import LabelledRows
 from sluice.data.row_scores import bind_scores
 from sluice.data.row_sets import describe_row_set
+from sluice.data.snapshots import Snapshot
 from sluice.gate.ledger_documents import GateRule, Question
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def make_holdout(labels: np.ndarray, *, first: int = 0, digest: str = BYTES) -> 
     frame = pd.DataFrame({"id": ids, "x": 0.0, "y": values})
     rows = LabelledRows(frame=frame, features=frame[["x"]], labels=values, ids=ids.astype(object))
     gate = np.arange(len(ids)) < len(labels)
-    return Holdout(digest=digest, row_set=describe_row_set(ids, values), test=rows.take(~gate), gate=rows.take(gate))
+    pinned = Snapshot(Path("holdout.parquet"), digest, "holdout.parquet")
+    return Holdout(pinned=pinned, rows=rows, row_set=describe_row_set(ids, values), is_gate=gate)
 
 
 def bind(holdout: Holdout, scores: np.ndarray) -> RowScores:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,15 +18,29 @@ from sluice.statistics.multiplicity import benjamini_hochberg
 from sluice.statistics.psi import (
     PsiEstimate,
     PsiReference,
-    build_category_reference,
     build_numeric_reference,
     compare_counts,
     compare_features,
+    count_categories,
     estimate_psi,
+    freeze_categories,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NORMAL = np.random.default_rng(0).normal(size=20_000)
 floats = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.sampled_from([0.0, 1.0, 2.0]))
+
+
+def freeze(values: Iterable[str | None], *, max_categories: int = 1000) -> PsiReference:
+    return freeze_categories(Counter(values), max_categories=max_categories)
+
+
+def compare(reference: PsiReference, values: Iterable[str | None]) -> PsiEstimate:
+    counted = Counter(values)
+    new = [rows for name, rows in counted.items() if name is not None and name not in (reference.categories or {})]
+    return compare_counts(reference, count_categories(reference, counted), new=new)
 
 
 def by_definition(before: list[int], after: list[int]) -> float:
@@ -91,7 +106,7 @@ def test_missing_values_have_a_bin_of_their_own() -> None:
     names = np.array(["a", "b"] * 500, dtype=object)
     gone = names.copy()
     gone[:500] = None
-    assert estimate_psi(build_category_reference(names), gone).psi > 1
+    assert compare(freeze(names), gone).psi > 1
 
 
 def test_one_outlier_does_not_hide_a_shift() -> None:
@@ -102,10 +117,10 @@ def test_one_outlier_does_not_hide_a_shift() -> None:
 
 
 def test_a_new_category_has_a_bin_of_its_own() -> None:
-    reference = build_category_reference(["monthly"] * 600 + ["annual"] * 400)
+    reference = freeze(["monthly"] * 600 + ["annual"] * 400)
     assert reference.counts == (600, 400, 0, 0)
     current = ["monthly"] * 500 + ["annual"] * 300 + ["weekly"] * 200
-    estimate = estimate_psi(reference, current)
+    estimate = compare(reference, current)
     assert estimate.psi == pytest.approx(by_definition([600, 400, 0, 0], [500, 300, 200, 0]))
     assert (estimate.new, estimate.bins, estimate.missing) == (0.2, 3, 0)
     assert estimate.psi > 0.2
@@ -113,69 +128,53 @@ def test_a_new_category_has_a_bin_of_its_own() -> None:
 
 def test_rare_categories_share_a_bin_and_are_not_new() -> None:
     values = ["a"] * 50 + ["b"] * 30 + ["c"] * 2 + ["d"]
-    reference = build_category_reference(values, max_categories=2)
+    reference = freeze(values, max_categories=2)
     assert reference.counts == (50, 30, 3, 0, 0)
-    assert estimate_psi(reference, ["d"] * 10).new == 0
-    assert estimate_psi(reference, ["e"] * 10).new == 1
+    assert compare(reference, ["d"] * 10).new == 0
+    assert compare(reference, ["e"] * 10).new == 1
 
 
 def test_categories_with_few_rows_in_both_samples_together_share_one_bin() -> None:
-    reference = build_category_reference(["a"] * 500 + ["b"] * 480 + [f"rare {number}" for number in range(20)])
+    reference = freeze(["a"] * 500 + ["b"] * 480 + [f"rare {number}" for number in range(20)])
     current = ["a"] * 490 + ["b"] * 490 + [f"seldom {number}" for number in range(20)]
-    estimate = estimate_psi(reference, current)
+    estimate = compare(reference, current)
     assert estimate.psi == pytest.approx(by_definition([500, 480, 20], [490, 490, 20]))
     assert (estimate.bins, estimate.new) == (3, 0.02)
 
 
 def test_the_smaller_sample_decides_which_categories_are_rare() -> None:
-    reference = build_category_reference(["a"] * 9_000 + ["b"] * 900 + ["c"] * 100)
-    assert estimate_psi(reference, ["a"] * 9_000 + ["b"] * 900 + ["c"] * 100).bins == 3
-    assert estimate_psi(reference, ["a"] * 90 + ["b"] * 9 + ["c"]).bins == 3  # a, b, and a bin for c
-    assert estimate_psi(reference, ["a"] * 45 + ["b"] * 4 + ["c"]).bins == 2  # a, and a bin for b and c
+    reference = freeze(["a"] * 9_000 + ["b"] * 900 + ["c"] * 100)
+    assert compare(reference, ["a"] * 9_000 + ["b"] * 900 + ["c"] * 100).bins == 3
+    assert compare(reference, ["a"] * 90 + ["b"] * 9 + ["c"]).bins == 3  # a, b, and a bin for c
+    assert compare(reference, ["a"] * 45 + ["b"] * 4 + ["c"]).bins == 2  # a, and a bin for b and c
 
 
 def test_a_frequent_new_category_is_seen_beside_a_long_tail() -> None:
     tail = [f"rare {number}" for number in range(300)]
-    reference = build_category_reference(["a"] * 700 + tail)
-    estimate = estimate_psi(reference, ["a"] * 500 + tail[:200] + ["new"] * 300)
+    reference = freeze(["a"] * 700 + tail)
+    estimate = compare(reference, ["a"] * 500 + tail[:200] + ["new"] * 300)
     assert estimate.psi == pytest.approx(by_definition([700, 0, 300], [500, 300, 200]))
     assert estimate.psi > 1
 
 
 def test_at_most_twenty_categories_have_their_own_bin() -> None:
     names = [f"c{number}" for number in range(40)] * 100
-    assert estimate_psi(build_category_reference(names), names).bins == 21
+    assert compare(freeze(names), names).bins == 21
 
 
 def test_counts_that_do_not_fit_the_reference_are_an_error() -> None:
-    reference = build_category_reference(["a", "b"])
+    reference = freeze(["a", "b"])
     with pytest.raises(ValueError, match="3 counts for 4 bins"):
         compare_counts(reference, [1, 1, 1])
     with pytest.raises(ValueError, match="4 rows of new categories, but 3 rows in their bin"):
         compare_counts(reference, [1, 1, 3, 0], new=[2, 2])
 
 
-def test_a_column_of_ints_that_became_floats_has_no_new_categories() -> None:
-    reference = build_category_reference(np.array([1, 2, 3] * 100))
-    assert estimate_psi(reference, np.array([1.0, 2.0, 3.0, math.nan] * 100)).new == 0
-    assert estimate_psi(reference, np.array([1.5] * 10)).new == 1
-    flags = build_category_reference(np.array([True, False] * 10))
-    assert estimate_psi(flags, np.array([True, None, False], dtype=object)).new == 0
-
-
-@pytest.mark.parametrize("dtype", ["str", "object", "string", "category"])
-def test_pandas_columns_can_be_used_directly(dtype: str) -> None:
-    column = pd.Series(["a", None, "b", "a"]).astype(dtype)
-    assert build_category_reference(column).counts == (2, 1, 0, 1)
-    estimate = estimate_psi(build_category_reference(["a", "b"]), column)
-    assert (estimate.missing, estimate.new) == (0.25, 0)
-
-
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1), st.integers(1, 3))
 def test_a_reference_survives_json(values: list[str | None], most: int) -> None:
     references = [build_numeric_reference([0.5, *[float(len(value or "")) for value in values]])]
     if any(values):
-        references.append(build_category_reference(values, max_categories=most))
+        references.append(freeze(values, max_categories=most))
     for reference in references:
         again = PsiReference.from_dict(json.loads(json.dumps(reference.to_dict(), allow_nan=False)))
         assert again == reference
@@ -226,13 +225,13 @@ def test_invalid_input_is_an_error() -> None:
     for values in ([], [math.nan], [[1.0]]):
         with pytest.raises(ValueError, match=r"at least one value|one dimension"):
             build_numeric_reference(values)
-    for values in ([], [None], np.array([["a"]])):
-        with pytest.raises(ValueError, match=r"at least one value|one dimension"):
-            build_category_reference(values)
+    for values in ([], [None]):
+        with pytest.raises(ValueError, match="at least one value"):
+            freeze(values)
     with pytest.raises(ValueError, match="at least two bins"):
         build_numeric_reference([1.0], bins=1)
     with pytest.raises(ValueError, match="at least one category"):
-        build_category_reference(["a"], max_categories=0)
+        freeze(["a"], max_categories=0)
     with pytest.raises(ValueError, match="without rows"):
         estimate_psi(build_numeric_reference(NORMAL), [])
     with pytest.raises(ValueError, match="could not convert"):

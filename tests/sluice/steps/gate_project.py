@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib
 import json
@@ -13,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import joblib
 import numpy as np
 import pandas as pd
+from champions import make_champion
 
 from sluice.data.snapshots import digest_file
 from sluice.project.projects import Project, read_project
 from sluice.release.store.releases import ReleaseStore
-from sluice.rollout.decisions.states import ChampionTerm
-from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests.admission import read_ledger_head
 from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
@@ -159,12 +157,7 @@ class GateProject:
     def promote(self, answer: Answer) -> str:
         """Package a model, and make its release the champion, as the last step of a rollout writes it."""
         project, digest = self.read(), self.release(answer)
-        head = read_ledger_head(project, digest)
-        open_journal(project).update(
-            lambda journal: dataclasses.replace(
-                journal, history=(*journal.history, ChampionTerm(release=digest, by="ada", at=1.0, ledger_head=head))
-            )
-        )
+        make_champion(project, digest, ledger_head=read_ledger_head(project, digest))
         return digest
 
     @property

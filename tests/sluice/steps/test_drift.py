@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING
 
 import fsspec
 import pytest
+from champions import make_first_champion
 from release_project import make_rows
 
-from sluice.data.snapshots import Snapshot, digest_file, pin_snapshot
+from sluice.data.snapshots import Snapshot, digest_file
 from sluice.drift.comparisons import DriftOutcome
 from sluice.errors import ConfigurationError, DataError, StateError
 from sluice.project.projects import Project, read_project
-from sluice.release.store.releases import ReleaseStore
-from sluice.rollout.decisions.states import ChampionTerm
-from sluice.rollout.platforms.selection import open_journal
 from sluice.steps.drift import SCORE, compare_labels, compare_sources, measure_drift
 from sluice.steps.records import RUN_FOLDER_VARIABLE
 from sluice.steps.snapshots import pin, pin_reference
@@ -39,10 +36,7 @@ def project(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def champion(project: Project, layer: Path) -> Project:
     """The project with a champion, whose training data is pinned."""
-    release = ReleaseStore(project.state / "releases").add(layer)
-    term = ChampionTerm(release=release.digest, by="a test", at=0.0, number=release.number)
-    open_journal(project).update(lambda journal: dataclasses.replace(journal, history=(term,)))
-    pin_snapshot(project.locate("parcels.parquet"), project.state / "snapshots")
+    make_first_champion(project, layer)
     return project
 
 
@@ -128,7 +122,7 @@ def test_columns_that_the_champion_does_not_use_are_left_out_unless_a_reference_
     write(make_rows(600, 1).assign(batch=1), with_more)
     assert compare_sources(champion, str(with_more), now).drifted == ["batch"]
     monkeypatch.setattr(
-        "sluice.steps.drift.find_training_data", lambda _: Snapshot(with_more, "", "training data with a further column")
+        "sluice.steps.drift.require_training_data", lambda _: Snapshot(with_more, "", "training data with a further column")
     )
     result = compare_sources(champion, current=now)
     assert (result.outcome, result.left_out["batch"]) == (DriftOutcome.STEADY, "the champion does not use it")

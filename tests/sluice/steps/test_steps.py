@@ -10,7 +10,6 @@ import pytest
 
 from sluice.data.snapshots import digest_file
 from sluice.errors import CheckFailedError, ConfigurationError, DataError, IntegrityError
-from sluice.project.projects import Project, read_project
 from sluice.steps.curves import curves
 from sluice.steps.records import RUN_FOLDER_VARIABLE, record_part, running_step
 from sluice.steps.snapshots import restore_snapshot
@@ -19,30 +18,7 @@ from sluice.steps.training import build_model, verify_model
 if TYPE_CHECKING:
     from pathlib import Path
 
-TOML = """
-[project]
-name = "tiny"
-[data]
-snapshot = "rows.csv"
-holdout = "holdout.csv"
-load = "tiny_model:load"
-label = "y"
-id = "id"
-[model]
-build = "tiny_model:build"
-"""
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(RUN_FOLDER_VARIABLE, str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Project:
-    (tmp_path / "sluice.toml").write_text(TOML)
-    return read_project(tmp_path)
+    from sluice.project.projects import Project
 
 
 def events(run: Path) -> list[dict[str, object]]:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-from release_fixtures import trained
+from champions import make_first_champion
 from release_project import Trained, make_rows
 
-from sluice.data.snapshots import pin_snapshot
 from sluice.project.projects import Project, read_project
-from sluice.release.store.releases import ReleaseStore
-from sluice.rollout.decisions.states import ChampionTerm
-from sluice.rollout.platforms.selection import open_journal
 from sluice.steps.records import RUN_FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-__all__ = ["trained"]
 
 
 @pytest.fixture
@@ -35,17 +28,9 @@ def project(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def champion(trained: Trained, project: Project) -> str:
-    """Package the model, make its release the champion, and return its digest."""
-    layer = dataclasses.replace(trained, project=project, model=project.root / "model.joblib").package()
-    digest = ReleaseStore(project.state / "releases").add(layer).digest
-    pin_snapshot(str(project.path("parcels.parquet")), project.state / "snapshots")
-    open_journal(project).update(
-        lambda journal: dataclasses.replace(
-            journal, history=(ChampionTerm(release=digest, by="ann", at=1.0),), weights={digest: 100}
-        )
-    )
-    return digest
+def champion(layer: Path, project: Project) -> str:
+    """Make the release of the model the champion, and return its digest."""
+    return make_first_champion(project, layer)
 
 
 @pytest.fixture
