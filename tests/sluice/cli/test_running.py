@@ -144,7 +144,7 @@ def test_a_dry_run_of_the_start_says_how_long_each_step_takes(
 ) -> None:
     journal_of(project)
     open_journal_file(project).write_status({"evidence": {"requests_per_second": 10.0}})
-    monkeypatch.setattr(starts, "check_request", lambda *_: None)
+    monkeypatch.setattr(starts, "check_request", lambda *_, **__: None)
     monkeypatch.setattr(rollouts, "_find_release", lambda *_: NamedRelease(B, 2))
     rollouts.start("2", dry_run=True, output=Format.JSON, project_folder=project.root)
     data = json.loads(capsys.readouterr().out)["data"]
