@@ -74,7 +74,7 @@ def test_a_kind_names_the_error_and_its_place_but_no_value() -> None:
         int("secret")
     except ValueError as error:
         kind = describe_kind(error)
-    assert kind.startswith("ValueError in scoring/test_faults.py:")
+    assert kind.startswith("ValueError in scoring/test_recorded_faults.py:")
     assert kind.endswith("(test_a_kind_names_the_error_and_its_place_but_no_value)")
     assert "secret" not in kind
 
@@ -89,4 +89,4 @@ def test_a_kind_names_the_projects_own_code_and_not_the_library_below_it() -> No
             act()
         errors.append(failed.value)
     for error in errors:
-        assert " in scoring/test_faults.py:" in describe_kind(error)
+        assert " in scoring/test_recorded_faults.py:" in describe_kind(error)
