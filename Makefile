@@ -36,7 +36,7 @@ test: setup data  ## Run the tests of the tool and the four test layers of the e
 	$(BIN)/sluice test integration
 
 test-all: setup data  ## Run the slow tests: simulations, killed processes, drills and the demo
-	$(BIN)/pytest tests/sluice tests/churn -m "slow and not cluster"
+	$(BIN)/pytest tests/sluice tests/churn -m "slow and not cluster" -n 2 --dist loadfile
 
 test-cluster: setup  ## Run the tests on a Kubernetes cluster ($KUBECONFIG)
 	$(BIN)/pytest tests -m cluster
