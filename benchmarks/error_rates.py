@@ -55,7 +55,7 @@ def simulate_gate(scale: float) -> Iterator[Rate]:
         trials = max(20, round(years * scale))
         found = simulate_years(population, trials, seed=3)
         yield Rate(GATE, name, round(found["gate"] * trials), trials, 0.05)
-        yield Rate(GATE, f"the naive rule: difference > 0.005; {name}", round(found["naive"] * trials), trials)
+        yield Rate(GATE, f"the naive rule, difference > 0.005, {population.rows:,} rows", round(found["naive"] * trials), trials)
     trials = max(20, round(400 * scale))
     power = simulate_power(Population(10_000, 2_000, 0.9), 0.01, trials, seed=4)
     yield Rate(POWER, "10,000 gate rows, 2,000 positive", round(power * trials), trials, 0.8, at_least=True)

@@ -45,12 +45,17 @@ class Rate:
     @property
     def promise(self) -> str:
         """The promise in words; empty if there is none."""
-        return "" if self.limit is None else f"{'at least' if self.at_least else 'at most'} {self.limit:.0%}"
+        return "" if self.limit is None else f"{'at least' if self.at_least else 'at most'} {write_rate(self.limit, 0)}"
 
     @property
     def kept(self) -> bool:
         """Whether the observed rate keeps the promise."""
         return self.limit is None or (self.value >= self.limit if self.at_least else self.value <= self.limit)
+
+
+def write_rate(rate: float, digits: int) -> str:
+    """Return a rate as per cent, as the documentation writes it."""
+    return f"{100 * rate:.{digits}f} %"
 
 
 def draw_rates(rates: Sequence[Rate], *, source: str) -> str:
@@ -96,7 +101,7 @@ def _place(rate: float) -> float:
 
 def _draw_tick(tick: float, bottom: int) -> str:
     x = _place(tick)
-    label = f'<text x="{x}" y="{bottom + 14}" text-anchor="middle" class="note">{tick:.0%}</text>'
+    label = f'<text x="{x}" y="{bottom + 14}" text-anchor="middle" class="note">{write_rate(tick, 0)}</text>'
     return f'<line x1="{x}" x2="{x}" y1="{_TOP}" y2="{bottom}" class="grid"/>{label}'
 
 
@@ -108,7 +113,7 @@ def _draw_row(rate: Rate, y: int) -> str:
     if rate.limit is not None:
         x = _place(rate.limit)
         limit = f'<line x1="{x}" x2="{x}" y1="{middle - 8}" y2="{middle + 8}" class="limit"/>'
-    label = f"{rate.value:.1%}" + (f" ({rate.promise})" if rate.promise else "")
+    label = write_rate(rate.value, 1) + (f" ({rate.promise})" if rate.promise else "")
     return (
         f'<g class="{kind}"><text x="24" y="{y}">{escape(rate.case)}</text>'
         f'<line x1="{_place(interval.low)}" x2="{_place(interval.high)}" y1="{middle}" y2="{middle}" class="bar"/>'
