@@ -13,6 +13,7 @@ from sluice.errors import StateError
 from sluice.gate.budgets import SHARED_ROWS, AskedQuestion, BudgetUse, measure_budget, plan_question
 from sluice.gate.earlier_ledgers import take_over
 from sluice.gate.ledger_documents import (
+    ChampionLossRecord,
     LedgerDocument,
     LossRecord,
     OverrideRecord,
@@ -21,6 +22,7 @@ from sluice.gate.ledger_documents import (
     record_answer,
     record_row_set,
 )
+from sluice.gate.refusals import check_question
 from sluice.gate.stores.folders import FolderStore
 
 if TYPE_CHECKING:
@@ -72,13 +74,15 @@ class Ledger:
             at: The time in seconds since the epoch. The default is now.
 
         Raises:
-            StateError: The ledger does not contain one of `heads`, or earlier questions about these rows used another rule.
+            StateError: The ledger does not contain one of `heads`, or it knows a champion and the question has none, or earlier
+                questions about these rows used another rule.
         """
         now = time.time() if at is None else at
         expected = tuple(heads)
 
         def change(document: LedgerDocument) -> tuple[LedgerDocument, AskedQuestion]:
             self._check_heads(document, expected)
+            check_question(document, row_set, champion=question.champion, holdout=holdout, rule=rule)
             return plan_question(document, question, row_set, holdout=holdout, rule=rule, now=now)
 
         return self._change(change)
@@ -140,31 +144,48 @@ class Ledger:
         record = OverrideRecord(at=at, model=model, by=by, why=why, until=until)
         self._change(lambda document: (append(document, record), None))
 
-    def confirm_loss(self, row_set: RowSet, heads: Iterable[str], *, holdout: str, by: str, why: str, at: float) -> None:
-        """Record that a person knows that earlier records are lost. These rows then answer no more questions.
+    def confirm_loss(
+        self, row_set: RowSet, heads: Iterable[str], *, champion: str | None, holdout: str, by: str, why: str, at: float
+    ) -> tuple[str, ...]:
+        """Record that a person knows what is lost: earlier records, the champion, or both.
+
+        If records are lost, these rows answer no more questions. If the champion is lost, the next model is the first champion.
 
         Args:
             row_set: The row set of the holdout in use.
-            heads: The links that are missing.
+            heads: Links that the ledger must contain, as for `ask`.
+            champion: The digest of the present champion; None if the rollout journal names none.
             holdout: The digest of the holdout's bytes.
             by: The person.
             why: What happened.
             at: The time in seconds since the epoch.
 
+        Returns:
+            The kinds of the new records: ``loss``, ``champion-loss``, or both.
+
         Raises:
-            StateError: The ledger contains all of `heads`, so nothing is lost.
+            StateError: Nothing is lost.
         """
         expected = tuple(heads)
         while True:
             stored = self.store.read()
             left, intact = self._parse_lost(stored)
             missing = tuple(link for link in (*expected, stored.written_head) if link and not left.contains(link))
-            if intact and not missing:
-                raise StateError("the ledger is complete, so nothing is lost", hint="`sluice gate status` shows the ledger.")
-            known = record_row_set(left, row_set, holdout=holdout, now=at)
-            after = append(known, LossRecord(at=at, row_set=row_set.digest, links=missing, by=by, why=why))
+            lost = None if champion else left.find_champion()
+            records: list[LossRecord | ChampionLossRecord] = []
+            if missing or not intact:
+                left = record_row_set(left, row_set, holdout=holdout, now=at)
+                records.append(LossRecord(at=at, row_set=row_set.digest, links=missing, by=by, why=why))
+            if lost:
+                records.append(ChampionLossRecord(at=at, champion=lost, by=by, why=why))
+            if not records:
+                raise StateError(
+                    "the ledger is complete, and it knows no champion that is lost, so nothing is lost",
+                    hint="`sluice gate status` shows the ledger.",
+                )
+            after = append(left, *records)
             if self.store.replace(stored, _dump(after), after.head):
-                return
+                return tuple(record.kind for record in records)
 
     def check_heads(self, heads: Iterable[str]) -> None:
         """Check that the ledger contains these links.

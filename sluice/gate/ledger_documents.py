@@ -156,7 +156,24 @@ class LossRecord(_Record):
     why: str
 
 
-AnyRecord: TypeAlias = RowSetRecord | QuestionRecord | AnswerRecord | RotationRecord | OverrideRecord | LossRecord
+class ChampionLossRecord(_Record):
+    """A person confirmed that the rollout journal lost the champion. The next model is then a first champion again.
+
+    Attributes:
+        champion: The digest of the champion that the ledger knew last.
+        by: The person.
+        why: What happened, in the person's own words.
+    """
+
+    kind: Literal["champion-loss"] = "champion-loss"
+    champion: str
+    by: str
+    why: str
+
+
+AnyRecord: TypeAlias = (
+    RowSetRecord | QuestionRecord | AnswerRecord | RotationRecord | OverrideRecord | LossRecord | ChampionLossRecord
+)
 
 
 class LedgerDocument(LedgerPart):
@@ -186,6 +203,19 @@ class LedgerDocument(LedgerPart):
     def questions(self) -> tuple[QuestionRecord, ...]:
         """Return all questions in order."""
         return tuple(record for record in self.records if isinstance(record, QuestionRecord))
+
+    def find_champion(self) -> str | None:
+        """Return the champion of the last question that had one. None if there is none, or if a person confirmed its loss since.
+
+        A model that the gate promoted as the first one is not a champion before another model was compared with it, because it
+        may never have been rolled out.
+        """
+        for record in reversed(self.records):
+            if isinstance(record, ChampionLossRecord):
+                return None
+            if isinstance(record, QuestionRecord) and record.question.champion is not None:
+                return record.question.champion
+        return None
 
     def find_question(self, question: Question) -> QuestionRecord | None:
         """Return the record of a question, or None if it was never asked."""

@@ -34,6 +34,10 @@ WhyOption = Annotated[str, typer.Option("--why", help="The reason. The ledger ke
 ByOption = Annotated[str, typer.Option("--by", help="The person who decides this; default: the user of this machine.")]
 
 DEFAULT_HOURS = 24.0
+_LOSSES = {
+    "loss": ("the ledger", "make a new holdout from fresh labelled rows"),
+    "champion-loss": ("the champion", "the next model passes the gate as the first champion"),
+}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -53,7 +57,7 @@ def status(output: OutputOption = Format.TABLE, project_folder: ProjectOption = 
         text = "promote" if (question["answer"] or {}).get("promote") else str(answer.get("outcome") or "none")
         table.add_row(_write_time(question["at"]), str(question["uses"]), text, question["challenger"])
     parts = [facts(_status_facts(found)), *([table] if found.questions else [])]
-    outcome = "spent" if not found.left else "warning" if found.warnings else "ready"
+    outcome = "refused" if found.refusal else "spent" if not found.left else "warning" if found.warnings else "ready"
     show(output, Envelope("gate status", outcome, dataclasses.asdict(found)), Group(*parts))
 
 
@@ -136,8 +140,13 @@ def confirm_loss(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Record that the gate's ledger is lost. The rows of the present holdout then answer no more questions."""
+    """Record that the gate's ledger or the champion is lost.
+
+    Without the ledger, the rows of the present holdout answer no more questions. Without the champion, the next model passes the
+    gate as the first one.
+    """
     from sluice.data.holdout import open_holdout
+    from sluice.rollout.requests.statuses import read_status
     from sluice.steps.ledgers import open_ledger, read_heads
 
     project = open_project(project_folder)
@@ -145,12 +154,20 @@ def confirm_loss(
     _check_reason(why)
     data: dict[str, Any] = {"row_set": holdout.row_set.digest, "by": person, "why": why}
     if not dry_run:
-        confirm(yes, output, "Give up the rows of the present holdout?", change="gives up a holdout")
-        open_ledger(project).confirm_loss(
-            holdout.row_set, read_heads(project), holdout=holdout.digest, by=person, why=why, at=time.time()
+        question = "Give up what is lost: the rows of the present holdout if it is the ledger, the champion if it is the journal?"
+        confirm(yes, output, question, change="gives up a holdout or the champion")
+        data["lost"] = open_ledger(project).confirm_loss(
+            holdout.row_set,
+            read_heads(project),
+            champion=read_status(project).champion,
+            holdout=holdout.digest,
+            by=person,
+            why=why,
+            at=time.time(),
         )
     outcome = "would-confirm" if dry_run else "confirmed"
-    rows = {"rows": holdout.row_set.digest, "by": person, "why": why, "next": "make a new holdout from fresh labelled rows"}
+    rows = {"rows": holdout.row_set.digest, "by": person, "why": why}
+    rows |= {f"lost: {_LOSSES[kind][0]}": _LOSSES[kind][1] for kind in data.get("lost", ())}
     show(output, Envelope("gate confirm-loss", outcome, data), facts(rows))
 
 

@@ -39,10 +39,10 @@ def run(folder: Path, *arguments: str) -> dict[str, Any]:
     return document
 
 
-def ask(folder: Path, challenger: str) -> None:
+def ask(folder: Path, challenger: str, *, champion: str | None = None) -> None:
     project = read_project(folder)
     holdout, rule = open_holdout(project), read_rule(project)
-    question = Question(challenger=challenger, champion="c", rule=rule, row_set=holdout.row_set.digest)
+    question = Question(challenger=challenger, champion=champion, rule=rule, row_set=holdout.row_set.digest)
     asked = open_ledger(project).ask(question, holdout.row_set, holdout=holdout.digest, rule=rule)
     open_ledger(project).save_answer(asked.link, {"promote": False, "verdict": {"outcome": "fail"}})
 
@@ -119,3 +119,15 @@ def test_a_lost_ledger_can_be_confirmed_and_gives_up_the_rows(folder: Path) -> N
     status = run(folder, "status")
     assert (status["outcome"], status["data"]["left"]) == ("spent", 0)
     assert [record["kind"] for record in status["data"]["rotations"]] == ["loss"]
+
+
+def test_a_lost_champion_is_shown_as_a_refusal_and_can_be_confirmed(folder: Path) -> None:
+    ask(folder, "sha256:1", champion="sha256:" + "c" * 64)
+    lost = run(folder, "status")
+    assert lost["outcome"] == "refused"
+    assert "the rollout journal names none" in lost["data"]["refusal"]["message"]
+    assert "the gate refuses every question" in sluice("gate", "status", cwd=folder).stdout
+    confirmed = run(folder, "confirm-loss", "--why", "the disk failed", "--by", "ada", "--yes")
+    assert (confirmed["outcome"], confirmed["data"]["lost"]) == ("confirmed", ["champion-loss"])
+    status = run(folder, "status")
+    assert (status["outcome"], status["data"]["refusal"], status["data"]["left"]) == ("ready", None, 4)

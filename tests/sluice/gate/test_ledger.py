@@ -62,7 +62,6 @@ def test_a_question_counts_even_without_an_answer(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"champion": None},
         {"champion": "another"},
         {"rule": RULE.model_copy(update={"margin": 0.004})},
         {"scores": "sha256:other"},
@@ -190,13 +189,38 @@ def test_a_deleted_folder_is_noticed_by_the_head_that_the_champion_names(ledger:
 def test_after_a_confirmed_loss_only_fresh_rows_are_judged(ledger: Ledger, folder: Path, damage: Callable[[Path], None]) -> None:
     head = ask(ledger, "one").link
     damage(folder / "ledger.json")
-    ledger.confirm_loss(ROWS, [head], holdout=BYTES, by="ada", why="the disk failed", at=DAY)
+    lost = {"champion": "champion", "holdout": BYTES, "by": "ada", "why": "the disk failed", "at": DAY}
+    assert ledger.confirm_loss(ROWS, [head], **lost) == ("loss",)
     assert ledger.measure(ROWS, holdout=BYTES, rule=RULE, at=DAY).left == 0
     spent = ask(ledger, "two", heads=[head], at=DAY)
     fresh = ask(ledger, "two", heads=[head], row_set=FRESH, holdout=OTHER_BYTES, at=DAY)
     assert (spent.link, fresh.budget.left > 0) == ("", True)
     with pytest.raises(StateError, match="nothing is lost"):
-        ledger.confirm_loss(ROWS, [head], holdout=BYTES, by="ada", why="again", at=DAY)
+        ledger.confirm_loss(ROWS, [head], **lost)
+
+
+def test_a_question_without_a_champion_is_refused_once_the_ledger_knows_one(ledger: Ledger) -> None:
+    ask(ledger, "first", champion=None)
+    ask(ledger, "another first", champion=None)  # the first one was never rolled out
+    ask(ledger, "second", champion="first")
+    for challenger in ("first", "third"):
+        with pytest.raises(StateError, match="the gate's ledger knows the champion first"):
+            ask(ledger, challenger, champion=None)
+    assert count(ledger) == 3
+    lost = {"holdout": BYTES, "by": "ada", "why": "the disk failed", "at": DAY}
+    with pytest.raises(StateError, match="nothing is lost"):
+        ledger.confirm_loss(ROWS, [], champion="first", **lost)
+    assert ledger.confirm_loss(ROWS, [], champion=None, **lost) == ("champion-loss",)
+    assert ask(ledger, "third", champion=None, at=DAY).budget.left > 0
+    assert ledger.read().find_champion() is None
+
+
+def test_records_and_champion_can_be_lost_together(ledger: Ledger, folder: Path) -> None:
+    head = ask(ledger, "second").link
+    ask(ledger, "third")
+    _forget_the_last(folder / "ledger.json")
+    lost = {"champion": None, "holdout": BYTES, "by": "ada", "why": "the disk failed", "at": DAY}
+    assert ledger.confirm_loss(ROWS, [head], **lost) == ("loss", "champion-loss")
 
 
 def test_an_override_is_valid_for_one_model_until_its_end_and_changes_no_answer(ledger: Ledger) -> None:

@@ -119,9 +119,37 @@ def test_a_deleted_ledger_is_refused_and_the_way_out_gives_up_the_rows(toy: Gate
         assert "confirm-loss" in refused.value.hint
     holdout = open_holdout(project)
     head = toy.releases.list()[-1].manifest["gate"]["ledger_head"]
-    open_ledger(project).confirm_loss(holdout.row_set, [head], holdout=holdout.digest, by="ada", why="disk", at=time.time())
+    lost = {"champion": "the champion", "holdout": holdout.digest, "by": "ada", "why": "disk", "at": time.time()}
+    assert open_ledger(project).confirm_loss(holdout.row_set, [head], **lost) == ("loss",)
     with pytest.raises(UndecidedError, match="is spent"):
         toy.ask(toy.root / "weak")
+
+
+def test_without_the_rollout_journal_no_worse_model_becomes_the_first_champion(toy: GateProject) -> None:
+    champion = toy.releases.list()[-1].digest
+    weak = toy.ask(toy.train("weak", ("b",)))
+    assert not weak.passes
+    weaker = toy.train("weaker", ("b",), rows=pd.read_parquet(toy.root / "train.parquet")[:500])
+    project, message = toy.read(), f"knows the champion {champion[:19]}, but the rollout journal names none"
+    shutil.rmtree(project.state / "rollout")
+    for model in (weak.model, toy.root / "champion", weaker):
+        with pytest.raises(StateError, match=message) as refused:
+            toy.ask(model)
+        assert "confirm-loss" in refused.value.hint
+    status = read_gate_status(project, now=time.time())
+    assert status.refusal == {"message": refused.value.message, "hint": refused.value.hint}
+    holdout = open_holdout(project)
+    lost = {"champion": None, "holdout": holdout.digest, "by": "ada", "why": "disk", "at": time.time()}
+    assert open_ledger(project).confirm_loss(holdout.row_set, [], **lost) == ("champion-loss",)
+    again = toy.ask(weak.model)
+    assert (again.promote, again.decision["unproven"]) == (True, True)
+    with pytest.raises(StateError, match="nothing is lost"):
+        open_ledger(project).confirm_loss(holdout.row_set, [], **lost)
+
+
+def test_a_first_model_that_was_never_rolled_out_can_be_followed_by_another_first_model(folder: Path) -> None:
+    toy = GateProject(folder)
+    assert [toy.ask(toy.train(name, columns)).passes for name, columns in (("one", ("b",)), ("two", ("a",)))] == [True, True]
 
 
 def test_a_spent_budget_ends_the_step_without_a_decision_and_records_why(folder: Path) -> None:
