@@ -4,7 +4,7 @@ The gate's promise is that a model which is not better is promoted with a probab
 set of rows, and over all questions of any one year. Each question may use up alpha / budget of it.
 
 * A question counts for ever against the rows that it was asked about, and against every row set that shares more than 5 % of its
-  rows with them.
+  rows with them or comes from the same file.
 * A question about other rows counts for 365 days, so that the promise for any one year survives a new holdout.
 """
 
@@ -77,7 +77,7 @@ def measure_budget(document: LedgerDocument, row_set: RowSet, *, holdout: str, r
         rule: The gate's numbers now.
         now: The time, in seconds since the epoch.
     """
-    related = find_related(document, row_set)
+    related = find_related(document, row_set, holdout=holdout)
     own, others = part_questions(document, related, holdout)
     recent = [record for record in others if now - record.at < YEAR_SECONDS]
     oldest = min((record.at for record in recent), default=None)
@@ -140,10 +140,15 @@ def plan_question(
     return after, AskedQuestion(link=after.head, uses=uses, answer=None, budget=measured)
 
 
-def find_related(document: LedgerDocument, row_set: RowSet) -> frozenset[str]:
-    """Return the digests of this row set and of all known ones that share more than 5 % of their rows with it."""
+def find_related(document: LedgerDocument, row_set: RowSet, *, holdout: str) -> frozenset[str]:
+    """Return the digests of the row sets that continue each other's budget with this one.
+
+    They are this row set itself, all known ones that share more than 5 % of their rows with it, and all that were read from the
+    same file. The last ones may have other ids, because the loader makes the ids.
+    """
     shared = {one.digest for one in document.row_sets() if estimate_overlap(one, row_set) > SHARED_ROWS}
-    return frozenset(shared | {row_set.digest})
+    same_file = {digest for file, digest in document.files() if file == holdout}
+    return frozenset(shared | same_file | {row_set.digest})
 
 
 def part_questions(

@@ -13,6 +13,7 @@ from sluice.errors import StateError
 from sluice.gate.budgets import SHARED_ROWS, AskedQuestion, BudgetUse, measure_budget, plan_question
 from sluice.gate.earlier_ledgers import take_over
 from sluice.gate.ledger_documents import (
+    AcceptedRowsRecord,
     ChampionLossRecord,
     LedgerDocument,
     LossRecord,
@@ -74,8 +75,7 @@ class Ledger:
             at: The time in seconds since the epoch. The default is now.
 
         Raises:
-            StateError: The ledger does not contain one of `heads`, or it knows a champion and the question has none, or earlier
-                questions about these rows used another rule.
+            StateError: The ledger does not contain one of `heads`, or `check_question` in `sluice.gate.refusals` refuses.
         """
         now = time.time() if at is None else at
         expected = tuple(heads)
@@ -186,6 +186,32 @@ class Ledger:
             after = append(left, *records)
             if self.store.replace(stored, _dump(after), after.head):
                 return tuple(record.kind for record in records)
+
+    def accept_rows(self, row_set: RowSet, *, holdout: str, by: str, why: str, at: float) -> None:
+        """Record that the loader reads other rows or labels from the same file on purpose. The questions so far still count.
+
+        Args:
+            row_set: The row set that the loader reads now.
+            holdout: The digest of the file's bytes.
+            by: The person.
+            why: The reason.
+            at: The time in seconds since the epoch.
+
+        Raises:
+            StateError: The loader reads what it has read before, so there is nothing to accept.
+        """
+
+        def change(document: LedgerDocument) -> tuple[LedgerDocument, None]:
+            known = {digest for file, digest in document.files() if file == holdout}
+            if not known or row_set.digest in known:
+                raise StateError(
+                    "the ledger knows no other rows or labels of this holdout file, so there is nothing to accept",
+                    hint="`sluice gate status` shows the ledger.",
+                )
+            after = record_row_set(document, row_set, holdout=holdout, now=at)
+            return append(after, AcceptedRowsRecord(at=at, row_set=row_set.digest, by=by, why=why)), None
+
+        self._change(change)
 
     def check_heads(self, heads: Iterable[str]) -> None:
         """Check that the ledger contains these links.

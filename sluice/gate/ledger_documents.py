@@ -171,8 +171,30 @@ class ChampionLossRecord(_Record):
     why: str
 
 
+class AcceptedRowsRecord(_Record):
+    """A person confirmed that the loader reads other rows or labels from the same file on purpose.
+
+    Attributes:
+        row_set: The digest of the row set that the loader reads now.
+        by: The person.
+        why: The reason, in the person's own words.
+    """
+
+    kind: Literal["accepted-rows"] = "accepted-rows"
+    row_set: str
+    by: str
+    why: str
+
+
 AnyRecord: TypeAlias = (
-    RowSetRecord | QuestionRecord | AnswerRecord | RotationRecord | OverrideRecord | LossRecord | ChampionLossRecord
+    RowSetRecord
+    | QuestionRecord
+    | AnswerRecord
+    | RotationRecord
+    | OverrideRecord
+    | LossRecord
+    | ChampionLossRecord
+    | AcceptedRowsRecord
 )
 
 

@@ -23,10 +23,11 @@ def check_question(document: LedgerDocument, row_set: RowSet, *, champion: str |
         rule: The gate's numbers now.
 
     Raises:
-        StateError: The ledger knows a champion and there is none, or earlier questions about these rows used another alpha,
-            budget or gate_fraction.
+        StateError: The ledger knows a champion and there is none, or the same file had other rows or labels before, or earlier
+            questions about these rows used another alpha, budget or gate_fraction.
     """
     check_champion(document, champion)
+    check_same_rows(document, row_set, holdout=holdout)
     check_same_rule(document, row_set, holdout=holdout, rule=rule)
 
 
@@ -46,13 +47,31 @@ def check_champion(document: LedgerDocument, champion: str | None) -> None:
         )
 
 
+def check_same_rows(document: LedgerDocument, row_set: RowSet, *, holdout: str) -> None:
+    """Check that the loader reads the same ids and labels from the same bytes as before.
+
+    Raises:
+        StateError: It does not, and no person has confirmed that this is on purpose.
+    """
+    known = {digest for file, digest in document.files() if file == holdout}
+    if not known or row_set.digest in known:
+        return
+    before = next(one for one in document.row_sets() if one.digest in known)
+    raise StateError(
+        f"the project's loader reads other rows or labels from the same holdout file than before: {row_set.rows:,} rows, of "
+        f"which {row_set.positives:,} have label 1, and before {before.rows:,} and {before.positives:,}",
+        hint="Restore the loader (data.load) and data.label and data.id in sluice.toml. If the change is deliberate, "
+        "`sluice gate accept-rows --why …` records that. The questions so far still count.",
+    )
+
+
 def check_same_rule(document: LedgerDocument, row_set: RowSet, *, holdout: str, rule: GateRule) -> None:
     """Check that the rule is the one by which these rows were asked before. The margin may change.
 
     Raises:
         StateError: Earlier questions about these rows used another alpha, budget or gate_fraction.
     """
-    own, _ = part_questions(document, find_related(document, row_set), holdout)
+    own, _ = part_questions(document, find_related(document, row_set, holdout=holdout), holdout)
     for record in own:
         first = record.question.rule
         if first is None:

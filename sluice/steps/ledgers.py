@@ -11,7 +11,14 @@ from sluice.errors import StateError
 from sluice.gate.budgets import measure_budget
 from sluice.gate.decision import MIN_PER_CLASS, refuse_few
 from sluice.gate.ledger import Ledger
-from sluice.gate.ledger_documents import ChampionLossRecord, GateRule, LossRecord, OverrideRecord, RotationRecord
+from sluice.gate.ledger_documents import (
+    AcceptedRowsRecord,
+    ChampionLossRecord,
+    GateRule,
+    LossRecord,
+    OverrideRecord,
+    RotationRecord,
+)
 from sluice.gate.power import GatePower, plan_power
 from sluice.gate.refusals import check_question
 from sluice.gate.score_files import ScoreFiles
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 LEDGER_FOLDER = "ledger"
-_CHANGES = RotationRecord | LossRecord | ChampionLossRecord
+_CHANGES = RotationRecord | LossRecord | ChampionLossRecord | AcceptedRowsRecord
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -100,7 +107,8 @@ class GateStatus:
         warnings: What needs attention.
         questions: The last questions about any rows with their public answers, oldest first.
         overrides: The overrides of the gate that people have recorded, oldest first.
-        rotations: The rotations of the holdout, and confirmed losses of the ledger or the champion, oldest first.
+        rotations: The rotations of the holdout, confirmed losses of ledger or champion, and accepted changes of the loader,
+            oldest first.
     """
 
     place: str
@@ -236,5 +244,5 @@ def _show_question(record: QuestionRecord, document: LedgerDocument) -> dict[str
     }
 
 
-def _show(record: OverrideRecord | RotationRecord | LossRecord | ChampionLossRecord) -> dict[str, Any]:
+def _show(record: OverrideRecord | RotationRecord | LossRecord | ChampionLossRecord | AcceptedRowsRecord) -> dict[str, Any]:
     return record.model_dump(mode="json")

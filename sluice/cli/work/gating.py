@@ -1,4 +1,4 @@
-"""`sluice gate status | power | override | confirm-loss`."""
+"""`sluice gate status | power | override | confirm-loss | accept-rows`."""
 
 from __future__ import annotations
 
@@ -169,6 +169,32 @@ def confirm_loss(
     rows = {"rows": holdout.row_set.digest, "by": person, "why": why}
     rows |= {f"lost: {_LOSSES[kind][0]}": _LOSSES[kind][1] for kind in data.get("lost", ())}
     show(output, Envelope("gate confirm-loss", outcome, data), facts(rows))
+
+
+@app.command("accept-rows")
+def accept_rows(
+    why: WhyOption,
+    by: ByOption = "",
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Record that the loader reads other rows or labels from the holdout's file on purpose. The questions so far still count."""
+    from sluice.data.holdout import open_holdout
+    from sluice.steps.ledgers import open_ledger
+
+    project = open_project(project_folder)
+    holdout, person = open_holdout(project), by or getpass.getuser()
+    _check_reason(why)
+    data: dict[str, Any] = {"holdout": holdout.digest, "row_set": holdout.row_set.digest, "by": person, "why": why}
+    if not dry_run:
+        question = f"Judge models by the {holdout.row_set.rows:,} rows that the loader reads now?"
+        confirm(yes, output, question, change="changes the rows by which the gate judges")
+        open_ledger(project).accept_rows(holdout.row_set, holdout=holdout.digest, by=person, why=why, at=time.time())
+    rows = {"rows": _describe_rows(holdout.row_set.positives, holdout.row_set.rows - holdout.row_set.positives)}
+    rows |= {"would be accepted by" if dry_run else "accepted by": person, "why": why}
+    show(output, Envelope("gate accept-rows", "would-accept" if dry_run else "accepted", data), facts(rows))
 
 
 def _check_override(model: str, why: str) -> None:

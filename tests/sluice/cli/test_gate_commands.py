@@ -131,3 +131,17 @@ def test_a_lost_champion_is_shown_as_a_refusal_and_can_be_confirmed(folder: Path
     assert (confirmed["outcome"], confirmed["data"]["lost"]) == ("confirmed", ["champion-loss"])
     status = run(folder, "status")
     assert (status["outcome"], status["data"]["refusal"], status["data"]["left"]) == ("ready", None, 4)
+
+
+def test_a_deliberate_change_of_the_loader_is_accepted_with_a_reason(folder: Path) -> None:
+    ask(folder, "sha256:1")
+    arguments = ("accept-rows", "--why", "the last rows are tests", "--by", "ada")
+    assert "nothing to accept" in run(folder, *arguments, "--yes")["error"]["message"]
+    loader = folder / "loading.py"
+    loader.write_text(loader.read_text().replace("read_csv(path)", "read_csv(path).head(3_000)"))
+    assert "reads other rows or labels" in run(folder, "status")["data"]["refusal"]["message"]
+    assert run(folder, *arguments, "--dry-run")["outcome"] == "would-accept"
+    assert run(folder, "status")["outcome"] == "refused"
+    assert run(folder, *arguments, "--yes")["outcome"] == "accepted"
+    status = run(folder, "status")["data"]
+    assert (status["refusal"], status["used"], status["rotations"][-1]["why"]) == (None, 1, "the last rows are tests")

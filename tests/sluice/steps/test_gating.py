@@ -109,6 +109,33 @@ def test_the_same_rows_in_another_file_continue_the_budget(toy: GateProject, ren
     assert toy.ask(toy.train("weaker", ("b",), rows=pd.read_parquet(toy.root / "train.parquet")[:500])).uses == before.uses + 1
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        ".assign(y=lambda frame: frame.y.where(frame.b < 1, 1))",  # the labels
+        ".head(2_000)",  # the rows
+        '.query("b < 1")',
+        ".assign(id=lambda frame: frame.id + 7 * 10**6)",  # the ids
+    ],
+)
+def test_a_loader_that_reads_other_rows_from_the_same_file_is_refused_until_a_person_accepts(toy: GateProject, tail: str) -> None:
+    weak = toy.ask(toy.train("weak", ("b",)))
+    toy.write_loader(tail)
+    asks = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-gate": {}}))
+    for use in (lambda: toy.ask(weak.model), lambda: check_gate_inputs(toy.read(), asks)):
+        with pytest.raises(StateError, match=r"reads other rows or labels .*, and before 4,000 and ") as refused:
+            use()
+        assert "sluice gate accept-rows" in refused.value.hint
+    holdout = open_holdout(toy.read())
+    accepted = {"holdout": holdout.digest, "by": "ada", "why": "these labels were wrong", "at": time.time()}
+    open_ledger(toy.read()).accept_rows(holdout.row_set, **accepted)
+    with pytest.raises(StateError, match="nothing to accept"):
+        open_ledger(toy.read()).accept_rows(holdout.row_set, **accepted)
+    assert toy.ask(toy.root / "champion").uses == 3  # the two questions before still count
+    toy.write_loader("")
+    assert toy.ask(weak.model).uses == weak.uses
+
+
 def test_a_deleted_ledger_is_refused_and_the_way_out_gives_up_the_rows(toy: GateProject) -> None:
     toy.ask(toy.train("weak", ("b",)))
     project = toy.read()
@@ -265,6 +292,19 @@ def test_what_the_gate_cannot_use_is_found_before_the_training(toy: GateProject)
     with pytest.raises(ConfigurationError, match=r"serving\.lock"):
         check_gate_inputs(toy.read(), asks)
     assert check_gate_inputs(toy.read(), other) == []
+
+
+@pytest.mark.parametrize("change", [{"budget": 60}, {"fraction": 0.6}])
+def test_a_changed_rule_is_refused_before_the_training_and_the_status_says_so(toy: GateProject, change: dict[str, float]) -> None:
+    asks = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-gate": {}}))
+    toy.configure(**change)
+    with pytest.raises(StateError, match=r"this holdout was first asked with .*, but now") as refused:
+        check_gate_inputs(toy.read(), asks)
+    status = read_gate_status(toy.read(), now=time.time())
+    assert status.refusal["message"] == refused.value.message
+    assert refused.value.message in status.warnings[0]
+    toy.configure()
+    assert check_gate_inputs(toy.read(), asks) == []
 
 
 def test_too_few_positive_rows_are_undecided_and_the_preflight_says_so_before(folder: Path) -> None:
