@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from sluice.data.row_sets import RowSet
     from sluice.gate.ledger_documents import GateRule, Question
+    from sluice.gate.stores.head_files import HeadFile
     from sluice.gate.stores.protocol import LedgerStore, Stored
 
 Result = TypeVar("Result")
@@ -44,15 +45,23 @@ class Ledger:
 
     Attributes:
         store: Where the ledger is stored.
+        head_file: Where its head is stored a second time; None if nowhere.
     """
 
-    def __init__(self, store: LedgerStore | Path) -> None:
-        """Set the store; a path is a folder on this machine. Nothing is read or written yet."""
+    def __init__(self, store: LedgerStore | Path, *, head_file: HeadFile | None = None) -> None:
+        """Set the places. Nothing is read or written yet.
+
+        Args:
+            store: Where the ledger is stored. A path is a folder on this machine.
+            head_file: Where to store its head a second time, so that an older copy of the ledger is noticed.
+        """
         self.store: LedgerStore = FolderStore(store) if isinstance(store, Path) else store
+        self.head_file = head_file
 
     def read(self) -> LedgerDocument:
         """Return the whole ledger. It is empty if nothing was ever recorded."""
-        return self._parse(self.store.read())
+        _, document = self._load()
+        return document
 
     def ask(
         self,
@@ -168,9 +177,11 @@ class Ledger:
         """
         expected = tuple(heads)
         while True:
+            seen = self.head_file.read() if self.head_file else ""
             stored = self.store.read()
             left, intact = self._parse_lost(stored)
-            missing = tuple(link for link in (*expected, stored.written_head) if link and not left.contains(link))
+            named = dict.fromkeys((*expected, stored.written_head, seen))
+            missing = tuple(link for link in named if link and not left.contains(link))
             lost = None if champion else left.find_champion()
             records: list[LossRecord | ChampionLossRecord] = []
             if missing or not intact:
@@ -184,7 +195,7 @@ class Ledger:
                     hint="`sluice gate status` shows the ledger.",
                 )
             after = append(left, *records)
-            if self.store.replace(stored, _dump(after), after.head):
+            if self._replace(stored, after):
                 return tuple(record.kind for record in records)
 
     def accept_rows(self, row_set: RowSet, *, holdout: str, by: str, why: str, at: float) -> None:
@@ -234,11 +245,26 @@ class Ledger:
     def _change(self, change: Callable[[LedgerDocument], tuple[LedgerDocument, Result]]) -> Result:
         """Read, change and replace the ledger; if another process changed it meanwhile, do so again."""
         while True:
-            stored = self.store.read()
-            before = self._parse(stored)
+            stored, before = self._load()
             after, result = change(before)
-            if after is before or self.store.replace(stored, _dump(after), after.head):
+            if after is before or self._replace(stored, after):
                 return result
+
+    def _load(self) -> tuple[Stored, LedgerDocument]:
+        """Read the ledger. Its head is read first, because it is written last and so is never ahead."""
+        seen = self.head_file.read() if self.head_file else ""
+        stored = self.store.read()
+        document = self._parse(stored)
+        if self.head_file and seen and not document.contains(seen):
+            what = f"it was deleted, shortened or replaced by an older copy: {self.head_file.file} names the record {seen[:19]}"
+            raise self._untrusted(f"{what}, and the ledger does not contain it")
+        return stored, document
+
+    def _replace(self, before: Stored, after: LedgerDocument) -> bool:
+        replaced = self.store.replace(before, _dump(after), after.head)
+        if replaced and self.head_file:
+            self.head_file.write(after.head)
+        return replaced
 
     def _parse(self, stored: Stored) -> LedgerDocument:
         document = self._parse_text(stored)

@@ -24,6 +24,7 @@ from sluice.gate.refusals import check_question
 from sluice.gate.score_files import ScoreFiles
 from sluice.gate.stores.config_maps import connect_config_map
 from sluice.gate.stores.folders import FolderStore
+from sluice.gate.stores.head_files import HeadFile
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests.statuses import read_status
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from sluice.gate.ledger_documents import LedgerDocument, QuestionRecord
     from sluice.project.projects import Project
 
-LEDGER_FOLDER = "ledger"
+LEDGER_FOLDER, HEAD_FOLDER = "ledger", "ledger-heads"
 _CHANGES = RotationRecord | LossRecord | ChampionLossRecord | AcceptedRowsRecord
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -42,6 +43,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 def open_ledger(project: Project) -> Ledger:
     """Return the ledger of a project: in a ConfigMap if gate.config_map names one, otherwise in the state folder.
 
+    A file of the state folder, apart from the ledger, stores the ledger's head a second time. Each place has its own file.
     Nothing of the ledger is read yet.
 
     Raises:
@@ -49,8 +51,9 @@ def open_ledger(project: Project) -> Ledger:
     """
     folder = FolderStore(project.state / LEDGER_FOLDER)
     if not project.settings.gate.config_map:
-        return Ledger(folder)
-    return Ledger(connect_config_map(project.settings.gate.config_map, earlier=folder))
+        return Ledger(folder, head_file=HeadFile(project.state / HEAD_FOLDER / "folder"))
+    store = connect_config_map(project.settings.gate.config_map, earlier=folder)
+    return Ledger(store, head_file=HeadFile(project.state / HEAD_FOLDER / f"configmap-{store.namespace}-{store.name}"))
 
 
 def open_scores(project: Project) -> ScoreFiles:

@@ -179,6 +179,16 @@ def test_a_first_model_that_was_never_rolled_out_can_be_followed_by_another_firs
     assert [toy.ask(toy.train(name, columns)).passes for name, columns in (("one", ("b",)), ("two", ("a",)))] == [True, True]
 
 
+def test_a_shortened_ledger_that_contains_the_champions_question_is_refused(toy: GateProject) -> None:
+    ledger = toy.read().state / "ledger"
+    kept = (ledger / "ledger.json").read_text()
+    weak = toy.ask(toy.train("weak", ("b",)))
+    (ledger / "ledger.json").write_text(kept)
+    (ledger / "ledger.lock").unlink()
+    with pytest.raises(StateError, match="replaced by an older copy"):
+        toy.ask(weak.model)
+
+
 def test_a_spent_budget_ends_the_step_without_a_decision_and_records_why(folder: Path) -> None:
     toy = GateProject(folder)
     toy.configure(budget=2)
