@@ -86,13 +86,14 @@ def power(output: OutputOption = Format.TABLE, project_folder: ProjectOption = N
     from sluice.steps.ledgers import predict_power
 
     found = predict_power(open_project(project_folder))
-    needed = "unknown" if found.rows_for_target is None else f"{found.rows_for_target:,}"
+    needed = "unknown" if found.rows_without_margin is None else "no number of gate rows is enough"
+    needed = needed if found.rows_for_target is None else f"{found.rows_for_target:,} gate rows"
     rows: dict[str, object] = {
         "gate rows": _describe_rows(found.positives, found.rows - found.positives),
         "finds": "nothing: too few rows of a class"
         if found.detectable is None
         else f"+{found.detectable:.4f} AUC with power 0.8",
-        f"for +{found.target:g}": f"{needed} gate rows",
+        f"for +{found.target:g}": needed,
         "": found.describe(),
     }
     outcome = "too-few-rows" if found.detectable is None else "enough"

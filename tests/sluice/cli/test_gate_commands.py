@@ -66,10 +66,16 @@ def test_the_status_shows_rows_budget_questions_and_warnings(folder: Path) -> No
 def test_the_power_is_said_before_there_is_a_model(folder: Path) -> None:
     found = run(folder, "power")
     assert found["outcome"] == "enough"
-    assert found["data"]["rows_for_target"] > found["data"]["rows"] > 1_900
+    assert found["data"]["rows_for_target"] is None
+    assert found["data"]["rows_without_margin"] > found["data"]["rows"] > 1_900
     text = sluice("gate", "power", cwd=folder).stdout
     assert f"+{found['data']['detectable']:.4f} AUC with power 0.8" in text
+    assert "no number of gate rows is enough" in text
     assert "This assumes models with an AUC of 0.85" in text
+    with (folder / "sluice.toml").open("a") as settings:
+        settings.write("margin = 0.002\n")
+    found = run(folder, "power")["data"]
+    assert f"{found['rows_for_target']:,} gate rows" in sluice("gate", "power", cwd=folder).stdout
 
 
 def test_an_override_is_recorded_with_person_reason_and_end(folder: Path) -> None:
