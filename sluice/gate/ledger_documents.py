@@ -243,6 +243,10 @@ class LedgerDocument(LedgerPart):
         """Return the record of a question, or None if it was never asked."""
         return next((record for record in self.questions() if record.question == question), None)
 
+    def was_asked(self, challenger: str) -> bool:
+        """Return whether a question was about this challenger."""
+        return any(record.question.challenger == challenger for record in self.questions())
+
     def find_answer(self, link: str) -> dict[str, Any] | None:
         """Return the stored answer to the question with this link; None if there is none."""
         answers = (record for record in self.records if isinstance(record, AnswerRecord))

@@ -34,6 +34,9 @@ WhyOption = Annotated[str, typer.Option("--why", help="The reason. The ledger ke
 ByOption = Annotated[str, typer.Option("--by", help="The person who decides this; default: the user of this machine.")]
 
 DEFAULT_HOURS = 24.0
+_NEVER_ASKED = (
+    "the ledger has no question about this model, so the gate never judged it; compare the digest with `sluice gate status`"
+)
 _LOSSES = {
     "loss": ("the ledger", "make a new holdout from fresh labelled rows"),
     "champion-loss": ("the champion", "the next model passes the gate as the first champion"),
@@ -70,13 +73,19 @@ def _status_facts(found: GateStatus) -> dict[str, object]:
     }
     if found.carried:
         expires = _write_time(found.frees_at) if found.frees_at else ""
-        rows["of these"] = f"{found.carried} were about other holdouts in the last 365 days; the first one expires on {expires}"
+        verb = "was" if found.carried == 1 else "were"
+        rows["of these"] = f"{found.carried} {verb} about other holdouts in the last 365 days; the first one expires on {expires}"
     rows["ledger"] = f"{found.place}, head {found.head[:19] or 'none'}"
+    # One line for each record, because there may be several of one kind.
+    lines: dict[str, list[str]] = {}
     for record in found.rotations:
-        rows[record["kind"]] = f"{_write_time(record['at'])} by {record['by']}: {record['why']}"
+        text = f"{_write_time(record['at'])} by {record['by']}: {record['why']}"
+        lines.setdefault(str(record["kind"]), []).append(text)
     for override in found.overrides:
         until = _write_time(override["until"])
-        rows["override"] = f"{override['model'][:19]} until {until} by {override['by']}: {override['why']}"
+        text = f"{override['model'][:19]} until {until} by {override['by']}: {override['why']}"
+        lines.setdefault("override", []).append(text)
+    rows |= {name: "\n".join(texts) for name, texts in lines.items()}
     return rows | ({"warning": "; ".join(found.warnings)} if found.warnings else {})
 
 
@@ -123,12 +132,17 @@ def override(
     end = _read_until(until, now)
     person = by or getpass.getuser()
     _check_override(model, why)
-    data: dict[str, Any] = {"model": model, "by": person, "why": why, "at": now, "until": end}
+    ledger = open_ledger(project)
+    warning = "" if ledger.read().was_asked(model) else _NEVER_ASKED
+    data: dict[str, Any] = {"model": model, "by": person, "why": why, "at": now, "until": end, "warning": warning}
     if not dry_run:
-        confirm(yes, output, f"Let model {model[:19]} pass the gate until {_write_time(end)}?", change="overrides the gate")
-        open_ledger(project).override(model, by=person, why=why, until=end, at=now)
+        question = f"Let model {model[:19]} pass the gate until {_write_time(end)}?"
+        confirm(yes, output, f"Warning: {warning}. {question}" if warning else question, change="overrides the gate")
+        ledger.override(model, by=person, why=why, until=end, at=now)
     outcome = "would-override" if dry_run else "overridden"
-    rows = {"model": model, "by": person, "why": why, "until": _write_time(end), "next": "run the pipeline again with --force"}
+    rows = {"would let pass" if dry_run else "lets pass": model, "by": person, "why": why, "until": _write_time(end)}
+    rows |= {"warning": warning} if warning else {}
+    rows |= {"next": "nothing was recorded; repeat it without --dry-run" if dry_run else "run the pipeline again with --force"}
     show(output, Envelope("gate override", outcome, data), facts(rows))
 
 
@@ -167,7 +181,7 @@ def confirm_loss(
             at=time.time(),
         )
     outcome = "would-confirm" if dry_run else "confirmed"
-    rows = {"rows": holdout.row_set.digest, "by": person, "why": why}
+    rows = {"would be confirmed for" if dry_run else "rows": holdout.row_set.digest, "by": person, "why": why}
     rows |= {f"lost: {_LOSSES[kind][0]}": _LOSSES[kind][1] for kind in data.get("lost", ())}
     show(output, Envelope("gate confirm-loss", outcome, data), facts(rows))
 

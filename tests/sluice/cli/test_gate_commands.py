@@ -12,6 +12,7 @@ from commands import MINIMAL, sluice
 
 from sluice.cli.production.releases import _describe_gate
 from sluice.data.holdout import open_holdout
+from sluice.data.row_sets import describe_row_set
 from sluice.gate.ledger_documents import Question
 from sluice.project.projects import read_project
 from sluice.steps.ledgers import open_ledger, read_rule
@@ -91,6 +92,43 @@ def test_an_override_is_recorded_with_person_reason_and_end(folder: Path) -> Non
     (stored,) = run(folder, "status")["data"]["overrides"]
     assert (stored["model"], stored["until"]) == (MODEL, done["data"]["until"])
     assert "by ada: a column was wrong" in sluice("gate", "status", cwd=folder).stdout
+
+
+def test_a_planned_override_says_that_nothing_was_recorded_and_warns_of_a_model_that_was_never_asked(folder: Path) -> None:
+    arguments = ("gate", "override", MODEL, "--why", "a column was wrong", "--by", "ada")
+    planned = sluice(*arguments, "--dry-run", cwd=folder).stdout
+    assert "would let pass" in planned
+    assert "nothing was recorded" in planned
+    assert "the ledger has no question about this model" in " ".join(planned.split())
+    done = run(folder, *arguments[1:], "--yes")
+    assert (done["outcome"], "never judged it" in done["data"]["warning"]) == ("overridden", True)
+    ask(folder, MODEL)
+    known = run(folder, *arguments[1:], "--dry-run")
+    assert (known["outcome"], known["data"]["warning"]) == ("would-override", "")
+    written = sluice(*arguments, "--yes", cwd=folder).stdout
+    assert "would" not in written
+    assert "warning" not in written
+
+
+def test_the_status_shows_all_overrides_and_rotations(folder: Path) -> None:
+    ledger, fresh = open_ledger(read_project(folder)), [describe_row_set(range(k, k + 100), [0, 1] * 50) for k in (10**5, 10**6)]
+    present = open_holdout(read_project(folder)).row_set
+    for number, (old, new) in enumerate([(present, fresh[0]), (fresh[0], fresh[1])]):
+        ledger.rotate(old, new, by="ada", why=f"rotation {number}", at=number)
+        ledger.override(MODEL, by="ada", why=f"override {number}", until=9e9, at=number)
+    ask(folder, "sha256:1")
+    text = sluice("gate", "status", cwd=folder).stdout
+    assert [f"ada: {what} {number}" in text for what in ("rotation", "override") for number in (0, 1)] == [True] * 4
+
+
+@pytest.mark.parametrize(("carried", "text"), [(1, "1 was about"), (2, "2 were about")])
+def test_the_status_counts_the_questions_about_other_holdouts(folder: Path, carried: int, text: str) -> None:
+    project, other = read_project(folder), describe_row_set(range(10**5, 10**5 + 100), [0, 1] * 50)
+    rule = read_rule(project)
+    for number in range(carried):
+        question = Question(challenger=f"{number}", champion=None, rule=rule, row_set=other.digest)
+        open_ledger(project).ask(question, other, holdout="sha256:other", rule=rule)
+    assert text in sluice("gate", "status", cwd=folder).stdout
 
 
 @pytest.mark.parametrize(
