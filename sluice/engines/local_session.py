@@ -19,7 +19,7 @@ from sluice.errors import NotServingError
 from sluice.project.projects import Project, read_project
 from sluice.release.packaging import check_sources
 from sluice.rollout.requests import statuses
-from sluice.steps.ledgers import read_gate_status
+from sluice.steps.ledgers import check_gate
 from sluice.steps.records import interruptible, running_step
 
 if TYPE_CHECKING:
@@ -88,12 +88,13 @@ def check_gate_inputs(project: Project, function: Any) -> list[str]:  # noqa: AN
     Raises:
         ConfigurationError: A path in project.packages or serving.lock does not exist.
         DataError: The holdout cannot be read.
-        StateError: The ledger cannot be read, or was deleted, shortened or replaced.
+        StateError: The gate would refuse every question, for example because gate.budget was changed, or the ledger cannot be
+            read, or was deleted, shortened or replaced.
     """
     if GATE not in function.pipeline_spec.components:
         return []
     check_sources(project)
-    return read_gate_status(project, now=time.time()).warnings
+    return check_gate(project, now=time.time())
 
 
 def run_session(pipeline: str, arguments: Mapping[str, Any], artifacts: str) -> None:

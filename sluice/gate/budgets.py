@@ -4,7 +4,7 @@ The gate's promise is that a model which is not better is promoted with a probab
 set of rows, and over all questions of any one year. Each question may use up alpha / budget of it.
 
 * A question counts for ever against the rows that it was asked about, and against every row set that shares more than 5 % of its
-  rows with them.
+  rows with them or comes from the same file.
 * A question about other rows counts for 365 days, so that the promise for any one year survives a new holdout.
 """
 
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.data.row_sets import estimate_overlap
-from sluice.errors import StateError
 from sluice.gate.ledger_documents import LossRecord, QuestionRecord, append, record_row_set
 
 if TYPE_CHECKING:
@@ -78,8 +77,8 @@ def measure_budget(document: LedgerDocument, row_set: RowSet, *, holdout: str, r
         rule: The gate's numbers now.
         now: The time, in seconds since the epoch.
     """
-    related = find_related(document, row_set)
-    own, others = _part_questions(document, related, holdout)
+    related = find_related(document, row_set, holdout=holdout)
+    own, others = part_questions(document, related, holdout)
     recent = [record for record in others if now - record.at < YEAR_SECONDS]
     oldest = min((record.at for record in recent), default=None)
     spent = sum(_tail(record, rule) for record in recent) / (rule.alpha / rule.budget)
@@ -114,7 +113,8 @@ def plan_question(
 ) -> tuple[LedgerDocument, AskedQuestion]:
     """Count a question. A repeated question changes nothing, and neither does a question that the budget does not allow.
 
-    A question without a champion is always counted, because its answer does not depend on any score.
+    A question without a champion is always counted, because its answer does not depend on any score. `check_question` in
+    `sluice.gate.refusals` says before whether the question may be asked.
 
     Args:
         document: The ledger so far.
@@ -126,15 +126,11 @@ def plan_question(
 
     Returns:
         The changed ledger, and what it says about the question.
-
-    Raises:
-        StateError: Earlier questions about these rows used another alpha, budget or gate_fraction.
     """
     known = document.find_question(question)
     before = measure_budget(document, row_set, holdout=holdout, rule=rule, now=now)
     if known:
         return document, AskedQuestion(link=known.link, uses=known.uses, answer=document.find_answer(known.link), budget=before)
-    check_same_rule(document, row_set, holdout=holdout, rule=rule)
     uses = before.used + 1
     if question.champion is not None and not before.left:
         return document, AskedQuestion(link="", uses=uses, answer=None, budget=before)
@@ -144,40 +140,18 @@ def plan_question(
     return after, AskedQuestion(link=after.head, uses=uses, answer=None, budget=measured)
 
 
-def check_same_rule(document: LedgerDocument, row_set: RowSet, *, holdout: str, rule: GateRule) -> None:
-    """Check that the rule is the one by which these rows were asked before. The margin may change.
+def find_related(document: LedgerDocument, row_set: RowSet, *, holdout: str) -> frozenset[str]:
+    """Return the digests of the row sets that continue each other's budget with this one.
 
-    Raises:
-        StateError: Earlier questions about these rows used another alpha, budget or gate_fraction.
+    They are this row set itself, all known ones that share more than 5 % of their rows with it, and all that were read from the
+    same file. The last ones may have other ids, because the loader makes the ids.
     """
-    own, _ = _part_questions(document, find_related(document, row_set), holdout)
-    for record in own:
-        first = record.question.rule
-        if first is None:
-            continue
-        asked = f"gate.alpha {first.alpha:g} and gate.budget {first.budget}"
-        if (first.alpha, first.budget) != (rule.alpha, rule.budget):
-            raise StateError(
-                f"this holdout was first asked with {asked}, but now they are {rule.alpha:g} and {rule.budget}",
-                hint="Restore both settings in sluice.toml, or replace the holdout by fresh rows. Both numbers must be the same "
-                "for all questions about the same rows.",
-            )
-        if None not in {first.gate_fraction, rule.gate_fraction} and first.gate_fraction != rule.gate_fraction:
-            raise StateError(
-                f"this holdout was first asked with data.gate_fraction {first.gate_fraction:g}, but now it is "
-                f"{rule.gate_fraction:g}",
-                hint="Restore data.gate_fraction in sluice.toml, or replace the holdout by fresh rows. With another fraction, "
-                "rows that the model tests show would become gate rows, or gate rows would be shown.",
-            )
-
-
-def find_related(document: LedgerDocument, row_set: RowSet) -> frozenset[str]:
-    """Return the digests of this row set and of all known ones that share more than 5 % of their rows with it."""
     shared = {one.digest for one in document.row_sets() if estimate_overlap(one, row_set) > SHARED_ROWS}
-    return frozenset(shared | {row_set.digest})
+    same_file = {digest for file, digest in document.files() if file == holdout}
+    return frozenset(shared | same_file | {row_set.digest})
 
 
-def _part_questions(
+def part_questions(
     document: LedgerDocument, related: frozenset[str], holdout: str
 ) -> tuple[list[QuestionRecord], list[QuestionRecord]]:
     """Return the questions about related rows, and the questions about other rows."""

@@ -13,6 +13,8 @@ from sluice.errors import StateError
 from sluice.gate.budgets import SHARED_ROWS, AskedQuestion, BudgetUse, measure_budget, plan_question
 from sluice.gate.earlier_ledgers import take_over
 from sluice.gate.ledger_documents import (
+    AcceptedRowsRecord,
+    ChampionLossRecord,
     LedgerDocument,
     LossRecord,
     OverrideRecord,
@@ -21,6 +23,7 @@ from sluice.gate.ledger_documents import (
     record_answer,
     record_row_set,
 )
+from sluice.gate.refusals import check_question
 from sluice.gate.stores.folders import FolderStore
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from sluice.data.row_sets import RowSet
     from sluice.gate.ledger_documents import GateRule, Question
+    from sluice.gate.stores.head_files import HeadFile
     from sluice.gate.stores.protocol import LedgerStore, Stored
 
 Result = TypeVar("Result")
@@ -41,15 +45,23 @@ class Ledger:
 
     Attributes:
         store: Where the ledger is stored.
+        head_file: Where its head is stored a second time; None if nowhere.
     """
 
-    def __init__(self, store: LedgerStore | Path) -> None:
-        """Set the store; a path is a folder on this machine. Nothing is read or written yet."""
+    def __init__(self, store: LedgerStore | Path, *, head_file: HeadFile | None = None) -> None:
+        """Set the places. Nothing is read or written yet.
+
+        Args:
+            store: Where the ledger is stored. A path is a folder on this machine.
+            head_file: Where to store its head a second time, so that an older copy of the ledger is noticed.
+        """
         self.store: LedgerStore = FolderStore(store) if isinstance(store, Path) else store
+        self.head_file = head_file
 
     def read(self) -> LedgerDocument:
         """Return the whole ledger. It is empty if nothing was ever recorded."""
-        return self._parse(self.store.read())
+        _, document = self._load()
+        return document
 
     def ask(
         self,
@@ -72,13 +84,14 @@ class Ledger:
             at: The time in seconds since the epoch. The default is now.
 
         Raises:
-            StateError: The ledger does not contain one of `heads`, or earlier questions about these rows used another rule.
+            StateError: The ledger does not contain one of `heads`, or `check_question` in `sluice.gate.refusals` refuses.
         """
         now = time.time() if at is None else at
         expected = tuple(heads)
 
         def change(document: LedgerDocument) -> tuple[LedgerDocument, AskedQuestion]:
             self._check_heads(document, expected)
+            check_question(document, row_set, champion=question.champion, holdout=holdout, rule=rule)
             return plan_question(document, question, row_set, holdout=holdout, rule=rule, now=now)
 
         return self._change(change)
@@ -140,31 +153,76 @@ class Ledger:
         record = OverrideRecord(at=at, model=model, by=by, why=why, until=until)
         self._change(lambda document: (append(document, record), None))
 
-    def confirm_loss(self, row_set: RowSet, heads: Iterable[str], *, holdout: str, by: str, why: str, at: float) -> None:
-        """Record that a person knows that earlier records are lost. These rows then answer no more questions.
+    def confirm_loss(
+        self, row_set: RowSet, heads: Iterable[str], *, champion: str | None, holdout: str, by: str, why: str, at: float
+    ) -> tuple[str, ...]:
+        """Record that a person knows what is lost: earlier records, the champion, or both.
+
+        If records are lost, these rows answer no more questions. If the champion is lost, the next model is the first champion.
 
         Args:
             row_set: The row set of the holdout in use.
-            heads: The links that are missing.
+            heads: Links that the ledger must contain, as for `ask`.
+            champion: The digest of the present champion; None if the rollout journal names none.
             holdout: The digest of the holdout's bytes.
             by: The person.
             why: What happened.
             at: The time in seconds since the epoch.
 
+        Returns:
+            The kinds of the new records: ``loss``, ``champion-loss``, or both.
+
         Raises:
-            StateError: The ledger contains all of `heads`, so nothing is lost.
+            StateError: Nothing is lost.
         """
         expected = tuple(heads)
         while True:
+            seen = self.head_file.read() if self.head_file else ""
             stored = self.store.read()
             left, intact = self._parse_lost(stored)
-            missing = tuple(link for link in (*expected, stored.written_head) if link and not left.contains(link))
-            if intact and not missing:
-                raise StateError("the ledger is complete, so nothing is lost", hint="`sluice gate status` shows the ledger.")
-            known = record_row_set(left, row_set, holdout=holdout, now=at)
-            after = append(known, LossRecord(at=at, row_set=row_set.digest, links=missing, by=by, why=why))
-            if self.store.replace(stored, _dump(after), after.head):
-                return
+            named = dict.fromkeys((*expected, stored.written_head, seen))
+            missing = tuple(link for link in named if link and not left.contains(link))
+            lost = None if champion else left.find_champion()
+            records: list[LossRecord | ChampionLossRecord] = []
+            if missing or not intact:
+                left = record_row_set(left, row_set, holdout=holdout, now=at)
+                records.append(LossRecord(at=at, row_set=row_set.digest, links=missing, by=by, why=why))
+            if lost:
+                records.append(ChampionLossRecord(at=at, champion=lost, by=by, why=why))
+            if not records:
+                raise StateError(
+                    "the ledger is complete, and it knows no champion that is lost, so nothing is lost",
+                    hint="`sluice gate status` shows the ledger.",
+                )
+            after = append(left, *records)
+            if self._replace(stored, after):
+                return tuple(record.kind for record in records)
+
+    def accept_rows(self, row_set: RowSet, *, holdout: str, by: str, why: str, at: float) -> None:
+        """Record that the loader reads other rows or labels from the same file on purpose. The questions so far still count.
+
+        Args:
+            row_set: The row set that the loader reads now.
+            holdout: The digest of the file's bytes.
+            by: The person.
+            why: The reason.
+            at: The time in seconds since the epoch.
+
+        Raises:
+            StateError: The loader reads what it has read before, so there is nothing to accept.
+        """
+
+        def change(document: LedgerDocument) -> tuple[LedgerDocument, None]:
+            known = {digest for file, digest in document.files() if file == holdout}
+            if not known or row_set.digest in known:
+                raise StateError(
+                    "the ledger knows no other rows or labels of this holdout file, so there is nothing to accept",
+                    hint="`sluice gate status` shows the ledger.",
+                )
+            after = record_row_set(document, row_set, holdout=holdout, now=at)
+            return append(after, AcceptedRowsRecord(at=at, row_set=row_set.digest, by=by, why=why)), None
+
+        self._change(change)
 
     def check_heads(self, heads: Iterable[str]) -> None:
         """Check that the ledger contains these links.
@@ -187,11 +245,26 @@ class Ledger:
     def _change(self, change: Callable[[LedgerDocument], tuple[LedgerDocument, Result]]) -> Result:
         """Read, change and replace the ledger; if another process changed it meanwhile, do so again."""
         while True:
-            stored = self.store.read()
-            before = self._parse(stored)
+            stored, before = self._load()
             after, result = change(before)
-            if after is before or self.store.replace(stored, _dump(after), after.head):
+            if after is before or self._replace(stored, after):
                 return result
+
+    def _load(self) -> tuple[Stored, LedgerDocument]:
+        """Read the ledger. Its head is read first, because it is written last and so is never ahead."""
+        seen = self.head_file.read() if self.head_file else ""
+        stored = self.store.read()
+        document = self._parse(stored)
+        if self.head_file and seen and not document.contains(seen):
+            what = f"it was deleted, shortened or replaced by an older copy: {self.head_file.file} names the record {seen[:19]}"
+            raise self._untrusted(f"{what}, and the ledger does not contain it")
+        return stored, document
+
+    def _replace(self, before: Stored, after: LedgerDocument) -> bool:
+        replaced = self.store.replace(before, _dump(after), after.head)
+        if replaced and self.head_file:
+            self.head_file.write(after.head)
+        return replaced
 
     def _parse(self, stored: Stored) -> LedgerDocument:
         document = self._parse_text(stored)

@@ -156,7 +156,46 @@ class LossRecord(_Record):
     why: str
 
 
-AnyRecord: TypeAlias = RowSetRecord | QuestionRecord | AnswerRecord | RotationRecord | OverrideRecord | LossRecord
+class ChampionLossRecord(_Record):
+    """A person confirmed that the rollout journal lost the champion. The next model is then a first champion again.
+
+    Attributes:
+        champion: The digest of the champion that the ledger knew last.
+        by: The person.
+        why: What happened, in the person's own words.
+    """
+
+    kind: Literal["champion-loss"] = "champion-loss"
+    champion: str
+    by: str
+    why: str
+
+
+class AcceptedRowsRecord(_Record):
+    """A person confirmed that the loader reads other rows or labels from the same file on purpose.
+
+    Attributes:
+        row_set: The digest of the row set that the loader reads now.
+        by: The person.
+        why: The reason, in the person's own words.
+    """
+
+    kind: Literal["accepted-rows"] = "accepted-rows"
+    row_set: str
+    by: str
+    why: str
+
+
+AnyRecord: TypeAlias = (
+    RowSetRecord
+    | QuestionRecord
+    | AnswerRecord
+    | RotationRecord
+    | OverrideRecord
+    | LossRecord
+    | ChampionLossRecord
+    | AcceptedRowsRecord
+)
 
 
 class LedgerDocument(LedgerPart):
@@ -187,9 +226,26 @@ class LedgerDocument(LedgerPart):
         """Return all questions in order."""
         return tuple(record for record in self.records if isinstance(record, QuestionRecord))
 
+    def find_champion(self) -> str | None:
+        """Return the champion of the last question that had one. None if there is none, or if a person confirmed its loss since.
+
+        A model that the gate promoted as the first one is not a champion before another model was compared with it, because it
+        may never have been rolled out.
+        """
+        for record in reversed(self.records):
+            if isinstance(record, ChampionLossRecord):
+                return None
+            if isinstance(record, QuestionRecord) and record.question.champion is not None:
+                return record.question.champion
+        return None
+
     def find_question(self, question: Question) -> QuestionRecord | None:
         """Return the record of a question, or None if it was never asked."""
         return next((record for record in self.questions() if record.question == question), None)
+
+    def was_asked(self, challenger: str) -> bool:
+        """Return whether a question was about this challenger."""
+        return any(record.question.challenger == challenger for record in self.questions())
 
     def find_answer(self, link: str) -> dict[str, Any] | None:
         """Return the stored answer to the question with this link; None if there is none."""

@@ -39,8 +39,9 @@ class GatePower:
             an AUC of 0.85 whose scores have a correlation of 0.9.
         detectable: The true difference that the gate promotes with a probability of 0.8. None if a class has too few rows.
         target: A difference of interest.
-        rows_for_target: The gate rows with which the gate would find the target with a probability of 0.8, if the margin were
-            smaller. None if a class has no row.
+        rows_for_target: The gate rows with which the gate promotes a challenger that is better by the target with a probability
+            of 0.8. None if no number of rows is enough, because the margin is not smaller, or if a class has no row.
+        rows_without_margin: The same number if the margin were 0. None if a class has no row.
     """
 
     rows: int
@@ -52,6 +53,7 @@ class GatePower:
     detectable: float | None
     target: float
     rows_for_target: int | None
+    rows_without_margin: int | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain JSON types, with the sentence for people under ``text``."""
@@ -60,11 +62,7 @@ class GatePower:
     def describe(self) -> str:
         """Return what people should know before they train a model."""
         rows = f"The holdout has {self.rows:,} gate rows, and {self.positives:,} of them have label 1."
-        needed = (
-            f"For a difference of {self.target:g} it would need about {self.rows_for_target:,} gate rows."
-            if self.rows_for_target is not None
-            else "A class has no gate row, so nothing can be said about the rows that it needs."
-        )
+        needed = self._describe_target()
         if self.detectable is None:
             return f"{rows} The gate cannot decide, because it needs {MIN_PER_CLASS} gate rows of each class. {needed}"
         basis = (
@@ -75,6 +73,17 @@ class GatePower:
         return (
             f"{rows} The gate promotes a challenger that is truly better by {self.detectable:.4f} with a probability of "
             f"{POWER:g}; a smaller improvement is missed more often. {needed} {basis}"
+        )
+
+    def _describe_target(self) -> str:
+        if self.rows_without_margin is None:
+            return "A class has no gate row, so nothing can be said about the rows that it needs."
+        if self.rows_for_target is not None:
+            return f"For a difference of {self.target:g} it would need about {self.rows_for_target:,} gate rows."
+        return (
+            f"With gate.margin {self.margin:g}, a challenger that is truly better by {self.target:g} is promoted at most every "
+            f"second time, however many rows there are; with gate.margin 0, about {self.rows_without_margin:,} gate rows would "
+            "be enough."
         )
 
 
@@ -99,9 +108,12 @@ def plan_power(
         error = error if standard_error is None else standard_error
     enough = min(classes) >= MIN_PER_CLASS
     reach, power = quantile(1 - tail, degrees), float(ndtri(POWER))
-    wanted = target / (float(ndtri(1 - tail)) + power)
-    if target > rule.margin:
-        wanted = min(wanted, (target - rule.margin) / power)
+    # The point estimate must exceed the margin, and the bound must exceed 0. Each of the two needs its own standard error.
+    for_bound, for_margin = target / (float(ndtri(1 - tail)) + power), (target - rule.margin) / power
+
+    def count_rows(wanted: float) -> int | None:
+        return None if math.isnan(error) or wanted <= 0 else math.ceil(rows * (error / wanted) ** 2)
+
     return GatePower(
         rows=rows,
         positives=positives,
@@ -111,5 +123,6 @@ def plan_power(
         measured=standard_error is not None,
         detectable=max(rule.margin, reach * error) + power * error if enough else None,
         target=target,
-        rows_for_target=None if math.isnan(error) else math.ceil(rows * (error / wanted) ** 2),
+        rows_for_target=count_rows(min(for_bound, for_margin)),
+        rows_without_margin=count_rows(for_bound),
     )

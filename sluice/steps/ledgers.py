@@ -7,16 +7,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.data.holdout import Holdout, open_holdout
+from sluice.errors import StateError
 from sluice.gate.budgets import measure_budget
 from sluice.gate.decision import MIN_PER_CLASS, refuse_few
 from sluice.gate.ledger import Ledger
-from sluice.gate.ledger_documents import GateRule, LossRecord, OverrideRecord, RotationRecord
+from sluice.gate.ledger_documents import (
+    AcceptedRowsRecord,
+    ChampionLossRecord,
+    GateRule,
+    LossRecord,
+    OverrideRecord,
+    RotationRecord,
+)
 from sluice.gate.power import GatePower, plan_power
+from sluice.gate.refusals import check_question
 from sluice.gate.score_files import ScoreFiles
 from sluice.gate.stores.config_maps import connect_config_map
 from sluice.gate.stores.folders import FolderStore
+from sluice.gate.stores.head_files import HeadFile
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.platforms.selection import open_journal
+from sluice.rollout.requests.statuses import read_status
 from sluice.statistics.auc import compare_auc
 from sluice.statistics.samples import count_smaller_class
 
@@ -24,13 +35,15 @@ if TYPE_CHECKING:
     from sluice.gate.ledger_documents import LedgerDocument, QuestionRecord
     from sluice.project.projects import Project
 
-LEDGER_FOLDER = "ledger"
+LEDGER_FOLDER, HEAD_FOLDER = "ledger", "ledger-heads"
+_CHANGES = RotationRecord | LossRecord | ChampionLossRecord | AcceptedRowsRecord
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def open_ledger(project: Project) -> Ledger:
     """Return the ledger of a project: in a ConfigMap if gate.config_map names one, otherwise in the state folder.
 
+    A file of the state folder, apart from the ledger, stores the ledger's head a second time. Each place has its own file.
     Nothing of the ledger is read yet.
 
     Raises:
@@ -38,8 +51,9 @@ def open_ledger(project: Project) -> Ledger:
     """
     folder = FolderStore(project.state / LEDGER_FOLDER)
     if not project.settings.gate.config_map:
-        return Ledger(folder)
-    return Ledger(connect_config_map(project.settings.gate.config_map, earlier=folder))
+        return Ledger(folder, head_file=HeadFile(project.state / HEAD_FOLDER / "folder"))
+    store = connect_config_map(project.settings.gate.config_map, earlier=folder)
+    return Ledger(store, head_file=HeadFile(project.state / HEAD_FOLDER / f"configmap-{store.namespace}-{store.name}"))
 
 
 def open_scores(project: Project) -> ScoreFiles:
@@ -92,10 +106,12 @@ class GateStatus:
         own: The questions about these rows, which count for ever.
         carried: The questions about other rows in the last 365 days.
         frees_at: When the first carried question expires, in epoch seconds; None if none is carried.
+        refusal: Why the gate would refuse every question now, as ``message`` and ``hint``; None if it would answer.
         warnings: What needs attention.
         questions: The last questions about any rows with their public answers, oldest first.
         overrides: The overrides of the gate that people have recorded, oldest first.
-        rotations: The rotations of the holdout, and confirmed losses of the ledger, oldest first.
+        rotations: The rotations of the holdout, confirmed losses of ledger or champion, and accepted changes of the loader,
+            oldest first.
     """
 
     place: str
@@ -110,6 +126,7 @@ class GateStatus:
     own: int
     carried: int
     frees_at: float | None
+    refusal: dict[str, str] | None
     warnings: list[str]
     questions: list[dict[str, Any]]
     overrides: list[dict[str, Any]]
@@ -131,10 +148,12 @@ def read_gate_status(project: Project, *, last: int = 10, now: float) -> GateSta
     holdout, ledger, rule = open_holdout(project), open_ledger(project), read_rule(project)
     document = ledger.read()
     ledger.check_heads(read_heads(project))
+    refused = find_refusal(project, holdout, document)
     use = measure_budget(document, holdout.row_set, holdout=holdout.digest, rule=rule, now=now)
     rows = {part: {"0": counts["negative"], "1": counts["positive"]} for part, counts in holdout.count().items()}
     few = min(rows["gate"].values()) < MIN_PER_CLASS
-    warnings = [use.warning] if use.warning else []
+    warnings = [f"the gate refuses every question: {refused.message}"] if refused else []
+    warnings += [use.warning] if use.warning else []
     warnings += [refuse_few(holdout.gate.labels, used=use.used, budget=use.budget).verdict.detail] if few else []
     return GateStatus(
         place=ledger.store.place,
@@ -149,11 +168,36 @@ def read_gate_status(project: Project, *, last: int = 10, now: float) -> GateSta
         own=use.own,
         carried=use.carried,
         frees_at=use.frees_at,
+        refusal={"message": refused.message, "hint": refused.hint} if refused else None,
         warnings=warnings,
         questions=[_show_question(record, document) for record in document.questions()[-last:]],
         overrides=[_show(record) for record in document.records if isinstance(record, OverrideRecord)],
-        rotations=[_show(record) for record in document.records if isinstance(record, RotationRecord | LossRecord)],
+        rotations=[_show(record) for record in document.records if isinstance(record, _CHANGES)],
     )
+
+
+def find_refusal(project: Project, holdout: Holdout, document: LedgerDocument) -> StateError | None:
+    """Return why the gate would refuse every question now, whoever is the challenger; None if it would answer."""
+    try:
+        check_question(
+            document, holdout.row_set, champion=read_status(project).champion, holdout=holdout.digest, rule=read_rule(project)
+        )
+    except StateError as error:
+        return error
+    return None
+
+
+def check_gate(project: Project, *, now: float) -> list[str]:
+    """Check before the training that the gate will accept a question, and return its warnings.
+
+    Raises:
+        DataError: The holdout cannot be read.
+        StateError: The gate would refuse every question, or the ledger cannot be read, or was deleted, shortened or replaced.
+    """
+    status = read_gate_status(project, now=now)
+    if status.refusal is not None:
+        raise StateError(status.refusal["message"], hint=status.refusal["hint"])
+    return status.warnings
 
 
 def predict_power(project: Project) -> GatePower:
@@ -203,5 +247,5 @@ def _show_question(record: QuestionRecord, document: LedgerDocument) -> dict[str
     }
 
 
-def _show(record: OverrideRecord | RotationRecord | LossRecord) -> dict[str, Any]:
+def _show(record: OverrideRecord | RotationRecord | LossRecord | ChampionLossRecord | AcceptedRowsRecord) -> dict[str, Any]:
     return record.model_dump(mode="json")

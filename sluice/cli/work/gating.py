@@ -1,4 +1,4 @@
-"""`sluice gate status | power | override | confirm-loss`."""
+"""`sluice gate status | power | override | confirm-loss | accept-rows`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ WhyOption = Annotated[str, typer.Option("--why", help="The reason. The ledger ke
 ByOption = Annotated[str, typer.Option("--by", help="The person who decides this; default: the user of this machine.")]
 
 DEFAULT_HOURS = 24.0
+_NEVER_ASKED = (
+    "the ledger has no question about this model, so the gate never judged it; compare the digest with `sluice gate status`"
+)
+_LOSSES = {
+    "loss": ("the ledger", "make a new holdout from fresh labelled rows"),
+    "champion-loss": ("the champion", "the next model passes the gate as the first champion"),
+}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -53,7 +60,7 @@ def status(output: OutputOption = Format.TABLE, project_folder: ProjectOption = 
         text = "promote" if (question["answer"] or {}).get("promote") else str(answer.get("outcome") or "none")
         table.add_row(_write_time(question["at"]), str(question["uses"]), text, question["challenger"])
     parts = [facts(_status_facts(found)), *([table] if found.questions else [])]
-    outcome = "spent" if not found.left else "warning" if found.warnings else "ready"
+    outcome = "refused" if found.refusal else "spent" if not found.left else "warning" if found.warnings else "ready"
     show(output, Envelope("gate status", outcome, dataclasses.asdict(found)), Group(*parts))
 
 
@@ -66,13 +73,19 @@ def _status_facts(found: GateStatus) -> dict[str, object]:
     }
     if found.carried:
         expires = _write_time(found.frees_at) if found.frees_at else ""
-        rows["of these"] = f"{found.carried} were about other holdouts in the last 365 days; the first one expires on {expires}"
+        verb = "was" if found.carried == 1 else "were"
+        rows["of these"] = f"{found.carried} {verb} about other holdouts in the last 365 days; the first one expires on {expires}"
     rows["ledger"] = f"{found.place}, head {found.head[:19] or 'none'}"
+    # One line for each record, because there may be several of one kind.
+    lines: dict[str, list[str]] = {}
     for record in found.rotations:
-        rows[record["kind"]] = f"{_write_time(record['at'])} by {record['by']}: {record['why']}"
+        text = f"{_write_time(record['at'])} by {record['by']}: {record['why']}"
+        lines.setdefault(str(record["kind"]), []).append(text)
     for override in found.overrides:
         until = _write_time(override["until"])
-        rows["override"] = f"{override['model'][:19]} until {until} by {override['by']}: {override['why']}"
+        text = f"{override['model'][:19]} until {until} by {override['by']}: {override['why']}"
+        lines.setdefault("override", []).append(text)
+    rows |= {name: "\n".join(texts) for name, texts in lines.items()}
     return rows | ({"warning": "; ".join(found.warnings)} if found.warnings else {})
 
 
@@ -82,13 +95,14 @@ def power(output: OutputOption = Format.TABLE, project_folder: ProjectOption = N
     from sluice.steps.ledgers import predict_power
 
     found = predict_power(open_project(project_folder))
-    needed = "unknown" if found.rows_for_target is None else f"{found.rows_for_target:,}"
+    needed = "unknown" if found.rows_without_margin is None else "no number of gate rows is enough"
+    needed = needed if found.rows_for_target is None else f"{found.rows_for_target:,} gate rows"
     rows: dict[str, object] = {
         "gate rows": _describe_rows(found.positives, found.rows - found.positives),
         "finds": "nothing: too few rows of a class"
         if found.detectable is None
         else f"+{found.detectable:.4f} AUC with power 0.8",
-        f"for +{found.target:g}": f"{needed} gate rows",
+        f"for +{found.target:g}": needed,
         "": found.describe(),
     }
     outcome = "too-few-rows" if found.detectable is None else "enough"
@@ -118,12 +132,17 @@ def override(
     end = _read_until(until, now)
     person = by or getpass.getuser()
     _check_override(model, why)
-    data: dict[str, Any] = {"model": model, "by": person, "why": why, "at": now, "until": end}
+    ledger = open_ledger(project)
+    warning = "" if ledger.read().was_asked(model) else _NEVER_ASKED
+    data: dict[str, Any] = {"model": model, "by": person, "why": why, "at": now, "until": end, "warning": warning}
     if not dry_run:
-        confirm(yes, output, f"Let model {model[:19]} pass the gate until {_write_time(end)}?", change="overrides the gate")
-        open_ledger(project).override(model, by=person, why=why, until=end, at=now)
+        question = f"Let model {model[:19]} pass the gate until {_write_time(end)}?"
+        confirm(yes, output, f"Warning: {warning}. {question}" if warning else question, change="overrides the gate")
+        ledger.override(model, by=person, why=why, until=end, at=now)
     outcome = "would-override" if dry_run else "overridden"
-    rows = {"model": model, "by": person, "why": why, "until": _write_time(end), "next": "run the pipeline again with --force"}
+    rows = {"would let pass" if dry_run else "lets pass": model, "by": person, "why": why, "until": _write_time(end)}
+    rows |= {"warning": warning} if warning else {}
+    rows |= {"next": "nothing was recorded; repeat it without --dry-run" if dry_run else "run the pipeline again with --force"}
     show(output, Envelope("gate override", outcome, data), facts(rows))
 
 
@@ -136,8 +155,13 @@ def confirm_loss(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Record that the gate's ledger is lost. The rows of the present holdout then answer no more questions."""
+    """Record that the gate's ledger or the champion is lost.
+
+    Without the ledger, the rows of the present holdout answer no more questions. Without the champion, the next model passes the
+    gate as the first one.
+    """
     from sluice.data.holdout import open_holdout
+    from sluice.rollout.requests.statuses import read_status
     from sluice.steps.ledgers import open_ledger, read_heads
 
     project = open_project(project_folder)
@@ -145,13 +169,47 @@ def confirm_loss(
     _check_reason(why)
     data: dict[str, Any] = {"row_set": holdout.row_set.digest, "by": person, "why": why}
     if not dry_run:
-        confirm(yes, output, "Give up the rows of the present holdout?", change="gives up a holdout")
-        open_ledger(project).confirm_loss(
-            holdout.row_set, read_heads(project), holdout=holdout.digest, by=person, why=why, at=time.time()
+        question = "Give up what is lost: the rows of the present holdout if it is the ledger, the champion if it is the journal?"
+        confirm(yes, output, question, change="gives up a holdout or the champion")
+        data["lost"] = open_ledger(project).confirm_loss(
+            holdout.row_set,
+            read_heads(project),
+            champion=read_status(project).champion,
+            holdout=holdout.digest,
+            by=person,
+            why=why,
+            at=time.time(),
         )
     outcome = "would-confirm" if dry_run else "confirmed"
-    rows = {"rows": holdout.row_set.digest, "by": person, "why": why, "next": "make a new holdout from fresh labelled rows"}
+    rows = {"would be confirmed for" if dry_run else "rows": holdout.row_set.digest, "by": person, "why": why}
+    rows |= {f"lost: {_LOSSES[kind][0]}": _LOSSES[kind][1] for kind in data.get("lost", ())}
     show(output, Envelope("gate confirm-loss", outcome, data), facts(rows))
+
+
+@app.command("accept-rows")
+def accept_rows(
+    why: WhyOption,
+    by: ByOption = "",
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Record that the loader reads other rows or labels from the holdout's file on purpose. The questions so far still count."""
+    from sluice.data.holdout import open_holdout
+    from sluice.steps.ledgers import open_ledger
+
+    project = open_project(project_folder)
+    holdout, person = open_holdout(project), by or getpass.getuser()
+    _check_reason(why)
+    data: dict[str, Any] = {"holdout": holdout.digest, "row_set": holdout.row_set.digest, "by": person, "why": why}
+    if not dry_run:
+        question = f"Judge models by the {holdout.row_set.rows:,} rows that the loader reads now?"
+        confirm(yes, output, question, change="changes the rows by which the gate judges")
+        open_ledger(project).accept_rows(holdout.row_set, holdout=holdout.digest, by=person, why=why, at=time.time())
+    rows = {"rows": _describe_rows(holdout.row_set.positives, holdout.row_set.rows - holdout.row_set.positives)}
+    rows |= {"would be accepted by" if dry_run else "accepted by": person, "why": why}
+    show(output, Envelope("gate accept-rows", "would-accept" if dry_run else "accepted", data), facts(rows))
 
 
 def _check_override(model: str, why: str) -> None:

@@ -61,7 +61,9 @@ class ConfigMapStore:
 
     def replace(self, before: Stored, text: bytes, head: str) -> bool:
         """Replace the ledger, if the ConfigMap is still at the version that was read."""
-        del head  # the API server keeps the only copy, so there is no other place that could remember it
+        del (
+            head
+        )  # the API server keeps the only copy, so the store has no other place for it; `sluice.gate.stores.head_files` is one
         if len(text) > MAX_BYTES:
             raise StateError(
                 f"the gate's ledger has {len(text):,} bytes, but a ConfigMap holds only {MAX_BYTES:,}",

@@ -19,6 +19,7 @@ from sluice.errors import StateError
 from sluice.gate.budgets import plan_question
 from sluice.gate.ledger import Ledger
 from sluice.gate.ledger_documents import LedgerDocument, Question
+from sluice.gate.stores.head_files import HeadFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,6 @@ def test_a_question_counts_even_without_an_answer(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"champion": None},
         {"champion": "another"},
         {"rule": RULE.model_copy(update={"margin": 0.004})},
         {"scores": "sha256:other"},
@@ -190,13 +190,68 @@ def test_a_deleted_folder_is_noticed_by_the_head_that_the_champion_names(ledger:
 def test_after_a_confirmed_loss_only_fresh_rows_are_judged(ledger: Ledger, folder: Path, damage: Callable[[Path], None]) -> None:
     head = ask(ledger, "one").link
     damage(folder / "ledger.json")
-    ledger.confirm_loss(ROWS, [head], holdout=BYTES, by="ada", why="the disk failed", at=DAY)
+    lost = {"champion": "champion", "holdout": BYTES, "by": "ada", "why": "the disk failed", "at": DAY}
+    assert ledger.confirm_loss(ROWS, [head], **lost) == ("loss",)
     assert ledger.measure(ROWS, holdout=BYTES, rule=RULE, at=DAY).left == 0
     spent = ask(ledger, "two", heads=[head], at=DAY)
     fresh = ask(ledger, "two", heads=[head], row_set=FRESH, holdout=OTHER_BYTES, at=DAY)
     assert (spent.link, fresh.budget.left > 0) == ("", True)
     with pytest.raises(StateError, match="nothing is lost"):
-        ledger.confirm_loss(ROWS, [head], holdout=BYTES, by="ada", why="again", at=DAY)
+        ledger.confirm_loss(ROWS, [head], **lost)
+
+
+def test_a_question_without_a_champion_is_refused_once_the_ledger_knows_one(ledger: Ledger) -> None:
+    ask(ledger, "first", champion=None)
+    ask(ledger, "another first", champion=None)  # the first one was never rolled out
+    ask(ledger, "second", champion="first")
+    for challenger in ("first", "third"):
+        with pytest.raises(StateError, match="the gate's ledger knows the champion first"):
+            ask(ledger, challenger, champion=None)
+    assert count(ledger) == 3
+    lost = {"holdout": BYTES, "by": "ada", "why": "the disk failed", "at": DAY}
+    with pytest.raises(StateError, match="nothing is lost"):
+        ledger.confirm_loss(ROWS, [], champion="first", **lost)
+    assert ledger.confirm_loss(ROWS, [], champion=None, **lost) == ("champion-loss",)
+    assert ask(ledger, "third", champion=None, at=DAY).budget.left > 0
+    assert ledger.read().find_champion() is None
+
+
+def test_records_and_champion_can_be_lost_together(ledger: Ledger, folder: Path) -> None:
+    head = ask(ledger, "second").link
+    ask(ledger, "third")
+    _forget_the_last(folder / "ledger.json")
+    lost = {"champion": None, "holdout": BYTES, "by": "ada", "why": "the disk failed", "at": DAY}
+    assert ledger.confirm_loss(ROWS, [head], **lost) == ("loss", "champion-loss")
+
+
+@pytest.mark.parametrize("keep", [0, 3])
+def test_an_older_copy_that_contains_the_champions_question_is_noticed_by_the_head_in_a_second_place(
+    tmp_path: Path, folder: Path, keep: int
+) -> None:
+    head_file = HeadFile(tmp_path / "state" / "heads" / "folder")
+    ledger = Ledger(folder, head_file=head_file)
+    promoted = ask(ledger, "one").link
+    for challenger in ("two", "three", "four"):
+        ask(ledger, challenger)
+    assert head_file.read() == ledger.read().head
+    _edit(lambda records: records[:keep])(folder / "ledger.json")
+    (folder / "ledger.lock").unlink()
+    for use in (ledger.read, lambda: ask(ledger, "five", heads=[promoted])):
+        with pytest.raises(StateError, match="replaced by an older copy") as refused:
+            use()
+        assert "confirm-loss" in refused.value.hint
+    lost = {"champion": "champion", "holdout": BYTES, "by": "ada", "why": "the disk failed", "at": DAY}
+    assert ledger.confirm_loss(ROWS, [promoted], **lost) == ("loss",)
+    assert ask(ledger, "five", heads=[promoted], at=DAY).link == ""  # these rows answer no more
+    assert ask(ledger, "five", heads=[promoted], row_set=FRESH, holdout=OTHER_BYTES, at=DAY).link == head_file.read()
+
+
+def test_a_damaged_head_in_the_second_place_is_an_error(tmp_path: Path, folder: Path) -> None:
+    ledger = Ledger(folder, head_file=HeadFile(tmp_path / "head"))
+    ask(ledger, "one")
+    (tmp_path / "head").write_text("sha256:ab")
+    with pytest.raises(StateError, match="names the record unreadable"):
+        ask(ledger, "two")
 
 
 def test_an_override_is_valid_for_one_model_until_its_end_and_changes_no_answer(ledger: Ledger) -> None:

@@ -34,9 +34,41 @@ def test_the_predicted_error_is_the_measured_one(auc: float, correlation: float,
 def test_the_figures_of_ten_thousand_rows() -> None:
     power = plan_power(10_000, 2_000, RULE)
     assert power.detectable == pytest.approx(0.0092, abs=0.0003)
-    assert power.rows_for_target == pytest.approx(33_000, rel=0.05)
+    assert power.rows_for_target is None  # the margin is as large as the target
+    assert power.rows_without_margin == pytest.approx(33_000, rel=0.05)
+    assert "truly better by 0.005 is promoted at most every second time" in power.describe()
+    assert f"with gate.margin 0, about {power.rows_without_margin:,} gate rows" in power.describe()
     assert "10,000 gate rows, and 2,000 of them have label 1" in power.describe()
     assert "better by 0.0092 with a probability of 0.8" in power.describe()
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.001, 0.004])
+def test_with_the_stated_rows_the_target_is_what_the_gate_finds(margin: float) -> None:
+    rule = RULE.model_copy(update={"margin": margin})
+    power = plan_power(10_000, 2_000, rule)
+    assert f"For a difference of 0.005 it would need about {power.rows_for_target:,} gate rows" in power.describe()
+    there = plan_power(power.rows_for_target, power.rows_for_target // 5, rule)
+    assert there.detectable == pytest.approx(0.005, rel=0.01)
+    assert (power.rows_for_target == power.rows_without_margin) is (margin < 0.003)
+
+
+def test_a_target_below_the_margin_needs_no_number_of_rows() -> None:
+    power = plan_power(10_000, 2_000, RULE, target=0.004)
+    assert (power.rows_for_target, power.rows_without_margin > 33_000) == (None, True)
+    assert "truly better by 0.004 is promoted at most every second time" in power.describe()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("margin", "share"), [(0.0, 0.8), (0.005, 0.5)])
+def test_the_stated_rows_find_the_target_only_without_a_margin(margin: float, share: float) -> None:
+    rows = plan_power(10_000, 2_000, RULE).rows_without_margin
+    rng, labels = np.random.default_rng(7), np.arange(rows) < rows // 5
+    promoted = 0
+    for _ in range(300):
+        champion, challenger = draw(rng, labels, 0.85, 0.855)
+        rule = {"margin": margin, "alpha": RULE.alpha, "budget": RULE.budget}
+        promoted += decide_promotion(labels, champion=champion, challenger=challenger, uses=1, **rule).promote
+    assert promoted / 300 == pytest.approx(share, abs=0.08)
 
 
 def test_a_measured_error_replaces_the_assumption() -> None:

@@ -109,6 +109,33 @@ def test_the_same_rows_in_another_file_continue_the_budget(toy: GateProject, ren
     assert toy.ask(toy.train("weaker", ("b",), rows=pd.read_parquet(toy.root / "train.parquet")[:500])).uses == before.uses + 1
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        ".assign(y=lambda frame: frame.y.where(frame.b < 1, 1))",  # the labels
+        ".head(2_000)",  # the rows
+        '.query("b < 1")',
+        ".assign(id=lambda frame: frame.id + 7 * 10**6)",  # the ids
+    ],
+)
+def test_a_loader_that_reads_other_rows_from_the_same_file_is_refused_until_a_person_accepts(toy: GateProject, tail: str) -> None:
+    weak = toy.ask(toy.train("weak", ("b",)))
+    toy.write_loader(tail)
+    asks = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-gate": {}}))
+    for use in (lambda: toy.ask(weak.model), lambda: check_gate_inputs(toy.read(), asks)):
+        with pytest.raises(StateError, match=r"reads other rows or labels .*, and before 4,000 and ") as refused:
+            use()
+        assert "sluice gate accept-rows" in refused.value.hint
+    holdout = open_holdout(toy.read())
+    accepted = {"holdout": holdout.digest, "by": "ada", "why": "these labels were wrong", "at": time.time()}
+    open_ledger(toy.read()).accept_rows(holdout.row_set, **accepted)
+    with pytest.raises(StateError, match="nothing to accept"):
+        open_ledger(toy.read()).accept_rows(holdout.row_set, **accepted)
+    assert toy.ask(toy.root / "champion").uses == 3  # the two questions before still count
+    toy.write_loader("")
+    assert toy.ask(weak.model).uses == weak.uses
+
+
 def test_a_deleted_ledger_is_refused_and_the_way_out_gives_up_the_rows(toy: GateProject) -> None:
     toy.ask(toy.train("weak", ("b",)))
     project = toy.read()
@@ -119,9 +146,47 @@ def test_a_deleted_ledger_is_refused_and_the_way_out_gives_up_the_rows(toy: Gate
         assert "confirm-loss" in refused.value.hint
     holdout = open_holdout(project)
     head = toy.releases.list()[-1].manifest["gate"]["ledger_head"]
-    open_ledger(project).confirm_loss(holdout.row_set, [head], holdout=holdout.digest, by="ada", why="disk", at=time.time())
+    lost = {"champion": "the champion", "holdout": holdout.digest, "by": "ada", "why": "disk", "at": time.time()}
+    assert open_ledger(project).confirm_loss(holdout.row_set, [head], **lost) == ("loss",)
     with pytest.raises(UndecidedError, match="is spent"):
         toy.ask(toy.root / "weak")
+
+
+def test_without_the_rollout_journal_no_worse_model_becomes_the_first_champion(toy: GateProject) -> None:
+    champion = toy.releases.list()[-1].digest
+    weak = toy.ask(toy.train("weak", ("b",)))
+    assert not weak.passes
+    weaker = toy.train("weaker", ("b",), rows=pd.read_parquet(toy.root / "train.parquet")[:500])
+    project, message = toy.read(), f"knows the champion {champion[:19]}, but the rollout journal names none"
+    shutil.rmtree(project.state / "rollout")
+    for model in (weak.model, toy.root / "champion", weaker):
+        with pytest.raises(StateError, match=message) as refused:
+            toy.ask(model)
+        assert "confirm-loss" in refused.value.hint
+    status = read_gate_status(project, now=time.time())
+    assert status.refusal == {"message": refused.value.message, "hint": refused.value.hint}
+    holdout = open_holdout(project)
+    lost = {"champion": None, "holdout": holdout.digest, "by": "ada", "why": "disk", "at": time.time()}
+    assert open_ledger(project).confirm_loss(holdout.row_set, [], **lost) == ("champion-loss",)
+    again = toy.ask(weak.model)
+    assert (again.promote, again.decision["unproven"]) == (True, True)
+    with pytest.raises(StateError, match="nothing is lost"):
+        open_ledger(project).confirm_loss(holdout.row_set, [], **lost)
+
+
+def test_a_first_model_that_was_never_rolled_out_can_be_followed_by_another_first_model(folder: Path) -> None:
+    toy = GateProject(folder)
+    assert [toy.ask(toy.train(name, columns)).passes for name, columns in (("one", ("b",)), ("two", ("a",)))] == [True, True]
+
+
+def test_a_shortened_ledger_that_contains_the_champions_question_is_refused(toy: GateProject) -> None:
+    ledger = toy.read().state / "ledger"
+    kept = (ledger / "ledger.json").read_text()
+    weak = toy.ask(toy.train("weak", ("b",)))
+    (ledger / "ledger.json").write_text(kept)
+    (ledger / "ledger.lock").unlink()
+    with pytest.raises(StateError, match="replaced by an older copy"):
+        toy.ask(weak.model)
 
 
 def test_a_spent_budget_ends_the_step_without_a_decision_and_records_why(folder: Path) -> None:
@@ -237,6 +302,19 @@ def test_what_the_gate_cannot_use_is_found_before_the_training(toy: GateProject)
     with pytest.raises(ConfigurationError, match=r"serving\.lock"):
         check_gate_inputs(toy.read(), asks)
     assert check_gate_inputs(toy.read(), other) == []
+
+
+@pytest.mark.parametrize("change", [{"budget": 60}, {"fraction": 0.6}])
+def test_a_changed_rule_is_refused_before_the_training_and_the_status_says_so(toy: GateProject, change: dict[str, float]) -> None:
+    asks = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-gate": {}}))
+    toy.configure(**change)
+    with pytest.raises(StateError, match=r"this holdout was first asked with .*, but now") as refused:
+        check_gate_inputs(toy.read(), asks)
+    status = read_gate_status(toy.read(), now=time.time())
+    assert status.refusal["message"] == refused.value.message
+    assert refused.value.message in status.warnings[0]
+    toy.configure()
+    assert check_gate_inputs(toy.read(), asks) == []
 
 
 def test_too_few_positive_rows_are_undecided_and_the_preflight_says_so_before(folder: Path) -> None:

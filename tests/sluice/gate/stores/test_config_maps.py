@@ -15,6 +15,7 @@ from sluice.gate.ledger import Ledger
 from sluice.gate.stores import config_maps
 from sluice.gate.stores.config_maps import KEY, ConfigMapStore, connect_config_map
 from sluice.gate.stores.folders import FolderStore
+from sluice.gate.stores.head_files import HeadFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +85,16 @@ def test_a_deleted_config_map_is_noticed_by_the_head_that_the_champion_names(ser
     with pytest.raises(StateError, match=r"ConfigMap pipelines/ledger was deleted, shortened or replaced"):
         ask(Ledger(connect(server)), "two", heads=[head])
     assert server.objects == {}
+
+
+def test_an_older_config_map_is_noticed_by_the_head_in_the_state_folder(server: ApiServer, tmp_path: Path) -> None:
+    head_file = HeadFile(tmp_path / "head")
+    head = ask(Ledger(connect(server), head_file=head_file), "one").link
+    older = server.objects["ledger"]["data"]
+    ask(Ledger(connect(server), head_file=head_file), "two", heads=[head])
+    server.objects["ledger"]["data"] = older
+    with pytest.raises(StateError, match=r"ConfigMap pipelines/ledger cannot be trusted: it was deleted, .* older copy"):
+        ask(Ledger(connect(server), head_file=head_file), "three", heads=[head])
 
 
 def test_the_ledger_of_the_state_folder_is_taken_over(server: ApiServer, tmp_path: Path) -> None:
