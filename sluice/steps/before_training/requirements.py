@@ -116,18 +116,12 @@ def judge_overlap(project: Project, overlap: Overlap) -> RunWarning | None:
         RefusedError: There are some. The message has their number and three ids.
     """
     if overlap.has_repeated_rows:
-        share = float(overlap.by_content.mean())
         return RunWarning(
             kind="repeated-rows",
-            text=(
-                f"{share:.1%} of the holdout's rows have the same features and label as a row of {overlap.name}, although "
-                "most rows "
-                "of this "
-                "data differ"
-            ),
+            text=overlap.describe_repeated_rows(),
             hint=(
-                "Check whether rows were recorded twice. Remove duplicates before the rows are split into training data and "
-                "holdout."
+                "Check whether these rows were copied from the holdout, or recorded twice. Remove them from the training data, "
+                "and remove duplicates before rows are split into training data and holdout."
             ),
         )
     if not overlap.refused:
