@@ -212,6 +212,15 @@ def test_a_holdout_with_too_few_gate_rows_of_a_class(shop: Path) -> None:
     assert "rows are enough" in text
 
 
+@pytest.mark.parametrize("share", [0.02, 0.0])
+def test_a_holdout_that_the_gate_cannot_use_is_refused_by_the_first_step(shop: Path, share: float) -> None:
+    """No data or code test runs before, because the training would refuse for the same reason."""
+    make_rows(300, 2, share=share).to_parquet(shop / "holdout.parquet", index=False)
+    with pytest.raises(DataError, match=r"(test|gate) rows? with y = 1, but at least"):
+        pin("", shop / "artifact")
+    assert not (shop / "artifact").exists()
+
+
 def test_a_package_that_does_not_exist(shop: Path) -> None:
     (shop / "sluice.toml").write_text(SETTINGS.replace('["shop"]', '["shop", "shared"]'))
     assert "project.packages names 'shared', which is not a folder" in refuse(shop, ConfigurationError)
