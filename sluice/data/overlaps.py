@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sluice.data.coincidences import Groups, HoldoutGroups, explain_by_chance, explain_by_holdout
-from sluice.data.row_contents import CHUNK_ROWS, hash_rows
+from sluice.data.row_contents import CHUNK_ROWS, find_file_columns, hash_rows
 from sluice.data.row_sets import write_id
 from sluice.errors import DataError
 
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from sluice.data.labelled_rows import LabelledRows
 
 MAX_CHANCE = 1e-6
-"""Shared contents count as copies if coincidence would give as many with a smaller probability than this. The two models of a
-coincidence have one half of it each."""
+"""Shared contents count as copies if coincidence would give as many with a smaller probability than this, over all comparisons."""
+
+MODELS = 4
+"""Two models of a coincidence, each for all columns and for those that do not belong to the file. Each has an equal part of
+`MAX_CHANCE`."""
 
 REPEATED_SHARE, DISTINCT_SHARE = 0.01, 0.5
 """Rows repeat suspiciously if at least the first share of the holdout's rows has equal contents elsewhere, although at least the
@@ -64,6 +67,7 @@ class Overlap:
         unlike_holdout: Whether rows hardly ever repeat in the holdout, and more contents are shared than this makes probable.
         distinct: The number of different contents, divided by the number of rows, of both together. 1 if no content is shared.
         columns: The columns that were compared. Empty if the two sides have no feature in common.
+        ignored: The columns that were left out, because they belong to the file and not to what a row describes.
     """
 
     name: str
@@ -76,6 +80,7 @@ class Overlap:
     unlike_holdout: bool
     distinct: float
     columns: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
 
     @property
     def has_copies(self) -> bool:
@@ -110,8 +115,16 @@ class Overlap:
         """
         if self.refused or not self.contents:
             return False
+        if self.ignored:  # without a column, a few honest rows may well be equal
+            return False
         many = bool(self.by_content.mean() >= REPEATED_SHARE) and self.distinct >= DISTINCT_SHARE
         return many or self.unlike_holdout
+
+    @property
+    def _compared(self) -> str:
+        """What was compared, for messages."""
+        without = f" (without {', '.join(repr(name) for name in self.ignored)})" if self.ignored else ""
+        return f"features{without} and label"
 
     def describe(self) -> str:
         """Describe the overlap in one clause: how many rows, in which way, and three ids."""
@@ -124,7 +137,7 @@ class Overlap:
             explained = (
                 "which coincidence does not explain" if self.expected < 1 else f"of which chance explains {self.expected:,.0f}"
             )
-            parts.append(f"{int(self.by_content.sum()):,} by features and label ({self.contents:,} different ones, {explained})")
+            parts.append(f"{int(self.by_content.sum()):,} by {self._compared} ({self.contents:,} different ones, {explained})")
         first = ", ".join(repr(_plain(value)) for value in self.ids[self.rows][:EXAMPLES])
         total = int(self.rows.sum())
         return (
@@ -145,7 +158,7 @@ class Overlap:
         total = int(self.by_content.sum())
         first = ", ".join(repr(_plain(value)) for value in self.ids[self.by_content][:EXAMPLES])
         return (
-            f"{total:,} of {len(self.ids):,} holdout rows {'has' if total == 1 else 'have'} the same features and label as a row of "
+            f"{total:,} of {len(self.ids):,} holdout rows {'has' if total == 1 else 'have'} the same {self._compared} as a row of "
             f"{self.name}, although most rows of this data differ; for example the row{'' if total == 1 else 's'} with the id {first}"
         )
 
@@ -178,34 +191,32 @@ def find_overlap(holdout: LabelledRows, other: LabelledRows, name: str = "the ot
     Raises:
         DataError: Two columns have the same name.
     """
-    features = [with_label(rows) for rows in (holdout, other)]
-    columns = tuple(name for name in features[0].columns if name in features[1].columns and name != LABEL)
-    ours, theirs = [hash_rows(frame, [*columns, LABEL]) for frame in features] if columns else [np.empty(0, np.uint64)] * 2
-    shared = np.unique(_pick_members(theirs, ours))
-    chance, expected, unlike_holdout = 1.0, 0.0, False
-    distinct = 1.0
-    if len(shared):
-        groups = _count_groups(holdout, ours, other, theirs, shared)
-        distinct = sum(len(group.sizes) for group in groups) / max(1, sum(int(group.sizes.sum()) for group in groups))
-        by_both = explain_by_chance(groups)
-        repeats = _count_holdout_groups(holdout, ours, other, shared)
-        by_holdout = explain_by_holdout(repeats)
-        expected = min(by_both.expected, by_holdout.expected)
-        unrepeated = len(np.unique(ours)) >= UNREPEATED_SHARE * len(ours)
-        chance = min(1.0, 2 * min([by_both.bound] + [by_holdout.bound] * unrepeated))
-        unlike_holdout = unrepeated and (by_holdout.bound < WARN_CHANCE or not any(group.several for group in repeats))
-    return Overlap(
-        name=name,
-        by_id=find_shared_ids(holdout.ids, other.ids),
-        by_content=np.isin(ours, shared) if columns else np.zeros(len(holdout), dtype=bool),
-        ids=holdout.ids,
-        contents=len(shared),
-        expected=expected,
-        chance=chance,
-        unlike_holdout=unlike_holdout,
-        distinct=distinct,
-        columns=columns,
-    )
+    frames = with_label(holdout), with_label(other)
+    columns = [column for column in frames[0].columns if column in frames[1].columns and column != LABEL]
+    ignored = find_file_columns(*frames, columns)
+    rest = [column for column in columns if column not in ignored]
+    by_id = find_shared_ids(holdout.ids, other.ids)
+    found = []
+    for chosen, without in [(columns, [])] + ([(rest, ignored)] if ignored and rest else []):
+        contents = [hash_rows(frame, [*chosen, LABEL]) if chosen else np.empty(0, np.uint64) for frame in frames]
+        shared, by_content = _find_shared_contents(len(holdout), *contents)
+        judged = _judge(holdout, contents[0], other, contents[1], shared)
+        found.append(
+            Overlap(
+                name=name,
+                by_id=by_id,
+                by_content=by_content,
+                ids=holdout.ids,
+                contents=len(shared),
+                expected=judged.expected,
+                chance=judged.chance,
+                unlike_holdout=judged.unlike_holdout,
+                distinct=judged.distinct,
+                columns=tuple(chosen),
+                ignored=tuple(without),
+            )
+        )
+    return next((one for one in found if one.has_copies), found[0])
 
 
 def find_shared_ids(ids: npt.NDArray[np.object_], others: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
@@ -223,6 +234,44 @@ def find_shared_ids(ids: npt.NDArray[np.object_], others: npt.NDArray[np.object_
         ours, theirs = (pd.Index([write_id(value) for value in values], dtype=object) for values in (ids, others))
     found = theirs[theirs.isin(ours)]  # the table is made of the holdout's ids, which are fewer
     return np.asarray(ours.isin(found), dtype=bool)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    expected: float = 0.0
+    chance: float = 1.0
+    unlike_holdout: bool = False
+    distinct: float = 1.0
+
+
+def _find_shared_contents(
+    rows: int, ours: npt.NDArray[np.uint64], theirs: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+    """Return the contents of both sides, and which holdout rows have one of them, shape (rows,)."""
+    shared = np.unique(_pick_members(theirs, ours))
+    return shared, np.isin(ours, shared) if len(ours) else np.zeros(rows, dtype=bool)
+
+
+def _judge(
+    holdout: LabelledRows,
+    ours: npt.NDArray[np.uint64],
+    other: LabelledRows,
+    theirs: npt.NDArray[np.uint64],
+    shared: npt.NDArray[np.uint64],
+) -> _Judgement:
+    """Compare the number of shared contents with what chance explains."""
+    if not len(shared):
+        return _Judgement()
+    groups, repeats = _count_groups(holdout, ours, other, theirs, shared), _count_holdout_groups(holdout, ours, other, shared)
+    by_both, by_holdout = explain_by_chance(groups), explain_by_holdout(repeats)
+    unrepeated = len(np.unique(ours)) >= UNREPEATED_SHARE * len(ours)
+    rows = sum(int(group.sizes.sum()) for group in groups)
+    return _Judgement(
+        expected=min(by_both.expected, by_holdout.expected),
+        chance=min(1.0, MODELS * min([by_both.bound] + [by_holdout.bound] * unrepeated)),
+        unlike_holdout=unrepeated and (by_holdout.bound < WARN_CHANCE or not any(group.several for group in repeats)),
+        distinct=sum(len(group.sizes) for group in groups) / max(1, rows),
+    )
 
 
 def _count_groups(

@@ -167,6 +167,41 @@ def test_the_judgement_by_the_holdout_is_never_below_the_frequency_of_honest_coi
             assert min(bounds) > MAX_CHANCE
 
 
+@pytest.mark.parametrize("column", ["export", "row number", "row number as text", "identifier"])
+def test_copies_are_found_although_a_column_belongs_to_the_file(column: str) -> None:
+    training, holdout = make_numbers(3000, 1), make_numbers(1000, 2)
+    sides = {"training": pd.concat([training, holdout.head(100).assign(id=lambda frame: frame["id"] + 10**9)]), "holdout": holdout}
+    for name, rows in sides.items():
+        values = {
+            "export": [name] * len(rows),
+            "row number": list(range(len(rows))),
+            "row number as text": [f"{number:08d}" for number in range(len(rows))],
+            "identifier": [f"{name}-{number}" for number in range(len(rows))],
+        }
+        sides[name] = rows.assign(extra=values[column])
+    found = find_overlap(as_rows(sides["holdout"]), as_rows(sides["training"]))
+    assert found.has_copies
+    assert "100 by features (without 'extra') and label" in found.describe()
+
+
+def test_a_column_without_which_a_few_honest_rows_are_equal_is_no_reason_to_warn() -> None:
+    generator = np.random.default_rng(3)
+    sides = [make_categories(rows, seed).assign(c=generator.integers(0, 60, rows)) for rows, seed in ((700, 1), (900, 2))]
+    sides = [rows.assign(key=[f"{seed}-{row}" for row in range(len(rows))]) for seed, rows in enumerate(sides)]
+    found = find_overlap(as_rows(sides[0]), as_rows(sides[1]))
+    assert not found.refused, found.describe()
+    assert not found.has_repeated_rows, found.describe()
+
+
+@pytest.mark.parametrize("make", [make_numbers, make_categories, make_long_tail])
+def test_a_column_of_the_file_makes_honest_rows_no_overlap(make: Callable[[int, int], pd.DataFrame]) -> None:
+    for seed in range(5):
+        sides = [make(rows, 500 + 2 * seed + place).assign(extra=place) for place, rows in enumerate((2000, 6000))]
+        found = find_overlap(*(as_rows(rows.assign(number=range(len(rows)))) for rows in sides))
+        assert not found.refused, found.describe()
+        assert not found.has_repeated_rows, found.describe()
+
+
 @pytest.mark.parametrize(
     "others",
     [[3, 4, 99], [3.0, 4.0, 99.0], ["3", "4", "99"], [3, "4", "x"], pd.array([3, 4, 99], dtype="UInt16").tolist()],
