@@ -1,47 +1,55 @@
 """Find rows of a holdout that are also in other data, by id and by content. A model must not be trained on holdout rows.
 
 An id that occurs in both is always an overlap. A content (features and label) that occurs in both may be a copy with a new id, or
-a coincidence, because in data with few different values honest rows repeat. The two are told apart by what chance explains: if
-no row was copied, it is random which rows of equal content are in the holdout. So of the contents that occur k times in both
-together, each one lies on both sides with the probability 1 - f**k - (1 - f)**k, where f is the holdout's share of all rows. The
-number of contents on both sides is compared with this. The bound on its probability is Chernoff's, for a sum of independent
-events (Hoeffding, 1963). Contents are counted, not rows, because a change of the world moves many rows of few frequent contents.
-Labels are counted separately, because a holdout may have been stratified by them.
+a coincidence, because in data with few different values honest rows repeat. ``sluice.data.coincidences`` says what chance
+explains. A number that it does not explain is refused. A smaller number is a warning if rows hardly ever repeat in the holdout:
+then nothing tells a few copies from rows that were recorded twice before the split.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from sluice.data.row_contents import CHUNK_ROWS, hash_rows
+from sluice.data.coincidences import Groups, HoldoutGroups, explain_by_chance, explain_by_holdout
+from sluice.data.row_contents import CHUNK_ROWS, find_file_columns, hash_rows
 from sluice.data.row_sets import write_id
 from sluice.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import numpy.typing as npt
 
     from sluice.data.labelled_rows import LabelledRows
 
 MAX_CHANCE = 1e-6
-"""Shared contents count as copies if coincidence would give as many with a smaller probability than this."""
+"""Shared contents count as copies if coincidence would give as many with a smaller probability than this, over all comparisons."""
+
+MODELS = 4
+"""Two models of a coincidence, each for all columns and for those that do not belong to the file. Each has an equal part of
+`MAX_CHANCE`."""
 
 REPEATED_SHARE, DISTINCT_SHARE = 0.01, 0.5
 """Rows repeat suspiciously if at least the first share of the holdout's rows has equal contents elsewhere, although at least the
 second share of all rows have contents of their own."""
+
+UNREPEATED_SHARE = 0.9
+"""Rows hardly ever repeat in a holdout if it has at least this share as many contents as rows. Only then is the number of copies
+judged by the holdout alone, because a change of the world moves the frequencies of contents that repeat."""
+
+WARN_CHANCE = 0.01
+"""In such a holdout, shared contents are a warning if rows repeat by nature with a smaller probability than this, or if no holdout
+row repeats at all."""
 
 EXAMPLES = 3
 """The number of ids that a message shows."""
 
 LABEL = "\0label"
 _FILTER_BITS = 20
-_EXPONENTS = np.linspace(0.0, 12.0, 241)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,8 +64,10 @@ class Overlap:
         contents: The number of different contents that are on both sides.
         expected: The number that coincidence explains.
         chance: An upper bound of the probability that coincidence gives `contents` or more. 1 if there are none.
+        unlike_holdout: Whether rows hardly ever repeat in the holdout, and more contents are shared than this makes probable.
         distinct: The number of different contents, divided by the number of rows, of both together. 1 if no content is shared.
         columns: The columns that were compared. Empty if the two sides have no feature in common.
+        ignored: The columns that were left out, because they belong to the file and not to what a row describes.
     """
 
     name: str
@@ -67,8 +77,10 @@ class Overlap:
     contents: int
     expected: float
     chance: float
+    unlike_holdout: bool
     distinct: float
     columns: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
 
     @property
     def has_copies(self) -> bool:
@@ -97,11 +109,22 @@ class Overlap:
 
     @property
     def has_repeated_rows(self) -> bool:
-        """Whether rows repeat that should not, although none was copied: most contents differ, and some rows occur twice.
+        """Whether rows are in both that should not be, but so few or so evenly that they need not be copies.
 
-        A usual cause is that events were recorded twice before the rows were split into training data and holdout.
+        Either a few rows were copied, or events were recorded twice before the rows were split into training data and holdout.
         """
-        return not self.refused and bool(self.by_content.mean() >= REPEATED_SHARE) and self.distinct >= DISTINCT_SHARE
+        if self.refused or not self.contents:
+            return False
+        if self.ignored:  # without a column, a few honest rows may well be equal
+            return False
+        many = bool(self.by_content.mean() >= REPEATED_SHARE) and self.distinct >= DISTINCT_SHARE
+        return many or self.unlike_holdout
+
+    @property
+    def _compared(self) -> str:
+        """What was compared, for messages."""
+        without = f" (without {', '.join(repr(name) for name in self.ignored)})" if self.ignored else ""
+        return f"features{without} and label"
 
     def describe(self) -> str:
         """Describe the overlap in one clause: how many rows, in which way, and three ids."""
@@ -114,7 +137,7 @@ class Overlap:
             explained = (
                 "which coincidence does not explain" if self.expected < 1 else f"of which chance explains {self.expected:,.0f}"
             )
-            parts.append(f"{int(self.by_content.sum()):,} by features and label ({self.contents:,} different ones, {explained})")
+            parts.append(f"{int(self.by_content.sum()):,} by {self._compared} ({self.contents:,} different ones, {explained})")
         first = ", ".join(repr(_plain(value)) for value in self.ids[self.rows][:EXAMPLES])
         total = int(self.rows.sum())
         return (
@@ -127,10 +150,16 @@ class Overlap:
             return f"no id is in {self.name} too; contents cannot be compared, because the two have no feature in common"
         if not self.contents:
             return f"no row is in {self.name} too, neither by id nor by features and label"
+        found = "1 content is" if self.contents == 1 else f"{self.contents:,} different contents are"
+        return f"no id is in {self.name} too; {found}, and chance explains {min(self.expected, self.contents):,.0f} of them"
+
+    def describe_repeated_rows(self) -> str:
+        """Describe rows that are in both although rows hardly ever repeat, in one clause: how many, and three ids."""
+        total = int(self.by_content.sum())
+        first = ", ".join(repr(_plain(value)) for value in self.ids[self.by_content][:EXAMPLES])
         return (
-            f"no id is in {self.name} too; {self.contents:,} different contents are, and chance explains "
-            f"{self.expected:,.0f} of them, "
-            "because rows repeat in this data"
+            f"{total:,} of {len(self.ids):,} holdout rows {'has' if total == 1 else 'have'} the same {self._compared} as a row of "
+            f"{self.name}, although most rows of this data differ; for example the row{'' if total == 1 else 's'} with the id {first}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -162,24 +191,32 @@ def find_overlap(holdout: LabelledRows, other: LabelledRows, name: str = "the ot
     Raises:
         DataError: Two columns have the same name.
     """
-    features = [with_label(rows) for rows in (holdout, other)]
-    columns = tuple(name for name in features[0].columns if name in features[1].columns and name != LABEL)
-    ours, theirs = [hash_rows(frame, [*columns, LABEL]) for frame in features] if columns else [np.empty(0, np.uint64)] * 2
-    shared = np.unique(_pick_members(theirs, ours))
-    groups = _count_groups(holdout, ours, other, theirs, shared) if len(shared) else []
-    chance = explain_by_chance(groups) if groups else _Chance(0.0, 1.0)
-    rows = sum(int(group.sizes.sum()) for group in groups)
-    return Overlap(
-        name=name,
-        by_id=find_shared_ids(holdout.ids, other.ids),
-        by_content=np.isin(ours, shared) if columns else np.zeros(len(holdout), dtype=bool),
-        ids=holdout.ids,
-        contents=len(shared),
-        expected=chance.expected,
-        chance=chance.bound,
-        distinct=sum(len(group.sizes) for group in groups) / rows if rows else 1.0,
-        columns=columns,
-    )
+    frames = with_label(holdout), with_label(other)
+    columns = [column for column in frames[0].columns if column in frames[1].columns and column != LABEL]
+    ignored = find_file_columns(*frames, columns)
+    rest = [column for column in columns if column not in ignored]
+    by_id = find_shared_ids(holdout.ids, other.ids)
+    found = []
+    for chosen, without in [(columns, [])] + ([(rest, ignored)] if ignored and rest else []):
+        contents = [hash_rows(frame, [*chosen, LABEL]) if chosen else np.empty(0, np.uint64) for frame in frames]
+        shared, by_content = _find_shared_contents(len(holdout), *contents)
+        judged = _judge(holdout, contents[0], other, contents[1], shared)
+        found.append(
+            Overlap(
+                name=name,
+                by_id=by_id,
+                by_content=by_content,
+                ids=holdout.ids,
+                contents=len(shared),
+                expected=judged.expected,
+                chance=judged.chance,
+                unlike_holdout=judged.unlike_holdout,
+                distinct=judged.distinct,
+                columns=tuple(chosen),
+                ignored=tuple(without),
+            )
+        )
+    return next((one for one in found if one.has_copies), found[0])
 
 
 def find_shared_ids(ids: npt.NDArray[np.object_], others: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
@@ -200,38 +237,41 @@ def find_shared_ids(ids: npt.NDArray[np.object_], others: npt.NDArray[np.object_
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
-    """The contents of one label on both sides.
-
-    Attributes:
-        share: The holdout's share of the rows with this label.
-        shared: The number of contents that are on both sides.
-        sizes: The number of rows of each content on both sides together, shape (contents,).
-    """
-
-    share: float
-    shared: int
-    sizes: npt.NDArray[np.int64]
+class _Judgement:
+    expected: float = 0.0
+    chance: float = 1.0
+    unlike_holdout: bool = False
+    distinct: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Chance:
-    expected: float
-    bound: float
+def _find_shared_contents(
+    rows: int, ours: npt.NDArray[np.uint64], theirs: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+    """Return the contents of both sides, and which holdout rows have one of them, shape (rows,)."""
+    shared = np.unique(_pick_members(theirs, ours))
+    return shared, np.isin(ours, shared) if len(ours) else np.zeros(rows, dtype=bool)
 
 
-def explain_by_chance(groups: Sequence[Groups]) -> _Chance:
-    """Return how many shared contents coincidence explains, and a bound of the probability of at least as many as there are."""
-    found = sum(group.shared for group in groups)
-    probabilities, counts = [], []
-    for group in groups:
-        sizes, number = np.unique(group.sizes[group.sizes > 1], return_counts=True)
-        probabilities.append(1 - group.share**sizes - (1 - group.share) ** sizes)
-        counts.append(number)
-    p, m = np.concatenate(probabilities), np.concatenate(counts)
-    # Markov's inequality for exp(t X), with the best t of a grid. Every t gives a valid bound.
-    logarithms = (m[:, None] * np.log1p(p[:, None] * np.expm1(_EXPONENTS))).sum(axis=0) - found * _EXPONENTS
-    return _Chance(expected=float((m * p).sum()), bound=min(1.0, math.exp(float(logarithms.min()))))
+def _judge(
+    holdout: LabelledRows,
+    ours: npt.NDArray[np.uint64],
+    other: LabelledRows,
+    theirs: npt.NDArray[np.uint64],
+    shared: npt.NDArray[np.uint64],
+) -> _Judgement:
+    """Compare the number of shared contents with what chance explains."""
+    if not len(shared):
+        return _Judgement()
+    groups, repeats = _count_groups(holdout, ours, other, theirs, shared), _count_holdout_groups(holdout, ours, other, shared)
+    by_both, by_holdout = explain_by_chance(groups), explain_by_holdout(repeats)
+    unrepeated = len(np.unique(ours)) >= UNREPEATED_SHARE * len(ours)
+    rows = sum(int(group.sizes.sum()) for group in groups)
+    return _Judgement(
+        expected=min(by_both.expected, by_holdout.expected),
+        chance=min(1.0, MODELS * min([by_both.bound] + [by_holdout.bound] * unrepeated)),
+        unlike_holdout=unrepeated and (by_holdout.bound < WARN_CHANCE or not any(group.several for group in repeats)),
+        distinct=sum(len(group.sizes) for group in groups) / max(1, rows),
+    )
 
 
 def _count_groups(
@@ -248,6 +288,27 @@ def _count_groups(
             contents, sizes = np.unique(np.concatenate([mine, yours]), return_counts=True)
             common = int(np.isin(shared, contents, assume_unique=True).sum())
             groups.append(Groups(share=len(mine) / (len(mine) + len(yours)), shared=common, sizes=sizes))
+    return groups
+
+
+def _count_holdout_groups(
+    holdout: LabelledRows, ours: npt.NDArray[np.uint64], other: LabelledRows, shared: npt.NDArray[np.uint64]
+) -> list[HoldoutGroups]:
+    groups = []
+    for label in (0, 1):
+        mine, others = ours[holdout.labels == label], int((other.labels == label).sum())
+        if len(mine) and others:
+            contents, sizes = np.unique(mine, return_counts=True)
+            single = contents[sizes == 1]
+            groups.append(
+                HoldoutGroups(
+                    ratio=others / len(mine),
+                    single=len(single),
+                    shared=int(np.isin(single, shared, assume_unique=True).sum()),
+                    double=int((sizes == 2).sum()),  # noqa: PLR2004 - contents with two rows
+                    several=int((sizes > 1).sum()),
+                )
+            )
     return groups
 
 

@@ -28,6 +28,8 @@ CHUNK_ROWS = 1 << 18
 
 _BLOCK_ROWS = 1 << 15  # the temporary arrays of so many numbers fit into a processor's cache, which is several times faster
 
+_FIRST_ROWS = 2000  # A column whose first rows are neither equal nor all different is not looked at further.
+
 _MISSING = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)  # an odd constant of MurmurHash3's finaliser
 _SHIFT = np.uint64(32)
@@ -56,6 +58,47 @@ def hash_rows(frame: pd.DataFrame, columns: Sequence[str]) -> npt.NDArray[np.uin
             part *= _MIX
             part ^= part >> _SHIFT
     return hashes
+
+
+def find_file_columns(left: pd.DataFrame, right: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Return the columns that belong to a file and not to what its rows describe: with them, no copy of a row has equal content.
+
+    Such a column has one value in all rows of a side and not the same one on the other side, as the date of an export. Or it is
+    different in every row of both sides and neither a fraction nor a time, as the number of the row.
+
+    Args:
+        left: The rows of one side.
+        right: The rows of the other side.
+        columns: The columns to judge. Each must be in both frames.
+    """
+    return [name for name in columns if _is_of_file(left[name], right[name])]
+
+
+def _is_of_file(left: pd.Series[Any], right: pd.Series[Any]) -> bool:
+    sides = (left, right)
+    if min(len(side) for side in sides) <= 1:
+        return False
+    constant = [_count_first(side) == 1 and _count_values(side) == 1 for side in sides]
+    if any(constant):
+        return not all(constant) or _hash_column(left.iloc[:1])[0] != _hash_column(right.iloc[:1])[0]
+    if any(pd.api.types.is_datetime64_any_dtype(side.dtype) for side in sides):
+        return False
+    return all(_count_first(side) == len(side.iloc[:_FIRST_ROWS]) and not _has_fractions(side) for side in sides) and all(
+        _count_values(side) == len(side) for side in sides
+    )
+
+
+def _count_first(column: pd.Series[Any]) -> int:
+    return len(np.unique(_hash_column(column.iloc[:_FIRST_ROWS])))
+
+
+def _count_values(column: pd.Series[Any]) -> int:
+    return len(np.unique(hash_rows(column.to_frame("value"), ["value"])))
+
+
+def _has_fractions(column: pd.Series[Any]) -> bool:
+    numbers = pd.to_numeric(column.iloc[:_FIRST_ROWS].astype(object).map(str), errors="coerce").to_numpy(dtype=np.float64)
+    return bool((np.isfinite(numbers) & (numbers != np.rint(numbers))).any())
 
 
 def _hash_column(column: pd.Series[Any]) -> npt.NDArray[np.uint64]:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.errors import NotServingError
 from sluice.project.projects import Project, read_project
-from sluice.release.packaging import check_sources
 from sluice.rollout.requests import statuses
+from sluice.steps.before_training.requirements import check_project
 from sluice.steps.ledgers import check_gate
 from sluice.steps.records import interruptible, running_step
 
@@ -87,13 +87,13 @@ def check_gate_inputs(project: Project, function: Any) -> list[str]:  # noqa: AN
 
     Raises:
         ConfigurationError: A path in project.packages or serving.lock does not exist.
-        DataError: The holdout cannot be read.
+        DataError: The holdout cannot be read, or has too few rows of a class.
         StateError: The gate would refuse every question, for example because gate.budget was changed, or the ledger cannot be
             read, or was deleted, shortened or replaced.
     """
     if GATE not in function.pipeline_spec.components:
         return []
-    check_sources(project)
+    check_project(project)
     return check_gate(project, now=time.time())
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.data.row_sets import estimate_overlap
-from sluice.gate.ledger_documents import LossRecord, QuestionRecord, append, record_row_set
+from sluice.gate.ledger_documents import LossRecord, QuestionRecord, RotationRecord, append, record_row_set
 
 if TYPE_CHECKING:
     from sluice.data.row_sets import RowSet
@@ -39,6 +39,7 @@ class BudgetUse:
         carried: Questions about other rows in the last 365 days, in units of alpha / budget.
         frees_at: When the first carried question expires, in seconds since the epoch; None if none is carried.
         lost: Whether records about these rows were lost, so that they answer no more questions.
+        unrecorded: Whether questions about other rows are carried, although no rotation to these rows is recorded.
     """
 
     budget: int
@@ -46,6 +47,7 @@ class BudgetUse:
     carried: int
     frees_at: float | None
     lost: bool
+    unrecorded: bool = False
 
     @property
     def used(self) -> int:
@@ -65,6 +67,13 @@ class BudgetUse:
         if self.used >= WARN_AT * self.budget:
             return f"{self.used} of {self.budget} questions are used: prepare a new holdout from fresh labelled rows"
         return ""
+
+
+UNRECORDED = (
+    "the gate was asked about other rows in the last 365 days, and no rotation to this holdout is recorded, so nobody said who "
+    "replaced the holdout and why"
+)
+"""The warning about a holdout that was edited into sluice.toml."""
 
 
 def measure_budget(document: LedgerDocument, row_set: RowSet, *, holdout: str, rule: GateRule, now: float) -> BudgetUse:
@@ -88,6 +97,8 @@ def measure_budget(document: LedgerDocument, row_set: RowSet, *, holdout: str, r
         carried=math.ceil(spent - 1e-9),  # equal rules give a whole number, but for rounding
         frees_at=None if oldest is None else oldest + YEAR_SECONDS,
         lost=any(isinstance(record, LossRecord) and record.row_set in related for record in document.records),
+        unrecorded=bool(recent)
+        and not any(isinstance(record, RotationRecord) and record.new in related for record in document.records),
     )
 
 

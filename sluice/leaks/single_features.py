@@ -1,9 +1,9 @@
 """Find single features that separate the classes almost perfectly. In real data, such a feature usually contains the outcome.
 
-Each feature alone is turned into a score: the share of positives among the training rows with the same value (or in the same
-bin of values, or with a missing value), and for a number also the number itself. Its AUC is estimated on the training rows and
-on the holdout's test rows. A text that is different in every row separates the training rows perfectly and the test rows not at
-all, so both must be high.
+Each feature alone is turned into scores: the share of positives among the training rows with the same value (or in the same bin
+of values, or with a missing value), and for a number or a time also the value itself. A text that is written as a number or as
+a time in ISO 8601 counts as one. The AUC of each score is estimated on the training rows and on the holdout's test rows. A text
+that is different in every row separates the training rows perfectly and the test rows not at all, so both must be high.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ MAX_TRAINING_ROWS = 100_000
 """Of more training rows, this many are used, evenly spread."""
 
 _BINS = 64
+_READABLE = 0.9  # of the values that are present; the others then count as missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,9 @@ def _make_scores(
     training: pd.Series[Any], labels: npt.NDArray[np.int8], test: pd.Series[Any]
 ) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
     """Yield pairs of scores of the training rows and of the test rows. A higher score means more likely positive."""
-    if pd.api.types.is_numeric_dtype(training.dtype) and pd.api.types.is_numeric_dtype(test.dtype):
-        ours, theirs = (column.to_numpy(dtype=np.float64, na_value=np.nan) for column in (training, test))
+    numbers = [_read_numbers(column) for column in (training, test)]
+    if numbers[0] is not None and numbers[1] is not None:
+        ours, theirs = numbers[0], numbers[1]
         edges = np.unique(np.nanquantile(ours, np.linspace(0, 1, _BINS + 1)[1:-1])) if not np.isnan(ours).all() else np.empty(0)
         codes = [np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, "right")) for values in (ours, theirs)]
         yield _average_labels(codes[0], labels, codes[1], len(edges) + 2)
@@ -109,12 +111,33 @@ def _make_scores(
         filled = [np.nan_to_num(values, nan=middle) for values in (ours, theirs)]
         rising = float(np.mean(filled[0][labels == 1] - middle)) >= float(np.mean(filled[0][labels == 0] - middle))
         yield (filled[0], filled[1]) if rising else (-filled[0], -filled[1])
+    if all(pd.api.types.is_numeric_dtype(column.dtype) for column in (training, test)):
         return
     # As text, so that a list or a category is compared too, and so that both sides need not have one type.
     texts = [column.astype(object).where(column.notna(), "").map(str) for column in (training, test)]
-    numbers, values = pd.factorize(texts[0])
+    codes_of_training, values = pd.factorize(texts[0])
     codes_of_test = pd.Index(values).get_indexer(pd.Index(texts[1]))
-    yield _average_labels(numbers, labels, codes_of_test, len(values) + 1)
+    yield _average_labels(codes_of_training, labels, codes_of_test, len(values) + 1)
+
+
+def _read_numbers(column: pd.Series[Any]) -> npt.NDArray[np.float64] | None:
+    """Return the values of a column as numbers, times in microseconds; None if they are neither numbers nor times."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if pd.api.types.is_timedelta64_dtype(column.dtype):
+        return np.asarray(column.dt.total_seconds(), dtype=np.float64)
+    texts = column.astype(object).where(column.notna(), None).map(str, na_action="ignore")
+    least = _READABLE * int(column.notna().sum())
+    numbers = pd.to_numeric(texts, errors="coerce")
+    if numbers.notna().sum() >= least:
+        return np.asarray(numbers, dtype=np.float64)
+    times = pd.DatetimeIndex(pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True))
+    missing = np.asarray(times.isna())
+    if (~missing).sum() < least:
+        return None
+    moments = times.as_unit("us").asi8.astype(np.float64)
+    moments[missing] = np.nan
+    return moments
 
 
 def _average_labels(

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from sluice.release.feature_columns import Column
     from sluice.release.store.releases import Release
 
+CHAMPION_ROWS = "the champion's training data"
+"""The name of the rows that the champion was trained on in messages."""
+
 
 def read_champion(project: Project) -> Release | None:
     """Return the champion, as the journal names it; None before the first release."""
@@ -97,6 +100,25 @@ def read_training_rows(project: Project, release: Release) -> LabelledRows | Non
     """Read the rows that a release was trained on; None if they are not here."""
     found = find_training_data(project, release)
     return read_labelled_rows(project, found.path) if found else None
+
+
+def read_champion_training_rows(project: Project, *, present: str) -> tuple[dict[str, LabelledRows], tuple[str, ...]]:
+    """Return the rows that the champion was trained on, under their name, and why they are not known.
+
+    Both are empty if there is no champion, or if it was trained on the present training data.
+
+    Args:
+        project: The project.
+        present: The digest of the present training data.
+    """
+    champion = read_champion(project)
+    if champion is None or (digest := str(champion.manifest["data"]["snapshot_digest"])) == present:
+        return {}, ()
+    rows = read_training_rows(project, champion)
+    if rows is None:
+        folder = project.state / SNAPSHOT_FOLDER
+        return {}, (f"the training data of the champion ({digest[:19]}) are not in {folder}",)
+    return {CHAMPION_ROWS: rows}, ()
 
 
 def score_release(project: Project, release: Release, *features: pd.DataFrame) -> list[npt.NDArray[np.float64]]:

@@ -15,12 +15,13 @@ from sluice.data.holdout import open_holdout
 from sluice.data.row_scores import bind_scores
 from sluice.errors import UndecidedError
 from sluice.gate import questions
-from sluice.gate.budgets import WARN_AT
+from sluice.gate.budgets import UNRECORDED, WARN_AT
 from sluice.project.projects import read_project
 from sluice.release.packaging import check_sources
+from sluice.run_warnings import RunWarning
 from sluice.steps.champions import read_champion, score_release
 from sluice.steps.ledgers import describe_power, open_ledger, open_scores, read_heads, read_rule
-from sluice.steps.records import record_part, running_step
+from sluice.steps.records import record_part, record_warnings, running_step
 from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
         found = predict_probability(challenger, rows.features)
         scores = bind_scores(rows.ids, found, holdout=holdout.digest, row_set=holdout.row_set.digest)
         answer = decide(project, holdout, scores, challenger=str(metadata["digest"]))
+        record_warnings("gate", warn_about_holdout(project, holdout))
         _write(answer, scores, outputs)
         step.detail = answer.detail
         if answer.decision.undecided and not answer.passes:
@@ -130,6 +132,19 @@ def decide(project: Project, holdout: Holdout, scores: RowScores, *, challenger:
     )
     override = None if decision.promote else ledger.read().find_override(challenger, time.time())
     return GateAnswer(model=challenger, decision=decision, override=override, power=describe_power(project, holdout))
+
+
+def warn_about_holdout(project: Project, holdout: Holdout) -> list[RunWarning]:
+    """Return the warning about a holdout that replaced another one without a rotation; empty if there is nothing to say."""
+    if not open_ledger(project).measure(holdout.row_set, holdout=holdout.digest, rule=read_rule(project)).unrecorded:
+        return []
+    return [
+        RunWarning(
+            kind="unrecorded-holdout",
+            text=UNRECORDED,
+            hint="Set data.holdout in sluice.toml to the earlier file again, and switch with `sluice holdout rotate`.",
+        )
+    ]
 
 
 def champion_scores(project: Project, champion: Release, holdout: Holdout) -> RowScores:

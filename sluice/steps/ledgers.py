@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.data.holdout import Holdout, open_holdout
 from sluice.errors import StateError
-from sluice.gate.budgets import measure_budget
+from sluice.gate.budgets import UNRECORDED, measure_budget
 from sluice.gate.decision import MIN_PER_CLASS, refuse_few
 from sluice.gate.ledger import Ledger
 from sluice.gate.ledger_documents import (
@@ -153,7 +153,7 @@ def read_gate_status(project: Project, *, last: int = 10, now: float) -> GateSta
     rows = {part: {"0": counts["negative"], "1": counts["positive"]} for part, counts in holdout.count().items()}
     few = min(rows["gate"].values()) < MIN_PER_CLASS
     warnings = [f"the gate refuses every question: {refused.message}"] if refused else []
-    warnings += [use.warning] if use.warning else []
+    warnings += ([use.warning] if use.warning else []) + ([UNRECORDED] if use.unrecorded else [])
     warnings += [refuse_few(holdout.gate.labels, used=use.used, budget=use.budget).verdict.detail] if few else []
     return GateStatus(
         place=ledger.store.place,

@@ -45,7 +45,7 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
         DataError: The loader cannot read the snapshot or the holdout, its rows are not as the loader promises, or the holdout
             has too few rows of a class.
         IntegrityError: The holdout is not the declared one.
-        RefusedError: Rows of the holdout are in the snapshot.
+        RefusedError: Rows of the holdout are in the snapshot or in the champion's training data.
     """
     project = read_project()
     with running_step("train") as step:
@@ -53,7 +53,7 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
         requirements.check_model(project, model)
         pinned = restore_snapshot(project, Path(snapshot), snapshot_metadata)
         rows = read_labelled_rows(project, pinned, source=str(snapshot_metadata.get("source", "")))
-        holdout, warnings = requirements.check_rows(project, rows)
+        holdout, warnings = requirements.check_rows(project, rows, snapshot_digest=str(snapshot_metadata["digest"]))
         warnings += [feature.warn() for feature in find_separating_features(rows, holdout.test)]
         age = judge_age(project, holdout, rows, snapshot_digest=str(snapshot_metadata["digest"]))
         record_part("holdout", {"digest": holdout.digest, "rows": holdout.count(), **age.to_dict()})

@@ -56,7 +56,8 @@ def _status_facts(found: HoldoutStatus, outcome: str) -> dict[str, object]:
     rows["features"] = found.age.features
     if found.age.champion:
         rows["champion"] = found.age.champion
-    rows |= {name: overlap.describe() for name, overlap in found.overlaps.items()}
+    for name, overlap in found.overlaps.items():
+        rows[name] = overlap.describe_repeated_rows() if overlap.has_repeated_rows else overlap.describe()
     rows |= {"not checked": "; ".join(found.unknown)} if found.unknown else {}
     warning = found.age.warn()
     return rows | ({"next": warning.hint} if warning else {})

@@ -137,8 +137,14 @@ def _compare_champion(
     loss = compare_independent_auc(on_new, on_holdout)
     bound = loss.lower_bound(LOSS_TAIL)
     text = (
-        f"the champion's AUC is {on_new.auc:.3f} on {on_new.positives + on_new.negatives:,} new rows and "
-        f"{on_holdout.auc:.3f} on the "
-        f"holdout's test rows (it loses at least {max(bound, 0):.3f} at {1 - LOSS_TAIL:.1%} confidence)"
+        f"the champion's AUC is {on_new.auc:.3f} on {on_new.positives + on_new.negatives:,} new rows and {on_holdout.auc:.3f} on "
+        f"the holdout's test rows ({describe_loss(loss.difference, bound)})"
     )
     return text, loss.difference, bound
+
+
+def describe_loss(loss: float, bound: float) -> str:
+    """Describe a loss of AUC and its lower bound with an error probability of `LOSS_TAIL`. A negative loss is a gain."""
+    if bound > 0:
+        return f"it loses at least {bound:.3f} at {1 - LOSS_TAIL:.1%} confidence"
+    return f"no loss: it gains {abs(loss):.3f}" if loss <= 0 else f"a loss of {loss:.3f}, which chance explains"

@@ -1,7 +1,7 @@
 """What must hold before a model is trained. Each mistake that would be found after the training is found here.
 
-`check_project` needs no training data, so the first step of a pipeline calls it. The training step calls `check_model` and
-`check_rows`.
+`check_project` needs no training data, so the preflight and the first step of a pipeline call it. The training step calls
+`check_model` and `check_rows`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.holdout import pin_holdout, read_whole_holdout
+from sluice.data.holdout import read_whole_holdout
 from sluice.data.overlaps import find_overlap
-from sluice.data.snapshots import check_readable
-from sluice.errors import ConfigurationError, DataError, RefusedError
+from sluice.errors import ConfigurationError, DataError, RefusedError, SluiceError
 from sluice.gate.decision import MIN_PER_CLASS
 from sluice.release.feature_columns import read_columns
 from sluice.release.packaging import check_sources
 from sluice.run_warnings import RunWarning
+from sluice.steps.champions import read_champion, read_champion_training_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +37,11 @@ OVERLAP_HINT = (
     "labelled data with `sluice holdout new`."
 )
 
+CHAMPION_HINT = (
+    "The champion knows these rows, so the gate could not compare it with a challenger. Use the earlier holdout again, or make a "
+    "new one from fresh labelled data with `sluice holdout new`, and switch to it with `sluice holdout rotate`."
+)
+
 UNRELATED_HINT = (
     "No two rows with equal ids have equal features and labels. If the ids only number the rows of each file, set data.id "
     "to a column "
@@ -49,32 +54,74 @@ def check_project(project: Project) -> None:
 
     Raises:
         ConfigurationError: project.packages or serving.lock names something that does not exist.
-        DataError: The holdout is missing or unreadable.
+        DataError: The holdout is missing or unreadable, or has too few rows of a class.
         IntegrityError: The holdout is not the declared one.
     """
     check_sources(project)
     try:
-        check_readable(pin_holdout(project))
+        holdout = read_whole_holdout(project)
     except DataError as error:
         raise DataError(f"the holdout cannot be used: {error.message}", hint=error.hint) from error
+    require_both_classes(project, holdout)
 
 
-def check_rows(project: Project, training: LabelledRows) -> tuple[Holdout, list[RunWarning]]:
-    """Check that the training data and the holdout can be used together, and return the holdout.
+def check_rows(project: Project, training: LabelledRows, *, snapshot_digest: str) -> tuple[Holdout, list[RunWarning]]:
+    """Check that the holdout has no row of the training data or of the champion's, and return the holdout.
+
+    The champion's rows are read too, because a holdout that was edited into sluice.toml never passed the checks of a rotation.
+
+    Args:
+        project: The project.
+        training: The rows of the training data.
+        snapshot_digest: Their digest.
 
     Returns:
-        The holdout, and the warnings about equal contents that sluice.toml allows.
+        The holdout, and the warnings about equal contents, and about a champion's training data that are not known.
 
     Raises:
         DataError: The holdout is unreadable or has too few rows of a class, or a feature cannot be part of a release.
         IntegrityError: The holdout is not the declared one.
-        RefusedError: Rows of the holdout are in the training data.
+        RefusedError: Rows of the holdout are in the training data, or in the champion's.
     """
     read_columns(training.features)
     holdout = read_whole_holdout(project)
     require_both_classes(project, holdout)
     warning = judge_overlap(project, find_overlap(holdout.rows, training, "the training data"))
-    return holdout, [warning] if warning else []
+    return holdout, ([warning] if warning else []) + check_champion(project, holdout, snapshot_digest=snapshot_digest)
+
+
+def check_champion(project: Project, holdout: Holdout, *, snapshot_digest: str) -> list[RunWarning]:
+    """Check that the champion was not trained on rows of the holdout.
+
+    Args:
+        project: The project.
+        holdout: The holdout.
+        snapshot_digest: The digest of the present training data. If the champion has the same, they were compared already.
+
+    Returns:
+        Warnings, if the champion was released with another holdout. With the same one, its own training gave them.
+
+    Raises:
+        RefusedError: Rows of the holdout are in the champion's training data.
+    """
+    champion = read_champion(project)
+    if champion is None:
+        return []
+    try:
+        others, unknown = read_champion_training_rows(project, present=snapshot_digest)
+    except SluiceError as error:
+        others, unknown = {}, (f"the training data of the champion cannot be read: {error.message}",)
+    found = [judge_overlap(project, find_overlap(holdout.rows, rows, name), hint=CHAMPION_HINT) for name, rows in others.items()]
+    if champion.manifest["data"].get("holdout_digest") == holdout.digest:
+        return []
+    return [warning for warning in found if warning] + [
+        RunWarning(
+            kind="unknown-training-data",
+            text=f"{reason}, so nothing shows that the champion does not know rows of this holdout",
+            hint="`sluice holdout status` shows which file is missing. Copy it there, or compare the two files yourself.",
+        )
+        for reason in unknown
+    ]
 
 
 def require_both_classes(project: Project, holdout: Holdout) -> None:
@@ -105,8 +152,13 @@ def _suggest_rows(rows: LabelledRows, value: int, least: int, *, fraction: float
     return f"Use a larger holdout. With this share of the label, about {wanted:,} rows are enough."
 
 
-def judge_overlap(project: Project, overlap: Overlap) -> RunWarning | None:
+def judge_overlap(project: Project, overlap: Overlap, *, hint: str = OVERLAP_HINT) -> RunWarning | None:
     """Refuse rows of the holdout in data that a model is or was trained on.
+
+    Args:
+        project: The project.
+        overlap: The rows in common.
+        hint: What to do about them.
 
     Returns:
         A warning if sluice.toml allows equal contents and there are some that coincidence does not explain, or if rows repeat
@@ -116,23 +168,17 @@ def judge_overlap(project: Project, overlap: Overlap) -> RunWarning | None:
         RefusedError: There are some. The message has their number and three ids.
     """
     if overlap.has_repeated_rows:
-        share = float(overlap.by_content.mean())
         return RunWarning(
             kind="repeated-rows",
-            text=(
-                f"{share:.1%} of the holdout's rows have the same features and label as a row of {overlap.name}, although "
-                "most rows "
-                "of this "
-                "data differ"
-            ),
+            text=overlap.describe_repeated_rows(),
             hint=(
-                "Check whether rows were recorded twice. Remove duplicates before the rows are split into training data and "
-                "holdout."
+                "Check whether these rows were copied from the holdout, or recorded twice. Remove them from the training data, "
+                "and remove duplicates before rows are split into training data and holdout."
             ),
         )
     if not overlap.refused:
         return None
-    hint = f"{UNRELATED_HINT} {OVERLAP_HINT}" if overlap.has_unrelated_ids else OVERLAP_HINT
+    hint = f"{UNRELATED_HINT} {hint}" if overlap.has_unrelated_ids else hint
     if overlap.by_id.any() or project.settings.data.equal_contents == "refuse":
         raise RefusedError(overlap.describe(), hint=hint)
     return RunWarning(kind="equal-contents", text=overlap.describe(), hint=hint)

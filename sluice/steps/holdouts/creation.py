@@ -100,10 +100,11 @@ def plan_new_holdout(project: Project, location: str, *, rows: int = 0) -> Holdo
     fresh = pin_data(project, location)
     all_rows = read_labelled_rows(project, fresh.path, source=fresh.source)
     others, present_rows = _read_others(project)
-    overlaps = {name: find_overlap(all_rows, other).rows for name, other in others.items()}
+    found = {name: find_overlap(all_rows, other) for name, other in others.items()}
+    overlaps = {name: one.rows | one.by_content if one.has_repeated_rows else one.rows for name, one in found.items()}
     usable = ~np.logical_or.reduce(list(overlaps.values()))
     wanted = rows or min(present_rows, int(usable.sum()) // 2)
-    left_out = {name: int(found.sum()) for name, found in overlaps.items()}
+    left_out = {name: int(rows_of.sum()) for name, rows_of in overlaps.items()}
     if wanted > int(usable.sum()) or wanted == 0:
         reasons = ", ".join(f"{number:,} are in {name}" for name, number in left_out.items() if number)
         raise DataError(

@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.holdout import SNAPSHOT_FOLDER, read_whole_holdout
+from sluice.data.holdout import read_whole_holdout
 from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.overlaps import Overlap, find_overlap
 from sluice.errors import DataError
 from sluice.steps.before_training.ages import HoldoutAge, judge_age
 from sluice.steps.before_training.requirements import require_both_classes
-from sluice.steps.champions import read_champion, read_training_rows
+from sluice.steps.champions import read_champion_training_rows
 from sluice.steps.snapshots import pin_data
 
 if TYPE_CHECKING:
@@ -107,25 +107,6 @@ def read_present_training_rows(project: Project) -> tuple[str, LabelledRows]:
     """Return the digest and the rows of data.snapshot."""
     pinned = pin_data(project)
     return pinned.digest, read_labelled_rows(project, pinned.path, source=pinned.source)
-
-
-def read_champion_training_rows(project: Project, *, present: str) -> tuple[dict[str, LabelledRows], tuple[str, ...]]:
-    """Return the rows that the champion was trained on, under their name, and why they are not known.
-
-    Both are empty if there is no champion, or if it was trained on the present training data.
-
-    Args:
-        project: The project.
-        present: The digest of the present training data.
-    """
-    champion = read_champion(project)
-    if champion is None or (digest := str(champion.manifest["data"]["snapshot_digest"])) == present:
-        return {}, ()
-    rows = read_training_rows(project, champion)
-    if rows is None:
-        folder = project.state / SNAPSHOT_FOLDER
-        return {}, (f"the training data of the champion ({digest[:19]}) are not in {folder}",)
-    return {"the champion's training data": rows}, ()
 
 
 def read_rows_of_models(project: Project, *, consequence: str) -> dict[str, LabelledRows]:

@@ -130,11 +130,23 @@ def _train_on_the_holdout(world: World) -> None:
     world.write(snapshot=pd.concat([own.iloc[200:], other.head(200)], ignore_index=True))
 
 
-def _train_on_copies_of_the_holdout(world: World) -> None:
-    """The same 200 rows, with new ids."""
+def train_on_copies(number: int) -> Callable[[World], None]:
+    """Replace some rows of the training data by rows of the holdout, with new ids."""
+
+    def plant(world: World) -> None:
+        own, other = simulate_customers(SNAPSHOT_ROWS, SEED), pd.read_parquet(world.holdout)
+        copies = other.head(number).assign(customer_id=own["customer_id"].head(number).to_numpy())
+        world.write(snapshot=pd.concat([own.iloc[number:], copies], ignore_index=True))
+
+    return plant
+
+
+def _train_on_copies_in_repeated_rows(world: World) -> None:
+    """200 rows of the holdout have new ids, among training rows that occur three times each."""
     own, other = simulate_customers(SNAPSHOT_ROWS, SEED), pd.read_parquet(world.holdout)
-    copies = other.head(200).assign(customer_id=own["customer_id"].head(200).to_numpy())
-    world.write(snapshot=pd.concat([own.iloc[200:], copies], ignore_index=True))
+    spare = simulate_customers(SNAPSHOT_ROWS, SEED + 9)["customer_id"].to_numpy()
+    rows = pd.concat([*[own.head((SNAPSHOT_ROWS - 200) // 3)] * 3, other.head(200)], ignore_index=True)
+    world.write(snapshot=rows.assign(customer_id=spare[: len(rows)]))
 
 
 def _flip_enterprises(world: World) -> None:
@@ -315,7 +327,14 @@ FAULTS = [
     Fault("shift of the class balance", _snapshot(_more_positives), "data tests", "mean_to_be_between[churned]"),
     Fault("time leakage", _snapshot(_logins_of_the_future), "data tests", "test_no_date_is_later_than_the_export"),
     Fault("holdout rows in the training data", _train_on_the_holdout, "training", "RefusedError", "200 by id"),
-    Fault("copies of holdout rows", _train_on_copies_of_the_holdout, "training", "RefusedError", "200 by features and label"),
+    Fault("copies of holdout rows", train_on_copies(200), "training", "RefusedError", "200 by features and label"),
+    Fault(
+        "copies of holdout rows among repeated training rows",
+        _train_on_copies_in_repeated_rows,
+        "training",
+        "RefusedError",
+        "200 by features and label",
+    ),
     Fault("leaked label", _snapshot(_leaked_label), "model tests", "auc"),
     Fault("shuffled labels", _snapshot(_shuffled_labels), "model tests", "auc"),
     Fault("weak signal", _both("weak_signal"), "model tests", "auc"),

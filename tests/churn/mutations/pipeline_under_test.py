@@ -106,6 +106,7 @@ class World:
         before_gate: Called before the gate is asked.
         alter_release: Called with the folder of the packaged release. It may return the digest that the server is told to expect.
         loads: Whether a server's process loads the release at the end.
+        warnings: The warnings of the last training.
     """
 
     root: Path
@@ -115,6 +116,7 @@ class World:
     alter_release: Callable[[Path], str | None] | None = None
     loads: bool = True
     release: str = field(default="", init=False)
+    warnings: list[dict[str, Any]] = field(default_factory=list, init=False)
 
     @property
     def project(self) -> Project:
@@ -185,11 +187,13 @@ def run_pipeline(world: World) -> Refusal | None:
     pinned = pin_snapshot(str(world.snapshot), project.state / "snapshots")
     if refusal := _check_suite("data", project, {"snapshot": PinnedData(project, pinned.path, pinned.digest)}):
         return refusal
-    model, metadata = scratch / "model.joblib", {"digest": pinned.digest, "suffix": ".parquet", "source": str(world.snapshot)}
+    model = scratch / "model.joblib"
+    metadata: dict[str, Any] = {"digest": pinned.digest, "suffix": ".parquet", "source": str(world.snapshot)}
     try:
         metadata = train(str(pinned.path), metadata, model)
     except SluiceError as error:
         return _refuse_error("training", error)
+    world.warnings = metadata["warnings"]
     if world.alter_model is not None:
         joblib.dump(world.alter_model(joblib.load(model)), model)
         metadata["digest"] = digest_file(model)

@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from fault_table import FAULTS, Fault
+from fault_table import FAULTS, Fault, train_on_copies
 from pipeline_under_test import ROOT, STAGES, World, run_pipeline
 
 from sluice.checks.layers import LayerInputs, run_layer
@@ -23,7 +23,9 @@ def test_there_are_at_least_24_faults_in_different_stages() -> None:
 
 
 def test_the_healthy_project_passes_every_check(open_copy: Callable[[], World]) -> None:
-    assert run_pipeline(open_copy()) is None
+    world = open_copy()
+    assert run_pipeline(world) is None
+    assert not world.warnings
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
@@ -35,6 +37,16 @@ def test_the_check_that_is_meant_for_a_fault_finds_it(fault: Fault, open_copy: C
     assert refusal.stage == fault.stage, refusal
     assert fault.check in refusal.checks, refusal
     assert fault.message in refusal.message, refusal
+
+
+@pytest.mark.parametrize("copied", [1, 5])
+def test_a_few_copies_of_holdout_rows_are_a_warning(copied: int, open_copy: Callable[[], World]) -> None:
+    """They may also be rows that were recorded twice before the split, so they are no reason to refuse."""
+    world = open_copy()
+    train_on_copies(copied)(world)
+    assert run_pipeline(world) is None
+    assert [warning["kind"] for warning in world.warnings] == ["repeated-rows"]
+    assert f"{copied} of 10,000 holdout rows ha" in world.warnings[0]["text"]
 
 
 @pytest.mark.parametrize(("layer", "name"), [("data", "unit change"), ("model", "wrong scaler")])

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sluice.data.coincidences import Groups, HoldoutGroups, explain_by_chance, explain_by_holdout
 from sluice.data.labelled_rows import LabelledRows
-from sluice.data.overlaps import MAX_CHANCE, Groups, explain_by_chance, find_overlap, find_shared_ids
+from sluice.data.overlaps import MAX_CHANCE, find_overlap, find_shared_ids
 from sluice.errors import DataError
 
 if TYPE_CHECKING:
@@ -109,6 +110,96 @@ def test_the_bound_is_never_below_the_frequency_of_honest_coincidences() -> None
     for level in (0.5, 0.1, 0.01):
         assert np.mean(np.array(bounds) <= level) <= level
     assert min(bounds) > MAX_CHANCE
+
+
+@pytest.mark.parametrize("copied", [1, 3, 5, 10, 19])
+@pytest.mark.parametrize("rows", [(8000, 8000), (80_000, 8000), (1000, 800)])
+def test_a_few_copies_are_a_warning_if_rows_hardly_ever_repeat(copied: int, rows: tuple[int, int]) -> None:
+    training, holdout = make_numbers(rows[0], 1), make_numbers(rows[1], 2)
+    copies = holdout.head(copied).assign(id=lambda frame: frame["id"] + 10**9)
+    found = find_overlap(as_rows(holdout), as_rows(pd.concat([training, copies])))
+    assert found.has_repeated_rows or found.refused
+    assert "because rows repeat" not in found.describe()
+    assert "chance explains 0 of them" in found.describe() or "coincidence does not explain" in found.describe()
+
+
+@pytest.mark.parametrize("copied", [400, 40])
+def test_copies_are_found_although_the_training_rows_were_repeated_on_purpose(copied: int) -> None:
+    training, holdout = make_numbers(5000, 1), make_numbers(5000, 2)
+    repeated = pd.concat([training] * 3 + [holdout.head(copied)]).assign(id=lambda frame: np.arange(len(frame)) + 10**9)
+    found = find_overlap(as_rows(holdout), as_rows(repeated))
+    assert found.has_copies if copied == 400 else found.has_repeated_rows
+    assert found.expected == 0
+
+
+@pytest.mark.parametrize("make", [make_numbers, make_categories, make_long_tail])
+def test_training_rows_that_were_repeated_on_purpose_are_no_overlap(make: Callable[[int, int], pd.DataFrame]) -> None:
+    for seed in range(5):
+        training = pd.concat([make(4000, 300 + seed)] * 4).assign(id=lambda frame: np.arange(len(frame)) + 10**9)
+        found = find_overlap(as_rows(make(2000, 400 + seed)), as_rows(training))
+        assert not found.refused, found.describe()
+        assert not found.has_repeated_rows, found.describe()
+
+
+def test_a_holdout_of_rows_that_never_repeat_leaves_nothing_to_chance() -> None:
+    """Chance explains none of 800 copies, although it would explain half of them if the split were random."""
+    training, holdout = make_numbers(1000, 1), make_numbers(800, 2)
+    found = find_overlap(as_rows(holdout), as_rows(pd.concat([training, holdout.assign(id=lambda frame: frame["id"] + 10**9)])))
+    assert "800 by features and label (800 different ones, which coincidence does not explain)" in found.describe()
+
+
+def test_the_judgement_by_the_holdout_is_never_below_the_frequency_of_honest_coincidences() -> None:
+    """3,000 pairs of honest samples with rare, with medium and with frequent repetitions, and training data of three sizes."""
+    generator = np.random.default_rng(8)
+    for kinds in (300, 3000, 100_000):
+        for others in (50, 400, 4000):
+            bounds = []
+            for _ in range(3000 // 9):
+                mine, yours = generator.integers(0, kinds, 200), np.unique(generator.integers(0, kinds, others))
+                contents, sizes = np.unique(mine, return_counts=True)
+                single = contents[sizes == 1]
+                shared = int(np.isin(single, yours).sum())
+                double, several = int((sizes == 2).sum()), int((sizes > 1).sum())
+                group = HoldoutGroups(others / 200, single=len(single), shared=shared, double=double, several=several)
+                bounds.append(explain_by_holdout([group]).bound)
+            for level in (0.1, 0.01):
+                assert np.mean(np.array(bounds) <= level) <= level + 2 * (level / len(bounds)) ** 0.5
+            assert min(bounds) > MAX_CHANCE
+
+
+@pytest.mark.parametrize("column", ["export", "row number", "row number as text", "identifier"])
+def test_copies_are_found_although_a_column_belongs_to_the_file(column: str) -> None:
+    training, holdout = make_numbers(3000, 1), make_numbers(1000, 2)
+    sides = {"training": pd.concat([training, holdout.head(100).assign(id=lambda frame: frame["id"] + 10**9)]), "holdout": holdout}
+    for name, rows in sides.items():
+        values = {
+            "export": [name] * len(rows),
+            "row number": list(range(len(rows))),
+            "row number as text": [f"{number:08d}" for number in range(len(rows))],
+            "identifier": [f"{name}-{number}" for number in range(len(rows))],
+        }
+        sides[name] = rows.assign(extra=values[column])
+    found = find_overlap(as_rows(sides["holdout"]), as_rows(sides["training"]))
+    assert found.has_copies
+    assert "100 by features (without 'extra') and label" in found.describe()
+
+
+def test_a_column_without_which_a_few_honest_rows_are_equal_is_no_reason_to_warn() -> None:
+    generator = np.random.default_rng(3)
+    sides = [make_categories(rows, seed).assign(c=generator.integers(0, 60, rows)) for rows, seed in ((700, 1), (900, 2))]
+    sides = [rows.assign(key=[f"{seed}-{row}" for row in range(len(rows))]) for seed, rows in enumerate(sides)]
+    found = find_overlap(as_rows(sides[0]), as_rows(sides[1]))
+    assert not found.refused, found.describe()
+    assert not found.has_repeated_rows, found.describe()
+
+
+@pytest.mark.parametrize("make", [make_numbers, make_categories, make_long_tail])
+def test_a_column_of_the_file_makes_honest_rows_no_overlap(make: Callable[[int, int], pd.DataFrame]) -> None:
+    for seed in range(5):
+        sides = [make(rows, 500 + 2 * seed + place).assign(extra=place) for place, rows in enumerate((2000, 6000))]
+        found = find_overlap(*(as_rows(rows.assign(number=range(len(rows)))) for rows in sides))
+        assert not found.refused, found.describe()
+        assert not found.has_repeated_rows, found.describe()
 
 
 @pytest.mark.parametrize(

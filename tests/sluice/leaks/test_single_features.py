@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,16 @@ def make_sides(form: str) -> tuple[LabelledRows, LabelledRows]:
             "missing number": np.where(labels == 1, np.nan, noise),
             "category": pd.Categorical(np.where(labels == 1, "x", generator.choice(["a", "b"], rows))),
             "time": pd.Series(np.where(labels == 1, "2024-01-01", "2023-01-01")).astype("datetime64[s]"),
+            "later second": pd.Timestamp("2024-01-01")
+            + pd.to_timedelta(generator.integers(0, 10**7, rows) + 10**7 * labels, "s"),
+            "number as text": [f" {value:.6f}" for value in noise + 8 * labels],
+            "decimal": [Decimal(f"{value:.6f}") for value in noise - 8 * labels],
+            "duration": pd.to_timedelta(generator.integers(0, 10**7, rows) + 10**7 * labels, "s"),
+            "number as a category": pd.Categorical([f"{value:.6f}" for value in noise + 8 * labels]),
         }
+        forms["later second as text"] = forms["later second"].astype(str)
+        forms["later second of a zone"] = forms["later second"].tz_localize("Europe/Berlin", nonexistent="shift_forward")
+        forms["later second with gaps"] = pd.Series(forms["later second"]).where(generator.random(rows) < 0.999).astype(object)
         sides.append(make_rows({"honest": noise + labels, "leak": forms[form]}, labels))
     return sides[0], sides[1]
 
@@ -54,6 +64,14 @@ def make_sides(form: str) -> tuple[LabelledRows, LabelledRows]:
         "missing number",
         "category",
         "time",
+        "later second",
+        "later second as text",
+        "later second of a zone",
+        "later second with gaps",
+        "number as text",
+        "decimal",
+        "duration",
+        "number as a category",
     ],
 )
 def test_a_feature_that_contains_the_outcome_is_named(form: str) -> None:
@@ -82,6 +100,17 @@ def test_an_honest_feature_with_an_auc_of_096_is_not_named() -> None:
 def test_a_text_that_is_different_in_every_row_is_not_named() -> None:
     """It separates the training rows perfectly, because each value occurs once, but it says nothing about the test rows."""
     sides = [make_rows({"name": [f"{seed}-{row}" for row in range(500)]}, make_labels(500, seed, 0.5)) for seed in (1, 2)]
+    assert not find_separating_features(sides[0], sides[1])
+
+
+def test_honest_times_and_texts_of_all_kinds_are_not_named() -> None:
+    sides = []
+    for seed in (1, 2):
+        labels, generator = make_labels(4000, seed), np.random.default_rng(seed)
+        times = pd.Timestamp("2024-01-01") + pd.to_timedelta(generator.integers(0, 10**7, 4000) + 10**6 * labels, "s")
+        texts = [f"{value:.3f}" for value in generator.normal(size=4000) + labels]
+        empty = pd.Series([None] * 4000, dtype=object)
+        sides.append(make_rows({"time": times, "text": times.astype(str), "number": texts, "empty": empty}, labels))
     assert not find_separating_features(sides[0], sides[1])
 
 

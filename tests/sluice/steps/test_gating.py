@@ -317,11 +317,14 @@ def test_a_changed_rule_is_refused_before_the_training_and_the_status_says_so(to
     assert check_gate_inputs(toy.read(), asks) == []
 
 
-def test_too_few_positive_rows_are_undecided_and_the_preflight_says_so_before(folder: Path) -> None:
+def test_too_few_positive_rows_are_undecided_and_the_preflight_refuses_before(folder: Path) -> None:
     toy = GateProject(folder, rows=1_000, share=0.04)
     power = predict_power(toy.read())
     assert (power.positives < 30, power.detectable) == (True, None)
     assert "needs 30 gate rows of each class" in power.describe()
+    asks = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-gate": {}}))
+    with pytest.raises(DataError, match=f"has {power.positives} gate rows with y = 1, but at least 30 are needed"):
+        check_gate_inputs(toy.read(), asks)
     toy.promote(toy.ask(toy.train("champion", ("b",))))
     with pytest.raises(UndecidedError, match=f"the smaller class has {power.positives} gate rows and the gate needs 30"):
         toy.ask(toy.train("good", ("a", "b")))

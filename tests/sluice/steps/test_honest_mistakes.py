@@ -159,6 +159,16 @@ def test_rows_that_were_recorded_twice_before_the_split_are_a_warning(shop: Path
     assert [warning["kind"] for warning in run(shop)["warnings"]] == ["repeated-rows"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("copied", [1, 5])
+def test_a_few_copies_with_new_ids_are_a_warning_that_names_them(shop: Path, copied: int) -> None:
+    train, holdout = (pd.read_parquet(shop / name) for name in ("train.parquet", "holdout.parquet"))
+    pd.concat([train, holdout.head(copied).assign(id=range(copied))]).to_parquet(shop / "train.parquet", index=False)
+    (warning,) = run(shop)["warnings"]  # type: ignore[misc]
+    assert warning["kind"] == "repeated-rows"
+    assert f"{copied} of 800 holdout rows ha" in warning["text"]
+    assert "with the id 200000" in warning["text"]
+
+
 @pytest.mark.parametrize("how", ["path", "other spelling", "link", "copy"])
 def test_a_holdout_that_is_the_training_file_is_refused_when_the_settings_are_read(shop: Path, how: str) -> None:
     (shop / "holdout.parquet").unlink()
@@ -200,6 +210,15 @@ def test_a_holdout_with_too_few_gate_rows_of_a_class(shop: Path) -> None:
     text = refuse(shop, DataError)
     assert "gate rows with y = 1, but at least" in text
     assert "rows are enough" in text
+
+
+@pytest.mark.parametrize("share", [0.02, 0.0])
+def test_a_holdout_that_the_gate_cannot_use_is_refused_by_the_first_step(shop: Path, share: float) -> None:
+    """No data or code test runs before, because the training would refuse for the same reason."""
+    make_rows(300, 2, share=share).to_parquet(shop / "holdout.parquet", index=False)
+    with pytest.raises(DataError, match=r"(test|gate) rows? with y = 1, but at least"):
+        pin("", shop / "artifact")
+    assert not (shop / "artifact").exists()
 
 
 def test_a_package_that_does_not_exist(shop: Path) -> None:

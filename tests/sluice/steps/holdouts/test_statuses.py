@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pytest
 from release_project import make_rows
 from typer.testing import CliRunner
 
@@ -16,7 +17,7 @@ from sluice.data.holdout import read_whole_holdout
 from sluice.data.labelled_rows import read_labelled_rows
 from sluice.release.store.releases import ReleaseStore
 from sluice.statistics.auc import compare_independent_auc, estimate_auc
-from sluice.steps.before_training.ages import LOSS_TAIL, judge_age
+from sluice.steps.before_training.ages import LOSS_TAIL, describe_loss, judge_age
 from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
 from sluice.steps.holdouts.statuses import read_holdout_status
@@ -26,8 +27,6 @@ from sluice.steps.standalone import train_now
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from sluice.project.projects import Project
 
@@ -112,6 +111,19 @@ def test_two_samples_of_one_world_are_called_worse_in_at_most_one_of_a_thousand_
             estimates.append(estimate_auc(labels, generator.normal(size=400) + labels))
         false += compare_independent_auc(*estimates).lower_bound(LOSS_TAIL) > 0
     assert false <= 4
+
+
+@pytest.mark.parametrize(
+    ("loss", "bound", "text"),
+    [
+        (0.1, 0.066, "it loses at least 0.066 at 99.9% confidence"),
+        (0.02, -0.01, "a loss of 0.020, which chance explains"),
+        (-0.02, -0.05, "no loss: it gains 0.020"),
+        (0.0, -0.02, "no loss: it gains 0.000"),
+    ],
+)
+def test_a_gain_is_not_called_a_loss(loss: float, bound: float, text: str) -> None:
+    assert describe_loss(loss, bound) == text
 
 
 def test_shared_rows_end_the_command_with_exit_code_4(project: Project) -> None:
