@@ -31,6 +31,7 @@ def test_long_tailed_categories_give_no_alarm_in_100_comparisons_without_drift()
         assert compare_frames(before, now, rule=RULE).outcome is DriftOutcome.STEADY
 
 
+@pytest.mark.slow
 def test_names_that_are_all_new_give_no_alarm_in_100_comparisons_without_drift() -> None:
     """Five columns have a name of its own in each row, and five have some of 3,000 names more often than others."""
     rng = np.random.default_rng(1)
