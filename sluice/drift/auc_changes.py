@@ -20,6 +20,8 @@ from sluice.statistics.auc import compare_independent_auc, estimate_auc, find_st
 from sluice.statistics.samples import count_smaller_class
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike
 
     from sluice.statistics.auc import AucDifference, AucEstimate
@@ -46,6 +48,7 @@ class AucChange:
         tolerated: The tolerated drop.
         detail: The result in one clause, for people.
         hint: What to do next; empty if there is no advice.
+        left_out: Name of other data → number of rows that are not recent, because these data have them.
     """
 
     outcome: DriftOutcome
@@ -56,6 +59,7 @@ class AucChange:
     tolerated: float
     detail: str
     hint: str = ""
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON types."""

@@ -8,6 +8,7 @@ ints into floats. A column without any value fits every kind.
 from __future__ import annotations
 
 import re
+import zlib
 from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,12 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy.typing as npt
+
     from sluice.statistics.samples import Floats
+
+GROUPS = 10
+"""Number of groups of the texts of a column that has too many different ones."""
 
 _ISO_TIME = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}.*)?)?\s*")
 
@@ -30,6 +36,7 @@ class Kind(StrEnum):
     NUMBER = "number"
     CATEGORY = "category"
     TIME = "time"
+    TIME_OF_DAY = "time of day"
     EMPTY = "empty"
     UNSUPPORTED = "unsupported"
 
@@ -43,6 +50,7 @@ _PLURALS = {
     Kind.NUMBER: "numbers",
     Kind.CATEGORY: "text",
     Kind.TIME: "dates or times",
+    Kind.TIME_OF_DAY: "times of day",
     Kind.EMPTY: "no values",
     Kind.UNSUPPORTED: "values that cannot be compared",
 }
@@ -63,6 +71,8 @@ def classify_type(kind: Any) -> Kind:  # noqa: ANN401 - pyarrow is untyped
         return Kind.NUMBER
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return Kind.CATEGORY
+    if types.is_time(kind):
+        return Kind.TIME_OF_DAY
     if types.is_temporal(kind):
         return Kind.TIME
     return Kind.EMPTY if types.is_null(kind) else Kind.UNSUPPORTED
@@ -99,7 +109,7 @@ def read_numbers(array: Any) -> Floats:  # noqa: ANN401 - pyarrow is untyped
     kind = classify_type(array.type)
     if kind is Kind.EMPTY:
         return np.full(len(array), np.nan)
-    if kind not in {Kind.NUMBER, Kind.TIME}:
+    if kind not in {Kind.NUMBER, Kind.TIME, Kind.TIME_OF_DAY}:
         raise ValueError(f"the column has the type {array.type}, which holds no numbers")
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
@@ -128,6 +138,29 @@ def count_texts(array: Any) -> Counter[str | None]:  # noqa: ANN401 - pyarrow is
     if missing:
         counted[None] += missing
     return counted
+
+
+def read_groups(array: Any) -> Floats:  # noqa: ANN401 - pyarrow is untyped
+    """Return the group of each text of an Arrow array, 0 to 9, by a hash of the text. Missing values are NaN. Shape (rows,).
+
+    Texts that are all new fall into the same groups as often as before, and a text that takes many rows fills its group.
+    """
+    codes = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    checksums = [zlib.crc32((name or "").encode()) for name in codes.dictionary.to_pylist()]
+    groups = (mix_bits(np.asarray(checksums, dtype=np.uint64)) % np.uint64(GROUPS)).astype(np.float64)
+    indices = codes.indices
+    present = indices.is_valid().to_numpy(zero_copy_only=False)
+    read = np.full(len(array), np.nan)
+    read[present] = groups[indices.drop_null().to_numpy(zero_copy_only=False)]
+    return read
+
+
+def mix_bits(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return the hashes of numbers, spread over all 64-bit numbers (SplitMix64; Steele, Lea & Flood, OOPSLA 2014)."""
+    mixed = numbers * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def are_times(names: Iterable[str]) -> bool:

@@ -67,6 +67,7 @@ class DriftResult:
         features: Column → its result, in the order of the reference's columns.
         not_compared: Columns that should be compared and cannot be, with the reason.
         left_out: Columns that are left out on purpose, with the reason.
+        in_part: Columns among the features whose values are compared only in part, with the reason.
         hints: Column → what a person should know about it.
         reference_rows: Rows of the reference.
         rows: Rows of the present data.
@@ -81,6 +82,7 @@ class DriftResult:
     reference_rows: int
     rows: int
     least_rows: int
+    in_part: dict[str, str] = dataclasses.field(default_factory=dict)
     undecided: str = ""
 
     @property
@@ -100,7 +102,13 @@ class DriftResult:
     @property
     def detail(self) -> str:
         """The result in one clause, for people."""
-        return self.undecided or "; ".join(part for part in (self._describe_features(), self._describe_not_compared()) if part)
+        in_part = self.in_part if self.outcome is DriftOutcome.STEADY else {}  # there, the result claims less of these columns
+        parts = (
+            self._describe_features(),
+            _describe("not compared", self.not_compared),
+            _describe("compared only in part", in_part),
+        )
+        return self.undecided or "; ".join(part for part in parts if part)
 
     def _describe_features(self) -> str:
         if self.drifted:
@@ -119,13 +127,6 @@ class DriftResult:
             return f"not enough rows to decide whether this is drift or chance: {_shorten(unsure)}"
         return f"none of {len(self.features)} features has drifted"
 
-    def _describe_not_compared(self) -> str:
-        return (
-            f"not compared: {_shorten([f'{name} ({reason})' for name, reason in self.not_compared.items()])}"
-            if self.not_compared
-            else ""
-        )
-
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON types."""
         return {
@@ -137,6 +138,7 @@ class DriftResult:
             "features": {name: dataclasses.asdict(feature) for name, feature in self.features.items()},
             "not_compared": self.not_compared,
             "left_out": self.left_out,
+            "in_part": self.in_part,
             "hints": self.hints,
         }
 
@@ -169,9 +171,10 @@ def compare_profile(
         if name in profile.counts
     }
     not_compared = {**reference.refused, **profile.faults}
-    if not estimates:
-        reasons = _shorten([f"{name}: {reason}" for name, reason in {**not_compared, **reference.left_out}.items()])
-        raise DataError(f"no column can be compared: {reasons}", hint="Name the columns to compare in drift.columns.")
+    in_part = {name: column.limit for name, column in reference.columns.items() if column.limit and name in estimates}
+    if estimates.keys() <= in_part.keys():
+        reasons = _shorten([f"{name}: {reason}" for name, reason in {**not_compared, **in_part, **reference.left_out}.items()])
+        raise DataError(f"no column can be compared fully: {reasons}", hint="Name the columns to compare in drift.columns.")
     estimates |= extra or {}
     features = compare_features(estimates, threshold=rule.threshold, alpha=rule.alpha, least_rows=rule.least_rows)
     unknown = dict.fromkeys(profile.unknown, "the reference has no such column")
@@ -179,6 +182,7 @@ def compare_profile(
         features=features,
         not_compared=not_compared,
         left_out={**reference.left_out, **unknown},
+        in_part=in_part,
         hints=_find_hints(reference, profile),
         reference_rows=min(estimate.reference_rows for estimate in estimates.values()),
         rows=min(estimate.rows for estimate in estimates.values()),
@@ -199,7 +203,7 @@ def compare_frames(
     Args:
         reference: The features at training.
         current: The features now.
-        columns: The columns to compare. If empty, all numbers and booleans are compared, and texts with at most 1,000 values.
+        columns: The columns to compare. If empty, all are compared, as `freeze_reference` says.
         left_out: Name → reason, for columns to leave out.
         rule: When a column has drifted.
 
@@ -218,6 +222,10 @@ def _find_hints(reference: DriftReference, profile: DriftProfile) -> dict[str, l
             if found:
                 hints[name] = found
     return hints
+
+
+def _describe(what: str, reasons: Mapping[str, str]) -> str:
+    return f"{what}: {_shorten([f'{name} ({reason})' for name, reason in reasons.items()])}" if reasons else ""
 
 
 def _shorten(parts: Sequence[str]) -> str:

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from sluice.drift.batches import TWICE, read_with_texts
-from sluice.drift.columns import Kind, classify_type, count_missing, count_texts, describe_unsupported, find_kind, read_numbers
+from sluice.drift.columns import (
+    Kind,
+    are_times,
+    classify_type,
+    count_missing,
+    count_texts,
+    describe_unsupported,
+    find_kind,
+    read_groups,
+    read_numbers,
+)
 from sluice.drift.references import VERSION, check_format
 from sluice.errors import DataError
 from sluice.statistics.psi import count_categories, count_numbers
@@ -166,23 +176,24 @@ class _Tally:
     """The counts of one column so far."""
 
     def __init__(self, column: ReferenceColumn) -> None:
-        self.kind, self.bins = column.kind, column.bins
+        self.column, self.kind, self.bins = column, column.kind, column.bins
         self.counts: tuple[int, ...] = (0,) * len(column.bins.counts)
         self.new: Counter[str] = Counter()
 
     def add(self, array: Any) -> str:  # noqa: ANN401 - pyarrow is untyped
         """Count an Arrow array, and return why it cannot be compared; empty if it can."""
-        if self.kind is Kind.EMPTY:
+        if self.kind is Kind.EMPTY or (self.column.only_missing and _holds_times(array)):
             missing = count_missing(array)
             self.counts = add_counts(self.counts, (len(array) - missing, missing))
-            return ""
-        if classify_type(array.type) is not self.kind:
+        elif classify_type(array.type) is not self.kind:
             found = find_kind(array)
             if found is Kind.UNSUPPORTED:
                 return describe_unsupported(array.type)
             if found is not Kind.EMPTY:
                 return f"it holds {found.plural}, and the reference holds {self.kind.plural}"
             self.counts = add_counts(self.counts, (*(0 for _ in self.counts[1:]), len(array)))
+        elif self.column.in_groups:
+            self.counts = add_counts(self.counts, count_numbers(self.bins, read_groups(array)))
         elif self.kind is Kind.CATEGORY:
             self._add_texts(count_texts(array))
         else:
@@ -195,6 +206,12 @@ class _Tally:
         found = {name: rows for name, rows in counted.items() if name is not None and name not in known}
         if found:
             self.new = Counter(_bound(self.new + Counter(found)))
+
+
+def _holds_times(array: Any) -> bool:  # noqa: ANN401 - pyarrow is untyped
+    """Return whether an array holds dates or times, which a file may also have as text."""
+    kind = classify_type(array.type)
+    return kind is Kind.TIME or (kind is Kind.CATEGORY and are_times(name for name in count_texts(array) if name is not None))
 
 
 def _count_array(bins: PsiReference, array: Any) -> Iterable[int]:  # noqa: ANN401 - pyarrow is untyped

@@ -6,6 +6,7 @@ reference. The index then differs from that of all rows by about 1 / 131,072 for
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -16,6 +17,7 @@ import numpy as np
 
 from sluice.drift.batches import TWICE
 from sluice.drift.columns import (
+    GROUPS,
     Kind,
     are_times,
     classify_type,
@@ -23,11 +25,12 @@ from sluice.drift.columns import (
     count_texts,
     describe_unsupported,
     find_kind,
+    read_groups,
     read_numbers,
 )
 from sluice.drift.samples import draw_sample
 from sluice.errors import DataError
-from sluice.statistics.psi import PsiReference, build_numeric_reference, freeze_categories
+from sluice.statistics.psi import PsiReference, build_numeric_reference, count_numbers, freeze_categories
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,11 +41,12 @@ VERSION = 1
 """Version of the saved form. A reader refuses another one."""
 
 MAX_CATEGORIES = 1000
-"""A text column with more distinct values than this is not a category (for example a name). Its values always change."""
+"""A text column with more distinct values than this is not a category (for example a name). Its values always change, and are
+compared in groups."""
 
 _UNIQUE_SHARE = 0.5  # If more values are different than this, most rows have a value of their own, as an id has.
 _FORMAT = "sluice-drift-reference"
-_A_TIME = "a time, which always moves; drift.columns can name it"
+_A_TIME = "only its missing values, because times always move; drift.columns can name it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,23 @@ class ReferenceColumn:
     Attributes:
         kind: What it holds. An empty column has one bin for any value and one for missing values.
         bins: Its bins and the rows in them.
+        limit: Why its values are compared only in part; empty if they are compared fully. Of a time, only the share of missing
+            values is compared, and a text with too many different values is compared in groups.
     """
 
     kind: Kind
     bins: PsiReference
+    limit: str = ""
+
+    @property
+    def in_groups(self) -> bool:
+        """Whether the bins are groups of texts."""
+        return self.kind is Kind.CATEGORY and self.bins.categories is None
+
+    @property
+    def only_missing(self) -> bool:
+        """Whether there are only two bins: any value, and no value."""
+        return self.bins.edges == ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +106,10 @@ class DriftReference:
             "version": VERSION,
             "source": self.source,
             "rows": self.rows,
-            "columns": {name: {"kind": column.kind.value, **column.bins.to_dict()} for name, column in self.columns.items()},
+            "columns": {
+                name: {"kind": column.kind.value, "limit": column.limit, **column.bins.to_dict()}
+                for name, column in self.columns.items()
+            },
             "left_out": dict(self.left_out),
             "refused": dict(self.refused),
         }
@@ -105,7 +125,7 @@ class DriftReference:
         try:
             return cls(
                 columns={
-                    name: ReferenceColumn(Kind(column["kind"]), PsiReference.from_dict(column))
+                    name: ReferenceColumn(Kind(column["kind"]), PsiReference.from_dict(column), column.get("limit", ""))
                     for name, column in values["columns"].items()
                 },
                 left_out=dict(values["left_out"]),
@@ -136,7 +156,7 @@ def freeze_reference(rows: Rows, *, columns: Sequence[str] = (), left_out: Mappi
 
     Args:
         rows: The rows of the snapshot.
-        columns: The columns to compare. If empty, all numbers and booleans are compared, and texts with at most 1,000 values.
+        columns: The columns to compare. If empty, all are compared, those of `ReferenceColumn.limit` in part.
         left_out: Name → reason, for columns to leave out.
 
     Raises:
@@ -149,7 +169,7 @@ def freeze_reference(rows: Rows, *, columns: Sequence[str] = (), left_out: Mappi
         if name not in columns and (name in rows.types or name in rows.twice)
     }
     for name in columns or (*rows.types, *sorted(rows.twice)):
-        excluded = _exclude_by_type(rows, name, named=bool(columns))
+        excluded = _exclude_by_type(rows, name)
         if excluded and name not in found:
             found[name] = excluded
     candidates = [name for name in columns or rows.types if name not in found]
@@ -189,22 +209,21 @@ def _require_columns(rows: Rows, columns: Sequence[str]) -> None:
         )
 
 
-def _exclude_by_type(rows: Rows, name: str, *, named: bool) -> _Excluded | None:
+def _exclude_by_type(rows: Rows, name: str) -> _Excluded | None:
     """Return why the column's type excludes it; None if its values must be read."""
     if name in rows.twice:
         return _Excluded(TWICE, on_purpose=False)
     kind = classify_type(rows.types[name])
     if kind is Kind.UNSUPPORTED:
         return _Excluded(describe_unsupported(rows.types[name]), on_purpose=False)
-    return _Excluded(_A_TIME, on_purpose=True) if kind is Kind.TIME and not named else None
+    return None
 
 
 def _freeze_column(arrays: Sequence[Any], *, named: bool) -> ReferenceColumn | _Excluded:
     """Return the frozen column, or why it is not compared."""
     kinds = {find_kind(array) for array in arrays} - {Kind.EMPTY}
     if not kinds:
-        missing = sum(map(count_missing, arrays))
-        return ReferenceColumn(Kind.EMPTY, PsiReference(edges=(), categories=None, counts=(0, missing)))
+        return ReferenceColumn(Kind.EMPTY, _freeze_missing(arrays))
     if len(kinds) > 1:
         return _Excluded(f"it holds {' and '.join(sorted(kind.plural for kind in kinds))}", on_purpose=False)
     kind = kinds.pop()
@@ -214,11 +233,11 @@ def _freeze_column(arrays: Sequence[Any], *, named: bool) -> ReferenceColumn | _
     if kind is Kind.CATEGORY:
         return _freeze_texts(arrays, named=named)
     if kind is Kind.TIME and not named:
-        return _Excluded(_A_TIME, on_purpose=True)
+        return ReferenceColumn(kind, _freeze_missing(arrays), _A_TIME)
     return ReferenceColumn(kind, build_numeric_reference(np.concatenate([read_numbers(array) for array in arrays])))
 
 
-def _freeze_texts(arrays: Sequence[Any], *, named: bool) -> ReferenceColumn | _Excluded:
+def _freeze_texts(arrays: Sequence[Any], *, named: bool) -> ReferenceColumn:
     counted: Counter[str | None] = Counter()
     for array in arrays:
         counted += Counter({None: len(array)}) if find_kind(array) is Kind.EMPTY else count_texts(array)
@@ -226,7 +245,22 @@ def _freeze_texts(arrays: Sequence[Any], *, named: bool) -> ReferenceColumn | _E
     rows = sum(counted.values()) - counted[None]
     if not named:
         if are_times(names):
-            return _Excluded(_A_TIME, on_purpose=True)
+            return ReferenceColumn(Kind.TIME, _freeze_missing(arrays), _A_TIME)
         if len(names) > MAX_CATEGORIES or len(names) > _UNIQUE_SHARE * rows > 1:
-            return _Excluded(f"{len(names):,} different values", on_purpose=True)
+            return ReferenceColumn(
+                Kind.CATEGORY, _freeze_groups(arrays), f"in {GROUPS} groups, because it has {len(names):,} different values"
+            )
     return ReferenceColumn(Kind.CATEGORY, freeze_categories(counted, max_categories=MAX_CATEGORIES))
+
+
+def _freeze_missing(arrays: Sequence[Any]) -> PsiReference:
+    """Return one bin for any value, and one for missing values."""
+    missing = sum(map(count_missing, arrays))
+    return PsiReference(edges=(), categories=None, counts=(sum(map(len, arrays)) - missing, missing))
+
+
+def _freeze_groups(arrays: Sequence[Any]) -> PsiReference:
+    """Return one bin for each group of texts, and one for missing values."""
+    frozen = PsiReference(edges=tuple(map(float, range(GROUPS - 1))), categories=None, counts=())
+    read = [np.full(len(array), np.nan) if find_kind(array) is Kind.EMPTY else read_groups(array) for array in arrays]
+    return dataclasses.replace(frozen, counts=count_numbers(frozen, np.concatenate(read)))

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from sluice.drift.batches import Batch, read_with_texts
+from sluice.drift.columns import mix_bits
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -70,7 +71,7 @@ def _draw(batches: Iterable[Batch], columns: Collection[str], most: int) -> Samp
     total = held = 0
     limit = np.uint64(np.iinfo(np.uint64).max)
     for batch in batches:
-        hashes = _hash_numbers(np.arange(total, total + batch.rows, dtype=np.uint64))
+        hashes = mix_bits(np.arange(total, total + batch.rows, dtype=np.uint64))
         kept.append(_thin(hashes, batch, limit))
         total, held = total + batch.rows, held + kept[-1][1].rows
         while held > most:
@@ -94,11 +95,3 @@ def _thin(hashes: npt.NDArray[np.uint64], batch: Batch, limit: np.uint64) -> tup
     places = pa.array(np.flatnonzero(chosen))
     taken = {name: array.take(places) for name, array in batch.columns.items()}
     return hashes[chosen], Batch(int(chosen.sum()), taken, batch.faults)
-
-
-def _hash_numbers(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Return the hashes of row numbers, spread over all 64-bit numbers (SplitMix64; Steele, Lea & Flood, OOPSLA 2014)."""
-    mixed = numbers * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))

@@ -214,7 +214,15 @@ def determine_outcome(steps: list[dict[str, Any]], parts: Mapping[str, Any], *, 
     gate = parts.get("gate")
     if gate is not None and not (gate.get("promote") or gate.get("override")):
         return "kept", str((gate.get("verdict") or {}).get("detail") or "the gate keeps the champion")
-    return ("promoted" if any(step["name"] == "canary" for step in steps) else "passed"), steps[-1]["detail"] if steps else ""
+    if any(step["name"] == "canary" for step in steps):
+        return "promoted", steps[-1]["detail"]
+    return "passed", _describe_passed(steps)
+
+
+def _describe_passed(steps: list[dict[str, Any]]) -> str:
+    """Name the steps of a run that passed, and the number of checks of each test layer."""
+    names = [f"{step['name']} ({step['detail']})" if step["name"].endswith("-tests") else step["name"] for step in steps]
+    return f"every step passed: {', '.join(names)}"
 
 
 def _name_failure(step: Mapping[str, Any], parts: Mapping[str, Any]) -> str:

@@ -12,28 +12,31 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from sluice.data.external_errors import external_call
-from sluice.data.holdout import SNAPSHOT_FOLDER, pin_holdout, read_holdout
+from sluice.data.holdout import SNAPSHOT_FOLDER, read_holdout, read_whole_holdout
 from sluice.data.labelled_rows import read_frame, read_labelled_rows
+from sluice.data.overlaps import find_shared_ids
 from sluice.data.snapshots import Snapshot, check_readable, digest_file, is_url, pin_for_reading
 from sluice.drift.auc_changes import AucChange, compare_aucs
 from sluice.drift.batches import FrameRows, open_rows
-from sluice.drift.comparisons import DriftResult, compare_profile, read_drift_rule
+from sluice.drift.comparisons import DriftOutcome, DriftResult, compare_profile, read_drift_rule
 from sluice.drift.model_inputs import sample_inputs
 from sluice.drift.profiles import count_rows
 from sluice.drift.references import freeze_reference
 from sluice.errors import ConfigurationError, DataError, StateError
 from sluice.project.projects import Project, read_project
 from sluice.statistics.psi import PsiEstimate, build_numeric_reference, estimate_psi
-from sluice.steps.champions import read_features, require_champion, require_training_data, score_release
+from sluice.steps.champions import read_features, read_training_rows, require_champion, require_training_data, score_release
 from sluice.steps.records import record_part, running_step
 from sluice.steps.snapshots import restore_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from sluice.data.labelled_rows import LabelledRows
     from sluice.drift.batches import Rows
     from sluice.steps.layers import ArtifactInput
 
@@ -102,25 +105,61 @@ def compare_labels(project: Project, location: str) -> AucChange:
         DataError: The rows cannot be read, or the champion's predictions cannot be judged.
         IntegrityError: The holdout or the release was changed.
         ServiceError: The champion's code cannot score the rows.
-        StateError: There is no champion, or the rows are those that it was trained or tested on.
+        StateError: There is no champion, or it was trained or tested on all of the rows.
     """
     champion = require_champion(project)
-    file, holdout = _open(project, location), pin_holdout(project)
-    known = {champion.manifest["data"]["snapshot_digest"]: "the champion's training data", holdout.digest: "the holdout"}
-    digest = digest_file(file.path)
-    if digest in known:
-        raise StateError(
-            f"{file.source} is {known[digest]}, so its AUC says nothing about recent rows",
-            hint="Name a file with rows whose labels have arrived since.",
-        )
-    recent, test = read_labelled_rows(project, file.path, source=file.source), read_holdout(project, part="test")
+    file, holdout = _open(project, location), read_whole_holdout(project)
+    training = read_training_rows(project, champion)
+    others = {"the champion's training data": training, "the holdout": holdout.rows}
+    recent, left_out = _leave_out_known(read_labelled_rows(project, file.path, source=file.source), others, file.source)
+    test = holdout.test
     now, before = score_release(project, champion, recent.features, test.features)
     settings = project.settings.drift
     change = compare_aucs((test.labels, before), (recent.labels, now), tolerated=settings.auc_drop, alpha=settings.alpha)
+    change = _qualify(change, left_out, has_training=training is not None)
     if champion.manifest["data"]["holdout_digest"] != holdout.digest:
         note = "The holdout was replaced after the gate's decision, so the earlier AUC is that on the present holdout."
         return dataclasses.replace(change, hint=f"{change.hint} {note}".strip())
     return change
+
+
+def _leave_out_known(
+    rows: LabelledRows, others: Mapping[str, LabelledRows | None], source: str
+) -> tuple[LabelledRows, dict[str, int]]:
+    """Return the rows whose ids other data do not have, and the number of rows that each of the other data has.
+
+    A champion is too sure of its training rows. Gate rows must not be scored here, because the gate alone may do so.
+
+    Raises:
+        StateError: No row is left.
+    """
+    known, counts = np.zeros(len(rows), dtype=np.bool_), {}
+    for name, other in others.items():
+        if other is not None:
+            shared = find_shared_ids(rows.ids, other.ids)
+            counts[name], known = int(shared.sum()), known | shared
+    if known.all():
+        found = " and ".join(f"{count:,} are in {name}" for name, count in counts.items() if count)
+        raise StateError(
+            f"{source} has {len(rows):,} rows, and {found}, so its AUC says nothing about recent rows",
+            hint="Name a file with rows whose labels have arrived since.",
+        )
+    return rows.take(~known), {name: count for name, count in counts.items() if count}
+
+
+def _qualify(change: AucChange, left_out: dict[str, int], *, has_training: bool) -> AucChange:
+    """Return the change with the rows that were left out. If the training rows are not known, it is not steady.
+
+    Training rows that nobody could leave out would make the present AUC too high, and so hide a fall.
+    """
+    found = " and ".join(f"{count:,} rows that are in {name}" for name, count in left_out.items())
+    detail = f"{change.detail}; left out: {found}" if found else change.detail
+    change = dataclasses.replace(change, left_out=left_out, detail=detail)
+    if has_training or change.outcome is not DriftOutcome.STEADY:
+        return change
+    lost = "the champion's training data are not in this project's state, so its rows could not be left out"
+    hint = "Restore a copy of the training data in .sluice/snapshots, or name it in data.snapshot."
+    return dataclasses.replace(change, outcome=DriftOutcome.INCONCLUSIVE, detail=f"{detail}; {lost}", hint=hint)
 
 
 def _compare(

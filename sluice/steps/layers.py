@@ -18,7 +18,7 @@ from sluice.steps.curves import measure_curves
 from sluice.steps.records import record_part, run_folder, running_step
 from sluice.steps.snapshots import restore_snapshot
 from sluice.steps.training import verify_model
-from sluice.verdicts import Outcome
+from sluice.verdicts import Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,8 +27,7 @@ RocLists = tuple[list[float], list[float], list[float]]
 """False positive rates, true positive rates, thresholds."""
 
 _ALLOWANCE_HINT = (
-    "If production does not depend on this check, allow it in sluice.toml, under [tests.allow_inconclusive]: "
-    '{check} = "the reason".'
+    "If production does not depend on {what}, allow {what_again} in sluice.toml, under [tests.allow_inconclusive]: {checks}."
 )
 
 ArtifactInput = tuple[str, "Mapping[str, Any]"]
@@ -115,7 +114,10 @@ def summarise_checks(result: LayerResult) -> str:
 
 
 def raise_if_blocked(result: LayerResult) -> None:
-    """Raise an error if the layer keeps the release from production. Its message names the first check that does so.
+    """Raise an error if the layer keeps the release from production.
+
+    The message names the first check that does so. The hint names all checks that are inconclusive, so that a person can decide
+    about them after one run.
 
     Raises:
         CheckFailedError: A check failed, or is inconclusive without a reason why it may be.
@@ -129,8 +131,18 @@ def raise_if_blocked(result: LayerResult) -> None:
     look = f"Look at {result.folder / 'report.html'}, or run `sluice test {result.layer}`."
     raise CheckFailedError(
         f"{result.layer} tests {how}: {describe_verdict(first)}{more}",
-        hint=look if first.failed else f"{look} {_ALLOWANCE_HINT.format(check=json.dumps(first.check))}",
+        hint=" ".join(part for part in (look, _advise_on_allowances(blocking)) if part),
     )
+
+
+def _advise_on_allowances(blocking: list[Verdict]) -> str:
+    """Say how a person can allow the checks that are inconclusive; empty if none is."""
+    names = [verdict.check for verdict in blocking if not verdict.failed]
+    if not names:
+        return ""
+    what, again = ("this check", "it") if len(names) == 1 else (f"these {len(names)} inconclusive checks", "them")
+    lines = ", ".join(f'{json.dumps(name)} = "the reason"' for name in names)
+    return _ALLOWANCE_HINT.format(what=what, what_again=again, checks=lines)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from sluice.data.external_errors import external_call
 from sluice.errors import DataError
 
 if TYPE_CHECKING:
@@ -54,15 +55,21 @@ def change_rows(check: str, rows: pd.DataFrame, change: Change, *, within: Contr
         within: The contract of the data. Rows that it forbids, before or after the change, are left out.
 
     Raises:
-        DataError: There are no such columns, the change returns other columns or another number of rows, it alters no row, or the
-            contract does not answer for each row.
+        DataError: There are no such columns, the change returns other columns or other rows, it alters no row, the contract does
+            not answer for each row, or the change or the contract raises an error.
     """
     before = rows.reset_index(drop=True)
-    after = _apply(check, before.copy(), change).reset_index(drop=True)
+    with external_call(f"{check}: the change raises an error", hint="Correct the function that changes the rows."):
+        after = _apply(check, before.copy(), change)
     if list(after.columns) != list(before.columns) or len(after) != len(before):
         raise DataError(
             f"{check}: the change returns {len(after):,} rows with the columns {', '.join(map(str, after.columns))}",
             hint="Let the change return the same rows in the same order with the same columns.",
+        )
+    if not after.index.equals(before.index):
+        raise DataError(
+            f"{check}: the change returns rows in another order or with another index, so different rows would be compared",
+            hint="Let the change return the same rows in the same order with the same index.",
         )
     altered = _find_altered(before, after)
     if not altered.any():
@@ -71,8 +78,11 @@ def change_rows(check: str, rows: pd.DataFrame, change: Change, *, within: Contr
             hint="Check the column and the new value of the change.",
         )
     kept = altered.copy()
-    for frame in (before, after) if within is not None else ():
-        kept &= _read_mask(check, within(frame) if within else (), len(before))
+    if within is not None:
+        for frame in (before, after):
+            with external_call(f"{check}: the contract (within) raises an error", hint="Correct the function of the contract."):
+                allowed = within(frame.copy())
+            kept &= _read_mask(check, allowed, len(before))
     return ChangedRows(before[kept], after[kept], int((~altered).sum()), int((altered & ~kept).sum()))
 
 

@@ -78,7 +78,7 @@ def _show_result(result: DriftResult) -> RenderableType:
     for name, feature in result.features.items():
         estimate = feature.estimate
         numbers = (f"{estimate.psi:.3f}", f"{feature.adjusted_p:.2g}", f"{estimate.missing:.1%}", f"{estimate.new:.1%}")
-        table.add_row(escape(name), *numbers, _describe(feature))
+        table.add_row(escape(name), *numbers, _describe(feature, result.in_part.get(name, "")))
     for name, reason in result.not_compared.items():
         table.add_row(escape(name), "", "", "", "", f"[yellow]not compared: {escape(reason)}[/]")
     for name, reason in result.left_out.items():
@@ -90,7 +90,11 @@ def _show_result(result: DriftResult) -> RenderableType:
     return Group(table, "", f"{verdict}{escape(result.detail)}", *hints)
 
 
-def _describe(feature: FeatureDrift) -> str:
+def _describe(feature: FeatureDrift, limit: str) -> str:
+    from rich.markup import escape
+
     if feature.drifted:
         return "[red]drifted[/]"
-    return "" if feature.conclusive else "[yellow]too few rows[/]"
+    if not feature.conclusive:
+        return "[yellow]too few rows[/]"
+    return f"[dim]compared only in part: {escape(limit)}[/]" if limit else ""

@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    pipeline: Annotated[str, typer.Argument(help="Name of a pipeline under [pipelines] in sluice.toml.")] = "release",
+    pipeline: Annotated[str, typer.Argument(help=r"Name of a pipeline under \[pipelines] in sluice.toml.")] = "release",
     snapshot: Annotated[str, typer.Option(help="Path or URL of the training data. Default: data.snapshot.")] = "",
     approve: Annotated[str, typer.Option(metavar="NAME", help="Approve the release in this name without asking.")] = "",
     force: Annotated[
@@ -215,12 +215,16 @@ def _find_former_champion(project: Project, earlier: dict[str, Any]) -> int | No
 
 
 def _table(document: dict[str, Any], folder: Path) -> Any:  # noqa: ANN401
+    from sluice.rollout.requests.admission import describe_override
+
     rows: dict[str, object] = {"outcome": document["outcome"], "reason": document["reason"]}
     gate = document.get("gate") or {}
     if gate.get("left") is not None:
         rows["gate"] = f"{gate['left']} of {gate['budget']} questions left on this holdout (`sluice gate status`)"
     if document["outcome"] in {"kept", "undecided"} and gate.get("model"):
         rows["model"] = f"{gate['model']} (`sluice gate override` lets it pass nevertheless)"
+    if overridden := describe_override({"gate": gate}):
+        rows["override"] = overridden
     if document.get("release"):
         rows["release"] = f"{document['release']['number']}  {document['release']['digest']}"
     if document.get("warnings"):

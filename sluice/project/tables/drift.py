@@ -23,7 +23,7 @@ class DriftTable(Table):
         default=500, ge=1, description="With fewer rows in the reference or in the present data, the result is inconclusive."
     )
     columns: list[str] = Field(
-        default=[], description="Columns to compare. If empty: numbers and booleans, and texts with at most 1,000 values."
+        default=[], description="Columns to compare. If empty: all, but dates and texts with over 1,000 values only in part."
     )
     leave_out: list[str] = Field(default=[], description="Columns that are not compared. The label and the id never are.")
     load: ObjectPath | None = Field(

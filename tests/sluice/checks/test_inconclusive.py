@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from sluice.checks.layers import LayerResult
 from sluice.checks.suites.allowances import allow_inconclusive
 from sluice.errors import CheckFailedError, ConfigurationError
 from sluice.project.projects import read_project
@@ -20,8 +23,8 @@ from sluice.verdicts import Outcome, Verdict, worst_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from sluice.checks.layers import LayerResult
     from sluice.project.projects import Project
 
     Run = Callable[..., LayerResult]
@@ -65,10 +68,23 @@ def test_an_inconclusive_check_blocks_production(run: Run) -> None:
         raise_if_blocked(result)
     assert refused.value.exit_code == 4
     assert refused.value.message == "code tests are inconclusive: auc: 27 rows: 27 rows with 12 positive (and 1 more check)"
-    assert '"auc" = "the reason"' in refused.value.hint
+    assert "allow them in sluice.toml" in refused.value.hint
+    assert refused.value.hint.endswith('[tests.allow_inconclusive]: "auc" = "the reason", "test_finland" = "the reason".')
     log = (result.folder / "log.txt").read_text()
     assert "1 failed, 1 passed, 1 skipped" in log
     assert "[tests.allow_inconclusive]" in log
+
+
+@pytest.mark.parametrize("names", [["auc"], ["auc", "test_finland", "brier"]])
+@pytest.mark.parametrize("failed", [[], ["null_rate"]])
+def test_one_run_names_every_check_that_a_person_may_allow(tmp_path: Path, names: list[str], failed: list[str]) -> None:
+    outcomes = [(name, Outcome.INCONCLUSIVE) for name in names] + [(name, Outcome.FAIL) for name in failed]
+    verdicts = [Verdict(check=name, outcome=outcome) for name, outcome in outcomes]
+    with pytest.raises(CheckFailedError) as refused:
+        raise_if_blocked(LayerResult(layer="model", outcome=Outcome.FAIL, verdicts=verdicts, seconds=1.0, folder=tmp_path))
+    allowed = tomllib.loads("\n".join(re.findall(r'"\w+" = "the reason"', refused.value.hint)))
+    assert list(allowed) == names
+    assert ("allow it" in refused.value.hint) == (len(allowed) == 1)
 
 
 def test_sluice_toml_allows_a_check_with_a_reason(run: Run, shop: Project) -> None:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from commands import MINIMAL, sluice, sluice_in_new_interpreter
+from typer.testing import CliRunner
+
+from sluice.cli import app
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -23,6 +28,25 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     assert done.returncode == 0
     for name in ("test", "run", "serve", "compile", "report", "demo", "schema", "release", "rollout"):
         assert re.search(rf"\b{name}\b", done.stdout)
+
+
+def list_commands(command: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    """Return each command and group with its arguments."""
+    found = [(path, command)]
+    for name, inner in getattr(command, "commands", {}).items():
+        found += list_commands(inner, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize(("path", "command"), list_commands(typer.main.get_command(app)))
+def test_no_help_text_loses_its_brackets(path: tuple[str, ...], command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that prints the help takes words in brackets for formats and swallows them, unless they are escaped."""
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 1000)
+    done = CliRunner().invoke(app, [*path, "--help"])
+    assert done.exit_code == 0
+    texts = [command.help or "", *(getattr(parameter, "help", None) or "" for parameter in command.params)]
+    for part in re.findall(r"\[[^\]]*\]", " ".join(texts)):
+        assert part in done.output, part
 
 
 def test_outside_a_project_there_is_one_message_and_one_hint(tmp_path: Path) -> None:

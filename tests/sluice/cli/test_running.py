@@ -116,6 +116,18 @@ def test_a_run_ends_with_what_is_left_and_with_the_model_that_a_person_may_let_p
     assert (A in shown) is named
 
 
+def test_a_run_whose_gate_was_overridden_ends_with_the_person_and_the_reason(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    override = {"model": A, "by": "ada", "why": "a column [was] wrong", "at": 1.0, "until": 4e9}
+    gate = {"promote": False, "verdict": {"detail": "the champion stays"}, "override": override}
+    Console(width=300).print(running._table({"outcome": "promoted", "reason": "release 2 is champion", "gate": gate}, run))
+    assert "the champion stays; ada let the model pass the gate until" in (shown := capsys.readouterr().out)
+    assert "a column [was] wrong" in shown
+    Console(width=300).print(running._table({"outcome": "promoted", "reason": "", "gate": {**gate, "override": None}}, run))
+    assert "override" not in capsys.readouterr().out
+
+
 def test_the_prompt_says_how_long_the_rollout_takes(
     project: Project, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,9 +66,9 @@ def test_every_format_gives_the_same_counts(before: str, now: str, tmp_path: Pat
     result = compare(*files)
     frames = compare(FrameRows(lambda: [make_frame(1)]), FrameRows(lambda: [make_frame(2)]))
     assert result.features == frames.features
-    assert list(result.features) == ["amount", "items", "member", "zone"]
+    assert list(result.features) == ["amount", "items", "member", "zone", "day"]
     assert result.outcome is DriftOutcome.STEADY
-    assert set(result.left_out) == {"day"}
+    assert set(result.in_part) == {"day"}
 
 
 def test_numbers_of_a_csv_file_may_become_fractions_or_text_after_the_first_block(tmp_path: Path) -> None:

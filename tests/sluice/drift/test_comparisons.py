@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import decimal
+import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from sluice.drift.comparisons import DriftOutcome, DriftResult, DriftRule, compare_frames
+from sluice.drift.batches import open_rows
+from sluice.drift.comparisons import DriftOutcome, DriftResult, DriftRule, compare_frames, compare_profile
+from sluice.drift.profiles import count_rows
+from sluice.drift.references import DriftReference, freeze_reference
 from sluice.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RULE = DriftRule(threshold=0.2, alpha=0.01, least_rows=500)
 ROWS = 5_000
@@ -37,16 +46,67 @@ def compare(before: object, now: object) -> DriftResult:
 def test_the_same_distributions_are_steady() -> None:
     result = compare_frames(frame(ROWS), frame(ROWS, seed=2), rule=RULE)
     assert (result.outcome, result.drifted) == (STEADY, [])
-    assert result.detail == "none of 3 features has drifted"
-    assert set(result.features) == {"spend", "contract", "is_enterprise"}
+    assert result.detail.startswith("none of 5 features has drifted; compared only in part: signed_up (")
+    assert list(result.features) == ["spend", "contract", "is_enterprise", "signed_up", "name"]
 
 
-def test_times_and_names_are_left_out_with_the_reason() -> None:
-    result = compare_frames(frame(ROWS), frame(ROWS, seed=2), rule=RULE)
-    assert set(result.left_out) == {"signed_up", "name"}
-    assert "a time, which always moves" in result.left_out["signed_up"]
-    assert result.left_out["name"] == "5,000 different values"
-    assert result.not_compared == {}
+def test_times_and_names_are_compared_in_part_and_the_result_says_so() -> None:
+    later = frame(ROWS, seed=2).assign(name=[f"new {row}" for row in range(ROWS)])
+    later["signed_up"] += pd.Timedelta(days=365)
+    result = compare_frames(frame(ROWS), later, rule=RULE)
+    assert (result.outcome, result.left_out, result.not_compared) == (STEADY, {}, {})
+    assert result.in_part == result.to_dict()["in_part"]
+    assert set(result.in_part) == {"signed_up", "name"}
+    assert "only its missing values" in result.in_part["signed_up"]
+    assert result.in_part["name"] == "in 10 groups, because it has 5,000 different values"
+    assert result.in_part["name"] in result.detail
+
+
+@pytest.mark.parametrize("column", ["signed_up", "name"])
+@pytest.mark.parametrize("form", ["frame", "parquet", "csv"])
+def test_a_time_or_a_name_that_vanishes_empties_or_becomes_something_else_is_never_steady(
+    column: str, form: str, tmp_path: Path
+) -> None:
+    before, now = frame(ROWS), frame(ROWS, seed=2)
+
+    def judge(changed: pd.DataFrame) -> DriftResult:
+        if form == "frame":
+            return compare_frames(before, changed, rule=RULE)
+        paths = [tmp_path / f"{name}.{form}" for name in ("before", "now")]
+        for rows, path in zip((before, changed), paths, strict=True):
+            rows.to_csv(path, index=False) if form == "csv" else rows.to_parquet(path)
+        reference, present = (open_rows(path) for path in paths)
+        assert reference
+        assert present
+        frozen = DriftReference.from_dict(json.loads(json.dumps(freeze_reference(reference).to_dict())))
+        return compare_profile(frozen, count_rows(frozen, present), RULE)
+
+    assert judge(now).outcome is STEADY
+    assert judge(now.assign(**{column: None})).drifted == [column]
+    assert judge(now.assign(**{column: now[column].where(now.index % 2 == 0)})).drifted == [column]
+    missing = judge(now.drop(columns=column))
+    assert (missing.outcome, missing.not_compared) == (INCONCLUSIVE, {column: "the present data has no such column"})
+    other = "2026-01-01" if column == "name" else "unknown"
+    assert judge(now.assign(**{column: other})).outcome is not STEADY
+    if (column, form) != ("name", "csv"):  # in a CSV file, a column that was text may look like numbers
+        numbers = judge(now.assign(**{column: 1.0}))
+        assert numbers.outcome is INCONCLUSIVE
+        assert "it holds numbers, and the reference holds" in numbers.not_compared[column]
+
+
+def test_a_name_that_takes_most_rows_has_drifted() -> None:
+    now = frame(ROWS, seed=2)
+    assert compare_frames(frame(ROWS), now.assign(name="customer 1"), rule=RULE).drifted == ["name"]
+    assert compare_frames(frame(ROWS), now.assign(name=now["name"].where(now.index % 2 == 0, "x")), rule=RULE).drifted == ["name"]
+
+
+def test_times_may_become_text_and_times_of_day_are_compared_as_numbers() -> None:
+    days = pd.Series(pd.date_range("2026-01-01", periods=ROWS, freq="min"))
+    assert compare(days, days.dt.strftime("%Y-%m-%d")).outcome is STEADY
+    assert compare(days.dt.strftime("%Y-%m-%d"), days).outcome is STEADY
+    assert compare(days.dt.time, days.dt.time).outcome is STEADY
+    assert compare(days.dt.time, [dt.time(3)] * ROWS).drifted == ["x"]
+    assert "x" in compare(days.dt.time, days).not_compared
 
 
 def test_a_shifted_feature_is_named() -> None:
@@ -114,7 +174,9 @@ def test_a_named_column_that_the_reference_lacks_is_an_error() -> None:
 
 
 def test_nothing_to_compare_is_an_error_that_names_the_reasons() -> None:
-    with pytest.raises(DataError, match="no column can be compared: name: 1,000 different values"):
+    with pytest.raises(
+        DataError, match="no column can be compared fully: name: in 10 groups, because it has 1,000 different values"
+    ):
         compare_frames(frame(1_000)[["name"]], frame(1_000)[["name"]], rule=RULE)
     with pytest.raises(DataError, match="the present data has no rows"):
         compare_frames(frame(1_000), frame(1_000).head(0), rule=RULE)
@@ -213,11 +275,11 @@ def test_two_columns_of_one_name_are_refused_by_name(side: str) -> None:
     assert result.not_compared == {"spend": "two columns have this name"}
 
 
-def test_texts_with_dates_are_left_out_as_times_are() -> None:
+def test_texts_with_dates_are_compared_as_times_are() -> None:
     days = pd.date_range("2026-01-01", periods=200).strftime("%Y-%m-%d").tolist() * (ROWS // 200)
     result = compare(days, [day.replace("2026", "2027") for day in days])
     assert result.outcome is STEADY
-    assert set(result.left_out) == {"x"}
+    assert set(result.in_part) == {"x"}
 
 
 @pytest.mark.parametrize("dtype", ["object", "string", "category", "str"])

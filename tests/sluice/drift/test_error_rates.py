@@ -32,6 +32,21 @@ def test_long_tailed_categories_give_no_alarm_in_100_comparisons_without_drift()
 
 
 @pytest.mark.slow
+def test_names_that_are_all_new_give_no_alarm_in_100_comparisons_without_drift() -> None:
+    """Five columns have a name of its own in each row, and five have some of 3,000 names more often than others."""
+    rng = np.random.default_rng(1)
+
+    def draw() -> pd.DataFrame:
+        new = {f"new{place}": [f"customer {number}" for number in rng.integers(0, 10**9, 2_500)] for place in range(5)}
+        known = {f"known{place}": [f"n{number}" for number in rng.choice(3_000, 2_500, p=tail(3_000, 0.5))] for place in range(5)}
+        return pd.DataFrame({**new, **known, "constant": 1.0})
+
+    for _ in range(100):
+        result = compare_frames(draw(), draw(), rule=RULE)
+        assert (result.outcome, len(result.in_part)) == (DriftOutcome.STEADY, 10)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("reference", [500, 20_000])
 @pytest.mark.parametrize("rows", [500, 10_000])
 def test_without_drift_less_than_one_per_cent_of_comparisons_give_an_alarm(reference: int, rows: int) -> None:

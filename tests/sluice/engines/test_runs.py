@@ -80,6 +80,12 @@ def test_a_run_that_cannot_decide_about_drift_is_undecided(part: dict[str, Any],
     assert outcome == "passed" or found[1] == "the reason"
 
 
+def test_the_reason_of_a_passed_run_names_its_steps_and_counts_the_checks_of_each_layer() -> None:
+    steps = [step("train"), step("code-tests", detail="12 checks"), step("model-tests", detail="1 check, 1 unproven")]
+    expected = "every step passed: train, code-tests (12 checks), model-tests (1 check, 1 unproven)"
+    assert determine_outcome(steps, {}, succeeded=True) == ("passed", expected)
+
+
 def test_the_reason_of_a_failed_run_is_the_error_of_the_failed_step() -> None:
     assert determine_outcome([step("data-tests", "fail", error="null_rate: 40 %")], {}, succeeded=False)[1] == "null_rate: 40 %"
 

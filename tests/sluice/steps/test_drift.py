@@ -6,14 +6,17 @@ import json
 from typing import TYPE_CHECKING
 
 import fsspec
+import pandas as pd
 import pytest
 from champions import make_first_champion
 from release_project import make_rows
 
+from sluice.data.holdout import read_holdout
 from sluice.data.snapshots import Snapshot, digest_file
 from sluice.drift.comparisons import DriftOutcome
 from sluice.errors import ConfigurationError, DataError, StateError
 from sluice.project.projects import Project, read_project
+from sluice.steps.champions import score_release
 from sluice.steps.drift import SCORE, compare_labels, compare_sources, measure_drift
 from sluice.steps.records import RUN_FOLDER_VARIABLE
 from sluice.steps.snapshots import pin, pin_reference
@@ -21,8 +24,11 @@ from sluice.steps.snapshots import pin, pin_reference
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pandas as pd
+    import numpy as np
+    import numpy.typing as npt
     from release_project import Trained
+
+    from sluice.release.store.releases import Release
 
 
 @pytest.fixture
@@ -55,8 +61,8 @@ def test_without_a_reference_unlabelled_data_is_compared_with_the_training_data(
     unlabelled = make_rows(600, 7).drop(columns="late")
     result = compare_sources(champion, current=write(unlabelled, tmp_path / name))
     assert result.outcome is DriftOutcome.STEADY
-    assert list(result.features) == ["weight", "zone", "express", "items"]
-    assert set(result.left_out) == {"late", "key", "shipped_at"}
+    assert list(result.features) == ["weight", "zone", "express", "items", "shipped_at"]
+    assert (set(result.left_out), set(result.in_part)) == ({"late", "key"}, {"shipped_at"})
     assert (result.reference_rows, result.rows) == (600, 600)
     heavier = unlabelled.assign(weight=unlabelled["weight"] + 0.8 * unlabelled["weight"].std())
     assert compare_sources(champion, current=write(heavier, tmp_path / name)).drifted == ["weight"]
@@ -205,10 +211,56 @@ def test_an_auc_that_has_not_fallen_by_more_than_is_tolerated_is_steady(
 
 
 def test_rows_that_the_champion_knows_say_nothing(champion: Project, project: Project, tmp_path: Path) -> None:
-    with pytest.raises(StateError, match=r"parcels.parquet is the champion's training data"):
+    with pytest.raises(
+        StateError, match=r"parcels.parquet has 600 rows, and 600 are in the champion's training data, so its AUC"
+    ):
         compare_labels(champion, "parcels.parquet")
-    with pytest.raises(StateError, match=r"holdout.parquet is the holdout"):
+    with pytest.raises(StateError, match=r"holdout.parquet has [0-9,]+ rows, and [0-9,]+ are in the holdout, so its AUC"):
         compare_labels(champion, "holdout.parquet")
+
+
+def test_rows_of_the_training_data_and_of_the_holdout_are_not_scored_as_recent_rows(
+    champion: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, holdout = (pd.read_parquet(champion.root / f"{file}.parquet") for file in ("parcels", "holdout"))
+    new = make_rows(300, 7)
+    scored: list[pd.DataFrame] = []
+
+    def score(project: Project, release: Release, *features: pd.DataFrame) -> list[npt.NDArray[np.float64]]:
+        scored.extend(features)
+        return score_release(project, release, *features)
+
+    monkeypatch.setattr("sluice.steps.drift.score_release", score)
+    alone = compare_labels(champion, write(new, tmp_path / "alone.parquet"))
+    mixed = compare_labels(champion, write(pd.concat([training, new, holdout]), tmp_path / "mixed.parquet"))
+    assert alone.left_out == {}
+    assert mixed.left_out == {"the champion's training data": 600, "the holdout": len(holdout)}
+    assert f"; left out: 600 rows that are in the champion's training data and {len(holdout):,} rows that are in" in mixed.detail
+    assert (mixed.now, mixed.outcome) == (alone.now, alone.outcome)
+    test_rows = len(read_holdout(champion, part="test"))
+    assert [len(features) for features in scored] == [300, test_rows] * 2
+
+
+def test_too_few_new_rows_among_known_ones_are_inconclusive(champion: Project, tmp_path: Path) -> None:
+    rows = pd.concat([pd.read_parquet(champion.root / "parcels.parquet"), make_rows(12, 7)])
+    change = compare_labels(champion, write(rows, tmp_path / "recent.parquet"))
+    assert change.outcome is DriftOutcome.INCONCLUSIVE
+    assert change.detail.startswith("too few recent rows")
+    assert change.detail.endswith("left out: 600 rows that are in the champion's training data")
+
+
+def test_without_the_training_data_an_auc_is_never_steady(
+    champion: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recent = write(make_rows(900, 7), tmp_path / "recent.parquet")
+    monkeypatch.setenv("SLUICE_DRIFT__AUC_DROP", "0.2")
+    monkeypatch.setenv("SLUICE_DATA__SNAPSHOT", recent)
+    for file in (champion.state / "snapshots").iterdir():
+        file.unlink()
+    change = compare_labels(read_project(champion.root), recent)
+    assert change.outcome is DriftOutcome.INCONCLUSIVE
+    assert "its rows could not be left out" in change.detail
+    assert "data.snapshot" in change.hint
 
 
 # The pipeline's steps

@@ -105,6 +105,49 @@ def test_a_model_that_ignores_the_column_has_ties_and_fails() -> None:
     assert f"{monthly} ties" in verdict.detail
 
 
+@pytest.mark.parametrize("judge", [judge_invariance, lambda *args: judge_direction(*args, expect="lower")])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows.sort_values("age"),
+        lambda rows: rows[::-1],
+        lambda rows: rows.sample(frac=1, random_state=1),
+        lambda rows: pd.concat([rows[rows["plan"] == "annual"].assign(plan="monthly"), rows[rows["plan"] != "annual"]]),
+        lambda rows: rows.set_axis(range(7, 7 + len(rows))),
+    ],
+)
+def test_a_change_that_reorders_rows_is_refused(judge: Any, change: Any) -> None:
+    """Each row would be compared with another one, so a model that ignores the change would fail."""
+    with pytest.raises(DataError, match="city: the change returns rows in another order or with another index"):
+        judge("city", MODEL, ROWS, change)
+
+
+def test_rows_with_an_index_of_their_own_can_be_changed() -> None:
+    rows = ROWS.set_axis(range(1000, 1000 + len(ROWS)))[::-1]
+    for change in ({"city": "Turku"}, lambda rows: rows.assign(city="Turku")):
+        assert judge_invariance("city", MODEL, rows, change, threshold=0.5, least_rows=1).outcome is not Outcome.INCONCLUSIVE
+
+
+def raise_error(rows: Any) -> Any:
+    raise AttributeError("no such attribute")
+
+
+@pytest.mark.parametrize(
+    ("change", "within", "what"),
+    [
+        (raise_error, None, "the change raises an error"),
+        ({"city": raise_error}, None, "the change raises an error"),
+        (lambda rows: rows.drop(columns="absent"), None, "the change raises an error"),
+        ({"city": "Turku"}, raise_error, r"the contract \(within\) raises an error"),
+        ({"city": "Turku"}, lambda rows: rows["absent"] > 1, r"the contract \(within\) raises an error"),
+    ],
+)
+def test_an_error_of_a_change_or_of_the_contract_names_the_check(change: Any, within: Any, what: str) -> None:
+    with pytest.raises(DataError, match=f"city: {what}: ") as caught:
+        judge_invariance("city", MODEL, ROWS, change, within=within)
+    assert caught.value.hint.startswith("Correct the function")
+
+
 def test_rows_that_cannot_occur_are_left_out() -> None:
     verdict = judge_direction(
         "age", MODEL, ROWS, {"age": lambda age: age + 20}, expect="lower", within=lambda rows: rows["age"].between(18, 60)
