@@ -67,6 +67,33 @@ def test_a_burst_in_one_block_weighs_as_much_as_one_error() -> None:
     assert add_block(start, **block(5, 5, 95, 0)).e_value == pytest.approx(add_block(start, **block(5, 1, 95, 0)).e_value)
 
 
+@pytest.mark.parametrize("split", [(1, 4), (2, 3), (4, 1)])
+def test_a_burst_that_crosses_the_border_of_two_blocks_weighs_as_much_as_one_error(split: tuple[int, int]) -> None:
+    """It counted as two errors, and 2 % of healthy canaries were rolled back."""
+    evidence = start_evidence()
+    for errors in split:
+        evidence = add_block(evidence, **block(5, errors, 95, 0), joins_bursts=True)
+    assert evidence.e_value == pytest.approx(add_block(start_evidence(), **block(10, 5, 190, 0)).e_value)
+    later = add_block(evidence, **block(5, 5, 95, 0), joins_bursts=True)
+    assert later.e_value > 5 * evidence.e_value, "a third block with errors is another burst"
+
+
+def test_two_single_errors_in_successive_blocks_count_as_two() -> None:
+    plain = joined = start_evidence()
+    for _ in range(2):
+        plain, joined = add_block(plain, **block(5, 1, 95, 0)), add_block(joined, **block(5, 1, 95, 0), joins_bursts=True)
+    assert joined.e_value == plain.e_value
+
+
+@given(st.lists(blocks(), max_size=6))
+def test_joining_bursts_never_makes_the_evidence_larger(seen: list[dict[str, Any]]) -> None:
+    """So the bound of 1 % holds for independent blocks as it does without joining."""
+    plain = joined = start_evidence()
+    for one in seen:
+        plain, joined = add_block(plain, **one), add_block(joined, **one, joins_bursts=True)
+        assert joined.e_value <= plain.e_value * (1 + 1e-12)
+
+
 @given(st.lists(blocks(), max_size=5))
 def test_blocks_without_errors_do_not_change_the_e_value(seen: list[dict[str, Any]]) -> None:
     evidence = start_evidence()
