@@ -107,6 +107,7 @@ SCENARIOS: dict[str, Scenario] = {
     "stall of 2 s at step 2": _healthy(0.001, events=(Event(state="step-2", seconds=2, canary_stalls=True),)),
     "stall of 3 s at step 1": _healthy(0.001, events=(Event(state="step-1", seconds=3, canary_stalls=True),)),
     "stall of 5 s at step 1": Scenario(wanted="", events=(Event(state="step-1", seconds=5, canary_stalls=True),)),
+    "stall of 7 s at step 1": Scenario(wanted="", events=(Event(state="step-1", seconds=7, canary_stalls=True),)),
     "30 slow answers in a second of the bake": _healthy(0.001, events=(Event(state="baking", slow_answers=30),)),
     "stall of 2 s in the bake": _healthy(0.001, events=(Event(state="baking", seconds=2, canary_stalls=True),)),
     "incident .1 -> 2 % at step 1": _healthy(0.001, events=(Event(state="step-1", both_fail=0.02),)),

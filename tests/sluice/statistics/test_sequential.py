@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,14 @@ def test_tolerated_ratios_are_not_looked_for() -> None:
 def test_settings_out_of_range_are_an_error(wrong: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         start_evidence(**wrong)
+
+
+@pytest.mark.parametrize("page", ["rollout.md", "statistics.md"])
+def test_the_documented_bound_of_wald_is_what_the_formula_gives(page: str) -> None:
+    """A test that condemns 2 % surely and 0.5 % in at most one twentieth needs ln(20) / KL(2 %, 0.5 %) requests on average."""
+    divergence = 0.02 * math.log(0.02 / 0.005) + 0.98 * math.log(0.98 / 0.995)
+    text = (Path(__file__).parents[3] / "docs" / page).read_text(encoding="utf-8")
+    assert f"{math.log(20) / divergence:.0f} requests" in text
 
 
 def test_impossible_counts_of_a_block_are_an_error() -> None:
