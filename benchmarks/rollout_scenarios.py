@@ -40,13 +40,14 @@ class Scenario:
         wanted: What should happen.
         stable: Stable's error rate.
         canary: The canary's error rate.
-        burst: Mean number of errors that occur together in one release, within a second.
+        burst: Mean number of errors that occur together in one release. They come within one control round.
+        burst_seconds: If above 0, a burst begins at any moment, and its errors come within this time, also across rounds.
         bursts_last: Whether a burst hits that many requests one after the other, so that it outlasts a second at the canary.
         canary_slow: Share of the canary's answers that are slow; stable's is 0.2 %.
         stable_from_start: Stable's error rate from the request of the rollout on; 0 for the same as before.
         record_seconds: How long stable served before the rollout.
         rate: Requests a second.
-        malformed: Malformed requests of outsiders a second, to both releases. The platforms do not count them.
+        malformed_rate: Malformed requests of outsiders a second. Both releases reject them.
         events: What happens during the rollout.
         settings: Settings of ``[rollout]`` that differ from the defaults.
     """
@@ -55,12 +56,13 @@ class Scenario:
     stable: float = 0.001
     canary: float = 0.001
     burst: float = 1.0
+    burst_seconds: float = 0.0
     bursts_last: bool = False
     canary_slow: float = 0.002
     stable_from_start: float = 0.0
     record_seconds: int = 30
     rate: float = 100.0
-    malformed: float = 0.0
+    malformed_rate: float = 0.0
     events: Sequence[Event] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -69,6 +71,7 @@ AT_MOST_1 = "at most 1 % rolled back"
 CONDEMNED = "all rolled back"
 FAST = "all rolled back, after at most 200 requests on average"
 PROMOTED_95 = "at least 95 % promoted"
+TRAFFIC = (10, 100, 300, 1000, 5000)
 SHORT = {"deadline_seconds": 1800.0}
 SHADOW = {"shadow_requests": 300}
 MARGIN = {"tolerated_excess": 0.01}
@@ -89,11 +92,22 @@ SCENARIOS: dict[str, Scenario] = {
         for burst in (3, 5, 10)
         for rate in (0.001, 0.01)
     },
+    **{
+        f"errors {100 * rate:g} %, bursts of mean {burst} within {seconds:g} s": _healthy(
+            rate, burst=float(burst), burst_seconds=seconds
+        )
+        for burst in (3, 5)
+        for rate in (0.001, 0.01)
+        for seconds in (0.2, 0.5, 1.0)
+    },
     "errors 1 %, long bursts of mean 5": _healthy(0.01, burst=5.0, bursts_last=True),
     "the same, block_seconds = 3": _healthy(0.01, burst=5.0, bursts_last=True, settings={"block_seconds": 3.0}),
     "the same, block_seconds = 5": _healthy(0.01, burst=5.0, bursts_last=True, settings={"block_seconds": 5.0}),
-    "malformed requests, 5 a second": _healthy(0.001, malformed=5.0),
+    "malformed requests, 5 a second": _healthy(0.001, malformed_rate=5.0),
     "stall of 2 s at step 2": _healthy(0.001, events=(Event(state="step-2", seconds=2, canary_stalls=True),)),
+    "stall of 3 s at step 1": _healthy(0.001, events=(Event(state="step-1", seconds=3, canary_stalls=True),)),
+    "stall of 5 s at step 1": Scenario(wanted="", events=(Event(state="step-1", seconds=5, canary_stalls=True),)),
+    "stall of 7 s at step 1": Scenario(wanted="", events=(Event(state="step-1", seconds=7, canary_stalls=True),)),
     "30 slow answers in a second of the bake": _healthy(0.001, events=(Event(state="baking", slow_answers=30),)),
     "stall of 2 s in the bake": _healthy(0.001, events=(Event(state="baking", seconds=2, canary_stalls=True),)),
     "incident .1 -> 2 % at step 1": _healthy(0.001, events=(Event(state="step-1", both_fail=0.02),)),
@@ -143,7 +157,8 @@ TABLES: dict[str, Scenario] = (
     }
     | {
         f"block {seconds} s: canary 2 %": Scenario(wanted="", canary=0.02, settings={"block_seconds": float(seconds)})
-        for seconds in (1, 2, 5, 10)
+        for seconds in (1, 2, 3, 5, 10)
     }
+    | {f"traffic of {rate} a second: canary 2 %": Scenario(wanted="", canary=0.02, rate=float(rate)) for rate in TRAFFIC}
 )
 """The scenarios behind the tables in docs/rollout.md that show the price of a setting."""

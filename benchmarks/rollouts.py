@@ -49,6 +49,7 @@ class Result:
         failed: Requests that the canary failed in that time.
         seconds: How long that time was.
         reason: Why the rollout ended.
+        rejected: Malformed requests that the canary rejected.
     """
 
     outcome: str
@@ -56,13 +57,15 @@ class Result:
     failed: int
     seconds: float
     reason: str
+    rejected: int
 
 
 def simulate(scenario: Scenario, seed: int) -> Result:
     """Simulate one rollout."""
     settings = RolloutTable(**({"deadline_seconds": 7200.0} | dict(scenario.settings)))
-    platform = MemoryPlatform(settings, rate=scenario.rate, seed=seed, malformed=scenario.malformed)
-    start = partial(SimulatedServer, ready_after=2.0, burst=scenario.burst, bursts_last=scenario.bursts_last)
+    platform = MemoryPlatform(settings, rate=scenario.rate, seed=seed, malformed_rate=scenario.malformed_rate)
+    bursts = {"burst": scenario.burst, "burst_seconds": scenario.burst_seconds, "bursts_last": scenario.bursts_last}
+    start = partial(SimulatedServer, ready_after=2.0, **bursts)
     platform.servers[STABLE] = start(error_rate=scenario.stable)
     platform.make_champion(STABLE)
     loop = platform.control()
@@ -88,7 +91,7 @@ def simulate(scenario: Scenario, seed: int) -> Result:
     ended = platform.stored.rollouts[-1]
     outcome = "deadline" if "deadline" in ended.reason else ended.outcome.value.replace("_", " ")
     served = platform.counts.get(CANARY, NO_COUNTS) - (before or NO_COUNTS)
-    return Result(outcome, served.requests, served.errors, platform.now - since, ended.reason)
+    return Result(outcome, served.requests, served.errors, platform.now - since, ended.reason, served.rejected)
 
 
 def apply_event(platform: MemoryPlatform, event: Event, seconds: float) -> bool:

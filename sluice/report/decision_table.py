@@ -31,6 +31,9 @@ _NOT_LISTED = {
     "next_look",
     "seconds_to_next_look",
     "requests_per_second",
+    "traffic_seconds",
+    "quiet_seconds",
+    "busiest_requests_per_second",
     *(f"{step}{arm}_{count}" for arm in _ARMS for count in ("requests", "errors") for step in ("", "step_")),
 }
 """Evidence that gets no clause of its own.

@@ -10,6 +10,10 @@ drawn at random from the errors of the block: its likelihood ratio is the mean o
 a block's errors has the canary's share of the requests as its mean, whatever the sizes of the bursts are, so the evidence stays
 valid. (This is testing by betting on a bounded mean, Waudby-Smith & Ramdas, JRSS B 2024, arXiv 2010.09686.)
 
+A burst may begin in one block and end in the next. If both blocks have errors of the canary, and at least `BURST_ERRORS` in all,
+they may be one burst. `add_block` can then let both count as one block. It does so only where this makes the evidence smaller, so
+a canary that is no worse never gets more evidence against it than without this rule.
+
 By Ville's inequality, the evidence against a canary that is no worse ever reaches 100 with a probability of at most 1 %, no
 matter how often it is checked. An incident that affects both releases alike does not change the evidence.
 """
@@ -33,7 +37,30 @@ SMALL_RATIOS = (1.5, 2.0)
 MAX_ERROR_RATE = 0.999
 """Largest alternative for a rate. With an alternative of 1, one success would end all evidence."""
 
+BURST_ERRORS = 3
+"""With fewer errors in two successive blocks, both count. Two errors are common at a canary that fails independently in 2 %, so
+joining them would find it later."""
+
 _LARGEST_LOG = 690.0  # Its exponential is still a finite double, so that JSON can hold the e-value.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastBlock:
+    """The last block of an e-process. A burst may go on from it into the next block.
+
+    Attributes:
+        canary_requests: Requests of the canary in the block.
+        canary_errors: Errors among them.
+        stable_errors: Errors of stable.
+        share: The probability that a request went to the canary.
+        log_terms: The logarithms before the block.
+    """
+
+    canary_requests: int
+    canary_errors: int
+    stable_errors: int
+    share: float
+    log_terms: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +77,7 @@ class ErrorEvidence:
         canary_errors: Errors among them.
         stable_requests: Requests of stable in all blocks.
         stable_errors: Errors among them.
+        last: The last block, if a burst may go on from it into the next one; None otherwise.
     """
 
     log_terms: tuple[float, ...]
@@ -61,6 +89,7 @@ class ErrorEvidence:
     canary_errors: int = 0
     stable_requests: int = 0
     stable_errors: int = 0
+    last: LastBlock | None = None
 
     @property
     def log_e_value(self) -> float:
@@ -116,6 +145,7 @@ def add_block(
     stable_requests: int,
     stable_errors: int,
     share: float,
+    joins_bursts: bool = False,
 ) -> ErrorEvidence:
     """Return the evidence after one more block: the requests of one span of time that is longer than a burst of errors.
 
@@ -137,6 +167,8 @@ def add_block(
         stable_errors: Errors among them.
         share: The probability, in [0, 1], that a request goes to the canary. With 0 or 1 there is nothing to compare, and the
             e-value does not change.
+        joins_bursts: Whether this block and the one before count as one block if they may hold one burst of the canary. A block
+            is joined with at most one other, so it must be at least as long as a burst.
 
     Raises:
         ValueError: A count is negative, there are more errors than requests, or the share lies outside [0, 1].
@@ -146,15 +178,18 @@ def add_block(
             raise ValueError(f"the counts of {name} must satisfy 0 <= {errors} errors <= {requests} requests")
     if not 0 <= share <= 1:
         raise ValueError(f"share must lie between 0 and 1, not {share}")
-    log_terms = evidence.log_terms
-    if 0 < share < 1 and (canary_errors or stable_errors or evidence.tolerated_excess):
-        odds = evidence.tolerated_ratio * share / (1 - share)
-        allowed = evidence.tolerated_excess * canary_requests
-        excess = (canary_errors - odds * stable_errors - allowed) / max(1, canary_errors + stable_errors)
-        log_terms = tuple(
-            term + _compute_log_factor(ratio / evidence.tolerated_ratio, odds + allowed, excess)
-            for term, ratio in zip(evidence.log_terms, evidence.ratios, strict=True)
-        )
+    block = LastBlock(
+        canary_requests=canary_requests,
+        canary_errors=canary_errors,
+        stable_errors=stable_errors,
+        share=share,
+        log_terms=evidence.log_terms,
+    )
+    log_terms = _multiply(evidence, block)
+    last = block if joins_bursts else None
+    if last is not None and (joined := _join(evidence.last, block)) is not None:
+        log_terms = tuple(map(min, log_terms, _multiply(evidence, joined)))
+        last = None  # a burst that is no longer than a block ends in its second block
     return dataclasses.replace(
         evidence,
         log_terms=log_terms,
@@ -162,6 +197,36 @@ def add_block(
         canary_errors=evidence.canary_errors + canary_errors,
         stable_requests=evidence.stable_requests + stable_requests,
         stable_errors=evidence.stable_errors + stable_errors,
+        last=last,
+    )
+
+
+def _multiply(evidence: ErrorEvidence, block: LastBlock) -> tuple[float, ...]:
+    """Return the logarithms after a block."""
+    share, canary, stable = block.share, block.canary_errors, block.stable_errors
+    if not 0 < share < 1 or not (canary or stable or evidence.tolerated_excess):
+        return block.log_terms
+    odds = evidence.tolerated_ratio * share / (1 - share)
+    allowed = evidence.tolerated_excess * block.canary_requests
+    excess = (canary - odds * stable - allowed) / max(1, canary + stable)
+    return tuple(
+        term + _compute_log_factor(ratio / evidence.tolerated_ratio, odds + allowed, excess)
+        for term, ratio in zip(block.log_terms, evidence.ratios, strict=True)
+    )
+
+
+def _join(last: LastBlock | None, block: LastBlock) -> LastBlock | None:
+    """Return two successive blocks as one block if they may hold one burst of the canary; None otherwise."""
+    if last is None or last.share != block.share or not (last.canary_errors and block.canary_errors):
+        return None
+    if last.canary_errors + block.canary_errors < BURST_ERRORS:
+        return None
+    return LastBlock(
+        canary_requests=last.canary_requests + block.canary_requests,
+        canary_errors=last.canary_errors + block.canary_errors,
+        stable_errors=last.stable_errors + block.stable_errors,
+        share=block.share,
+        log_terms=last.log_terms,
     )
 
 

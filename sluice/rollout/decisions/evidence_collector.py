@@ -127,12 +127,11 @@ class EvidenceCollector:
 
     def describe(self, journal: Journal) -> dict[str, Any]:
         """Return the measured traffic and the numbers of the running rollout as plain JSON types."""
-        rate = self.traffic.rate
-        measured = {"requests_per_second": rate} if rate else {}
+        measured: dict[str, Any] = dict(self.traffic.describe())
         if self.evidence is None or journal.request is None:
             return measured
         share = journal.weights.get(journal.request.release, 0)
-        seconds = predict_next_look(self.evidence, share, rate, self.settings)
+        seconds = predict_next_look(self.evidence, share, self.traffic.rate, self.settings)
         return measured | describe(self.evidence, self.settings) | ({} if seconds is None else {"seconds_to_next_look": seconds})
 
     def checkpoint(self) -> Checkpoint:

@@ -144,8 +144,8 @@ def _end_block(evidence: Evidence, share: float, reference: Counts) -> Evidence:
     block, present = evidence.block, _count_present(evidence.retrial, evidence.recent)
     return dataclasses.replace(
         evidence,
-        process=_compare(evidence.process, block.canary, block.stable, share),
-        retrial=evidence.retrial and _compare(evidence.retrial, block.canary, block.stable, share),
+        process=_compare(evidence.process, block.canary, block.stable, share, joins_bursts=True),
+        retrial=evidence.retrial and _compare(evidence.retrial, block.canary, block.stable, share, joins_bursts=True),
         better=evidence.better and _compare(evidence.better, block.stable, block.canary, 1 - share),
         alarm=_raise_alarm(evidence.alarm, ALARM_LARGEST_FACTOR, block.canary, reference, present),
         block=NO_BLOCK,
@@ -189,7 +189,9 @@ def _raise_alarm(
     return add_block_against_rate(alarm, requests=canary.requests, errors=canary.errors, rate=rate, largest_factor=largest_factor)
 
 
-def _compare(process: ErrorEvidence, canary: Counts, stable: Counts, share: float) -> ErrorEvidence:
+def _compare(
+    process: ErrorEvidence, canary: Counts, stable: Counts, share: float, *, joins_bursts: bool = False
+) -> ErrorEvidence:
     return add_block(
         process,
         canary_requests=canary.requests,
@@ -197,6 +199,7 @@ def _compare(process: ErrorEvidence, canary: Counts, stable: Counts, share: floa
         stable_requests=stable.requests,
         stable_errors=stable.errors,
         share=share,
+        joins_bursts=joins_bursts,
     )
 
 

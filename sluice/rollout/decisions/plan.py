@@ -327,7 +327,8 @@ def _bake(situation: _Situation) -> Plan:
 def _step_back(situation: _Situation) -> Plan:
     """Move the canary back to a step, where the comparison with stable shows whether the canary fails or the platform.
 
-    This happens once in a rollout. A canary that raises the alarm again fails only under the full load, so it is rolled back.
+    This happens once in a rollout. If the alarm is raised again, either the canary fails only under the full load, or a second
+    incident has begun. The canary is rolled back, to be safe.
     """
     alarm, request, last = situation.judgement.alarm, situation.request, len(situation.request.steps) - 2
     if any(one.rollout == request.id and one.from_state == Phase.BAKING.value for one in situation.journal.transitions):

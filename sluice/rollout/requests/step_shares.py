@@ -6,7 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from sluice.errors import StateError
-from sluice.rollout.decisions.expected_times import choose_share, describe_expected, expect_steps
+from sluice.rollout.decisions.expected_times import (
+    UNSURE_SHARE,
+    Measurement,
+    choose_share,
+    describe_expected,
+    expect_steps,
+    read_measurement,
+)
 from sluice.rollout.decisions.states import ALL_TRAFFIC
 from sluice.rollout.platforms.selection import open_journal
 
@@ -41,15 +48,18 @@ def find_steps(project: Project, journal: Journal, digest: str) -> tuple[int, ..
     fitting = next((steps for steps in approved if _fit(steps, settings)), None)
     if fitting is not None:
         return fitting
-    return choose_shares(settings, read_rate(open_journal(project)), first_release=journal.champion is None)
+    return choose_shares(settings, read_traffic(open_journal(project)), first_release=journal.champion is None)
 
 
-def choose_shares(settings: RolloutTable, rate: float | None, *, first_release: bool = False) -> tuple[int, ...]:
+def choose_shares(settings: RolloutTable, measured: Measurement, *, first_release: bool = False) -> tuple[int, ...]:
     """Return the steps of the settings as shares in per cent.
+
+    A share is chosen from the highest rate of about the last day, because the traffic of the day may return after a quiet night.
+    From a short or an old measurement, it is `UNSURE_SHARE` at most.
 
     Args:
         settings: ``[rollout]``.
-        rate: Requests a second to all releases; None if it is not known.
+        measured: The measured traffic.
         first_release: Whether there is no champion, so that the release takes all traffic at once.
 
     Raises:
@@ -62,7 +72,7 @@ def choose_shares(settings: RolloutTable, rate: float | None, *, first_release: 
         if isinstance(step, int):
             shares.append(step)
             continue
-        if rate is None:
+        if (rate := measured.highest) is None:
             raise StateError(
                 f'the share of the step "{step}" cannot be chosen, because no traffic was measured yet',
                 hint="Wait until the champion has answered requests, or give the steps of `rollout.steps` in per cent.",
@@ -75,23 +85,22 @@ def choose_shares(settings: RolloutTable, rate: float | None, *, first_release: 
                 f'there is no share for the step "{step}" between the steps before and after it',
                 hint="Leave the step out of `rollout.steps`, or give it in per cent.",
             )
-        chosen = choose_share(int(step.split()[0]), rate, settings.step_seconds, largest)
+        safe = largest if measured.is_sure else min(largest, UNSURE_SHARE)
+        chosen = choose_share(int(step.split()[0]), rate, settings.step_seconds, safe)
         shares.append(max(least, chosen))
     return tuple(shares)
 
 
-def read_rate(journal_store: JournalStore) -> float | None:
-    """Return the measured requests a second to all releases; None if none were measured."""
-    evidence = journal_store.read_status().get("evidence") or {}
-    rate = evidence.get("requests_per_second")
-    return float(rate) if rate else None
+def read_traffic(journal_store: JournalStore) -> Measurement:
+    """Return the measured traffic of all releases."""
+    return read_measurement(journal_store.read_status().get("evidence") or {})
 
 
 def describe_steps(project: Project, steps: Sequence[int]) -> list[str]:
     """Return how long each step is expected to take with the measured traffic, as lines for a person."""
     settings = project.settings.rollout
-    rate = read_rate(open_journal(project))
-    return describe_expected(expect_steps(steps, rate, settings), rate, settings.deadline_seconds)
+    measured = read_traffic(open_journal(project))
+    return describe_expected(expect_steps(steps, measured.rate, settings), measured, settings.deadline_seconds)
 
 
 def _fit(steps: Sequence[int], settings: RolloutTable) -> bool:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 START = 1_800_000_000.0
 ROUND_SECONDS = 1.0
+LARGEST_SAMPLE = 8
 
 
 @dataclass
@@ -48,11 +49,14 @@ class SimulatedServer:
         ready_after: Seconds from its start until it is ready.
         failure: Why it counts as failed; empty while it works.
         difference: Mean difference of its answers in the shadow from those of stable.
-        burst: Mean number of errors that occur together, within the requests of one call of `serve`.
+        burst: Mean number of errors that occur together.
+        burst_seconds: A burst begins at a random moment, and its errors come within this time. With 0, they all come within the
+            requests of one call of `serve`.
         bursts_last: Whether a burst that is longer than these requests continues with the next ones.
         stalled: Whether all its answers are slow now.
         late_answers: The next answers that are slow, as after a short stall.
         failing: Requests that still fail of the present burst.
+        fails_in: In how many seconds the other errors of bursts that have begun will come.
         started: When it was started.
     """
 
@@ -62,15 +66,19 @@ class SimulatedServer:
     failure: str = ""
     difference: float = 0.02
     burst: float = 1.0
+    burst_seconds: float = 0.0
     bursts_last: bool = False
     stalled: bool = False
     late_answers: int = 0
     failing: int = 0
+    fails_in: list[float] = field(default_factory=list)
     started: float | None = None
 
-    def serve(self, requests: int, error_rate: float, random: np.random.Generator) -> Counts:
-        """Return the counts of these requests."""
-        if self.burst > 1:
+    def serve(self, requests: int, error_rate: float, random: np.random.Generator, seconds: float = ROUND_SECONDS) -> Counts:
+        """Return the counts of these requests, which come within some seconds."""
+        if self.burst_seconds:
+            errors = min(requests, self._burst(requests * error_rate, seconds, random))
+        elif self.burst > 1:
             bursts = int(random.poisson(requests * error_rate / self.burst))
             self.failing += int(random.geometric(1 / self.burst, bursts).sum())
             errors = min(requests, self.failing)
@@ -82,6 +90,15 @@ class SimulatedServer:
         slow = requests if self.stalled else late + int(random.binomial(requests - late, self.slow_rate))
         return Counts(requests, errors, requests, slow)
 
+    def _burst(self, errors: float, seconds: float, random: np.random.Generator) -> int:
+        """Begin bursts at random moments of these seconds; return how many errors of all bursts come within the seconds."""
+        for _ in range(int(random.poisson(errors / self.burst))):
+            begins, size = random.uniform(0, seconds), int(random.geometric(1 / self.burst))
+            self.fails_in += (begins + random.uniform(0, self.burst_seconds, size)).tolist()
+        come = sum(moment < seconds for moment in self.fails_in)
+        self.fails_in = [moment - seconds for moment in self.fails_in if moment >= seconds]
+        return come
+
 
 @dataclass
 class MemoryPlatform:
@@ -90,15 +107,13 @@ class MemoryPlatform:
     Attributes:
         settings: ``[rollout]``.
         rate: Requests a second.
-        malformed: Malformed requests a second. Both releases reject them, and no platform counts them as requests or as errors.
         seed: Of the random draws.
         servers: The releases' servers; a release that is missing gets a server with the defaults.
         shared_error_rate: If set, every release fails at this rate.
-        malformed_rate: Malformed requests a second, which every release rejects.
+        malformed_rate: Malformed requests a second, which every release rejects. The split sends them to the releases at random.
         stored: The journal.
         weights: Per cents above 0 that the proxy applies.
         counts: Cumulative counts by release.
-        rejected: Malformed requests by release.
         lost: Requests that a release got although it was not ready.
         failing: Names of methods that raise `ServiceError`.
         calls: Names of the methods of the protocol, in the order in which they were called.
@@ -112,7 +127,6 @@ class MemoryPlatform:
 
     settings: RolloutTable
     rate: float = 100.0
-    malformed: float = 0.0
     seed: int = 0
     servers: dict[str, SimulatedServer] = field(default_factory=dict)
     shared_error_rate: float | None = None
@@ -121,7 +135,6 @@ class MemoryPlatform:
     stored: Journal = field(default_factory=Journal)
     weights: dict[str, int] = field(default_factory=dict)
     counts: dict[str, Counts] = field(default_factory=dict)
-    rejected: dict[str, int] = field(default_factory=dict)
     lost: int = 0
     failing: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
@@ -135,10 +148,11 @@ class MemoryPlatform:
     events: list[ServerEvent] = field(default_factory=list)
     _to_resume: Checkpoint | None = None
     _carried: float = 0.0
-    _malformed: dict[str, float] = field(default_factory=dict)
+    _explained: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.seed)
+        self._outsiders = np.random.default_rng((self.seed, 1))  # of its own, so that the other draws stay the same
         self.clock = Clock(now=lambda: self.now, steady=lambda: self.now, sleep=self.pass_time)
 
     # The protocol
@@ -271,9 +285,12 @@ class MemoryPlatform:
         return Comparison(requests=50, failed=failed, difference=failed + (50 - failed) * server.difference)
 
     def find_rejections(self, rollout: str, champions: object, canaries: object) -> Rejections:
-        """Answer as the fault finder does: the canary rejects nothing."""
+        """Answer as the fault finder does: stable rejects what the canary has rejected since the last round, too."""
         del rollout, champions, canaries
-        return NO_REJECTIONS
+        canary = self.stored.target or ""
+        rejected = self.counts.get(canary, NO_COUNTS).rejected
+        new, self._explained[canary] = rejected - self._explained.get(canary, 0), rejected
+        return Rejections(rejected=new, asked=min(LARGEST_SAMPLE, new), accepted=0) if new else NO_REJECTIONS
 
     def refresh(self, rollout: str, canaries: object) -> None:
         pass
@@ -294,34 +311,30 @@ class MemoryPlatform:
         """Let requests come, and be answered by the weights that apply."""
         self.now += seconds
         self._carried += self.rate * seconds
-        for release, share in self.weights.items():
-            before = self._malformed.get(release, 0.0)
-            self._malformed[release] = before + self.malformed_rate * seconds * share / 100
-            rejected = int(self._malformed[release]) - int(before)  # without chance, so that the other draws stay the same
-            self.counts[release] = self.counts.get(release, NO_COUNTS) + Counts(rejected=rejected)
+        if self.malformed_rate and self.weights:
+            malformed = int(self._outsiders.poisson(self.malformed_rate * seconds))
+            for release, sent in self._split(malformed, self.weights, self._outsiders).items():
+                self.counts[release] = self.counts.get(release, NO_COUNTS) + Counts(rejected=sent)
         requests = int(self._carried)
         self._carried -= requests
         if requests and self.weights:
-            self._serve(requests, self.weights)
-        if self.malformed and self.weights:
-            for release, sent in self._split(int(self._random.poisson(self.malformed * seconds)), self.weights).items():
-                self.rejected[release] = self.rejected.get(release, 0) + sent
+            self._serve(requests, self.weights, seconds)
 
-    def _split(self, requests: int, weights: Mapping[str, int]) -> dict[str, int]:
+    def _split(self, requests: int, weights: Mapping[str, int], random: np.random.Generator) -> dict[str, int]:
         """Send each request to a release at random."""
         if len(weights) == 1:
             return dict.fromkeys(weights, requests)
-        split = self._random.multinomial(requests, [share / sum(weights.values()) for share in weights.values()])
+        split = random.multinomial(requests, [share / sum(weights.values()) for share in weights.values()])
         return dict(zip(weights, split.tolist(), strict=True))
 
-    def _serve(self, requests: int, weights: Mapping[str, int]) -> None:
-        for release, sent in self._split(requests, weights).items():
+    def _serve(self, requests: int, weights: Mapping[str, int], seconds: float) -> None:
+        for release, sent in self._split(requests, weights, self._random).items():
             server = self.servers[release]
             if not self._read_health(release).ready:
                 self.lost += sent
                 continue
             rate = server.error_rate if self.shared_error_rate is None else self.shared_error_rate
-            self.counts[release] = self.counts.get(release, NO_COUNTS) + server.serve(sent, rate, self._random)
+            self.counts[release] = self.counts.get(release, NO_COUNTS) + server.serve(sent, rate, self._random, seconds)
 
     def _read_health(self, release: str) -> Health:
         server = self.servers[release]

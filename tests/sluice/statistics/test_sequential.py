@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,33 @@ def test_a_burst_in_one_block_weighs_as_much_as_one_error() -> None:
     """Five requests that fail together rolled healthy canaries back when each counted on its own."""
     start = start_evidence()
     assert add_block(start, **block(5, 5, 95, 0)).e_value == pytest.approx(add_block(start, **block(5, 1, 95, 0)).e_value)
+
+
+@pytest.mark.parametrize("split", [(1, 4), (2, 3), (4, 1)])
+def test_a_burst_that_crosses_the_border_of_two_blocks_weighs_as_much_as_one_error(split: tuple[int, int]) -> None:
+    """It counted as two errors, and 2 % of healthy canaries were rolled back."""
+    evidence = start_evidence()
+    for errors in split:
+        evidence = add_block(evidence, **block(5, errors, 95, 0), joins_bursts=True)
+    assert evidence.e_value == pytest.approx(add_block(start_evidence(), **block(10, 5, 190, 0)).e_value)
+    later = add_block(evidence, **block(5, 5, 95, 0), joins_bursts=True)
+    assert later.e_value > 5 * evidence.e_value, "a third block with errors is another burst"
+
+
+def test_two_single_errors_in_successive_blocks_count_as_two() -> None:
+    plain = joined = start_evidence()
+    for _ in range(2):
+        plain, joined = add_block(plain, **block(5, 1, 95, 0)), add_block(joined, **block(5, 1, 95, 0), joins_bursts=True)
+    assert joined.e_value == plain.e_value
+
+
+@given(st.lists(blocks(), max_size=6))
+def test_joining_bursts_never_makes_the_evidence_larger(seen: list[dict[str, Any]]) -> None:
+    """So the bound of 1 % holds for independent blocks as it does without joining."""
+    plain = joined = start_evidence()
+    for one in seen:
+        plain, joined = add_block(plain, **one), add_block(joined, **one, joins_bursts=True)
+        assert joined.e_value <= plain.e_value * (1 + 1e-12)
 
 
 @given(st.lists(blocks(), max_size=5))
@@ -182,6 +210,14 @@ def test_tolerated_ratios_are_not_looked_for() -> None:
 def test_settings_out_of_range_are_an_error(wrong: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         start_evidence(**wrong)
+
+
+@pytest.mark.parametrize("page", ["rollout.md", "statistics.md"])
+def test_the_documented_bound_of_wald_is_what_the_formula_gives(page: str) -> None:
+    """A test that condemns 2 % surely and 0.5 % in at most one twentieth needs ln(20) / KL(2 %, 0.5 %) requests on average."""
+    divergence = 0.02 * math.log(0.02 / 0.005) + 0.98 * math.log(0.98 / 0.995)
+    text = (Path(__file__).parents[3] / "docs" / page).read_text(encoding="utf-8")
+    assert f"{math.log(20) / divergence:.0f} requests" in text
 
 
 def test_impossible_counts_of_a_block_are_an_error() -> None:

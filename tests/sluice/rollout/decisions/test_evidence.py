@@ -155,6 +155,18 @@ def test_windows_that_are_shorter_than_a_block_count_together() -> None:
     assert evidence.canary == Counts(17, 5)
 
 
+@pytest.mark.parametrize("rounds", [1, 10])
+def test_a_burst_across_two_blocks_counts_as_one_error_however_short_the_rounds_are(rounds: int) -> None:
+    """The supervisor makes ten rounds a second, the controller one. The errors come from 0.8 s to 1.2 s."""
+    evidence, seconds = begin(), 1 / rounds
+    for index in range(4 * rounds):
+        errors = (2, 3, 0, 0)[index] if rounds == 1 else {8: 1, 9: 1, 10: 2, 11: 1}.get(index, 0)
+        counts = (10 // rounds, errors) if rounds == 1 else (2, errors)
+        evidence = add_window_to_evidence(evidence, window(counts, (190 // rounds, 0), seconds=seconds), SETTINGS)
+    aligned = add_window_to_evidence(begin(), window((10, 5), (190, 0)), SETTINGS)
+    assert evidence.process.log_terms == pytest.approx(aligned.process.log_terms)
+
+
 def test_a_stall_of_a_few_seconds_does_not_fail_the_canary() -> None:
     evidence = begin()
     for second in range(60):
