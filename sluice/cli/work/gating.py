@@ -104,26 +104,37 @@ def override(
     until: Annotated[
         str, typer.Option("--until", help="When the override expires, as 2026-01-31 or 2026-01-31T18:00; default: in 24 hours.")
     ] = "",
+    scores: Annotated[
+        str,
+        typer.Option(
+            "--scores",
+            metavar="DIGEST",
+            help="The digest of the model's scores, as `sluice run` shows it; default: the scores that the ledger has for the model.",
+        ),
+    ] = "",
     by: ByOption = "",
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Let one model pass the gate although it said no or could not decide. The gate's own answer stays in all records."""
+    """Let one model with its present feature code pass the gate. The gate's own answer stays in all records."""
     from sluice.steps.ledgers import open_ledger
 
     project = open_project(project_folder)
     now = time.time()
     end = _read_until(until, now)
     person = by or getpass.getuser()
-    _check_override(model, why)
-    data: dict[str, Any] = {"model": model, "by": person, "why": why, "at": now, "until": end}
+    _check_override(model, scores, why)
+    ledger = open_ledger(project)
+    scores = scores or ledger.read().find_scores(model)
+    data: dict[str, Any] = {"model": model, "scores": scores, "by": person, "why": why, "at": now, "until": end}
     if not dry_run:
         confirm(yes, output, f"Let model {model[:19]} pass the gate until {_write_time(end)}?", change="overrides the gate")
-        open_ledger(project).override(model, by=person, why=why, until=end, at=now)
+        ledger.override(model, scores, by=person, why=why, until=end, at=now)
     outcome = "would-override" if dry_run else "overridden"
-    rows = {"model": model, "by": person, "why": why, "until": _write_time(end), "next": "run the pipeline again with --force"}
+    rows = {"model": model, "scores": scores, "by": person, "why": why, "until": _write_time(end)}
+    rows["next"] = "run the pipeline again, with the same data and code"
     show(output, Envelope("gate override", outcome, data), facts(rows))
 
 
@@ -154,12 +165,12 @@ def confirm_loss(
     show(output, Envelope("gate confirm-loss", outcome, data), facts(rows))
 
 
-def _check_override(model: str, why: str) -> None:
-    if not _DIGEST.fullmatch(model):
-        raise UsageError(
-            f"{model!r} is not the digest of a model",
-            hint="Copy the whole digest, sha256:…, from `sluice gate status`.",
-        )
+def _check_override(model: str, scores: str, why: str) -> None:
+    for digest, what in ((model, "a model"), (scores or model, "scores")):
+        if not _DIGEST.fullmatch(digest):
+            raise UsageError(
+                f"{digest!r} is not the digest of {what}", hint="Copy the whole digest, sha256:…, from the record of the run."
+            )
     _check_reason(why)
 
 

@@ -220,7 +220,8 @@ def _table(document: dict[str, Any], folder: Path) -> Any:  # noqa: ANN401
     if gate.get("left") is not None:
         rows["gate"] = f"{gate['left']} of {gate['budget']} questions left on this holdout (`sluice gate status`)"
     if document["outcome"] in {"kept", "undecided"} and gate.get("model"):
-        rows["model"] = f"{gate['model']} (`sluice gate override` lets it pass nevertheless)"
+        scores = f" --scores {gate['scores']}" if gate.get("scores") else ""
+        rows["override"] = f"sluice gate override {gate['model']}{scores} --why … lets this model pass nevertheless"
     if document.get("release"):
         rows["release"] = f"{document['release']['number']}  {document['release']['digest']}"
     if document.get("warnings"):

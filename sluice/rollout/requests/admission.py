@@ -53,8 +53,11 @@ def check_gate(project: Project, digest: str) -> None:
 
 def _is_overridden(manifest: Mapping[str, Any], now: float) -> bool:
     """Return whether a person let the model of this release pass the gate, and that permission is still valid."""
-    override = manifest["gate"].get("override") or {}
-    return bool(override) and override.get("model") == manifest["model"]["digest"] and override["at"] <= now < override["until"]
+    gate = manifest["gate"]
+    override = gate.get("override") or {}
+    if not override or override.get("scores") != gate.get("scores"):
+        return False
+    return override.get("model") == manifest["model"]["digest"] and override["at"] <= now < override["until"]
 
 
 def describe_override(manifest: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODEL = "sha256:" + "ab" * 32
+SCORES = "sha256:" + "cd" * 32
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def run(folder: Path, *arguments: str) -> dict[str, Any]:
 def ask(folder: Path, challenger: str) -> None:
     project = read_project(folder)
     holdout, rule = open_holdout(project), read_rule(project)
-    question = Question(challenger=challenger, champion="c", rule=rule, row_set=holdout.row_set.digest)
+    question = Question(challenger=challenger, champion="c", rule=rule, row_set=holdout.row_set.digest, scores=SCORES)
     asked = open_ledger(project).ask(question, holdout.row_set, holdout=holdout.digest, rule=rule)
     open_ledger(project).save_answer(asked.link, {"promote": False, "verdict": {"outcome": "fail"}})
 
@@ -74,6 +75,10 @@ def test_the_power_is_said_before_there_is_a_model(folder: Path) -> None:
 
 def test_an_override_is_recorded_with_person_reason_and_end(folder: Path) -> None:
     arguments = ("override", MODEL, "--why", "a column was wrong", "--by", "ada", "--until", "2999-01-31")
+    unknown = run(folder, *arguments, "--yes")
+    assert "it is not clear which scores" in unknown["error"]["message"]
+    assert run(folder, *arguments, "--scores", SCORES, "--dry-run")["outcome"] == "would-override"  # the gate counted no question
+    ask(folder, MODEL)
     planned = run(folder, *arguments, "--dry-run")
     assert planned["outcome"] == "would-override"
     assert run(folder, "status")["data"]["overrides"] == []
@@ -83,7 +88,7 @@ def test_an_override_is_recorded_with_person_reason_and_end(folder: Path) -> Non
     done = run(folder, *arguments, "--yes")
     assert (done["outcome"], done["data"]["by"], done["data"]["why"]) == ("overridden", "ada", "a column was wrong")
     (stored,) = run(folder, "status")["data"]["overrides"]
-    assert (stored["model"], stored["until"]) == (MODEL, done["data"]["until"])
+    assert (stored["model"], stored["scores"], stored["until"]) == (MODEL, SCORES, done["data"]["until"])
     assert "by ada: a column was wrong" in sluice("gate", "status", cwd=folder).stdout
 
 
@@ -92,6 +97,7 @@ def test_an_override_is_recorded_with_person_reason_and_end(folder: Path) -> Non
     [
         (("sha256:ab", "--why", "x"), "is not the digest of a model"),
         ((MODEL, "--why", " "), "--why is empty"),
+        ((MODEL, "--why", "x", "--scores", "sha256:ab"), "is not the digest of scores"),
         ((MODEL, "--why", "x", "--until", "tomorrow"), "is not a date"),
         ((MODEL, "--why", "x", "--until", "2020-01-01"), "is in the past"),
     ],

@@ -69,13 +69,20 @@ def test_the_request_names_the_question_that_promoted_the_release(project: Proje
 
 
 @pytest.mark.parametrize(
-    ("change", "passes"), [({}, True), ({"until": 2.0}, False), ({"model": "sha256:other"}, False), ({"at": 4e9}, False)]
+    ("change", "passes"),
+    [
+        ({}, True),
+        ({"until": 2.0}, False),
+        ({"model": "sha256:other"}, False),
+        ({"scores": "sha256:t"}, False),
+        ({"at": 4e9}, False),
+    ],
 )
 def test_an_override_lets_a_release_pass_only_for_its_model_and_its_time(
     project: Project, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], passes: bool
 ) -> None:
-    override = {"model": "sha256:m", "by": "ada", "why": "urgent", "at": 1.0, "until": 4e9 + 1, **change}
-    manifest = {"gate": {"promote": False, "override": override}, "model": {"digest": "sha256:m"}}
+    override = {"model": "sha256:m", "scores": "sha256:s", "by": "ada", "why": "urgent", "at": 1.0, "until": 4e9 + 1, **change}
+    manifest = {"gate": {"promote": False, "scores": "sha256:s", "override": override}, "model": {"digest": "sha256:m"}}
     store = SimpleNamespace(get=lambda _: SimpleNamespace(number=3, manifest=manifest))
     monkeypatch.setattr(admission, "ReleaseStore", lambda _: store)
     if passes:
