@@ -109,7 +109,7 @@ def override(
         typer.Option(
             "--scores",
             metavar="DIGEST",
-            help="The digest of the model's scores, as `sluice run` shows it; default: the scores that the ledger has for the model.",
+            help="The digest of the model's scores, as `sluice run` shows it; default: those of the gate's question about it.",
         ),
     ] = "",
     by: ByOption = "",

@@ -57,7 +57,7 @@ def _is_overridden(manifest: Mapping[str, Any], now: float) -> bool:
     override = gate.get("override") or {}
     if not override or override.get("scores") != gate.get("scores"):
         return False
-    return override.get("model") == manifest["model"]["digest"] and override["at"] <= now < override["until"]
+    return bool(override.get("model") == manifest["model"]["digest"] and override["at"] <= now < override["until"])
 
 
 def describe_override(manifest: Mapping[str, Any]) -> str:
