@@ -34,6 +34,9 @@ app = typer.Typer(help="Roll a release out in steps (5 → 25 → 100 % of the t
 RefArgument = Annotated[
     str, typer.Argument(help="The release: its number, release-<n>, champion, previous, or the beginning of its digest.")
 ]
+MAX_CONDEMNED = 3
+"""Condemned releases that the status shows."""
+
 ByOption = Annotated[str, typer.Option("--by", help="The person who orders this; default: the user of this machine.")]
 
 
@@ -69,6 +72,7 @@ def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
         | _describe_expected_time(status)
         | _describe_rejections(status.evidence or {})
         | _describe_failure(status.failure)
+        | _describe_condemned(project, status)
         | _describe_problems(project, status)
     )
 
@@ -113,6 +117,29 @@ def _describe_rejections(evidence: Mapping[str, Any]) -> dict[str, object]:
 def _describe_failure(failure: Mapping[str, Any] | None) -> dict[str, object]:
     """Return what failed in the last rollout, one line for each error."""
     return {"what failed": "\n".join(failure["lines"])} if failure and failure["lines"] else {}
+
+
+def _describe_condemned(project: Project, status: RolloutStatus) -> dict[str, object]:
+    """Return the releases that were condemned last, with the time and the reason, newest first."""
+    from sluice.rollout.requests.condemnations import read_condemnations
+
+    if not status.condemned:
+        return {}
+    newest = list(reversed(read_condemnations(project).items()))
+    lines = [f"release {_name_number(project, digest)}: {told}" for digest, told in newest[:MAX_CONDEMNED]]
+    more = len(newest) - len(lines)
+    lines += [f"and {more} more (`sluice release list`)"] if more else []
+    return {"condemned": "\n".join(lines)}
+
+
+def _name_number(project: Project, digest: str) -> str:
+    """Return the number of a release; the beginning of its digest if no store holds it any more."""
+    from sluice.errors import StateError
+
+    try:
+        return str(_find_release(project, digest).number)
+    except StateError:
+        return digest[:19]
 
 
 def _describe_server(server: Mapping[str, Any]) -> str:
@@ -184,7 +211,7 @@ def start(
     outcome = "would-start" if dry_run else "requested"
     steps = step_shares.find_steps(project, open_journal(project).read(), release.digest)
     expected = step_shares.describe_steps(project, steps) if now.champion else []
-    warnings = _find_warnings(project, release.digest)
+    warnings = _find_warnings(project, release.digest) | _find_condemnation(project, release.digest)
     _show_result(output, "rollout start", outcome, release, steps=list(steps), expected=expected, **warnings)
 
 
@@ -211,7 +238,7 @@ def approve(
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(approval.until))
     expected = step_shares.describe_steps(project, approval.steps)
     details: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "expected": expected, "until": until} | image
-    details |= _find_warnings(project, release.digest)
+    details |= _find_warnings(project, release.digest) | _find_condemnation(project, release.digest)
     _show_result(output, "rollout approve", "would-approve" if dry_run else "approved", release, **details)
 
 
@@ -312,6 +339,14 @@ def _find_warnings(project: Project, digest: str) -> dict[str, list[str]]:
 
     warnings = [f"{warning.text}. {warning.hint}" for warning in read_warnings_about(project, digest)]
     return {"warnings": warnings} if warnings else {}
+
+
+def _find_condemnation(project: Project, digest: str) -> dict[str, Any]:
+    """Return under its name that and why a release was condemned; empty if it is not."""
+    from sluice.rollout.requests.condemnations import read_condemnation
+
+    condemned = read_condemnation(project, digest)
+    return {"condemned": condemned} if condemned else {}
 
 
 def _show_result(output: Format, command: str, outcome: str, release: NamedRelease, **more: Any) -> None:  # noqa: ANN401

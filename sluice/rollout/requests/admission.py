@@ -133,7 +133,8 @@ def check_not_condemned(journal: Journal, digest: str, again: str = "") -> None:
     failed_at = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.at))
     raise RefusedError(
         f"release {digest[:19]} is condemned, because its canary failed at {failed_at}: {found.reason}",
-        hint="Fix the cause and make a new release. If the cause was elsewhere, use `sluice rollout start --again WHY`.",
+        hint="Fix the cause and make a new release. If the cause was elsewhere, use "
+        f"`sluice rollout start {digest[:19]} --again WHY`.",
     )
 
 

@@ -14,6 +14,7 @@ from sluice.rollout.decisions.transitions import add_failure
 from sluice.rollout.failures import MAX_BRIEF_LENGTH, MAX_LOG_LINES, ErrorKind, FailureSummary, select_log_lines, shorten
 from sluice.rollout.journals import JOURNAL, build_document
 from sluice.rollout.observations import ServerEvent
+from sluice.rollout.requests.histories import describe_end
 
 if TYPE_CHECKING:
     from sluice.rollout.round import ControlLoop
@@ -49,6 +50,9 @@ def test_what_failed_is_stored_with_the_outcome_and_the_release_is_condemned() -
     condemned = journal.find_condemnation(B)
     assert condemned is not None
     assert condemned.reason == last.reason
+    assert describe_end(journal, last).startswith(f"release {B[:19]} is condemned")
+    (other,) = [one for one in journal.rollouts if one.release == A]
+    assert describe_end(journal, other) == ""
     assert journal.find_condemnation(A) is None
     assert f"what failed: {ERROR.line}" in platform.lines
     assert platform.recorded[-2].reason.endswith(f"what failed: {ERROR.line}"), "the event says it"

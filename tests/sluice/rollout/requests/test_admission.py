@@ -22,6 +22,7 @@ from sluice.rollout.decisions.states import (
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests import admission, approvals, starts
 from sluice.rollout.requests.admission import check_gate, check_replaces, check_rollback_target, find_rollback_target
+from sluice.rollout.requests.condemnations import read_condemnation
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
@@ -121,7 +122,7 @@ def test_a_condemned_release_is_neither_started_nor_approved(project: Project, m
         ) as refused:
             request()
         assert refused.value.exit_code == 4
-        assert "--again WHY" in refused.value.hint
+        assert f"sluice rollout start {B[:19]} --again WHY" in refused.value.hint
     assert open_journal(project).read() == before
 
 
@@ -137,6 +138,10 @@ def test_a_condemned_release_is_started_again_if_a_person_says_why(project: Proj
     assert journal.transitions[-1].reason == "requested by bob again, although it is condemned: the disk was full"
     starts.request_rollout(project, B, by="bob")
     assert approvals.approve(project, B, by="eve").release == B, "its rollout is running"
+    told = read_condemnation(project, B)
+    assert told.startswith("started again by bob although condemned at 2027-")
+    assert told.endswith("because e-value 120 reached 100. The reason to start again: the disk was full")
+    assert read_condemnation(project, A) == ""
 
 
 def test_a_reason_for_a_release_that_is_not_condemned_is_not_stored(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
