@@ -211,6 +211,25 @@ def test_lines_of_a_log_that_may_contain_values_are_hidden() -> None:
     )
 
 
+STARTUP = [
+    "[2026-11-29 18:32:40 +0000] [17] [INFO] Starting gunicorn 20.1.0",
+    "[2026-11-29 18:32:40 +0000] [17] [INFO] Booting worker with pid: 18",
+    "2026-11-29 18:32:41,000 - seldon_core.microservice:main:578 - INFO: Starting microservice.py:main",
+    "2026-11-29 18:32:42,000 - sluice.serving:load:98 - INFO: release sha256:9a is ready after 2.97 s",
+]
+ERROR_LINES = [
+    "2026-11-29 18:32:50,000 - sluice.serving:_record_failure:166 - ERROR: ValueError in churn/features.py:101 (read_days)"
+]
+
+
+@pytest.mark.parametrize("show_values", [False, True])
+def test_errors_are_shown_without_what_a_server_writes_at_every_start(show_values: bool) -> None:
+    assert select_log_lines([*STARTUP, *ERROR_LINES, *STARTUP], show_values=show_values) == tuple(ERROR_LINES)
+    alone = select_log_lines(STARTUP, show_values=show_values)
+    assert alone[0] == STARTUP[0]
+    assert not any("more lines are hidden" in line for line in alone)
+
+
 def test_a_project_may_allow_whole_lines_of_the_log() -> None:
     log = [f"customer {number}" for number in range(20)]
     assert select_log_lines(log, show_values=True) == tuple(log[-MAX_LOG_LINES:])
