@@ -99,13 +99,19 @@ def _describe_serving(project: Project, status: RolloutStatus) -> str:
 
 
 def _describe_problems(project: Project, status: RolloutStatus) -> dict[str, object]:
-    """Return the problem of the last round, and what is wrong with each server."""
+    """Return the problem of the last round, what is wrong with each server, and what happened to a server last."""
     failures: dict[str, object] = {
         f"release {_find_release(project, server['release']).number}": problem
         for server in status.servers
         if (problem := _describe_server(server))
     }
-    return ({"problem": status.trouble} if status.trouble else {}) | failures
+    event = status.server_event
+    last = {"last event": f"{_write_time(event['time'])} {event['text']}"} if event else {}
+    return ({"problem": status.trouble} if status.trouble else {}) | failures | last
+
+
+def _write_time(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _describe_rejections(evidence: Mapping[str, Any]) -> dict[str, object]:
@@ -173,9 +179,10 @@ def history(output: OutputOption = Format.TABLE, project_folder: ProjectOption =
     transitions = read_transitions(project)
     table = Table("time", "from", "to", "traffic", "reason", box=None, pad_edge=False)
     for line in transitions:
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line["time"]))
         weights = ", ".join(f"{digest[7:13]} {weight} %" for digest, weight in line.get("weights", {}).items() if weight)
-        table.add_row(moment, line["from"], line["to"], weights, escape("\n".join([line["reason"], *_list_failure_lines(line)])))
+        to_state = "unchanged" if line["from"] == line["to"] and not line["word_of"] else line["to"]
+        reason = escape("\n".join([line["reason"], *_list_failure_lines(line)]))
+        table.add_row(_write_time(line["time"]), line["from"], to_state, weights, reason)
     show(output, Envelope("rollout history", "done", {"transitions": transitions}), table)
 
 
@@ -235,7 +242,7 @@ def approve(
     image = {"image": approval.image} if approval.image else {}
     overridden = read_override(project, release.digest)
     image |= {"override": overridden} if overridden else {}
-    until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(approval.until))
+    until = _write_time(approval.until)
     expected = step_shares.describe_steps(project, approval.steps)
     details: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "expected": expected, "until": until} | image
     details |= _find_warnings(project, release.digest) | _find_condemnation(project, release.digest)

@@ -85,6 +85,20 @@ def test_people_and_programs_see_what_failed(folder: Path, command: str) -> None
     assert data["failure"]["statuses"] == {"500": 12}
 
 
+def test_a_stable_that_hung_and_was_replaced_stays_in_the_status_and_in_the_history(folder: Path) -> None:
+    text = "stable's server did not answer for 9 s; it was replaced"
+    event = Transition(time=3.0, from_state="rolled_back", to_state="rolled_back", reason=text, rollout="r", decided_at=3.0)
+    by_person = dataclasses.replace(event, reason="ordered by kim", time=4.0, commanded_by="kim")
+    open_journal(read_project(folder)).update(
+        lambda old: dataclasses.replace(old, transitions=(*old.transitions, event, by_person))
+    )
+    status = CliRunner().invoke(app, ["status", "--project", str(folder)], env={"COLUMNS": "300"}).output
+    assert re.search(rf"last event +\S+ \S+ {text}", status)
+    history = CliRunner().invoke(app, ["history", "--project", str(folder)], env={"COLUMNS": "300"}).output.splitlines()
+    assert re.search(rf"rolled_back +unchanged +{text}", next(line for line in history if text in line))
+    assert "unchanged" not in next(line for line in history if "by kim" in line)
+
+
 def condemn(folder: Path, request: Request | None = None) -> None:
     condemned = (Condemnation(release=B, at=1_800_000_000.0, reason="e-value 120 [bold]"),)
     open_journal(read_project(folder)).update(lambda old: dataclasses.replace(old, condemned=condemned, request=request))
