@@ -238,7 +238,8 @@ def approve(
     project = open_project(project_folder)
     release = _find_release(project, ref)
     decide = approvals.plan_approval if dry_run else approvals.approve
-    approval = decide(project, release.digest, _or_user(by), note)
+    former = approvals.find_running_approval(project, release.digest)
+    approval = former or decide(project, release.digest, _or_user(by), note)
     image = {"image": approval.image} if approval.image else {}
     overridden = read_override(project, release.digest)
     image |= {"override": overridden} if overridden else {}
@@ -246,7 +247,8 @@ def approve(
     expected = step_shares.describe_steps(project, approval.steps)
     details: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "expected": expected, "until": until} | image
     details |= _find_warnings(project, release.digest) | _find_condemnation(project, release.digest)
-    _show_result(output, "rollout approve", "would-approve" if dry_run else "approved", release, **details)
+    outcome = "unchanged" if former else "would-approve" if dry_run else "approved"
+    _show_result(output, "rollout approve", outcome, release, **details)
 
 
 @app.command("promote")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,19 @@ def test_a_condemned_release_is_started_again_if_a_person_says_why(project: Proj
     assert told.startswith("started again by bob although condemned at 2027-")
     assert told.endswith("because e-value 120 reached 100. The reason to start again: the disk was full")
     assert read_condemnation(project, A) == ""
+
+
+def test_a_second_approval_of_a_running_rollout_changes_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_release(monkeypatch, {"promote": True})
+    monkeypatch.setattr(starts, "check_supervised", lambda _: None)
+    starts.request_rollout(project, B, by="bob")
+    first = approvals.approve(project, B, by="eve")
+    before = open_journal(project).read()
+    assert approvals.approve(project, B, by="kim") == first
+    assert open_journal(project).read() == before
+    expired = dataclasses.replace(first, until=first.at)
+    open_journal(project).update(lambda old: dataclasses.replace(old, approvals=(expired,)))
+    assert approvals.approve(project, B, by="kim").by == "kim"
 
 
 def test_a_reason_for_a_release_that_is_not_condemned_is_not_stored(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

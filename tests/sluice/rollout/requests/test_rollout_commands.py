@@ -121,6 +121,21 @@ def test_who_approves_a_release_that_was_started_again_sees_why(folder: Path, mo
     assert "because e-value 120 [bold]. The reason to start again: the disk was full" in shown
 
 
+def test_a_second_approval_of_a_running_rollout_says_that_nothing_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(id="r2", release=B, by="bob", at=3.0, steps=(5, 25, 100))
+    open_journal(read_project(folder)).update(lambda old: dataclasses.replace(old, request=request))
+    monkeypatch.setattr(rollouts, "_find_release", lambda *_: NamedRelease(B, 2))
+    monkeypatch.setattr(rollouts, "_find_warnings", lambda *_: {})
+    monkeypatch.setattr(approvals, "check_gate", lambda *_: None)
+    shown = [
+        json.loads(CliRunner().invoke(app, ["approve", "2", "--by", by, "--output", "json", "--project", str(folder)]).stdout)
+        for by in ("ada", "eve")
+    ]
+    assert [one["outcome"] for one in shown] == ["approved", "unchanged"]
+    assert [one["data"]["by"] for one in shown] == ["ada", "ada"]
+    assert shown[0]["data"]["until"] == shown[1]["data"]["until"]
+
+
 def test_the_list_of_releases_and_each_release_say_that_it_is_condemned(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     condemn(folder)
     manifest = {"code": {"commit": "c", "dirty": False}, "data": {"snapshot_digest": "d"}, "model": {"digest": "m"}}
