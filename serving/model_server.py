@@ -222,12 +222,12 @@ def keep_rejected(response: flask.Response) -> flask.Response:
     if not faults.is_enabled or flask.request.method != "POST" or response.status_code < HTTPStatus.BAD_REQUEST:
         return response
     status = (response.get_json(silent=True) or {}).get("status", {})
+    is_short = (flask.request.content_length or 0) <= MAX_BODY_BYTES
+    body = flask.request.get_data() if is_short else b""
     if response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-        is_short = (flask.request.content_length or 0) <= MAX_BODY_BYTES
-        body = flask.request.get_data() if is_short else b""
         faults.add_rejected(body, flask.request.content_type or "", str(status.get("info", "")))
     elif status.get("reason") != BAD_OUTPUT:
-        faults.add_failure(INTERNAL_ERROR, str(status.get("info", "")))
+        faults.add_error(INTERNAL_ERROR, str(status.get("info", "")), body)
     return response
 
 

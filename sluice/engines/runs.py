@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.checks.layers import LAYERS
 from sluice.data.snapshots import digest_file
-from sluice.errors import DataError, RolledBackError, UndecidedError
+from sluice.errors import DataError, RolledBackError, ServiceError, StateError, UndecidedError
+from sluice.steps.ledgers import open_ledger
 from sluice.steps.records import EVENTS_FILE, PARTS_FOLDER, read_warnings
 
 if TYPE_CHECKING:
@@ -92,9 +93,10 @@ def code_files(root: Path) -> list[Path]:
 
 
 def inputs_digest(project: Project, pipeline: str, arguments: Mapping[str, Any]) -> str:
-    """Return one digest over everything that a run depends on: code, configuration, snapshot, holdout and lock.
+    """Return one digest over everything that a run depends on: code, configuration, snapshot, holdout, lock and overrides.
 
-    Data at a URL is represented by the URL alone, because reading the data is the first step of the run.
+    Data at a URL is represented by the URL alone, because reading the data is the first step of the run. An override of the gate
+    that is valid now can change the gate's outcome, so with it the inputs are others.
     """
     digest = hashlib.sha256()
     digest.update(json.dumps([pipeline, dict(arguments), project.settings.model_dump(mode="json")], sort_keys=True).encode())
@@ -103,7 +105,17 @@ def inputs_digest(project: Project, pipeline: str, arguments: Mapping[str, Any])
     for location in (arguments.get("snapshot") or project.settings.data.snapshot, project.settings.data.holdout):
         path = Path(project.locate(str(location)))
         digest.update(digest_file(path).encode() if "://" not in str(location) and path.is_file() else str(location).encode())
+    for link in _find_overrides(project):
+        digest.update(f"\0override {link}".encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _find_overrides(project: Project) -> tuple[str, ...]:
+    """Return the links of the overrides that are valid now. A ledger that cannot be read has none: the gate refuses it itself."""
+    try:
+        return tuple(record.link for record in open_ledger(project).read().overrides(time.time()))
+    except (StateError, ServiceError):
+        return ()
 
 
 def create_run(project: Project, pipeline: str, arguments: Mapping[str, Any]) -> Path:

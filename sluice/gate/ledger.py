@@ -140,17 +140,18 @@ class Ledger:
 
         self._change(change)
 
-    def override(self, model: str, *, by: str, why: str, until: float, at: float) -> None:
+    def override(self, model: str, scores: str, *, by: str, why: str, until: float, at: float) -> None:
         """Record that a person lets a model pass the gate until a certain time, whatever the gate answers.
 
         Args:
             model: The digest of the model, as the gate names the challenger.
+            scores: The digest of its scores. The override holds for these scores only.
             by: The person.
             why: The reason.
             until: When the override expires, in seconds since the epoch.
             at: The time in seconds since the epoch.
         """
-        record = OverrideRecord(at=at, model=model, by=by, why=why, until=until)
+        record = OverrideRecord(at=at, model=model, scores=scores, by=by, why=why, until=until)
         self._change(lambda document: (append(document, record), None))
 
     def confirm_loss(

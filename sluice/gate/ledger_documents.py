@@ -127,6 +127,8 @@ class OverrideRecord(_Record):
 
     Attributes:
         model: The digest of the model, as the gate's question names the challenger.
+        scores: The digest of its scores, as the question names them. Other feature code under the same model file gives other
+            scores, so the override does not hold for it. An override of earlier versions names none, and is valid no more.
         by: The person.
         why: The reason, in the person's own words.
         until: When the override expires, in seconds since the epoch.
@@ -134,6 +136,7 @@ class OverrideRecord(_Record):
 
     kind: Literal["override"] = "override"
     model: str
+    scores: str = ""
     by: str
     why: str
     until: float
@@ -261,14 +264,30 @@ class LedgerDocument(LedgerPart):
         records = (record for record in self.records if isinstance(record, RowSetRecord))
         return tuple(RowSet(digest=one.digest, rows=one.rows, positives=one.positives, sketch=one.sketch) for one in records)
 
-    def find_override(self, model: str, now: float) -> OverrideRecord | None:
-        """Return the override of a model that expires last, if it has not expired yet."""
-        valid = [
-            record
-            for record in self.records
-            if isinstance(record, OverrideRecord) and record.model == model and record.at <= now < record.until
-        ]
+    def overrides(self, now: float) -> tuple[OverrideRecord, ...]:
+        """Return the overrides that are valid now, in order."""
+        records = (record for record in self.records if isinstance(record, OverrideRecord))
+        return tuple(record for record in records if record.scores and record.at <= now < record.until)
+
+    def find_override(self, model: str, scores: str, now: float) -> OverrideRecord | None:
+        """Return the override of a model with these scores that expires last, if it has not expired yet."""
+        valid = [record for record in self.overrides(now) if (record.model, record.scores) == (model, scores)]
         return max(valid, key=lambda record: record.until, default=None)
+
+    def find_scores(self, model: str) -> str:
+        """Return the digest of the scores with which the gate was asked about a model.
+
+        Raises:
+            StateError: It was not asked about this model, or with different scores. Then a person must name the scores.
+        """
+        found = {record.question.scores for record in self.questions() if record.question.challenger == model} - {""}
+        if len(found) == 1:
+            return found.pop()
+        asked = f"was asked about it with {len(found)} different scores" if found else "was not asked about it"
+        raise StateError(
+            f"it is not clear which scores of model {model[:19]} the override is for: the gate {asked}",
+            hint="Name the scores: the record of the run shows the command with --scores.",
+        )
 
 
 def compute_link(before: str, record: AnyRecord) -> str:

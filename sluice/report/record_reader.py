@@ -177,7 +177,7 @@ def _parse_rollout(value: object, notes: list[str]) -> Rollout | None:
             "transitions": _parse_each(Transition.model_validate, value.get("transitions"), "rollout transitions", notes),
             "samples": _parse_each(Sample.model_validate, value.get("samples"), "rollout samples", notes),
             "numbers": value.get("numbers") or {},
-            "failed": _read_failure_lines(value.get("failure")),
+            "failed": [*_read_failure_lines(value.get("failure")), *_read_condemned(value.get("condemned"))],
         },
         "rollout",
         notes,
@@ -188,6 +188,10 @@ def _read_failure_lines(value: object) -> list[str]:
     """Return what failed in a rollout; empty if the record does not say it."""
     lines = value.get("lines") if isinstance(value, dict) else None
     return [str(line) for line in lines[:MAX_FAILURE_LINES]] if isinstance(lines, list) else []
+
+
+def _read_condemned(value: object) -> list[str]:
+    return [value] if value and isinstance(value, str) else []
 
 
 def _describe_error(error: ValidationError) -> str:

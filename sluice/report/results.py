@@ -268,7 +268,10 @@ class Transition(Record):
 
 
 class Rollout(Span):
-    """A rollout: traffic moves from one release to another, or back. `failed` says what failed, one error a line."""
+    """A rollout: traffic moves from one release to another, or back.
+
+    `failed` says what failed, one error a line, and whether the release was condemned.
+    """
 
     outcome: Text = ""
     target: Text = Field(default="", validation_alias=AliasChoices("target", "canary", "digest"))

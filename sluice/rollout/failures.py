@@ -31,6 +31,10 @@ _SAFE_LINES = (
 )
 """Lines that contain no values: the frames of tracebacks, the lines of gunicorn about its workers, and Sluice's own lines."""
 
+_STARTUP_LINE = re.compile(
+    r"\[[\d\- :+]+\] \[\d+\] \[INFO\] (?:Starting|Listening|Using|Booting)\b.*|"
+    r"[\d\- :,]+ - (?:sluice\.serving:load|seldon_core\.\w+:\w+):\d+ - INFO: .*"
+)
 _ERROR_LINE = re.compile(r"((?:\w+\.)*\w*(?:Error|Exception|Warning|Interrupt|Exit))(?::.*)?")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -111,7 +115,8 @@ def select_log_lines(lines: Sequence[str], *, show_values: bool) -> tuple[str, .
     """Return the last lines of a server's log that may be shown.
 
     A model may write anything into its log. Unless values may be shown, only lines of known forms stay whole, of a line with an
-    error the error's type stays, and a note says how many other lines there are.
+    error the error's type stays, and a note says how many other lines there are. What a server writes at every start is left out
+    if there is anything else.
 
     Args:
         lines: The last lines of the log, oldest first.
@@ -119,9 +124,10 @@ def select_log_lines(lines: Sequence[str], *, show_values: bool) -> tuple[str, .
     """
     cleaned = [line for one in lines if (line := shorten(_ANSI.sub("", one), MAX_LOG_LENGTH))]
     if show_values:
-        return tuple(cleaned[-MAX_LOG_LINES:])
-    shown = [found for line in cleaned if (found := _hide_line(line))]
-    hidden = len(cleaned) - len(shown)
+        return tuple(_leave_out_startup(cleaned)[-MAX_LOG_LINES:])
+    known = [line for line in cleaned if _hide_line(line) or _STARTUP_LINE.fullmatch(line)]
+    hidden = len(cleaned) - len(known)
+    shown = [found for line in _leave_out_startup(known) if (found := _hide_line(line))]
     note = f"({hidden} more lines are hidden, because they may contain values; rollout.show_values = true shows them)"
     return (*shown[-MAX_LOG_LINES:], *([note] if hidden else []))
 
@@ -130,6 +136,11 @@ def shorten(text: str, length: int) -> str:
     """Return a text on one line, without control characters, with at most `length` characters."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text[: 4 * length]).split())
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _leave_out_startup(lines: list[str]) -> list[str]:
+    """Return the lines without those of an ordinary start, or all of them if there are no others."""
+    return [line for line in lines if not _STARTUP_LINE.fullmatch(line)] or lines
 
 
 def _hide_line(line: str) -> str:

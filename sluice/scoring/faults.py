@@ -19,19 +19,22 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import re
 import sysconfig
 import threading
 import time
 import traceback
+import unicodedata
 import uuid
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from types import FrameType
 
 FAULTS_PATH = "/faults"
@@ -61,10 +64,28 @@ MAX_EXAMPLE_COLUMNS = 40
 MAX_CELL_LENGTH = 60
 OTHER_KINDS = "other errors"
 
-_QUOTED = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"")
+MIN_PART, MIN_PREFIX = 4, 3
+"""The length from which a common part, or a common beginning, makes a word of a text a word of the request."""
+
+MAX_WORD_LENGTH = 60
+"""A longer word of a text is always hidden."""
+
+# A quotation mark inside a word is an apostrophe, except after a prefix as in b'text'. A quotation mark that is escaped, or that
+# a letter follows, does not end the quoted text. What is never closed is quoted up to the end, because the text may be cut.
+_QUOTED = re.compile(
+    "|".join(
+        rf"(?:(?<![^\W_])|(?<=\b[bBuUrR])){opening}(?:[^{closing}\\]|\\.|{closing}(?=[^\W_]))*(?:{closing}|\\?\Z)"
+        for opening, closing in ("''", '""', "``", "\u2018\u2019", "“”", "«»")
+    ),
+    re.DOTALL,
+)
+_ENVELOPE = frozenset({"data", "names", "ndarray", "tensor", "shape", "values", "meta", "json", "jsonData", "binData", "strData"})
+"""Words of the protocol. In a request they are no values."""
+
 _WORD = re.compile(r"[^\W_]+")
 _PARTS_OF_A_VALUE = re.compile(r"…(?:[-.:+_]…)+")
 _PLACEHOLDER = "…"
+_CLOSING = {"\u2018": "\u2019", "“": "”", "«": "»"}
 _LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 
@@ -117,7 +138,8 @@ class Faults:
         """
         if not self.is_enabled:
             return
-        kept = {"type": content_type[:MAX_TEXT_LENGTH], "body": base64.b64encode(body).decode(), "text": self._shorten(text)}
+        shown = self._shorten(text, () if self._shows_values else read_values(body))
+        kept = {"type": content_type[:MAX_TEXT_LENGTH], "body": base64.b64encode(body).decode(), "text": shown}
         with self._lock:
             self._total += 1
             if body and len(body) <= MAX_BODY_BYTES:
@@ -143,9 +165,15 @@ class Faults:
             found.count += 1
         return found is first
 
-    def _shorten(self, text: str, rows: Sequence[Sequence[Any]] = ()) -> str:
-        """Return a text as it may be shown."""
-        return clean(text if self._shows_values else hide_values(text, find_words(rows), self._columns))
+    def add_error(self, kind: str, text: str, body: bytes) -> bool:
+        """Count an error whose rows are not known. `body` is the request; if it is empty, the text is hidden altogether."""
+        if self._shows_values:
+            return self.add_failure(kind, text)
+        return self.add_failure(kind, text if body else _PLACEHOLDER, (), [[read_values(body)]])
+
+    def _shorten(self, text: str, values: object = ()) -> str:
+        """Return a text as it may be shown. `values` are those of the request, nested in any way."""
+        return clean(text if self._shows_values else hide_values(text, find_words(values, self._columns), self._columns))
 
     def describe_first(self, kind: str) -> str:
         """Return the text that was kept for a kind of failure, as it may be logged."""
@@ -187,34 +215,99 @@ def name_type(cell: object) -> str:
     return next((name for kind, name in kinds if isinstance(cell, kind)), "unknown")
 
 
-def find_words(rows: Iterable[Sequence[Any]]) -> frozenset[str]:
-    """Return the words of all text cells in lower case, so that a text can be searched for them."""
-    cells = (cell for row in rows for cell in row if isinstance(cell, str))
-    return frozenset(word.casefold() for cell in cells for word in _WORD.findall(cell[:MAX_BODY_BYTES]))
+def read_values(body: bytes) -> object:
+    """Return the values of a request's body: the parsed JSON, or the text itself if it is none (for example a form)."""
+    text = body.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return unquote_plus(text)
+
+
+def find_words(values: object, known: Collection[str] = ()) -> frozenset[str]:
+    """Return the words of all texts in lists and objects, in a form in which equal words are equal, to search a text for them.
+
+    Args:
+        values: The values, nested in any way.
+        known: Texts that are no values: the names of columns.
+    """
+    words: set[str] = set()
+    for text in _walk_texts(values):
+        if text not in known and text not in _ENVELOPE:
+            found = [_fold(word) for word in _WORD.findall(_normalise(text))]
+            words.update(found)
+            words.add("".join(found))  # a text may have the words without the blanks
+    return frozenset(words - {""})
 
 
 def hide_values(text: str, words: Collection[str], known: Collection[str]) -> str:
     """Return a text in which an ellipsis replaces everything that may be a value of a request.
 
-    That is every number, every quoted text, and every word that occurs in the request. The names of columns stay.
+    That is every number, every quoted text, and every word that occurs in the request, also shortened or as a part of a longer
+    word. Accents, case and the form of Unicode make no difference. The names of columns stay. What code computes from a value in
+    another way (a hash, base64, a translation) is not recognised.
 
     Args:
         text: The text.
         words: The words of the request, from `find_words`.
         known: Words that stay, whether they are quoted or not.
     """
+    stays = {_normalise(name) for name in known}
+    searched = "\n".join(("", *words))
 
     def hide_quoted(match: re.Match[str]) -> str:
-        content = match[1] if match[1] is not None else match[2]
-        return match[0] if content in known else f"{match[0][0]}{_PLACEHOLDER}{match[0][0]}"
+        quoted = match[0]
+        return quoted if quoted[1:-1] in stays else f"{quoted[0]}{_PLACEHOLDER}{_CLOSING.get(quoted[0], quoted[0])}"
 
     def hide_word(match: re.Match[str]) -> str:
         word = match[0]
-        is_value = any(sign.isdigit() for sign in word) or word.casefold() in words
-        return _PLACEHOLDER if is_value and word not in known else word
+        if word in stays:
+            return word
+        is_value = any(sign.isdigit() for sign in word) or len(word) > MAX_WORD_LENGTH or _is_in(_fold(word), words, searched)
+        return _PLACEHOLDER if is_value else word
 
-    hidden = _WORD.sub(hide_word, _QUOTED.sub(hide_quoted, text[: 4 * MAX_TEXT_LENGTH]))
+    cut = _normalise(text[: 4 * MAX_TEXT_LENGTH])
+    hidden = _WORD.sub(hide_word, _QUOTED.sub(hide_quoted, cut))
     return _PARTS_OF_A_VALUE.sub(_PLACEHOLDER, hidden)
+
+
+def _is_in(word: str, words: Collection[str], searched: str) -> bool:
+    """Return whether a word is one of the request, a part of one, or contains one.
+
+    Args:
+        word: The folded word.
+        words: The words of the request.
+        searched: The same words, each after a line feed.
+    """
+    if word in words or (len(word) >= MIN_PART and word in searched) or (len(word) >= MIN_PREFIX and f"\n{word}" in searched):
+        return True
+    ends = range(MIN_PART, len(word) + 1)
+    return any(word[start:end] in words for end in ends for start in range(end - MIN_PART + 1))
+
+
+def _walk_texts(values: object) -> Iterator[str]:
+    """Yield all texts in nested lists and objects, and the keys of objects."""
+    left = [values]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple):
+            left += value
+
+
+def _normalise(text: str) -> str:
+    """Return a text in the composed form of Unicode, without marks that cannot be composed, because they would part a word."""
+    composed = _PLACEHOLDER.join(unicodedata.normalize("NFKC", part) for part in text.split(_PLACEHOLDER))
+    return "".join(sign for sign in composed if not unicodedata.category(sign).startswith("M"))
+
+
+def _fold(word: str) -> str:
+    """Return a word without case and accents."""
+    decomposed = unicodedata.normalize("NFKD", word.casefold())
+    return "".join(sign for sign in decomposed if not unicodedata.category(sign).startswith("M"))
 
 
 def clean(text: str) -> str:

@@ -68,12 +68,13 @@ class ReleaseServer(ReleaseClient):
         pid: The id of the server's first process, which is also the id of the process group.
         digest: The digest of the release.
         log: The file with the server's output.
+        log_start: The position in this file at which the output of this server begins.
     """
 
     def __init__(self, started: _Started, *, port: int, digest: str, folder: Path, log: Path) -> None:
         """Set the server. `spawn_server` calls this."""
         super().__init__(f"http://{HOST}:{port}", digest=digest, folder=folder, advice=f"Its log is {log}.")
-        self.port, self.log = port, log
+        self.port, self.log, self.log_start = port, log, started.log_start
         self.pid = started.process.pid
         self._started = started
         self._probe = HealthProbe(port, HEALTH_PATH)

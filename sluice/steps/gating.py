@@ -42,12 +42,14 @@ class GateAnswer:
 
     Attributes:
         model: The digest of the model.
+        scores: The digest of its scores on the gate rows.
         decision: The gate's own decision. An override never changes it.
         override: The override that is valid now; None if there is none, or if the gate promotes the model anyway.
         power: What the gate can see with this holdout.
     """
 
     model: str
+    scores: str
     decision: GateDecision
     override: OverrideRecord | None
     power: GatePower
@@ -70,14 +72,11 @@ class GateAnswer:
         return "; ".join(parts) + (f". {self.power.describe()}" if decision.first else "")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the public decision as plain JSON types, with the model's digest, the override, and what the gate can see."""
+        """Return the public decision as plain JSON types, with the digests, the override, and what the gate can see."""
         override = self.override
-        shown = (
-            {"model": override.model, "by": override.by, "why": override.why, "at": override.at, "until": override.until}
-            if override
-            else None
-        )
-        return self.decision.to_public_dict() | {"model": self.model, "override": shown, "power": self.power.describe()}
+        shown = override.model_dump(include={"model", "scores", "by", "why", "at", "until"}) if override else None
+        judged = {"model": self.model, "scores": self.scores}
+        return self.decision.to_public_dict() | judged | {"override": shown, "power": self.power.describe()}
 
 
 def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]) -> bool:
@@ -113,7 +112,7 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
             raise UndecidedError(
                 answer.decision.verdict.detail,
                 hint="`sluice gate status` shows the budget. A person may let this model pass nevertheless: "
-                f"`sluice gate override {answer.model} --why …`, then run the pipeline again.",
+                f"`sluice gate override {answer.model} --scores {answer.scores} --why …`, then run the pipeline again.",
             )
     return answer.passes
 
@@ -130,8 +129,10 @@ def decide(project: Project, holdout: Holdout, scores: RowScores, *, challenger:
         rule=read_rule(project),
         heads=read_heads(project),
     )
-    override = None if decision.promote else ledger.read().find_override(challenger, time.time())
-    return GateAnswer(model=challenger, decision=decision, override=override, power=describe_power(project, holdout))
+    override = None if decision.promote else ledger.read().find_override(challenger, scores.digest, time.time())
+    return GateAnswer(
+        model=challenger, scores=scores.digest, decision=decision, override=override, power=describe_power(project, holdout)
+    )
 
 
 def warn_about_holdout(project: Project, holdout: Holdout) -> list[RunWarning]:

@@ -64,8 +64,10 @@ def list_(output: OutputOption = Format.TABLE, project_folder: ProjectOption = N
 
     from sluice.steps.packaging import describe
 
-    releases = sorted(_store(open_project(project_folder)).list(), key=lambda release: -release.number)
-    table = Table("release", "digest", "tags", "commit", "data", "gate", box=None, pad_edge=False)
+    project = open_project(project_folder)
+    condemned = _read_condemned(project)
+    releases = sorted(_store(project).list(), key=lambda release: -release.number)
+    table = Table("release", "digest", "tags", "commit", "data", "gate", "canary", box=None, pad_edge=False)
     for release in releases:
         code, data, gate = release.manifest["code"], release.manifest["data"], release.manifest.get("gate")
         table.add_row(
@@ -75,13 +77,25 @@ def list_(output: OutputOption = Format.TABLE, project_folder: ProjectOption = N
             code["commit"][:12] + ("+" if code["dirty"] else ""),
             data["snapshot_digest"][:19],
             _describe_gate(gate),
+            "unknown" if condemned is None else "[red]condemned[/]" if release.digest in condemned else "",
         )
-    data_ = {"releases": [describe(release) for release in releases]}
+    data_ = {"releases": [describe(release) | {"condemned": (condemned or {}).get(release.digest)} for release in releases]}
     show(
         output,
         Envelope("release list", "done", data_),
         table if releases else "There is no release yet. `sluice run` makes the first one.",
     )
+
+
+def _read_condemned(project: Project) -> dict[str, str] | None:
+    """Return when and why each condemned release was condemned; None if the journal is in a cluster that cannot be reached."""
+    from sluice.errors import ServiceError
+    from sluice.rollout.requests.condemnations import read_condemnations
+
+    try:
+        return read_condemnations(project)
+    except ServiceError:
+        return None
 
 
 def _describe_gate(gate: Mapping[str, Any] | None) -> str:
@@ -101,16 +115,20 @@ def show_(ref: RefArgument, output: OutputOption = Format.TABLE, project_folder:
 
     from sluice.steps.packaging import describe
 
-    store = _store(open_project(project_folder))
+    project = open_project(project_folder)
+    store = _store(project)
     release = store.get(ref)
     attachments = store.attachments(release.digest)
-    data = describe(release) | {"attachments": attachments}
+    known = _read_condemned(project)
+    condemned = "unknown, because the rollout journal cannot be reached" if known is None else known.get(release.digest)
+    data = describe(release) | {"attachments": attachments, "condemned": condemned}
     heads = {
         "release": release.number,
         "digest": release.digest,
         "image": release.image_digest,
         "tags": ", ".join(sorted(release.tags)),
     }
+    heads |= {"canary": condemned} if condemned else {}
     show(output, Envelope("release show", "done", data), Group(facts(heads), Pretty(release.manifest, expand_all=True)))
 
 

@@ -34,6 +34,9 @@ app = typer.Typer(help="Roll a release out in steps (5 → 25 → 100 % of the t
 RefArgument = Annotated[
     str, typer.Argument(help="The release: its number, release-<n>, champion, previous, or the beginning of its digest.")
 ]
+MAX_CONDEMNED = 3
+"""Condemned releases that the status shows."""
+
 ByOption = Annotated[str, typer.Option("--by", help="The person who orders this; default: the user of this machine.")]
 
 
@@ -69,6 +72,7 @@ def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
         | _describe_expected_time(status)
         | _describe_rejections(status.evidence or {})
         | _describe_failure(status.failure)
+        | _describe_condemned(project, status)
         | _describe_problems(project, status)
     )
 
@@ -95,13 +99,19 @@ def _describe_serving(project: Project, status: RolloutStatus) -> str:
 
 
 def _describe_problems(project: Project, status: RolloutStatus) -> dict[str, object]:
-    """Return the problem of the last round, and what is wrong with each server."""
+    """Return the problem of the last round, what is wrong with each server, and what happened to a server last."""
     failures: dict[str, object] = {
         f"release {_find_release(project, server['release']).number}": problem
         for server in status.servers
         if (problem := _describe_server(server))
     }
-    return ({"problem": status.trouble} if status.trouble else {}) | failures
+    event = status.server_event
+    last = {"last event": f"{_write_time(event['time'])} {event['text']}"} if event else {}
+    return ({"problem": status.trouble} if status.trouble else {}) | failures | last
+
+
+def _write_time(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _describe_rejections(evidence: Mapping[str, Any]) -> dict[str, object]:
@@ -113,6 +123,29 @@ def _describe_rejections(evidence: Mapping[str, Any]) -> dict[str, object]:
 def _describe_failure(failure: Mapping[str, Any] | None) -> dict[str, object]:
     """Return what failed in the last rollout, one line for each error."""
     return {"what failed": "\n".join(failure["lines"])} if failure and failure["lines"] else {}
+
+
+def _describe_condemned(project: Project, status: RolloutStatus) -> dict[str, object]:
+    """Return the releases that were condemned last, with the time and the reason, newest first."""
+    from sluice.rollout.requests.condemnations import read_condemnations
+
+    if not status.condemned:
+        return {}
+    newest = list(reversed(read_condemnations(project).items()))
+    lines = [f"release {_name_number(project, digest)}: {told}" for digest, told in newest[:MAX_CONDEMNED]]
+    more = len(newest) - len(lines)
+    lines += [f"and {more} more (`sluice release list`)"] if more else []
+    return {"condemned": "\n".join(lines)}
+
+
+def _name_number(project: Project, digest: str) -> str:
+    """Return the number of a release; the beginning of its digest if no store holds it any more."""
+    from sluice.errors import StateError
+
+    try:
+        return str(_find_release(project, digest).number)
+    except StateError:
+        return digest[:19]
 
 
 def _describe_server(server: Mapping[str, Any]) -> str:
@@ -146,9 +179,10 @@ def history(output: OutputOption = Format.TABLE, project_folder: ProjectOption =
     transitions = read_transitions(project)
     table = Table("time", "from", "to", "traffic", "reason", box=None, pad_edge=False)
     for line in transitions:
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line["time"]))
         weights = ", ".join(f"{digest[7:13]} {weight} %" for digest, weight in line.get("weights", {}).items() if weight)
-        table.add_row(moment, line["from"], line["to"], weights, escape("\n".join([line["reason"], *_list_failure_lines(line)])))
+        to_state = "unchanged" if line["from"] == line["to"] and not line["word_of"] else line["to"]
+        reason = escape("\n".join([line["reason"], *_list_failure_lines(line)]))
+        table.add_row(_write_time(line["time"]), line["from"], to_state, weights, reason)
     show(output, Envelope("rollout history", "done", {"transitions": transitions}), table)
 
 
@@ -184,7 +218,7 @@ def start(
     outcome = "would-start" if dry_run else "requested"
     steps = step_shares.find_steps(project, open_journal(project).read(), release.digest)
     expected = step_shares.describe_steps(project, steps) if now.champion else []
-    warnings = _find_warnings(project, release.digest)
+    warnings = _find_warnings(project, release.digest) | _find_condemnation(project, release.digest)
     _show_result(output, "rollout start", outcome, release, steps=list(steps), expected=expected, **warnings)
 
 
@@ -204,15 +238,17 @@ def approve(
     project = open_project(project_folder)
     release = _find_release(project, ref)
     decide = approvals.plan_approval if dry_run else approvals.approve
-    approval = decide(project, release.digest, _or_user(by), note)
+    former = approvals.find_running_approval(project, release.digest)
+    approval = former or decide(project, release.digest, _or_user(by), note)
     image = {"image": approval.image} if approval.image else {}
     overridden = read_override(project, release.digest)
     image |= {"override": overridden} if overridden else {}
-    until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(approval.until))
+    until = _write_time(approval.until)
     expected = step_shares.describe_steps(project, approval.steps)
     details: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "expected": expected, "until": until} | image
-    details |= _find_warnings(project, release.digest)
-    _show_result(output, "rollout approve", "would-approve" if dry_run else "approved", release, **details)
+    details |= _find_warnings(project, release.digest) | _find_condemnation(project, release.digest)
+    outcome = "unchanged" if former else "would-approve" if dry_run else "approved"
+    _show_result(output, "rollout approve", outcome, release, **details)
 
 
 @app.command("promote")
@@ -312,6 +348,14 @@ def _find_warnings(project: Project, digest: str) -> dict[str, list[str]]:
 
     warnings = [f"{warning.text}. {warning.hint}" for warning in read_warnings_about(project, digest)]
     return {"warnings": warnings} if warnings else {}
+
+
+def _find_condemnation(project: Project, digest: str) -> dict[str, Any]:
+    """Return under its name that and why a release was condemned; empty if it is not."""
+    from sluice.rollout.requests.condemnations import read_condemnation
+
+    condemned = read_condemnation(project, digest)
+    return {"condemned": condemned} if condemned else {}
 
 
 def _show_result(output: Format, command: str, outcome: str, release: NamedRelease, **more: Any) -> None:  # noqa: ANN401

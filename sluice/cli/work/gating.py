@@ -118,31 +118,50 @@ def override(
     until: Annotated[
         str, typer.Option("--until", help="When the override expires, as 2026-01-31 or 2026-01-31T18:00; default: in 24 hours.")
     ] = "",
+    scores: Annotated[
+        str,
+        typer.Option(
+            "--scores",
+            metavar="DIGEST",
+            help="The digest of the model's scores, as `sluice run` shows it; default: those of the gate's question about it.",
+        ),
+    ] = "",
     by: ByOption = "",
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Let one model pass the gate although it said no or could not decide. The gate's own answer stays in all records."""
+    """Let one model with its present feature code pass the gate. The gate's own answer stays in all records."""
     from sluice.steps.ledgers import open_ledger
 
     project = open_project(project_folder)
     now = time.time()
     end = _read_until(until, now)
     person = by or getpass.getuser()
-    _check_override(model, why)
+    _check_override(model, scores, why)
     ledger = open_ledger(project)
-    warning = "" if ledger.read().was_asked(model) else _NEVER_ASKED
-    data: dict[str, Any] = {"model": model, "by": person, "why": why, "at": now, "until": end, "warning": warning}
+    known = ledger.read()
+    scores = scores or known.find_scores(model)
+    warning = "" if known.was_asked(model) else _NEVER_ASKED
+    data: dict[str, Any] = {
+        "model": model,
+        "scores": scores,
+        "by": person,
+        "why": why,
+        "at": now,
+        "until": end,
+        "warning": warning,
+    }
     if not dry_run:
         question = f"Let model {model[:19]} pass the gate until {_write_time(end)}?"
         confirm(yes, output, f"Warning: {warning}. {question}" if warning else question, change="overrides the gate")
-        ledger.override(model, by=person, why=why, until=end, at=now)
+        ledger.override(model, scores, by=person, why=why, until=end, at=now)
     outcome = "would-override" if dry_run else "overridden"
-    rows = {"would let pass" if dry_run else "lets pass": model, "by": person, "why": why, "until": _write_time(end)}
-    rows |= {"warning": warning} if warning else {}
-    rows |= {"next": "nothing was recorded; repeat it without --dry-run" if dry_run else "run the pipeline again with --force"}
+    rows = {"would let pass" if dry_run else "lets pass": model, "scores": scores, "by": person, "why": why}
+    rows |= {"until": _write_time(end)} | ({"warning": warning} if warning else {})
+    done = "run the pipeline again, with the same data and code"
+    rows["next"] = "nothing was recorded; repeat it without --dry-run" if dry_run else done
     show(output, Envelope("gate override", outcome, data), facts(rows))
 
 
@@ -212,12 +231,12 @@ def accept_rows(
     show(output, Envelope("gate accept-rows", "would-accept" if dry_run else "accepted", data), facts(rows))
 
 
-def _check_override(model: str, why: str) -> None:
-    if not _DIGEST.fullmatch(model):
-        raise UsageError(
-            f"{model!r} is not the digest of a model",
-            hint="Copy the whole digest, sha256:…, from `sluice gate status`.",
-        )
+def _check_override(model: str, scores: str, why: str) -> None:
+    for digest, what in ((model, "a model"), (scores or model, "scores")):
+        if not _DIGEST.fullmatch(digest):
+            raise UsageError(
+                f"{digest!r} is not the digest of {what}", hint="Copy the whole digest, sha256:…, from the record of the run."
+            )
     _check_reason(why)
 
 

@@ -135,6 +135,7 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
     """Approve in the given name, ask the person at the terminal, or print how to approve from another terminal."""
     from sluice.rollout.requests import approvals
     from sluice.rollout.requests.admission import describe_override
+    from sluice.rollout.requests.condemnations import read_condemnation
     from sluice.steps.records import read_warnings, record_rejection
 
     release = _read_release(folder) or {}
@@ -142,6 +143,8 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
         console.print(f"  [yellow]! warning[/] {escape(warning['text'])}. {escape(warning['hint'])}")
     if overridden := describe_override(release.get("manifest") or {}):
         console.print(f"  [yellow]![/] {escape(overridden)}")
+    if condemned := read_condemnation(project, release["digest"]):
+        console.print(f"  [yellow]![/] {escape(condemned)}")
     _show_expected_time(project, release["digest"], console)
     if not approver and sys.stdin.isatty() and (approved := _ask(release["number"], console)) is not None:
         if not approved:
@@ -222,7 +225,8 @@ def _table(document: dict[str, Any], folder: Path) -> Any:  # noqa: ANN401
     if gate.get("left") is not None:
         rows["gate"] = f"{gate['left']} of {gate['budget']} questions left on this holdout (`sluice gate status`)"
     if document["outcome"] in {"kept", "undecided"} and gate.get("model"):
-        rows["model"] = f"{gate['model']} (`sluice gate override` lets it pass nevertheless)"
+        scores = f" --scores {gate['scores']}" if gate.get("scores") else ""
+        rows["model"] = f"`sluice gate override {gate['model']}{scores} --why …` lets it pass nevertheless"
     if overridden := describe_override({"gate": gate}):
         rows["override"] = overridden
     if document.get("release"):

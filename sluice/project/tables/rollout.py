@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence  # noqa: TC003 - beside types that pydantic reads
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, field_validator, model_validator
 
 from sluice.project.base import Table
 
@@ -13,6 +13,19 @@ ALL_TRAFFIC = 100
 
 LATENCY_BOUNDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Bounds of latency in seconds for which both Seldon's executor and Envoy count requests."""
+
+
+def _explain_step(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """Say in one sentence what a step is, because pydantic names both of its own types."""
+    try:
+        return validate(value)
+    except ValidationError as error:
+        raise ValueError(f'a step is a per cent from 1 to 100 or a text like "300 requests", and not {value!r}') from error
+
+
+Step: TypeAlias = Annotated[
+    Annotated[int, Field(ge=1, le=100)] | Annotated[str, Field(pattern=r"^[1-9][0-9]* requests$")], WrapValidator(_explain_step)
+]
 
 
 def are_canary_steps(steps: Sequence[int]) -> bool:
@@ -27,7 +40,7 @@ class RolloutTable(Table):
         default="envoy",
         description="What splits the traffic: `envoy`, started by `sluice serve`, or `seldon` for Seldon Core in a cluster.",
     )
-    steps: list[Annotated[int, Field(ge=1, le=100)] | Annotated[str, Field(pattern=r"^[1-9][0-9]* requests$")]] = Field(
+    steps: list[Step] = Field(
         default=[5, 25, 100],
         description="Shares of the traffic for the canary, in per cent. A step may also be a number of requests, for example"
         ' `"300 requests"`: the start of the rollout chooses the share from the measured traffic.',

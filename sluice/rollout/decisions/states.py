@@ -185,6 +185,11 @@ class Transition:
     applied_at: float | None = None
     commanded_by: Annotated[str, Field(alias="word_of")] = ""
 
+    @property
+    def is_event(self) -> bool:
+        """Whether it only says what happened to a server. It moves nothing. A rollback of the champion is somebody's command."""
+        return self.from_state == self.to_state and not self.commanded_by
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, with the keys ``from``, ``to`` and ``word_of`` that reports and the command line use."""
         return {

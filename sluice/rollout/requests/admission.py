@@ -53,8 +53,11 @@ def check_gate(project: Project, digest: str) -> None:
 
 def _is_overridden(manifest: Mapping[str, Any], now: float) -> bool:
     """Return whether a person let the model of this release pass the gate, and that permission is still valid."""
-    override = manifest["gate"].get("override") or {}
-    return bool(override) and override.get("model") == manifest["model"]["digest"] and override["at"] <= now < override["until"]
+    gate = manifest["gate"]
+    override = gate.get("override") or {}
+    if not override or override.get("scores") != gate.get("scores"):
+        return False
+    return bool(override.get("model") == manifest["model"]["digest"] and override["at"] <= now < override["until"])
 
 
 def describe_override(manifest: Mapping[str, Any]) -> str:
@@ -130,7 +133,8 @@ def check_not_condemned(journal: Journal, digest: str, again: str = "") -> None:
     failed_at = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.at))
     raise RefusedError(
         f"release {digest[:19]} is condemned, because its canary failed at {failed_at}: {found.reason}",
-        hint="Fix the cause and make a new release. If the cause was elsewhere, use `sluice rollout start --again WHY`.",
+        hint="Fix the cause and make a new release. If the cause was elsewhere, use "
+        f"`sluice rollout start {digest[:19]} --again WHY`.",
     )
 
 

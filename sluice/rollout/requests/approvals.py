@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def approve(project: Project, digest: str, by: str, note: str = "") -> Approval:
     """Approve one release for ``rollout.approval_seconds``, over the steps of its running rollout or else of sluice.toml.
 
-    An approval may come before the request. It is valid for one rollout, and used up when that rollout ends.
+    An approval may come before the request. It is valid for one rollout, and used up when that rollout ends. If the running
+    rollout of this release has a valid approval, the call changes nothing and returns that one.
 
     Args:
         project: The project.
@@ -33,6 +34,8 @@ def approve(project: Project, digest: str, by: str, note: str = "") -> Approval:
         StateError: `by` is empty, or the release is the champion.
     """
     approval = plan_approval(project, digest, by, note, push=True)
+    if (running := find_running_approval(project, digest)) is not None:
+        return running
 
     def add_approval(journal: Journal) -> Journal:
         valid = [other for other in journal.approvals if other.until > approval.at]
@@ -77,6 +80,12 @@ def plan_approval(project: Project, digest: str, by: str, note: str = "", *, pus
         note=note,
         image=find_image(project, journal, digest) if push or journal.target == digest else "",
     )
+
+
+def find_running_approval(project: Project, digest: str) -> Approval | None:
+    """Return the approval that is valid now for the running rollout of a release; None if there is none, or no such rollout."""
+    journal = open_journal(project).read()
+    return find_valid_approval(project, journal, digest) if journal.target == digest else None
 
 
 def find_approval(project: Project, digest: str) -> Approval | None:

@@ -50,6 +50,7 @@ def describe_rollout(
         "samples": journal_store.read_samples(started - MARGIN_SECONDS, end + MARGIN_SECONDS),
         "numbers": compute_numbers(transitions, settings),
         "failure": describe_failure(ended) if ended else None,
+        "condemned": describe_end(journal, ended) if ended else "",
     }
 
 
@@ -73,7 +74,16 @@ def describe_period(
         "samples": journal_store.read_samples(since, until),
         "numbers": compute_numbers(transitions, settings),
         "failure": describe_failure(ended) if ended else None,
+        "condemned": describe_end(journal, ended) if ended else "",
     }
+
+
+def describe_end(journal: Journal, ended: EndedRollout) -> str:
+    """Say that the release was condemned at the end of this rollout; empty if it was not."""
+    found = journal.find_condemnation(ended.release)
+    if found is None or found.at != ended.ended:
+        return ""
+    return f"release {ended.release[:19]} is condemned: it is rolled out again only if a person says why (--again)"
 
 
 def describe_failure(ended: EndedRollout) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from sluice.rollout.requests.histories import describe_failure
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
+    from sluice.rollout.decisions.states import Journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class RolloutStatus:
         trouble: The problem of the last round, which the next round tries to solve; empty if there is none.
         failure: What failed in the last rollout, if its canary failed and no other rollout is running.
         condemned: The releases whose canary failed, with the time and the reason.
+        server_event: What happened to a server last, for example that a server that hung was replaced: ``time`` and ``text``.
     """
 
     url: str
@@ -54,6 +56,7 @@ class RolloutStatus:
     trouble: str = ""
     failure: dict[str, Any] | None = None
     condemned: list[dict[str, Any]] = field(default_factory=list)
+    server_event: dict[str, Any] | None = None
 
 
 def read_status(project: Project) -> RolloutStatus:
@@ -85,4 +88,10 @@ def read_status(project: Project) -> RolloutStatus:
         trouble=reported.get("trouble", ""),
         failure=describe_failure(journal.rollouts[-1]) if journal.rollouts and not journal.request else None,
         condemned=[dataclasses.asdict(one) for one in journal.condemned],
+        server_event=_find_server_event(journal),
     )
+
+
+def _find_server_event(journal: Journal) -> dict[str, Any] | None:
+    last = next((one for one in reversed(journal.transitions) if one.is_event), None)
+    return {"time": last.time, "text": last.reason} if last else None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODEL = "sha256:" + "ab" * 32
+SCORES = "sha256:" + "cd" * 32
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def run(folder: Path, *arguments: str) -> dict[str, Any]:
 def ask(folder: Path, challenger: str, *, champion: str | None = None) -> None:
     project = read_project(folder)
     holdout, rule = open_holdout(project), read_rule(project)
-    question = Question(challenger=challenger, champion=champion, rule=rule, row_set=holdout.row_set.digest)
+    question = Question(challenger=challenger, champion=champion, rule=rule, row_set=holdout.row_set.digest, scores=SCORES)
     asked = open_ledger(project).ask(question, holdout.row_set, holdout=holdout.digest, rule=rule)
     open_ledger(project).save_answer(asked.link, {"promote": False, "verdict": {"outcome": "fail"}})
 
@@ -81,6 +82,10 @@ def test_the_power_is_said_before_there_is_a_model(folder: Path) -> None:
 
 def test_an_override_is_recorded_with_person_reason_and_end(folder: Path) -> None:
     arguments = ("override", MODEL, "--why", "a column was wrong", "--by", "ada", "--until", "2999-01-31")
+    unknown = run(folder, *arguments, "--yes")
+    assert "it is not clear which scores" in unknown["error"]["message"]
+    assert run(folder, *arguments, "--scores", SCORES, "--dry-run")["outcome"] == "would-override"  # the gate counted no question
+    ask(folder, MODEL)
     planned = run(folder, *arguments, "--dry-run")
     assert planned["outcome"] == "would-override"
     assert run(folder, "status")["data"]["overrides"] == []
@@ -90,12 +95,12 @@ def test_an_override_is_recorded_with_person_reason_and_end(folder: Path) -> Non
     done = run(folder, *arguments, "--yes")
     assert (done["outcome"], done["data"]["by"], done["data"]["why"]) == ("overridden", "ada", "a column was wrong")
     (stored,) = run(folder, "status")["data"]["overrides"]
-    assert (stored["model"], stored["until"]) == (MODEL, done["data"]["until"])
+    assert (stored["model"], stored["scores"], stored["until"]) == (MODEL, SCORES, done["data"]["until"])
     assert "by ada: a column was wrong" in sluice("gate", "status", cwd=folder).stdout
 
 
 def test_a_planned_override_says_that_nothing_was_recorded_and_warns_of_a_model_that_was_never_asked(folder: Path) -> None:
-    arguments = ("gate", "override", MODEL, "--why", "a column was wrong", "--by", "ada")
+    arguments = ("gate", "override", MODEL, "--scores", SCORES, "--why", "a column was wrong", "--by", "ada")
     planned = sluice(*arguments, "--dry-run", cwd=folder).stdout
     assert "would let pass" in planned
     assert "nothing was recorded" in planned
@@ -115,7 +120,7 @@ def test_the_status_shows_all_overrides_and_rotations(folder: Path) -> None:
     present = open_holdout(read_project(folder)).row_set
     for number, (old, new) in enumerate([(present, fresh[0]), (fresh[0], fresh[1])]):
         ledger.rotate(old, new, by="ada", why=f"rotation {number}", at=number)
-        ledger.override(MODEL, by="ada", why=f"override {number}", until=9e9, at=number)
+        ledger.override(MODEL, SCORES, by="ada", why=f"override {number}", until=9e9, at=number)
     ask(folder, "sha256:1")
     text = sluice("gate", "status", cwd=folder).stdout
     assert [f"ada: {what} {number}" in text for what in ("rotation", "override") for number in (0, 1)] == [True] * 4
@@ -136,6 +141,7 @@ def test_the_status_counts_the_questions_about_other_holdouts(folder: Path, carr
     [
         (("sha256:ab", "--why", "x"), "is not the digest of a model"),
         ((MODEL, "--why", " "), "--why is empty"),
+        ((MODEL, "--why", "x", "--scores", "sha256:ab"), "is not the digest of scores"),
         ((MODEL, "--why", "x", "--until", "tomorrow"), "is not a date"),
         ((MODEL, "--why", "x", "--until", "2020-01-01"), "is in the past"),
     ],

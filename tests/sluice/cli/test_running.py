@@ -19,7 +19,7 @@ from sluice.errors import RefusedError
 from sluice.project.projects import Project, read_project
 from sluice.project.tables.rollout import RolloutTable
 from sluice.release.store.releases import ReleaseStore
-from sluice.rollout.decisions.states import ChampionTerm, Journal, Phase, Request, State
+from sluice.rollout.decisions.states import ChampionTerm, Condemnation, Journal, Phase, Request, State
 from sluice.rollout.platforms.laptop.journal_file import open_journal_file
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests import starts
@@ -99,6 +99,17 @@ def test_the_approval_prompt_shows_the_gates_answer_and_who_overrode_it(
     shown = capsys.readouterr().out
     assert "the champion stays; ada let the model pass the gate until" in shown
     assert "a column was wrong" in shown
+
+
+def test_the_approval_prompt_says_that_the_release_was_condemned_and_why_it_was_started_again(
+    project: Project, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    condemned = (Condemnation(release=B, at=1_800_000_000.0, reason="e-value 120"),)
+    request = Request(id="r", release=B, by="bob", at=2.0, steps=(5, 25, 100), again="the disk was full")
+    journal_of(project, condemned=condemned, request=request)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    running.answer_approval(project, run, Console(width=300), approver="")
+    assert "because e-value 120. The reason to start again: the disk was full" in capsys.readouterr().out
 
 
 def test_an_undecided_run_has_the_exit_code_of_a_refusal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ from sluice.engines.runs import (
     write_run,
 )
 from sluice.errors import DataError
+from sluice.steps.ledgers import open_ledger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +104,17 @@ def test_the_digest_of_the_inputs_changes_with_code_data_holdout_and_pipeline(sm
         file.write_bytes(before)
     (small_project.root / "NOTES.md").write_text("words")
     assert inputs_digest(small_project, "good", {"snapshot": ""}) == first
+
+
+def test_a_valid_override_of_the_gate_changes_the_inputs_so_that_the_pipeline_runs_again(small_project: Project) -> None:
+    first = inputs_digest(small_project, "good", {"snapshot": ""})
+    ledger, now = open_ledger(small_project), time.time()
+    ledger.override("sha256:m", "sha256:s", by="ada", why="it was needed", until=now - 1, at=now - 60)
+    assert inputs_digest(small_project, "good", {"snapshot": ""}) == first  # it has expired
+    ledger.override("sha256:m", "sha256:s", by="ada", why="it is needed", until=now + 3600, at=now)
+    assert inputs_digest(small_project, "good", {"snapshot": ""}) != first
+    (small_project.state / "ledger" / "ledger.json").write_text("{")
+    assert inputs_digest(small_project, "good", {"snapshot": ""}) == first  # the gate refuses this ledger itself
 
 
 def test_only_a_successful_run_counts_as_a_run_with_the_same_inputs(small_project: Project) -> None:

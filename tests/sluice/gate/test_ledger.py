@@ -255,15 +255,36 @@ def test_a_damaged_head_in_the_second_place_is_an_error(tmp_path: Path, folder: 
 
 
 def test_an_override_is_valid_for_one_model_until_its_end_and_changes_no_answer(ledger: Ledger) -> None:
-    link = ask(ledger, "sha256:m").link
+    link = ask(ledger, "sha256:m", scores="sha256:s").link
     ledger.save_answer(link, {"promote": False})
-    ledger.override("sha256:m", by="ada", why="the fix is urgent", until=100.0, at=50.0)
+    ledger.override("sha256:m", "sha256:s", by="ada", why="the fix is urgent", until=100.0, at=50.0)
     document = ledger.read()
-    assert [document.find_override("sha256:m", at) is not None for at in (49.0, 50.0, 99.0, 100.0)] == [False, True, True, False]
-    assert document.find_override("sha256:other", 60.0) is None
+    found = [document.find_override("sha256:m", "sha256:s", at) is not None for at in (49.0, 50.0, 99.0, 100.0)]
+    assert found == [False, True, True, False]
+    assert document.find_override("sha256:other", "sha256:s", 60.0) is None
+    assert document.find_override("sha256:m", "sha256:other", 60.0) is None
     assert document.find_answer(link) == {"promote": False}
-    ledger.override("sha256:m", by="bob", why="longer", until=200.0, at=60.0)
-    assert ledger.read().find_override("sha256:m", 70.0).by == "bob"
+    ledger.override("sha256:m", "sha256:s", by="bob", why="longer", until=200.0, at=60.0)
+    assert ledger.read().find_override("sha256:m", "sha256:s", 70.0).by == "bob"
+
+
+def test_an_override_of_an_earlier_version_without_scores_is_readable_and_not_valid(ledger: Ledger) -> None:
+    ledger.override("sha256:m", "", by="ada", why="the fix is urgent", until=100.0, at=50.0)
+    document = ledger.read()
+    assert '"scores":""' in document.model_dump_json()
+    assert document.find_override("sha256:m", "", 60.0) is None
+
+
+def test_the_scores_of_an_override_follow_from_the_questions_only_if_they_are_clear(ledger: Ledger) -> None:
+    with pytest.raises(StateError, match="was not asked about it"):
+        ledger.read().find_scores("sha256:m")
+    ask(ledger, "sha256:m", scores="sha256:s")
+    ask(ledger, "sha256:other", scores="sha256:t")
+    assert ledger.read().find_scores("sha256:m") == "sha256:s"
+    ask(ledger, "sha256:m", scores="sha256:u")
+    with pytest.raises(StateError, match="with 2 different scores") as refused:
+        ledger.read().find_scores("sha256:m")
+    assert "--scores" in refused.value.hint
 
 
 def test_a_folder_that_cannot_be_created_is_an_error_with_a_hint(tmp_path: Path) -> None:

@@ -49,3 +49,12 @@ def test_an_unknown_key_is_an_error() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings(**REQUIRED).gate.margin = 0.2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("step", [0, 101, 5.5, "0 requests", "many"])
+def test_a_wrong_step_of_a_rollout_is_explained_without_names_of_types(step: object) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(**REQUIRED, rollout={"steps": [step, 100]})
+    (problem,) = refused.value.errors()
+    assert problem["loc"] == ("rollout", "steps", 0)
+    assert 'a step is a per cent from 1 to 100 or a text like "300 requests"' in problem["msg"]

@@ -57,6 +57,13 @@ def test_every_form_of_the_report_says_what_failed() -> None:
     assert "<script>x" not in render_html(report)
 
 
+def test_every_form_of_the_report_says_that_a_release_was_condemned() -> None:
+    rollout = {"outcome": "rolled_back", "transitions": [], "failure": None, "condemned": "release 4 is condemned"}
+    report = one_act(report_records.story_run(1) | {"rollout": rollout})
+    for text in (print_to_text(render_terminal(report)), render_markdown(report), render_html(report)):
+        assert "release 4 is condemned" in text
+
+
 @pytest.mark.parametrize("failure", [None, 5, {}, {"lines": 5}, {"lines": []}])
 def test_a_rollout_without_readable_failures_is_reported_without_them(failure: object) -> None:
     report = one_act(report_records.story_run(1) | {"rollout": {"outcome": "rolled_back", "failure": failure}})

@@ -46,6 +46,7 @@ class Backend:
     release: str
     folder: Path
     process: subprocess.Popen[bytes]
+    log_start: int
     liveness: LivenessProbe | None = None
 
     @property
@@ -113,7 +114,9 @@ class Backends:
     def spawn(self, release: str, folder: Path) -> Backend:
         # `exec` keeps the shell's pid, so that the pid names the file with the address of each start.
         script = f'exec {sys.executable} "{SCRIPT}" {release} "{folder}/address-$$" "{folder}/mode"'
-        return Backend(release, folder, start_child(["/bin/sh", "-c", script], log=folder / "log"))
+        log = folder / "log"
+        start = log.stat().st_size if log.exists() else 0
+        return Backend(release, folder, start_child(["/bin/sh", "-c", script], log=log), start)
 
     def move_tags(self, champion: str | None, previous: str | None) -> None:
         self.tag_moves.append((champion, previous))

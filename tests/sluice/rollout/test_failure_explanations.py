@@ -14,6 +14,7 @@ from sluice.rollout.decisions.transitions import add_failure
 from sluice.rollout.failures import MAX_BRIEF_LENGTH, MAX_LOG_LINES, ErrorKind, FailureSummary, select_log_lines, shorten
 from sluice.rollout.journals import JOURNAL, build_document
 from sluice.rollout.observations import ServerEvent
+from sluice.rollout.requests.histories import describe_end
 
 if TYPE_CHECKING:
     from sluice.rollout.round import ControlLoop
@@ -49,6 +50,9 @@ def test_what_failed_is_stored_with_the_outcome_and_the_release_is_condemned() -
     condemned = journal.find_condemnation(B)
     assert condemned is not None
     assert condemned.reason == last.reason
+    assert describe_end(journal, last).startswith(f"release {B[:19]} is condemned")
+    (other,) = [one for one in journal.rollouts if one.release == A]
+    assert describe_end(journal, other) == ""
     assert journal.find_condemnation(A) is None
     assert f"what failed: {ERROR.line}" in platform.lines
     assert platform.recorded[-2].reason.endswith(f"what failed: {ERROR.line}"), "the event says it"
@@ -205,6 +209,25 @@ def test_lines_of_a_log_that_may_contain_values_are_hidden() -> None:
         "Killed",
         "(2 more lines are hidden, because they may contain values; rollout.show_values = true shows them)",
     )
+
+
+STARTUP = [
+    "[2026-11-29 18:32:40 +0000] [17] [INFO] Starting gunicorn 20.1.0",
+    "[2026-11-29 18:32:40 +0000] [17] [INFO] Booting worker with pid: 18",
+    "2026-11-29 18:32:41,000 - seldon_core.microservice:main:578 - INFO: Starting microservice.py:main",
+    "2026-11-29 18:32:42,000 - sluice.serving:load:98 - INFO: release sha256:9a is ready after 2.97 s",
+]
+ERROR_LINES = [
+    "2026-11-29 18:32:50,000 - sluice.serving:_record_failure:166 - ERROR: ValueError in churn/features.py:101 (read_days)"
+]
+
+
+@pytest.mark.parametrize("show_values", [False, True])
+def test_errors_are_shown_without_what_a_server_writes_at_every_start(show_values: bool) -> None:
+    assert select_log_lines([*STARTUP, *ERROR_LINES, *STARTUP], show_values=show_values) == tuple(ERROR_LINES)
+    alone = select_log_lines(STARTUP, show_values=show_values)
+    assert alone[0] == STARTUP[0]
+    assert not any("more lines are hidden" in line for line in alone)
 
 
 def test_a_project_may_allow_whole_lines_of_the_log() -> None:

@@ -43,11 +43,53 @@ def test_nothing_is_kept_unless_the_deployment_says_so() -> None:
         ("value 17.25 at row 3", "value … at row …"),
         ('card "4111 1111" refused', 'card "…" refused'),
         ("2024-05-17T12:00:00 is too late", "… is too late"),
+        ("unknown cityParis, UnParisian", "unknown …, …"),
+        ("unknown city ParisFrance", "unknown city …"),
+        ("the city Par. is short", "the city …. is short"),
+        ("can't convert 'Rome'", "can't convert '…'"),
+        ("b'Rome' and “Rome's” and `Rome`", "b'…' and “…” and `…`"),
+        ("the value is 'cut Rome", "the value is '…'"),
+        ("found \"O'Brien\" or 'O'Brien' here", "found \"…\" or '…' here"),
+        (r"""row has 'O\'Brien "Ada" of Rome' here""", "row has '…' here"),
     ],
 )
 def test_values_are_hidden_and_columns_are_not(text: str, shown: str) -> None:
     words = find_words([["Paris, France", 17.25, None, True]])
     assert hide_values(text, words, {"tenure"}) == shown
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        ("Cafe\u0301 Mu\u0308ller", "unknown shop Caf\u00e9 M\u00fcller"),
+        ("Caf\u00e9 M\u00fcller", "unknown shop Cafe\u0301 Mu\u0308ller"),
+        ("CAFÉ MÜLLER", "unknown shop cafe muller"),
+        (["a", ["Café", {"by": "Müller"}]], "unknown shop Café Müller"),
+        ({"Café": {"Müller": 1}}, "unknown shop Café Müller"),
+    ],
+)
+def test_words_in_nested_cells_and_other_forms_of_unicode_are_hidden(sent: object, text: str) -> None:
+    assert hide_values(text, find_words([[sent]]), ()) == "unknown shop … …"
+
+
+def test_a_rejected_request_hides_the_words_of_its_own_body() -> None:
+    faults = Faults()
+    faults.start(HIDDEN, ["plan"])
+    cells = {"names": ["plan"], "ndarray": [['O\'Brien "Ada" of Harley Street']]}
+    text = "names of data: Ada of Harley Street has no plan"
+    faults.add_rejected(json.dumps({"data": cells}).encode(), "application/json", text)
+    faults.add_rejected(b"json=Ada+of%20Harley+Street", "application/x-www-form-urlencoded", text)
+    texts = [one["text"] for one in faults.to_dict(0)["rejected"]["requests"]]
+    assert texts == ["names … data: … … … … has no plan"] * 2
+
+
+def test_an_error_of_the_server_hides_the_words_of_the_body_and_everything_if_the_body_is_not_known() -> None:
+    faults = Faults()
+    faults.start(HIDDEN)
+    faults.add_error("known", "no shop in Paris", b'{"strData": "Paris"}')
+    faults.add_error("unknown", "no shop in Paris", b"")
+    assert [one["text"] for one in faults.to_dict(0)["failed"]] == ["no shop in …", "…"]
+    assert [one["example"] for one in faults.to_dict(0)["failed"]] == [[], []]
 
 
 def test_texts_have_no_control_characters_and_a_limited_length() -> None:

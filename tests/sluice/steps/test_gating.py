@@ -230,7 +230,9 @@ def test_an_override_lets_one_model_pass_and_keeps_the_gates_answer(folder: Path
     assert not kept.passes
     now = time.time()
     ledger = open_ledger(toy.read())
-    ledger.override(kept.decision["model"], by="ada", why="the column a is wrong since Monday", until=now + 3600, at=now)
+    scores = ledger.read().find_scores(kept.decision["model"])
+    assert scores == kept.decision["scores"]
+    ledger.override(kept.decision["model"], scores, by="ada", why="the column a is wrong since Monday", until=now + 3600, at=now)
     passed = toy.ask(kept.model)
     assert (passed.passes, passed.promote, passed.uses, passed.decision["verdict"]["outcome"]) == (True, False, 2, "fail")
     release = toy.release(passed)
@@ -241,8 +243,8 @@ def test_an_override_lets_one_model_pass_and_keeps_the_gates_answer(folder: Path
     check_gate(toy.read(), release)
     with pytest.raises(UndecidedError):  # another model does not pass, and an override does not undo a spent budget
         toy.ask(toy.train("other", ("a",)))
-    other = json.loads((folder / "other.decision").read_text())["model"]
-    ledger.override(other, by="ada", why="it is needed", until=now + 3600, at=now)
+    other = json.loads((folder / "other.decision").read_text())
+    ledger.override(other["model"], other["scores"], by="ada", why="it is needed", until=now + 3600, at=now)
     assert toy.ask(folder / "other").passes
 
 
@@ -250,16 +252,29 @@ def test_an_expired_override_and_one_of_another_model_have_no_effect(toy: GatePr
     weak = toy.ask(toy.train("weak", ("b",)))
     now = time.time()
     ledger = open_ledger(toy.read())
-    ledger.override(weak.decision["model"], by="ada", why="it was needed", until=now - 1, at=now - 60)
-    ledger.override("sha256:" + "1" * 64, by="ada", why="it is needed", until=now + 3600, at=now)
+    scores = weak.decision["scores"]
+    ledger.override(weak.decision["model"], scores, by="ada", why="it was needed", until=now - 1, at=now - 60)
+    ledger.override("sha256:" + "1" * 64, scores, by="ada", why="it is needed", until=now + 3600, at=now)
     assert not toy.ask(weak.model).passes
-    ledger.override(weak.decision["model"], by="ada", why="it is needed", until=now + 3600, at=now)
+    ledger.override(weak.decision["model"], scores, by="ada", why="it is needed", until=now + 3600, at=now)
     release = toy.release(toy.ask(weak.model))
     check_gate(toy.read(), release)
     later = now + 7200
     monkeypatch.setattr("sluice.rollout.requests.admission.time.time", lambda: later)
     with pytest.raises(RefusedError, match="the override by ada has expired"):
         check_gate(toy.read(), release)
+
+
+def test_an_override_does_not_hold_for_the_same_model_file_with_other_feature_code(toy: GateProject) -> None:
+    weak = toy.ask(toy.train("weak", ("b",)))
+    now = time.time()
+    model, scores = weak.decision["model"], weak.decision["scores"]
+    open_ledger(toy.read()).override(model, scores, by="ada", why="it is needed", until=now + 3600, at=now)
+    assert toy.ask(weak.model).passes
+    toy.write_features(" * -1")
+    changed = toy.ask(weak.model)
+    assert (changed.decision["model"], changed.passes, changed.decision["override"]) == (model, False, None)
+    assert changed.decision["scores"] != scores
 
 
 def test_a_model_that_drops_a_row_is_an_error_before_a_question_is_counted(toy: GateProject) -> None:

@@ -80,11 +80,17 @@ def read_last_lines(path: Path) -> str:
     return " | ".join(line for one in read_end(path, _LAST_LINES) if (line := one.strip()))
 
 
-def read_end(path: Path, lines: int) -> list[str]:
-    """Return the last lines of a log; empty if there is no log. Of a long log, only the end is read."""
+def read_end(path: Path, lines: int, *, start: int = 0) -> list[str]:
+    """Return the last lines of a log; empty if there is no log. Of a long log, only the end is read.
+
+    Args:
+        path: The log.
+        lines: How many lines.
+        start: The position in bytes before which nothing is read.
+    """
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _LAST_BYTES))
+            file.seek(max(start, path.stat().st_size - _LAST_BYTES))
             return file.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
         return []

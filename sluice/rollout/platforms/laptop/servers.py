@@ -56,6 +56,10 @@ class ServerProcess(Protocol):
     def log(self) -> Path:
         """The file with the server's output."""
 
+    @property
+    def log_start(self) -> int:
+        """The position in this file, in bytes, at which the output of this server begins."""
+
     def alive(self) -> bool:
         """Return whether the process runs."""
 
@@ -112,7 +116,9 @@ class _ServerState:
         hung: Why the server was replaced although its process ran; empty if it was not, or if that was long ago.
         answers: The requests of users that it has answered so far.
         answered_at: When it last answered a request of a user, or became ready.
-        log: The file with the output of its last process; None before the first start.
+        log: The file with the output of its processes; None before the first start.
+        log_start: The position in this file at which the output of the first of these processes begins. Before it are the lines
+            of earlier rollouts of this release.
         integrity_error: Why the bytes of the release could not be verified when it was last prepared; None if they could.
     """
 
@@ -127,6 +133,7 @@ class _ServerState:
     answers: int = 0
     answered_at: float = 0.0
     log: Path | None = None
+    log_start: int = 0
     integrity_error: IntegrityError | None = None
 
 
@@ -191,9 +198,9 @@ class Servers:
         return events
 
     def read_log(self, release: str) -> list[str]:
-        """Return the last lines of the log of a release's server; empty if there is none."""
-        log = self._states[release].log if release in self._states else None
-        return read_end(log, LOG_LINES) if log else []
+        """Return the last lines that a release's server has written since it was first needed; empty if there are none."""
+        state = self._states.get(release)
+        return read_end(state.log, LOG_LINES, start=state.log_start) if state and state.log else []
 
     def find_hang(self, release: str) -> str:
         """Return why a server was replaced although its process ran; empty if it was not, or if that was long ago."""
@@ -251,7 +258,9 @@ class Servers:
             state.integrity_error = error if isinstance(error, IntegrityError) else None
             self._record_crash(release, state, now, str(error))
             return
-        state.started_at, state.integrity_error, state.log = now, None, state.process.log
+        state.started_at, state.integrity_error = now, None
+        if state.log is None:
+            state.log, state.log_start = state.process.log, state.process.log_start
 
     def _check_ready(self, release: str, state: _ServerState, process: ServerProcess, now: float) -> None:
         try:

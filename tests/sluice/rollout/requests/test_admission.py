@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from sluice.rollout.decisions.states import (
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests import admission, approvals, starts
 from sluice.rollout.requests.admission import check_gate, check_replaces, check_rollback_target, find_rollback_target
+from sluice.rollout.requests.condemnations import read_condemnation
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
@@ -69,13 +71,20 @@ def test_the_request_names_the_question_that_promoted_the_release(project: Proje
 
 
 @pytest.mark.parametrize(
-    ("change", "passes"), [({}, True), ({"until": 2.0}, False), ({"model": "sha256:other"}, False), ({"at": 4e9}, False)]
+    ("change", "passes"),
+    [
+        ({}, True),
+        ({"until": 2.0}, False),
+        ({"model": "sha256:other"}, False),
+        ({"scores": "sha256:t"}, False),
+        ({"at": 4e9}, False),
+    ],
 )
 def test_an_override_lets_a_release_pass_only_for_its_model_and_its_time(
     project: Project, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], passes: bool
 ) -> None:
-    override = {"model": "sha256:m", "by": "ada", "why": "urgent", "at": 1.0, "until": 4e9 + 1, **change}
-    manifest = {"gate": {"promote": False, "override": override}, "model": {"digest": "sha256:m"}}
+    override = {"model": "sha256:m", "scores": "sha256:s", "by": "ada", "why": "urgent", "at": 1.0, "until": 4e9 + 1, **change}
+    manifest = {"gate": {"promote": False, "scores": "sha256:s", "override": override}, "model": {"digest": "sha256:m"}}
     store = SimpleNamespace(get=lambda _: SimpleNamespace(number=3, manifest=manifest))
     monkeypatch.setattr(admission, "ReleaseStore", lambda _: store)
     if passes:
@@ -114,7 +123,7 @@ def test_a_condemned_release_is_neither_started_nor_approved(project: Project, m
         ) as refused:
             request()
         assert refused.value.exit_code == 4
-        assert "--again WHY" in refused.value.hint
+        assert f"sluice rollout start {B[:19]} --again WHY" in refused.value.hint
     assert open_journal(project).read() == before
 
 
@@ -130,6 +139,23 @@ def test_a_condemned_release_is_started_again_if_a_person_says_why(project: Proj
     assert journal.transitions[-1].reason == "requested by bob again, although it is condemned: the disk was full"
     starts.request_rollout(project, B, by="bob")
     assert approvals.approve(project, B, by="eve").release == B, "its rollout is running"
+    told = read_condemnation(project, B)
+    assert told.startswith("started again by bob although condemned at 2027-")
+    assert told.endswith("because e-value 120 reached 100. The reason to start again: the disk was full")
+    assert read_condemnation(project, A) == ""
+
+
+def test_a_second_approval_of_a_running_rollout_changes_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_release(monkeypatch, {"promote": True})
+    monkeypatch.setattr(starts, "check_supervised", lambda _: None)
+    starts.request_rollout(project, B, by="bob")
+    first = approvals.approve(project, B, by="eve")
+    before = open_journal(project).read()
+    assert approvals.approve(project, B, by="kim") == first
+    assert open_journal(project).read() == before
+    expired = dataclasses.replace(first, until=first.at)
+    open_journal(project).update(lambda old: dataclasses.replace(old, approvals=(expired,)))
+    assert approvals.approve(project, B, by="kim").by == "kim"
 
 
 def test_a_reason_for_a_release_that_is_not_condemned_is_not_stored(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from rollout_backends import name_release
 from typer.testing import CliRunner
 
+from sluice.cli.production import releases, rollouts
 from sluice.cli.production.rollouts import app
 from sluice.project.projects import read_project
-from sluice.rollout.decisions.states import EndedRollout, Journal, Phase, Transition
+from sluice.rollout.decisions.states import Condemnation, EndedRollout, Journal, Phase, Request, Transition
 from sluice.rollout.failures import ErrorKind, FailureSummary
 from sluice.rollout.platforms.selection import open_journal
+from sluice.rollout.requests import approvals
+from sluice.rollout.requests.release_references import NamedRelease
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +83,72 @@ def test_people_and_programs_see_what_failed(folder: Path, command: str) -> None
     data = document["data"] if command == "status" else document["data"]["transitions"][-1]
     assert tuple(data["failure"]["lines"]) == LINES
     assert data["failure"]["statuses"] == {"500": 12}
+
+
+def test_a_stable_that_hung_and_was_replaced_stays_in_the_status_and_in_the_history(folder: Path) -> None:
+    text = "stable's server did not answer for 9 s; it was replaced"
+    event = Transition(time=3.0, from_state="rolled_back", to_state="rolled_back", reason=text, rollout="r", decided_at=3.0)
+    by_person = dataclasses.replace(event, reason="ordered by kim", time=4.0, commanded_by="kim")
+    open_journal(read_project(folder)).update(
+        lambda old: dataclasses.replace(old, transitions=(*old.transitions, event, by_person))
+    )
+    status = CliRunner().invoke(app, ["status", "--project", str(folder)], env={"COLUMNS": "300"}).output
+    assert re.search(rf"last event +\S+ \S+ {text}", status)
+    history = CliRunner().invoke(app, ["history", "--project", str(folder)], env={"COLUMNS": "300"}).output.splitlines()
+    assert re.search(rf"rolled_back +unchanged +{text}", next(line for line in history if text in line))
+    assert "unchanged" not in next(line for line in history if "by kim" in line)
+
+
+def condemn(folder: Path, request: Request | None = None) -> None:
+    condemned = (Condemnation(release=B, at=1_800_000_000.0, reason="e-value 120 [bold]"),)
+    open_journal(read_project(folder)).update(lambda old: dataclasses.replace(old, condemned=condemned, request=request))
+
+
+def test_the_status_marks_a_condemned_release(folder: Path) -> None:
+    condemn(folder)
+    shown = CliRunner().invoke(app, ["status", "--project", str(folder)], env={"COLUMNS": "300"}).output
+    assert re.search(rf"condemned +release {B[:19]}: condemned at 2027-.*, because e-value 120 \[bold\]", shown)
+
+
+def test_who_approves_a_release_that_was_started_again_sees_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    condemn(folder, Request(id="r2", release=B, by="bob", at=3.0, steps=(5, 25, 100), again="the disk was full"))
+    monkeypatch.setattr(rollouts, "_find_release", lambda *_: NamedRelease(B, 2))
+    monkeypatch.setattr(rollouts, "_find_warnings", lambda *_: {})
+    monkeypatch.setattr(approvals, "check_gate", lambda *_: None)
+    arguments = ["approve", "2", "--dry-run", "--project", str(folder)]
+    shown = CliRunner().invoke(app, arguments, env={"COLUMNS": "300"}).output
+    assert "started again by bob although condemned at 2027-" in shown
+    assert "because e-value 120 [bold]. The reason to start again: the disk was full" in shown
+
+
+def test_a_second_approval_of_a_running_rollout_says_that_nothing_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(id="r2", release=B, by="bob", at=3.0, steps=(5, 25, 100))
+    open_journal(read_project(folder)).update(lambda old: dataclasses.replace(old, request=request))
+    monkeypatch.setattr(rollouts, "_find_release", lambda *_: NamedRelease(B, 2))
+    monkeypatch.setattr(rollouts, "_find_warnings", lambda *_: {})
+    monkeypatch.setattr(approvals, "check_gate", lambda *_: None)
+    shown = [
+        json.loads(CliRunner().invoke(app, ["approve", "2", "--by", by, "--output", "json", "--project", str(folder)]).stdout)
+        for by in ("ada", "eve")
+    ]
+    assert [one["outcome"] for one in shown] == ["approved", "unchanged"]
+    assert [one["data"]["by"] for one in shown] == ["ada", "ada"]
+    assert shown[0]["data"]["until"] == shown[1]["data"]["until"]
+
+
+def test_the_list_of_releases_and_each_release_say_that_it_is_condemned(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    condemn(folder)
+    manifest = {"code": {"commit": "c", "dirty": False}, "data": {"snapshot_digest": "d"}, "model": {"digest": "m"}}
+    both = [
+        SimpleNamespace(number=number, digest=digest, image_digest="", tags=set(), manifest=manifest)
+        for number, digest in ((1, name_release("a")), (2, B))
+    ]
+    store = SimpleNamespace(list=lambda: both, get=lambda _: both[1], attachments=lambda _: [])
+    monkeypatch.setattr(releases, "_store", lambda _: store)
+    listed = CliRunner().invoke(releases.app, ["list", "--project", str(folder)], env={"COLUMNS": "200"}).output
+    assert ["condemned" in line for line in listed.splitlines()] == [False, True, False]  # the newest one is first
+    shown = CliRunner().invoke(releases.app, ["show", "2", "--project", str(folder)], env={"COLUMNS": "200"}).output
+    assert "condemned at 2027-" in shown
 
 
 def test_start_explains_what_again_is_for() -> None:

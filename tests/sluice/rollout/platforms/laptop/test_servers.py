@@ -53,6 +53,30 @@ def crash(servers: Servers, release: str, now: float) -> None:
     update_until(servers, now, lambda: not servers.read_health()[release].ready)
 
 
+def test_the_log_of_a_server_begins_when_it_is_first_needed_and_lasts_over_a_crash(backends: Backends, servers: Servers) -> None:
+    def write(line: str) -> None:
+        with (backends.folder / B[-1] / "log").open("a") as file:
+            file.write(f"{line}\n")
+
+    servers.set_releases([A, B])
+    wait_until_ready(servers, B)
+    write("the first rollout")
+    servers.set_releases([A])
+    write("the end of the first rollout")
+    servers.set_releases([A, B])
+    wait_until_ready(servers, B)
+    write("before the crash")
+    crash(servers, B, now=10.0)
+    wait_until_ready(servers, B, now=100.0)
+    write("after the crash")
+    assert [line for line in servers.read_log(B) if line.startswith(("the ", "before", "after"))] == [
+        "before the crash",
+        "after the crash",
+    ]
+    servers.set_releases([A])
+    assert servers.read_log(B) == []
+
+
 def test_a_server_becomes_ready_and_its_port_is_known(servers: Servers) -> None:
     servers.set_releases([A, B])
     assert servers.read_ports() == {A: None, B: None}
