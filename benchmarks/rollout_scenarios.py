@@ -105,9 +105,13 @@ SCENARIOS: dict[str, Scenario] = {
     "the same, block_seconds = 5": _healthy(0.01, burst=5.0, bursts_last=True, settings={"block_seconds": 5.0}),
     "malformed requests, 5 a second": _healthy(0.001, malformed_rate=5.0),
     "stall of 2 s at step 2": _healthy(0.001, events=(Event(state="step-2", seconds=2, canary_stalls=True),)),
-    "stall of 3 s at step 1": _healthy(0.001, events=(Event(state="step-1", seconds=3, canary_stalls=True),)),
-    "stall of 5 s at step 1": Scenario(wanted="", events=(Event(state="step-1", seconds=5, canary_stalls=True),)),
-    "stall of 7 s at step 1": Scenario(wanted="", events=(Event(state="step-1", seconds=7, canary_stalls=True),)),
+    "stall of 2 s at step 1": _healthy(0.001, events=(Event(state="step-1", seconds=2, canary_stalls=True),)),
+    **{
+        f"stall of {seconds} s at step 1": Scenario(
+            wanted="", events=(Event(state="step-1", seconds=float(seconds), canary_stalls=True),)
+        )
+        for seconds in (3, 5, 7)
+    },
     "30 slow answers in a second of the bake": _healthy(0.001, events=(Event(state="baking", slow_answers=30),)),
     "stall of 2 s in the bake": _healthy(0.001, events=(Event(state="baking", seconds=2, canary_stalls=True),)),
     "incident .1 -> 2 % at step 1": _healthy(0.001, events=(Event(state="step-1", both_fail=0.02),)),

@@ -40,7 +40,7 @@ def share(results: list[Result], outcome: str) -> float:
         "errors 1 %, bursts of mean 5 within 0.2 s",
         "errors 1 %, bursts of mean 5 within 0.5 s",
         "stall of 2 s at step 2",
-        "stall of 3 s at step 1",
+        "stall of 2 s at step 1",
         "30 slow answers in a second of the bake",
         "malformed requests, 5 a second",
         "incident .1 -> 30 % for 20 s of the bake",
