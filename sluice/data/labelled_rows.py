@@ -69,7 +69,6 @@ class LabelledRows:
             ids=self.ids[kept],
         )
 
-
     def pick_evenly(self, most: int) -> LabelledRows:
         """Return at most this many rows, evenly spread over all rows."""
         if len(self) <= most:

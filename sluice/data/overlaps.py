@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sluice.data.labelled_rows import LabelledRows
 
 MAX_CHANCE = 1e-6
-"""Shared contents count as copies if coincidence would give as many with a smaller probability than this, over all comparisons."""
+"""Shared contents count as copies if coincidence would give as many with a smaller probability, over all comparisons."""
 
 MODELS = 4
 """Two models of a coincidence, each for all columns and for those that do not belong to the file. Each has an equal part of
@@ -42,8 +42,8 @@ UNREPEATED_SHARE = 0.9
 judged by the holdout alone, because a change of the world moves the frequencies of contents that repeat."""
 
 WARN_CHANCE = 0.01
-"""In such a holdout, shared contents are a warning if rows repeat by nature with a smaller probability than this, or if no holdout
-row repeats at all."""
+"""In such a holdout, shared contents are a warning if rows repeat by nature with a smaller probability than this, or if no
+holdout row repeats at all."""
 
 EXAMPLES = 3
 """The number of ids that a message shows."""
@@ -157,9 +157,10 @@ class Overlap:
         """Describe rows that are in both although rows hardly ever repeat, in one clause: how many, and three ids."""
         total = int(self.by_content.sum())
         first = ", ".join(repr(_plain(value)) for value in self.ids[self.by_content][:EXAMPLES])
+        verb, rows = ("has", "row") if total == 1 else ("have", "rows")
         return (
-            f"{total:,} of {len(self.ids):,} holdout rows {'has' if total == 1 else 'have'} the same {self._compared} as a row of "
-            f"{self.name}, although most rows of this data differ; for example the row{'' if total == 1 else 's'} with the id {first}"
+            f"{total:,} of {len(self.ids):,} holdout rows {verb} the same {self._compared} as a row of {self.name}, although "
+            f"most rows of this data differ; for example the {rows} with the id {first}"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -147,7 +147,9 @@ def test_a_part_without_rows_is_an_error(depot: Project) -> None:
         ("", "cannot read .*: EmptyDataError"),
     ],
 )
-def test_rows_that_break_the_contract_are_an_error_that_names_the_column(depot: Project, tmp_path: Path, rows: str, message: str) -> None:
+def test_rows_that_break_the_contract_are_an_error_that_names_the_column(
+    depot: Project, tmp_path: Path, rows: str, message: str
+) -> None:
     file = tmp_path / "rows.csv"
     file.write_text(rows)
     with pytest.raises(DataError, match=message) as caught:

@@ -170,7 +170,10 @@ def test_the_judgement_by_the_holdout_is_never_below_the_frequency_of_honest_coi
 @pytest.mark.parametrize("column", ["export", "row number", "row number as text", "identifier"])
 def test_copies_are_found_although_a_column_belongs_to_the_file(column: str) -> None:
     training, holdout = make_numbers(3000, 1), make_numbers(1000, 2)
-    sides = {"training": pd.concat([training, holdout.head(100).assign(id=lambda frame: frame["id"] + 10**9)]), "holdout": holdout}
+    sides = {
+        "training": pd.concat([training, holdout.head(100).assign(id=lambda frame: frame["id"] + 10**9)]),
+        "holdout": holdout,
+    }
     for name, rows in sides.items():
         values = {
             "export": [name] * len(rows),
