@@ -135,7 +135,6 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
     """Approve in the given name, ask the person at the terminal, or print how to approve from another terminal."""
     from sluice.rollout.requests import approvals
     from sluice.rollout.requests.admission import describe_override
-    from sluice.rollout.requests.condemnations import read_condemnation
     from sluice.steps.records import read_warnings, record_rejection
 
     release = _read_release(folder) or {}
@@ -143,8 +142,7 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
         console.print(f"  [yellow]! warning[/] {escape(warning['text'])}. {escape(warning['hint'])}")
     if overridden := describe_override(release.get("manifest") or {}):
         console.print(f"  [yellow]![/] {escape(overridden)}")
-    if condemned := read_condemnation(project, release["digest"]):
-        console.print(f"  [yellow]![/] {escape(condemned)}")
+    _show_condemnation(project, release["digest"], console)
     _show_expected_time(project, release["digest"], console)
     if not approver and sys.stdin.isatty() and (approved := _ask(release["number"], console)) is not None:
         if not approved:
@@ -155,6 +153,14 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
         approvals.approve(project, release["digest"], by=approver, note="sluice run")
     else:
         console.print(f"  [yellow]…[/] waiting for [bold]sluice rollout approve {release['number']}[/] in another terminal")
+
+
+def _show_condemnation(project: Project, digest: str, console: Console) -> None:
+    """Print when and why a release was condemned, and why it was started again; nothing if it is not condemned."""
+    from sluice.rollout.requests.condemnations import read_condemnation
+
+    if condemned := read_condemnation(project, digest):
+        console.print(f"  [yellow]![/] {escape(condemned)}")
 
 
 def _show_expected_time(project: Project, digest: str, console: Console) -> None:

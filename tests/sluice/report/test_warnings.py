@@ -89,6 +89,7 @@ def test_the_question_for_approval_comes_after_the_warnings(run: Path, monkeypat
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(Confirm, "ask", ask)
     monkeypatch.setattr(running, "_show_expected_time", lambda *_: None)
+    monkeypatch.setattr(running, "_show_condemnation", lambda *_: None)
     running.answer_approval(None, run, Console(file=out, width=200), approver="")  # type: ignore[arg-type]
     assert (run / "refused-by.txt").exists()
 
