@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import itertools
 import json
 import sys
@@ -94,6 +95,11 @@ def confirm(yes: bool, output: Format, question: str, *, change: str = "changes 
     if output is Format.JSON or not sys.stdin.isatty():
         raise UsageError(f"this command {change}, and there is no terminal for the confirmation", hint="Add --yes.")
     typer.confirm(question, abort=True)
+
+
+def name_person(name: str) -> str:
+    """Return the name that a command was given; if it is empty, that of the user of this machine."""
+    return name or getpass.getuser()
 
 
 def progress_console(output: Format) -> Console:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,7 @@ from sluice.cli.options_and_output import (
     YesOption,
     confirm,
     facts,
+    name_person,
     open_project,
     show,
 )
@@ -44,11 +44,6 @@ def _find_release(project: Project, ref: str) -> NamedRelease:
     from sluice.rollout.requests.release_references import find_release
 
     return find_release(project, ref)
-
-
-def _or_user(name: str) -> str:
-    """Return the name; if it is empty, that of the user of this machine."""
-    return name or getpass.getuser()
 
 
 def _describe_release(project: Project, digest: str | None) -> str:
@@ -214,7 +209,7 @@ def start(
         _show_result(output, "rollout start", "unchanged", release, reason=why)
         return
     if not dry_run:
-        starts.request_rollout(project, release.digest, by=_or_user(by), again=again)
+        starts.request_rollout(project, release.digest, by=name_person(by), again=again)
     outcome = "would-start" if dry_run else "requested"
     steps = step_shares.find_steps(project, open_journal(project).read(), release.digest)
     expected = step_shares.describe_steps(project, steps) if now.champion else []
@@ -239,7 +234,7 @@ def approve(
     release = _find_release(project, ref)
     decide = approvals.plan_approval if dry_run else approvals.approve
     former = approvals.find_running_approval(project, release.digest)
-    approval = former or decide(project, release.digest, _or_user(by), note)
+    approval = former or decide(project, release.digest, name_person(by), note)
     image = {"image": approval.image} if approval.image else {}
     overridden = read_override(project, release.digest)
     image |= {"override": overridden} if overridden else {}
@@ -267,11 +262,11 @@ def promote(
     release = _find_release(project, ref)
     commands.check_promote(project, release.digest)
     if dry_run:
-        _show_result(output, "rollout promote", "would-promote", release, by=_or_user(by))
+        _show_result(output, "rollout promote", "would-promote", release, by=name_person(by))
         return
     confirm(yes, output, f"Promote release {release.number} to 100 % without waiting for the evidence?")
-    commands.promote(project, release.digest, by=_or_user(by))
-    _show_result(output, "rollout promote", "requested", release, by=_or_user(by))
+    commands.promote(project, release.digest, by=name_person(by))
+    _show_result(output, "rollout promote", "requested", release, by=name_person(by))
 
 
 @app.command("abort")
@@ -288,11 +283,11 @@ def abort(
     project = open_project(project_folder)
     release = _find_release(project, commands.check_abort(project))
     if dry_run:
-        _show_result(output, "rollout abort", "would-abort", release, by=_or_user(by))
+        _show_result(output, "rollout abort", "would-abort", release, by=name_person(by))
         return
     confirm(yes, output, f"End the rollout of release {release.number} and send all traffic to stable?")
-    commands.abort(project, by=_or_user(by))
-    _show_result(output, "rollout abort", "requested", release, by=_or_user(by))
+    commands.abort(project, by=name_person(by))
+    _show_result(output, "rollout abort", "requested", release, by=name_person(by))
 
 
 @app.command("rollback")
@@ -313,7 +308,7 @@ def rollback(
         _show_result(output, "rollout rollback", "would-roll-back", release)
         return
     confirm(yes, output, f"Send all production traffic to release {release.number}?")
-    done = commands.rollback(project, by=_or_user(by), to=target)
+    done = commands.rollback(project, by=name_person(by), to=target)
     _show_result(output, "rollout rollback", "rolled-back", release, **done)
 
 

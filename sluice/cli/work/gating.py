@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import re
 import time
 from datetime import datetime
@@ -20,6 +19,7 @@ from sluice.cli.options_and_output import (
     YesOption,
     confirm,
     facts,
+    name_person,
     open_project,
     show,
 )
@@ -138,7 +138,7 @@ def override(
     project = open_project(project_folder)
     now = time.time()
     end = _read_until(until, now)
-    person = by or getpass.getuser()
+    person = name_person(by)
     _check_override(model, scores, why)
     ledger = open_ledger(project)
     known = ledger.read()
@@ -184,7 +184,7 @@ def confirm_loss(
     from sluice.steps.ledgers import open_ledger, read_heads
 
     project = open_project(project_folder)
-    holdout, person = open_holdout(project), by or getpass.getuser()
+    holdout, person = open_holdout(project), name_person(by)
     _check_reason(why)
     data: dict[str, Any] = {"row_set": holdout.row_set.digest, "by": person, "why": why}
     if not dry_run:
@@ -219,7 +219,7 @@ def accept_rows(
     from sluice.steps.ledgers import open_ledger
 
     project = open_project(project_folder)
-    holdout, person = open_holdout(project), by or getpass.getuser()
+    holdout, person = open_holdout(project), name_person(by)
     _check_reason(why)
     data: dict[str, Any] = {"holdout": holdout.digest, "row_set": holdout.row_set.digest, "by": person, "why": why}
     if not dry_run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +17,7 @@ from sluice.cli.options_and_output import (
     YesOption,
     confirm,
     facts,
+    name_person,
     open_project,
     progress_console,
     show,
@@ -122,7 +122,7 @@ def switch(
     from sluice.steps.holdouts.rotation import plan_rotation, rotate
 
     plan = plan_rotation(open_project(project_folder), file)
-    person = by or getpass.getuser()
+    person = name_person(by)
     outcome = "unchanged" if plan.unchanged else "would-rotate" if dry_run else "rotated"
     if outcome == "rotated":
         confirm(yes, output, f"Replace the holdout {plan.old.digest[:19]} by {plan.name}?", change="replaces the holdout")
