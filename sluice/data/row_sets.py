@@ -80,7 +80,7 @@ def describe_row_set(ids: Iterable[object], labels: Iterable[object]) -> RowSet:
         labels: Their labels, 0 or 1, shape (rows,).
 
     Raises:
-        ValueError: There are more ids than labels or the other way round, or an id is missing.
+        ValueError: The numbers of ids and labels differ, or an id is missing.
     """
     pairs = sorted((hash_id(value), int(bool(label))) for value, label in zip(ids, labels, strict=True))
     digest = hashlib.sha256()

@@ -63,7 +63,8 @@ class FolderStore:
             with _locked(self.folder / LOCK) as lock:
                 if self.read().version != before.version:
                     return False
-                _replace(document, text)
+                # The lock is held, so no other process uses the new file's name, even after a crash.
+                replace_file(document, text, new=document.with_suffix(".new"))
                 os.pwrite(lock, head.encode(), 0)
                 return True
 
@@ -93,12 +94,14 @@ class FolderStore:
         return head if _HEAD.fullmatch(head) else f"unreadable: {head[:80]}"
 
 
-def _replace(file: Path, content: bytes) -> None:
+def replace_file(file: Path, content: bytes, *, new: Path) -> None:
     """Replace a file atomically: write a new file beside it, flush it to the disk and rename it.
 
-    The caller holds the lock, so no other process uses the new file's name, even after a crash.
+    Args:
+        file: The file. Its folder exists.
+        content: The new content.
+        new: The new file, in the same folder. No other process may use its name at the same time.
     """
-    new = file.with_suffix(".new")
     with new.open("wb") as opened:
         opened.write(content)
         opened.flush()

@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from sluice.gate.stores.folders import file_errors
+from sluice.gate.stores.folders import file_errors, replace_file
 
 _HEAD = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -48,8 +48,4 @@ class HeadFile:
         draft = self.file.with_name(f".{self.file.name}.{os.getpid()}")
         with file_errors(self.file, "written"):
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("w", encoding="utf-8") as opened:
-                opened.write(head)
-                opened.flush()
-                os.fsync(opened.fileno())
-            draft.replace(self.file)
+            replace_file(self.file, head.encode(), new=draft)
