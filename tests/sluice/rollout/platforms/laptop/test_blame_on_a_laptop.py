@@ -16,7 +16,6 @@ from rollout_traffic import Traffic
 
 from sluice.errors import RefusedError
 from sluice.project.projects import Project
-from sluice.rollout.platforms.laptop.supervisor import run_supervisor
 from sluice.rollout.requests import histories, outcomes, starts, statuses
 from sluice.scoring.faults import MAX_REQUEST_BYTES
 
@@ -36,19 +35,6 @@ def project(project: Project, request: pytest.FixtureRequest) -> Project:
     """The project, with the changes of ``[rollout]`` that a test names."""
     rollout = project.settings.rollout.model_copy(update=getattr(request, "param", {}))
     return Project(project.root, project.settings.model_copy(update={"rollout": rollout}))
-
-
-@pytest.fixture
-def serving(project: Project, backends: Backends) -> Iterator[str]:
-    """Run a supervisor in a thread of this process, and yield the URL of the proxy."""
-    stop = threading.Event()
-    thread = threading.Thread(target=run_supervisor, args=(project,), kwargs={"launcher": backends, "stop": stop})
-    thread.start()
-    try:
-        yield outcomes.wait_until_serving(project, GUARD_SECONDS)
-    finally:
-        stop.set()
-        thread.join()
 
 
 @pytest.fixture

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from guards import GUARD_SECONDS
 from laptop_rollouts import make_champion, start_canary
 from rollout_backends import Backends, is_running, name_release, wait_for
 from rollout_traffic import Traffic
 
 from sluice.project.projects import Project
 from sluice.rollout.platforms.laptop.servers import MAX_MISSES, Servers
-from sluice.rollout.platforms.laptop.supervisor import run_supervisor
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests import histories, outcomes, statuses
 from sluice.scoring.health_probes import ANSWER_SECONDS
@@ -35,19 +32,6 @@ def project(project: Project) -> Project:
         update={"first_look": 1_000_000, "steps": [50, 100], "request_timeout_seconds": 1.0}
     )
     return Project(project.root, project.settings.model_copy(update={"rollout": rollout}))
-
-
-@pytest.fixture
-def serving(project: Project, backends: Backends) -> Iterator[str]:
-    """Run a supervisor in a thread of this process, and yield the URL of the proxy."""
-    stop = threading.Event()
-    thread = threading.Thread(target=run_supervisor, args=(project,), kwargs={"launcher": backends, "stop": stop})
-    thread.start()
-    try:
-        yield outcomes.wait_until_serving(project, GUARD_SECONDS)
-    finally:
-        stop.set()
-        thread.join()
 
 
 def find_server(project: Project, release: str) -> dict[str, Any]:

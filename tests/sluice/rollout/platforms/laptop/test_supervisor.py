@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -24,33 +23,11 @@ from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests import approvals, commands, histories, outcomes, starts, statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sluice.project.projects import Project
 
 pytestmark = pytest.mark.usefixtures("gate_passed")
 
 A, B, C = (name_release(letter) for letter in "abc")
-
-
-@pytest.fixture
-def lines() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def serving(project: Project, backends: Backends, lines: list[str]) -> Iterator[str]:
-    """Run a supervisor in a thread of this process, and yield the URL of the proxy."""
-    stop = threading.Event()
-    thread = threading.Thread(
-        target=run_supervisor, args=(project,), kwargs={"launcher": backends, "stop": stop, "notify": lines.append}
-    )
-    thread.start()
-    try:
-        yield outcomes.wait_until_serving(project, GUARD_SECONDS)
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_a_good_canary_is_promoted_under_traffic_and_no_request_fails(project: Project, backends: Backends, serving: str) -> None:
