@@ -23,6 +23,7 @@ from release_project import REPOSITORY, processes_of, wait_until
 from sluice.errors import ConfigurationError, PortInUseError, ServiceError
 from sluice.project.projects import read_project
 from sluice.release.model_layer import layer_digest
+from sluice.scoring.faults import MAX_REQUEST_BYTES
 from sluice.scoring.server_process import spawn_server as spawn
 from sluice.scoring.server_process import start_server
 
@@ -187,17 +188,18 @@ def test_stopping_a_server_that_has_already_ended_does_nothing(trained: Trained,
 def test_a_server_finishes_its_current_request_before_it_ends(trained: Trained, layer: Path, tmp_path: Path) -> None:
     with start_server(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log") as server:
         payload = row(server)
-        payload["data"]["ndarray"] *= 150_000
+        rows = MAX_REQUEST_BYTES * 9 // 10 // len(json.dumps(payload["data"]["ndarray"]))
+        payload["data"]["ndarray"] *= rows
         body = json.dumps(payload).encode()
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             head = f"POST /predict HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            client.sendall(head.encode() + body)  # more than the kernel buffers, so once it is sent the server is reading it
+            client.sendall(head.encode() + body)  # more than the kernel buffers, so when it is sent the server is reading it
             server.terminate()
             answer = b""
             while received := client.recv(1 << 20):
                 answer += received
         assert answer.startswith(b"HTTP/1.0 200 OK")
-        assert len(json.loads(answer.partition(b"\r\n\r\n")[2])["data"]["ndarray"]) == 150_000
+        assert len(json.loads(answer.partition(b"\r\n\r\n")[2])["data"]["ndarray"]) == rows
 
 
 @pytest.mark.slow
