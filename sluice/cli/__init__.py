@@ -23,7 +23,7 @@ from sluice.cli.begin import demo
 from sluice.cli.options_and_output import Envelope, name_command, wants_json
 from sluice.cli.pipelines import compiling, schema
 from sluice.cli.production import pushing, releases, rollouts, serving
-from sluice.cli.work import drifting, expectations, gating, holdouts, reporting, running, testing
+from sluice.cli.work import asking, drifting, expectations, gating, holdouts, reporting, running, testing
 from sluice.errors import InterruptedRunError, ServiceError, SluiceError, UsageError
 
 _UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR})
@@ -55,6 +55,7 @@ def options(
 for module in (testing, expectations, running, serving, compiling, drifting, reporting, demo, schema):
     module.register(app)
 pushing.register(releases.app)
+asking.register(gating.app)
 GROUPS = {"gate": gating.app, "holdout": holdouts.app, "release": releases.app, "rollout": rollouts.app}
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)

@@ -21,7 +21,7 @@ from sluice.project.projects import Project, read_project
 from sluice.steps.gating import ask_gate
 from sluice.steps.holdouts.rotation import plan_rotation, rotate
 from sluice.steps.ledgers import open_ledger, open_scores
-from sluice.steps.standalone import train_now
+from sluice.steps.standalone.layers import train_now
 
 if TYPE_CHECKING:
     from pathlib import Path
