@@ -1,4 +1,4 @@
-"""The gate outside a run: a preview that uses up nothing, the question that counts, and the release that contains its decision."""
+"""The gate outside a run: a preview that uses up nothing, the question that counts, and the release with its decision."""
 
 from __future__ import annotations
 
