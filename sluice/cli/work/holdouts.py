@@ -129,15 +129,19 @@ def switch(
         with progress_console(output).status("the champion's server scores the new gate rows …" if plan.champion else "…"):
             rotate(plan, by=person, why=why)
     use = plan.use
-    rows = {
-        "result": outcome,
-        "holdout": f"{plan.name}  {plan.digest[:19]}",
-        "before": plan.old.digest[:19],
-        **_count_facts(plan.new.count()),
-        "champion": f"{plan.champion[:19]} is scored on the new gate rows by its own server" if plan.champion else "none",
-        "budget": f"{use.left} of {use.budget} questions left; {use.carried} of the last 365 days are carried over",
-        "by": f"{person}: {why}",
-    } | ({"next": "commit sluice.toml, and train on data of today with `sluice run`"} if outcome == "rotated" else {})
+    rows = (
+        {
+            "result": outcome,
+            "holdout": f"{plan.name}  {plan.digest[:19]}",
+            "before": plan.old.digest[:19],
+            **_count_facts(plan.new.count()),
+            "champion": f"{plan.champion[:19]} is scored on the new gate rows by its own server" if plan.champion else "none",
+            "budget": f"{use.left} of {use.budget} questions left; {use.carried} of the last 365 days are carried over",
+            "by": f"{person}: {why}",
+        }
+        | ({"warning": use.warning} if use.warning else {})
+        | ({"next": "commit sluice.toml, and train on data of today with `sluice run`"} if outcome == "rotated" else {})
+    )
     show(output, Envelope("holdout rotate", outcome, plan.to_dict() | {"by": person, "why": why}), facts(rows))
 
 
