@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from sluice.drift.batches import Rows
 
-VERSION = 1
+VERSION = 2
 """Version of the saved form. A reader refuses another one."""
 
 MAX_CATEGORIES = 1000
