@@ -210,7 +210,8 @@ def judge_stability(
         check: Name of the verdict.
         model: A fitted classifier.
         champion: The champion's model, as the fixture ``champion`` returns it. Without a champion (None) the check passes and is
-            unproven, because there is nothing that the model could differ from.
+            unproven, because there is nothing that the model could differ from. If it cannot predict these rows, for example
+            because a feature was removed, the check is inconclusive.
         rows: The features, for example ``holdout.features``.
         tolerance: How much the probability of a row may differ. In [0, 1].
         threshold: The share of rows must be greater than this. In [0, 1).
@@ -218,13 +219,18 @@ def judge_stability(
         least_rows: With fewer rows, the verdict is inconclusive.
 
     Raises:
-        DataError: One of the models does not return probabilities.
+        DataError: The model does not return probabilities.
     """
     tolerance, threshold = read_limit(check, tolerance, "tolerance"), read_limit(check, threshold)
     if champion is None:
         why = "there is no champion yet, so there is nothing to compare with"
         return Verdict(check=check, outcome=Outcome.PASS, threshold=threshold, comparison=">", unproven=True, detail=why)
-    before, after = _predict(champion, rows), _predict(model, rows)
+    try:
+        before = _predict(champion, rows)
+    except DataError as error:
+        why = f"the champion cannot predict these rows, so nothing can be compared: {error.message}"
+        return Verdict(check=check, outcome=Outcome.INCONCLUSIVE, threshold=threshold, comparison=">", detail=why)
+    after = _predict(model, rows)
     if fault := _find_fault(check, before, after):
         return fault
     moves = np.abs(after - before)

@@ -270,9 +270,15 @@ def test_a_change_with_other_values_than_rows_is_an_error(change: Any) -> None:
         judge_direction("age", MODEL, ROWS, {"age": change}, expect="lower")
 
 
-def test_a_champion_that_needs_another_column_is_an_error_that_names_it() -> None:
+def test_a_model_that_needs_another_column_is_an_error_that_names_it() -> None:
     with pytest.raises(DataError, match=r"the model cannot predict these rows: .*plan"):
-        judge_stability("stable", MODEL, MODEL, ROWS.drop(columns="plan"), tolerance=0.1)
+        judge_invariance("city", MODEL, ROWS.drop(columns="plan"), {"city": "Turku"})
+
+
+def test_a_champion_that_needs_a_removed_feature_cannot_be_compared() -> None:
+    verdict = judge_stability("stable", fit("age"), MODEL, ROWS.drop(columns="plan"), tolerance=0.1)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "the champion cannot predict these rows" in verdict.detail
 
 
 def test_an_example_of_another_type_is_an_error() -> None:
