@@ -77,6 +77,9 @@ def classify_type(kind: Any) -> Kind:  # noqa: ANN401 - pyarrow is untyped
     return Kind.EMPTY if types.is_null(kind) else Kind.UNSUPPORTED
 
 
+NOT_UTF8 = "it holds text that is not valid UTF-8"
+
+
 def describe_unsupported(kind: Any) -> str:  # noqa: ANN401 - pyarrow is untyped
     """Say why a column of this Arrow type cannot be compared."""
     types = pa.types

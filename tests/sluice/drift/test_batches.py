@@ -207,3 +207,38 @@ def test_the_groups_of_texts_are_equally_large_and_missing_texts_have_none() -> 
     assert shares.min() > 0.09
     assert shares.max() < 0.11
     assert read_groups(pa.array(texts).dictionary_encode()).tolist() == groups[:-1].tolist()
+
+
+def test_text_that_is_not_utf8_is_named_as_the_reason(tmp_path: Path) -> None:
+    good = write_table(tmp_path / "good.parquet", [b"a", b"b"])
+    bad = write_table(tmp_path / "bad.parquet", [b"a", b"\xff\xfe"])
+    reference = freeze_reference(open_file(good))
+    profile = count_rows(reference, open_file(bad))
+    assert profile.faults == {"text": "it holds text that is not valid UTF-8"}
+    assert freeze_reference(open_file(bad)).refused == {"text": "it holds text that is not valid UTF-8"}
+
+
+def write_table(path: Path, texts: list[bytes]) -> Path:
+    values = pa.array(texts * 500, pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": values, "number": np.arange(1_000)}), path)
+    return path
+
+
+def test_a_file_without_any_column_of_the_reference_names_its_columns(tmp_path: Path) -> None:
+    reference = freeze_reference(FrameRows(lambda: [make_frame(1)]))
+    path = tmp_path / "semicolons.csv"
+    make_frame(2).drop(columns="zone").to_csv(path, index=False, sep=";")
+    rows = open_file(path)
+    with pytest.raises(DataError, match="has no column of the reference; its columns are amount;items;member;day") as refused:
+        compare_profile(reference, count_rows(reference, rows), RULE)
+    assert "the separator" in refused.value.hint
+
+
+def test_the_rows_of_the_reference_in_another_file_say_nothing(tmp_path: Path) -> None:
+    frame = make_frame(1)
+    frame.to_parquet(tmp_path / "one.parquet")
+    frame.sample(frac=1, random_state=1).to_csv(tmp_path / "two.csv", index=False)
+    result = compare(open_file(tmp_path / "one.parquet"), open_file(tmp_path / "two.csv"))
+    assert result.outcome is DriftOutcome.INCONCLUSIVE
+    assert "seem to be the rows of the reference in another file" in result.detail
+    assert compare(FrameRows(lambda: [frame]), FrameRows(lambda: [make_frame(2)])).outcome is DriftOutcome.STEADY
