@@ -14,7 +14,7 @@ from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.snapshots import PREFIX, Snapshot, digest_file
 from sluice.errors import DataError, StateError
 from sluice.release.golden_rows import read_golden_rows
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.rollout.requests.statuses import read_status
 from sluice.scoring.release_scores import score_in_process, score_in_server
 
@@ -35,7 +35,7 @@ CHAMPION_ROWS = "the champion's training data"
 def read_champion(project: Project) -> Release | None:
     """Return the champion, as the journal names it; None before the first release."""
     digest = read_status(project).champion
-    return ReleaseStore(project.state / "releases").get(digest) if digest else None
+    return open_releases(project).get(digest) if digest else None
 
 
 def require_champion(project: Project) -> Release:
@@ -61,7 +61,7 @@ def read_features(project: Project) -> tuple[Column, ...]:
         StateError: There is no champion.
     """
     champion = require_champion(project)
-    return read_golden_rows(ReleaseStore(project.state / "releases").unpack(champion.digest)).columns
+    return read_golden_rows(open_releases(project).unpack(champion.digest)).columns
 
 
 def find_training_data(project: Project, release: Release) -> Snapshot | None:
@@ -142,7 +142,7 @@ def score_release(project: Project, release: Release, *features: pd.DataFrame) -
         RefusedError: The present environment is not the one that the release was made in.
         ServiceError: The server or the process failed. The message says why.
     """
-    folder = ReleaseStore(project.state / "releases").unpack(release.digest)
+    folder = open_releases(project).unpack(release.digest)
     if project.path(project.settings.serving.python).is_file():
         return score_in_server(project, folder, release.digest, *features)
     return score_in_process(folder, release.digest, *features)

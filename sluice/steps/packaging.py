@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.data.row_scores import read_row_scores
 from sluice.project.projects import read_project
 from sluice.release.packaging import build_release
-from sluice.release.registry.publishing import find_destination, publish
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_registry_releases, open_releases
 from sluice.run_warnings import RunWarning
 from sluice.steps.champions import read_champion
 from sluice.steps.curves import ATTACHMENT
@@ -30,7 +29,7 @@ WARNINGS = "warnings"
 
 
 def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], curves: str, decision: str, scores: str) -> str:
-    """Build the model layer, add it to the store, and push it to the registry if serving.repository names one.
+    """Build the model layer, and add it to the project's releases, which are in a registry if serving.repository names one.
 
     Args:
         model: Local path of the fitted model.
@@ -61,14 +60,15 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
             gate=json.loads(Path(decision).read_text(encoding="utf-8")),
             parent=champion.digest if champion else None,
         )
-        store = ReleaseStore(project.state / "releases")
-        release = store.add(folder)
+        releases = open_releases(project)
+        release = releases.add(folder)
         open_scores(project).save(release.digest, read_row_scores(Path(scores)))
         measured = json.loads(Path(curves).read_text(encoding="utf-8"))
-        store.attach(release.digest, ATTACHMENT, measured)
+        releases.attach(release.digest, ATTACHMENT, measured)
         if warnings := [*metadata.get("warnings", []), *measured.get("warnings", [])]:
-            store.attach(release.digest, WARNINGS, {"warnings": warnings})
-        image = publish(store, release, find_destination(project)).image if project.settings.serving.repository else ""
+            releases.attach(release.digest, WARNINGS, {"warnings": warnings})
+        in_registry = bool(project.settings.serving.repository)
+        image = open_registry_releases(project).publish(release.digest).image if in_registry else ""
         record_part("release", describe(release) | ({"image": image} if image else {}))
         step.detail = f"release {release.number}, {release.digest[:19]}"
     return release.digest
@@ -86,7 +86,6 @@ def describe(release: Release) -> dict[str, Any]:
 
 
 def read_warnings_about(project: Project, digest: str) -> list[RunWarning]:
-    """Return the warnings that were attached to a release in this project's store."""
-    store = ReleaseStore(project.state / "releases")
-    documents = [one["document"] for one in store.attachments(digest) if one["kind"] == WARNINGS]
+    """Return the warnings that were attached to a release."""
+    documents = [one["document"] for one in open_releases(project).attachments(digest) if one["kind"] == WARNINGS]
     return [RunWarning.from_dict(values) for document in documents for values in document.get("warnings", [])]

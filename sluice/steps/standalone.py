@@ -18,7 +18,7 @@ from sluice.data.holdout import pin_holdout
 from sluice.data.snapshots import check_readable, digest_file
 from sluice.errors import StateError
 from sluice.release.packaging import build_release
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.scoring.server_process import find_python
 from sluice.steps.champions import read_champion
 from sluice.steps.snapshots import pin_data
@@ -91,7 +91,7 @@ def _find_inputs(
             model = train_now(project, snapshot)
         return LayerInputs(model=model.resolve()), digest_file(model)
     find_python(project)
-    digest = ReleaseStore(project.state / "releases").get(release).digest if release else _find_or_build(project, notify).digest
+    digest = open_releases(project).get(release).digest if release else _find_or_build(project, notify).digest
     return LayerInputs(release=digest), digest
 
 
@@ -181,7 +181,7 @@ def build_candidate(project: Project) -> Release:
         gate=None,
         parent=champion.digest if champion else None,
     )
-    return ReleaseStore(project.state / "releases").add(folder)
+    return open_releases(project).add(folder)
 
 
 def _read_result(project: Project, layer: str) -> dict[str, Any]:
