@@ -28,18 +28,27 @@ WARNINGS = "warnings"
 """Kind of the attachment that holds the warnings about a release."""
 
 
-def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], curves: str, decision: str, scores: str) -> str:
+def package(
+    model: str,
+    metadata: Mapping[str, Any],
+    verdicts: Iterable[str],
+    curves: str,
+    decision: str,
+    scores: str,
+    drift_reference: str = "",
+) -> str:
     """Build the model layer, and add it to the project's releases, which are in a registry if serving.repository names one.
 
     Args:
         model: Local path of the fitted model.
-        metadata: The model's metadata: ``digest``, ``snapshot_digest``, ``rows``.
+        metadata: The model's metadata: ``digest``, ``snapshot_digest``, ``snapshot_source``, ``rows``.
         verdicts: Local paths of the verdicts of the code, data and model layers (JSON).
         curves: Local path of the challenger's curves (JSON). They are attached to the release, because reports need them once it
             is champion. The warnings about data and scores are attached too, because a person who approves must see them.
         decision: Local path of the gate's public decision (JSON).
         scores: Local path of the challenger's scores with the ids of the gate rows (.npz). They are stored, because the gate
             needs them once the release is champion.
+        drift_reference: Local path of the frozen reference for drift (JSON); empty if there is none.
 
     Returns:
         The release's digest.
@@ -59,6 +68,8 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
             verdicts={layer["layer"]: layer["verdicts"] for layer in layers},
             gate=json.loads(Path(decision).read_text(encoding="utf-8")),
             parent=champion.digest if champion else None,
+            snapshot_source=str(metadata.get("snapshot_source", "")),
+            drift_reference=read_reference(Path(drift_reference)) if drift_reference else None,
         )
         releases = open_releases(project)
         release = releases.add(folder)
@@ -72,6 +83,12 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
         record_part("release", describe(release) | ({"image": image} if image else {}))
         step.detail = f"release {release.number}, {release.digest[:19]}"
     return release.digest
+
+
+def read_reference(file: Path) -> dict[str, Any] | None:
+    """Read the frozen reference that `sluice.steps.training.train` wrote; None if nothing could be frozen."""
+    document: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8"))
+    return document
 
 
 def describe(release: Release) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sluice.release.packaging import build_release
 from sluice.release.project_releases import open_releases
 from sluice.scoring.server_process import find_python
 from sluice.steps.champions import read_champion
+from sluice.steps.packaging import read_reference
 from sluice.steps.snapshots import pin_data
 from sluice.steps.training import train
 
@@ -38,6 +39,10 @@ SUBJECT = "subject"
 
 TRAINING_FILE = "training.json"
 """Metadata of the model that was trained last outside a run."""
+
+
+REFERENCE_FILE = "drift_reference.json"
+"""The reference for drift that was frozen with that model."""
 
 
 def check_layer(
@@ -111,7 +116,7 @@ def train_now(project: Project, snapshot: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / "trained.draft"
     snapshot_metadata = {"digest": pinned.digest, "suffix": pinned.path.suffix, "source": pinned.source}
-    metadata = train(str(pinned.path), snapshot_metadata, draft)
+    metadata = train(str(pinned.path), snapshot_metadata, draft, folder / REFERENCE_FILE)
     draft.unlink()
     (folder / TRAINING_FILE).write_text(json.dumps(metadata), encoding="utf-8")
     return (project.state / LATEST_MODEL).resolve()
@@ -125,6 +130,7 @@ class Candidate:
         model: The fitted model that was trained last.
         digest: The model's digest.
         snapshot_digest: Digest of the data that the model was trained on.
+        snapshot_source: Where that data came from; empty if it is not recorded.
         verdicts: By layer, the verdicts about this code, this snapshot and this model.
         left_out: By layer, the reason why its verdicts are left out; empty if the release contains them.
     """
@@ -132,6 +138,7 @@ class Candidate:
     model: Path
     digest: str
     snapshot_digest: str
+    snapshot_source: str
     verdicts: dict[str, list[dict[str, Any]]]
     left_out: dict[str, str]
 
@@ -158,6 +165,7 @@ def plan_candidate(project: Project) -> Candidate:
         model=model,
         digest=metadata["digest"],
         snapshot_digest=metadata["snapshot_digest"],
+        snapshot_source=metadata.get("snapshot_source", ""),
         verdicts={layer: results[layer]["verdicts"] for layer, reason in left_out.items() if not reason},
         left_out=left_out,
     )
@@ -173,10 +181,13 @@ def build_candidate(project: Project) -> Release:
     """
     candidate = plan_candidate(project)
     champion = read_champion(project)
+    reference = project.state / LATEST_MODEL.parent / REFERENCE_FILE
     folder = build_release(
         project,
         model=candidate.model,
         snapshot_digest=candidate.snapshot_digest,
+        snapshot_source=candidate.snapshot_source,
+        drift_reference=read_reference(reference) if reference.exists() else None,
         verdicts=candidate.verdicts,
         gate=None,
         parent=champion.digest if champion else None,
