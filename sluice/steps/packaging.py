@@ -11,6 +11,7 @@ from sluice.project.projects import read_project
 from sluice.release.packaging import build_release
 from sluice.release.project_releases import open_registry_releases, open_releases
 from sluice.run_warnings import RunWarning
+from sluice.steps.before_training.places import check_places
 from sluice.steps.champions import read_champion
 from sluice.steps.curves import ATTACHMENT
 from sluice.steps.ledgers import open_scores
@@ -54,11 +55,13 @@ def package(
         The release's digest.
 
     Raises:
+        ConfigurationError: The release would be lost with the state folder.
         IntegrityError: The model does not have the digest that training recorded.
         ServiceError: The registry that serving.repository names does not accept the release.
     """
     project = read_project()
     with running_step("package") as step:
+        check_places(project)
         champion = read_champion(project)
         layers = [json.loads(Path(name).read_text(encoding="utf-8")) for name in verdicts]
         folder = build_release(
