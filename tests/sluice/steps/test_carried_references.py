@@ -17,6 +17,7 @@ from sluice.drift.references import DriftReference
 from sluice.errors import DataError, StateError
 from sluice.project.projects import Project, read_project
 from sluice.release.project_releases import open_releases
+from sluice.scoring.release_scores import score_in_process
 from sluice.steps.champions import read_champion_training_rows, read_drift_reference
 from sluice.steps.drift import SCORE, compare_sources, measure_drift
 from sluice.steps.packaging import read_reference
@@ -110,6 +111,25 @@ def test_the_pipelines_steps_pass_the_carried_reference_on(elsewhere: Project, t
     assert json.loads((tmp_path / "report.json").read_text())["reference_rows"] == 600
     same = str(tmp_path / "same"), pin(str(elsewhere.root / "parcels.parquet"), tmp_path / "same")
     assert "is the reference itself" in measure_drift(before, same, str(tmp_path / "report.json")).detail
+
+
+def test_a_release_of_an_earlier_version_is_verified_and_scored_although_it_carries_none(
+    project: Project, trained: Trained, tmp_path: Path
+) -> None:
+    layer = shutil.copytree(trained.package(), tmp_path / "old", ignore=shutil.ignore_patterns("__pycache__"))
+    manifest = json.loads((layer / "manifest.json").read_text())
+    del manifest["drift_reference"], manifest["data"]["snapshot_source"]
+    (layer / "manifest.json").write_text(json.dumps(manifest))
+    make_first_champion(project, layer)
+    (release,) = open_releases(project).list()
+    assert "drift_reference" not in release.manifest
+    assert not any(verdict.failed for verdict in open_releases(project).verify(release.digest))
+    rows = make_rows(20, 7)
+    (scores,) = score_in_process(open_releases(project).unpack(release.digest), release.digest, rows)
+    assert len(scores) == 20
+    assert list(read_drift_reference(project, release).columns) == FEATURES
+    shutil.rmtree(project.state / "snapshots")
+    assert read_champion_training_rows(project, present="sha256:other")[1] == (), "data.snapshot has the same bytes"
 
 
 def test_a_reference_that_cannot_be_frozen_is_a_warning_and_the_model_is_trained(

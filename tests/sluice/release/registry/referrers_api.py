@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
+from guards import GUARD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,7 @@ class RegistryProxy:
     ) -> None:
         self.target, self.referrers, self.alter, self.before = target, referrers, alter, before
         self.requests: list[tuple[str, str]] = []
+        self._client = httpx.Client(verify=False, timeout=GUARD_SECONDS)  # noqa: S501 - the registry uses HTTP
         self._attached: dict[str, list[dict[str, Any]]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
 
@@ -54,6 +56,7 @@ class RegistryProxy:
     def __exit__(self, *exception: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+        self._client.close()
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         self.requests.append((method, path))
@@ -61,7 +64,7 @@ class RegistryProxy:
         if (asked := _REFERRERS.fullmatch(path)) and self.referrers:
             index = {"schemaVersion": 2, "manifests": self._attached.get(asked["digest"], [])}
             return 200, {"Content-Type": "application/vnd.oci.image.index.v1+json"}, json.dumps(index).encode()
-        given = httpx.request(method, f"http://{self.target}{path}", headers=headers, content=body)
+        given = self._client.request(method, f"http://{self.target}{path}", headers=headers, content=body)
         kept = {key: value for key, value in given.headers.items() if key.lower() not in {"transfer-encoding", "content-length"}}
         if location := kept.pop("location", ""):
             kept["Location"] = location.replace(self.target, self.host)
