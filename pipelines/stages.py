@@ -66,6 +66,7 @@ def make_release(challenger: Challenger) -> tuple[PipelineTask, PipelineTask]:
         curves=challenger.tested.outputs["curves"],
         decision=challenger.gate.outputs["decision"],
         scores=challenger.gate.outputs["scores"],
+        drift_reference=challenger.train.outputs["drift_reference"],
     )
     integrated = integration_tests(release=packaged.outputs["Output"])
     return packaged, integrated

@@ -14,9 +14,10 @@ def package(
     curves: dsl.Input[dsl.Artifact],
     decision: dsl.Input[dsl.Artifact],
     scores: dsl.Input[dsl.Artifact],
+    drift_reference: dsl.Input[dsl.Artifact],
 ) -> str:
     """Make the model layer, add it to the release store, and return the digest of the release."""
     from sluice.steps import packaging
 
     verdicts = [code_verdicts.path, data_verdicts.path, model_verdicts.path]
-    return packaging.package(model.path, model.metadata, verdicts, curves.path, decision.path, scores.path)
+    return packaging.package(model.path, model.metadata, verdicts, curves.path, decision.path, scores.path, drift_reference.path)

@@ -6,10 +6,10 @@ from components import STEP_IMAGE
 
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
-def train(snapshot: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model]) -> None:
-    """Fit the project's model, and store its digest in the metadata of the artifact."""
+def train(snapshot: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], drift_reference: dsl.Output[dsl.Artifact]) -> None:
+    """Fit the project's model, store its digest in the metadata of the artifact, and freeze what drift is measured against."""
     from pathlib import Path
 
     from sluice.steps import training
 
-    model.metadata.update(training.train(snapshot.path, snapshot.metadata, Path(model.path)))
+    model.metadata.update(training.train(snapshot.path, snapshot.metadata, Path(model.path), Path(drift_reference.path)))

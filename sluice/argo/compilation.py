@@ -51,8 +51,6 @@ class Options:
         cache: Whether Argo memoizes the steps that KFP would cache.
         cache_ttl: How long Argo keeps a memoized result, for example ``168h``. If it is empty, Argo keeps it for ever.
         security: Pod Security level that the security contexts satisfy: ``restricted``, ``baseline``, or empty for none.
-        state_claim: PersistentVolumeClaim that every step mounts as the project's state folder; empty for none.
-        env: Environment variables that every step gets, as pairs of name and value.
         read_only: Whether the containers' root file systems are read-only. If they are, ``/tmp`` is a volume.
         labels: Labels of the workflow, as pairs of key and value.
         annotations: Annotations of the workflow, as pairs of key and value.
@@ -71,8 +69,6 @@ class Options:
     cache: bool = True
     cache_ttl: str = ""
     security: str = ""
-    state_claim: str = ""
-    env: tuple[tuple[str, str], ...] = ()
     read_only: bool = False
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PREFIX = "sha256:"
 _CHUNK_BYTES = 1 << 20
 _PARQUET = {".parquet", ".pq"}
+_URL_SECRETS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
 _COMPRESSIONS = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 
 
@@ -133,6 +134,19 @@ def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
 def is_url(location: str) -> bool:
     """Return whether fsspec reads the location. If not, it is a local path."""
     return "://" in location or "::" in location
+
+
+def strip_credentials(location: str) -> str:
+    """Return a path or URL without anything that could be a secret: user and password, query and fragment of each URL in it.
+
+    >>> strip_credentials("zip://a.csv::https://ann:secret@host/b.zip?token=1")
+    'zip://a.csv::https://host/b.zip'
+    """
+    return (
+        "::".join(_URL_SECRETS.sub(r"\1", re.split("[?#]", part)[0]) for part in location.split("::"))
+        if is_url(location)
+        else location
+    )
 
 
 def snapshot_suffix(location: str) -> str:

@@ -86,6 +86,7 @@ class DriftReference:
         refused: Name → reason, for columns that should be compared and cannot be.
         rows: Number of rows of the file.
         source: The file, for people.
+        scores: The model's scores of the holdout's test rows at training; None if they are not frozen.
     """
 
     columns: Mapping[str, ReferenceColumn]
@@ -93,6 +94,7 @@ class DriftReference:
     refused: Mapping[str, str]
     rows: int
     source: str = ""
+    scores: PsiReference | None = None
 
     @property
     def digest(self) -> str:
@@ -113,6 +115,7 @@ class DriftReference:
             },
             "left_out": dict(self.left_out),
             "refused": dict(self.refused),
+            "scores": None if self.scores is None else self.scores.to_dict(),
         }
 
     @classmethod
@@ -133,6 +136,7 @@ class DriftReference:
                 refused=dict(values["refused"]),
                 rows=int(values["rows"]),
                 source=str(values["source"]),
+                scores=PsiReference.from_dict(values["scores"]) if values.get("scores") else None,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"the saved reference is damaged: {error}", hint="Freeze the reference again.") from error
@@ -193,6 +197,33 @@ def freeze_reference(rows: Rows, *, columns: Sequence[str] = (), left_out: Mappi
         refused={name: result.reason for name, result in excluded_by_name.items() if not result.on_purpose},
         rows=sample.total,
         source=rows.source,
+    )
+
+
+def narrow_reference(
+    reference: DriftReference, *, columns: Sequence[str] = (), left_out: Mapping[str, str] | None = None
+) -> DriftReference:
+    """Return a saved reference with the columns that are to be compared now.
+
+    Args:
+        reference: The saved reference.
+        columns: The columns to compare. If empty, all that were frozen are compared. A column that was not frozen is refused, so
+            that the result is inconclusive.
+        left_out: Name → reason, for columns to leave out.
+    """
+    reasons = {name: reason for name, reason in (left_out or {}).items() if name not in columns}
+    dropped = {name: reasons[name] for name in (*reference.columns, *reference.refused) if name in reasons}
+    if columns:
+        dropped |= {name: "drift.columns does not name it" for name in reference.columns if name not in columns}
+    missing = [name for name in columns if name not in reference.columns and name not in reference.refused]
+    kept = {
+        name: reason for name, reason in reference.refused.items() if name not in dropped and (not columns or name in columns)
+    }
+    return dataclasses.replace(
+        reference,
+        columns={name: column for name, column in reference.columns.items() if name not in dropped},
+        left_out={name: reason for name, reason in reference.left_out.items() if name not in columns} | dropped,
+        refused=kept | dict.fromkeys(missing, "the release froze no reference of this column"),
     )
 
 

@@ -32,7 +32,8 @@ def compile_to_ir(project: Project | None, source: str, *, images: Iterable[str]
             with ``sha256:``, it is a whole image reference, and the step gets DIGEST itself.
 
     Returns:
-        The YAML text. The same source always gives the same text.
+        The YAML text. The same source always gives the same text. The steps of a pipeline of the project have the environment
+        variables of ``steps.env``.
 
     Raises:
         DataError: The file or the function does not exist, or its code raises an error. The message names file and line.
@@ -45,6 +46,8 @@ def compile_to_ir(project: Project | None, source: str, *, images: Iterable[str]
         file = Path(name) / "pipeline.yaml"
         compiler.Compiler().compile(function, str(file))
         text = file.read_text(encoding="utf-8")
+    if project is not None and source in project.settings.pipelines:
+        text = add_environment(text, project.settings.steps.env)
     return replace_images(text, images)
 
 
@@ -114,6 +117,23 @@ def _load_from_file(file: Path, function: str) -> Any:  # noqa: ANN401
     raise DataError(f"{file} defines {found}; its pipelines are: {names}", hint=f"Name the pipeline: {file}:FUNCTION.")
 
 
+def add_environment(text: str, env: Mapping[str, str]) -> str:
+    """Give environment variables to every step of IR. A variable that a step sets itself keeps the step's value.
+
+    Args:
+        text: The IR.
+        env: Name → literal value. If there are none, the text stays as it is.
+    """
+    if not env:
+        return text
+    documents = load_documents(text)
+    for container in (container for document in documents for container in _find_containers(document)):
+        own = container.get("env") or []
+        names = {entry["name"] for entry in own}
+        container["env"] = [*own, *({"name": name, "value": value} for name, value in env.items() if name not in names)]
+    return _write_documents(text, documents)
+
+
 def replace_images(text: str, images: Iterable[str]) -> str:
     """Replace images in IR.
 
@@ -130,13 +150,18 @@ def replace_images(text: str, images: Iterable[str]) -> str:
     pairs = dict(_split_pair(pair) for pair in images)
     if not pairs:
         return text
-    import yaml  # noqa: PLC0415
-
     documents = load_documents(text)
     used = {name for document in documents for name in _replace(document, pairs)}
     if unknown := sorted(set(pairs) - used):
         raise UsageError(f"no step has the image {unknown[0]!r}", hint="`sluice compile` without --image shows all images.")
-    comments = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    return _write_documents(text, documents)
+
+
+def _write_documents(before: str, documents: list[Any]) -> str:
+    """Return documents as YAML, with the comments that the text had before."""
+    import yaml  # noqa: PLC0415 - most sources need no change
+
+    comments = "".join(line for line in before.splitlines(keepends=True) if line.startswith("#"))
     return comments + yaml.safe_dump_all(documents, sort_keys=False, explicit_start=len(documents) > 1)
 
 
@@ -148,12 +173,16 @@ def _split_pair(pair: str) -> tuple[str, str]:
 
 
 def _replace(document: Mapping[str, Any], pairs: Mapping[str, str]) -> set[str]:
-    spec = document.get("pipelineSpec", document)  # A PipelineJob contains a PipelineSpec.
-    executors = spec.get("deploymentSpec", {}).get("executors", {})
     used = set()
-    for executor in executors.values():
-        container = executor.get("container", {})
+    for container in _find_containers(document):
         if container.get("image") in pairs:
             used.add(container["image"])
             container["image"] = pairs[container["image"]]
     return used
+
+
+def _find_containers(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the containers of all executors of a document. An importer has none."""
+    spec = document.get("pipelineSpec", document)  # A PipelineJob contains a PipelineSpec.
+    executors = spec.get("deploymentSpec", {}).get("executors", {})
+    return [executor["container"] for executor in executors.values() if "container" in executor]

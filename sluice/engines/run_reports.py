@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sluice.engines.runs import list_runs, read_commit
 from sluice.errors import DataError, ServiceError
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.report.record_reader import parse_run, read_run
 from sluice.report.renderers.html import render_html
 from sluice.report.renderers.junit import render_junit
@@ -81,9 +81,8 @@ def report_layers(project: Project) -> Report:
 
 
 def list_releases(project: Project) -> tuple[Release, ...]:
-    """Return every release in the store, as the report shows it."""
-    store = ReleaseStore(project.state / "releases")
-    return tuple(Release.model_validate(describe(release)) for release in store.list())
+    """Return every release of the project, as the report shows it."""
+    return tuple(Release.model_validate(describe(release)) for release in open_releases(project).list())
 
 
 def write_report(report: Report, kind: str, target: Path) -> None:

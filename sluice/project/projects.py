@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 STATE_VARIABLE = "SLUICE_STATE"
 STATE_FOLDER = ".sluice"
+EPHEMERAL_VARIABLE = "SLUICE_EPHEMERAL"
+"""The step image sets this variable, because nothing that a step writes to the state folder outlives its pod."""
 
 
 class Project:
@@ -40,6 +42,11 @@ class Project:
     def state(self) -> Path:
         """The folder for all local state: ``$SLUICE_STATE``, or else ``.sluice`` in the project."""
         return Path(os.environ.get(STATE_VARIABLE) or self.root / STATE_FOLDER).resolve()
+
+    @property
+    def ephemeral(self) -> bool:
+        """Whether the state folder is lost when this process ends, as in the pod of a step: ``$SLUICE_EPHEMERAL`` says so."""
+        return bool(os.environ.get(EPHEMERAL_VARIABLE))
 
     def path(self, name: str) -> Path:
         """Return a path of sluice.toml as an absolute path. A relative path starts at the project's root."""

@@ -46,12 +46,16 @@ class ManifestInputs:
         build: The function that builds the model, as sluice.toml names it.
         parameters: The keyword arguments of that function.
         snapshot_digest: The digest of the training data.
+        snapshot_source: Where the training data came from: a path of the project, or a URL without credentials; empty if that
+            would say nothing elsewhere.
         holdout_digest: The digest of the holdout.
         lock_digest: The digest of the serving environment's lock file. It stands for the base image under the model layer.
         fingerprint: The fingerprint of the training environment.
         verdicts: Test layer → its verdicts as plain JSON.
         gate: The gate's public decision. None if the gate was not asked.
         parent: The digest of the champion at that time. None if there was no champion.
+        drift_reference: The file of the layer with the frozen reference for drift, as ``file``, ``digest`` and ``rows``. None if
+            there is none.
     """
 
     project: str
@@ -66,6 +70,8 @@ class ManifestInputs:
     verdicts: Mapping[str, Any]
     gate: Mapping[str, Any] | None
     parent: str | None
+    snapshot_source: str = ""
+    drift_reference: Mapping[str, Any] | None = None
 
 
 def plan_manifest(inputs: ManifestInputs, golden: GoldenRows) -> dict[str, Any]:
@@ -75,23 +81,32 @@ def plan_manifest(inputs: ManifestInputs, golden: GoldenRows) -> dict[str, Any]:
         "project": inputs.project,
         "code": {"commit": inputs.code.commit, "dirty": inputs.code.dirty},
         "model": {"digest": inputs.model_digest, "build": inputs.build, "parameters": dict(inputs.parameters)},
-        "data": {"snapshot_digest": inputs.snapshot_digest, "holdout_digest": inputs.holdout_digest},
+        "data": {
+            "snapshot_digest": inputs.snapshot_digest,
+            "snapshot_source": inputs.snapshot_source,
+            "holdout_digest": inputs.holdout_digest,
+        },
         "environment": {"lock_digest": inputs.lock_digest, "fingerprint": dict(inputs.fingerprint)},
         "golden": {"rows": len(golden.rows), "columns": golden.names},
         "verdicts": {layer: list(verdicts) for layer, verdicts in inputs.verdicts.items()},
         "gate": dict(inputs.gate) if inputs.gate is not None else None,
         "parent": inputs.parent,
+        "drift_reference": dict(inputs.drift_reference) if inputs.drift_reference is not None else None,
     }
 
 
-def write_json(value: object) -> bytes:
+def write_json(value: object, *, sort: bool = True) -> bytes:
     """Return a value as canonical JSON: sorted keys, no extra blanks, every digit of a float, UTF-8.
+
+    Args:
+        value: Plain JSON types.
+        sort: Whether to sort the keys. The columns of a reference for drift keep their order, because people read them in it.
 
     Raises:
         DataError: The value contains something that JSON cannot represent, such as NaN or a date.
     """
     try:
-        text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(value, sort_keys=sort, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"the release cannot be written as JSON: {error}",

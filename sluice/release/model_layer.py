@@ -49,6 +49,9 @@ LOAD_ERRORS = (
 """The errors that joblib raises if the installed libraries or the project's present code cannot load a model."""
 
 MANIFEST_FILE = "manifest.json"
+DRIFT_REFERENCE_FILE = "drift_reference.json"
+"""What drift is measured against, frozen at training. Layers of earlier versions do not have it."""
+
 PREFIX = "sha256:"
 CACHE_FOLDER = "__pycache__"
 FILE_MODE = 0o644

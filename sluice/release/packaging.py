@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,15 @@ from sluice.errors import ConfigurationError, DataError, IntegrityError
 from sluice.release.fingerprint import read_fingerprint
 from sluice.release.golden_rows import GOLDEN_FILE, GoldenRows, make_golden_rows
 from sluice.release.manifest import ManifestInputs, plan_manifest, read_code_version, write_json
-from sluice.release.model_layer import CACHE_FOLDER, CODE_FOLDER, LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, layer_digest
+from sluice.release.model_layer import (
+    CACHE_FOLDER,
+    CODE_FOLDER,
+    DRIFT_REFERENCE_FILE,
+    LOAD_ERRORS,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    layer_digest,
+)
 from sluice.release.store.unpacked_layers import UNPACKED_FOLDER, draft_folder, place_layer
 
 if TYPE_CHECKING:
@@ -32,6 +41,8 @@ def build_release(
     verdicts: Mapping[str, Sequence[Mapping[str, Any]]],
     gate: Mapping[str, Any] | None,
     parent: str | None,
+    snapshot_source: str = "",
+    drift_reference: Mapping[str, Any] | None = None,
 ) -> Path:
     """Make the model layer of a fitted model.
 
@@ -45,6 +56,8 @@ def build_release(
         verdicts: Test layer (``code``, ``data``, ``model``) → its verdicts as plain JSON.
         gate: The gate's public decision. None if the gate was not asked.
         parent: The digest of the champion. None if there is no champion.
+        snapshot_source: Where that data came from, without credentials; empty if it is not recorded.
+        drift_reference: The frozen reference for drift as JSON. None if there is none.
 
     Returns:
         The layer's folder, ``unpacked/<hex digits of its digest>`` in the project's state folder, where the release store looks
@@ -71,8 +84,18 @@ def build_release(
         verdicts=verdicts,
         gate=gate,
         parent=parent,
+        snapshot_source=snapshot_source,
+        drift_reference=_describe_reference(drift_reference),
     )
-    return _write_layer_folder(project, model, golden, inputs)
+    return _write_layer_folder(project, model, golden, inputs, drift_reference)
+
+
+def _describe_reference(reference: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what the manifest says about the frozen reference."""
+    if reference is None:
+        return None
+    digest = f"sha256:{hashlib.sha256(write_json(reference, sort=False)).hexdigest()}"
+    return {"file": DRIFT_REFERENCE_FILE, "digest": digest, "rows": reference["rows"]}
 
 
 def read_lock_digest(project: Project) -> str:
@@ -117,7 +140,9 @@ def _make_golden(project: Project, model: Path) -> GoldenRows:
         return make_golden_rows(fitted, features)
 
 
-def _write_layer_folder(project: Project, model: Path, golden: GoldenRows, inputs: ManifestInputs) -> Path:
+def _write_layer_folder(
+    project: Project, model: Path, golden: GoldenRows, inputs: ManifestInputs, drift_reference: Mapping[str, Any] | None
+) -> Path:
     """Write the layer in a temporary folder and move it to its place in one step."""
     unpacked = project.state / UNPACKED_FOLDER
     with draft_folder(unpacked) as name:
@@ -128,6 +153,8 @@ def _write_layer_folder(project: Project, model: Path, golden: GoldenRows, input
             raise IntegrityError(f"the model {model} changed while it was packaged", hint="Package it again with `sluice run`.")
         (draft / GOLDEN_FILE).write_bytes(write_json(golden.to_dict()))
         (draft / MANIFEST_FILE).write_bytes(write_json(plan_manifest(inputs, golden)))
+        if drift_reference is not None:
+            (draft / DRIFT_REFERENCE_FILE).write_bytes(write_json(drift_reference, sort=False))
         for package in project.settings.project.packages:
             _copy_package(project, package, draft / CODE_FOLDER)
         return place_layer(draft, unpacked, layer_digest(draft))

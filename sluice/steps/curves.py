@@ -19,7 +19,7 @@ from sluice.data.row_scores import digest_rows
 from sluice.errors import DataError
 from sluice.leaks.jumps import MeasuredAuc, judge_jump
 from sluice.project.projects import read_project
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.statistics.auc import AucEstimate, estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
 from sluice.steps.champions import read_champion, score_release
@@ -85,7 +85,7 @@ def champion_curves(project: Project, rows: LabelledRows) -> dict[str, Any] | No
     if champion is None:
         return None
     bound = {"holdout": holdout_digest(project), "rows": digest_rows(rows.ids)}
-    for attached in ReleaseStore(project.state / "releases").attachments(champion.digest):
+    for attached in open_releases(project).attachments(champion.digest):
         if attached["kind"] == ATTACHMENT and bound.items() <= attached["document"].items():
             return dict(attached["document"])
     (scores,) = score_release(project, champion, rows.features)
@@ -99,7 +99,7 @@ def read_estimate_at_gate(project: Project, release: Release) -> AucEstimate | N
         None if no curves are attached to it for the holdout of its manifest, or if an earlier version attached them.
     """
     holdout = release.manifest["data"]["holdout_digest"]
-    for attached in ReleaseStore(project.state / "releases").attachments(release.digest):
+    for attached in open_releases(project).attachments(release.digest):
         if attached["kind"] == ATTACHMENT and attached["document"].get("holdout") == holdout:
             roc = attached["document"]["roc"]
             names = [field.name for field in dataclasses.fields(AucEstimate)]

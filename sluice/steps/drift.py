@@ -7,35 +7,32 @@ holdout's test rows, because a model's scores of its own training rows are too s
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from sluice.data.external_errors import external_call
 from sluice.data.holdout import SNAPSHOT_FOLDER, read_holdout, read_whole_holdout
-from sluice.data.labelled_rows import read_frame, read_labelled_rows
+from sluice.data.labelled_rows import read_labelled_rows
 from sluice.data.overlaps import find_shared_ids
 from sluice.data.snapshots import Snapshot, check_readable, digest_file, is_url, pin_for_reading
 from sluice.drift.auc_changes import AucChange, compare_aucs, estimate_before
-from sluice.drift.batches import FrameRows, open_rows
 from sluice.drift.comparisons import DriftOutcome, DriftResult, compare_profile, read_drift_rule
 from sluice.drift.model_inputs import sample_inputs
 from sluice.drift.profiles import count_rows
-from sluice.drift.references import freeze_reference
-from sluice.errors import ConfigurationError, DataError, StateError
+from sluice.drift.project_rows import freeze_file, list_left_out, read_rows
+from sluice.drift.references import DriftReference, narrow_reference
+from sluice.errors import DataError, StateError
 from sluice.project.projects import Project, read_project
 from sluice.statistics.psi import PsiEstimate, build_numeric_reference, estimate_psi
-from sluice.steps.champions import read_features, read_training_rows, require_champion, require_training_data, score_release
+from sluice.steps.champions import find_reference, read_features, read_training_rows, require_champion, score_release
 from sluice.steps.curves import read_estimate_at_gate
 from sluice.steps.records import record_part, running_step
-from sluice.steps.snapshots import restore_snapshot
+from sluice.steps.snapshots import REFERENCE_FORM, restore_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Mapping
 
     from sluice.data.labelled_rows import LabelledRows
     from sluice.drift.batches import Rows
@@ -50,7 +47,7 @@ def measure_drift(reference: ArtifactInput, current: ArtifactInput, target: str)
     """Compare two pinned snapshots, and write the result. A snapshot that is compared with itself gives no result.
 
     Args:
-        reference: The snapshot that the champion was trained on.
+        reference: The snapshot that the champion was trained on, or the reference that its release carries.
         current: The present snapshot.
         target: Path to write the result to (JSON).
 
@@ -61,10 +58,11 @@ def measure_drift(reference: ArtifactInput, current: ArtifactInput, target: str)
     project = read_project()
     with running_step("drift") as step:
         before, now = (restore_snapshot(project, Path(path), metadata) for path, metadata in (reference, current))
-        if before == now:
-            result = _refuse_to_decide(project, f"the present snapshot is the reference itself ({current[1]['digest'][:19]})")
+        digest = str(current[1]["digest"])
+        if digest in {reference[1]["digest"], reference[1].get("snapshot_digest")}:
+            result = _refuse_to_decide(project, f"the present snapshot is the reference itself ({digest[:19]})")
         else:
-            result = _compare(project, before, now, features=reference[1].get("features", []))
+            result = _compare(project, _read_pinned(project, before, reference[1]), read_rows(project, now, ""))
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(target).write_text(json.dumps(result.to_dict()), encoding="utf-8")
         record_part("drift", result.to_dict())
@@ -72,12 +70,20 @@ def measure_drift(reference: ArtifactInput, current: ArtifactInput, target: str)
     return result
 
 
+def _read_pinned(project: Project, pinned: Path, metadata: Mapping[str, Any]) -> DriftReference:
+    """Return the reference that the step `pin_reference` pinned: a carried one, or one that is frozen now from training data."""
+    if metadata.get("form") == REFERENCE_FORM:
+        return _narrow(project, DriftReference.from_dict(json.loads(pinned.read_text(encoding="utf-8"))))
+    return freeze_file(project, pinned, "", metadata.get("features", []))
+
+
 def compare_sources(project: Project, reference: str = "", current: str = "", *, scores: bool = False) -> DriftResult:
     """Compare data with the champion's training data, or with another reference.
 
     Args:
         project: The project.
-        reference: Path or URL of the reference; empty for the champion's training data.
+        reference: Path or URL of the reference; empty for the champion's training data. If they are not on this machine, it is
+            the reference that the champion's release carries.
         current: Path or URL of the present data; empty for ``data.snapshot``.
         scores: Whether to compare the champion's scores too.
 
@@ -85,15 +91,20 @@ def compare_sources(project: Project, reference: str = "", current: str = "", *,
         DataError: The data cannot be read or compared.
         StateError: There is no champion, or both names mean the same bytes.
     """
-    before = _open(project, reference) if reference else require_training_data(project)
+    found = _open(project, reference) if reference else find_reference(project)
     now = _open(project, current or project.settings.data.snapshot)
-    if _has_same_bytes(before.path, now.path):
+    if _has_same_bytes(project, found, now.path):
+        named = found.source if isinstance(found, Snapshot) else "the champion's training data"
         raise StateError(
-            f"{now.source} is the same file as the reference ({before.source}), so a comparison would say nothing",
+            f"{now.source} is the same file as the reference ({named}), so a comparison would say nothing",
             hint="Name newer data with --current. Without --reference, it is compared with the champion's training data.",
         )
-    features = [] if reference else [column.name for column in read_features(project)]
-    return _compare(project, before.path, now.path, sources=(before.source, now.source), features=features, scores=scores)
+    if isinstance(found, Snapshot):
+        features = [] if reference else [column.name for column in read_features(project)]
+        found = freeze_file(project, found.path, found.source, features)
+    else:
+        found = _narrow(project, found)
+    return _compare(project, found, read_rows(project, now.path, now.source), scores=scores)
 
 
 def compare_labels(project: Project, location: str) -> AucChange:
@@ -163,7 +174,7 @@ def _qualify(change: AucChange, left_out: dict[str, int], *, has_training: bool)
     found = " and ".join(f"{count:,} rows that are in {name}" for name, count in left_out.items())
     detail = f"{change.detail}; left out: {found}" if found else change.detail
     change = dataclasses.replace(change, left_out=left_out, detail=detail)
-    lost = "the champion's training data are not in this project's state, so its rows could not be left out"
+    lost = "nobody has the champion's training data, so its rows could not be left out"
     hint = "Restore a copy of the training data in .sluice/snapshots, or name it in data.snapshot."
     return change if has_training else _doubt(change, lost, hint)
 
@@ -175,40 +186,25 @@ def _doubt(change: AucChange, reason: str, hint: str) -> AucChange:
     return dataclasses.replace(change, outcome=DriftOutcome.INCONCLUSIVE, detail=f"{change.detail}; {reason}", hint=hint)
 
 
-def _compare(
-    project: Project,
-    reference: Path,
-    current: Path,
-    *,
-    sources: tuple[str, str] = ("", ""),
-    features: Collection[str] = (),
-    scores: bool = False,
-) -> DriftResult:
-    """Compare two files. If the champion's features are given, other columns are left out, because no model sees them."""
-    before, now = (_read_rows(project, path, source) for path, source in zip((reference, current), sources, strict=True))
-    columns = project.settings.drift.columns
-    frozen = freeze_reference(before, columns=columns, left_out=_choose_left_out(project, before, features))
-    extra = {SCORE: _compare_scores(project, now)} if scores else {}
-    return compare_profile(frozen, count_rows(frozen, now), read_drift_rule(project.settings.drift), extra=extra)
+def _compare(project: Project, reference: DriftReference, now: Rows, *, scores: bool = False) -> DriftResult:
+    """Compare rows with a reference."""
+    extra = {SCORE: _compare_scores(project, reference, now)} if scores else {}
+    return compare_profile(reference, count_rows(reference, now), read_drift_rule(project.settings.drift), extra=extra)
 
 
-def _choose_left_out(project: Project, rows: Rows, features: Collection[str]) -> dict[str, str]:
-    """Return the columns that are left out on purpose, with the reasons.
-
-    If the loader makes the features from other columns, the file does not have all of them. Then all columns of the file count.
-    """
-    data, drift = project.settings.data, project.settings.drift
-    names = {*rows.types, *rows.twice}
-    unused = names.difference(features) if features and names.issuperset(features) else set()
-    left_out = dict.fromkeys(sorted(unused), "the champion does not use it")
-    return left_out | {data.label: "the label", data.id: "the id"} | dict.fromkeys(drift.leave_out, "named in drift.leave_out")
+def _narrow(project: Project, reference: DriftReference) -> DriftReference:
+    """Return a saved reference with the columns that the present settings choose."""
+    return narrow_reference(reference, columns=project.settings.drift.columns, left_out=list_left_out(project))
 
 
-def _compare_scores(project: Project, rows: Rows) -> PsiEstimate:
-    """Compare the distribution of the champion's scores with that on the holdout's test rows."""
+def _compare_scores(project: Project, reference: DriftReference, rows: Rows) -> PsiEstimate:
+    """Compare the champion's scores with those of the holdout's test rows, which the reference may have from the training."""
     champion = require_champion(project)
-    inputs, test = sample_inputs(rows, read_features(project)), read_holdout(project, part="test").features
-    now, before = score_release(project, champion, inputs, test)
+    inputs = sample_inputs(rows, read_features(project))
+    if reference.scores is not None:
+        (now,) = score_release(project, champion, inputs)
+        return estimate_psi(reference.scores, now)
+    now, before = score_release(project, champion, inputs, read_holdout(project, part="test").features)
     return estimate_psi(build_numeric_reference(before), now)
 
 
@@ -238,39 +234,9 @@ def _open(project: Project, name: str) -> Snapshot:
     return snapshot
 
 
-def _has_same_bytes(first: Path, second: Path) -> bool:
-    """Return whether two files have the same bytes. Their digests are computed only if their sizes are equal."""
-    return first.stat().st_size == second.stat().st_size and digest_file(first) == digest_file(second)
-
-
-def _read_rows(project: Project, path: Path, source: str) -> Rows:
-    """Return the rows of a file as ``drift.load`` reads them, else as they are, else as ``data.load`` reads them."""
-    load = project.settings.drift.load
-    if load:
-        return FrameRows(_call_loader(project, load, path, source or str(path)), source or str(path))
-    read_once = functools.cache(lambda: read_frame(project, path))  # the rows are read for their names, and then again
-    return open_rows(path, source) or FrameRows(lambda: [read_once()], source or str(path))
-
-
-def _call_loader(project: Project, name: str, path: Path, source: str) -> Callable[[], Iterable[pd.DataFrame]]:
-    """Return a function that returns the frames of the project's loader. A single frame is kept, so that it is read once."""
-    load = project.load_object(name, key="drift.load")
-    whole: list[pd.DataFrame] = []
-
-    def read() -> Iterable[pd.DataFrame]:
-        if whole:
-            yield from whole
-            return
-        with external_call(f"{name} cannot read {source}", hint="Correct the data, or the function that drift.load names."):
-            found = load(path)
-            if isinstance(found, pd.DataFrame):
-                whole.append(found)
-            for frame in whole or found:
-                if not isinstance(frame, pd.DataFrame):
-                    raise ConfigurationError(
-                        f"drift.load names {name}, which returned a {type(frame).__name__} instead of a pandas DataFrame",
-                        hint="Let it return the rows as one DataFrame, or yield several.",
-                    )
-                yield frame
-
-    return read
+def _has_same_bytes(project: Project, reference: Snapshot | DriftReference, now: Path) -> bool:
+    """Return whether the present data are the reference itself. Two files are hashed only if their sizes are equal."""
+    if isinstance(reference, Snapshot):
+        first = reference.path
+        return first.stat().st_size == now.stat().st_size and digest_file(first) == digest_file(now)
+    return digest_file(now) == str(require_champion(project).manifest["data"]["snapshot_digest"])

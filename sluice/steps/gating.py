@@ -19,6 +19,7 @@ from sluice.gate.budgets import UNRECORDED, WARN_AT
 from sluice.project.projects import read_project
 from sluice.release.packaging import check_sources
 from sluice.run_warnings import RunWarning
+from sluice.steps.before_training.places import check_places, warn_of_lost_journal
 from sluice.steps.champions import read_champion, score_release
 from sluice.steps.ledgers import describe_power, open_ledger, open_scores, read_heads, read_rule
 from sluice.steps.records import record_part, record_warnings, running_step
@@ -92,12 +93,14 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
         True to promote the challenger, or if a person let it pass; False to keep the champion. Neither is an error.
 
     Raises:
-        ConfigurationError: A path in project.packages or serving.lock does not exist.
+        ConfigurationError: A path in project.packages or serving.lock does not exist, or the ledger would be lost with the state
+            folder.
         IntegrityError: The model does not have the digest that training recorded.
         UndecidedError: The gate could not judge the challenger, and no person let it pass.
     """
     project = read_project()
     with running_step("gate") as step:
+        check_places(project)
         check_sources(project)  # a question about a model that cannot be packaged would be wasted
         challenger = joblib.load(verify_model(Path(model), metadata))
         holdout = open_holdout(project)
@@ -105,7 +108,7 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
         found = predict_probability(challenger, rows.features)
         scores = bind_scores(rows.ids, found, holdout=holdout.digest, row_set=holdout.row_set.digest)
         answer = decide(project, holdout, scores, challenger=str(metadata["digest"]))
-        record_warnings("gate", warn_about_holdout(project, holdout))
+        record_warnings("gate", warn_about_holdout(project, holdout) + warn_of_lost_journal(project))
         _write(answer, scores, outputs)
         step.detail = answer.detail
         if answer.decision.undecided and not answer.passes:

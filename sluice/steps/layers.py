@@ -14,6 +14,9 @@ from sluice.checks.layers import LayerInputs, LayerResult, run_layer
 from sluice.checks.verdict_text import describe_verdict
 from sluice.errors import CheckFailedError
 from sluice.project.projects import read_project
+from sluice.release.model_layer import MODEL_FILE
+from sluice.release.project_releases import open_releases
+from sluice.steps.champions import read_champion
 from sluice.steps.curves import measure_curves
 from sluice.steps.records import record_part, run_folder, running_step
 from sluice.steps.snapshots import restore_snapshot
@@ -22,6 +25,8 @@ from sluice.verdicts import Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from sluice.project.projects import Project
 
 RocLists = tuple[list[float], list[float], list[float]]
 """False positive rates, true positive rates, thresholds."""
@@ -66,6 +71,7 @@ def run_tests(
             snapshot=restore_snapshot(project, Path(snapshot[0]), snapshot[1]) if snapshot else None,
             model=verify_model(Path(model[0]), model[1]) if model else None,
             release=release,
+            champion=_find_champion_model(project) if model else None,
         )
         result = run_layer(project, layer, inputs, folder)
         record_part(f"layer-{layer}", result.to_dict())
@@ -75,6 +81,15 @@ def run_tests(
         if alongside is not None:
             alongside()
     return result.metrics()
+
+
+def _find_champion_model(project: Project) -> Path | None:
+    """Return the champion's model in a cluster, where the journal names the champion; None if there is none.
+
+    On a laptop, the suite finds it by a tag of the release store.
+    """
+    champion = read_champion(project) if project.settings.rollout.in_cluster else None
+    return open_releases(project).unpack(champion.digest) / MODEL_FILE if champion else None
 
 
 def run_model_tests(outputs: Mapping[str, str], model: ArtifactInput, curves: str) -> tuple[dict[str, float], RocLists]:

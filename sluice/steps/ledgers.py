@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from sluice.gate.score_files import ScoreFiles
 from sluice.gate.stores.config_maps import connect_config_map
 from sluice.gate.stores.folders import FolderStore
 from sluice.gate.stores.head_files import HeadFile
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests.statuses import read_status
 from sluice.statistics.auc import compare_auc
@@ -84,12 +85,9 @@ def read_heads(project: Project) -> tuple[str, ...]:
         return ()
     champion = history[-1]
     named = [champion.ledger_head]
-    store = ReleaseStore(project.state / "releases")
-    named += [
-        str((release.manifest.get("gate") or {}).get("ledger_head") or "")
-        for release in store.list()
-        if release.digest == champion.release
-    ]
+    with contextlib.suppress(StateError):  # the releases of a journal can be lost
+        manifest = open_releases(project).get(champion.release).manifest
+        named.append(str((manifest.get("gate") or {}).get("ledger_head") or ""))
     return tuple(dict.fromkeys(link for link in named if link))
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sluice.data.row_scores import read_row_scores
 from sluice.project.projects import read_project
 from sluice.release.packaging import build_release
-from sluice.release.registry.publishing import find_destination, publish
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_registry_releases, open_releases
 from sluice.run_warnings import RunWarning
+from sluice.steps.before_training.places import check_places
 from sluice.steps.champions import read_champion
 from sluice.steps.curves import ATTACHMENT
 from sluice.steps.ledgers import open_scores
@@ -29,28 +29,39 @@ WARNINGS = "warnings"
 """Kind of the attachment that holds the warnings about a release."""
 
 
-def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], curves: str, decision: str, scores: str) -> str:
-    """Build the model layer, add it to the store, and push it to the registry if serving.repository names one.
+def package(
+    model: str,
+    metadata: Mapping[str, Any],
+    verdicts: Iterable[str],
+    curves: str,
+    decision: str,
+    scores: str,
+    drift_reference: str = "",
+) -> str:
+    """Build the model layer, and add it to the project's releases, which are in a registry if serving.repository names one.
 
     Args:
         model: Local path of the fitted model.
-        metadata: The model's metadata: ``digest``, ``snapshot_digest``, ``rows``.
+        metadata: The model's metadata: ``digest``, ``snapshot_digest``, ``snapshot_source``, ``rows``.
         verdicts: Local paths of the verdicts of the code, data and model layers (JSON).
         curves: Local path of the challenger's curves (JSON). They are attached to the release, because reports need them once it
             is champion. The warnings about data and scores are attached too, because a person who approves must see them.
         decision: Local path of the gate's public decision (JSON).
         scores: Local path of the challenger's scores with the ids of the gate rows (.npz). They are stored, because the gate
             needs them once the release is champion.
+        drift_reference: Local path of the frozen reference for drift (JSON); empty if there is none.
 
     Returns:
         The release's digest.
 
     Raises:
+        ConfigurationError: The release would be lost with the state folder.
         IntegrityError: The model does not have the digest that training recorded.
         ServiceError: The registry that serving.repository names does not accept the release.
     """
     project = read_project()
     with running_step("package") as step:
+        check_places(project)
         champion = read_champion(project)
         layers = [json.loads(Path(name).read_text(encoding="utf-8")) for name in verdicts]
         folder = build_release(
@@ -60,18 +71,27 @@ def package(model: str, metadata: Mapping[str, Any], verdicts: Iterable[str], cu
             verdicts={layer["layer"]: layer["verdicts"] for layer in layers},
             gate=json.loads(Path(decision).read_text(encoding="utf-8")),
             parent=champion.digest if champion else None,
+            snapshot_source=str(metadata.get("snapshot_source", "")),
+            drift_reference=read_reference(Path(drift_reference)) if drift_reference else None,
         )
-        store = ReleaseStore(project.state / "releases")
-        release = store.add(folder)
+        releases = open_releases(project)
+        release = releases.add(folder)
         open_scores(project).save(release.digest, read_row_scores(Path(scores)))
         measured = json.loads(Path(curves).read_text(encoding="utf-8"))
-        store.attach(release.digest, ATTACHMENT, measured)
+        releases.attach(release.digest, ATTACHMENT, measured)
         if warnings := [*metadata.get("warnings", []), *measured.get("warnings", [])]:
-            store.attach(release.digest, WARNINGS, {"warnings": warnings})
-        image = publish(store, release, find_destination(project)).image if project.settings.serving.repository else ""
+            releases.attach(release.digest, WARNINGS, {"warnings": warnings})
+        in_registry = bool(project.settings.serving.repository)
+        image = open_registry_releases(project).publish(release.digest).image if in_registry else ""
         record_part("release", describe(release) | ({"image": image} if image else {}))
         step.detail = f"release {release.number}, {release.digest[:19]}"
     return release.digest
+
+
+def read_reference(file: Path) -> dict[str, Any] | None:
+    """Read the frozen reference that `sluice.steps.training.train` wrote; None if nothing could be frozen."""
+    document: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8"))
+    return document
 
 
 def describe(release: Release) -> dict[str, Any]:
@@ -86,7 +106,6 @@ def describe(release: Release) -> dict[str, Any]:
 
 
 def read_warnings_about(project: Project, digest: str) -> list[RunWarning]:
-    """Return the warnings that were attached to a release in this project's store."""
-    store = ReleaseStore(project.state / "releases")
-    documents = [one["document"] for one in store.attachments(digest) if one["kind"] == WARNINGS]
+    """Return the warnings that were attached to a release."""
+    documents = [one["document"] for one in open_releases(project).attachments(digest) if one["kind"] == WARNINGS]
     return [RunWarning.from_dict(values) for document in documents for values in document.get("warnings", [])]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sluice.errors import RefusedError, ServiceError
 from sluice.project.projects import read_project
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests import approvals, histories, outcomes, starts, statuses, step_shares
 from sluice.rollout.requests.admission import check_not_condemned
@@ -39,7 +39,7 @@ def wait_for_approval(release: str) -> str:
     """
     project = read_project()
     with running_step("approval") as step:
-        number = ReleaseStore(project.state / "releases").get(release).number
+        number = open_releases(project).get(release).number
         if statuses.read_status(project).champion == release:
             step.detail = f"release {number} is already champion"
             return ""
@@ -79,8 +79,8 @@ def run_canary(release: str, by: str) -> str:
     """
     project = read_project()
     with running_step("canary") as step:
-        store = ReleaseStore(project.state / "releases")
-        number = store.get(release).number
+        releases = open_releases(project)
+        number = releases.get(release).number
         starts.request_rollout(project, release, by=by)
         if by and project.settings.rollout.in_cluster:
             _record_workflow_approval(project, release, by)
@@ -91,7 +91,7 @@ def run_canary(release: str, by: str) -> str:
         outcomes.wait_for_explanation(project, release)
         evidence = histories.read_rollout(project, release)
         record_part("rollout", evidence)
-        store.attach(release, "rollout", evidence)
+        releases.attach(release, "rollout", evidence)
         outcomes.check_promoted(outcome, evidence, number)
         step.detail = f"release {number} is champion"
     return outcome

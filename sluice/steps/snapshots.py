@@ -11,16 +11,23 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from sluice.data.holdout import SNAPSHOT_FOLDER
-from sluice.data.snapshots import Snapshot, check_readable, digest_file, pin_snapshot, pinned_path
+from sluice.data.snapshots import Snapshot, check_readable, digest_file, pin_snapshot, pinned_path, strip_credentials
 from sluice.errors import IntegrityError
 from sluice.project.projects import Project, read_project
+from sluice.release.manifest import write_json
 from sluice.steps.before_training.requirements import check_project
-from sluice.steps.champions import read_features, require_training_data
+from sluice.steps.champions import find_reference, read_features, require_champion
 from sluice.steps.records import record_part, running_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from sluice.drift.references import DriftReference
+    from sluice.release.store.releases import Release
+
+REFERENCE_FORM = "drift-reference"
+"""``form`` in the metadata of a pinned reference that holds frozen bins and no rows."""
 
 
 def pin(location: str, target: Path) -> dict[str, Any]:
@@ -45,20 +52,21 @@ def pin(location: str, target: Path) -> dict[str, Any]:
         snapshot = pin_data(project, source)
         metadata = _copy_pinned(snapshot, source, target)
         record_part("snapshot", metadata)
-        step.detail = f"{source}, {snapshot.digest[:19]}"
+        step.detail = f"{metadata['source']}, {snapshot.digest[:19]}"
     return metadata
 
 
 def pin_reference(location: str, target: Path) -> dict[str, Any]:
-    """Pin the data that drift is measured against, and copy it to `target`.
+    """Pin what drift is measured against, and copy it to `target`.
 
     Args:
-        location: Path or fsspec URL; empty for the champion's training data.
+        location: Path or fsspec URL; empty for the champion's training data. If they are not on this machine, as in a pod, it is
+            the reference that the champion's release carries.
         target: Path of the artifact.
 
     Returns:
-        The artifact's metadata: ``digest``, ``source``, ``suffix``, and ``features`` with the names of the champion's features
-        (none for a given location).
+        The artifact's metadata: ``digest``, ``source`` and ``suffix``. Data also have ``features`` with the names of the
+        champion's features (none for a given location). A carried reference has ``form`` and ``snapshot_digest``.
 
     Raises:
         DataError: The data is missing or cannot be read.
@@ -67,12 +75,27 @@ def pin_reference(location: str, target: Path) -> dict[str, Any]:
     """
     project = read_project()
     with running_step("pin-reference") as step:
-        snapshot = pin_data(project, location) if location else require_training_data(project)
-        source = location or snapshot.source
-        metadata = _copy_pinned(snapshot, source, target)
-        metadata["features"] = [] if location else [column.name for column in read_features(project)]
-        step.detail = f"{source}, {snapshot.digest[:19]}"
+        found = pin_data(project, location) if location else find_reference(project)
+        if isinstance(found, Snapshot):
+            metadata = _copy_pinned(found, location or found.source, target)
+            metadata["features"] = [] if location else [column.name for column in read_features(project)]
+        else:
+            metadata = _write_reference(require_champion(project), found, target)
+        step.detail = f"{metadata['source']}, {metadata['digest'][:19]}"
     return metadata
+
+
+def _write_reference(champion: Release, reference: DriftReference, target: Path) -> dict[str, Any]:
+    """Write the reference that the champion's release carries as the artifact, and return its metadata."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(write_json(reference.to_dict(), sort=False))
+    return {
+        "digest": digest_file(target),
+        "source": f"the reference that release {champion.number} carries",
+        "suffix": ".json",
+        "form": REFERENCE_FORM,
+        "snapshot_digest": str(champion.manifest["data"]["snapshot_digest"]),
+    }
 
 
 def pin_data(project: Project, location: str = "") -> Snapshot:
@@ -94,7 +117,7 @@ def _copy_pinned(snapshot: Snapshot, source: str, target: Path) -> dict[str, Any
     check_readable(snapshot)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(snapshot.path, target)
-    return {"digest": snapshot.digest, "source": source, "suffix": snapshot.path.suffix}
+    return {"digest": snapshot.digest, "source": strip_credentials(source), "suffix": snapshot.path.suffix}
 
 
 def restore_snapshot(project: Project, artifact: Path, metadata: Mapping[str, Any]) -> Path:

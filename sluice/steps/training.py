@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import time
 from pathlib import Path
@@ -9,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import joblib
 
+from sluice.checks.judgements import predict_probability
 from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.data.holdout import holdout_digest, read_labelled_rows
-from sluice.data.snapshots import digest_file
-from sluice.errors import ConfigurationError, IntegrityError
+from sluice.data.snapshots import digest_file, is_url, strip_credentials
+from sluice.drift.project_rows import freeze_file
+from sluice.errors import ConfigurationError, IntegrityError, SluiceError
 from sluice.leaks.single_features import find_separating_features
 from sluice.project.projects import Project, read_project
+from sluice.release.manifest import write_json
+from sluice.run_warnings import RunWarning
+from sluice.statistics.psi import build_numeric_reference
 from sluice.steps.before_training import requirements
 from sluice.steps.before_training.ages import judge_age
 from sluice.steps.records import record_part, record_warnings, running_step
@@ -23,8 +29,11 @@ from sluice.steps.snapshots import restore_snapshot
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sluice.data.holdout import Holdout
+    from sluice.data.labelled_rows import LabelledRows
 
-def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> dict[str, Any]:
+
+def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path, reference: Path | None = None) -> dict[str, Any]:
     """Check that the model may be trained on the snapshot, fit it, and write it with joblib.
 
     The training data and the holdout must have no row in common. The check is here, because this step has the rows of the
@@ -34,10 +43,12 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
         snapshot: Local path of the pinned snapshot's artifact.
         snapshot_metadata: The snapshot's metadata, with its digest.
         target: Path to write the fitted model to.
+        reference: Path to write the frozen reference for drift to (JSON; ``null`` if nothing can be frozen, which is a warning).
+            None to freeze none.
 
     Returns:
-        The artifact's metadata: ``digest``, ``snapshot_digest``, ``holdout_digest`` (the holdout that the snapshot was compared
-        with), ``rows``, ``seconds`` and ``warnings``.
+        The artifact's metadata: ``digest``, ``snapshot_digest``, ``snapshot_source``, ``holdout_digest`` (the holdout that the
+        snapshot was compared with), ``rows``, ``seconds`` and ``warnings``.
 
     Raises:
         ConfigurationError: ``model.build`` does not return a model that can be fitted and stored and that predicts
@@ -58,16 +69,19 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
         age = judge_age(project, holdout, rows, snapshot_digest=str(snapshot_metadata["digest"]))
         record_part("holdout", {"digest": holdout.digest, "rows": holdout.count(), **age.to_dict()})
         warnings += [warning] if (warning := age.warn()) else []
-        record_warnings("train", warnings)
         started = time.monotonic()
         model.fit(rows.features, rows.labels)
         seconds = time.monotonic() - started
         target.parent.mkdir(parents=True, exist_ok=True)
         with requirements.storing_errors(project):
             joblib.dump(model, target)
+        if reference is not None:
+            warnings += write_drift_reference(project, pinned, model, rows, holdout, reference)
+        record_warnings("train", warnings)
         metadata = {
             "digest": digest_file(target),
             "snapshot_digest": snapshot_metadata["digest"],
+            "snapshot_source": record_source(project, str(snapshot_metadata.get("source", ""))),
             "holdout_digest": holdout.digest,
             "rows": len(rows.labels),
             "seconds": round(seconds, 3),
@@ -77,6 +91,53 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path) -> 
         record_part("training", metadata)
         step.detail = f"{len(rows.labels):,} rows in {seconds:.1f} s"
     return metadata
+
+
+def write_drift_reference(
+    project: Project,
+    snapshot: Path,
+    model: Any,  # noqa: ANN401 - scikit-learn has no typed interface
+    rows: LabelledRows,
+    holdout: Holdout,
+    target: Path,
+) -> list[RunWarning]:
+    """Freeze what drift will be measured against once this model is champion, and write it as JSON.
+
+    Args:
+        project: The project.
+        snapshot: The pinned training data, as a file.
+        model: The fitted model. Its scores of the holdout's test rows are frozen too.
+        rows: The training data as the loader returns them.
+        holdout: The holdout.
+        target: Path to write to.
+
+    Returns:
+        A warning if nothing can be frozen. The model can be used nevertheless, but without the training data nobody can measure
+        drift from it.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        frozen = freeze_file(project, snapshot, "the training data", [str(name) for name in rows.features.columns])
+        scores = build_numeric_reference(predict_probability(model, holdout.test.features))
+        target.write_bytes(write_json(dataclasses.replace(frozen, scores=scores).to_dict(), sort=False))
+    except SluiceError as error:
+        target.write_text("null", encoding="utf-8")
+        text = f"the release will carry no reference for drift: {error.message}"
+        return [RunWarning(kind="no-drift-reference", text=text, hint=error.hint)]
+    return []
+
+
+def record_source(project: Project, source: str) -> str:
+    """Return where a snapshot came from, as a release records it: without credentials, and without a path of this machine.
+
+    A URL loses user, password and query. A path is recorded if it is relative to the project, or if sluice.toml names it.
+    """
+    if is_url(source):
+        return strip_credentials(source)
+    path = Path(source)
+    if path.is_absolute() and source != project.settings.data.snapshot:
+        return str(path.relative_to(project.root)) if path.is_relative_to(project.root) else ""
+    return source
 
 
 def build_model(project: Project) -> Any:  # noqa: ANN401 - scikit-learn has no typed interface

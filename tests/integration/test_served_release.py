@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sluice.release.fingerprint import read_fingerprint, same_cpu
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.scoring.release_scores import score_in_process
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def ask(service: ReleaseServer, *rows: dict[str, Any]) -> list[float]:
 
 def test_golden_rows_get_the_same_answers_as_in_training(service: ReleaseServer, project: Project) -> None:
     """The golden rows get the answers of the training: exactly on the same type of processor, otherwise up to rounding."""
-    manifest = ReleaseStore(project.state / "releases").get(service.digest).manifest
+    manifest = open_releases(project).get(service.digest).manifest
     served = service.predict(service.golden.frame())
     if same_cpu(manifest["environment"]["fingerprint"], read_fingerprint()):
         assert np.array_equal(served, service.golden.expected)
@@ -50,7 +50,7 @@ def test_golden_rows_get_the_same_answers_as_in_training(service: ReleaseServer,
 def test_the_server_agrees_with_the_training_environment(service: ReleaseServer, project: Project, holdout: LabelledRows) -> None:
     """The server gives the same answers for test rows as the release's own code in the training environment."""
     rows = holdout.features.head(500)
-    (trained,) = score_in_process(ReleaseStore(project.state / "releases").unpack(service.digest), service.digest, rows)
+    (trained,) = score_in_process(open_releases(project).unpack(service.digest), service.digest, rows)
     assert service.predict(rows) == pytest.approx(trained, abs=ROUNDING)
 
 

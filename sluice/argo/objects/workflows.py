@@ -13,7 +13,7 @@ from sluice.argo.expressions.artifact_store import TEMPORARY, VOLUME
 from sluice.argo.expressions.wire_json import launcher_text, to_wire
 from sluice.argo.pod_settings.step_pods import WORKSPACE_VOLUME
 from sluice.argo.refusals import Refusals
-from sluice.argo.steps.container_templates import LAUNCHER_ANNOTATION, STATE
+from sluice.argo.steps.container_templates import LAUNCHER_ANNOTATION
 from sluice.ir.graph import ParameterType
 from sluice.ir.lint import find_unread_fields
 
@@ -89,19 +89,13 @@ def _spec(compilation: Compilation, entrypoint: str) -> dict[str, Any]:
             "serviceAccountName": options.service_account,
             "artifactRepositoryRef": _without_empty({"configMap": name, "key": key}),
             "arguments": {"parameters": parameters} if parameters else {},
-            "volumes": [volume for volume in _volumes(options) if _is_mounted(compilation, volume["name"])],
+            "volumes": [{"name": name, "emptyDir": {}} for name in (VOLUME, TEMPORARY) if _is_mounted(compilation, name)],
             "volumeClaimTemplates": [_workspace(config["workspace"])] if config.get("workspace") else [],
             "ttlStrategy": {argo: int(config[key]) for key, argo in _TTL.items() if config.get(key)},
             "activeDeadlineSeconds": int(config.get("activeDeadlineSeconds") or 0),
             "templates": [first, *(t for name, t in compilation.templates.items() if name != entrypoint)],
         }
     )
-
-
-def _volumes(options: Options) -> list[dict[str, Any]]:
-    """Return the volumes that the templates may mount."""
-    claim = {"name": STATE, "persistentVolumeClaim": {"claimName": options.state_claim}}
-    return [{"name": VOLUME, "emptyDir": {}}, {"name": TEMPORARY, "emptyDir": {}}, claim]
 
 
 def _is_mounted(compilation: Compilation, volume: str) -> bool:

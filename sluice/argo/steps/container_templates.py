@@ -16,7 +16,6 @@ from sluice.argo.pod_settings.step_pods import Pod, as_field
 from sluice.argo.steps.container_texts import (
     BRACE_VARIABLE,
     env_text,
-    escape_braces,
     field_text,
     json_text,
     launcher_argument,
@@ -33,12 +32,6 @@ from sluice.ir.reading import read_source
 if TYPE_CHECKING:
     from sluice.argo.compilation import Call, Compilation, Context, Options
     from sluice.argo.pod_settings.step_pods import Resolve
-
-STATE = "sluice-state"
-"""Name of the volume with the project's state folder."""
-
-STATE_FOLDER = "/project/.sluice"
-"""State folder of a project's own steps (see components/Dockerfile)."""
 
 LAUNCHER_ANNOTATION = "sluice-launcher"
 """Annotation of the workflow that holds the launcher's text."""
@@ -113,10 +106,6 @@ def _fill(compilation: Compilation, pod: Pod, executor: Container, context: Cont
         _fill_plain(pod, executor, context)
     for path in output_folders(context, launched=is_python(executor)):
         pod.mount(None, {"name": VOLUME, "mountPath": path})
-    for name, value in compilation.options.env:
-        pod.env({"name": name, "value": escape_braces(value)})
-    if compilation.options.state_claim:
-        pod.mount(None, {"name": STATE, "mountPath": STATE_FOLDER})
     for argo, image, folder in model_images(context):
         _copy_models(pod, argo, image, folder)
     if BRACE_VARIABLE in str((pod.container, pod.main_patch)):

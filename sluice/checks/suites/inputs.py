@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sluice.project.projects import Project
+    from sluice.release.project_releases import Releases
 
 LATEST_MODEL = Path("models") / "latest"
 """A link, below the project's state folder, to the model that was trained last. The name of that file is its digest."""
@@ -118,10 +119,12 @@ def find_champion(project: Project, path: str | None) -> Any:  # noqa: ANN401 - 
     """
     if path is not None:
         return load_model(project, Path(path), None)
-    store = _open_store(project)
-    if store is None or not any("champion" in release.tags for release in store.list()):
+    releases = _open_releases(project)
+    try:
+        release = releases.get("champion")
+    except StateError:
         return None
-    return load_model(project, store.unpack(store.get("champion").digest) / MODEL_FILE, None)
+    return load_model(project, releases.unpack(release.digest) / MODEL_FILE, None)
 
 
 def find_release(project: Project, reference: str | None) -> str:
@@ -130,13 +133,15 @@ def find_release(project: Project, reference: str | None) -> str:
     Raises:
         StateError: There is no release.
     """
-    store = _open_store(project)
-    releases = store.list() if store is not None else []
-    if store is None or not releases:
+    releases = _open_releases(project)
+    if reference:
+        return str(releases.get(reference).digest)
+    found = releases.list()
+    if not found:
         raise StateError(
             "there is no packaged release to serve", hint="Package a release with `sluice run` or `sluice test integration`."
         )
-    return str(store.get(reference).digest if reference else max(releases, key=lambda release: release.number).digest)
+    return str(found[-1].digest)
 
 
 def unpack_release(project: Project, reference: str | None) -> Path:
@@ -146,8 +151,7 @@ def unpack_release(project: Project, reference: str | None) -> Path:
         IntegrityError: A blob does not have the digest in its name.
         StateError: The release does not exist.
     """
-    digest = find_release(project, reference)
-    return Path(_open_store(project).unpack(digest))
+    return _open_releases(project).unpack(find_release(project, reference))
 
 
 def load_model(project: Project, path: Path, digest: str | None) -> Any:  # noqa: ANN401 - scikit-learn is untyped
@@ -179,11 +183,8 @@ def load_model(project: Project, path: Path, digest: str | None) -> Any:  # noqa
         ) from error
 
 
-def _open_store(project: Project) -> Any:  # noqa: ANN401 - None without releases
-    """Return the project's release store; None if no release was ever packaged."""
-    folder = project.state / "releases"
-    if not folder.is_dir():
-        return None
-    from sluice.release.store.releases import ReleaseStore  # noqa: PLC0415 - only suites that serve or compare releases need it
+def _open_releases(project: Project) -> Releases:
+    """Return the project's releases."""
+    from sluice.release.project_releases import open_releases  # noqa: PLC0415 - only suites that serve or compare releases need it
 
-    return ReleaseStore(folder)
+    return open_releases(project)

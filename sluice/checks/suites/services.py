@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluice.release.registry.publishing import find_destination, publish
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_registry_releases
 from sluice.scoring.release_pods import ReleasePod, runs_in_pod, start_pod
 from sluice.scoring.server_process import ReleaseServer, start_server
 
@@ -33,6 +32,5 @@ def serve_release(project: Project, folder: Path, digest: str, *, log: Path) -> 
     """
     if not (runs_in_pod() and project.settings.serving.repository):
         return start_server(project, folder, digest, log=log)
-    store = ReleaseStore(project.state / "releases")
-    pushed = publish(store, store.get(digest), find_destination(project))
-    return start_pod(project, folder, digest, pushed.image, log=log)
+    published = open_registry_releases(project).publish(digest)
+    return start_pod(project, folder, digest, published.image, log=log)

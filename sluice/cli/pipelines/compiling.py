@@ -126,7 +126,6 @@ def compile_(
 
         options = _options(
             project,
-            source,
             kind=(kind or Kind.WORKFLOW).value,
             name=name,
             namespace=namespace,
@@ -219,7 +218,7 @@ def lint(
 
     project = _project(source, project_folder)
     _, pipeline = read_source(source, project)
-    refused = find_refusals(pipeline, _options(project, source)) if target is Target.ARGO else find_unsupported_by_kfp(pipeline)
+    refused = find_refusals(pipeline, _options(project)) if target is Target.ARGO else find_unsupported_by_kfp(pipeline)
     rounded, warnings = find_rounded_numbers(pipeline), find_unread_fields(pipeline, matters=False)
     if is_ir(source):
         warnings = [*rounded, *warnings]
@@ -290,7 +289,7 @@ def _project(source: str, folder: Path | None) -> Project | None:
     return open_project(folder)
 
 
-def _options(project: Project | None, source: str, **given: Any) -> Options:  # noqa: ANN401 - fields of Options
+def _options(project: Project | None, **given: Any) -> Options:  # noqa: ANN401 - fields of Options
     """Return the options of the compilation: [argo] in sluice.toml, overridden by the command line."""
     from sluice.argo.compilation import Options
     from sluice.argo.expressions.artifact_store import Store
@@ -312,6 +311,4 @@ def _options(project: Project | None, source: str, **given: Any) -> Options:  # 
         "labels": tuple(table.labels.items()),
         "annotations": tuple(table.annotations.items()),
     }
-    if source in project.settings.pipelines:  # Only the project's own steps use its state folder.
-        settings |= {"state_claim": table.state_claim, "env": tuple(table.env.items())}
     return Options(**(settings | chosen))

@@ -41,25 +41,24 @@ def push(
 
     This needs no Docker daemon and no build. The same release on the same serving image has the same digest each time.
     """
+    from sluice.release.project_releases import open_folder, open_releases
     from sluice.release.registry.publishing import find_destination, publish, tags_of
-    from sluice.release.store.releases import ReleaseStore
 
     project = open_project(project_folder)
     destination = find_destination(project, to=to, base=base, plain_http=plain_http, verify=not insecure)
-    store = ReleaseStore(project.state / "releases")
-    release = store.get(ref)
-    where = destination.repository
+    release = open_releases(project).get(ref)
+    where = destination.to.name
     planned = {
         "release": release.digest,
         "base": str(destination.base),
         "to": f"{where.host}/{where.repository}",
-        "tags": tags_of(release),
+        "tags": tags_of(release.digest, release.number),
     }
     if dry_run:
         show(output, Envelope("release push", "planned", planned), facts(planned))
         return
     with progress_console(output).status("pushing …"):
-        pushed = publish(store, release, destination)
+        pushed = publish(open_folder(project), release, destination)
     shown = {
         "image": pushed.image,
         "tags": ", ".join(pushed.tags),

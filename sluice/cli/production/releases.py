@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sluice.project.projects import Project
-    from sluice.release.store.releases import ReleaseStore
+    from sluice.release.project_releases import Releases
 
 app = typer.Typer(help="Build, list, show, verify and push releases.", no_args_is_help=True)
 
 RefArgument = Annotated[str, typer.Argument(help="champion, previous, a number, release-<n>, or a digest or its beginning.")]
 
 
-def _store(project: Project) -> ReleaseStore:
-    from sluice.release.store.releases import ReleaseStore
+def _store(project: Project) -> Releases:
+    from sluice.release.project_releases import open_releases
 
-    return ReleaseStore(project.state / "releases")
+    return open_releases(project)
 
 
 @app.command("build")

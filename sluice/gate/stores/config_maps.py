@@ -67,8 +67,8 @@ class ConfigMapStore:
         if len(text) > MAX_BYTES:
             raise StateError(
                 f"the gate's ledger has {len(text):,} bytes, but a ConfigMap holds only {MAX_BYTES:,}",
-                hint="Save its ledger.json as ledger/ledger.json in the state folder that the pipeline's steps share, and remove "
-                "gate.config_map from sluice.toml.",
+                hint="Save its ledger.json as ledger/ledger.json in the state folder of one machine, remove gate.config_map from "
+                "sluice.toml, and run the gate there.",
             )
         metadata: dict[str, Any] = {"name": self.name, "namespace": self.namespace}
         body = {"apiVersion": "v1", "kind": "ConfigMap", "data": {KEY: text.decode()}}

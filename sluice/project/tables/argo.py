@@ -42,11 +42,6 @@ class ArgoTable(Table):
         default="",
         description="Pod Security level that the containers of all steps meet. `restricted` needs images that do not use root.",
     )
-    state_claim: str = Field(
-        default="",
-        description="PersistentVolumeClaim with the state that the project's own steps share: releases, ledger and snapshots.",
-    )
-    env: dict[str, str] = Field(default={}, description="Environment variables of the project's own steps.")
     read_only: bool = Field(
         default=False,
         description="Whether root file systems are read-only, with a volume at /tmp. Only for images that write nowhere else.",

@@ -22,7 +22,9 @@ class ServingTable(Table):
         default="locks/serving.txt", description="Lock file of the serving environment. Every release contains its digest."
     )
     image: str = Field(default="", description="The serving image in a registry. The image of a release is built on it.")
-    repository: str = Field(default="", description="Repository in a registry to which releases are pushed.")
+    repository: str = Field(
+        default="", description="Repository in a registry that holds the releases. If empty, the state folder holds them."
+    )
     plain_http: bool = Field(
         default=False, description="Whether to use HTTP instead of HTTPS for the registries of `image` and `repository`."
     )

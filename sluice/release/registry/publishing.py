@@ -2,81 +2,130 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluice.errors import UsageError
 from sluice.release.registry.image_references import ImageReference, read_image_reference
+from sluice.release.registry.numbering import number_release, tag_image
 from sluice.release.registry.pushing import PushResult, push_release
 from sluice.release.registry.registry_client import RegistryClient
+from sluice.release.registry.release_tags import layer_tag, number_tag, read_release_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sluice.project.projects import Project
     from sluice.release.store.releases import Release, ReleaseStore
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
-    """The repository for releases, and how to reach it.
+class Repository:
+    """A repository for releases, and how to reach it.
 
     Attributes:
-        repository: The repository that releases are pushed to.
-        base: The serving image.
-        plain_http: Whether both registries use HTTP.
-        verify: Whether their certificates must be valid.
+        name: The repository.
+        plain_http: Whether the registry uses HTTP.
+        verify: Whether its certificate must be valid.
     """
 
-    repository: ImageReference
-    base: ImageReference
+    name: ImageReference
     plain_http: bool = False
     verify: bool = True
+
+    def open(self) -> RegistryClient:
+        """Return a client for the repository."""
+        return RegistryClient(self.name.host, self.name.repository, plain_http=self.plain_http, verify=self.verify)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where releases are pushed to, and on top of which image.
+
+    Attributes:
+        to: The repository for releases.
+        base: The serving image. It is reached in the same way as the repository.
+    """
+
+    to: Repository
+    base: ImageReference
+
+    def open_base(self) -> RegistryClient:
+        """Return a client for the repository of the serving image."""
+        return dataclasses.replace(self.to, name=self.base).open()
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRelease:
+    """A release that is in its registry.
+
+    Attributes:
+        release: The release, with its number in the registry.
+        image: The image by digest, ``host/repository@sha256:…``.
+    """
+
+    release: Release
+    image: str
+
+
+def find_repository(project: Project, *, to: str = "", plain_http: bool = False, verify: bool = True) -> Repository:
+    """Return the repository of a project's releases. The arguments take precedence over sluice.toml.
+
+    Raises:
+        UsageError: The repository is not set, or its name is not valid.
+    """
+    serving = project.settings.serving
+    name = _require_name(to or serving.repository, "repository", "--to")
+    return Repository(name, plain_http or serving.plain_http, verify)
 
 
 def find_destination(
     project: Project, *, to: str = "", base: str = "", plain_http: bool = False, verify: bool = True
 ) -> Destination:
-    """Return the destination of a project's releases. The arguments take precedence over sluice.toml.
+    """Return where a project's releases are pushed to. The arguments take precedence over sluice.toml.
 
     Raises:
         UsageError: The repository or the base image is not set, or its name is not valid.
     """
-    serving = project.settings.serving
-    named = {"repository": (to or serving.repository, "--to"), "image": (base or serving.image, "--base")}
-    for key, (value, option) in named.items():
-        if not value:
-            raise UsageError(f"serving.{key} is not set", hint=f"Pass {option}, or set serving.{key} in sluice.toml.")
-    return Destination(
-        read_image_reference(named["repository"][0]),
-        read_image_reference(named["image"][0]),
-        plain_http or serving.plain_http,
-        verify,
-    )
+    repository = find_repository(project, to=to, plain_http=plain_http, verify=verify)
+    return Destination(repository, _require_name(base or project.settings.serving.image, "image", "--base"))
 
 
-def tags_of(release: Release) -> list[str]:
-    """Return the tags that a release has in every registry."""
-    return [f"release-{release.number}"]
+def _require_name(value: str, key: str, option: str) -> ImageReference:
+    if not value:
+        raise UsageError(f"serving.{key} is not set", hint=f"Pass {option}, or set serving.{key} in sluice.toml.")
+    return read_image_reference(value)
 
 
-def publish(store: ReleaseStore, release: Release, destination: Destination, *, tags: Sequence[str] = ()) -> PushResult:
-    """Push a release. A second push sends nothing.
+def tags_of(digest: str, number: int) -> list[str]:
+    """Return the tags that a release has in every registry: one for people, and one that names its model layer."""
+    return [number_tag(number), layer_tag(digest, number)]
+
+
+def publish(store: ReleaseStore, release: Release, destination: Destination) -> PushResult:
+    """Push a release to any repository, on the present serving image. A second push sends nothing.
+
+    The release keeps its number, unless another release has that number in the registry. If the registry has the release on an
+    earlier serving image, the tags move to the new image. Steps use `RegistryReleases.publish`, which leaves a release in the
+    registry as it is.
 
     Args:
         store: The store that contains the release.
         release: The release.
         destination: The destination.
-        tags: Tags in addition to the release's own tag.
 
     Raises:
         IntegrityError: Bytes of the release or of the base image do not have their digest.
         ServiceError: A registry refuses or does not answer.
         UnsupportedError: The base image is not built for the release's architecture.
     """
-    to, base = destination.repository, destination.base
-    with (
-        RegistryClient(to.host, to.repository, plain_http=destination.plain_http, verify=destination.verify) as registry,
-        RegistryClient(base.host, base.repository, plain_http=destination.plain_http, verify=destination.verify) as source,
-    ):
-        return push_release(store, release, base, registry, source, tags=[*tags_of(release), *tags])
+    with destination.to.open() as registry, destination.open_base() as source:
+        pushed = push_release(store, release, destination.base, registry, source, tags=())
+        image = pushed.image.partition("@")[2]
+        number = read_release_tags(registry.list_tags()).numbers.get(release.digest)
+        if number is None:
+            number = number_release(registry, release.digest, image, wanted=release.number)
+        tags = tags_of(release.digest, number)
+        for tag in tags:
+            if registry.find_manifest(tag) != image:
+                tag_image(registry, image, tag)
+    return dataclasses.replace(pushed, tags=tuple(tags))

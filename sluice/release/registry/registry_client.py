@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin
 
 import httpx
@@ -32,6 +32,8 @@ _TRIES = 4
 _FIRST_PAUSE_SECONDS = 0.2
 _TIMEOUT_SECONDS = 60.0
 _CHUNK_BYTES = 1 << 20
+_SUBJECT_HEADER = "OCI-Subject"
+_NO_SUCH_API = {404, 405}
 _OK, _CREATED, _ACCEPTED_STATUS, _UNAUTHORIZED, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 201, 202, 401, 404, 429, 500
 
 
@@ -96,10 +98,53 @@ class RegistryClient:
         self._require(answer, _OK, "the manifest")
         return str(answer.headers.get("Docker-Content-Digest", ""))
 
-    def write_manifest(self, target: str, data: bytes, media_type: str) -> None:
-        """Upload a manifest under a tag or its digest. The blobs and manifests that it names must be uploaded before."""
+    def write_manifest(self, target: str, data: bytes, media_type: str) -> bool:
+        """Upload a manifest under a tag or its digest. The blobs and manifests that it names must be uploaded before.
+
+        Returns:
+            Whether the registry has noted the manifest's ``subject``, so that `list_referrers` finds it.
+        """
         answer = self._request("PUT", f"manifests/{target}", content=data, headers={"Content-Type": media_type})
         self._require(answer, _CREATED, "the manifest")
+        return _SUBJECT_HEADER in answer.headers
+
+    def list_tags(self) -> list[str]:
+        """Return all tags of the repository; none if the repository does not exist yet."""
+        pages = self._read_pages("tags/list", "the tags", {_NOT_FOUND})
+        return [tag for page in pages or () for tag in page.get("tags") or ()]
+
+    def list_referrers(self, digest: str) -> list[Descriptor] | None:
+        """Return the descriptors of the manifests whose ``subject`` is an image; None if the registry has no referrers API.
+
+        Args:
+            digest: The digest of the image.
+        """
+        pages = self._read_pages(f"referrers/{digest}", "the referrers", _NO_SUCH_API)
+        return None if pages is None else [each for page in pages for each in page.get("manifests") or ()]
+
+    def _read_pages(self, path: str, what: str, absent: set[int]) -> list[dict[str, Any]] | None:
+        """Return the pages of a list, or None if the registry answers with a status that says that there is none."""
+        pages = []
+        while path:
+            answer = self._request("GET", path)
+            if answer.status_code in absent:
+                return None
+            self._require(answer, _OK, what)
+            try:
+                pages.append(dict(answer.json()))
+            except (TypeError, ValueError) as error:
+                raise ServiceError(
+                    f"the registry {self.host} did not answer with JSON for {what} of {self.repository}: {error}",
+                    hint="Check that serving.repository names a registry.",
+                ) from error
+            following = answer.links.get("next", {}).get("url", "")
+            path = str(urljoin(str(answer.request.url), following)) if following else ""
+        return pages
+
+    @staticmethod
+    def describe(data: bytes, media_type: str) -> Descriptor:
+        """Return the descriptor of some bytes."""
+        return {"mediaType": media_type, "digest": _digest(data), "size": len(data)}
 
     # --- blobs
 
@@ -127,7 +172,7 @@ class RegistryClient:
                             file.write(chunk)
                 return answer
 
-        self._require(self._retry(download, self._scope()), _OK, "a blob")
+        self._require(self._retry(download, self._scope(), f"blobs/{descriptor['digest']}"), _OK, "a blob")
         with target.open("rb") as file:
             if PREFIX + hashlib.file_digest(file, "sha256").hexdigest() != descriptor["digest"]:
                 raise IntegrityError(
@@ -160,7 +205,7 @@ class RegistryClient:
             url = httpx.URL(self._location(opened)).copy_merge_params({"digest": descriptor["digest"]})
             return self._client.put(url, content=_chunks(source), headers=self._headers() | headers)
 
-        self._require(self._retry(upload, self._scope()), _CREATED, "a blob")
+        self._require(self._retry(upload, self._scope(), "an upload"), _CREATED, "a blob")
         return True
 
     # --- requests
@@ -193,9 +238,10 @@ class RegistryClient:
                 method, self._path(path), headers=self._headers() | (headers or {}), params=params, content=content
             ),
             self._scope(other),
+            path,
         )
 
-    def _retry(self, send: Callable[[], httpx.Response], scope: str) -> httpx.Response:
+    def _retry(self, send: Callable[[], httpx.Response], scope: str, what: str) -> httpx.Response:
         """Repeat a request until the registry answers it.
 
         If the registry does not answer or is overloaded, the next attempt follows after a pause. If it requires a token, the next
@@ -223,7 +269,7 @@ class RegistryClient:
                 time.sleep(pause)
                 pause *= 2
         raise ServiceError(
-            f"the registry {self.host} does not answer: {fault}",
+            f"the registry {self.host} does not answer the request for {what} of {self.repository}: {fault}",
             hint="Check that the registry is running. If it uses HTTP, pass --plain-http.",
         )
 

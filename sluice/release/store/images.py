@@ -60,15 +60,25 @@ def plan_attachment(kind: str, document: Descriptor, empty: Descriptor, subject:
     return {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
-        "artifactType": f"{_ATTACHMENT_PREFIX}{kind}{_ATTACHMENT_SUFFIX}",
+        "artifactType": attachment_type(kind),
         "config": empty,
         "layers": [document],
         "subject": {key: subject[key] for key in ("mediaType", "digest", "size")},
     }
 
 
+def attachment_type(kind: str) -> str:
+    """Return the artifact type of a kind of document."""
+    return f"{_ATTACHMENT_PREFIX}{kind}{_ATTACHMENT_SUFFIX}"
+
+
+def is_attachment(artifact_type: str) -> bool:
+    """Return whether an artifact type is one of `attachment_type`."""
+    return artifact_type.startswith(_ATTACHMENT_PREFIX)
+
+
 def read_attachment_kind(artifact_type: str) -> str:
-    """Return the kind that `plan_attachment` received."""
+    """Return the kind that `attachment_type` received."""
     return artifact_type.removeprefix(_ATTACHMENT_PREFIX).removesuffix(_ATTACHMENT_SUFFIX)
 
 

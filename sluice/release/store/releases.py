@@ -7,14 +7,15 @@ Nothing is changed in place.
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sluice.errors import StateError, UsageError
+from sluice.errors import IntegrityError, StateError, UsageError
 from sluice.release import provenance
 from sluice.release.model_layer import write_layer
 from sluice.release.store import images
-from sluice.release.store.layout import MANIFEST_TYPE, PREFIX, Descriptor, Layout
+from sluice.release.store.layout import MANIFEST_TYPE, PREFIX, Descriptor, Layout, hash_file
 from sluice.release.store.unpacked_layers import UNPACKED_FOLDER, is_unpacked, remove_unpacked, unpack_layer, unpacked_path
 from sluice.release.store.verification import read_layer_manifest, verify_release
 
@@ -27,9 +28,13 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
-_NUMBER_PREFIX = "release-"
+NUMBER_PREFIX = "release-"
+"""The beginning of the tag with a release's number."""
+
+SHORTEST_PREFIX = 6
+"""The beginning of a digest must have this many hexadecimal digits to name a release."""
+
 _NEXT_NUMBER = "sluice.next-number"
-_SHORTEST_PREFIX = 6
 _NAME_PATTERN = re.compile(r"[A-Za-z_][\w.-]{0,127}")
 _KIND_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,60}[a-z0-9])?")
 _LIST_HINT = "`sluice release list` shows the releases, their numbers, digests and tags."
@@ -78,16 +83,46 @@ class ReleaseStore:
         """
         with self.layout.edit_index() as index:
             layer = self.layout.add_blob(lambda stream: write_layer(layer_folder, stream), images.LAYER_TYPE)
+            image, manifest = self._add_image(index, layer)
             digest = layer["digest"]
-            manifest = read_layer_manifest(self.layout.blob_path(digest))
-            config = self.layout.add_json(images.plan_config(manifest, digest), images.CONFIG_TYPE)
-            image = self.layout.add_json(images.plan_image(config, layer), MANIFEST_TYPE)
-            if digest not in images.find_releases(index):
-                number = _take_number(index)
-                index["manifests"].append(_with_tag(image, digest, f"{_NUMBER_PREFIX}{number}"))
             statement = provenance.plan_statement(manifest, digest=digest, image_digest=image["digest"])
             signed = provenance.sign_statement(statement, provenance.signing_key_path())
             self._attach(index, digest, image, provenance.ATTACHMENT_KIND, signed)
+        return self.get(digest)
+
+    def restore(self, layer: Path, digest: str, number: int) -> Release:
+        """Add the tar of a model layer that comes from another store, with the number that the release has there.
+
+        Nothing is attached, because the provenance belongs to the place where the release was made.
+
+        Args:
+            layer: The tar.
+            digest: The digest that it must have.
+            number: The release's number.
+
+        Raises:
+            IntegrityError: The tar has another digest, or it is not a model layer.
+            ServiceError: The store cannot be written.
+        """
+        if (found := hash_file(layer)[0]) != digest:
+            raise IntegrityError(
+                f"the model layer has the digest {found}, but {digest} is expected",
+                hint="Nothing of it was loaded. Check the place that it comes from with `sluice release verify`.",
+            )
+        with self.layout.edit_index() as index, layer.open("rb") as source:
+            self._add_image(index, self.layout.add_blob(lambda target: shutil.copyfileobj(source, target), images.LAYER_TYPE))
+            _renumber(index, digest, number)
+        return self.get(digest)
+
+    def renumber(self, digest: str, number: int) -> Release:
+        """Give a release the number that it has in another store. A release that has this number here gets the next free one.
+
+        Raises:
+            StateError: The release does not exist.
+        """
+        with self.layout.edit_index() as index:
+            _require(digest, images.find_releases(index))
+            _renumber(index, digest, number)
         return self.get(digest)
 
     def list(self) -> list[Release]:
@@ -134,10 +169,10 @@ class ReleaseStore:
             UsageError: A name is not allowed for a tag.
         """
         for name in tags:
-            if not _NAME_PATTERN.fullmatch(name) or name.startswith(_NUMBER_PREFIX):
+            if not _NAME_PATTERN.fullmatch(name) or name.startswith(NUMBER_PREFIX):
                 raise UsageError(
                     f"{name!r} is not allowed as a tag",
-                    hint=f"Use letters, digits, dots, underscores and hyphens. A tag must not begin with {_NUMBER_PREFIX}.",
+                    hint=f"Use letters, digits, dots, underscores and hyphens. A tag must not begin with {NUMBER_PREFIX}.",
                 )
         with self.layout.edit_index() as index:
             found = images.find_releases(index)
@@ -161,8 +196,7 @@ class ReleaseStore:
             StateError: The release does not exist.
             UsageError: The kind has characters that are not allowed.
         """
-        if not _KIND_PATTERN.fullmatch(kind):
-            raise UsageError(f"{kind!r} is not allowed as a kind of attachment", hint="Use small letters, digits and hyphens.")
+        check_kind(kind)
         with self.layout.edit_index() as index:
             found = images.find_releases(index)
             _require(digest, found)
@@ -230,7 +264,7 @@ class ReleaseStore:
             raise UsageError(f"{keep} releases cannot be kept", hint="Keep at least one release.")
         with self.layout.edit_index() as index:
             releases = self.list()
-            gone = [release for release in releases[:-keep] if release.tags == {f"{_NUMBER_PREFIX}{release.number}"}]
+            gone = [release for release in releases[:-keep] if release.tags == {f"{NUMBER_PREFIX}{release.number}"}]
             digests = {release.digest for release in gone}
             index["manifests"] = [
                 item for item in index["manifests"] if item.get("annotations", {}).get(images.RELEASE) not in digests
@@ -240,10 +274,20 @@ class ReleaseStore:
             remove_unpacked(self.unpacked, digests - images.find_releases(index).keys())
         return gone
 
+    def _add_image(self, index: dict[str, Any], layer: Descriptor) -> tuple[Descriptor, dict[str, Any]]:
+        """Add the image of a layer, and return it with the release's manifest. A new release gets the next number."""
+        digest = layer["digest"]
+        manifest = read_layer_manifest(self.layout.blob_path(digest))
+        config = self.layout.add_json(images.plan_config(manifest, digest), images.CONFIG_TYPE)
+        image = self.layout.add_json(images.plan_image(config, layer), MANIFEST_TYPE)
+        if digest not in images.find_releases(index):
+            index["manifests"].append(_with_tag(image, digest, f"{NUMBER_PREFIX}{_take_number(index)}"))
+        return image, manifest
+
     def _read(self, digest: str, descriptors: builtins.list[Descriptor]) -> Release:
         tags = images.tags_of(descriptors)
         config = self.layout.read_json(self.layout.read_json(descriptors[0])["config"])
-        number = next(int(tag.removeprefix(_NUMBER_PREFIX)) for tag in tags if tag.startswith(_NUMBER_PREFIX))
+        number = next(int(tag.removeprefix(NUMBER_PREFIX)) for tag in tags if tag.startswith(NUMBER_PREFIX))
         return Release(number, digest, descriptors[0]["digest"], images.read_manifest_label(config), tags)
 
     def _attach(self, index: dict[str, Any], release: str, subject: Descriptor, kind: str, document: Mapping[str, Any]) -> None:
@@ -264,10 +308,35 @@ class ReleaseStore:
         return found
 
 
+def check_kind(kind: str) -> None:
+    """Refuse a kind of attached document that could not be a part of a media type.
+
+    Raises:
+        UsageError: It has characters that are not allowed.
+    """
+    if not _KIND_PATTERN.fullmatch(kind):
+        raise UsageError(f"{kind!r} is not allowed as a kind of attachment", hint="Use small letters, digits and hyphens.")
+
+
 def _take_number(index: dict[str, Any]) -> int:
     number = int(index["annotations"].get(_NEXT_NUMBER, "1"))
     index["annotations"][_NEXT_NUMBER] = str(number + 1)
     return number
+
+
+def _renumber(index: dict[str, Any], digest: str, number: int) -> None:
+    """Move the tag ``release-<number>`` to a release, in place of its present number."""
+    wanted = f"{NUMBER_PREFIX}{number}"
+    found = images.find_releases(index)
+    if wanted in images.tags_of(found[digest]):
+        return
+    index["annotations"][_NEXT_NUMBER] = str(max(int(index["annotations"].get(_NEXT_NUMBER, "1")), number + 1))
+    for item in index["manifests"]:
+        tag = _annotation(item, images.REF_NAME) or ""
+        if tag == wanted:
+            item["annotations"] = {**item["annotations"], images.REF_NAME: f"{NUMBER_PREFIX}{_take_number(index)}"}
+        elif tag.startswith(NUMBER_PREFIX) and _annotation(item, images.RELEASE) == digest:
+            item["annotations"] = {**item["annotations"], images.REF_NAME: wanted}
 
 
 def _with_tag(descriptor: Descriptor, release: str, name: str) -> Descriptor:
@@ -289,11 +358,11 @@ def _resolve(ref: str, found: Mapping[str, list[Descriptor]]) -> str:
     """Return the digest of the release that a tag, a number, a digest or the beginning of a digest names."""
     by_tag = {tag: digest for digest, descriptors in found.items() for tag in images.tags_of(descriptors)}
     by_image = {descriptors[0]["digest"]: digest for digest, descriptors in found.items()}
-    named = by_tag.get(ref) or by_tag.get(f"{_NUMBER_PREFIX}{ref}") or by_image.get(ref)
+    named = by_tag.get(ref) or by_tag.get(f"{NUMBER_PREFIX}{ref}") or by_image.get(ref)
     if named:
         return named
     beginning = PREFIX + ref.removeprefix(PREFIX)
-    long_enough = len(beginning) >= len(PREFIX) + _SHORTEST_PREFIX
+    long_enough = len(beginning) >= len(PREFIX) + SHORTEST_PREFIX
     matching = [digest for digest in found if long_enough and digest.startswith(beginning)]
     if len(matching) == 1:
         return matching[0]

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import NotServingError, RefusedError, StateError
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.rollout.decisions.states import Phase
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests.condemnations import find_condemnation
@@ -31,7 +31,7 @@ def check_gate(project: Project, digest: str) -> None:
         StateError: There is no such release.
     """
     try:
-        release = ReleaseStore(project.state / "releases").get(digest)
+        release = open_releases(project).get(digest)
     except StateError:
         if project.settings.rollout.in_cluster and open_journal(project).read().target == digest:
             return
@@ -84,7 +84,7 @@ def read_ledger_head(project: Project, digest: str) -> str:
 
 def _read_manifest(project: Project, digest: str) -> Mapping[str, Any]:
     try:
-        return ReleaseStore(project.state / "releases").get(digest).manifest
+        return open_releases(project).get(digest).manifest
     except StateError:
         return {}  # in a cluster, the release store may be on another machine
 

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from sluice.errors import StateError
 from sluice.release.model_layer import digest_behaviour
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.rollout.platforms.selection import open_journal
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
     from sluice.rollout.decisions.states import Condemnation, Journal
+
+
+_MOST_COMPARED = 10
+"""So many releases that were condemned last are compared, because a registry may have to send each of them."""
 
 
 def find_condemnation(project: Project, journal: Journal, digest: str) -> Condemnation | None:
@@ -28,16 +32,16 @@ def find_condemnation(project: Project, journal: Journal, digest: str) -> Condem
     if found := journal.find_condemnation(digest):
         return found
     own = _identify(project, digest) if journal.condemned else None
-    alike = (one for one in reversed(journal.condemned) if own and _identify(project, one.release) == own)
+    alike = (one for one in journal.condemned[: -_MOST_COMPARED - 1 : -1] if own and _identify(project, one.release) == own)
     return next(alike, None)
 
 
 def _identify(project: Project, digest: str) -> tuple[str, str] | None:
     """Return the digests of what determines a release's answers; None if the store does not have the release."""
-    store = ReleaseStore(project.state / "releases")
+    releases = open_releases(project)
     try:
-        release = store.get(digest)
-        return digest_behaviour(store.unpack(release.digest)), str(release.manifest["environment"]["lock_digest"])
+        release = releases.get(digest)
+        return digest_behaviour(releases.unpack(release.digest)), str(release.manifest["environment"]["lock_digest"])
     except StateError:
         return None
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_registry_releases
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sluice.project.projects import Project
-    from sluice.release.registry.publishing import Destination
+    from sluice.release.registry.publishing import PublishedRelease
     from sluice.rollout.decisions.states import Journal
 
 
@@ -19,26 +17,22 @@ def publish_release(project: Project, digest: str) -> tuple[int, str]:
     """Push a release to its registry if a cluster serves production, and return its number and its image.
 
     Returns:
-        The number in the release store and the image by digest; ``(0, "")`` on a laptop, which needs neither.
+        The number of the release and the image by digest; ``(0, "")`` on a laptop, which needs neither.
 
     Raises:
-        StateError: The release store does not hold this release.
+        StateError: Neither the state folder nor the registry holds this release.
+        UsageError: serving.repository is not set.
         ServiceError: The registry does not answer, or refuses.
     """
     if not project.settings.rollout.in_cluster:
         return 0, ""
-    from sluice.release.registry.publishing import find_destination  # noqa: PLC0415 - only a cluster needs the registry
-
-    return _publish_once(project.state / "releases", digest, find_destination(project))
+    published = _publish_once(project, digest)
+    return published.release.number, published.image
 
 
 @cache
-def _publish_once(folder: Path, digest: str, destination: Destination) -> tuple[int, str]:
-    from sluice.release.registry.publishing import publish  # noqa: PLC0415 - only a cluster needs the registry
-
-    store = ReleaseStore(folder)
-    release = store.get(digest)
-    return release.number, publish(store, release, destination).image
+def _publish_once(project: Project, digest: str) -> PublishedRelease:
+    return open_registry_releases(project).publish(digest)
 
 
 def find_image(project: Project, journal: Journal, digest: str) -> str:

@@ -1,12 +1,11 @@
-"""Find the release that a reference names: in the project's release store, and in a cluster in the journal as well."""
+"""Find the release that a reference names: in a cluster in the journal first, then among the project's releases."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluice.errors import StateError
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.rollout.platforms.selection import open_journal
 
 if TYPE_CHECKING:
@@ -33,19 +32,18 @@ class NamedRelease:
 def find_release(project: Project, ref: str) -> NamedRelease:
     """Return the release that a reference names: a number, ``release-<n>``, ``champion``, ``previous``, or a digest's beginning.
 
-    In a cluster, the release store may be on another machine, so the journal is searched if the store does not hold the release.
+    In a cluster, the journal says which release is champion, and it knows the numbers of the releases that were rolled out. So
+    nothing is downloaded to show them, and a rollback needs no registry.
 
     Raises:
+        ServiceError: The journal does not know the release, and the registry does not answer.
         StateError: No release has this name, or several have it.
     """
-    try:
-        release = ReleaseStore(project.state / "releases").get(ref)
-    except StateError:
-        if not project.settings.rollout.in_cluster:
-            raise
-        if (found := match_release(open_journal(project).read(), ref)) is None:
-            raise
-        return found
+    if project.settings.rollout.in_cluster:
+        found = match_release(open_journal(project).read(), ref)
+        if found is not None and found.number:
+            return found
+    release = open_releases(project).get(ref)
     return NamedRelease(release.digest, release.number)
 
 

@@ -21,6 +21,7 @@ from sluice.gate.decision import MIN_PER_CLASS
 from sluice.release.feature_columns import read_columns
 from sluice.release.packaging import check_sources
 from sluice.run_warnings import RunWarning
+from sluice.steps.before_training.places import check_places
 from sluice.steps.champions import read_champion, read_champion_training_rows
 
 if TYPE_CHECKING:
@@ -53,11 +54,13 @@ def check_project(project: Project) -> None:
     """Check the files that a pipeline needs after the training: the holdout, the packages and the lock of a release.
 
     Raises:
-        ConfigurationError: project.packages or serving.lock names something that does not exist.
+        ConfigurationError: project.packages or serving.lock names something that does not exist, or what later steps need would
+            be lost with the state folder.
         DataError: The holdout is missing or unreadable, or has too few rows of a class.
         IntegrityError: The holdout is not the declared one.
     """
     check_sources(project)
+    check_places(project)
     try:
         holdout = read_whole_holdout(project)
     except DataError as error:

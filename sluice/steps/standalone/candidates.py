@@ -13,10 +13,18 @@ from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.data.snapshots import digest_file
 from sluice.errors import StateError
 from sluice.release.packaging import build_release
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.steps import packaging
 from sluice.steps.champions import read_champion
-from sluice.steps.standalone.results import RESULT_FILE, SUBJECT, TRAINING_FILE, digest_code, layer_folder, read_document
+from sluice.steps.standalone.results import (
+    REFERENCE_FILE,
+    RESULT_FILE,
+    SUBJECT,
+    TRAINING_FILE,
+    digest_code,
+    layer_folder,
+    read_document,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,22 +105,25 @@ def build_candidate(project: Project) -> Release:
         StateError: No model was trained in this project yet.
     """
     candidate = plan_candidate(project)
-    store = ReleaseStore(project.state / "releases")
+    releases = open_releases(project)
+    reference = project.state / LATEST_MODEL.parent / REFERENCE_FILE
     if candidate.decision is not None:
         gate = project.state / GATE_FOLDER
         files = [str(layer_folder(project, layer) / RESULT_FILE) for layer in candidate.verdicts]
-        found = (gate / CURVES_FILE, gate / DECISION_FILE, gate / SCORES_FILE)
-        return store.get(packaging.package(str(candidate.model), candidate.training, files, *map(str, found)))
+        found = (gate / CURVES_FILE, gate / DECISION_FILE, gate / SCORES_FILE, *([reference] if reference.exists() else []))
+        return releases.get(packaging.package(str(candidate.model), candidate.training, files, *map(str, found)))
     champion = read_champion(project)
     folder = build_release(
         project,
         model=candidate.model,
         snapshot_digest=candidate.snapshot_digest,
+        snapshot_source=str(candidate.training.get("snapshot_source", "")),
+        drift_reference=packaging.read_reference(reference) if reference.exists() else None,
         verdicts=candidate.verdicts,
         gate=None,
         parent=champion.digest if champion else None,
     )
-    return store.add(folder)
+    return releases.add(folder)
 
 
 def _why_left_out(layer: str, result: Mapping[str, Any], subject: str) -> str:

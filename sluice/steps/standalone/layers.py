@@ -13,11 +13,11 @@ from sluice.checks.layers import LayerInputs, LayerResult, check_suite, run_laye
 from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.data.holdout import pin_holdout
 from sluice.data.snapshots import check_readable, digest_file
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.scoring.server_process import find_python
 from sluice.steps.snapshots import pin_data
 from sluice.steps.standalone.candidates import build_candidate
-from sluice.steps.standalone.results import RESULT_FILE, SUBJECT, TRAINING_FILE, digest_code, layer_folder
+from sluice.steps.standalone.results import REFERENCE_FILE, RESULT_FILE, SUBJECT, TRAINING_FILE, digest_code, layer_folder
 from sluice.steps.training import train
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _find_inputs(
             model = train_now(project, snapshot)
         return LayerInputs(model=model.resolve()), digest_file(model)
     find_python(project)
-    digest = ReleaseStore(project.state / "releases").get(release).digest if release else _find_or_build(project, notify).digest
+    digest = open_releases(project).get(release).digest if release else _find_or_build(project, notify).digest
     return LayerInputs(release=digest), digest
 
 
@@ -90,7 +90,7 @@ def train_now(project: Project, snapshot: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / "trained.draft"
     snapshot_metadata = {"digest": pinned.digest, "suffix": pinned.path.suffix, "source": pinned.source}
-    metadata = train(str(pinned.path), snapshot_metadata, draft)
+    metadata = train(str(pinned.path), snapshot_metadata, draft, folder / REFERENCE_FILE)
     draft.unlink()
     (folder / TRAINING_FILE).write_text(json.dumps(metadata), encoding="utf-8")
     return (project.state / LATEST_MODEL).resolve()

@@ -22,6 +22,10 @@ TRAINING_FILE = "training.json"
 """Metadata of the model that was trained last outside a run."""
 
 
+REFERENCE_FILE = "drift_reference.json"
+"""The reference for drift that was frozen with that model."""
+
+
 def layer_folder(project: Project, layer: str) -> Path:
     """Return the folder with the result of a layer that was run outside a run."""
     return project.state / "layers" / layer

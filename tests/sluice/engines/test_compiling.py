@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,11 @@ import pytest
 import yaml
 from kfp import components
 
-from sluice.engines.kfp import compile_to_ir, replace_images
-from sluice.errors import DataError, UsageError
+from sluice.argo.compilation import Options
+from sluice.engines.compiling import compile_to_argo
+from sluice.engines.kfp import add_environment, compile_to_ir, replace_images
+from sluice.errors import ConfigurationError, DataError, UsageError
+from sluice.ir.reading import parse_ir
 from sluice.project.projects import read_project
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -101,6 +105,64 @@ def test_an_image_argument_without_name_or_digest_is_an_error(pair: str) -> None
 def test_an_image_that_no_step_uses_is_an_error() -> None:
     with pytest.raises(UsageError, match="no step has the image 'other:1'"):
         compile_to_ir(read_project(ROOT), "ci", images=["other:1=sha256:" + "b" * 64])
+
+
+def environments(text: str) -> dict[str, dict[str, str]]:
+    return {name: {entry["name"]: entry["value"] for entry in step.get("env", ())} for name, step in executors(text).items()}
+
+
+def test_the_environment_of_the_steps_is_in_every_step_on_both_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = {"SLUICE_SERVING__REPOSITORY": "registry.example.com/churn", "PLAIN": "{{a}} $$ 100 %", "EMPTY": ""}
+    monkeypatch.setenv("SLUICE_STEPS__ENV", json.dumps(env))
+    project = read_project(ROOT)
+    text = compile_to_ir(project, "release")
+    found = environments(text)
+    assert sorted(found) == STEPS
+    assert all(variables == env for variables in found.values())
+    workflow = yaml.safe_load(compile_to_argo(parse_ir(text, source="release"), Options()))
+    for template in workflow["spec"]["templates"]:
+        if "container" in template:
+            variables = {entry["name"]: entry["value"] for entry in template["container"]["env"]}
+            assert variables["SLUICE_SERVING__REPOSITORY"] == "registry.example.com/churn"
+            assert {"PLAIN", "EMPTY"} <= variables.keys()
+    # A file is not one of the project's pipelines, so its steps keep their own environment.
+    compiled = str(ROOT / "pipelines" / "ci.py")
+    assert all("PLAIN" not in variables for variables in environments(compile_to_ir(project, compiled)).values())
+
+
+def test_a_step_keeps_the_value_that_it_sets_itself() -> None:
+    document = {
+        "deploymentSpec": {"executors": {"exec-a": {"container": {"env": [{"name": "A", "value": "own"}]}}, "exec-b": {}}}
+    }
+    found = yaml.safe_load(add_environment(yaml.safe_dump(document), {"A": "other", "B": "2"}))
+    assert found["deploymentSpec"]["executors"] == {
+        "exec-a": {"container": {"env": [{"name": "A", "value": "own"}, {"name": "B", "value": "2"}]}},
+        "exec-b": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"A B": "x"}, "'A B' is not the name of an environment variable"),
+        ({"A": "{{$.inputs.parameters['x']}}"}, "the value of A contains '{{\\$'"),
+        ({"A": "$(HOME)"}, r"the value of A contains '\$\('"),
+    ],
+)
+def test_the_environment_of_the_steps_is_literal(env: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_STEPS__ENV", json.dumps(env))
+    with pytest.raises(ConfigurationError, match=message):
+        read_project(ROOT)
+
+
+def test_the_two_pins_of_the_drift_pipeline_never_become_one_artifact() -> None:
+    """KFP refuses one artifact in two inputs. So the pins are two components, and the reference never comes from a cache."""
+    tasks = yaml.safe_load(compile_to_ir(read_project(ROOT), "drift"))["root"]["dag"]["tasks"]
+    assert tasks["pin-reference"]["componentRef"] != tasks["pin-snapshot"]["componentRef"]
+    assert not tasks["pin-reference"].get("cachingOptions", {}).get("enableCache")
+    inputs = tasks["drift"]["inputs"]["artifacts"]
+    producers = {name: source["taskOutputArtifact"]["producerTask"] for name, source in inputs.items()}
+    assert producers == {"reference": "pin-reference", "current": "pin-snapshot"}
 
 
 def test_a_source_that_is_neither_a_pipeline_nor_a_file_is_an_error(tmp_path: Path) -> None:

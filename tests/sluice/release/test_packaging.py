@@ -59,6 +59,7 @@ def test_the_manifest_records_code_data_model_and_environment(trained: Trained, 
     }
     assert manifest["data"] == {
         "snapshot_digest": digest_file(project.path("parcels.parquet")),
+        "snapshot_source": "",
         "holdout_digest": digest_file(project.path("holdout.parquet")),
     }
     assert manifest["environment"] == {"lock_digest": digest_file(project.path("lock.txt")), "fingerprint": read_fingerprint()}
@@ -171,3 +172,16 @@ def test_the_commit_and_whether_files_differ_from_it_are_read(tmp_path: Path) ->
 
 def test_one_value_has_one_json_text() -> None:
     assert write_json({"b": 0.1 + 0.2, "a": ["ü", None]}) == '{"a":["ü",null],"b":0.30000000000000004}\n'.encode()
+
+
+def test_the_layer_carries_the_reference_for_drift_and_the_manifest_names_it(trained: Trained) -> None:
+    reference = {"rows": 600, "columns": {}}
+    layer = trained.package(drift_reference=reference, snapshot_source="s3://bucket/parcels.parquet")
+    manifest = read_manifest(layer)
+    file = layer / "drift_reference.json"
+    assert json.loads(file.read_text()) == reference
+    assert manifest["drift_reference"] == {"file": "drift_reference.json", "digest": digest_file(file), "rows": 600}
+    assert manifest["data"]["snapshot_source"] == "s3://bucket/parcels.parquet"
+    without = trained.package()
+    assert read_manifest(without)["drift_reference"] is None
+    assert not (without / "drift_reference.json").exists()

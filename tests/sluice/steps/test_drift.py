@@ -128,7 +128,7 @@ def test_columns_that_the_champion_does_not_use_are_left_out_unless_a_reference_
     write(make_rows(600, 1).assign(batch=1), with_more)
     assert compare_sources(champion, str(with_more), now).drifted == ["batch"]
     monkeypatch.setattr(
-        "sluice.steps.drift.require_training_data", lambda _: Snapshot(with_more, "", "training data with a further column")
+        "sluice.steps.drift.find_reference", lambda _: Snapshot(with_more, "", "training data with a further column")
     )
     result = compare_sources(champion, current=now)
     assert (result.outcome, result.left_out["batch"]) == (DriftOutcome.STEADY, "the champion does not use it")

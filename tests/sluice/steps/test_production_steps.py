@@ -31,7 +31,7 @@ def test_a_step_ends_at_once_with_exit_code_4_if_the_release_is_condemned(
     monkeypatch.chdir(tiny.root)
     release = SimpleNamespace(number=2, digest=B, manifest={"gate": {"promote": True}})
     for module in (production, admission):
-        monkeypatch.setattr(module, "ReleaseStore", lambda _folder: SimpleNamespace(get=lambda _: release))
+        monkeypatch.setattr(module, "open_releases", lambda _project: SimpleNamespace(get=lambda _: release))
     monkeypatch.setattr(starts, "check_supervised", lambda _journal_store: None)
     condemned = (Condemnation(release=B, at=1_800_000_000.0, reason="e-value 120 reached 100"),)
     term = ChampionTerm(release=A, by="bob", at=1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluice.release.store.releases import ReleaseStore
+from sluice.release.project_releases import open_releases
 from sluice.scoring.server_process import spawn_server
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class MicroserviceLauncher:
             project: The project.
         """
         self._project = project
-        self._store = ReleaseStore(project.state / "releases")
+        self._releases = open_releases(project)
 
     def prepare(self, release: str) -> Path:
         """Verify and unpack a release, and return its folder.
@@ -33,7 +33,7 @@ class MicroserviceLauncher:
             IntegrityError: The bytes of the release do not have its digest.
             StateError: The release store does not hold this release.
         """
-        return self._store.unpack(release)
+        return self._releases.unpack(release)
 
     def spawn(self, release: str, folder: Path) -> ReleaseServer:
         """Start the server of an unpacked release, and return at once.
@@ -52,4 +52,4 @@ class MicroserviceLauncher:
             StateError: The release store does not hold one of the two releases.
         """
         if champion is not None:
-            self._store.move_tags({"champion": champion, "previous": previous})
+            self._releases.move_tags({"champion": champion, "previous": previous})

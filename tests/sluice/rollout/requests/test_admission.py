@@ -34,7 +34,7 @@ A, B = name_release("a"), name_release("b")
 def store_release(monkeypatch: pytest.MonkeyPatch, gate: dict[str, Any] | None) -> None:
     """Let the release store contain one release with this decision of the gate."""
     store = SimpleNamespace(get=lambda _: SimpleNamespace(number=3, manifest={"gate": gate}))
-    monkeypatch.setattr(admission, "ReleaseStore", lambda _: store)
+    monkeypatch.setattr(admission, "open_releases", lambda _: store)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_an_override_lets_a_release_pass_only_for_its_model_and_its_time(
     override = {"model": "sha256:m", "scores": "sha256:s", "by": "ada", "why": "urgent", "at": 1.0, "until": 4e9 + 1, **change}
     manifest = {"gate": {"promote": False, "scores": "sha256:s", "override": override}, "model": {"digest": "sha256:m"}}
     store = SimpleNamespace(get=lambda _: SimpleNamespace(number=3, manifest=manifest))
-    monkeypatch.setattr(admission, "ReleaseStore", lambda _: store)
+    monkeypatch.setattr(admission, "open_releases", lambda _: store)
     if passes:
         check_gate(project, A)
         return

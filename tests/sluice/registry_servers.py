@@ -125,7 +125,9 @@ class CuttingProxy:
             end.close()
 
 
-def put_base(registry: RegistryClient, folder: Path, *, tag: str = "latest", architecture: str = "amd64") -> str:
+def put_base(
+    registry: RegistryClient, folder: Path, *, tag: str = "latest", architecture: str = "amd64", user: str = "10001"
+) -> str:
     """Push a small image that has the form of a serving image, and return its digest."""
     buffer = BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -137,7 +139,7 @@ def put_base(registry: RegistryClient, folder: Path, *, tag: str = "latest", arc
     config = {
         "architecture": architecture,
         "os": "linux",
-        "config": {"Cmd": ["serve"], "Env": ["A=1"], "User": "10001", "Labels": {"of-base": "yes"}},
+        "config": {"Cmd": ["serve"], "Env": ["A=1"], "User": user, "Labels": {"of-base": "yes"}},
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
         "history": [{"created_by": "a build"}],
     }
