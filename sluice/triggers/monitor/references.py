@@ -1,0 +1,45 @@
+"""The champion's frozen reference. This is the only module of the monitor that knows where it comes from."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from sluice.drift.references import DriftReference
+from sluice.errors import ConfigurationError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sluice.project.projects import Project
+
+
+def find_reference(project: Project) -> Callable[[], DriftReference]:
+    """Return a function that reads the present reference.
+
+    Raises:
+        ConfigurationError: Nothing says where the reference is.
+    """
+    name = project.settings.monitor.reference
+    if not name:
+        raise ConfigurationError(
+            "monitor.reference is not set, so the monitor has no reference", hint="Name the file with the frozen reference."
+        )
+    path = project.path(name)
+    return lambda: read_reference_file(path)
+
+
+def read_reference_file(path: Path) -> DriftReference:
+    """Read a frozen reference.
+
+    Raises:
+        DataError: The file is missing, cannot be read, or holds something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return DriftReference.from_dict(values)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError) as error:
+        raise DataError(
+            f"the drift reference {path} cannot be read: {error}", hint="Name a frozen reference in monitor.reference."
+        ) from error
