@@ -230,7 +230,9 @@ def advance(
         return dataclasses.replace(state, suspicion=None), Look.COOLING_DOWN, result
     if suspicion is None:
         return (*_suspect(state, result, end), result)
-    return (*_confirm(state, suspicion, result, end, project=project), result) if is_next else (state, Look.SUSPECTED, result)
+    if not is_next:
+        return state, Look.SUSPECTED, result
+    return (*_confirm(state, suspicion, result, end, project=project), result)
 
 
 def _suspect(state: WatchState, result: DriftResult, end: float) -> tuple[WatchState, Look]:
@@ -239,7 +241,9 @@ def _suspect(state: WatchState, result: DriftResult, end: float) -> tuple[WatchS
     return dataclasses.replace(state, suspicion=Suspicion(end, tuple(result.drifted))), Look.SUSPECTED
 
 
-def _confirm(state: WatchState, suspicion: Suspicion, result: DriftResult, end: float, *, project: str) -> tuple[WatchState, Look]:
+def _confirm(
+    state: WatchState, suspicion: Suspicion, result: DriftResult, end: float, *, project: str
+) -> tuple[WatchState, Look]:
     """Judge the window after a suspicion. The suspicion ends either way, so that waiting gives no second chance."""
     drifted = [name for name in result.drifted if name in suspicion.columns]
     state = dataclasses.replace(state, suspicion=None)

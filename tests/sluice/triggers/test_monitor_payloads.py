@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import json
 from typing import Any
 
@@ -149,7 +149,7 @@ def test_a_request_that_the_model_server_refuses_does_not_count(body: Any, reaso
 
 
 def test_times_and_empty_columns_are_counted_as_in_the_reference() -> None:
-    times = [datetime.datetime(2026, 1, 1) + datetime.timedelta(hours=number) for number in range(600)]
+    times = [dt.datetime(2026, 1, 1, tzinfo=dt.UTC).replace(tzinfo=None) + dt.timedelta(hours=number) for number in range(600)]
     frame = pd.DataFrame({"at": times, "since": times, "empty": [None] * 600, "amount": NOW["amount"]})
     reference = freeze_reference(FrameRows(lambda: [frame], "x"), columns=["at", "empty", "amount"])
     part = freeze_reference(FrameRows(lambda: [frame], "x"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import httpx
 import numpy as np
 import pytest
-from trigger_services import ManualClock, RecordingStarter, make_event, make_frame, make_reference, write_reference
+from trigger_services import ManualClock, RecordingStarter, make_event, make_frame, make_reference, make_request, write_reference
 
 from sluice.errors import DataError, ServiceError
 from sluice.scoring.recent_requests import RecentRequests
@@ -230,7 +230,7 @@ def test_recent_requests_of_a_server_are_fetched_and_counted_once(watch: Watch) 
     recent = RecentRequests()
     recent.start(64)
     frame = make_frame(3, watch.rng)
-    rows = [[None if value != value else value for value in row] for row in frame.to_numpy().tolist()]
+    rows = make_request(frame)["data"]["ndarray"]
     recent.add(list(frame.columns), rows, [0.5] * 3)
 
     def answer(request: httpx.Request) -> httpx.Response:

@@ -8,7 +8,6 @@ import json
 import socket
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from sluice.triggers.webhook.signatures import SignedMessage, make_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from sluice.drift.references import DriftReference
     from sluice.errors import SluiceError
