@@ -8,17 +8,14 @@ import threading
 from typing import TYPE_CHECKING
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sluice.errors import PortInUseError
 from sluice.rollout.signals import set_on_signals
+from sluice.triggers.http_protocol import ShortWay, TimedProtocol, make_protocol
 from sluice.triggers.service_logs import log
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive
-
-HEADER_SECONDS = 5.0
-"""A connection that has not sent the headers of a request after this time is closed. The server itself has no such limit."""
 
 MOST_CONNECTIONS = 512
 """With more open connections, further requests get status 503."""
@@ -37,42 +34,6 @@ class BodyTooSlowError(Exception):
 
 class ClientLeftError(Exception):
     """The client closed the connection before it had sent the whole body."""
-
-
-class _TimedProtocol(HttpToolsProtocol):
-    """HTTP with a limit for the time in which headers must arrive."""
-
-    _header_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._start_header_timer()
-
-    def data_received(self, data: bytes) -> None:
-        if self._header_timer is None and (self.cycle is None or self.cycle.response_complete):
-            self._start_header_timer()
-        super().data_received(data)
-
-    def on_headers_complete(self) -> None:
-        self._stop_header_timer()
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_header_timer()
-        super().connection_lost(exc)
-
-    def _start_header_timer(self) -> None:
-        self._header_timer = self.loop.call_later(HEADER_SECONDS, self._close_slow_connection)
-
-    def _stop_header_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
-
-    def _close_slow_connection(self) -> None:
-        self._header_timer = None
-        if not self.transport.is_closing():
-            self.transport.close()
 
 
 async def read_body(receive: Receive, headers: dict[bytes, bytes], *, most_bytes: int, seconds: float) -> bytes:
@@ -128,11 +89,11 @@ def open_socket(port: int) -> socket.socket:
     return listening
 
 
-def build_server(app: ASGIApp) -> uvicorn.Server:
-    """Return a server for an application that reads bodies with `read_body`."""
+def build_server(app: ASGIApp, short_way: ShortWay | None = None) -> uvicorn.Server:
+    """Return a server for an application that reads bodies with `read_body`, and for a path with a short way."""
     config = uvicorn.Config(
         app,
-        http=_TimedProtocol,
+        http=make_protocol(short_way) if short_way else TimedProtocol,
         ws="none",
         loop="uvloop",
         lifespan="on",
@@ -147,15 +108,16 @@ def build_server(app: ASGIApp) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def serve(app: ASGIApp, listening: socket.socket, *, name: str) -> None:
+def serve(app: ASGIApp, listening: socket.socket, *, name: str, short_way: ShortWay | None = None) -> None:
     """Answer requests until SIGTERM or ctrl-C. Requests that are being answered then may end.
 
     Args:
         app: The application.
         listening: A socket that listens.
         name: Name of the service for the log.
+        short_way: A path that gets many small requests.
     """
     log(f"{name} started", port=listening.getsockname()[1])
     with set_on_signals(threading.Event()):  # the server raises the signal again after it has ended, and nobody else needs it
-        build_server(app).run(sockets=[listening])
+        build_server(app, short_way).run(sockets=[listening])
     log(f"{name} ended")

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sluice.triggers.answers import AnswerError, answer_error, answer_failure
+from sluice.triggers.http_protocol import ShortWay
 from sluice.triggers.http_server import BodyTooLargeError, BodyTooSlowError, ClientLeftError, open_socket, read_body, serve
 from sluice.triggers.monitor.events import BadEventError, read_arrival
 from sluice.triggers.monitor.metrics import MonitorMetrics
@@ -25,7 +26,7 @@ from sluice.triggers.service_logs import start_logs
 from sluice.triggers.starters import open_starter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 EVENTS_PATH = "/events"
+_JSON = {"content-type": "application/json"}
 BODY_SECONDS = 10.0
 """Time in which a body must arrive."""
 
@@ -53,25 +55,39 @@ class MonitorApp:
         else:
             await self._rest(scope, receive, send)
 
+    @property
+    def short_way(self) -> ShortWay:
+        """The way of plain requests."""
+        return ShortWay(EVENTS_PATH.encode(), self._most_bytes, self._answer)
+
     async def _take_events(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         try:
             body = await read_body(receive, headers, most_bytes=self._most_bytes, seconds=BODY_SECONDS)
-            arrival = read_arrival(headers, body)
-        except (BadEventError, BodyTooLargeError, BodyTooSlowError) as error:
+        except (BodyTooLargeError, BodyTooSlowError) as error:
             self.monitor.metrics.add_events("refused")
             await _describe(error).to_response()(scope, receive, send)
             return
-        if not self.monitor.put(arrival.events, len(body)):
-            self.monitor.metrics.add_events("refused", len(arrival.events))
-            await _refuse(is_ready=self.monitor.is_ready).to_response()(scope, receive, send)
-            return
+        status, shown, content = self._answer(headers, body)
+        await Response(content, status, headers=shown)(scope, receive, send)
+
+    def _answer(self, headers: Mapping[bytes, bytes], body: bytes) -> tuple[HTTPStatus, Mapping[str, str], bytes]:
+        """Take the events of one request, and return the status, the headers and the body of the answer."""
+        try:
+            arrival = read_arrival(headers, body)
+            if not self.monitor.put(arrival.events, len(body)):
+                self.monitor.metrics.add_events("refused", len(arrival.events))
+                return _write(_refuse(is_ready=self.monitor.is_ready))
+        except BadEventError as error:
+            self.monitor.metrics.add_events("refused")
+            return _write(_describe(error))
         if arrival.ignored:
             self.monitor.metrics.add_events("ignored", arrival.ignored)
-        answer = b'{"accepted":%d,"ignored":%d}' % (len(arrival.events), arrival.ignored)
-        shown = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
-        await send({"type": "http.response.start", "status": HTTPStatus.ACCEPTED.value, "headers": shown})
-        await send({"type": "http.response.body", "body": answer})
+        return HTTPStatus.ACCEPTED, _JSON, b'{"accepted":%d,"ignored":%d}' % (len(arrival.events), arrival.ignored)
+
+
+def _write(error: AnswerError) -> tuple[HTTPStatus, Mapping[str, str], bytes]:
+    return error.status, {**_JSON, **error.headers}, bytes(error.to_response().body)
 
 
 def _refuse(*, is_ready: bool) -> AnswerError:
@@ -166,6 +182,7 @@ def run_monitor(project: Project, port: int | None = None, *, notify: Callable[[
     notify(f"monitor on port {listening.getsockname()[1]}")
     start_logs()
     try:
-        serve(MonitorApp(monitor), listening, name="monitor")
+        app = MonitorApp(monitor)
+        serve(app, listening, name="monitor", short_way=app.short_way)
     finally:
         starter.close()

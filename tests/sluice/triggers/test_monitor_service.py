@@ -21,7 +21,7 @@ from trigger_services import (
     write_reference,
 )
 
-from sluice.triggers import http_server
+from sluice.triggers import http_protocol
 from sluice.triggers.monitor.app import MonitorApp
 from sluice.triggers.monitor.metrics import MonitorMetrics
 from sluice.triggers.monitor.references import find_reference
@@ -49,9 +49,13 @@ def monitor(project: Project, starter: RecordingStarter) -> Monitor:
     return Monitor(project, find_reference(project), starter, MonitorMetrics())
 
 
-@pytest.fixture
-def client(monitor: Monitor) -> Iterator[httpx.Client]:
-    with running(MonitorApp(monitor)) as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+@pytest.fixture(params=["short way", "ASGI"])
+def client(monitor: Monitor, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """Both ways must give the same answers."""
+    with (
+        running(MonitorApp(monitor), short=request.param == "short way") as url,
+        httpx.Client(base_url=url, trust_env=False, timeout=30) as client,
+    ):
         wait_for(lambda: client.get("/readyz").status_code == 200)
         yield client
 
@@ -110,7 +114,7 @@ def test_a_body_of_10_mb_is_refused_and_the_service_goes_on(client: httpx.Client
 
 
 def test_slow_clients_are_cut_off_and_the_service_goes_on(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "SLOW_SECONDS", 0.2)
     monkeypatch.setattr("sluice.triggers.monitor.app.BODY_SECONDS", 0.2)
     url = str(client.base_url)
     slow_headers, slow_body = connect(url), connect(url)
@@ -140,3 +144,18 @@ def test_the_state_is_written_when_the_service_ends(project: Project, monitor: M
     state = read_state(find_state_file(project))
     assert state is not None
     assert sum(one.profile.rows for one in state.slices) == 2
+
+
+def test_requests_in_one_packet_are_answered_in_order(client: httpx.Client, monitor: Monitor) -> None:
+    head = "\r\n".join(f"{name}: {value}" for name, value in make_binary_headers("{name}").items())
+    plain = f"POST /events HTTP/1.1\r\nHost: x\r\n{head}\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
+    parts = [plain.replace(b"{name}", b"n%d" % number) + BODY for number in range(5)]
+    with connect(str(client.base_url)) as connection:
+        connection.sendall(b"".join(parts) + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + parts[0][:100])
+        connection.sendall(parts[0][100:])
+        answers = b""
+        while answers.count(b"HTTP/1.1 ") < 7 or not answers.endswith(b"}"):
+            answers += connection.recv(10_000)
+    statuses = [part.split()[0] for part in answers.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"202"] * 5 + [b"200", b"202"]
+    wait_for(lambda: count(monitor) == 5 and count(monitor, "duplicate") == 1)

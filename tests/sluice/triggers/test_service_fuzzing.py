@@ -29,7 +29,7 @@ from trigger_services import (
     write_reference,
 )
 
-from sluice.triggers import http_server
+from sluice.triggers import http_protocol
 from sluice.triggers.monitor.app import MonitorApp
 from sluice.triggers.monitor.metrics import MonitorMetrics
 from sluice.triggers.monitor.references import find_reference
@@ -172,7 +172,7 @@ def test_bodies_of_10_mb_are_refused_and_the_webhook_goes_on(tmp_path: Path, sta
 def test_slow_clients_are_cut_off_and_the_webhook_goes_on(
     tmp_path: Path, starter: RecordingStarter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(http_protocol, "SLOW_SECONDS", 0.5)
     with run_webhook(tmp_path, starter, body_seconds=0.5) as url:
         slow = [connect(url) for _ in range(100)]
         for number, one in enumerate(slow):

@@ -157,10 +157,10 @@ def sign_message(body: bytes, *, secret: bytes = SECRET, **changes: Any) -> dict
 
 
 @contextlib.contextmanager
-def running(app: Any) -> Iterator[str]:
-    """Serve an application in a thread, and yield its URL. The server answers when this yields."""
+def running(app: Any, *, short: bool = True) -> Iterator[str]:
+    """Serve an application in a thread, with its short way if it has one, and yield its URL."""
     listening = open_socket(0)
-    server = build_server(app)
+    server = build_server(app, getattr(app, "short_way", None) if short else None)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     port = listening.getsockname()[1]
     thread.start()
