@@ -7,7 +7,7 @@ batches of 100. The sender needs processor time of the same machine, so the moni
 Evidently and NannyML need environments of their own, and get the rows as a frame that is already in memory::
 
     uv venv /tmp/evidently && uv pip install --python /tmp/evidently/bin/python evidently 'pandas<3'
-    uv venv /tmp/nannyml && uv pip install --python /tmp/nannyml/bin/python nannyml statsmodels 'pandas<3'
+    uv venv /tmp/nannyml && uv pip install --python /tmp/nannyml/bin/python nannyml statsmodels 'pandas<3' 'numpy<2' 'pyarrow<24'
     EVIDENTLY_PYTHON=/tmp/evidently/bin/python NANNYML_PYTHON=/tmp/nannyml/bin/python python -m benchmarks.monitor
 """
 

@@ -14,7 +14,7 @@ from sluice.triggers.monitor.duplicates import SeenEvents
 from sluice.triggers.monitor.payloads import RequestCounter
 from sluice.triggers.monitor.state_files import find_state_file, read_state, write_state
 from sluice.triggers.monitor.windows import Look, WatchState, add_rows, advance, read_window_plan, swap_reference
-from sluice.triggers.service_logs import log
+from sluice.triggers.service_logs import log, logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,9 @@ STEP_SECONDS = 0.2
 RETRY_SECONDS = 60.0
 """Pause between two tries to start a retraining."""
 
-_STALLED_SECONDS = 60.0
+STALLED_SECONDS = 120.0
+"""After this time without a round, the monitor counts as hanging. Starting a run is the longest part of a round."""
+
 _MOST_AT_ONCE = 5_000
 _LEAST_EVENT_BYTES = 200  # what an event takes in memory besides its data
 
@@ -98,7 +100,7 @@ class Monitor:
     @property
     def is_alive(self) -> bool:
         """Whether the loop continues."""
-        return self._clock.steady() - self._stepped < _STALLED_SECONDS
+        return self._clock.steady() - self._stepped < STALLED_SECONDS
 
     def put(self, events: Sequence[Event], size: int) -> bool:
         """Take events that will be counted soon.
@@ -124,10 +126,17 @@ class Monitor:
         return True
 
     def run(self, stopping: threading.Event) -> None:
-        """Repeat `step` until the event is set, and write the state at the end."""
-        while not stopping.wait(STEP_SECONDS):
+        """Repeat `step` until the event is set, and write the state at the end.
+
+        After an unexpected error the loop ends, so that `is_alive` becomes false and the service is started again.
+        """
+        try:
+            while not stopping.wait(STEP_SECONDS):
+                self.step()
             self.step()
-        self.step()
+        except Exception:  # noqa: BLE001 - the health must show any error
+            logger.exception("the loop has ended after an unexpected error")
+            return
         self.flush()
 
     def step(self) -> None:

@@ -15,7 +15,7 @@ from sluice.triggers.monitor.metrics import MonitorMetrics
 from sluice.triggers.monitor.polling import poll_once
 from sluice.triggers.monitor.references import find_reference
 from sluice.triggers.monitor.state_files import find_state_file, read_state
-from sluice.triggers.monitor.watching import RETRY_SECONDS, Monitor
+from sluice.triggers.monitor.watching import RETRY_SECONDS, STALLED_SECONDS, Monitor
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
@@ -134,6 +134,19 @@ def test_a_monitor_that_ends_cleanly_loses_nothing(watch: Watch) -> None:
     watch.monitor.run(stopping)
     watch.start()
     assert watch.rows == 7
+
+
+def test_an_unexpected_error_ends_the_loop_and_shows_in_the_health(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    def fail() -> None:
+        raise RuntimeError("a private value")
+
+    monkeypatch.setattr(watch.monitor, "step", fail)
+    watch.monitor.run(threading.Event())
+    assert watch.monitor.is_alive
+    watch.clock.move(STALLED_SECONDS)
+    assert not watch.monitor.is_alive
 
 
 def test_the_state_file_has_no_value_of_a_request(watch: Watch) -> None:
