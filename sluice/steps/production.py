@@ -43,7 +43,7 @@ def wait_for_approval(release: str) -> str:
         if statuses.read_status(project).champion == release:
             step.detail = f"release {number} is already champion"
             return ""
-        check_not_condemned(open_journal(project).read(), release)
+        check_not_condemned(project, open_journal(project).read(), release)
         deadline = time.monotonic() + project.settings.rollout.approval_seconds
         step.wait(f"release {number} waits for `sluice rollout approve {number}`")
         while (approval := approvals.find_approval(project, release)) is None:

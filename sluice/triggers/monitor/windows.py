@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sluice.drift.comparisons import DriftRule, compare_profile
 from sluice.drift.profiles import DriftProfile
-from sluice.drift.references import check_format
+from sluice.drift.references import VERSION
 from sluice.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 PLANNED_LOOKS = 10_000
 """The level of the whole sequence of looks is divided by this. With a slice of one hour, 10,000 looks take 14 months."""
 
-_FORMAT = "sluice-monitor-state"
+_FORMAT, _STATE_VERSION = "sluice-monitor-state", 1
 
 
 class Look(StrEnum):
@@ -137,7 +137,8 @@ class WatchState:
         """Return the state as plain JSON types, without the new categories, so that it has counts only."""
         return {
             "format": _FORMAT,
-            "version": 1,
+            "version": _STATE_VERSION,
+            "counts_version": VERSION,
             "reference": self.reference,
             "slices": [
                 {"start": one.start, "profile": dataclasses.replace(one.profile, new={}).to_dict()} for one in self.slices
@@ -149,12 +150,19 @@ class WatchState:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote.
+        """Read what `to_dict` wrote. Counts that another version of Sluice made are dropped, and the last start is kept.
 
         Raises:
             DataError: It is something else, another version, or damaged.
         """
-        check_format(values, _FORMAT)
+        found = (values.get("format"), values.get("version"))
+        if found != (_FORMAT, _STATE_VERSION):
+            raise DataError(
+                f"the monitor's state is {found[0]!r} of version {found[1]!r}, not {_FORMAT!r} of version {_STATE_VERSION}",
+                hint="Delete the file. The monitor then counts from the beginning.",
+            )
+        if values.get("counts_version") != VERSION:
+            values = {**values, "slices": [], "suspicion": None}
         try:
             suspicion, start = values["suspicion"], values["start"]
             return cls(

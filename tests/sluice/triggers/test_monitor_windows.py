@@ -153,6 +153,15 @@ def test_the_state_survives_json_and_has_no_category_of_a_request(plan: WindowPl
     assert (again.start, again.suspicion, again.judged) == (stream.state.start, stream.state.suspicion, stream.state.judged)
 
 
+def test_counts_of_another_version_are_dropped_and_the_cooldown_is_kept(plan: WindowPlan) -> None:
+    stream = Stream(plan)
+    stream.feed(20, shift=0.8)
+    again = WatchState.from_dict(stream.state.to_dict() | {"counts_version": 1})
+    assert (again.slices, again.suspicion) == ((), None)
+    assert again.start is not None
+    assert again.start == stream.state.start
+
+
 @pytest.mark.parametrize("change", [{"version": 2}, {"format": "x"}, {"slices": 7}, {"start": {"key": "a"}}, {"judged": "soon"}])
 def test_a_damaged_state_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(DataError):
