@@ -44,12 +44,13 @@ test-cluster: setup  ## Run the tests on a Kubernetes cluster ($KUBECONFIG)
 check: setup data  ## Check the changes since the last commit (or since BASE=revision): linters and the nearest tests, within 20 seconds
 	@$(BIN)/python tools/check_changes.py $(if $(BASE),--base $(BASE))
 
-lint: setup  ## Run ruff, mypy --strict, import-linter, the check of the code's structure, and actionlint
+lint: setup  ## Run ruff, mypy --strict, import-linter, the check of the code's structure, zizmor and actionlint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/structure.py
+	$(BIN)/zizmor --offline --no-progress --quiet --min-severity medium .github
 	@if [ -x .tools/bin/actionlint ] || (command -v go >/dev/null && GOBIN=$(CURDIR)/.tools/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)); \
 	then .tools/bin/actionlint && echo "actionlint: no problems"; else echo "actionlint was not run, because it needs Go"; fi
 

@@ -34,7 +34,7 @@ from seldon_core.metrics import SeldonMetrics
 from seldon_core.proto.prediction_pb2 import SeldonMessage
 from seldon_core.user_model import SeldonComponent
 from seldon_core.utils import json_to_seldon_message, seldon_message_to_json
-from werkzeug.exceptions import HTTPException  # type: ignore[import-not-found]
+from werkzeug.exceptions import HTTPException
 
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
 from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, MAX_REQUEST_BYTES, Faults, describe_kind

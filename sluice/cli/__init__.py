@@ -23,6 +23,7 @@ from sluice.cli.begin import demo
 from sluice.cli.options_and_output import Envelope, name_command, wants_json
 from sluice.cli.pipelines import compiling, schema
 from sluice.cli.production import pushing, releases, rollouts, serving
+from sluice.cli.services import monitoring, webhooks
 from sluice.cli.work import asking, drifting, expectations, gating, holdouts, reporting, running, testing
 from sluice.errors import InterruptedRunError, ServiceError, SluiceError, UsageError
 
@@ -52,11 +53,11 @@ def options(
     """Options of every command. `main` reads `--debug` itself, because an error can occur before the command is parsed."""
 
 
-for module in (testing, expectations, running, serving, compiling, drifting, reporting, demo, schema):
+for module in (testing, expectations, running, serving, compiling, drifting, reporting, monitoring, demo, schema):
     module.register(app)
 pushing.register(releases.app)
 asking.register(gating.app)
-GROUPS = {"gate": gating.app, "holdout": holdouts.app, "release": releases.app, "rollout": rollouts.app}
+GROUPS = {"gate": gating.app, "holdout": holdouts.app, "release": releases.app, "rollout": rollouts.app, "webhook": webhooks.app}
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 

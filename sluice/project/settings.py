@@ -15,6 +15,8 @@ from sluice.project.tables.model import ModelTable  # noqa: TC001 - pydantic rea
 from sluice.project.tables.project import ProjectTable  # noqa: TC001 - pydantic reads the annotations
 from sluice.project.tables.rollout import RolloutTable
 from sluice.project.tables.seldon import SeldonTable
+from sluice.project.tables.services.monitor import MonitorTable
+from sluice.project.tables.services.webhook import WebhookTable
 from sluice.project.tables.serving import ServingTable
 from sluice.project.tables.steps import StepsTable
 from sluice.project.tables.tests import TestsTable
@@ -40,6 +42,8 @@ class Settings(BaseSettings):
     steps: StepsTable = StepsTable()
     drift: DriftTable = DriftTable()
     argo: ArgoTable = ArgoTable()
+    monitor: MonitorTable = MonitorTable()
+    webhook: WebhookTable = WebhookTable()
     demo: DemoTable = DemoTable()
 
     @classmethod

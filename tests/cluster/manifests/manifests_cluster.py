@@ -22,6 +22,8 @@ MANIFESTS = Path(__file__).resolve().parents[3] / "manifests"
 SELDON, ISTIO = "seldondeployments.machinelearning.seldon.io", "virtualservices.networking.istio.io"
 POLICIES = ("sluice-approvals", "sluice-steering")
 PROMETHEUS_RULES = "prometheusrules.monitoring.coreos.com"
+SERVICE_MONITORS = "servicemonitors.monitoring.coreos.com"
+EVENT_BINDINGS = "workfloweventbindings.argoproj.io"
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,19 @@ class Installation:
     def __post_init__(self) -> None:
         self.production, self.pipelines = f"mf-{self.session}", f"mf-{self.session}-steps"
         self.monitoring = f"mf-{self.session}-monitoring"
-        self.kinds = {name for name in (SELDON, ISTIO, PROMETHEUS_RULES) if kubectl("get", "crd", name).succeeded}
+        self.triggers = f"mf-{self.session}-triggers"
+        self.kinds = {
+            name
+            for name in (SELDON, ISTIO, PROMETHEUS_RULES, SERVICE_MONITORS, EVENT_BINDINGS)
+            if kubectl("get", "crd", name).succeeded
+        }
 
     def build(self, overlay: str) -> list[dict[str, Any]]:
         """Return the objects of an overlay with this session's names."""
         text = subprocess.run(
             ["kubectl", "kustomize", str(MANIFESTS / overlay)], capture_output=True, text=True, check=True
         ).stdout
-        for old, new in (("production", self.production), ("pipelines", self.pipelines)):
+        for old, new in (("production", self.production), ("pipelines", self.pipelines), ("triggers", self.triggers)):
             text = text.replace(f"sluice-{old}", new)
         for policy in POLICIES:
             text = text.replace(f"name: {policy}\n", f"name: {policy}-{self.session}\n")
@@ -116,8 +123,8 @@ class Installation:
         return kubectl("apply", *flags, "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": list(items)})
 
     def set_up(self) -> None:
-        """Install the overlays for production and for pipelines on Argo."""
-        for overlay in ("overlays/production", "overlays/argo"):
+        """Install the overlays for production, for pipelines on Argo and for the triggers."""
+        for overlay in ("overlays/production", "overlays/argo", "overlays/triggers"):
             items = sorted(self.build(overlay), key=lambda item: item["kind"] != "Namespace")
             result = self.apply(items)
             assert result.succeeded, result.error
@@ -129,7 +136,7 @@ class Installation:
             for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
                 kubectl("delete", kind, f"{policy}-{self.session}", "--ignore-not-found")
         kubectl("delete", "priorityclass", f"sluice-controller-{self.session}", "--ignore-not-found")
-        for namespace in (self.production, self.pipelines, self.monitoring):
+        for namespace in (self.production, self.pipelines, self.monitoring, self.triggers):
             kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
 
     def account(self, name: str, namespace: str = "") -> str:

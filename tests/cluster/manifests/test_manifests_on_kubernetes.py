@@ -6,14 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from approvals_by_kubectl import ALICE, CONTROLLER, GROUPS, REQUESTER
-from manifests_cluster import ISTIO, POLICIES, PROMETHEUS_RULES, SELDON, kubectl, skip_unless_registered, wait_for
+from manifests_cluster import (
+    ISTIO,
+    POLICIES,
+    PROMETHEUS_RULES,
+    SELDON,
+    SERVICE_MONITORS,
+    kubectl,
+    skip_unless_registered,
+    wait_for,
+)
 
 if TYPE_CHECKING:
     from manifests_cluster import Installation, KubectlResult
 
 
 @pytest.mark.parametrize(
-    "overlay", ["base", "overlays/production/serving", "overlays/production", "overlays/argo", "overlays/kfp", "dashboards"]
+    "overlay",
+    [
+        "base",
+        "overlays/production/serving",
+        "overlays/production",
+        "overlays/argo",
+        "overlays/kfp",
+        "overlays/triggers",
+        "dashboards",
+    ],
 )
 def test_the_api_server_accepts_the_overlay(installation: Installation, overlay: str) -> None:
     items = installation.build(overlay)
@@ -24,7 +42,7 @@ def test_the_api_server_accepts_the_overlay(installation: Installation, overlay:
 
 
 def test_the_api_server_accepts_the_alerts(installation: Installation) -> None:
-    skip_unless_registered(installation, PROMETHEUS_RULES)
+    skip_unless_registered(installation, PROMETHEUS_RULES, SERVICE_MONITORS)
     result = installation.apply(installation.build("alerts"), "--dry-run=server")
     assert result.succeeded, result.error
 

@@ -13,7 +13,16 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 MANIFESTS = ROOT / "manifests"
-BUILDS = ("base", "overlays/production", "overlays/production/serving", "overlays/argo", "overlays/kfp", "dashboards", "alerts")
+BUILDS = (
+    "base",
+    "overlays/production",
+    "overlays/production/serving",
+    "overlays/argo",
+    "overlays/kfp",
+    "overlays/triggers",
+    "dashboards",
+    "alerts",
+)
 
 
 @functools.cache

@@ -39,10 +39,11 @@ def test_kustomize_builds_each_folder(name: str) -> None:
 def test_every_folder_is_built() -> None:
     folders = {str(path.parent.relative_to(MANIFESTS)) for path in MANIFESTS.rglob("kustomization.yaml")}
     roots = {name for name in folders if not name.startswith("components/")}
-    assert roots == {*BUILDS, "overlays/argo/pipelines", "overlays/kfp/pipelines"}
+    inside = {"overlays/argo/pipelines", "overlays/kfp/pipelines", "overlays/triggers/pipelines", "overlays/triggers/services"}
+    assert roots == {*BUILDS, *inside}
 
 
-@pytest.mark.parametrize("name", ["overlays/production", "overlays/argo", "overlays/kfp"])
+@pytest.mark.parametrize("name", ["overlays/production", "overlays/argo", "overlays/kfp", "overlays/triggers"])
 def test_bound_accounts_and_roles_exist(name: str) -> None:
     found = [item for overlay in {name, "overlays/production"} for item in build(overlay)]
     roles = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in found if item["kind"] == "Role"}
@@ -139,7 +140,7 @@ def test_namespaces_set_their_pod_security_level() -> None:
         for _, item in read_files()
         if item["kind"] == "Namespace"
     }
-    assert levels == {"sluice-production": "baseline", "sluice-pipelines": "restricted"}
+    assert levels == {"sluice-production": "baseline", "sluice-pipelines": "restricted", "sluice-triggers": "restricted"}
 
 
 def test_policies_refuse_requests_that_they_cannot_evaluate() -> None:

@@ -1,0 +1,118 @@
+"""The manifests of the drift monitor and the webhook fit the services."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from manifest_objects import MANIFESTS, build, find
+from typer.testing import CliRunner
+
+from sluice.cli import app
+from sluice.project.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SERVICES = ("monitor", "webhook")
+OVERLAY = "overlays/triggers"
+
+
+def pod(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = find("Deployment", f"sluice-{name}")["spec"]["template"]["spec"]
+    return found
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_pod_is_restricted_and_has_limits(name: str) -> None:
+    (container,) = pod(name)["containers"]
+    assert pod(name)["securityContext"]["runAsNonRoot"] is True
+    assert pod(name)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+    assert "memory" in container["resources"]["limits"]
+    for probe, path in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
+        assert container[probe]["httpGet"] == {"path": path, "port": "http"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_one_process_writes_the_state(name: str) -> None:
+    spec = find("Deployment", f"sluice-{name}")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert find("PodDisruptionBudget", f"sluice-{name}")["spec"]["maxUnavailable"] == 1
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_command_port_service_and_network_policy_agree(name: str) -> None:
+    (container,) = pod(name)["containers"]
+    command = container["command"]
+    assert command[:3] == ["python3", "-m", "sluice"]
+    assert CliRunner().invoke(app, [command[3], "--help"]).exit_code == 0
+    (port,) = container["ports"]
+    table: Any = Settings.model_fields[name].annotation
+    assert str(port["containerPort"]) == command[-1] == str(table().port)
+    (service,) = find("Service", f"sluice-{name}")["spec"]["ports"]
+    assert (service["port"], service["targetPort"]) == (port["containerPort"], port["name"])
+    policy = find("NetworkPolicy", f"sluice-{name}")["spec"]
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    assert [one["ports"] for one in policy["ingress"]] == [[{"port": port["containerPort"], "protocol": "TCP"}]]
+    assert all(one["from"] for one in policy["ingress"]), "nobody else may connect"
+
+
+def test_keys_come_from_a_secret_by_reference_and_no_manifest_has_one() -> None:
+    volumes = {volume["name"]: volume for volume in pod("webhook")["volumes"]}
+    assert volumes["keys"]["secret"]["secretName"] == "sluice-webhook-keys"
+    mounts = {mount["name"]: mount for mount in pod("webhook")["containers"][0]["volumeMounts"]}
+    assert mounts["keys"]["readOnly"] is True
+    for item in build(OVERLAY):
+        assert item["kind"] != "Secret"
+        for container in item.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
+            assert "env" not in container
+            assert "--key" not in " ".join(container["command"])
+
+
+def test_the_settings_in_the_environment_exist() -> None:
+    (settings,) = [item for item in build(OVERLAY) if item["kind"] == "ConfigMap"]
+    found = settings["data"] | {}
+    assert found.pop("SLUICE_STATE") == "/state"
+    for name in found:
+        table, _, key = name.removeprefix("SLUICE_").lower().partition("__")
+        model: Any = Settings.model_fields[table].annotation
+        assert key in model.model_fields, name
+    mounted = {mount["mountPath"] for name in SERVICES for mount in pod(name)["containers"][0]["volumeMounts"]}
+    assert {found["SLUICE_WEBHOOK__KEYS"], "/state", found["SLUICE_MONITOR__REFERENCE"].rpartition("/")[0]} <= mounted
+
+
+def test_the_accounts_may_create_workflows_and_nothing_else() -> None:
+    role = find("Role", "sluice-triggers")
+    assert role["rules"] == [{"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["create"]}]
+    bound = [item for item in build(OVERLAY) if item["kind"] == "RoleBinding"]
+    assert [item["roleRef"]["name"] for item in bound] == ["sluice-triggers"]
+    subjects = {(one["name"], one["namespace"]) for item in bound for one in item["subjects"]}
+    assert subjects == {(f"sluice-{name}", "sluice-triggers") for name in SERVICES}
+    roles = [item for item in build(OVERLAY) if item["kind"] in {"Role", "ClusterRole"}]
+    assert len(roles) == 1
+
+
+def test_argos_event_binding_passes_nothing_of_the_event_on(tmp_path: Path) -> None:
+    folder = MANIFESTS / "components" / "event-binding"
+    binding = find("WorkflowEventBinding", "sluice-retrain")
+    assert "arguments" not in binding["spec"]["submit"]
+    role = find("Role", "sluice-event-sender")
+    template = binding["spec"]["submit"]["workflowTemplateRef"]["name"]
+    assert [rule.get("resourceNames") for rule in role["rules"]] == [None, [template], None]
+    files = set(yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"])
+    assert files == {file.name for file in folder.glob("*.yaml")} - {"kustomization.yaml"}
+
+
+def test_the_page_names_the_services_as_the_manifests_do() -> None:
+    page = (MANIFESTS.parent / "docs" / "triggers.md").read_text(encoding="utf-8")
+    for folder in re.findall(r"`manifests/(components/[\w-]+|overlays/[\w-]+)`", page):
+        assert (MANIFESTS / folder / "kustomization.yaml").is_file(), folder
+    assert "http://sluice-monitor.sluice-triggers:8090/events" in page
