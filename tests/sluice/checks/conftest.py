@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from sluice.checks.layers import LayerInputs, LayerResult, run_layer
 from sluice.project.projects import Project, read_project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SETTINGS = """\
@@ -62,8 +63,19 @@ def write_rows(path: Path, rows: int = 400, seed: int = 1) -> None:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Project:
-    root = tmp_path / "project"
+def shop(tmp_path: Path) -> Iterator[Project]:
+    """A project whose package other tests have, too, so no module of it may stay loaded."""
+    _forget_modules()
+    yield _make_shop(tmp_path / "project")
+    _forget_modules()
+
+
+def _forget_modules() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
+        del sys.modules[name]
+
+
+def _make_shop(root: Path) -> Project:
     for name in ("shop", "data", "tests/code", "tests/data", "tests/model", "tests/integration"):
         (root / name).mkdir(parents=True)
     (root / "sluice.toml").write_text(SETTINGS)
