@@ -69,13 +69,17 @@ def wants_json(arguments: list[str]) -> bool:
     return ("--output", "json") in itertools.pairwise(arguments) or "--output=json" in arguments
 
 
-def name_command(arguments: list[str], groups: Collection[str]) -> str:
+def name_command(arguments: list[str], groups: Mapping[str, Collection[str]]) -> str:
     """Return the name of the command as its envelope has it, for example ``rollout start``.
 
     The arguments are not parsed for this, because the parsing itself may fail.
+
+    Args:
+        arguments: The command line without the name of the program.
+        groups: Name of each group of commands → the names of its commands.
     """
     words = [word for word in arguments if not word.startswith("-")]
-    return " ".join(words[: 2 if words and words[0] in groups else 1])
+    return " ".join(words[: 2 if words[1:] and words[1] in groups.get(words[0], ()) else 1])
 
 
 def confirm(yes: bool, output: Format, question: str, *, change: str = "changes production traffic") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sluice.engines.runs import list_runs
+from sluice.engines.local.runs import list_runs
 from sluice.errors import DataError, ServiceError
 from sluice.release.store.releases import ReleaseStore
 from sluice.report.record_reader import read_run

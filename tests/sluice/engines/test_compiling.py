@@ -12,7 +12,7 @@ import pytest
 import yaml
 from kfp import components
 
-from sluice.engines.kfp import compile_to_ir, replace_images
+from sluice.engines.ir_compilation import compile_to_ir, replace_images
 from sluice.errors import DataError, UsageError
 from sluice.project.projects import read_project
 

@@ -21,17 +21,23 @@ WITHOUT_TABLE = {"thresholds", "pipelines"}
 """Keys of sluice.toml that map names to values, so that they have no table of their own."""
 
 
+def list_modules() -> dict[str, str]:
+    """Return the name of each table's module without its packages, and with them."""
+    found = pkgutil.walk_packages(tables.__path__, f"{tables.__name__}.")
+    return {module.name.rpartition(".")[2]: module.name for module in found if not module.ispkg}
+
+
 def test_each_table_has_a_module_that_defines_this_table_only() -> None:
-    for module in pkgutil.iter_modules(tables.__path__):
-        loaded = importlib.import_module(f"{tables.__name__}.{module.name}")
+    for name, path in list_modules().items():
+        loaded = importlib.import_module(path)
         own = [value for value in vars(loaded).values() if isinstance(value, type) and value.__module__ == loaded.__name__]
-        assert [one.__name__ for one in own] == [f"{module.name.capitalize()}Table"]
+        assert [one.__name__ for one in own] == [f"{name.capitalize()}Table"]
         assert issubclass(own[0], Table)
-        assert Settings.model_fields[module.name].annotation is own[0]
+        assert Settings.model_fields[name].annotation is own[0]
 
 
 def test_the_model_has_every_table() -> None:
-    assert set(Settings.model_fields) == {module.name for module in pkgutil.iter_modules(tables.__path__)} | WITHOUT_TABLE
+    assert set(Settings.model_fields) == set(list_modules()) | WITHOUT_TABLE
 
 
 def test_an_environment_variable_takes_precedence_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
