@@ -242,7 +242,8 @@ class ArgoEngine:
     def schedule_list(self) -> tuple[ScheduleStatus, ...]:
         """Return the project's CronWorkflow."""
         found = self.api.list(CRON, self._selector)
-        return tuple(describe_cron(cron, now=time.time()) for cron in found)
+        kept = [cron for cron in found if "deletionTimestamp" not in cron["metadata"]]
+        return tuple(describe_cron(cron, now=time.time()) for cron in kept)
 
     def schedule_pause(self, *, paused: bool) -> str:
         """Suspend the CronWorkflow, or let it start runs again.
@@ -274,8 +275,10 @@ class ArgoEngine:
 
     def schedule_remove(self) -> str:
         """Delete the CronWorkflow. Its runs stay, because Kubernetes is told to orphan them."""
-        removed = self.api.delete(CRON, schedule_name(self.project.settings.project.name), orphan=True)
-        return "removed" if removed else "unchanged"
+        if not self.schedule_list():
+            return "unchanged"
+        self.api.delete(CRON, schedule_name(self.project.settings.project.name), orphan=True)
+        return "removed"
 
 
 def _compare(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
