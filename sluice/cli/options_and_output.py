@@ -111,12 +111,22 @@ def progress_console(output: Format) -> Console:
     return Console(stderr=output is Format.JSON, highlight=False)
 
 
-def show(output: Format, envelope: Envelope, table: RenderableType) -> None:
-    """Print a result in the requested format."""
+def show(output: Format, envelope: Envelope, table: RenderableType, *, width: int | None = None) -> None:
+    """Print a result in the requested format.
+
+    Args:
+        output: The format.
+        envelope: The result as JSON.
+        table: The result for people.
+        width: Width in characters where the output is no terminal.
+    """
     if output is Format.JSON:
         envelope.print()
-    else:
-        Console(highlight=False).print(table)
+        return
+    console = Console(highlight=False)
+    if width and not console.is_terminal:
+        console = Console(highlight=False, width=width)
+    console.print(table)
 
 
 def open_project(folder: Path | None) -> Project:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from sluice.engines import Engine, RunSummary
 
 app = typer.Typer(help="List the runs of every engine, and watch, cancel, retry or resume one.", invoke_without_command=True)
+_WIDTH = 130
+"""Width of the list of runs where the output is no terminal."""
+
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, as `sluice runs` shows it.")]
 
 
@@ -54,7 +57,8 @@ def list_runs(
 
     found = list_all_runs(open_project(project_folder), engine_name.value if engine_name else "", limit)
     data = {"runs": [dataclasses.asdict(run) for run in found.runs], "unreachable": found.unreachable}
-    show(output, Envelope("runs", "listed", data), _table(found.runs, found.unreachable))
+    table = _table(found.runs, found.unreachable)
+    show(output, Envelope("runs", "listed", data), table, width=_WIDTH)
 
 
 def _table(runs: tuple[RunSummary, ...], unreachable: dict[str, str]) -> RenderableType:

@@ -60,6 +60,8 @@ def describe_cron(cron: Mapping[str, Any], *, now: float) -> ScheduleStatus:
     expression = str((spec.get("schedules") or [spec.get("schedule", "")])[0])
     timezone, paused = str(spec.get("timezone") or ""), bool(spec.get("suspend"))
     last = parse_time(status.get("lastScheduledTime"))
+    active = tuple(str(each["name"]) for each in status.get("active") or ())
+    skips = paused or (active and spec.get("concurrencyPolicy") == "Forbid")  # then no run is the right thing
     return ScheduleStatus(
         id=str(metadata["name"]),
         engine="argo",
@@ -69,9 +71,9 @@ def describe_cron(cron: Mapping[str, Any], *, now: float) -> ScheduleStatus:
         paused=paused,
         last=last,
         next=None if paused else find_start(expression, timezone, now, before=False),
-        active=tuple(str(each["name"]) for each in status.get("active") or ()),
+        active=active,
         missed=_describe_problem(cron)
-        or ("" if paused else describe_missed(expression, timezone, since=_changed_at(metadata), last=last, now=now)),
+        or ("" if skips else describe_missed(expression, timezone, since=_changed_at(metadata), last=last, now=now)),
     )
 
 

@@ -192,6 +192,13 @@ def test_a_start_at_which_no_run_started_is_reported() -> None:
     assert describe_cron(stored(lastScheduledTime="2026-12-07T05:00:00Z"), now=MONDAY).missed == ""
 
 
+def test_a_run_that_still_goes_on_is_why_no_other_one_started() -> None:
+    running = stored(lastScheduledTime="2026-11-30T05:00:00Z", active=[{"name": "shop-schedule-1"}])
+    assert describe_cron(running, now=MONDAY).missed == ""
+    running["spec"]["concurrencyPolicy"] = "Allow"
+    assert describe_cron(running, now=MONDAY).missed == "no run started at 2026-12-07 05:00 UTC"
+
+
 def test_a_paused_schedule_and_one_that_was_just_made_have_missed_nothing() -> None:
     paused = stored()
     paused["spec"]["suspend"] = True
