@@ -19,7 +19,7 @@ from typer._click.exceptions import (
 )  # typer contains its own click and exports these names nowhere else
 
 from sluice import __version__
-from sluice.cli.begin import demo
+from sluice.cli.begin import demo, doctoring
 from sluice.cli.options_and_output import Envelope, name_command, wants_json
 from sluice.cli.pipelines import compiling, run_listing, scheduling, schema, submitting
 from sluice.cli.production import pushing, releases, rollouts, serving
@@ -52,7 +52,20 @@ def options(
     """Options of every command. `main` reads `--debug` itself, because an error can occur before the command is parsed."""
 
 
-for module in (testing, expectations, running, submitting, run_listing, serving, compiling, drifting, reporting, demo, schema):
+for module in (
+    testing,
+    expectations,
+    running,
+    submitting,
+    run_listing,
+    serving,
+    compiling,
+    drifting,
+    reporting,
+    demo,
+    doctoring,
+    schema,
+):
     module.register(app)
 pushing.register(releases.app)
 GROUPS = {

@@ -6,7 +6,9 @@ Every kind is addressed by its path, every call has a time limit, and every fail
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +150,17 @@ class ApiServer:
     def read(self, path: str) -> dict[str, Any]:
         """Return the answer to a GET of any path."""
         return self._told("GET", path)
+
+    def measure_skew(self) -> float:
+        """Return how many seconds the API server's clock is ahead of this machine's. The answer's date has whole seconds."""
+        before = time.time()
+        try:
+            answer = self._request("GET", "/version", {}, None, {}, (CONNECT_SECONDS, READ_SECONDS))
+        except RefusedCallError as error:
+            raise error.error from error
+        told = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        now = time.time()
+        return 0.0 if before - 1 <= told <= now else told - now
 
     def watch(self, kind: Kind, name: str, version: str, seconds: int) -> Iterator[dict[str, Any]]:
         """Yield one object after each of its changes, for some seconds. The iterator ends early if the version is too old."""

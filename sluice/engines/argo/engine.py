@@ -27,7 +27,7 @@ from sluice.engines.arguments import check_arguments
 from sluice.engines.compiling import argo_options
 from sluice.engines.outcomes import explain_failure, find_failed
 from sluice.engines.sources import check_pipeline, find_warnings, read_source
-from sluice.errors import ConfigurationError, DataError, SluiceError, StateError
+from sluice.errors import ConfigurationError, DataError, ServiceError, SluiceError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 NAME = "argo"
 WATCH_SECONDS = 300
 """How long one watch of a Workflow lasts before it is opened again."""
+
+DELETION_SECONDS, POLL_SECONDS = 30.0, 0.2
+"""How long a deleted schedule may still exist, and the pause between two looks at it."""
 
 TRIES = 5
 """How often a change is tried again because Argo's controller changed the object at the same time."""
@@ -242,8 +245,7 @@ class ArgoEngine:
     def schedule_list(self) -> tuple[ScheduleStatus, ...]:
         """Return the project's CronWorkflow."""
         found = self.api.list(CRON, self._selector)
-        kept = [cron for cron in found if "deletionTimestamp" not in cron["metadata"]]
-        return tuple(describe_cron(cron, now=time.time()) for cron in kept)
+        return tuple(describe_cron(cron, now=time.time()) for cron in found)
 
     def schedule_pause(self, *, paused: bool) -> str:
         """Suspend the CronWorkflow, or let it start runs again.
@@ -274,10 +276,22 @@ class ArgoEngine:
         return "changed"
 
     def schedule_remove(self) -> str:
-        """Delete the CronWorkflow. Its runs stay, because Kubernetes is told to orphan them."""
-        if not self.schedule_list():
+        """Delete the CronWorkflow. Its runs stay, because Kubernetes is told to orphan them, and it is gone when this returns.
+
+        Raises:
+            ServiceError: Kubernetes has not deleted it within 30 seconds.
+        """
+        name = schedule_name(self.project.settings.project.name)
+        if not self.api.delete(CRON, name, orphan=True):
             return "unchanged"
-        self.api.delete(CRON, schedule_name(self.project.settings.project.name), orphan=True)
+        deadline = time.monotonic() + DELETION_SECONDS
+        while self.api.get(CRON, name) is not None:
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"the schedule {name} is marked as deleted, but it still exists after {DELETION_SECONDS:.0f} s",
+                    hint="The controller manager of the cluster deletes it, after it has orphaned its runs. Check that it runs.",
+                )
+            time.sleep(POLL_SECONDS)
         return "removed"
 
 

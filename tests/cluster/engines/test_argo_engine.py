@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sluice.cli import app
+from sluice.doctor.clusters import ARGO_PERMISSIONS, check_argo, check_permissions, check_resources
 from sluice.engines import SchedulePlan
 from sluice.engines.argo.api_server import CRON, POD, TEMPLATE, WORKFLOW
 from sluice.engines.argo.credentials import connect
@@ -19,12 +20,11 @@ from sluice.engines.run_lists import find_engine, list_all_runs
 from sluice.engines.schedule_plans import read_plan
 from sluice.engines.selection import open_engine
 from sluice.errors import DataError, ServiceError, StateError, UsageError
+from sluice.project.projects import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from sluice.project.projects import Project
 
     Write = Callable[[str, dict[str, Any]], None]
 
@@ -324,3 +324,27 @@ def test_the_commands_exit_by_the_outcome_of_the_run(shop: Project, engine: Argo
     submitted = CliRunner().invoke(app, ["submit", "train", "--project", str(shop.root), "--arg", "rows=3", "--output", "json"])
     assert submitted.exit_code == 0, submitted.output
     assert '"outcome": "submitted"' in submitted.output
+
+
+def test_the_doctor_finds_each_missing_permission_and_says_the_line_of_the_role(engine: ArgoEngine, token_file: Path) -> None:
+    from kubernetes import config
+
+    config.load_kube_config()
+    allowed = check_permissions(engine.api, ARGO_PERMISSIONS)
+    assert {each.outcome for each in allowed} == {"pass"}
+    refused = check_permissions(with_token(engine, token_file).api, ARGO_PERMISSIONS)
+    assert {each.outcome for each in refused} == {"fail"}
+    fixes = " ".join(each.fix for each in refused)
+    assert '{apiGroups: [""], resources: ["pods/log"], verbs: ["get"]}' in fixes
+    assert '{apiGroups: ["argoproj.io"], resources: ["workflowtemplates"], verbs: ["get", "patch", "create"]}' in fixes
+
+
+def test_the_doctor_asks_for_versions_resources_accounts_and_the_clock(shop: Project, engine: ArgoEngine) -> None:
+    argo = shop.settings.argo.model_copy(update={"service_account": "default", "gate_service_account": "nobody-made-it"})
+    found = {each.subject: each for each in check_argo(Project(shop.root, shop.settings.model_copy(update={"argo": argo})))}
+    assert found["argoproj.io/v1alpha1"].outcome == "pass"
+    assert found["clock"].outcome == "pass"
+    assert found["argo.service_account"].outcome == "pass"
+    assert found["argo.gate_service_account"].outcome == "fail"
+    assert engine.api.url in found["Kubernetes API server"].detail
+    assert check_resources(engine.api, "nothing.example/v1", ("things",), "Install it.").fix == "Install it."
