@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 SCHEMA = "sluice/v1"
+WIDE = 130
+"""Width in characters of a table with ids and links, where the output is no terminal. They are not broken there."""
 
 
 class Format(StrEnum):

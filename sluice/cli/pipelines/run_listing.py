@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sluice.cli.options_and_output import (
+    WIDE,
     Envelope,
     Format,
     OutputOption,
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from sluice.engines import Engine, RunSummary
 
 app = typer.Typer(help="List the runs of every engine, and watch, cancel, retry or resume one.", invoke_without_command=True)
-_WIDTH = 130
-"""Width of the list of runs where the output is no terminal."""
-
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, as `sluice runs` shows it.")]
 
 
@@ -58,7 +56,7 @@ def list_runs(
     found = list_all_runs(open_project(project_folder), engine_name.value if engine_name else "", limit)
     data = {"runs": [dataclasses.asdict(run) for run in found.runs], "unreachable": found.unreachable}
     table = _table(found.runs, found.unreachable)
-    show(output, Envelope("runs", "listed", data), table, width=_WIDTH)
+    show(output, Envelope("runs", "listed", data), table, width=WIDE)
 
 
 def _table(runs: tuple[RunSummary, ...], unreachable: dict[str, str]) -> RenderableType:
@@ -101,7 +99,7 @@ def show_run(
     status = _open(project_folder, run, engine_name).read(run)
     rows = {name: text for name, text in (("reason", status.reason), ("next", status.hint), ("page", status.summary.url)) if text}
     table = Group(draw(status, now=time.time()), facts(rows))
-    show(output, Envelope("runs show", status.summary.outcome, describe(status)), table)
+    show(output, Envelope("runs show", status.summary.outcome, describe(status)), table, width=WIDE)
 
 
 @app.command("watch")

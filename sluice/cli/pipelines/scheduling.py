@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sluice.cli.options_and_output import (
+    WIDE,
     DryRunOption,
     Envelope,
     Format,
@@ -74,7 +75,7 @@ def list_(engine_name: EngineOption = None, output: OutputOption = Format.TABLE,
     outcome = "missed" if any(each.missed for each in found) else "listed"
     data = {"schedules": [dataclasses.asdict(each) for each in found]}
     nothing = "The project has no schedule. `sluice schedule apply` creates it."
-    show(output, Envelope("schedule list", outcome, data), table if found else nothing)
+    show(output, Envelope("schedule list", outcome, data), table if found else nothing, width=WIDE)
 
 
 def _time(seconds: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sluice.cli.options_and_output import (
+    WIDE,
     DryRunOption,
     Envelope,
     Format,
@@ -85,7 +86,7 @@ def submit(
         finish(engine, run, output, command="submit", console=console)
     status = engine.read(run)
     rows = {"run": run, "engine": engine.name, "page": status.summary.url or "none", "follow it": f"sluice runs watch {run}"}
-    show(output, Envelope("submit", "submitted", describe(status) | {"prepared": prepared}), facts(rows))
+    show(output, Envelope("submit", "submitted", describe(status) | {"prepared": prepared}), facts(rows), width=WIDE)
 
 
 def finish(engine: Engine, run: str, output: Format, *, command: str, console: Console) -> None:
@@ -105,7 +106,7 @@ def finish(engine: Engine, run: str, output: Format, *, command: str, console: C
     rows: dict[str, object] = {"outcome": summary.outcome, "reason": status.reason}
     rows |= {name: text for name, text in (("gate", summary.gate), ("release", summary.release), ("page", summary.url)) if text}
     rows |= {"next": status.hint} if status.hint else {}
-    show(output, Envelope(command, summary.outcome, describe(status)), facts(rows | {"log": f"sluice logs {run}"}))
+    show(output, Envelope(command, summary.outcome, describe(status)), facts(rows | {"log": f"sluice logs {run}"}), width=WIDE)
     raise typer.Exit(status.exit_code)
 
 
