@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sluice.engines.argo.refusals import Refusal, explain
+from sluice.engines.reconnection import UnreachableError
 from sluice.errors import ServiceError, SluiceError
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class ApiServer:
         try:
             yield from answer
         except (HTTPError, OSError) as error:
-            raise ServiceError(
+            raise UnreachableError(
                 f"{self.url} closed the connection: {error}", hint="The run continues. Run the command again."
             ) from error
         finally:
@@ -261,7 +262,7 @@ class ApiServer:
             refusal = Refusal(int(error.status or 0), _read_message(error), f"{method} {path}", self.url)
             raise RefusedCallError(refusal) from error
         except (HTTPError, OSError) as error:
-            raise ServiceError(
+            raise UnreachableError(
                 f"the API server {self.url} does not answer: {_shorten(error)}",
                 hint="Check that the cluster is running, and that KUBECONFIG or argo.server names it.",
             ) from error

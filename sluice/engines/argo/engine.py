@@ -26,6 +26,7 @@ from sluice.engines.argo.workflow_objects import (
 from sluice.engines.arguments import check_arguments
 from sluice.engines.compiling import argo_options
 from sluice.engines.outcomes import explain_failure, find_failed
+from sluice.engines.reconnection import Patience, UnreachableError
 from sluice.engines.sources import check_pipeline, find_warnings, read_source
 from sluice.errors import ConfigurationError, DataError, ServiceError, SluiceError, StateError
 
@@ -147,19 +148,34 @@ class ArgoEngine:
         return found
 
     def watch(self, run: str) -> Generator[RunStatus]:
-        """Yield the run after each change of the Workflow. Leaving the iterator does not end the run."""
+        """Yield the run after each change of the Workflow. Leaving the iterator does not end the run.
+
+        If the API server does not answer, the watch goes on when it does again, within about a minute.
+        """
+        patience = Patience()
         while True:
-            workflow = self._get(run)
-            status = self._describe(workflow)
-            yield self._explain(status)
+            try:
+                status = yield from self._watch_once(run, patience)
+            except UnreachableError as error:
+                patience.wait(error)
+                continue
             if status.ended:
                 return
-            version = str(workflow["metadata"]["resourceVersion"])
-            for changed in self.api.watch(WORKFLOW, run, version, WATCH_SECONDS):
-                status = self._describe(changed)
-                if status.ended:
-                    break
-                yield status
+
+    def _watch_once(self, run: str, patience: Patience) -> Generator[RunStatus, None, RunStatus]:
+        """Yield the run as it is, and after each change until the watch ends. Return its last status."""
+        workflow = self._get(run)
+        patience.answered()
+        status = self._explain(self._describe(workflow))
+        yield status
+        if status.ended:
+            return status
+        for changed in self.api.watch(WORKFLOW, run, str(workflow["metadata"]["resourceVersion"]), WATCH_SECONDS):
+            found = self._describe(changed)
+            if found.ended:
+                break  # the next watch begins with this status and the reason of a failure
+            yield found
+        return status
 
     def logs(self, run: str, step: str = "") -> Iterator[str]:
         """Yield the lines that a step's own container printed, in all of its attempts.

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluice.engines.reconnection import UnreachableError
 from sluice.errors import ConfigurationError, DataError, ServiceError, SluiceError, StateError, UsageError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def calling(client: Any, what: str) -> Iterator[None]:  # noqa: ANN401 - kfp.Cli
     except ApiException as error:
         raise explain(int(error.status or 0), _read_message(error), what, endpoint_of(client)) from error
     except (HTTPError, OSError) as error:
-        raise ServiceError(
+        raise UnreachableError(
             f"Kubeflow Pipelines at {endpoint_of(client)} does not answer: {_shorten(error)}",
             hint=f"Check that it is running, and that kfp.endpoint or ${ENDPOINT_VARIABLE} names it.",
         ) from error

@@ -14,6 +14,7 @@ from sluice.engines.kfp.run_statuses import describe_run, find_pod, find_tasks
 from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, to_cron
 from sluice.engines.kfp.versions import Target, Version, find_version, named_filter, upload
 from sluice.engines.outcomes import explain_failure, find_failed
+from sluice.engines.reconnection import Patience, UnreachableError
 from sluice.engines.sources import check_pipeline, find_warnings, read_source
 from sluice.errors import DataError, SluiceError, StateError, UnsupportedError, UsageError
 from sluice.ir.lint import find_unsupported_by_kfp
@@ -170,8 +171,14 @@ class KfpEngine:
     def watch(self, run: str) -> Generator[RunStatus]:
         """Yield the run each time that a look at it shows a change. Leaving the iterator does not end the run."""
         seen: Any = None
+        patience = Patience()
         while True:
-            status = self.read(run)
+            try:
+                status = self.read(run)
+            except UnreachableError as error:
+                patience.wait(error)
+                continue
+            patience.answered()
             shown = (status.summary.outcome, status.steps)
             if shown != seen:
                 yield status

@@ -4,55 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
+from workflow_states import node, root, status
 
 from sluice.cli import app
-from sluice.doctor.clusters import ARGO_PERMISSIONS, check_argo, check_permissions, check_resources
 from sluice.engines import SchedulePlan
 from sluice.engines.argo.api_server import CRON, POD, TEMPLATE, WORKFLOW
-from sluice.engines.argo.credentials import connect
 from sluice.engines.argo.engine import ArgoEngine
 from sluice.engines.run_lists import find_engine, list_all_runs
 from sluice.engines.schedule_plans import read_plan
 from sluice.engines.selection import open_engine
-from sluice.errors import DataError, ServiceError, StateError, UsageError
+from sluice.errors import DataError, StateError, UsageError
 from sluice.project.projects import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Write = Callable[[str, dict[str, Any]], None]
-
-STARTED, ENDED = "2026-11-30T05:00:00Z", "2026-11-30T05:01:00Z"
-
-
-def node(run: str, name: str, kind: str = "Pod", phase: str = "Succeeded", **fields: Any) -> dict[str, Any]:
-    found = {
-        "id": f"{run}-{name}",
-        "name": f"{run}.{name}",
-        "displayName": name,
-        "type": kind,
-        "phase": phase,
-        "templateName": name,
-        "boundaryID": run,
-        "startedAt": STARTED,
-        "finishedAt": ENDED,
-    }
-    return found | fields
-
-
-def root(run: str, phase: str = "Succeeded", **fields: Any) -> dict[str, Any]:
-    return {"id": run, "name": run, "displayName": run, "type": "DAG", "phase": phase, "startedAt": STARTED} | fields
-
-
-def status(phase: str, *nodes: dict[str, Any]) -> dict[str, Any]:
-    ended = {"finishedAt": ENDED} if phase != "Running" else {}
-    return {"phase": phase, "startedAt": STARTED, "nodes": {each["id"]: each for each in nodes}, **ended}
 
 
 def test_a_template_is_created_then_unchanged_then_changed(engine: ArgoEngine, shop: Project) -> None:
@@ -246,61 +217,6 @@ def test_arguments_of_a_schedule_are_checked_before_it_is_stored(engine: ArgoEng
     assert engine.schedule_list() == ()
 
 
-@pytest.fixture
-def token_file(namespace: str, tmp_path: Path) -> Path:
-    """Return a file with the token of an account that may do nothing."""
-    from kubernetes import client
-
-    core, name = client.CoreV1Api(), f"nobody-{time.monotonic_ns()}"
-    core.create_namespaced_service_account(namespace, client.V1ServiceAccount(metadata=client.V1ObjectMeta(name=name)))
-    request = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=600))
-    token = core.create_namespaced_service_account_token(name, namespace, request).status.token
-    file = tmp_path / "token"
-    file.write_text(token + "\n")
-    return file
-
-
-def with_token(engine: ArgoEngine, file: Path) -> ArgoEngine:
-    """Return the engine as the account of a token."""
-    from kubernetes import client
-
-    configuration = client.Configuration.get_default_copy()
-    table = engine.project.settings.argo.model_copy(
-        update={"server": engine.api.url, "token_file": str(file), "ca_file": configuration.ssl_ca_cert or ""}
-    )
-    return ArgoEngine(engine.project, connect(table))
-
-
-def test_a_refused_account_learns_which_line_of_a_role_it_needs(engine: ArgoEngine, token_file: Path) -> None:
-    from kubernetes import config
-
-    config.load_kube_config()
-    refused = with_token(engine, token_file)
-    with pytest.raises(ServiceError) as caught:
-        refused.list()
-    assert engine.api.url in caught.value.message
-    assert f"system:serviceaccount:{engine.api.namespace}:nobody-" in caught.value.message
-    assert '{apiGroups: ["argoproj.io"], resources: ["workflows"], verbs: ["list"]}' in caught.value.hint
-    assert f"Role in namespace {engine.api.namespace}" in caught.value.hint
-    with pytest.raises(ServiceError) as caught:
-        refused.prepare("train")
-    assert 'resources: ["workflowtemplates"], verbs: ["get"]' in caught.value.hint
-
-
-def test_a_token_file_is_read_again_for_each_call(engine: ArgoEngine, token_file: Path) -> None:
-    from kubernetes import config
-
-    config.load_kube_config()
-    account = with_token(engine, token_file)
-    token = token_file.read_text()
-    token_file.write_text("not a token")
-    with pytest.raises(ServiceError, match="does not accept the credentials"):
-        account.list()
-    token_file.write_text(token)
-    with pytest.raises(ServiceError, match="forbidden"):
-        account.list()
-
-
 def test_an_engine_that_cannot_be_reached_is_one_line_of_the_list(shop: Project, engine: ArgoEngine) -> None:
     run = engine.submit("train", {})
     found = list_all_runs(shop, "", 10)
@@ -324,27 +240,3 @@ def test_the_commands_exit_by_the_outcome_of_the_run(shop: Project, engine: Argo
     submitted = CliRunner().invoke(app, ["submit", "train", "--project", str(shop.root), "--arg", "rows=3", "--output", "json"])
     assert submitted.exit_code == 0, submitted.output
     assert '"outcome": "submitted"' in submitted.output
-
-
-def test_the_doctor_finds_each_missing_permission_and_says_the_line_of_the_role(engine: ArgoEngine, token_file: Path) -> None:
-    from kubernetes import config
-
-    config.load_kube_config()
-    allowed = check_permissions(engine.api, ARGO_PERMISSIONS)
-    assert {each.outcome for each in allowed} == {"pass"}
-    refused = check_permissions(with_token(engine, token_file).api, ARGO_PERMISSIONS)
-    assert {each.outcome for each in refused} == {"fail"}
-    fixes = " ".join(each.fix for each in refused)
-    assert '{apiGroups: [""], resources: ["pods/log"], verbs: ["get"]}' in fixes
-    assert '{apiGroups: ["argoproj.io"], resources: ["workflowtemplates"], verbs: ["get", "patch", "create"]}' in fixes
-
-
-def test_the_doctor_asks_for_versions_resources_accounts_and_the_clock(shop: Project, engine: ArgoEngine) -> None:
-    argo = shop.settings.argo.model_copy(update={"service_account": "default", "gate_service_account": "nobody-made-it"})
-    found = {each.subject: each for each in check_argo(Project(shop.root, shop.settings.model_copy(update={"argo": argo})))}
-    assert found["argoproj.io/v1alpha1"].outcome == "pass"
-    assert found["clock"].outcome == "pass"
-    assert found["argo.service_account"].outcome == "pass"
-    assert found["argo.gate_service_account"].outcome == "fail"
-    assert engine.api.url in found["Kubernetes API server"].detail
-    assert check_resources(engine.api, "nothing.example/v1", ("things",), "Install it.").fix == "Install it."
