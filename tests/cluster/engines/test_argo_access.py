@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from workflow_states import node, root, status
@@ -17,6 +17,9 @@ from sluice.engines.argo.credentials import connect
 from sluice.engines.argo.engine import ArgoEngine, open_argo
 from sluice.errors import ServiceError
 from sluice.project.projects import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -132,7 +135,7 @@ class CutProxy:
         self.pairs.clear()
 
 
-def test_a_watch_goes_on_after_its_connection_was_cut(engine: ArgoEngine, write_status: Write) -> None:
+def test_a_watch_goes_on_after_its_connection_was_cut(engine: ArgoEngine) -> None:
     run = engine.submit("train", {})
     host, _, port = engine.api.url.rpartition(":")
     if host != "https://127.0.0.1":

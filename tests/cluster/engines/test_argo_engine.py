@@ -13,15 +13,16 @@ from workflow_states import node, root, status
 from sluice.cli import app
 from sluice.engines import SchedulePlan
 from sluice.engines.argo.api_server import CRON, POD, TEMPLATE, WORKFLOW
-from sluice.engines.argo.engine import ArgoEngine
 from sluice.engines.run_lists import find_engine, list_all_runs
 from sluice.engines.schedule_plans import read_plan
 from sluice.engines.selection import open_engine
 from sluice.errors import DataError, StateError, UsageError
-from sluice.project.projects import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sluice.engines.argo.engine import ArgoEngine
+    from sluice.project.projects import Project
 
     Write = Callable[[str, dict[str, Any]], None]
 
