@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.errors import CheckFailedError, InterruptedRunError, RolledBackError, ServiceError, UndecidedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sluice.engines import RunStatus, StepStatus
 
@@ -41,6 +41,7 @@ class FinishedStep:
 
     Attributes:
         component: Name of the component, for example ``gate``.
+        path: The step's name behind the names of the parts around it; empty if it is the component's name.
         outcome: ``pass``, ``fail``, ``waiting`` …, as in `StepStatus`.
         output: Value of its parameter ``Output``; None if the engine does not tell it.
         exit_code: Exit code of its process; None if it is unknown.
@@ -49,6 +50,7 @@ class FinishedStep:
 
     component: str
     outcome: str
+    path: str = ""
     output: Any = None
     exit_code: int | None = None
     detail: str = ""
@@ -123,7 +125,7 @@ def _name_failure(steps: list[FinishedStep], message: str) -> tuple[str, str, in
     failed = next((step for step in steps if step.outcome == "fail"), None)
     if failed is None:
         return "failed", message or "the engine ended the run, and no step failed", ServiceError.exit_code
-    reason = f"the step {failed.component} failed" + (f": {failed.detail}" if failed.detail else "")
+    reason = f"the step {failed.path or failed.component} failed" + (f": {failed.detail}" if failed.detail else "")
     code = _code_of(failed)
     if code == RolledBackError.exit_code:
         return "rolled_back", reason, code
@@ -166,7 +168,21 @@ def explain_failure(status: RunStatus, lines: Iterable[str]) -> RunStatus:
     failed = find_failed(status)
     if not message or failed is None:
         return status
-    return dataclasses.replace(status, reason=f"the step {failed.name} failed: {message}", hint=hint)
+    return dataclasses.replace(status, reason=f"the step {find_paths(status.steps)[failed.id]} failed: {message}", hint=hint)
+
+
+def find_paths(steps: Sequence[StepStatus]) -> dict[str, str]:
+    """Return id of each step → its name behind the names of the parts around it, as in ``promote / package``.
+
+    Args:
+        steps: The steps in the order of the tree, each part before what it contains.
+    """
+    paths, around = {}, list[str]()
+    for step in steps:
+        del around[step.depth :]
+        around.append(step.name)
+        paths[step.id] = " / ".join(around)
+    return paths
 
 
 def find_failed(status: RunStatus) -> StepStatus | None:

@@ -9,7 +9,7 @@ from sluice.argo.expressions.wire_json import from_wire
 from sluice.engines import RunStatus, RunSummary, StepStatus
 from sluice.engines.argo.node_storage import read_nodes
 from sluice.engines.argo.workflow_objects import PIPELINE_LABEL
-from sluice.engines.outcomes import FinishedStep, conclude
+from sluice.engines.outcomes import FinishedStep, conclude, find_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +49,8 @@ def describe_workflow(workflow: Mapping[str, Any], *, now: float, ui_url: str = 
     nodes = read_nodes(workflow)
     metadata, status = workflow["metadata"], workflow.get("status") or {}
     steps = tuple(_walk(nodes, str(metadata["name"])))
-    finished = [_finish(nodes[step.id], step) for step in steps if not step.is_group]
+    paths = find_paths(steps)
+    finished = [_finish(nodes[step.id], step, paths[step.id]) for step in steps if not step.is_group]
     state = _state(workflow, steps)
     waits = next((step.name for step in steps if step.outcome == "waiting"), "")
     message = f"the step {waits} waits for an answer" if waits else str(status.get("message") or "")
@@ -121,12 +122,13 @@ def _describe_node(node: Node, depth: int) -> StepStatus:
     )
 
 
-def _finish(node: Node, step: StepStatus) -> FinishedStep:
+def _finish(node: Node, step: StepStatus, path: str) -> FinishedStep:
     outputs = node.get("outputs") or {}
     values = {each["name"]: each.get("value") for each in outputs.get("parameters") or ()}
     code = str(outputs.get("exitCode") or "")
     return FinishedStep(
         component=str(node.get("templateName") or step.name),
+        path=path,
         outcome=step.outcome,
         output=_read_value(values.get(OUTPUT)),
         exit_code=int(code) if code.lstrip("-").isdecimal() else None,

@@ -6,12 +6,13 @@ KFP's API lists the nodes of its own workflow: besides a node for each task ther
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.engines import RunStatus, RunSummary, StepStatus
-from sluice.engines.outcomes import DRIFT, GATE, PACKAGE, FinishedStep, conclude
+from sluice.engines.outcomes import DRIFT, GATE, PACKAGE, FinishedStep, conclude, find_paths
 from sluice.ir.graph import Dag
 
 if TYPE_CHECKING:
@@ -89,8 +90,11 @@ def describe_run(
     state = _STATES.get(str(run.get("state") or ""), "running")
     ended = state in {"succeeded", "failed", "interrupted"}
     components = {task.name: task.component for task in tasks}
-    finished = [_finish(step, components, logs or {}) for step in steps if not step.is_group]
-    outcome = conclude(_infer_outputs(finished, ended=ended), state=state, message=_message(run, steps))
+    paths = find_paths(steps)
+    finished = [_finish(step, components[step.name], paths[step.id], logs or {}) for step in steps if not step.is_group]
+    if ended:
+        finished = _infer_outputs(finished, frozenset(components.values()))
+    outcome = conclude(finished, state=state, message=_message(run, steps))
     started = _seconds(run.get("created_at"))
     over = _seconds(run.get("finished_at")) if ended else None
     return RunStatus(
@@ -135,35 +139,31 @@ def _describe_task(task: Task, node: Mapping[str, Any]) -> StepStatus:
     )
 
 
-def _finish(step: StepStatus, components: Mapping[str, str], logs: Mapping[str, str]) -> FinishedStep:
+def _finish(step: StepStatus, component: str, path: str, logs: Mapping[str, str]) -> FinishedStep:
     codes = _EXIT.findall(logs.get(step.name, ""))
     return FinishedStep(
-        component=components[step.name],
+        component=component,
+        path=path,
         outcome=step.outcome,
         exit_code=int(codes[-1]) if codes else None,
         detail=step.detail,
     )
 
 
-def _infer_outputs(steps: list[FinishedStep], *, ended: bool) -> list[FinishedStep]:
-    """Add what the gate and the drift step returned, as far as the API shows it.
+def _infer_outputs(steps: list[FinishedStep], known: frozenset[str]) -> list[FinishedStep]:
+    """Add what the gate and the drift step of a run that has ended returned, as far as the API shows it.
 
     KFP keeps the values of outputs in ML Metadata, which its API does not show. But whether the steps under a condition ran says
     what the condition's value was.
+
+    Args:
+        steps: The steps.
+        known: The components of the pipeline. A pipeline without the step under the condition says nothing.
     """
-    if not ended:
-        return steps
     ran = {step.component for step in steps if step.outcome in {"pass", "fail"}}
-    follows = {GATE: PACKAGE, DRIFT: "train"}
+    follows = {step: after for step, after in ((GATE, PACKAGE), (DRIFT, "train")) if after in known}
     return [
-        FinishedStep(
-            component=step.component,
-            outcome=step.outcome,
-            output=follows[step.component] in ran if step.component in follows else None,
-            exit_code=step.exit_code,
-            detail=step.detail,
-        )
-        for step in steps
+        dataclasses.replace(step, output=follows[step.component] in ran) if step.component in follows else step for step in steps
     ]
 
 

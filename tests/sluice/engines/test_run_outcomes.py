@@ -33,14 +33,17 @@ def test_the_log_of_the_failed_step_says_why_and_what_to_do_next() -> None:
         summary=RunSummary(id="r", engine="argo", pipeline="ci", outcome="failed"),
         steps=(
             StepStatus(id="g", name="promote", outcome="fail", is_group=True),
-            StepStatus(id="m", name="model-tests", outcome="fail"),
+            StepStatus(id="m", name="model-tests", outcome="fail", depth=1),
         ),
         ended=True,
         reason="the step model-tests failed: main: Error (exit code 4)",
         exit_code=4,
     )
     found = explain_failure(failed, LOG)
-    assert (found.reason, found.hint) == ("the step model-tests failed: check auc failed: 0.61 < 0.80", "Look at the page.")
+    assert (found.reason, found.hint) == (
+        "the step promote / model-tests failed: check auc failed: 0.61 < 0.80",
+        "Look at the page.",
+    )
     assert found.exit_code == 4
     assert explain_failure(failed, []) is failed
 

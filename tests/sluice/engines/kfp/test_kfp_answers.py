@@ -83,7 +83,7 @@ def test_a_step_whose_driver_failed_is_named_because_it_never_ran() -> None:
     found = describe("FAILED", task("train"), task("promote", "FAILED"), task("package-driver", "FAILED"))
     (failed,) = [step for step in found.steps if step.outcome == "fail" and not step.is_group]
     assert (failed.name, failed.depth) == ("package", 1)
-    assert "KFP's driver failed" in found.reason
+    assert found.reason == "the step promote / package failed: KFP's driver failed before the step started"
 
 
 @pytest.mark.parametrize(("state", "outcome", "ended"), [("RUNNING", "running", False), ("CANCELED", "interrupted", True)])
@@ -167,3 +167,15 @@ def test_a_refusal_for_a_missing_permission_names_the_line_of_the_role() -> None
         "Add this rule to a Role in namespace team-a, and bind it to your account: "
         '{apiGroups: ["pipelines.kubeflow.org"], resources: ["runs"], verbs: ["create"]}'
     )
+
+
+def test_a_pipeline_without_a_step_after_the_gate_says_nothing_about_the_gates_answer() -> None:
+    run = {
+        "run_id": "r1",
+        "state": "SUCCEEDED",
+        "created_at": T0,
+        "finished_at": T0,
+        "run_details": {"task_details": [task("gate")]},
+    }
+    found = describe_run(run, TASKS[:2], pipeline="ci", ui_url="http://kfp", now=T0.timestamp())
+    assert (found.summary.outcome, found.summary.gate) == ("passed", "")
