@@ -39,8 +39,9 @@ REFRESHES = 4
 def draw(status: RunStatus, *, now: float) -> RenderableType:
     """Return the tree of a run's steps, with the number of steps that have ended."""
     table = Table.grid(padding=(0, 2))
-    for _ in range(3):
-        table.add_column(no_wrap=True)
+    longest = max((2 * step.depth + len(step.name) for step in status.steps), default=0)
+    for width in (1, longest, 6):  # only the last column is cut where the terminal is narrow
+        table.add_column(no_wrap=True, min_width=width)
     table.add_column(overflow="ellipsis", no_wrap=True)
     for step in status.steps:
         table.add_row(*_row(step, now=now))

@@ -12,6 +12,7 @@ from sluice.argo.objects.workflows import lower_pipeline
 from sluice.engines.argo.api_server import CRON, POD, TEMPLATE, WORKFLOW
 from sluice.engines.argo.approvals import plan_answer
 from sluice.engines.argo.credentials import connect
+from sluice.engines.argo.pod_reasons import NODE_ANNOTATION, with_reasons
 from sluice.engines.argo.retries import plan_retry
 from sluice.engines.argo.run_statuses import describe_workflow, find_steps
 from sluice.engines.argo.schedules import describe_cron, plan_cron
@@ -49,7 +50,6 @@ DELETION_SECONDS, POLL_SECONDS = 30.0, 0.2
 TRIES = 5
 """How often a change is tried again because Argo's controller changed the object at the same time."""
 
-_NODE_ANNOTATION = "workflows.argoproj.io/node-id"
 _RUN_LABEL = "workflows.argoproj.io/workflow"
 
 
@@ -125,15 +125,19 @@ class ArgoEngine:
         return str((made or body)["metadata"]["name"])
 
     def read(self, run: str) -> RunStatus:
-        """Return the run as it is now. If a step failed, its log says why, as long as its pod exists."""
+        """Return the run as it is now. The log of a failed step says why it failed, and the pod of a pending one why it waits."""
         return self._explain(self._describe(self._get(run)))
 
     def _explain(self, status: RunStatus) -> RunStatus:
-        failed = find_failed(status)
+        run, failed = status.summary.id, find_failed(status)
         try:
-            return explain_failure(status, self.logs(status.summary.id, failed.name)) if failed else status
-        except SluiceError:  # the account may not read logs, or the step had no pod
-            return status
+            if failed:
+                return explain_failure(status, self.logs(run, failed.name))
+            if any(step.outcome == "pending" for step in status.steps):
+                return with_reasons(status, self.api.list(POD, f"{_RUN_LABEL}={run}"))
+        except SluiceError:  # the account may not read pods or logs, or the step had no pod
+            pass
+        return status
 
     def _describe(self, workflow: Mapping[str, Any]) -> RunStatus:
         return describe_workflow(workflow, now=time.time(), ui_url=self.project.settings.argo.ui_url)
@@ -195,7 +199,7 @@ class ArgoEngine:
 
     def _read_logs(self, run: str, found: list[Node]) -> Iterator[str]:
         pods = {
-            str((pod["metadata"].get("annotations") or {}).get(_NODE_ANNOTATION)): str(pod["metadata"]["name"])
+            str((pod["metadata"].get("annotations") or {}).get(NODE_ANNOTATION)): str(pod["metadata"]["name"])
             for pod in self.api.list(POD, f"{_RUN_LABEL}={run}")
         }
         for node in found:
@@ -222,7 +226,7 @@ class ArgoEngine:
         for _ in range(TRIES):
             plan = plan_retry(self._get(run), now=_now())
             for pod in self.api.list(POD, f"{_RUN_LABEL}={run}"):
-                if (pod["metadata"].get("annotations") or {}).get(_NODE_ANNOTATION) in plan.pods:
+                if (pod["metadata"].get("annotations") or {}).get(NODE_ANNOTATION) in plan.pods:
                     self.api.delete(POD, str(pod["metadata"]["name"]))
             if self.api.replace(WORKFLOW, plan.workflow):
                 return

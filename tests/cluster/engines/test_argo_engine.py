@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
 
     Write = Callable[[str, dict[str, Any]], None]
+
+
+GUARD_SECONDS = 120.0
+"""Guard against a cluster without a scheduler."""
 
 
 def test_a_template_is_created_then_unchanged_then_changed(engine: ArgoEngine, shop: Project) -> None:
@@ -168,6 +173,17 @@ def pod(run: str, name: str) -> dict[str, Any]:
         },
         "spec": {"nodeSelector": {"sluice.test/nowhere": "true"}, "containers": [{"name": "main", "image": "none"}]},
     }
+
+
+def test_a_step_whose_pod_finds_no_machine_says_so(engine: ArgoEngine, write_status: Write) -> None:
+    run = engine.submit("train", {})
+    write_status(run, status("Running", root(run, "Running"), node(run, "fit", phase="Pending", message="PodInitializing")))
+    engine.api.create(POD, pod(run, "fit"))
+    deadline = time.monotonic() + GUARD_SECONDS
+    while (found := engine.read(run)).steps[0].detail == "PodInitializing":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert found.steps[0].detail.startswith("Unschedulable: 0/")
 
 
 def test_a_log_that_does_not_exist_is_said_and_an_unknown_step_is_an_error(engine: ArgoEngine, write_status: Write) -> None:

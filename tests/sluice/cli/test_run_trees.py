@@ -87,6 +87,16 @@ def test_on_a_terminal_the_tree_is_drawn_and_the_log_stands_above_it() -> None:
     assert "2 of 2 known steps have ended" in text
 
 
+def test_a_long_detail_is_cut_and_the_name_of_the_step_is_not() -> None:
+    text = io.StringIO()
+    found = status("running", step("integration-tests", "pending", detail="ImagePullBackOff: " + "x" * 300))
+    Console(file=text, width=60, color_system=None).print(draw(found, now=11.0))
+    line = text.getvalue().splitlines()[1]
+    assert line.startswith("○  integration-tests")
+    assert line.rstrip().endswith("…")
+    assert len(line) <= 60
+
+
 def test_the_tree_indents_what_lies_inside_a_part_and_counts_steps_only() -> None:
     text = io.StringIO()
     cached = step("pin", "pass", cached=True)
