@@ -127,7 +127,7 @@ def _name_failure(steps: list[FinishedStep], message: str) -> tuple[str, str, in
         return "failed", message or "the engine ended the run, and no step failed", ServiceError.exit_code
     reason = f"the step {failed.path or failed.component} failed" + (f": {failed.detail}" if failed.detail else "")
     code = _code_of(failed)
-    if code == RolledBackError.exit_code:
+    if failed.component == CANARY and code == RolledBackError.exit_code:
         return "rolled_back", reason, code
     if failed.component == APPROVAL and code == CheckFailedError.exit_code:
         return "rejected", reason, code
@@ -143,6 +143,8 @@ def _code_of(step: FinishedStep) -> int:
 
     A step whose process never ran, was killed, or told no exit code is a failure of the cluster.
     """
+    if step.exit_code == RolledBackError.exit_code and step.component != CANARY:
+        return 1  # another program's own meaning of 6
     if step.exit_code in _NAMED_CODES:
         return int(step.exit_code)
     return 1 if step.exit_code == 1 else ServiceError.exit_code

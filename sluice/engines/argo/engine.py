@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -46,6 +47,9 @@ WATCH_SECONDS = 300
 
 DELETION_SECONDS, POLL_SECONDS = 30.0, 0.2
 """How long a deleted schedule may still exist, and the pause between two looks at it."""
+
+_OF_EXECUTOR = re.compile(r"time=\S+ level=\w+ msg=.* argo=true( |$)")
+"""A line that Argo's executor writes into the log of a step's container."""
 
 TRIES = 5
 """How often a change is tried again because Argo's controller changed the object at the same time."""
@@ -209,7 +213,7 @@ class ArgoEngine:
             if lines is None:
                 yield f"(the log of {node['displayName']} does not exist: its pod has not started, or was deleted)"
             else:
-                yield from lines
+                yield from (line for line in lines if not _OF_EXECUTOR.match(line))
 
     def cancel(self, run: str) -> None:
         """Stop the run. Its steps get SIGTERM, and its exit tasks run."""

@@ -92,8 +92,7 @@ def test_a_long_detail_is_cut_and_the_name_of_the_step_is_not() -> None:
     found = status("running", step("integration-tests", "pending", detail="ImagePullBackOff: " + "x" * 300))
     Console(file=text, width=60, color_system=None).print(draw(found, now=11.0))
     line = text.getvalue().splitlines()[1]
-    assert line.startswith("○  integration-tests")
-    assert line.rstrip().endswith("…")
+    assert "integration-tests  ImagePullBackOff" in line
     assert len(line) <= 60
 
 
