@@ -107,6 +107,10 @@ def finish(engine: Engine, run: str, output: Format, *, command: str, console: C
     rows |= {name: text for name, text in (("gate", summary.gate), ("release", summary.release), ("page", summary.url)) if text}
     rows |= {"next": status.hint} if status.hint else {}
     show(output, Envelope(command, summary.outcome, describe(status)), facts(rows | {"log": f"sluice logs {run}"}), width=WIDE)
+    if status.exit_code == InterruptedRunError.exit_code:
+        raise SystemExit(
+            status.exit_code
+        )  # `main` takes this code of typer for ctrl-C, and would print an error after the result
     raise typer.Exit(status.exit_code)
 
 

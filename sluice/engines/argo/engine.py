@@ -48,7 +48,7 @@ WATCH_SECONDS = 300
 DELETION_SECONDS, POLL_SECONDS = 30.0, 0.2
 """How long a deleted schedule may still exist, and the pause between two looks at it."""
 
-_OF_EXECUTOR = re.compile(r"time=\S+ level=\w+ msg=.* argo=true( |$)")
+OF_EXECUTOR = re.compile(r"time=\S+ level=\w+ msg=.* argo=true( |$)")
 """A line that Argo's executor writes into the log of a step's container."""
 
 TRIES = 5
@@ -213,7 +213,7 @@ class ArgoEngine:
             if lines is None:
                 yield f"(the log of {node['displayName']} does not exist: its pod has not started, or was deleted)"
             else:
-                yield from (line for line in lines if not _OF_EXECUTOR.match(line))
+                yield from (line for line in lines if not OF_EXECUTOR.match(line))
 
     def cancel(self, run: str) -> None:
         """Stop the run. Its steps get SIGTERM, and its exit tasks run."""

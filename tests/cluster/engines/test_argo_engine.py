@@ -252,6 +252,11 @@ def test_the_commands_exit_by_the_outcome_of_the_run(shop: Project, engine: Argo
     assert done.exit_code == 6, done.output
     assert "rolled_back" in done.output
     assert "log of canary" in done.output
+    write_status(run, status("Failed", root(run, "Failed"), node(run, "fit", phase="Failed")))
+    engine.api.merge(WORKFLOW, run, {"spec": {"shutdown": "Stop"}})
+    stopped = CliRunner().invoke(app, ["runs", "watch", run, "--project", str(shop.root), "--output", "json"])
+    assert stopped.exit_code == 130
+    assert '"outcome": "interrupted"' in stopped.output
     listed = CliRunner().invoke(app, ["runs", "--project", str(shop.root), "--output", "json"])
     assert f'"id": "{run}"' in listed.output
     submitted = CliRunner().invoke(app, ["submit", "train", "--project", str(shop.root), "--arg", "rows=3", "--output", "json"])

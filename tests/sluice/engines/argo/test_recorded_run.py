@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sluice.engines.argo.engine import OF_EXECUTOR
 from sluice.engines.argo.retries import plan_retry
 from sluice.engines.argo.run_statuses import describe_workflow, find_steps
 
@@ -27,6 +28,12 @@ def test_the_tree_names_the_nested_step_its_attempts_and_its_failure() -> None:
 
 def test_the_logs_of_a_step_are_those_of_both_attempts() -> None:
     assert [node["displayName"] for node in find_steps(RECORDED, "fail")] == ["fail(0)", "fail(1)"]
+
+
+def test_lines_of_argos_executor_are_told_from_those_of_the_step() -> None:
+    recorded = 'time=2026-11-30T06:37:21.361Z level=INFO msg="sub-process exited" argo=true error="exit status 6"'
+    assert OF_EXECUTOR.match(recorded)
+    assert not OF_EXECUTOR.match('time=2026-11-30T06:37:21Z level=INFO msg="my own line" app=shop')
 
 
 def test_a_retry_removes_both_attempts_and_opens_everything_around_them() -> None:
