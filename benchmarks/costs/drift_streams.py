@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from rich.table import Table
@@ -100,7 +101,7 @@ def _add_row(table: Table, what: str, found: dict[str, Any], reading: float) -> 
 
 
 def write_file(path: Path, rows: int, *, seed: int, moved: bool) -> Path:
-    """Write rows of 13 floats, 4 whole numbers, a boolean and 2 texts, in parts.
+    """Write rows of 13 floats, 4 whole numbers, a boolean, a category and a text that is different in each row, in parts.
 
     Args:
         path: A Parquet or CSV file; the suffix says which.
@@ -132,8 +133,9 @@ def _make_part(rng: np.random.Generator, rows: int, *, moved: bool) -> Any:  # n
         columns[f"i{number}"] = pa.array(rng.integers(0, 1_000 * (number + 1), rows))
     columns["b0"] = pa.array(rng.random(rows) < 0.3)  # noqa: PLR2004 - any share will do
     names = pa.array([f"category {number}" for number in range(30)])
-    for number in range(2):
-        columns[f"c{number}"] = names.take(pa.array(rng.integers(0, 30, rows)))
+    columns["c0"] = names.take(pa.array(rng.integers(0, 30, rows)))
+    numbers = pa.array(rng.integers(0, 1 << 40, rows)).cast(pa.string())
+    columns["u0"] = pc.binary_join_element_wise("customer", numbers, "-")
     return pa.table(columns)
 
 

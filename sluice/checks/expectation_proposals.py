@@ -132,6 +132,12 @@ def _propose_for_numbers(name: str, values: Floats) -> Iterator[Proposal]:
     if finite.size == 0:
         yield Proposal("", evidence=f"{name!r}: no value is finite")
         return
+    if infinite := values.size - finite.size:
+        share = f"{infinite:,} of {values.size:,} values are infinite"
+        yield Proposal(
+            "", evidence=f"{name!r}: {share}, so no bounds are proposed; correct them, or write the expectation yourself"
+        )
+        return
     low, high = float(finite.min()), float(finite.max())
     different, counts = np.unique(finite, return_counts=True)
     whole = bool(np.all(different == np.round(different)))
@@ -148,10 +154,12 @@ def _propose_for_numbers(name: str, values: Floats) -> Iterator[Proposal]:
     mean, deviation = float(finite.mean()), float(finite.std())
     if deviation:
         room = 0.5 * deviation + 4 * deviation / math.sqrt(finite.size)
+        least, most = _round_down(mean - room), _round_up(mean + room)
         yield Proposal(
             "ExpectColumnMeanToBeBetween",
-            {"column": name, "min_value": _round_down(mean - room), "max_value": _round_up(mean + room)},
-            f"the mean is {format_number(mean)}, the standard deviation {format_number(deviation)}; half a deviation is allowed",
+            {"column": name, "min_value": least, "max_value": most},
+            f"the mean is {format_number(mean)}, the standard deviation {format_number(deviation)}; half a deviation and four "
+            "standard errors are allowed, rounded outwards",
         )
 
 

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluice.checks.announcements import announced
 from sluice.checks.verdict_text import format_number, join_parts
 from sluice.verdicts import Outcome, Verdict
 
@@ -37,6 +38,7 @@ def switch_telemetry_off() -> None:
     os.environ[_TELEMETRY_VARIABLE] = "false"
 
 
+@announced
 def run_expectations(
     frame: pd.DataFrame, expectations: Sequence[Expectation], *, name: str, docs: Path | None = None
 ) -> list[Verdict]:

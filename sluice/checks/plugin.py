@@ -5,6 +5,8 @@ A suite loads it with ``pytest_plugins = ["sluice.checks.plugin"]`` in its conft
 - ``verify(verdict)`` records a verdict. After the test's function has ended, a failed verdict fails the test. An inconclusive one
   does so too, unless ``[tests.allow_inconclusive]`` of sluice.toml names the check. Then the test is reported as skipped. All
   verdicts of a test are recorded, also those after the first failed one.
+- A test of a suite that does not pass to ``verify`` what a judgement (``judge_auc`` and the others) returned fails, because it
+  would pass for every model.
 - A test that never calls ``verify`` becomes one verdict with the name of its function. If two modules have a function of the same
   name, the name of the module comes first. The detail is the first line of the docstring. A skipped or xfailed test is
   inconclusive: pytest shows it as usual, and the layer does not pass, unless sluice.toml allows it.
@@ -25,7 +27,7 @@ from sluice.checks.events import EventLog
 from sluice.checks.expectations import switch_telemetry_off
 from sluice.checks.processes import end_with_parent
 from sluice.checks.suites.allowances import read_allowances
-from sluice.checks.suites.project_folder import find_project_folder
+from sluice.checks.suites.project_folder import find_project_folder, find_suites
 from sluice.checks.suites.recording import RECORDER, Recorder
 
 pytest_plugins = ("sluice.checks.suites.fixtures",)
@@ -53,7 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
     switch_telemetry_off()
     results = config.getoption("sluice_results")
     config.stash[_LOG] = EventLog(Path(results) if results else None)
-    config.stash[RECORDER] = Recorder(config.stash[_LOG], functools.cache(lambda: read_allowances(config)))
+    config.stash[RECORDER] = Recorder(
+        config.stash[_LOG], functools.cache(lambda: read_allowances(config)), functools.cache(lambda: find_suites(config))
+    )
     config.pluginmanager.register(config.stash[RECORDER], "sluice-recorder")
     root = find_project_folder(config)
     if root is not None and str(root) not in sys.path:

@@ -23,7 +23,7 @@ from sluice.cli.begin import demo, doctoring
 from sluice.cli.options_and_output import Envelope, name_command, wants_json
 from sluice.cli.pipelines import compiling, run_listing, scheduling, schema, submitting
 from sluice.cli.production import pushing, releases, rollouts, serving
-from sluice.cli.work import drifting, expectations, gating, holdouts, reporting, running, testing
+from sluice.cli.work import asking, drifting, expectations, gating, holdouts, reporting, running, testing
 from sluice.errors import InterruptedRunError, ServiceError, SluiceError, UsageError
 
 _UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR})
@@ -68,6 +68,7 @@ for module in (
 ):
     module.register(app)
 pushing.register(releases.app)
+asking.register(gating.app)
 GROUPS = {
     "runs": run_listing.app,
     "schedule": scheduling.app,

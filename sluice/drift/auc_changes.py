@@ -66,28 +66,40 @@ class AucChange:
         return dataclasses.asdict(self) | {"outcome": self.outcome.value}
 
 
-def compare_aucs(
-    before: tuple[ArrayLike, ArrayLike], now: tuple[ArrayLike, ArrayLike], *, tolerated: float, alpha: float
-) -> AucChange:
+def estimate_before(labels: ArrayLike, scores: ArrayLike) -> AucEstimate:
+    """Return the AUC on the test rows, with which recent rows are compared.
+
+    Args:
+        labels: The labels of the test rows, shape (rows,).
+        scores: The champion's scores, shape (rows,).
+
+    Raises:
+        DataError: They cannot be used, or the test rows have fewer than 10 rows of either label.
+    """
+    estimate = _estimate((labels, scores), "the holdout's test rows")
+    if estimate is None:
+        raise DataError(
+            f"the holdout's test rows have fewer than {LEAST_PER_CLASS} rows of either label", hint="Use a larger holdout."
+        )
+    return estimate
+
+
+def compare_aucs(before: AucEstimate, now: tuple[ArrayLike, ArrayLike], *, tolerated: float, alpha: float) -> AucChange:
     """Compare the AUC of one model on recent rows with its AUC on the test rows.
 
     The AUC has drifted if it has fallen by more than `tolerated` and the fall is significant at `alpha`. It is steady if the
     upper 95 % bound of the fall is at most `tolerated`. Everything else is inconclusive.
 
     Args:
-        before: Labels and scores of the test rows, each of shape (rows,).
-        now: Labels and scores of the recent rows.
+        before: The AUC on the test rows.
+        now: Labels and scores of the recent rows, each of shape (rows,).
         tolerated: The drop of the AUC that does not matter, in (0, 1).
         alpha: One-sided level of the alarm, in (0, 1).
 
     Raises:
-        DataError: The labels or scores cannot be used, or the test rows have fewer than 10 rows of either label.
+        DataError: The labels or scores cannot be used.
     """
-    old = _estimate(before, "the holdout's test rows")
-    if old is None:
-        raise DataError(
-            f"the holdout's test rows have fewer than {LEAST_PER_CLASS} rows of either label", hint="Use a larger holdout."
-        )
+    old = before
     new = _estimate(now, "the recent rows")
     was = f"{old.auc:.3f} (95 % interval {old.interval.low:.3f} to {old.interval.high:.3f}) on {_count(old):,} test rows"
     if new is None:

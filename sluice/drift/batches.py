@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _BATCH_ROWS = 1 << 16  # A column of this many floats fits into a processor's cache, which halves the time of counting.
 _BLOCK_BYTES = 1 << 22
+_MOST_BYTES_PER_CODE = 4
 _PARQUET = {".parquet", ".pq"}
 _CSV = {".csv": ",", ".tsv": "\t"}
 _BAD_CSV_COLUMN = re.compile(r"In CSV column #(\d+)")
@@ -118,17 +119,19 @@ class ParquetRows:
         """
         self.path, self.source = path, source or str(path)
         with external_call(f"{self.source} is not a readable Parquet file", hint=_HINT):
-            schema = pq.read_schema(path)
+            metadata = pq.read_metadata(path)
+            schema = metadata.schema.to_arrow_schema()
         self.twice = _find_repeated(schema.names)
         self.types = {name: schema.field(place).type for place, name in enumerate(schema.names) if name not in self.twice}
+        self.repetitive = _find_repetitive(metadata)
 
     def read(
         self, columns: Collection[str], *, texts: Collection[str] = (), kinds: Mapping[str, Kind] | None = None
     ) -> Iterator[Batch]:
-        """Yield the rows in batches. Texts are read as dictionaries, as most writers store them."""
+        """Yield the rows in batches. Texts that repeat are read as dictionaries, as most writers store them."""
         del texts, kinds
         names = [name for name in self.types if name in columns]
-        categories = [name for name in names if classify_type(self.types[name]) is Kind.CATEGORY]
+        categories = [name for name in names if name in self.repetitive and classify_type(self.types[name]) is Kind.CATEGORY]
         with external_call(f"cannot read {self.source}", hint=_HINT):
             # A whole row group is never in memory, because some writers make a single one.
             file = pq.ParquetFile(self.path, read_dictionary=categories, buffer_size=_BLOCK_BYTES, pre_buffer=False)
@@ -236,6 +239,20 @@ def open_rows(path: Path, source: str = "") -> Rows | None:
         return ParquetRows(path, source)
     formats = [suffix for suffix in path.suffixes[-2:] if suffix in _CSV]
     return CsvRows(path, source, separator=_CSV[formats[0]]) if formats else None
+
+
+def _find_repetitive(metadata: Any) -> frozenset[str]:  # noqa: ANN401 - pyarrow is untyped
+    """Return the columns of a Parquet file whose values take little space, because a dictionary has each of them once.
+
+    Of other texts, the dictionary of a row group would be as large as the column, and each batch would have it.
+    """
+    sizes: dict[str, int] = {}
+    for group in range(metadata.num_row_groups):
+        chunks = metadata.row_group(group)
+        for place in range(chunks.num_columns):
+            chunk = chunks.column(place)
+            sizes[chunk.path_in_schema] = sizes.get(chunk.path_in_schema, 0) + chunk.total_uncompressed_size
+    return frozenset(name for name, size in sizes.items() if size <= _MOST_BYTES_PER_CODE * metadata.num_rows)
 
 
 def _find_repeated(names: list[str]) -> frozenset[str]:

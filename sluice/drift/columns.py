@@ -8,7 +8,6 @@ ints into floats. A column without any value fits every kind.
 from __future__ import annotations
 
 import re
-import zlib
 from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -78,6 +77,9 @@ def classify_type(kind: Any) -> Kind:  # noqa: ANN401 - pyarrow is untyped
     return Kind.EMPTY if types.is_null(kind) else Kind.UNSUPPORTED
 
 
+NOT_UTF8 = "it holds text that is not valid UTF-8"
+
+
 def describe_unsupported(kind: Any) -> str:  # noqa: ANN401 - pyarrow is untyped
     """Say why a column of this Arrow type cannot be compared."""
     types = pa.types
@@ -125,7 +127,8 @@ def read_numbers(array: Any) -> Floats:  # noqa: ANN401 - pyarrow is untyped
 
 def count_texts(array: Any) -> Counter[str | None]:  # noqa: ANN401 - pyarrow is untyped
     """Return the rows of each text of an Arrow array. None counts the missing values."""
-    codes = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    is_compact = pa.types.is_dictionary(array.type) and len(array.dictionary) <= len(array)
+    codes = array if is_compact else decode(array).dictionary_encode()
     names = codes.dictionary.to_pylist()
     indices = codes.indices
     missing = int(indices.null_count)
@@ -145,14 +148,16 @@ def read_groups(array: Any) -> Floats:  # noqa: ANN401 - pyarrow is untyped
 
     Texts that are all new fall into the same groups as often as before, and a text that takes many rows fills its group.
     """
-    codes = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    checksums = [zlib.crc32((name or "").encode()) for name in codes.dictionary.to_pylist()]
-    groups = (mix_bits(np.asarray(checksums, dtype=np.uint64)) % np.uint64(GROUPS)).astype(np.float64)
-    indices = codes.indices
-    present = indices.is_valid().to_numpy(zero_copy_only=False)
-    read = np.full(len(array), np.nan)
-    read[present] = groups[indices.drop_null().to_numpy(zero_copy_only=False)]
-    return read
+    texts = decode(array)
+    groups = (hash_texts(texts) % np.uint64(GROUPS)).astype(np.float64)
+    if texts.null_count:
+        groups[texts.is_null().to_numpy(zero_copy_only=False)] = np.nan
+    return groups
+
+
+def decode(array: Any) -> Any:  # noqa: ANN401 - pyarrow is untyped
+    """Return an Arrow array of texts without a dictionary. A file's dictionary may have far more texts than a batch has rows."""
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def mix_bits(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -161,6 +166,35 @@ def mix_bits(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
+
+
+def hash_texts(texts: Any) -> npt.NDArray[np.uint64]:  # noqa: ANN401 - pyarrow is untyped
+    """Return a hash of each text of an Arrow array, without a Python object for each text. Shape (rows,).
+
+    The bytes of all texts lie one after the other. They are mixed in words of eight bytes, the first words of all texts at once,
+    then the second ones, and so on. The hash of a missing value has no meaning.
+    """
+    texts = texts.cast(pa.large_string())
+    if not len(texts):
+        return np.zeros(0, dtype=np.uint64)
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    first, last = int(ends[0]), int(ends[-1])
+    padded = np.zeros(last - first + 8, dtype=np.uint8)
+    if last > first:
+        padded[:-8] = np.frombuffer(data, dtype=np.uint8)[first:last]
+    words: npt.NDArray[np.uint64] = np.ndarray(
+        (padded.size - 7,), dtype="<u8", buffer=padded.data, strides=(1,)
+    )  # a word begins at every byte
+    starts, lengths = ends[:-1] - first, np.diff(ends)
+    hashes = mix_bits(lengths.astype(np.uint64))
+    places = np.arange(len(texts))
+    for begin in range(0, int(lengths.max()), 8):
+        places = places[lengths[places] > begin]
+        rest = np.minimum(lengths[places] - begin, 8).astype(np.uint64)
+        mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> (np.uint64(64) - np.uint64(8) * rest)
+        hashes[places] = mix_bits(hashes[places] ^ (words[starts[places] + begin] & mask))
+    return hashes
 
 
 def are_times(names: Iterable[str]) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.drift.batches import FrameRows
 from sluice.drift.columns import Kind
-from sluice.drift.profiles import count_rows
+from sluice.drift.profiles import ABSENT, count_rows
 from sluice.drift.references import freeze_reference
 from sluice.drift.spellings import find_spellings
 from sluice.errors import DataError
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from sluice.drift.profiles import DriftProfile
     from sluice.drift.references import DriftReference
     from sluice.project.tables.drift import DriftTable
+
+_LEAST_BINS = 20
+"""With fewer bins, other rows could have the same counts by chance."""
 
 SHOWN = 3
 
@@ -170,11 +173,17 @@ def compare_profile(
         for name, column in reference.columns.items()
         if name in profile.counts
     }
+    if not estimates and reference.columns and all(fault == ABSENT for fault in profile.faults.values()):
+        raise DataError(
+            f"{profile.source or 'the present data'} has no column of the reference; its columns are {_shorten(profile.unknown)}",
+            hint="Check the header and the separator (a comma) of the file, or name a function that reads it in drift.load.",
+        )
     not_compared = {**reference.refused, **profile.faults}
     in_part = {name: column.limit for name, column in reference.columns.items() if column.limit and name in estimates}
     if estimates.keys() <= in_part.keys():
         reasons = _shorten([f"{name}: {reason}" for name, reason in {**not_compared, **in_part, **reference.left_out}.items()])
         raise DataError(f"no column can be compared fully: {reasons}", hint="Name the columns to compare in drift.columns.")
+    same = _find_same_rows(reference, profile)
     estimates |= extra or {}
     features = compare_features(estimates, threshold=rule.threshold, alpha=rule.alpha, least_rows=rule.least_rows)
     unknown = dict.fromkeys(profile.unknown, "the reference has no such column")
@@ -187,6 +196,23 @@ def compare_profile(
         reference_rows=min(estimate.reference_rows for estimate in estimates.values()),
         rows=min(estimate.rows for estimate in estimates.values()),
         least_rows=rule.least_rows,
+        undecided=same,
+    )
+
+
+def _find_same_rows(reference: DriftReference, profile: DriftProfile) -> str:
+    """Say that both seem to be the same rows, if every bin of every column has exactly as many; empty if one has not.
+
+    Other rows of the same source practically never have equal counts in so many bins.
+    """
+    pairs = [(column.bins.counts, profile.counts[name]) for name, column in reference.columns.items() if name in profile.counts]
+    bins = sum(sum(count > 0 for count in counts) for counts, _ in pairs)
+    is_whole = all(sum(counts) == reference.rows == profile.rows for counts, _ in pairs)
+    if bins < _LEAST_BINS or not is_whole or any(tuple(before) != tuple(now) for before, now in pairs):
+        return ""
+    return (
+        f"the present data seem to be the rows of the reference in another file: both have {profile.rows:,} rows, and equally "
+        f"many in each of {bins} bins, so a comparison says nothing"
     )
 
 

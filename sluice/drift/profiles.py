@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from sluice.drift.batches import TWICE, read_with_texts
 from sluice.drift.columns import (
+    NOT_UTF8,
     Kind,
     are_times,
     classify_type,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from sluice.drift.batches import Batch, Rows
     from sluice.drift.references import DriftReference, ReferenceColumn
     from sluice.statistics.psi import PsiReference
+
+ABSENT = "the present data has no such column"
 
 MOST_NEW_CATEGORIES = 1000
 """New categories are counted one by one up to this number for each column, for the hints. Their sum is always exact."""
@@ -136,9 +139,7 @@ def count_rows(reference: DriftReference, rows: Rows) -> DriftProfile:
 
 def _count(reference: DriftReference, rows: Rows, texts: Collection[str]) -> DriftProfile:
     faults = {name: TWICE for name in rows.twice if name in reference.columns}
-    faults |= {
-        name: "the present data has no such column" for name in reference.columns if name not in rows.types and name not in faults
-    }
+    faults |= {name: ABSENT for name in reference.columns if name not in rows.types and name not in faults}
     columns = {name: column for name, column in reference.columns.items() if name not in faults}
     tallies = {name: _Tally(column) for name, column in columns.items()}
     total = 0
@@ -164,7 +165,10 @@ def _add_batch(tallies: Mapping[str, _Tally], batch: Batch) -> list[tuple[str, s
     faults = []
     for name, tally in tallies.items():
         if name in batch.columns:
-            fault = tally.add(batch.columns[name])
+            try:
+                fault = tally.add(batch.columns[name])
+            except UnicodeDecodeError:
+                fault = NOT_UTF8
         else:
             fault = batch.faults.get(name, "some of the present data has no such column")
         if fault:

@@ -18,6 +18,7 @@ import numpy as np
 from sluice.drift.batches import TWICE
 from sluice.drift.columns import (
     GROUPS,
+    NOT_UTF8,
     Kind,
     are_times,
     classify_type,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from sluice.drift.batches import Rows
 
-VERSION = 1
+VERSION = 2
 """Version of the saved form. A reader refuses another one."""
 
 MAX_CATEGORIES = 1000
@@ -181,7 +182,10 @@ def freeze_reference(rows: Rows, *, columns: Sequence[str] = (), left_out: Mappi
         if name in sample.faults:
             found[name] = _Excluded(sample.faults[name], on_purpose=False)
         else:
-            found[name] = _freeze_column(sample.columns[name], named=bool(columns))
+            try:
+                found[name] = _freeze_column(sample.columns[name], named=bool(columns))
+            except UnicodeDecodeError:
+                found[name] = _Excluded(NOT_UTF8, on_purpose=False)
     excluded_by_name = {name: result for name, result in found.items() if isinstance(result, _Excluded)}
     return DriftReference(
         columns={name: result for name, result in found.items() if isinstance(result, ReferenceColumn)},

@@ -87,11 +87,18 @@ def _draw(batches: Iterable[Batch], columns: Collection[str], most: int) -> Samp
     return Sample(total, held, arrays, faults)
 
 
+def _drop_unused(array: Any) -> Any:  # noqa: ANN401 - pyarrow is untyped
+    """Return an array without the dictionary entries that no row has, because a few rows would keep a file's whole dictionary."""
+    if not pa.types.is_dictionary(array.type) or len(array.dictionary) <= len(array):
+        return array
+    return array.dictionary_decode().dictionary_encode()
+
+
 def _thin(hashes: npt.NDArray[np.uint64], batch: Batch, limit: np.uint64) -> tuple[npt.NDArray[np.uint64], Batch]:
     """Return the rows of a batch whose hash is at most the limit."""
     chosen = hashes <= limit
     if chosen.all():
         return hashes, batch
     places = pa.array(np.flatnonzero(chosen))
-    taken = {name: array.take(places) for name, array in batch.columns.items()}
+    taken = {name: _drop_unused(array.take(places)) for name, array in batch.columns.items()}
     return hashes[chosen], Batch(int(chosen.sum()), taken, batch.faults)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sluice.engines.local.runs import list_runs
+from sluice.engines.local.runs import list_runs, read_commit
 from sluice.errors import DataError, ServiceError
 from sluice.release.store.releases import ReleaseStore
-from sluice.report.record_reader import read_run
+from sluice.report.record_reader import parse_run, read_run
 from sluice.report.renderers.html import render_html
 from sluice.report.renderers.junit import render_junit
 from sluice.report.renderers.markdown import render_markdown
-from sluice.report.results import Act, Release, Report
+from sluice.report.results import LAYERS, Act, Release, Report
 from sluice.steps.packaging import describe
+from sluice.steps.standalone.candidates import DECISION_FILE, GATE_FOLDER
+from sluice.steps.standalone.gate_questions import PREVIEW_FILE
+from sluice.steps.standalone.results import RESULT_FILE, layer_folder, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +47,37 @@ def report_runs(project: Project, ids: Sequence[str]) -> Report:
     acts = [Act(title=result.message or result.id, run=result) for result in map(read_run, chosen)]
     title = f"{project.settings.project.name}: {acts[-1].run.pipeline}"
     return Report(title=title, generated=datetime.now(UTC), acts=tuple(acts), releases=list_releases(project))
+
+
+def report_layers(project: Project) -> Report:
+    """Build a report of the layers that ran outside a run, and of the gate's preview or decision, as the jobs of a CI system do.
+
+    Raises:
+        DataError: No layer has run outside a run.
+    """
+    results = [read_document(layer_folder(project, layer) / RESULT_FILE) for layer in LAYERS]
+    layers = [result for result in results if result]
+    if not layers:
+        raise DataError("no test layer has run outside a run", hint="Run `sluice test code`, or another layer, first.")
+    gate = project.state / GATE_FOLDER
+    decision, preview = read_document(gate / DECISION_FILE), read_document(gate / PREVIEW_FILE)
+    blocked = [str(layer["layer"]) for layer in layers if layer.get("outcome") != "pass"]
+    commit = read_commit(project.root)
+    raw = {
+        "id": commit.commit,
+        "pipeline": "tests",
+        "commit": commit.commit,
+        "dirty": commit.dirty,
+        "message": commit.message,
+        "outcome": "failed" if blocked else "passed",
+        "reason": f"The {' and '.join(blocked)} tests do not pass." if blocked else "Every layer that ran passed.",
+        "layers": layers,
+        "gate": decision or None,
+    }
+    notes = [f"Preview of the gate: {preview['detail']}"] if preview and not decision else []
+    result = parse_run(raw, notes=notes)
+    act = Act(title=result.message or "Tests", run=result)
+    return Report(title=f"{project.settings.project.name}: tests", generated=datetime.now(UTC), acts=(act,), releases=())
 
 
 def list_releases(project: Project) -> tuple[Release, ...]:

@@ -11,6 +11,7 @@ set of rows, and over all questions of any one year. Each question may use up al
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ class BudgetUse:
         own: Questions about these rows, or about row sets that share rows with them.
         carried: Questions about other rows in the last 365 days, in units of alpha / budget.
         frees_at: When the first carried question expires, in seconds since the epoch; None if none is carried.
+        fresh: Questions that a holdout of fresh rows would have left now. All questions of the last 365 days count against it.
+        fresh_from: When the first of these expires, in seconds since the epoch; None if there is none.
         lost: Whether records about these rows were lost, so that they answer no more questions.
         unrecorded: Whether questions about other rows are carried, although no rotation to these rows is recorded.
     """
@@ -46,6 +49,8 @@ class BudgetUse:
     own: int
     carried: int
     frees_at: float | None
+    fresh: int
+    fresh_from: float | None
     lost: bool
     unrecorded: bool = False
 
@@ -63,10 +68,25 @@ class BudgetUse:
     def warning(self) -> str:
         """What to say about a budget that is spent or nearly spent; empty if enough is left."""
         if not self.left:
-            return f"the budget of {self.budget} questions is spent: the gate cannot judge another challenger on this holdout"
+            return f"the budget of {self.budget} questions is spent: the gate judges no other challenger now. {self.advice}"
         if self.used >= WARN_AT * self.budget:
-            return f"{self.used} of {self.budget} questions are used: prepare a new holdout from fresh labelled rows"
+            return f"{self.used} of {self.budget} questions are used. {self.advice}"
         return ""
+
+    @property
+    def advice(self) -> str:
+        """What gives the gate more questions: a new holdout, or only time."""
+        if self.fresh > self.left:
+            many = "1 question" if self.fresh == 1 else f"{self.fresh} questions"
+            return (
+                f"A holdout of fresh labelled rows would have {many} left (`sluice holdout new`, then `sluice holdout rotate`)."
+            )
+        moments = [moment for moment in (self.fresh_from, self.frees_at) if moment is not None]
+        when = f" before {time.strftime('%Y-%m-%d', time.localtime(min(moments)))}" if moments else ""
+        return (
+            f"A new holdout gives no more questions{when}, because the questions of the last 365 days count against every "
+            "holdout. A person can let a model pass (`sluice gate override`)."
+        )
 
 
 UNRECORDED = (
@@ -90,12 +110,15 @@ def measure_budget(document: LedgerDocument, row_set: RowSet, *, holdout: str, r
     own, others = part_questions(document, related, holdout)
     recent = [record for record in others if now - record.at < YEAR_SECONDS]
     oldest = min((record.at for record in recent), default=None)
-    spent = sum(_tail(record, rule) for record in recent) / (rule.alpha / rule.budget)
+    of_the_year = recent + [record for record in own if now - record.at < YEAR_SECONDS]
+    first = min((record.at for record in of_the_year), default=None)
     return BudgetUse(
         budget=rule.budget,
         own=len(own),
-        carried=math.ceil(spent - 1e-9),  # equal rules give a whole number, but for rounding
+        carried=_count_spent(recent, rule),
         frees_at=None if oldest is None else oldest + YEAR_SECONDS,
+        fresh=max(0, rule.budget - _count_spent(of_the_year, rule)),
+        fresh_from=None if first is None else first + YEAR_SECONDS,
         lost=any(isinstance(record, LossRecord) and record.row_set in related for record in document.records),
         unrecorded=bool(recent)
         and not any(isinstance(record, RotationRecord) and record.new in related for record in document.records),
@@ -174,6 +197,12 @@ def part_questions(
         is_own = rows in related if rows else record.holdout in files
         (own if is_own else others).append(record)
     return own, others
+
+
+def _count_spent(records: list[QuestionRecord], rule: GateRule) -> int:
+    """Return how many questions of the present rule have used up as much of alpha as these."""
+    spent = sum(_tail(record, rule) for record in records) / (rule.alpha / rule.budget)
+    return math.ceil(spent - 1e-9)  # equal rules give a whole number, but for rounding
 
 
 def _tail(record: QuestionRecord, rule: GateRule) -> float:

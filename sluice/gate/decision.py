@@ -185,12 +185,16 @@ def _promote_first(rows: int, uses: int, budget: int) -> GateDecision:
     return _without_numbers(verdict, first=True, uses=uses, budget=budget)
 
 
-def refuse_spent(rows: int, *, used: int, budget: int) -> GateDecision:
-    """Return the answer of a gate whose budget is spent: it cannot judge another challenger."""
-    detail = (
-        f"the gate cannot decide, because the holdout's budget of {budget} questions is spent: replace the holdout by fresh rows "
-        "(`sluice holdout new`, then `sluice holdout rotate`)"
-    )
+def refuse_spent(rows: int, *, used: int, budget: int, advice: str = "") -> GateDecision:
+    """Return the answer of a gate whose budget is spent: it cannot judge another challenger.
+
+    Args:
+        rows: The number of gate rows.
+        used: The number of questions that count.
+        budget: The number of questions that are allowed.
+        advice: What gives the gate more questions.
+    """
+    detail = f"the gate cannot decide, because the holdout's budget of {budget} questions is spent. {advice}".strip().rstrip(".")
     verdict = Verdict(check=CHECK, outcome=Outcome.INCONCLUSIVE, rows=rows, detail=detail)
     return _without_numbers(verdict, first=False, uses=used, budget=budget)
 

@@ -63,6 +63,11 @@ class Ledger:
         _, document = self._load()
         return document
 
+    @property
+    def lacks_head(self) -> bool:
+        """Whether the second copy of the head is missing, so that an older copy of the ledger could not be told from it."""
+        return self.head_file is not None and not self.head_file.read() and bool(self.read().records)
+
     def ask(
         self,
         question: Question,

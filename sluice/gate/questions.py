@@ -83,7 +83,8 @@ def ask_gate(
     )
     asked = ledger.ask(question, holdout.row_set, holdout=holdout.digest, rule=rule, heads=heads)
     if not asked.link:
-        return dataclasses.replace(refuse_spent(len(labels), used=asked.budget.used, budget=rule.budget), left=0)
+        use = asked.budget
+        return dataclasses.replace(refuse_spent(len(labels), used=use.used, budget=rule.budget, advice=use.advice), left=0)
     if asked.answer is not None:
         return dataclasses.replace(_read_stored(asked.answer, asked), left=asked.budget.left)
     decided = decide_promotion(

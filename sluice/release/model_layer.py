@@ -213,3 +213,18 @@ def _place(member: tarfile.TarInfo, folder: Path) -> Path | None:
 
 def _unreadable(reason: str) -> IntegrityError:
     return IntegrityError(f"the model layer cannot be unpacked: {reason}", hint="Package the model again: `sluice run`.")
+
+
+def digest_behaviour(folder: Path) -> str:
+    """Return one digest over what determines a release's answers in one environment: the model's file and the code.
+
+    Two releases may differ only in their manifests, for example because the same model was packaged twice.
+
+    Args:
+        folder: The folder of an unpacked model layer.
+    """
+    digest = hashlib.sha256()
+    for path in sorted([folder / MODEL_FILE, *(folder / CODE_FOLDER).rglob("*")]):
+        if path.is_file() and CACHE_FOLDER not in path.parts:
+            digest.update(f"{path.relative_to(folder)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return f"{PREFIX}{digest.hexdigest()}"

@@ -238,9 +238,9 @@ def list_gate_notes(gate: Gate) -> tuple[str, ...]:
         notes.append("The gate's own answer above is unchanged.")
     if gate.left is not None and gate.budget and gate.budget - gate.left >= WARN_AT * gate.budget:
         notes.append(
-            f"Only {gate.left} of {gate.budget} questions are left: prepare a new holdout from fresh labelled rows."
+            f"Only {gate.left} of {gate.budget} questions are left. `sluice gate status` says how to get more."
             if gate.left
-            else "No question is left: the gate cannot judge another challenger on this holdout."
+            else "No question is left, so the gate judges no other challenger now. `sluice gate status` says what helps."
         )
     if gate.power and (gate.first or gate.outcome == "undecided"):
         notes.append(gate.power)

@@ -20,7 +20,7 @@ from sluice.errors import DataError
 from sluice.leaks.jumps import MeasuredAuc, judge_jump
 from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
-from sluice.statistics.auc import estimate_auc
+from sluice.statistics.auc import AucEstimate, estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
 from sluice.steps.champions import read_champion, score_release
 from sluice.steps.records import record_part, record_warnings
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from sluice.data.labelled_rows import LabelledRows
     from sluice.project.projects import Project
+    from sluice.release.store.releases import Release
     from sluice.run_warnings import RunWarning
 
 
@@ -91,6 +92,22 @@ def champion_curves(project: Project, rows: LabelledRows) -> dict[str, Any] | No
     return curves(rows.labels, scores)
 
 
+def read_estimate_at_gate(project: Project, release: Release) -> AucEstimate | None:
+    """Return the AUC that a release had on the test rows when it was the challenger.
+
+    Returns:
+        None if no curves are attached to it for the holdout of its manifest, or if an earlier version attached them.
+    """
+    holdout = release.manifest["data"]["holdout_digest"]
+    for attached in ReleaseStore(project.state / "releases").attachments(release.digest):
+        if attached["kind"] == ATTACHMENT and attached["document"].get("holdout") == holdout:
+            roc = attached["document"]["roc"]
+            names = [field.name for field in dataclasses.fields(AucEstimate)]
+            if all(name in roc for name in names):
+                return AucEstimate(**{name: roc[name] for name in names} | {"interval": Interval(**roc["interval"])})
+    return None
+
+
 def curves(labels: npt.NDArray[np.int8], scores: npt.NDArray[np.float64]) -> dict[str, Any]:
     """Return the ROC with its AUC and interval, and the calibration, as plain JSON types.
 
@@ -105,7 +122,7 @@ def curves(labels: npt.NDArray[np.int8], scores: npt.NDArray[np.float64]) -> dic
         hint = "Use a holdout whose test rows have both labels, and a model that returns a probability for every row."
         raise DataError(f"the curves of the model cannot be measured on the test rows: {error}", hint=hint) from error
     return {
-        "roc": roc | {"auc": estimate.auc, "interval": dataclasses.asdict(estimate.interval)},
+        "roc": roc | dataclasses.asdict(estimate),
         "calibration": calibration,
     }
 

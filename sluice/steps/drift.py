@@ -20,7 +20,7 @@ from sluice.data.holdout import SNAPSHOT_FOLDER, read_holdout, read_whole_holdou
 from sluice.data.labelled_rows import read_frame, read_labelled_rows
 from sluice.data.overlaps import find_shared_ids
 from sluice.data.snapshots import Snapshot, check_readable, digest_file, is_url, pin_for_reading
-from sluice.drift.auc_changes import AucChange, compare_aucs
+from sluice.drift.auc_changes import AucChange, compare_aucs, estimate_before
 from sluice.drift.batches import FrameRows, open_rows
 from sluice.drift.comparisons import DriftOutcome, DriftResult, compare_profile, read_drift_rule
 from sluice.drift.model_inputs import sample_inputs
@@ -30,6 +30,7 @@ from sluice.errors import ConfigurationError, DataError, StateError
 from sluice.project.projects import Project, read_project
 from sluice.statistics.psi import PsiEstimate, build_numeric_reference, estimate_psi
 from sluice.steps.champions import read_features, read_training_rows, require_champion, require_training_data, score_release
+from sluice.steps.curves import read_estimate_at_gate
 from sluice.steps.records import record_part, running_step
 from sluice.steps.snapshots import restore_snapshot
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from sluice.drift.batches import Rows
     from sluice.steps.layers import ArtifactInput
 
+_COMPARE_YOURSELF = "Compare the present AUC with the one in the report of the run that promoted the champion."
 SCORE = "the champion's score"
 """Name of the score among the compared features."""
 
@@ -95,7 +97,9 @@ def compare_sources(project: Project, reference: str = "", current: str = "", *,
 
 
 def compare_labels(project: Project, location: str) -> AucChange:
-    """Compare the champion's AUC on recent labelled rows with its AUC on the holdout's test rows.
+    """Compare the champion's AUC on recent labelled rows with its AUC on the holdout's test rows at the gate.
+
+    If the holdout was replaced since, the AUC of that time is used, because the AUC on the present one may have fallen already.
 
     Args:
         project: The project.
@@ -113,14 +117,18 @@ def compare_labels(project: Project, location: str) -> AucChange:
     others = {"the champion's training data": training, "the holdout": holdout.rows}
     recent, left_out = _leave_out_known(read_labelled_rows(project, file.path, source=file.source), others, file.source)
     test = holdout.test
-    now, before = score_release(project, champion, recent.features, test.features)
+    replaced = champion.manifest["data"]["holdout_digest"] != holdout.digest
+    before = read_estimate_at_gate(project, champion) if replaced else None
+    if before is None:
+        now, then = score_release(project, champion, recent.features, test.features)
+        before, replaced_unseen = estimate_before(test.labels, then), replaced
+    else:
+        (now,), replaced_unseen = score_release(project, champion, recent.features), False
     settings = project.settings.drift
-    change = compare_aucs((test.labels, before), (recent.labels, now), tolerated=settings.auc_drop, alpha=settings.alpha)
-    change = _qualify(change, left_out, has_training=training is not None)
-    if champion.manifest["data"]["holdout_digest"] != holdout.digest:
-        note = "The holdout was replaced after the gate's decision, so the earlier AUC is that on the present holdout."
-        return dataclasses.replace(change, hint=f"{change.hint} {note}".strip())
-    return change
+    change = compare_aucs(before, (recent.labels, now), tolerated=settings.auc_drop, alpha=settings.alpha)
+    if replaced_unseen:
+        change = _doubt(change, "the AUC at the gate is not stored, and the present holdout is another one", _COMPARE_YOURSELF)
+    return _qualify(change, left_out, has_training=training is not None)
 
 
 def _leave_out_known(
@@ -155,11 +163,16 @@ def _qualify(change: AucChange, left_out: dict[str, int], *, has_training: bool)
     found = " and ".join(f"{count:,} rows that are in {name}" for name, count in left_out.items())
     detail = f"{change.detail}; left out: {found}" if found else change.detail
     change = dataclasses.replace(change, left_out=left_out, detail=detail)
-    if has_training or change.outcome is not DriftOutcome.STEADY:
-        return change
     lost = "the champion's training data are not in this project's state, so its rows could not be left out"
     hint = "Restore a copy of the training data in .sluice/snapshots, or name it in data.snapshot."
-    return dataclasses.replace(change, outcome=DriftOutcome.INCONCLUSIVE, detail=f"{detail}; {lost}", hint=hint)
+    return change if has_training else _doubt(change, lost, hint)
+
+
+def _doubt(change: AucChange, reason: str, hint: str) -> AucChange:
+    """Return the change, which is not steady for a reason that could hide a fall."""
+    if change.outcome is not DriftOutcome.STEADY:
+        return change
+    return dataclasses.replace(change, outcome=DriftOutcome.INCONCLUSIVE, detail=f"{change.detail}; {reason}", hint=hint)
 
 
 def _compare(

@@ -65,7 +65,7 @@ class GateAnswer:
         decision = self.decision
         budget = f"{decision.uses} of {decision.budget} questions used, {decision.left} left"
         if decision.left and decision.budget - decision.left >= WARN_AT * decision.budget:
-            budget += ": prepare a new holdout from fresh labelled rows"
+            budget += " (`sluice gate status` says how to get more)"
         parts = [decision.verdict.detail, budget]
         if self.override:
             parts.append(f"{self.override.by} let the model pass nevertheless: {self.override.why}")

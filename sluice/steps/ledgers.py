@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 LEDGER_FOLDER, HEAD_FOLDER = "ledger", "ledger-heads"
 _CHANGES = RotationRecord | LossRecord | ChampionLossRecord | AcceptedRowsRecord
+_NO_HEAD = (
+    f"the file with the ledger's head ({HEAD_FOLDER}/) is missing, so nothing shows whether the ledger is an older copy: if it "
+    "was restored from a backup, restore the newest one"
+)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -151,8 +155,9 @@ def read_gate_status(project: Project, *, last: int = 10, now: float) -> GateSta
     refused = find_refusal(project, holdout, document)
     use = measure_budget(document, holdout.row_set, holdout=holdout.digest, rule=rule, now=now)
     rows = {part: {"0": counts["negative"], "1": counts["positive"]} for part, counts in holdout.count().items()}
+    warnings_about_place = [_NO_HEAD] if not project.settings.gate.config_map and ledger.lacks_head else []
     few = min(rows["gate"].values()) < MIN_PER_CLASS
-    warnings = [f"the gate refuses every question: {refused.message}"] if refused else []
+    warnings = ([f"the gate refuses every question: {refused.message}"] if refused else []) + warnings_about_place
     warnings += ([use.warning] if use.warning else []) + ([UNRECORDED] if use.unrecorded else [])
     warnings += [refuse_few(holdout.gate.labels, used=use.used, budget=use.budget).verdict.detail] if few else []
     return GateStatus(

@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from sluice.errors import RefusedError, RolledBackError, ServiceError
+from sluice.errors import RefusedError, ServiceError
 from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.platforms.selection import open_journal
@@ -43,7 +43,7 @@ def wait_for_approval(release: str) -> str:
         if statuses.read_status(project).champion == release:
             step.detail = f"release {number} is already champion"
             return ""
-        check_not_condemned(open_journal(project).read(), release)
+        check_not_condemned(project, open_journal(project).read(), release)
         deadline = time.monotonic() + project.settings.rollout.approval_seconds
         step.wait(f"release {number} waits for `sluice rollout approve {number}`")
         while (approval := approvals.find_approval(project, release)) is None:
@@ -92,12 +92,7 @@ def run_canary(release: str, by: str) -> str:
         evidence = histories.read_rollout(project, release)
         record_part("rollout", evidence)
         store.attach(release, "rollout", evidence)
-        if outcome != "promoted":
-            failed = (evidence.get("failure") or {}).get("lines", [])[:1]
-            raise RolledBackError(
-                "; what failed: ".join([f"release {number} was {outcome.replace('_', ' ')}: {evidence['reason']}", *failed]),
-                hint="The stable release has all traffic. `sluice report` shows the evidence, and what failed.",
-            )
+        outcomes.check_promoted(outcome, evidence, number)
         step.detail = f"release {number} is champion"
     return outcome
 

@@ -25,7 +25,7 @@ from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
 from sluice.steps.packaging import package
 from sluice.steps.records import RUN_FOLDER_VARIABLE
-from sluice.steps.standalone import train_now
+from sluice.steps.standalone.layers import train_now
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from sluice.checks.announcements import announced
 from sluice.checks.judgements.changes import change_rows
 from sluice.checks.judgements.metrics import describe_not_finite
 from sluice.checks.judgements.readings import LEAST_ROWS, predict_probability, read_level, read_limit
@@ -45,6 +46,7 @@ class Example:
     high: float = 1.0
 
 
+@announced
 def judge_invariance(  # noqa: PLR0913 - five of them are keywords
     check: str,
     model: Any,  # noqa: ANN401 - scikit-learn is untyped
@@ -88,6 +90,7 @@ def judge_invariance(  # noqa: PLR0913 - five of them are keywords
     return judge_share(check, hits, len(moves), threshold=threshold, level=level, least_rows=least_rows, detail=detail)
 
 
+@announced
 def judge_direction(  # noqa: PLR0913 - five of them are keywords
     check: str,
     model: Any,  # noqa: ANN401 - scikit-learn is untyped
@@ -136,6 +139,7 @@ def judge_direction(  # noqa: PLR0913 - five of them are keywords
     )
 
 
+@announced
 def judge_examples(
     check: str,
     model: Any,  # noqa: ANN401 - scikit-learn is untyped
@@ -186,6 +190,7 @@ def judge_examples(
     )
 
 
+@announced
 def judge_stability(
     check: str,
     model: Any,  # noqa: ANN401 - scikit-learn is untyped
@@ -205,7 +210,8 @@ def judge_stability(
         check: Name of the verdict.
         model: A fitted classifier.
         champion: The champion's model, as the fixture ``champion`` returns it. Without a champion (None) the check passes and is
-            unproven, because there is nothing that the model could differ from.
+            unproven, because there is nothing that the model could differ from. If it cannot predict these rows, for example
+            because a feature was removed, the check is inconclusive.
         rows: The features, for example ``holdout.features``.
         tolerance: How much the probability of a row may differ. In [0, 1].
         threshold: The share of rows must be greater than this. In [0, 1).
@@ -213,13 +219,18 @@ def judge_stability(
         least_rows: With fewer rows, the verdict is inconclusive.
 
     Raises:
-        DataError: One of the models does not return probabilities.
+        DataError: The model does not return probabilities.
     """
     tolerance, threshold = read_limit(check, tolerance, "tolerance"), read_limit(check, threshold)
     if champion is None:
         why = "there is no champion yet, so there is nothing to compare with"
         return Verdict(check=check, outcome=Outcome.PASS, threshold=threshold, comparison=">", unproven=True, detail=why)
-    before, after = _predict(champion, rows), _predict(model, rows)
+    try:
+        before = _predict(champion, rows)
+    except DataError as error:
+        why = f"the champion cannot predict these rows, so nothing can be compared: {error.message}"
+        return Verdict(check=check, outcome=Outcome.INCONCLUSIVE, threshold=threshold, comparison=">", detail=why)
+    after = _predict(model, rows)
     if fault := _find_fault(check, before, after):
         return fault
     moves = np.abs(after - before)
@@ -240,6 +251,11 @@ def _find_fault(check: str, *scores: Floats) -> Verdict | None:
 
 
 def _check_example(what: str, example: Example, like: pd.DataFrame) -> None:
+    if not isinstance(example, Example):
+        raise DataError(
+            f"{what}: an example must be an Example, not {type(example).__name__}",
+            hint='Write it as Example({"column": value}, high=0.2).',
+        )
     low, high = read_limit(what, example.low, "low"), read_limit(what, example.high, "high")
     unknown = [column for column in example.row if column not in like.columns]
     if unknown:

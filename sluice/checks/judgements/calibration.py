@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sluice.checks.announcements import announced
 from sluice.checks.judgements.readings import read_count, read_level, read_limit, read_predictions, read_truths
 from sluice.errors import DataError
 from sluice.statistics.calibration import estimate_calibration_mean, estimate_calibration_slope
@@ -21,6 +22,7 @@ LEAST_ROWS, LEAST_PER_CLASS = 100, 20
 """With fewer rows, the interval of the slope does not reach its stated coverage."""
 
 
+@announced
 def judge_calibration(
     check: str,
     labels: npt.ArrayLike,

@@ -104,7 +104,14 @@ def _apply(check: str, rows: pd.DataFrame, change: Change) -> pd.DataFrame:
             hint=f"The columns are {', '.join(map(str, rows.columns))}.",
         )
     for column, value in change.items():
-        rows[column] = value(rows[column]) if callable(value) else value
+        found = value(rows[column].copy()) if callable(value) else value
+        if isinstance(found, pd.Series) and not found.index.equals(rows.index):
+            raise DataError(
+                f"{check}: the change of {column!r} has {len(found):,} values for {len(rows):,} rows, or another index, so "
+                "values would be missing or belong to other rows",
+                hint="Let the change return one value for each row, in the same order and with the same index.",
+            )
+        rows[column] = found
     return rows
 
 

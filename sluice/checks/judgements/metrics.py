@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sluice.checks.announcements import announced
 from sluice.checks.judgements.readings import (
     LEAST_PER_CLASS,
     LEAST_ROWS,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from sluice.statistics.samples import Booleans, Floats
 
 
+@announced
 def judge_auc(
     check: str,
     labels: npt.ArrayLike,

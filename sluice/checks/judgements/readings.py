@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sluice.data.external_errors import external_call
 from sluice.errors import DataError
 from sluice.statistics.samples import read_binary_labels, read_numbers
 
@@ -45,7 +46,8 @@ def predict_probability(model: Any, features: pd.DataFrame) -> npt.NDArray[np.fl
     """
     hint = "Fit a classifier on labels 0 and 1. Its predict_proba must return one column for each of the two labels."
     classes = list(getattr(model, "classes_", (0, 1)))
-    answers = np.asarray(model.predict_proba(features))
+    with external_call("the model cannot predict these rows", hint="Pass the columns that the model was fitted on."):
+        answers = np.asarray(model.predict_proba(features))
     positive = [at for at, label in enumerate(classes) if not isinstance(label, str) and label == 1]
     if len(positive) != 1 or answers.shape != (len(features), len(classes)):
         shown = [label.item() if isinstance(label, np.generic) else label for label in classes]

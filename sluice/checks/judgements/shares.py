@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sluice.checks.announcements import announced
 from sluice.checks.judgements.readings import LEAST_ROWS, read_count, read_level, read_limit, read_predictions
 from sluice.checks.verdict_text import join_parts
 from sluice.errors import DataError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+@announced
 def judge_share(
     check: str,
     hits: int,
@@ -75,6 +77,7 @@ def judge_share(
     return judge_at_least(check, hits / trials, interval, threshold=threshold, rows=trials, strict=True, detail=found)
 
 
+@announced
 def judge_coverage(check: str, scores: npt.ArrayLike, rows: int | Sized) -> Verdict:
     """Check that every row has a prediction, and that every prediction is a finite probability.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from sluice.checks.announcements import announced
 from sluice.checks.judgements.metrics import describe_not_finite, judge_auc
 from sluice.checks.judgements.readings import (
     LEAST_PER_CLASS,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sluice.statistics.auc import AucEstimate
 
 
+@announced
 def judge_slices(
     check: str,
     model: Any,  # noqa: ANN401 - scikit-learn is untyped

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from sluice.errors import DataError
 from sluice.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from sluice.checks.suites.inputs import PinnedData, Thresholds
     from sluice.data.holdout import LabelledRows
@@ -33,7 +34,7 @@ def verify(request: pytest.FixtureRequest) -> Callable[..., None]:
     def record(*given: Verdict | Iterable[Verdict]) -> None:
         count = 0
         for one in given:
-            for verdict in [one] if isinstance(one, Verdict) else one:
+            for verdict in one if isinstance(one, Iterable) else [one]:
                 if not isinstance(verdict, Verdict):
                     raise TypeError(f"verify takes verdicts, not {type(verdict).__name__}")
                 recorder.record(request.node, verdict)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluice.errors import DataError
+from sluice.errors import DataError, SluiceError
 from sluice.project.roots import ROOT_VARIABLE, find_root
 
 if TYPE_CHECKING:
@@ -25,3 +25,17 @@ def find_project_folder(config: pytest.Config) -> Path | None:
         with contextlib.suppress(DataError):
             return find_root(start)
     return None
+
+
+def find_suites(config: pytest.Config) -> tuple[Path, ...]:
+    """Return the folders of the four suites of this session's project; nothing without a project that can be read."""
+    root = find_project_folder(config)
+    if root is None:
+        return ()
+    from sluice.project.projects import read_project  # noqa: PLC0415 - pydantic, which a suite rarely needs
+
+    try:
+        settings = read_project(root).settings.tests
+    except SluiceError:
+        return ()
+    return tuple((root / folder).resolve() for folder in (settings.code, settings.data, settings.model, settings.integration))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sluice import errors
+from sluice.checks.announcements import listening
 from sluice.checks.events import MAX_FAILURE_TEXT
 from sluice.checks.suites.allowances import allow_inconclusive
 from sluice.checks.verdict_text import clean_text, describe_verdict
@@ -17,6 +18,7 @@ from sluice.verdicts import Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
+    from pathlib import Path
 
     from sluice.checks.events import EventLog
 
@@ -29,6 +31,7 @@ class RunningTest:
         name: Name of the check if the test records no verdict.
         summary: First line of the docstring.
         verdicts: The verdicts so far.
+        given: The same verdicts as the test passed them to ``verify``.
         handled: How many of these verdicts have already failed or skipped the test.
         outcome_from_verdicts: Whether the verdicts, and nothing else, have just failed or skipped the test.
         errors: Messages of failures that do not come from a verdict.
@@ -39,6 +42,7 @@ class RunningTest:
     name: str
     summary: str
     verdicts: list[Verdict] = field(default_factory=list)
+    given: list[Verdict] = field(default_factory=list)
     handled: int = 0
     outcome_from_verdicts: bool = False
     errors: list[str] = field(default_factory=list)
@@ -53,20 +57,25 @@ RECORDER = pytest.StashKey["Recorder"]()
 class Recorder:
     """The part of the plugin that keeps state: the event log and the verdicts so far."""
 
-    def __init__(self, log: EventLog, find_allowances: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self, log: EventLog, find_allowances: Callable[[], Mapping[str, str]], find_suites: Callable[[], tuple[Path, ...]]
+    ) -> None:
         """Start without verdicts.
 
         Args:
             log: Where the events go.
             find_allowances: Returns the checks that may be inconclusive, with the reasons. It is called when a check is.
+            find_suites: Returns the folders of the project's suites. It is called when a test drops a verdict.
         """
         self._log = log
         self._find_allowances = find_allowances
+        self._find_suites = find_suites
         self._verdicts: list[Verdict] = []
         self._undecided: list[str] = []
 
     def record(self, item: pytest.Item, verdict: Verdict) -> None:
         """Record a verdict from a test."""
+        item.stash[RUNNING_TEST].given.append(verdict)
         verdict = self._write_verdict(verdict)
         item.stash[RUNNING_TEST].verdicts.append(verdict)
         if verdict.blocks and not verdict.failed:
@@ -121,8 +130,12 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """After the test's function has returned, let its verdicts fail or skip the test."""
-        result = yield
+        """After the test's function has returned, let its verdicts fail or skip the test. A dropped verdict fails it, too."""
+        with listening() as returned:
+            result = yield
+        dropped = _find_dropped(returned, item.stash[RUNNING_TEST].given)
+        if dropped and any(suite in item.path.parents for suite in self._find_suites()):
+            _refuse_dropped(dropped)
         _apply_new_verdicts(item.stash[RUNNING_TEST])
         return result
 
@@ -196,6 +209,29 @@ class Recorder:
             terminalreporter.line(
                 "[tests.allow_inconclusive] of sluice.toml can allow a check to be inconclusive, with a reason."
             )
+
+
+def _find_dropped(returned: list[Verdict], given: list[Verdict]) -> list[Verdict]:
+    """Return the verdicts of judgements that a test did not pass on to ``verify``.
+
+    A test may rename a verdict or change its text, so only the result and the numbers are compared.
+    """
+    known = [_identify(verdict) for verdict in given]
+    return [verdict for verdict in returned if _identify(verdict) not in known]
+
+
+def _refuse_dropped(dropped: list[Verdict]) -> None:
+    first = f"{dropped[0].outcome.value}: {describe_verdict(dropped[0])}"
+    more = f", and {len(dropped) - 1} more" if len(dropped) > 1 else ""
+    pytest.fail(
+        f"the test did not pass {len(dropped)} verdict{'s' if len(dropped) > 1 else ''} to verify ({first}{more}), "
+        "so it would pass for every model. Write verify(judge_…(…)).",
+        pytrace=False,
+    )
+
+
+def _identify(verdict: Verdict) -> tuple[object, ...]:
+    return verdict.outcome, verdict.observed, verdict.threshold, verdict.rows
 
 
 def _apply_new_verdicts(running: RunningTest) -> None:

@@ -39,14 +39,18 @@ def _store(project: Project) -> ReleaseStore:
 
 @app.command("build")
 def build(dry_run: DryRunOption = False, output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
-    """Package the model that was trained last, without asking the gate; such a release never takes production traffic."""
+    """Package the model that was trained last, with the gate's decision if `sluice gate ask` asked about it.
+
+    Without the gate's decision, the release never takes production traffic.
+    """
     from sluice.steps.packaging import describe
-    from sluice.steps.standalone import build_candidate, plan_candidate
+    from sluice.steps.standalone.candidates import build_candidate, plan_candidate
 
     project = open_project(project_folder)
     plan = plan_candidate(project)
     rows: dict[str, object] = {"model": plan.digest, "trained on": plan.snapshot_digest}
     rows |= {f"verdicts of {layer}": f"left out: {reason}" if reason else "included" for layer, reason in plan.left_out.items()}
+    rows["gate"] = _describe_gate(plan.decision)
     if dry_run:
         data = {"model": plan.digest, "snapshot": plan.snapshot_digest, "layers": sorted(plan.verdicts)}
         show(output, Envelope("release build", "would-build", data), facts({"would build": "a release"} | rows))
@@ -104,7 +108,7 @@ def _describe_gate(gate: Mapping[str, Any] | None) -> str:
         return "not asked"
     if override := gate.get("override"):
         return f"not promoted, but {override['by']} let it pass"
-    return "promote" + (", unproven" if gate.get("unproven") else "")
+    return ("promote" if gate.get("promote") else "not promoted") + (", unproven" if gate.get("unproven") else "")
 
 
 @app.command("show")

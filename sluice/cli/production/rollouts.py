@@ -192,6 +192,9 @@ def start(
     again: Annotated[
         str, typer.Option("--again", metavar="WHY", help="Why a condemned release is rolled out again; stored with the request.")
     ] = "",
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the rollout has ended; the exit code is 6 unless the release is champion.")
+    ] = False,
     dry_run: DryRunOption = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
@@ -206,15 +209,34 @@ def start(
     now = statuses.read_status(project)
     if release.digest in {now.champion, now.target}:
         why = "it is the champion" if release.digest == now.champion else "its rollout is running"
-        _show_result(output, "rollout start", "unchanged", release, reason=why)
+        ended = _wait(project, release) if wait and not dry_run and release.digest == now.target else {}
+        _show_result(output, "rollout start", "promoted" if ended else "unchanged", release, reason=why, **ended)
         return
     if not dry_run:
         starts.request_rollout(project, release.digest, by=name_person(by), again=again)
     outcome = "would-start" if dry_run else "requested"
     steps = step_shares.find_steps(project, open_journal(project).read(), release.digest)
     expected = step_shares.describe_steps(project, steps) if now.champion else []
-    warnings = _find_warnings(project, release.digest) | _find_condemnation(project, release.digest)
-    _show_result(output, "rollout start", outcome, release, steps=list(steps), expected=expected, **warnings)
+    details: dict[str, Any] = _find_warnings(project, release.digest) | _find_condemnation(project, release.digest)
+    if wait and not dry_run:
+        details, outcome = details | _wait(project, release), "promoted"
+    _show_result(output, "rollout start", outcome, release, steps=list(steps), expected=expected, **details)
+
+
+def _wait(project: Project, release: NamedRelease) -> dict[str, Any]:
+    """Wait until the rollout of a release has ended, and return why it was promoted.
+
+    Raises:
+        RolledBackError: The release did not become champion.
+    """
+    from sluice.rollout.requests import histories, outcomes
+
+    settings = project.settings.rollout
+    outcome = outcomes.wait_for_outcome(project, release.digest, timeout=settings.approval_seconds + settings.deadline_seconds)
+    outcomes.wait_for_explanation(project, release.digest)
+    evidence = histories.read_rollout(project, release.digest)
+    outcomes.check_promoted(outcome, evidence, release.number)
+    return {"reason": evidence["reason"]}
 
 
 @app.command("approve")

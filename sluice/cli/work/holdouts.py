@@ -92,11 +92,11 @@ def new(
     plan = plan_new_holdout(project, fresh, rows=rows)
     data, table = plan.to_dict(), _plan_facts(plan)
     outcome = "would-create"
+    if rest:
+        write_rest(project, plan, rest, dry_run=dry_run)
+        data["rest_file"] = str(rest)
     if not dry_run:
         made = create_holdout(project, plan, folder=folder)
-        if rest:
-            write_rest(project, plan, rest)
-            data["rest_file"] = str(rest)
         outcome = "created" if made.created else "unchanged"
         name = str(made.file.relative_to(project.root)) if project.root in made.file.parents else str(made.file)
         data |= {"file": name, "digest": made.digest}
@@ -124,20 +124,28 @@ def switch(
     plan = plan_rotation(open_project(project_folder), file)
     person = name_person(by)
     outcome = "unchanged" if plan.unchanged else "would-rotate" if dry_run else "rotated"
-    if outcome == "rotated":
+    if outcome == "rotated" and plan.same_rows:
+        rotate(plan, by=person, why=why)
+        outcome = "renamed"
+    elif outcome == "rotated":
         confirm(yes, output, f"Replace the holdout {plan.old.digest[:19]} by {plan.name}?", change="replaces the holdout")
         with progress_console(output).status("the champion's server scores the new gate rows …" if plan.champion else "…"):
             rotate(plan, by=person, why=why)
     use = plan.use
-    rows = {
-        "result": outcome,
-        "holdout": f"{plan.name}  {plan.digest[:19]}",
-        "before": plan.old.digest[:19],
-        **_count_facts(plan.new.count()),
-        "champion": f"{plan.champion[:19]} is scored on the new gate rows by its own server" if plan.champion else "none",
-        "budget": f"{use.left} of {use.budget} questions left; {use.carried} of the last 365 days are carried over",
-        "by": f"{person}: {why}",
-    } | ({"next": "commit sluice.toml, and train on data of today with `sluice run`"} if outcome == "rotated" else {})
+    rows = (
+        {
+            "result": outcome,
+            "holdout": f"{plan.name}  {plan.digest[:19]}",
+            "before": plan.old.digest[:19]
+            + (", with the same rows, so the ledger records no rotation" if plan.same_rows else ""),
+            **_count_facts(plan.new.count()),
+            "champion": f"{plan.champion[:19]} is scored on the new gate rows by its own server" if plan.champion else "none",
+            "budget": f"{use.left} of {use.budget} questions left; {use.carried} of the last 365 days are carried over",
+            "by": f"{person}: {why}",
+        }
+        | ({"warning": use.warning} if use.warning else {})
+        | ({"next": "commit sluice.toml, and train on data of today with `sluice run`"} if outcome == "rotated" else {})
+    )
     show(output, Envelope("holdout rotate", outcome, plan.to_dict() | {"by": person, "why": why}), facts(rows))
 
 

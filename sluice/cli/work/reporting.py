@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sluice.cli.options_and_output import Envelope, Format, OutputOption, ProjectOption, facts, open_project, show
+from sluice.errors import UsageError
 
 
 class Kind(StrEnum):
@@ -30,6 +31,10 @@ def register(app: typer.Typer) -> None:
 def report(
     runs: Annotated[list[str] | None, typer.Argument(help="Ids of the runs. Default: the last run.")] = None,
     kind: Annotated[Kind, typer.Option("--format", help="The form: html, markdown or junit.")] = Kind.HTML,
+    layers: Annotated[
+        bool,
+        typer.Option("--layers", help="Report `sluice test` and `sluice gate preview | ask` instead of runs, for a job of CI."),
+    ] = False,
     file: Annotated[
         Path | None,
         typer.Option("-o", help="File to write. Default: report.html, report.md or report.xml in the working directory."),
@@ -38,11 +43,13 @@ def report(
     project_folder: ProjectOption = None,
 ) -> None:
     """Write a report of one or more runs, with every number and its interval."""
-    from sluice.engines.run_reports import report_runs, write_report
+    from sluice.engines.run_reports import report_layers, report_runs, write_report
 
     project = open_project(project_folder)
     target = file or Path(FILES[kind])
-    document = report_runs(project, runs or [])
+    if layers and runs:
+        raise UsageError("--layers reports no runs", hint="Remove the ids of the runs, or remove --layers.")
+    document = report_layers(project) if layers else report_runs(project, runs or [])
     write_report(document, kind.value, target)
     data = {"file": str(target), "format": kind.value, "runs": [act.run.id for act in document.acts]}
     show(output, Envelope("report", "done", data), facts({"written": target, "runs": ", ".join(data["runs"])}))

@@ -42,7 +42,7 @@ def layer(
     from sluice.checks.layers import PAGE_FILE, find_data_docs
     from sluice.errors import CheckFailedError
     from sluice.report.renderers.terminal import render_layer
-    from sluice.steps.standalone import check_layer
+    from sluice.steps.standalone.layers import check_layer
 
     project = open_project(project_folder)
     console = progress_console(output)

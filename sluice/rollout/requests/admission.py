@@ -9,6 +9,7 @@ from sluice.errors import NotServingError, RefusedError, StateError
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.decisions.states import Phase
 from sluice.rollout.platforms.selection import open_journal
+from sluice.rollout.requests.condemnations import find_condemnation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,12 +115,13 @@ def check_free(journal: Journal, digest: str) -> None:
         )
 
 
-def check_not_condemned(journal: Journal, digest: str, again: str = "") -> None:
+def check_not_condemned(project: Project, journal: Journal, digest: str, again: str = "") -> None:
     """Check that a release is not condemned, or that a person says why it is rolled out again.
 
     A release whose rollout is running has passed this check already.
 
     Args:
+        project: The project.
         journal: The present state of the rollout.
         digest: The release.
         again: Why it is rolled out again; empty if nobody says so.
@@ -127,12 +129,12 @@ def check_not_condemned(journal: Journal, digest: str, again: str = "") -> None:
     Raises:
         RefusedError: The canary of this release failed before, and `again` is empty.
     """
-    found = journal.find_condemnation(digest)
-    if found is None or again.strip() or journal.target == digest:
+    if again.strip() or journal.target == digest or (found := find_condemnation(project, journal, digest)) is None:
         return
     failed_at = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.at))
+    which = "its canary" if found.release == digest else f"release {found.release[:19]} is the same model, and its canary"
     raise RefusedError(
-        f"release {digest[:19]} is condemned, because its canary failed at {failed_at}: {found.reason}",
+        f"release {digest[:19]} is condemned, because {which} failed at {failed_at}: {found.reason}",
         hint="Fix the cause and make a new release. If the cause was elsewhere, use "
         f"`sluice rollout start {digest[:19]} --again WHY`.",
     )

@@ -69,7 +69,7 @@ def plan_approval(project: Project, digest: str, by: str, note: str = "", *, pus
             hint="`sluice release list` shows all releases. Approve the release that should replace the champion.",
         )
     check_gate(project, digest)
-    check_not_condemned(journal, digest)
+    check_not_condemned(project, journal, digest)
     now = time.time()
     return Approval(
         release=digest,

@@ -5,11 +5,41 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from sluice.errors import StateError
+from sluice.release.model_layer import digest_behaviour
+from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.platforms.selection import open_journal
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
-    from sluice.rollout.decisions.states import Journal
+    from sluice.rollout.decisions.states import Condemnation, Journal
+
+
+def find_condemnation(project: Project, journal: Journal, digest: str) -> Condemnation | None:
+    """Return why a release is condemned, or another one that answers every request in the same way; None if neither is.
+
+    If the same model, code and libraries are packaged again, the release has another digest, and would fail again.
+
+    Args:
+        project: The project whose store has the releases. Those that it does not have are compared by their digests only.
+        journal: The present state of the rollout.
+        digest: The release.
+    """
+    if found := journal.find_condemnation(digest):
+        return found
+    own = _identify(project, digest) if journal.condemned else None
+    alike = (one for one in reversed(journal.condemned) if own and _identify(project, one.release) == own)
+    return next(alike, None)
+
+
+def _identify(project: Project, digest: str) -> tuple[str, str] | None:
+    """Return the digests of what determines a release's answers; None if the store does not have the release."""
+    store = ReleaseStore(project.state / "releases")
+    try:
+        release = store.get(digest)
+        return digest_behaviour(store.unpack(release.digest)), str(release.manifest["environment"]["lock_digest"])
+    except StateError:
+        return None
 
 
 def describe_condemnation(journal: Journal, digest: str) -> str:

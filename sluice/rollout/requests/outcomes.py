@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sluice.errors import NotServingError, ServiceError, StateError
+from sluice.errors import NotServingError, RolledBackError, ServiceError, StateError
 from sluice.rollout.decisions.states import Phase
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests.admission import check_supervised
@@ -13,6 +13,8 @@ from sluice.rollout.requests.histories import find_last_rollout
 from sluice.rollout.requests.statuses import read_status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sluice.project.projects import Project
     from sluice.rollout.decisions.states import Journal
 
@@ -74,6 +76,26 @@ def wait_for_outcome(project: Project, digest: str, timeout: float) -> str:
                 hint="`sluice rollout status` shows what it waits for.",
             )
         time.sleep(journal_store.poll_seconds)
+
+
+def check_promoted(outcome: str, evidence: Mapping[str, Any], number: int | str) -> None:
+    """Check that a rollout that has ended made its release champion.
+
+    Args:
+        outcome: What `wait_for_outcome` returned.
+        evidence: The rollout's record, from `sluice.rollout.requests.histories.read_rollout`.
+        number: The release's number, for the message.
+
+    Raises:
+        RolledBackError: It did not. The message says why, and what failed.
+    """
+    if outcome == Phase.PROMOTED.value:
+        return
+    failed = (evidence.get("failure") or {}).get("lines", [])[:1]
+    raise RolledBackError(
+        "; what failed: ".join([f"release {number} was {outcome.replace('_', ' ')}: {evidence['reason']}", *failed]),
+        hint="The stable release has all traffic. `sluice rollout history` shows the decisions, and what failed.",
+    )
 
 
 def wait_for_explanation(project: Project, digest: str) -> None:

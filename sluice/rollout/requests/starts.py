@@ -18,6 +18,7 @@ from sluice.rollout.requests.admission import (
     check_supervised,
     read_ledger_head,
 )
+from sluice.rollout.requests.condemnations import find_condemnation
 from sluice.rollout.requests.published_releases import publish_release
 from sluice.rollout.requests.step_shares import find_steps
 
@@ -38,7 +39,7 @@ def check_request(project: Project, digest: str, *, again: str = "") -> None:
     check_gate(project, digest)
     journal = journal_store.read()
     check_free(journal, digest)
-    check_not_condemned(journal, digest, again)
+    check_not_condemned(project, journal, digest, again)
 
 
 def request_rollout(project: Project, digest: str, by: str, *, again: str = "") -> None:
@@ -79,8 +80,8 @@ def request_rollout(project: Project, digest: str, by: str, *, again: str = "") 
         check_free(journal, digest)
         if digest in {journal.target, journal.champion}:
             return journal
-        check_not_condemned(journal, digest, again)
-        why = shorten(again, MAX_TEXT_LENGTH) if journal.find_condemnation(digest) else ""
+        check_not_condemned(project, journal, digest, again)
+        why = shorten(again, MAX_TEXT_LENGTH) if find_condemnation(project, journal, digest) else ""
         return begin(journal, dataclasses.replace(request, again=why))
 
     journal_store.update(add_request)

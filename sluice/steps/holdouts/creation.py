@@ -8,6 +8,8 @@ the present holdout, are left out, by id and by content.
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,23 +181,37 @@ def create_holdout(project: Project, plan: HoldoutPlan, *, folder: str = "") -> 
     return NewHoldout(file, digest, created)
 
 
-def write_rest(project: Project, plan: HoldoutPlan, file: Path) -> None:
-    """Write the rows that are not chosen and that may be used for training.
+def write_rest(project: Project, plan: HoldoutPlan, file: Path, *, dry_run: bool = False) -> None:
+    """Write the rows that are not chosen and that may be used for training. If the file has these rows already, nothing changes.
+
+    Args:
+        project: The project.
+        plan: The chosen rows.
+        file: The file to write.
+        dry_run: Whether to make all checks and to write nothing.
 
     Raises:
-        DataError: The format cannot be written, or the suffix is another one than that of the fresh data.
+        DataError: The file exists and contains something else, its format cannot be written, or its suffix is another one than
+            that of the fresh data.
     """
     if file.suffix != plan.fresh.path.suffix:
         raise DataError(
             f"{file} must have the suffix {plan.fresh.path.suffix}, because the fresh data have it",
             hint="Give the file the same suffix. Sluice does not convert data.",
         )
-    draft = file.with_name(f".{file.stem}.draft{file.suffix}")
-    try:
+    with tempfile.TemporaryDirectory(prefix="sluice-rest-") as folder:
+        draft = Path(folder) / f"rest{file.suffix}"
         _write_part(project, plan, plan.rest, draft)
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+        if file.exists():
+            if digest_file(file) != digest_file(draft):
+                raise DataError(f"{file} exists already, and it is not overwritten", hint="Name another file with --rest.")
+        elif not dry_run:
+            beside = file.with_name(f".{file.stem}.draft{file.suffix}")
+            try:
+                shutil.copyfile(draft, beside)
+                beside.replace(file)
+            finally:
+                beside.unlink(missing_ok=True)
 
 
 def _write_part(project: Project, plan: HoldoutPlan, picked: npt.NDArray[np.bool_], file: Path) -> None:

@@ -61,6 +61,11 @@ class RotationPlan:
     use: BudgetUse
     text: str
 
+    @property
+    def same_rows(self) -> bool:
+        """Whether the file has the rows of the present holdout. Then only sluice.toml changes, and the ledger records nothing."""
+        return self.old.row_set.digest == self.new.row_set.digest
+
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain JSON types."""
         return {
@@ -132,7 +137,7 @@ def rotate(plan: RotationPlan, *, by: str, why: str) -> None:
     ledger = open_ledger(plan.project)
     recorded = [record for record in ledger.read().records if isinstance(record, RotationRecord)]
     last = recorded[-1] if recorded else None
-    if plan.old.row_set.digest != plan.new.row_set.digest and not (last and last.new == plan.new.row_set.digest):
+    if not plan.same_rows and not (last and last.new == plan.new.row_set.digest):
         ledger.rotate(plan.old.row_set, plan.new.row_set, by=by, why=why, at=time.time())
     _write_settings(plan)
 

@@ -37,7 +37,7 @@ from sluice.rollout.requests.admission import read_ledger_head
 from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
 from sluice.steps.packaging import package
-from sluice.steps.standalone import digest_code
+from sluice.steps.standalone.results import digest_code
 from sluice.steps.training import train, verify_model
 from sluice.verdicts import Verdict
 

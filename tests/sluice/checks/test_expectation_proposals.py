@@ -119,6 +119,7 @@ def test_the_proposal_for_a_column_follows_its_values(values: Any, kind: str, ar
         ([[1], [2]] * 1000, "no rule for values of type list"),
         (pd.date_range("2026-01-01", periods=2000), "no rule for values of type Timestamp"),
         ([np.inf] * 2000, "no value is finite"),
+        ([np.inf] * 10 + [1.0] * 1990, "10 of 2,000 values are infinite, so no bounds are proposed"),
     ],
 )
 def test_a_column_without_a_rule_is_named(values: Any, reason: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from sluice.drift.auc_changes import AucChange, compare_aucs
+from sluice.drift.auc_changes import AucChange, compare_aucs, estimate_before
 from sluice.drift.comparisons import DriftOutcome
 from sluice.errors import DataError
 from sluice.statistics.auc import compare_independent_auc, estimate_auc
@@ -24,7 +24,7 @@ def draw(rng: np.random.Generator, rows: int, auc: float, *, positives: float = 
 
 def compare(rows: int, auc: float, *, test_rows: int = 10_000, seed: int = 1) -> AucChange:
     rng = np.random.default_rng(seed)
-    return compare_aucs(draw(rng, test_rows, 0.85), draw(rng, rows, auc), **RULE)
+    return compare_aucs(estimate_before(*draw(rng, test_rows, 0.85)), draw(rng, rows, auc), **RULE)
 
 
 def test_a_fallen_auc_is_drift() -> None:
@@ -56,7 +56,7 @@ def test_with_a_single_class_or_few_positives_there_is_no_auc() -> None:
     rng = np.random.default_rng(1)
     before = draw(rng, 2_000, 0.85)
     for labels in (np.zeros(500), np.r_[np.ones(9), np.zeros(500)]):
-        change = compare_aucs(before, (labels, rng.random(labels.size)), **RULE)
+        change = compare_aucs(estimate_before(*before), (labels, rng.random(labels.size)), **RULE)
         assert (change.outcome, change.now) == (DriftOutcome.INCONCLUSIVE, None)
         assert "too few recent rows" in change.detail
 
@@ -67,7 +67,7 @@ def test_too_few_test_rows_are_said_to_be_the_reason() -> None:
     assert "too few test rows" in change.hint
     rng = np.random.default_rng(1)
     with pytest.raises(DataError, match="test rows have fewer than 10"):
-        compare_aucs((np.r_[1, np.zeros(50)], rng.random(51)), draw(rng, 1_000, 0.85), **RULE)
+        compare_aucs(estimate_before(np.r_[1, np.zeros(50)], rng.random(51)), draw(rng, 1_000, 0.85), **RULE)
 
 
 def test_scores_that_are_not_numbers_are_an_error() -> None:
@@ -75,12 +75,12 @@ def test_scores_that_are_not_numbers_are_an_error() -> None:
     before, (labels, scores) = draw(rng, 2_000, 0.85), draw(rng, 1_000, 0.85)
     scores[3] = math.nan
     with pytest.raises(DataError, match="the recent rows cannot be judged: 1 of 1000 scores are NaN"):
-        compare_aucs(before, (labels, scores), **RULE)
+        compare_aucs(estimate_before(*before), (labels, scores), **RULE)
 
 
 def test_a_perfect_model_whose_errors_begin_is_found() -> None:
     labels = np.arange(1_000) % 2
-    change = compare_aucs((labels, labels * 1.0), (labels, np.where(np.arange(1_000) < 200, 0.5, labels)), **RULE)
+    change = compare_aucs(estimate_before(labels, labels * 1.0), (labels, np.where(np.arange(1_000) < 200, 0.5, labels)), **RULE)
     assert change.outcome is DriftOutcome.DRIFTED
     assert change.difference is not None
     assert change.difference.standard_error > 0

@@ -11,13 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sluice.drift.batches import FrameRows, open_rows
+from sluice.drift.batches import Batch, FrameRows, open_rows
+from sluice.drift.columns import hash_texts, read_groups
 from sluice.drift.comparisons import DriftOutcome, DriftRule, compare_profile
 from sluice.drift.profiles import count_rows
 from sluice.drift.references import freeze_reference
+from sluice.drift.samples import draw_sample
 from sluice.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sluice.drift.batches import Rows
@@ -150,3 +153,92 @@ def test_frames_of_a_loader_may_arrive_in_parts_with_other_types() -> None:
     assert profile.counts["x"] == reference.columns["x"].bins.counts
     with pytest.raises(DataError, match="has no rows"):
         FrameRows(lambda: iter([]), "nothing")
+
+
+def write_keys(path: Path, rows: int = 60_000) -> Path:
+    """Write a text that is different in each row, in one row group whose dictionary is too large to be used."""
+    keys = [f"customer {number:09d}" for number in range(rows)]
+    pq.write_table(pa.table({"key": keys, "zone": ["north", "south"] * (rows // 2)}), path, row_group_size=rows)
+    return path
+
+
+def test_only_texts_that_repeat_are_read_with_a_dictionary(tmp_path: Path) -> None:
+    rows = open_file(write_keys(tmp_path / "keys.parquet"))
+    (batch,) = rows.read(["key", "zone"])
+    assert pa.types.is_dictionary(batch.columns["zone"].type)
+    assert not pa.types.is_dictionary(batch.columns["key"].type)
+
+
+def test_the_rows_of_a_sample_do_not_keep_a_dictionary_that_they_do_not_need() -> None:
+    names = pa.array([f"text {number}" for number in range(50_000)])
+    codes = pa.DictionaryArray.from_arrays(pa.array(np.arange(4_000, dtype=np.int32)), names)
+    (part,) = draw_sample(OneBatch({"text": codes}), ["text"], most=1_000).columns["text"]
+    assert 400 <= len(part) <= 1_000
+    assert len(part.dictionary) == len(part)
+
+
+class OneBatch:
+    """Rows that are in memory already."""
+
+    def __init__(self, columns: dict[str, pa.Array]) -> None:
+        self.columns, self.source, self.twice = columns, "memory", ()
+        self.types = {name: array.type for name, array in columns.items()}
+
+    def read(self, columns: object, **_: object) -> Iterator[Batch]:
+        yield Batch(len(next(iter(self.columns.values()))), self.columns)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 500])
+def test_the_hash_of_a_text_depends_on_all_of_its_bytes_and_on_nothing_else(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    texts = ["".join(rng.choice(list("abü€𝄞"), rng.integers(0, 40))) for _ in range(rows)]
+    whole = hash_texts(pa.array(["before", *texts, "after"])[1 : rows + 1])
+    assert whole.tolist() == [int(hash_texts(pa.array([text]))[0]) for text in texts]
+    assert len(set(whole.tolist())) == len(set(texts))
+    longer = hash_texts(pa.array([text + "\0" for text in texts], pa.string()))  # a byte of zeros is a byte, too
+    assert not set(longer.tolist()) & set(whole.tolist())
+
+
+def test_the_groups_of_texts_are_equally_large_and_missing_texts_have_none() -> None:
+    texts = [f"customer {number}" for number in range(20_000)]
+    groups = read_groups(pa.array([*texts, None]))
+    assert np.isnan(groups[-1])
+    shares = np.bincount(groups[:-1].astype(int), minlength=10) / len(texts)
+    assert shares.min() > 0.09
+    assert shares.max() < 0.11
+    assert read_groups(pa.array(texts).dictionary_encode()).tolist() == groups[:-1].tolist()
+
+
+def test_text_that_is_not_utf8_is_named_as_the_reason(tmp_path: Path) -> None:
+    good = write_table(tmp_path / "good.parquet", [b"a", b"b"])
+    bad = write_table(tmp_path / "bad.parquet", [b"a", b"\xff\xfe"])
+    reference = freeze_reference(open_file(good))
+    profile = count_rows(reference, open_file(bad))
+    assert profile.faults == {"text": "it holds text that is not valid UTF-8"}
+    assert freeze_reference(open_file(bad)).refused == {"text": "it holds text that is not valid UTF-8"}
+
+
+def write_table(path: Path, texts: list[bytes]) -> Path:
+    values = pa.array(texts * 500, pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": values, "number": np.arange(1_000)}), path)
+    return path
+
+
+def test_a_file_without_any_column_of_the_reference_names_its_columns(tmp_path: Path) -> None:
+    reference = freeze_reference(FrameRows(lambda: [make_frame(1)]))
+    path = tmp_path / "semicolons.csv"
+    make_frame(2).drop(columns="zone").to_csv(path, index=False, sep=";")
+    rows = open_file(path)
+    with pytest.raises(DataError, match="has no column of the reference; its columns are amount;items;member;day") as refused:
+        compare_profile(reference, count_rows(reference, rows), RULE)
+    assert "the separator" in refused.value.hint
+
+
+def test_the_rows_of_the_reference_in_another_file_say_nothing(tmp_path: Path) -> None:
+    frame = make_frame(1)
+    frame.to_parquet(tmp_path / "one.parquet")
+    frame.sample(frac=1, random_state=1).to_csv(tmp_path / "two.csv", index=False)
+    result = compare(open_file(tmp_path / "one.parquet"), open_file(tmp_path / "two.csv"))
+    assert result.outcome is DriftOutcome.INCONCLUSIVE
+    assert "seem to be the rows of the reference in another file" in result.detail
+    assert compare(FrameRows(lambda: [frame]), FrameRows(lambda: [make_frame(2)])).outcome is DriftOutcome.STEADY

@@ -109,3 +109,18 @@ def test_a_rotation_to_rows_that_a_holdout_contained_is_refused(ledger: Ledger) 
             ledger.rotate(ROWS, new, by="ada", why="fresh rows", at=1.0)
     ledger.rotate(ROWS, FRESH, by="ada", why="fresh rows", at=1.0)
     assert [(record.kind, record.by) for record in ledger.read().records if record.kind == "rotation"] == [("rotation", "ada")]
+
+
+def test_the_advice_names_a_new_holdout_only_if_it_has_questions_left(ledger: Ledger) -> None:
+    rule = RULE.model_copy(update={"budget": 4})
+    for day in (0, 100, 200, 300):
+        ask(ledger, f"{day}", rule=rule, at=day * DAY)
+    within = measure(ledger, ROWS, at=301 * DAY, rule=rule)
+    assert (within.left, within.fresh, within.fresh_from) == (0, 0, 365 * DAY)
+    assert "A new holdout gives no more questions before 1971-01-0" in within.warning  # one or the other day, by the time zone
+    assert "sluice gate override" in within.warning
+    later = measure(ledger, ROWS, at=500 * DAY, rule=rule)
+    assert (later.left, later.fresh) == (0, 2)
+    assert "would have 2 questions left (`sluice holdout new`" in later.warning
+    rotated = measure(ledger, FRESH, at=500 * DAY, rule=rule)
+    assert (rotated.left, rotated.warning) == (2, "")

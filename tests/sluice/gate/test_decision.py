@@ -142,7 +142,7 @@ def test_a_spent_budget_refuses_even_the_best_challenger() -> None:
     decision = decide(BETTER, uses=53)
     assert not decision.promote
     assert decision.verdict.outcome is Outcome.INCONCLUSIVE
-    assert "replace the holdout" in decision.verdict.detail
+    assert "the holdout's budget of 52 questions is spent" in decision.verdict.detail
     assert (decision.uses, decision.budget, decision.difference) == (53, 52, None)
 
 

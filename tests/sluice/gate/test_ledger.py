@@ -231,6 +231,15 @@ def test_an_older_copy_that_contains_the_champions_question_is_noticed_by_the_he
     assert ask(ledger, "five", heads=[promoted], row_set=FRESH, holdout=OTHER_BYTES, at=DAY).link == head_file.read()
 
 
+def test_a_missing_head_in_the_second_place_is_known(tmp_path: Path, folder: Path) -> None:
+    ledger = Ledger(folder, head_file=HeadFile(tmp_path / "head"))
+    assert not ledger.lacks_head
+    ask(ledger, "one")
+    assert not ledger.lacks_head
+    (tmp_path / "head").unlink()
+    assert ledger.lacks_head
+
+
 def test_a_damaged_head_in_the_second_place_is_an_error(tmp_path: Path, folder: Path) -> None:
     ledger = Ledger(folder, head_file=HeadFile(tmp_path / "head"))
     ask(ledger, "one")

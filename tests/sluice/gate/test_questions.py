@@ -91,7 +91,7 @@ def test_an_answer_stays_after_the_budget_is_spent(ledger: Ledger) -> None:
     spent = ask(ledger, "better", GOOD)
     assert first.promote
     assert (spent.promote, spent.undecided, spent.uses, spent.left) == (False, True, 3, 0)
-    assert "replace the holdout" in spent.verdict.detail
+    assert "A new holdout gives no more questions before" in spent.verdict.detail
     assert ask(ledger, "good", GOOD) == dataclasses.replace(first, left=0)
     assert count(ledger) == 3
 

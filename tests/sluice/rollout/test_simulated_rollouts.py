@@ -62,9 +62,9 @@ def test_all_broken_canaries_are_rolled_back_early(name: str, most: int) -> None
     assert np.mean([one.requests for one in results]) <= most
 
 
-@pytest.mark.parametrize("rate", [".3", ".5", ".8"])
-def test_canaries_within_a_tolerated_margin_are_promoted(rate: str) -> None:
-    results = simulate(f"canary {rate} % within the margin", 300)
+@pytest.mark.parametrize(("rate", "number"), [(".3", 300), (".5", NUMBER), (".8", 300)])
+def test_canaries_within_a_tolerated_margin_are_promoted(rate: str, number: int) -> None:
+    results = simulate(f"canary {rate} % within the margin", number)
     assert share(results, "promoted") >= 0.95
 
 

@@ -219,7 +219,7 @@ def test_each_use_says_what_is_left_and_warns_before_the_end(folder: Path, monke
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     details = [event["detail"] for event in events if (event["step"], event["event"]) == ("gate", "ended")]
     assert [f"{used} of 5 questions used, {5 - used} left" in detail for used, detail in enumerate(details, 1)] == [True] * 4
-    assert ["prepare a new holdout" in detail for detail in details] == [False, False, False, True]
+    assert ["`sluice gate status` says how to get more" in detail for detail in details] == [False, False, False, True]
 
 
 def test_an_override_lets_one_model_pass_and_keeps_the_gates_answer(folder: Path) -> None:

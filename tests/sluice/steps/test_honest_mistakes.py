@@ -18,7 +18,7 @@ from sluice.project.projects import read_project
 from sluice.run_warnings import RunWarning
 from sluice.steps.records import RUN_FOLDER_VARIABLE, read_warnings
 from sluice.steps.snapshots import pin
-from sluice.steps.standalone import train_now
+from sluice.steps.standalone.layers import train_now
 from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:

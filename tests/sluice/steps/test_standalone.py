@@ -11,8 +11,10 @@ from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.data.snapshots import digest_file
 from sluice.errors import StateError
 from sluice.project.projects import Project, read_project
-from sluice.steps import standalone
-from sluice.steps.standalone import check_layer, digest_code, plan_candidate, train_now
+from sluice.steps.standalone import layers as standalone
+from sluice.steps.standalone.candidates import plan_candidate
+from sluice.steps.standalone.layers import check_layer, train_now
+from sluice.steps.standalone.results import digest_code
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -260,3 +260,27 @@ def test_without_a_champion_stability_is_unproven() -> None:
     verdict = judge_stability("stable", MODEL, None, ROWS)
     assert (verdict.outcome, verdict.unproven) == (Outcome.PASS, True)
     assert "there is no champion yet" in verdict.detail
+
+
+@pytest.mark.parametrize(
+    "change", [lambda ages: ages[ages > 40], lambda ages: ages.sample(frac=1, random_state=1), lambda _: pd.Series([50.0] * 10)]
+)
+def test_a_change_with_other_values_than_rows_is_an_error(change: Any) -> None:
+    with pytest.raises(DataError, match="values for 600 rows, or another index"):
+        judge_direction("age", MODEL, ROWS, {"age": change}, expect="lower")
+
+
+def test_a_model_that_needs_another_column_is_an_error_that_names_it() -> None:
+    with pytest.raises(DataError, match=r"the model cannot predict these rows: .*plan"):
+        judge_invariance("city", MODEL, ROWS.drop(columns="plan"), {"city": "Turku"})
+
+
+def test_a_champion_that_needs_a_removed_feature_cannot_be_compared() -> None:
+    verdict = judge_stability("stable", fit("age"), MODEL, ROWS.drop(columns="plan"), tolerance=0.1)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "the champion cannot predict these rows" in verdict.detail
+
+
+def test_an_example_of_another_type_is_an_error() -> None:
+    with pytest.raises(DataError, match="an example must be an Example, not dict"):
+        judge_examples("examples", MODEL, ROWS, {"old": {"age": 80}})  # type: ignore[dict-item]

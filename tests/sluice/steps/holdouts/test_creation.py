@@ -139,3 +139,21 @@ def test_a_loader_that_uses_other_rows_is_found_out(project: Project, fresh: pd.
     assert isinstance(result.exception, DataError)
     assert "the loader reads other rows from the new file" in str(result.exception)
     assert not list(project.root.glob("holdout-*"))
+
+
+def test_the_other_rows_overwrite_no_file(project: Project, champion: str, fresh: pd.DataFrame) -> None:
+    assert champion
+    assert len(fresh)
+    before = project.path("parcels.parquet").read_bytes()
+    for options in ([], ["--dry-run"]):
+        refused = CliRunner().invoke(
+            app, ["holdout", "new", "fresh.parquet", "--rest", str(project.path("parcels.parquet")), *options]
+        )
+        assert isinstance(refused.exception, DataError)
+        assert "exists already, and it is not overwritten" in refused.exception.message
+    assert project.path("parcels.parquet").read_bytes() == before
+    assert not list(project.root.glob("holdout-*"))
+    command = ["holdout", "new", "fresh.parquet", "--rest", str(project.path("rest.parquet")), "--output", "json"]
+    outcomes = [json.loads(CliRunner().invoke(app, command).stdout)["outcome"] for _ in range(2)]
+    assert outcomes == ["created", "unchanged"]
+    assert len(pd.read_parquet(project.path("rest.parquet"))) == 800

@@ -19,7 +19,7 @@ from sluice.steps.gating import ask_gate
 from sluice.steps.holdouts.rotation import plan_rotation, rotate
 from sluice.steps.ledgers import read_gate_status
 from sluice.steps.records import RUN_FOLDER_VARIABLE, read_warnings
-from sluice.steps.standalone import train_now
+from sluice.steps.standalone.layers import train_now
 
 if TYPE_CHECKING:
     from pathlib import Path

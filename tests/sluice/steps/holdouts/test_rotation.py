@@ -21,7 +21,7 @@ from sluice.project.projects import Project, read_project
 from sluice.steps.gating import ask_gate
 from sluice.steps.holdouts.rotation import plan_rotation, rotate
 from sluice.steps.ledgers import open_ledger, open_scores
-from sluice.steps.standalone import train_now
+from sluice.steps.standalone.layers import train_now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,3 +188,12 @@ def test_a_rotation_needs_a_reason(project: Project, fresh_holdout: pd.DataFrame
     assert len(fresh_holdout)
     with pytest.raises(StateError, match="needs a reason"):
         rotate(plan_rotation(project, "new.parquet"), by="ann", why=" ")
+
+
+def test_the_same_rows_in_another_file_are_no_rotation(project: Project, fresh_holdout: pd.DataFrame) -> None:
+    assert len(fresh_holdout)
+    pd.read_parquet(project.path("holdout.parquet")).to_parquet(project.path("renamed.parquet"), compression="gzip")
+    command = ["holdout", "rotate", "renamed.parquet", "--why", WHY, "--by", "ann", "--yes", "--output", "json"]
+    assert json.loads(CliRunner().invoke(app, command).stdout)["outcome"] == "renamed"
+    assert not rotations(project)
+    assert 'holdout = "renamed.parquet"' in (project.root / "sluice.toml").read_text()

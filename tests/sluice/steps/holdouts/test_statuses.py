@@ -23,7 +23,7 @@ from sluice.steps.gating import ask_gate
 from sluice.steps.holdouts.statuses import read_holdout_status
 from sluice.steps.packaging import package, read_warnings_about
 from sluice.steps.records import RUN_FOLDER_VARIABLE
-from sluice.steps.standalone import train_now
+from sluice.steps.standalone.layers import train_now
 
 if TYPE_CHECKING:
     from pathlib import Path

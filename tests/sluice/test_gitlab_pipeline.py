@@ -1,0 +1,60 @@
+"""The pipeline for GitLab has the jobs of the workflow for GitHub, and uses only commands that exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())
+JOBS = {name: job for name, job in PIPELINE.items() if isinstance(job, dict) and "script" in job}
+
+
+def find_commands(job: str) -> list[list[str]]:
+    """Return the commands of sluice in a job, each as its words."""
+    lines = [line for entry in JOBS[job]["script"] for line in entry.splitlines()]
+    return [shlex.split(match[0]) for line in lines if (match := re.search(r"\.venv/bin/sluice [^;|&>]*", line))]
+
+
+def find_parents(job: str) -> list[str]:
+    extended = JOBS[job].get("extends", [])
+    return [extended] if isinstance(extended, str) else list(extended)
+
+
+def test_the_jobs_come_in_the_order_in_which_one_release_is_made_tested_approved_and_rolled_out() -> None:
+    needs = {name: job.get("needs", []) for name, job in JOBS.items()}
+    assert needs["model-tests"] == ["code-tests", "data-tests"]
+    assert needs["gate"] == ["code-tests", "data-tests", "model-tests"]
+    assert needs["integration-tests"] == ["gate"]
+    assert needs["approve"] == ["gate", "integration-tests"]
+    assert needs["rollout"] == ["gate", "approve"]
+    assert all(job["stage"] in PIPELINE["stages"] for job in JOBS.values())
+
+
+def test_only_the_default_branch_asks_the_gate_and_only_a_person_approves() -> None:
+    for name in ("gate", "integration-tests", "approve", "rollout"):
+        assert ".default-branch" in find_parents(name)
+    assert [name for name in JOBS if ["gate", "ask"] in [one[1:3] for one in find_commands(name)]] == ["gate"]
+    assert [name for name in JOBS if ["release", "build"] in [one[1:3] for one in find_commands(name)]] == ["gate"]
+    (rule,) = JOBS["approve"]["rules"]
+    assert (rule["when"], JOBS["approve"]["environment"]) == ("manual", "production")
+    (command,) = find_commands("approve")
+    assert command[1:] == ["rollout", "approve", "$RELEASE", "--by", "$GITLAB_USER_LOGIN", "--note", "$CI_JOB_URL"]
+
+
+@pytest.mark.parametrize("job", sorted(JOBS))
+def test_every_command_exists_with_these_options(job: str) -> None:
+    for command in find_commands(job):
+        names = command[1:3] if command[1] in {"gate", "release", "rollout"} else command[1:2]
+        shown = subprocess.run(
+            [sys.executable, "-m", "sluice", *names, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        for option in (word for word in command if word.startswith("-")):
+            assert option in shown, f"{' '.join(names)} has no {option}"
