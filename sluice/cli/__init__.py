@@ -19,9 +19,9 @@ from typer._click.exceptions import (
 )  # typer contains its own click and exports these names nowhere else
 
 from sluice import __version__
-from sluice.cli.begin import demo
+from sluice.cli.begin import demo, doctoring
 from sluice.cli.options_and_output import Envelope, name_command, wants_json
-from sluice.cli.pipelines import compiling, schema
+from sluice.cli.pipelines import compiling, run_listing, scheduling, schema, submitting
 from sluice.cli.production import pushing, releases, rollouts, serving
 from sluice.cli.services import monitoring, webhooks
 from sluice.cli.work import asking, drifting, expectations, gating, holdouts, reporting, running, testing
@@ -53,11 +53,33 @@ def options(
     """Options of every command. `main` reads `--debug` itself, because an error can occur before the command is parsed."""
 
 
-for module in (testing, expectations, running, serving, compiling, drifting, reporting, monitoring, demo, schema):
+for module in (
+    testing,
+    expectations,
+    running,
+    submitting,
+    run_listing,
+    serving,
+    compiling,
+    drifting,
+    reporting,
+    monitoring,
+    demo,
+    doctoring,
+    schema,
+):
     module.register(app)
 pushing.register(releases.app)
 asking.register(gating.app)
-GROUPS = {"gate": gating.app, "holdout": holdouts.app, "release": releases.app, "rollout": rollouts.app, "webhook": webhooks.app}
+GROUPS = {
+    "runs": run_listing.app,
+    "schedule": scheduling.app,
+    "gate": gating.app,
+    "holdout": holdouts.app,
+    "release": releases.app,
+    "rollout": rollouts.app,
+    "webhook": webhooks.app,
+}
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 
@@ -118,7 +140,12 @@ def _print_error(error: SluiceError, arguments: list[str]) -> int:
     if "--debug" in arguments:
         Console(stderr=True).print_exception() if sys.exc_info()[0] else None
     if wants_json(arguments):
-        Envelope(command=name_command(arguments, GROUPS), outcome="error").with_error(error).print()
+        Envelope(
+            command=name_command(
+                arguments, {name: [str(command.name) for command in group.registered_commands] for name, group in GROUPS.items()}
+            ),
+            outcome="error",
+        ).with_error(error).print()
     else:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"[bold red]error:[/] {escape(error.message)}")

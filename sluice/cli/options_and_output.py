@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
 
 SCHEMA = "sluice/v1"
+WIDE = 130
+"""Width in characters of a table with ids and links, where the output is no terminal. They are not broken there."""
 
 
 class Format(StrEnum):
@@ -69,13 +71,17 @@ def wants_json(arguments: list[str]) -> bool:
     return ("--output", "json") in itertools.pairwise(arguments) or "--output=json" in arguments
 
 
-def name_command(arguments: list[str], groups: Collection[str]) -> str:
+def name_command(arguments: list[str], groups: Mapping[str, Collection[str]]) -> str:
     """Return the name of the command as its envelope has it, for example ``rollout start``.
 
     The arguments are not parsed for this, because the parsing itself may fail.
+
+    Args:
+        arguments: The command line without the name of the program.
+        groups: Name of each group of commands → the names of its commands.
     """
     words = [word for word in arguments if not word.startswith("-")]
-    return " ".join(words[: 2 if words and words[0] in groups else 1])
+    return " ".join(words[: 2 if words[1:] and words[1] in groups.get(words[0], ()) else 1])
 
 
 def confirm(yes: bool, output: Format, question: str, *, change: str = "changes production traffic") -> None:
@@ -107,12 +113,22 @@ def progress_console(output: Format) -> Console:
     return Console(stderr=output is Format.JSON, highlight=False)
 
 
-def show(output: Format, envelope: Envelope, table: RenderableType) -> None:
-    """Print a result in the requested format."""
+def show(output: Format, envelope: Envelope, table: RenderableType, *, width: int | None = None) -> None:
+    """Print a result in the requested format.
+
+    Args:
+        output: The format.
+        envelope: The result as JSON.
+        table: The result for people.
+        width: Width in characters where the output is no terminal.
+    """
     if output is Format.JSON:
         envelope.print()
-    else:
-        Console(highlight=False).print(table)
+        return
+    console = Console(highlight=False)
+    if width and not console.is_terminal:
+        console = Console(highlight=False, width=width)
+    console.print(table)
 
 
 def open_project(folder: Path | None) -> Project:

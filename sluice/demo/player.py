@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sluice.demo.traffic import Traffic
 from sluice.demo.workspace import apply_edits, commit, create_workspace, enter_workspace
-from sluice.engines.local import LocalEngine, session_environment
-from sluice.engines.runs import read_run
+from sluice.engines.local.engine import LocalEngine, session_environment
+from sluice.engines.local.runs import read_run
 from sluice.errors import ServiceError
 from sluice.rollout.requests import approvals, commands, statuses
 
@@ -157,14 +157,15 @@ def _play(copy: Project, story: Story, number: int, act: Act, traffic: Traffic, 
     before = statuses.read_status(copy)
     engine = LocalEngine(copy)
     run = engine.submit(PIPELINE, arguments)
-    for event in engine.watch(run):
+    folder = engine.folder(run)
+    for event in engine.events(run):
         observer.step_event(event)
         if event["event"] == "waiting" and event["step"] == "approval":
-            _approve(copy, run)
-    document = read_run(run)
+            _approve(copy, folder)
+    document = read_run(folder)
     ended = time.time()
     seen = _measure_traffic(traffic, started, ended, stable=before.champion)
-    return PlayedAct(number, act, document["outcome"], run, started, ended, seen, document["reason"])
+    return PlayedAct(number, act, document["outcome"], folder, started, ended, seen, document["reason"])
 
 
 def _approve(copy: Project, run: Path) -> None:

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from sluice.engines.runs import code_files
+from sluice.engines.local.runs import code_files
 from sluice.errors import ConfigurationError, ServiceError
 from sluice.project.projects import Project, read_project
 

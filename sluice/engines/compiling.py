@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sluice.argo.compilation import Options
+from sluice.argo.expressions.artifact_store import Store
 from sluice.argo.objects.workflows import lower_pipeline
 from sluice.argo.objects.yaml_text import to_yaml
 from sluice.errors import ServiceError
@@ -12,9 +14,9 @@ from sluice.ir.documents import find_platforms, find_spec, load_documents
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluice.argo.compilation import Options
     from sluice.ir.graph import Pipeline
     from sluice.ir.lint import Finding
+    from sluice.project.projects import Project
 
 KFP_API = "pipelines.kubeflow.org/v2beta1"
 
@@ -77,3 +79,25 @@ def write_compiled(file: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ServiceError(f"{file} cannot be written: {error}", hint="Give another file with -o.") from error
+
+
+def argo_options(project: Project | None, **given: Any) -> Options:  # noqa: ANN401 - fields of Options
+    """Return the options of the compilation: [argo] in sluice.toml, overridden by the command line."""
+    chosen = {key: value for key, value in given.items() if value}
+    if project is None:
+        return Options(**chosen)
+    table = project.settings.argo
+    settings: dict[str, Any] = {
+        "namespace": table.namespace,
+        "service_account": table.service_account,
+        "gate_service_account": table.gate_service_account,
+        "repository": table.artifact_repository,
+        "store": Store(driver=table.artifact_driver, root=table.artifact_root),
+        "cache": table.cache,
+        "cache_ttl": table.cache_ttl,
+        "security": table.security,
+        "read_only": table.read_only,
+        "labels": tuple(table.labels.items()),
+        "annotations": tuple(table.annotations.items()),
+    }
+    return Options(**(settings | chosen))

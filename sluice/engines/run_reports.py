@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sluice.engines.runs import list_runs, read_commit
+from sluice.engines.local.runs import list_runs, read_commit
 from sluice.errors import DataError, ServiceError
 from sluice.release.project_releases import open_releases
 from sluice.report.record_reader import parse_run, read_run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluice.errors import DataError, UnsupportedError
+from sluice.errors import ConfigurationError, DataError, UnsupportedError
 from sluice.ir.lint import find_rounded_numbers, find_unread_fields
 from sluice.ir.reading import parse_ir, read_file
 from sluice.project.roots import find_root
@@ -55,12 +55,12 @@ def read_source(source: str, project: Project | None, *, images: Iterable[str] =
         text = read_file(Path(source))
         pipeline = parse_ir(text, source=source)
         if images:
-            from sluice.engines.kfp import replace_images  # noqa: PLC0415 - most sources need no images
+            from sluice.engines.ir_compilation import replace_images  # noqa: PLC0415 - most sources need no images
 
             text = replace_images(text, images)
             pipeline = parse_ir(text, source=source)
         return text, pipeline
-    from sluice.engines.kfp import compile_to_ir  # noqa: PLC0415 - the import takes half a second, and a file of IR does not need it
+    from sluice.engines.ir_compilation import compile_to_ir  # noqa: PLC0415 - the import takes half a second, and a file of IR does not need it
 
     text = compile_to_ir(project, source, images=images)
     return text, parse_ir(text, source=source, hint=_BROKEN)
@@ -73,6 +73,20 @@ def has_project() -> bool:
     except DataError:
         return False
     return True
+
+
+def check_pipeline(project: Project, pipeline: str) -> None:
+    """Make sure that sluice.toml has this pipeline.
+
+    Raises:
+        ConfigurationError: It does not. The message names the pipelines that it has.
+    """
+    known = project.settings.pipelines
+    if pipeline not in known:
+        raise ConfigurationError(
+            f"sluice.toml has no pipeline {pipeline!r}; its pipelines are: {', '.join(sorted(known)) or 'none'}",
+            hint="Choose one of them, or add this one under [pipelines].",
+        )
 
 
 def find_warnings(source: str, pipeline: Pipeline) -> list[Finding]:

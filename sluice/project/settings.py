@@ -6,19 +6,22 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sluice.project.base import ObjectPath  # noqa: TC001 - pydantic reads the annotations
-from sluice.project.tables.argo import ArgoTable
 from sluice.project.tables.data import DataTable  # noqa: TC001 - pydantic reads the annotations
 from sluice.project.tables.demo import DemoTable
 from sluice.project.tables.drift import DriftTable
 from sluice.project.tables.gate import GateTable
 from sluice.project.tables.model import ModelTable  # noqa: TC001 - pydantic reads the annotations
+from sluice.project.tables.pipelines.argo import ArgoTable
+from sluice.project.tables.pipelines.engines import EnginesTable
+from sluice.project.tables.pipelines.kfp import KfpTable
+from sluice.project.tables.pipelines.schedule import ScheduleTable
+from sluice.project.tables.pipelines.steps import StepsTable
 from sluice.project.tables.project import ProjectTable  # noqa: TC001 - pydantic reads the annotations
 from sluice.project.tables.rollout import RolloutTable
 from sluice.project.tables.seldon import SeldonTable
 from sluice.project.tables.services.monitor import MonitorTable
 from sluice.project.tables.services.webhook import WebhookTable
 from sluice.project.tables.serving import ServingTable
-from sluice.project.tables.steps import StepsTable
 from sluice.project.tables.tests import TestsTable
 
 
@@ -41,7 +44,10 @@ class Settings(BaseSettings):
     pipelines: dict[str, ObjectPath] = Field(default={}, description="Name of a pipeline → KFP pipeline function.")
     steps: StepsTable = StepsTable()
     drift: DriftTable = DriftTable()
+    engines: EnginesTable = EnginesTable()
     argo: ArgoTable = ArgoTable()
+    kfp: KfpTable = KfpTable()
+    schedule: ScheduleTable = ScheduleTable()
     monitor: MonitorTable = MonitorTable()
     webhook: WebhookTable = WebhookTable()
     demo: DemoTable = DemoTable()

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 RUN_FOLDER_VARIABLE = "SLUICE_RUN_FOLDER"
 """Environment variable with the path of the run's folder."""
 
+RUNTIME_VARIABLE = "_KFP_RUNTIME"
+"""Environment variable that KFP's bootstrap of a component sets. With it, this process is a step of a pipeline."""
+
 EVENTS_FILE = "events.jsonl"
 PARTS_FOLDER = "parts"
 WARNINGS_PREFIX = "warnings-"
@@ -136,7 +139,8 @@ def running_step(name: str) -> Iterator[Step]:
     """Record the start and the end of a step, also if the step fails.
 
     Raises:
-        SystemExit: A `SluiceError` was raised and recorded. Standard error gets its message and hint instead of a traceback.
+        SystemExit: A `SluiceError` was raised and recorded in a step of a pipeline, on any engine. Standard error gets its
+            message and hint instead of a traceback, and the exit code of the process says what happened.
     """
     step = Step(name)
     try:
@@ -147,7 +151,7 @@ def running_step(name: str) -> Iterator[Step]:
         raise SystemExit(error.exit_code) from error  # no end is recorded, because the engine records the interruption
     except SluiceError as error:
         record_event(name, "ended", outcome="fail", detail=error.message, error=error)
-        if run_folder() is None or os.environ.get("SLUICE_DEBUG"):
+        if not (run_folder() or os.environ.get(RUNTIME_VARIABLE)) or os.environ.get("SLUICE_DEBUG"):
             raise
         sys.stderr.write(f"error: {error.message}\nnext: {error.hint}\n")
         raise SystemExit(error.exit_code) from error

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from sluice.argo.compilation import Options
     from sluice.argo.objects.explanations import Explanation
     from sluice.ir.lint import Finding
     from sluice.project.projects import Project
@@ -122,9 +121,9 @@ def compile_(
         sys.stderr.write(f"warning: {finding.task}, {finding.field}: {finding.reason}\n")
     explanation = None
     if target is Target.ARGO:
-        from sluice.engines.compiling import compile_to_argo
+        from sluice.engines.compiling import argo_options, compile_to_argo
 
-        options = _options(
+        options = argo_options(
             project,
             kind=(kind or Kind.WORKFLOW).value,
             name=name,
@@ -212,13 +211,13 @@ def lint(
     project_folder: ProjectOption = None,
 ) -> None:
     """List every construct of a pipeline that the target cannot express."""
-    from sluice.engines.compiling import find_refusals
+    from sluice.engines.compiling import argo_options, find_refusals
     from sluice.engines.sources import is_ir, read_source
     from sluice.ir.lint import find_rounded_numbers, find_unread_fields, find_unsupported_by_kfp
 
     project = _project(source, project_folder)
     _, pipeline = read_source(source, project)
-    refused = find_refusals(pipeline, _options(project)) if target is Target.ARGO else find_unsupported_by_kfp(pipeline)
+    refused = find_refusals(pipeline, argo_options(project)) if target is Target.ARGO else find_unsupported_by_kfp(pipeline)
     rounded, warnings = find_rounded_numbers(pipeline), find_unread_fields(pipeline, matters=False)
     if is_ir(source):
         warnings = [*rounded, *warnings]
@@ -287,28 +286,3 @@ def _project(source: str, folder: Path | None) -> Project | None:
     if folder is None and is_file(source) and not has_project():
         return None
     return open_project(folder)
-
-
-def _options(project: Project | None, **given: Any) -> Options:  # noqa: ANN401 - fields of Options
-    """Return the options of the compilation: [argo] in sluice.toml, overridden by the command line."""
-    from sluice.argo.compilation import Options
-    from sluice.argo.expressions.artifact_store import Store
-
-    chosen = {key: value for key, value in given.items() if value}
-    if project is None:
-        return Options(**chosen)
-    table = project.settings.argo
-    settings: dict[str, Any] = {
-        "namespace": table.namespace,
-        "service_account": table.service_account,
-        "gate_service_account": table.gate_service_account,
-        "repository": table.artifact_repository,
-        "store": Store(driver=table.artifact_driver, root=table.artifact_root),
-        "cache": table.cache,
-        "cache_ttl": table.cache_ttl,
-        "security": table.security,
-        "read_only": table.read_only,
-        "labels": tuple(table.labels.items()),
-        "annotations": tuple(table.annotations.items()),
-    }
-    return Options(**(settings | chosen))

@@ -31,16 +31,6 @@ if TYPE_CHECKING:
 
     from sluice.project.projects import Project
 
-_EXIT_CODES = {
-    "promoted": 0,
-    "kept": 0,
-    "passed": 0,
-    "unchanged": 0,
-    "rejected": 4,
-    "undecided": 4,
-    "rolled_back": 6,
-    "interrupted": 130,
-}
 OUTCOME_MARKS = {"pass": "[green]✓[/]", "fail": "[red]✗[/]", "skipped": "[dim]-[/]"}
 
 
@@ -61,8 +51,10 @@ def run(
     project_folder: ProjectOption = None,
 ) -> None:
     """Run a pipeline on this machine: four test layers → gate → release → approval → canary."""
-    from sluice.engines.local import LocalEngine, check_pipeline
-    from sluice.engines.runs import find_run_with_same_inputs, inputs_digest, read_run
+    from sluice.engines.local.engine import LocalEngine
+    from sluice.engines.local.runs import find_run_with_same_inputs, inputs_digest, read_run
+    from sluice.engines.outcomes import exit_code_of
+    from sluice.engines.sources import check_pipeline
 
     project = open_project(project_folder)
     arguments = {"snapshot": snapshot}
@@ -74,21 +66,22 @@ def run(
         _show_unchanged(output, pipeline, earlier, inputs, project)
         return
     console = progress_console(output)
-    folder = engine.submit(pipeline, arguments)
-    console.print(f"run [bold]{folder.name}[/] of pipeline [bold]{pipeline}[/]; its log is {folder / 'log.txt'}")
+    run_id = engine.submit(pipeline, arguments)
+    folder = engine.folder(run_id)
+    console.print(f"run [bold]{run_id}[/] of pipeline [bold]{pipeline}[/]; its log is {folder / 'log.txt'}")
     try:
         show_progress(engine, folder, console, approver=approve, project=project)
     except KeyboardInterrupt:
         raise explain_interruption(project, folder) from None
     document = read_run(folder)
     show(output, Envelope(command="run", outcome=document["outcome"], data=document), _table(document, folder))
-    raise typer.Exit(exit_code(document))
+    raise typer.Exit(exit_code_of(document["outcome"], document.get("steps", [])))
 
 
 def show_progress(engine: Any, folder: Path, console: Console, *, approver: str, project: Project) -> None:  # noqa: ANN401
     """Print the end of each step, and handle the approval when the run waits for it."""
     started: dict[str, float] = {}
-    with console.status("starting …") as status, contextlib.closing(engine.watch(folder)) as events:
+    with console.status("starting …") as status, contextlib.closing(engine.events(folder.name)) as events:
         for event in events:
             name = event["step"]
             if event["event"] == "started":
@@ -188,14 +181,6 @@ def _ask(number: int, console: Console) -> bool | None:
         return Confirm.ask(f"Start the rollout of release {number} to production?", console=console)
     except EOFError:
         return None
-
-
-def exit_code(document: dict[str, Any]) -> int:
-    """Return the documented exit code of a run that has ended."""
-    if document["outcome"] in _EXIT_CODES:
-        return _EXIT_CODES[document["outcome"]]
-    codes = [step["exit_code"] for step in document.get("steps", []) if "exit_code" in step]
-    return int(codes[0]) if codes else 1
 
 
 def _show_unchanged(output: Format, pipeline: str, earlier: dict[str, Any] | None, inputs: str, project: Project) -> None:

@@ -176,7 +176,7 @@ def run_monitor(project: Project, port: int | None = None, *, notify: Callable[[
         notify: Called with one line that names the port.
 
     Raises:
-        ConfigurationError: The settings name no reference, or no engine that exists.
+        UsageError: The settings name no engine that exists.
         DataError: The state is damaged.
         PortInUseError: The port cannot be used.
     """
@@ -185,10 +185,7 @@ def run_monitor(project: Project, port: int | None = None, *, notify: Callable[[
     listening = open_socket(project.settings.monitor.port if port is None else port)
     notify(f"monitor on port {listening.getsockname()[1]}")
     start_logs()
-    try:
-        app = MonitorApp(monitor)
-        gc.freeze()  # the objects that were loaded at the start stay, and events leave no cycles behind
-        gc.set_threshold(_COLLECT_AFTER)
-        serve(app, listening, name="monitor", short_way=app.short_way)
-    finally:
-        starter.close()
+    app = MonitorApp(monitor)
+    gc.freeze()  # the objects that were loaded at the start stay, and events leave no cycles behind
+    gc.set_threshold(_COLLECT_AFTER)
+    serve(app, listening, name="monitor", short_way=app.short_way)

@@ -144,5 +144,4 @@ def run_webhook(project: Project, port: int | None = None, *, notify: Callable[[
     try:
         serve(build_app(Webhook(project, keys, storage, starter)), listening, name="webhook")
     finally:
-        starter.close()
         storage.close()

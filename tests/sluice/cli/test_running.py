@@ -15,6 +15,7 @@ from rich.prompt import Confirm
 from sluice.cli.options_and_output import Format
 from sluice.cli.production import rollouts
 from sluice.cli.work import running
+from sluice.engines.outcomes import exit_code_of
 from sluice.errors import RefusedError
 from sluice.project.projects import Project, read_project
 from sluice.project.tables.rollout import RolloutTable
@@ -113,7 +114,7 @@ def test_the_approval_prompt_says_that_the_release_was_condemned_and_why_it_was_
 
 
 def test_an_undecided_run_has_the_exit_code_of_a_refusal() -> None:
-    assert running.exit_code({"outcome": "undecided"}) == RefusedError.exit_code
+    assert exit_code_of("undecided", []) == RefusedError.exit_code
 
 
 @pytest.mark.parametrize(("outcome", "named"), [("kept", True), ("undecided", True), ("promoted", False)])

@@ -15,7 +15,7 @@ from kfp import components
 
 from sluice.argo.compilation import Options
 from sluice.engines.compiling import compile_to_argo
-from sluice.engines.kfp import add_environment, compile_to_ir, replace_images
+from sluice.engines.ir_compilation import add_environment, compile_to_ir, replace_images
 from sluice.errors import ConfigurationError, DataError, UsageError
 from sluice.ir.reading import parse_ir
 from sluice.project.projects import read_project

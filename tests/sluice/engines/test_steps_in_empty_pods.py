@@ -20,7 +20,7 @@ from api_server import ApiServer
 from kubernetes import client
 from registry_servers import PROGRAM, free_port, put_base, registry_server
 
-from sluice.engines.local import session_environment
+from sluice.engines.local.engine import session_environment
 from sluice.gate.ledger import Ledger
 from sluice.gate.stores.config_maps import ConfigMapStore
 from sluice.project.projects import read_project

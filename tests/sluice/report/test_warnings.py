@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.prompt import Confirm
 
 from sluice.cli.work import running
-from sluice.engines.runs import assemble_run
+from sluice.engines.local.runs import assemble_run
 from sluice.report.record_reader import parse_run, read_run
 from sluice.report.renderers.html import render_html
 from sluice.report.renderers.junit import render_junit

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sluice.engines.local import LocalEngine
-from sluice.engines.runs import read_run
+from sluice.engines.local.engine import LocalEngine
+from sluice.engines.local.runs import read_run
 from sluice.project.projects import read_project
 
 if TYPE_CHECKING:
@@ -88,8 +88,9 @@ def shop(tmp_path: Path) -> Project:
 @pytest.mark.slow
 def test_a_threshold_that_the_rows_cannot_show_ends_the_run(shop: Project) -> None:
     engine = LocalEngine(shop)
-    folder = engine.submit("ci", {"snapshot": ""})
-    steps = [event["step"] for event in engine.watch(folder) if event["event"] == "ended"]
+    run = engine.submit("ci", {"snapshot": ""})
+    folder = engine.folder(run)
+    steps = [event["step"] for event in engine.events(run) if event["event"] == "ended"]
     document = read_run(folder)
     assert document["outcome"] == "failed"
     assert "model tests are inconclusive: auc: 0." in document["reason"]

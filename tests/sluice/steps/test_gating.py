@@ -16,7 +16,7 @@ from gate_project import GateProject
 
 from sluice.data.holdout import open_holdout, read_holdout
 from sluice.data.row_scores import read_row_scores
-from sluice.engines.local_session import check_gate_inputs
+from sluice.engines.local.session import check_gate_inputs
 from sluice.errors import ConfigurationError, DataError, RefusedError, StateError, UndecidedError
 from sluice.rollout.requests.admission import check_gate, describe_override
 from sluice.statistics.auc import estimate_auc

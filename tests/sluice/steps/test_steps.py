@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from sluice.data.snapshots import digest_file
-from sluice.errors import CheckFailedError, ConfigurationError, DataError, IntegrityError
+from sluice.engines.outcomes import read_error
+from sluice.errors import CheckFailedError, ConfigurationError, DataError, IntegrityError, RolledBackError
 from sluice.steps.curves import curves
-from sluice.steps.records import RUN_FOLDER_VARIABLE, record_part, running_step
+from sluice.steps.records import RUN_FOLDER_VARIABLE, RUNTIME_VARIABLE, record_part, running_step
 from sluice.steps.snapshots import restore_snapshot
 from sluice.steps.training import build_model, verify_model
 
@@ -63,6 +64,19 @@ def test_a_step_outside_a_run_writes_no_records(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(CheckFailedError), running_step("gate"):
         raise CheckFailedError("no")
     record_part("gate", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_step_in_a_pod_prints_its_error_and_ends_with_its_exit_code_without_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(RUN_FOLDER_VARIABLE, raising=False)
+    monkeypatch.setenv(RUNTIME_VARIABLE, "true")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended, running_step("canary"):
+        raise RolledBackError("release 3 was rolled back", hint="Look at the report.")
+    assert ended.value.code == 6
+    assert read_error(capsys.readouterr().err.splitlines()) == ("release 3 was rolled back", "Look at the report.")
     assert not list(tmp_path.iterdir())
 
 

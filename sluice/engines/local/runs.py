@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.checks.layers import LAYERS
 from sluice.data.snapshots import digest_file
+from sluice.engines.outcomes import GOOD_OUTCOMES
 from sluice.errors import DataError, RolledBackError, ServiceError, StateError, UndecidedError
 from sluice.steps.ledgers import open_ledger
 from sluice.steps.records import EVENTS_FILE, PARTS_FOLDER, read_warnings
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 LOG_FILE = "log.txt"
-GOOD_OUTCOMES = frozenset({"promoted", "kept", "passed"})
-"""Outcomes of a run in which nothing failed."""
-
 _CODE_SUFFIXES = frozenset({".py", ".toml", ".txt", ".in", ".lock"})
 
 
@@ -166,6 +164,19 @@ def read_run(folder: Path) -> dict[str, Any]:
 def list_runs(project: Project) -> list[Path]:
     """Return the folders of all runs, oldest first."""
     return sorted(file.parent for file in (project.state / "runs").glob(f"*/{RUN_FILE}"))
+
+
+def find_run(project: Project, run: str) -> Path:
+    """Return the folder of a run.
+
+    Raises:
+        DataError: There is no run with this id.
+    """
+    folders = {folder.name: folder for folder in list_runs(project)}
+    if run not in folders:
+        last = f"The last run is {max(folders)}. " if folders else ""
+        raise DataError(f"there is no local run {run!r}", hint=f"{last}`sluice runs` lists the runs of every engine.")
+    return folders[run]
 
 
 def find_run_with_same_inputs(project: Project, inputs: str) -> dict[str, Any] | None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 from guards import GUARD_SECONDS
 
-from sluice.engines.local import LocalEngine
-from sluice.engines.runs import read_run
-from sluice.errors import ConfigurationError
+from sluice.engines.local.engine import LocalEngine
+from sluice.engines.local.runs import read_run
+from sluice.errors import ConfigurationError, DataError, StateError, UnsupportedError
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
@@ -57,8 +57,8 @@ def wait_for_step(run: Path) -> None:
 def run_pipeline(project: Project, pipeline: str) -> dict[str, object]:
     engine = LocalEngine(project)
     run = engine.submit(pipeline, {"snapshot": ""})
-    events = list(engine.watch(run))
-    document = read_run(run)
+    events = list(engine.events(run))
+    document = read_run(engine.folder(run))
     assert len(events) >= len(document["steps"])
     return document
 
@@ -94,13 +94,13 @@ def test_cancel_ends_every_process_and_records_the_interruption(small_project: P
     marker = uuid.uuid4().hex
     engine = LocalEngine(small_project)
     run = engine.submit("endless", {"snapshot": marker})
-    wait_for_step(run)
+    wait_for_step(engine.folder(run))
     assert processes_with(marker)
     assert temporary_folders(marker)
     engine.cancel(run)
     assert wait_until_gone(marker)
     assert not temporary_folders(marker), "after SIGTERM the step must delete its temporary folder"
-    document = read_run(run)
+    document = read_run(engine.folder(run))
     assert document["outcome"] == "interrupted"
     assert document["steps"][-1]["outcome"] == "interrupted"
 
@@ -109,12 +109,12 @@ def test_leaving_watch_early_cancels_the_run(small_project: Project) -> None:
     marker = uuid.uuid4().hex
     engine = LocalEngine(small_project)
     run = engine.submit("endless", {"snapshot": marker})
-    for event in engine.watch(run):
+    for event in engine.events(run):
         if event["step"] == "sleep-long":
             break
     assert wait_until_gone(marker)
     assert not temporary_folders(marker)
-    assert read_run(run)["outcome"] == "interrupted"
+    assert read_run(engine.folder(run))["outcome"] == "interrupted"
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="the test looks for processes in /proc")
@@ -122,12 +122,12 @@ def test_killing_the_engine_leaves_no_process(small_project: Project) -> None:
     marker = uuid.uuid4().hex
     script = (
         "from pathlib import Path\n"
-        "from sluice.engines.local import LocalEngine\n"
+        "from sluice.engines.local.engine import LocalEngine\n"
         "from sluice.project.projects import read_project\n"
         f"engine = LocalEngine(read_project(Path({str(small_project.root)!r})))\n"
         f"run = engine.submit('endless', {{'snapshot': {marker!r}}})\n"
-        "print(run, flush=True)\n"
-        "list(engine.watch(run))\n"
+        "print(engine.folder(run), flush=True)\n"
+        "list(engine.events(run))\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -157,3 +157,44 @@ def test_ctrl_c_prints_one_message_and_leaves_no_process(small_project: Project)
     assert not [pid for pid in processes_with(marker) if not wait_until_gone(marker)]
     assert not temporary_folders(marker)
     assert read_run(runs[0])["outcome"] == "interrupted"
+
+
+def test_a_second_submit_with_the_same_key_starts_nothing(small_project: Project) -> None:
+    engine = LocalEngine(small_project)
+    first = engine.submit("good", {"snapshot": ""}, key="drift of 2026-11-30/é")
+    assert engine.submit("good", {"snapshot": ""}, key="drift of 2026-11-30/é") == first
+    assert LocalEngine(small_project).submit("good", {"snapshot": ""}, key="drift of 2026-11-30/é") == first
+    *_, last = engine.watch(first)
+    assert last.ended
+    assert last.summary.outcome == "passed"
+    assert [step.outcome for step in last.steps] == ["pass", "pass"]
+    assert [run.id for run in engine.list()] == [first]
+    assert any("say" in line for line in engine.logs(first, "say"))
+
+
+def test_a_run_that_nobody_watches_gets_its_record(small_project: Project) -> None:
+    engine = LocalEngine(small_project)
+    run = engine.submit("failing", {"snapshot": ""})
+    engine._sessions[run].recorder.join(GUARD_SECONDS)  # type: ignore[union-attr]
+    found = engine.read(run)
+    assert (found.ended, found.summary.outcome, found.exit_code) == (True, "failed", 4)
+    assert found.hint == "look at the page"
+
+
+def test_another_process_cannot_end_a_local_run_and_nothing_continues_or_schedules_one(small_project: Project) -> None:
+    engine, other = LocalEngine(small_project), LocalEngine(small_project)
+    run = engine.submit("endless", {"snapshot": uuid.uuid4().hex})
+    try:
+        with pytest.raises(StateError, match="another process started run"):
+            other.cancel(run)
+        with pytest.raises(UnsupportedError):
+            other.retry(run)
+        with pytest.raises(StateError, match="waits for no approval"):
+            other.resume(run, by="ada")
+        with pytest.raises(UnsupportedError, match="no schedules"):
+            other.schedule_remove()
+        with pytest.raises(DataError, match="has no step 'train'"):
+            other.logs(run, "train")
+    finally:
+        engine.cancel(run)
+    engine.cancel(run)  # a second time changes nothing

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sluice.engines import local_session
-from sluice.engines.local_session import check_serving
+from sluice.engines.local import session as local_session
+from sluice.engines.local.session import check_serving
 from sluice.errors import NotServingError
 
 WITH_ROLLOUT = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-canary": {}}))

@@ -10,11 +10,27 @@ from sluice.project.base import Table
 
 
 class ArgoTable(Table):
-    """``[argo]``: settings of the workflows that `sluice compile --target argo` writes."""
+    """``[argo]``: settings of the workflows that `sluice compile --target argo` writes, and of the cluster that runs them."""
 
     namespace: str = Field(
         default="", description="Namespace of the compiled object. If empty, the namespace in which the object is created."
     )
+    context: str = Field(
+        default="",
+        description="Context of the kubeconfig for the engine `argo`. If empty, the current one; in a Pod, its own account.",
+    )
+    server: str = Field(
+        default="",
+        description="URL of the Kubernetes API server for the engine `argo`. If empty, that of the Pod or of the kubeconfig.",
+    )
+    token_file: str = Field(
+        default="",
+        description="File with a bearer token for `server`. It is read again for each call, because tokens are rotated.",
+    )
+    ca_file: str = Field(
+        default="", description="File with the certificates that sign the certificate of `server`. If empty, the system's."
+    )
+    ui_url: str = Field(default="", description="URL of Argo's user interface, for links to runs. If empty, there are no links.")
     service_account: str = Field(
         default="", description="Service account of the steps. If empty, the default one of the namespace."
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluice.engines.runs import (
+from sluice.engines.local.runs import (
     assemble_run,
     create_run,
     determine_outcome,

@@ -1,0 +1,122 @@
+"""`sluice submit`: start a pipeline on an engine, and watch it if asked."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sluice.cli.options_and_output import (
+    WIDE,
+    DryRunOption,
+    Envelope,
+    Format,
+    OutputOption,
+    ProjectOption,
+    facts,
+    open_project,
+    progress_console,
+    show,
+)
+from sluice.errors import InterruptedRunError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sluice.engines import Engine, RunStatus
+
+
+class EngineName(StrEnum):
+    """Where a pipeline runs."""
+
+    LOCAL = "local"
+    ARGO = "argo"
+    KFP = "kfp"
+
+
+EngineOption = Annotated[EngineName | None, typer.Option("--engine", help="local, argo or kfp; default: engines.default.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command `submit`."""
+    app.command("submit")(submit)
+
+
+def submit(
+    pipeline: Annotated[str, typer.Argument(help=r"Name of a pipeline under \[pipelines] in sluice.toml.")] = "release",
+    engine_name: EngineOption = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Option("--arg", metavar="NAME=VALUE", help="Argument of the pipeline. The option may be repeated."),
+    ] = None,
+    key: Annotated[str, typer.Option(help="Idempotency key: a second submit with the same key starts nothing.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Show the steps until the run ends, and exit by its outcome.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force-conflicts", help="Take over fields of the WorkflowTemplate that another tool owns (argo).")
+    ] = False,
+    dry_run: DryRunOption = False,
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
+) -> None:
+    """Start a pipeline in a cluster: bring it to the engine if it has changed, and start a run."""
+    from sluice.engines.arguments import check_arguments, parse_arguments
+    from sluice.engines.selection import open_engine
+    from sluice.engines.sources import read_source
+
+    project = open_project(project_folder)
+    engine = open_engine(project, engine_name.value if engine_name else "")
+    _, graph = read_source(pipeline, project)
+    given = parse_arguments(graph, arguments or [])
+    check_arguments(graph, given)
+    console = progress_console(output)
+    prepared = engine.prepare(pipeline, force=force, dry_run=dry_run)
+    if prepared:
+        console.print(prepared, soft_wrap=True)
+    if dry_run:
+        data: dict[str, Any] = {"engine": engine.name, "pipeline": pipeline, "arguments": given, "prepared": prepared}
+        show(
+            output,
+            Envelope("submit", "would-submit", data),
+            facts({"would submit": pipeline, "to": engine.name, "arguments": given}),
+        )
+        return
+    run = engine.submit(pipeline, given, key=key)
+    if watch or engine.name == "local":  # a local run ends with the process that started it
+        finish(engine, run, output, command="submit", console=console)
+    status = engine.read(run)
+    rows = {"run": run, "engine": engine.name, "page": status.summary.url or "none", "follow it": f"sluice runs watch {run}"}
+    show(output, Envelope("submit", "submitted", describe(status) | {"prepared": prepared}), facts(rows), width=WIDE)
+
+
+def finish(engine: Engine, run: str, output: Format, *, command: str, console: Console) -> None:
+    """Watch a run until it ends, print its result, and exit by its outcome.
+
+    Raises:
+        InterruptedRunError: Ctrl-C ended the watching. A run in a cluster goes on.
+    """
+    from sluice.cli.pipelines.run_trees import follow
+
+    try:
+        status = follow(engine, run, console)
+    except KeyboardInterrupt:
+        hint = "The run has ended." if engine.name == "local" else f"The run goes on. `sluice runs cancel {run}` ends it."
+        raise InterruptedRunError("interrupted", hint=hint) from None
+    summary = status.summary
+    rows: dict[str, object] = {"outcome": summary.outcome, "reason": status.reason}
+    rows |= {name: text for name, text in (("gate", summary.gate), ("release", summary.release), ("page", summary.url)) if text}
+    rows |= {"next": status.hint} if status.hint else {}
+    show(output, Envelope(command, summary.outcome, describe(status)), facts(rows | {"log": f"sluice logs {run}"}), width=WIDE)
+    if status.exit_code == InterruptedRunError.exit_code:
+        raise SystemExit(
+            status.exit_code
+        )  # `main` takes this code of typer for ctrl-C, and would print an error after the result
+    raise typer.Exit(status.exit_code)
+
+
+def describe(status: RunStatus) -> dict[str, Any]:
+    """Return a run as plain JSON types."""
+    import dataclasses
+
+    document = dataclasses.asdict(status)
+    return {**document.pop("summary"), **document}

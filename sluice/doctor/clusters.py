@@ -1,0 +1,150 @@
+"""Questions to a Kubernetes API server: versions, resources, permissions, and the clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sluice.doctor.findings import FAIL, NOTE, PASS, Finding, collecting
+from sluice.engines.argo.api_server import ApiServer, RefusedCallError
+from sluice.engines.argo.credentials import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sluice.project.projects import Project
+
+LARGEST_SKEW_SECONDS = 5.0
+"""Difference of the clocks above which leases, approvals and schedules are judged wrongly."""
+
+ARGO, SELDON, ISTIO = "argoproj.io/v1alpha1", "machinelearning.seldon.io/v1", "networking.istio.io/v1beta1"
+PROMETHEUS = "monitoring.coreos.com/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """A permission that an engine or a platform needs."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+
+
+ARGO_PERMISSIONS = (
+    Permission("argoproj.io", "workflowtemplates", ("get", "patch", "create")),
+    Permission("argoproj.io", "workflows", ("get", "list", "watch", "create", "patch", "update")),
+    Permission("argoproj.io", "cronworkflows", ("get", "list", "create", "patch", "delete")),
+    Permission("", "pods", ("list", "delete")),
+    Permission("", "pods/log", ("get",)),
+)
+"""What `sluice submit`, `runs`, `logs` and `schedule` call."""
+
+SELDON_PERMISSIONS = (Permission("machinelearning.seldon.io", "seldondeployments", ("get", "patch")),)
+"""What a person or a step needs to request a rollout. The controller's Role is in manifests/."""
+
+
+def check_argo(project: Project) -> list[Finding]:
+    """Return the findings about the cluster of the engine `argo`."""
+    findings: list[Finding] = []
+    with collecting(findings, "Kubernetes API server"):
+        api = connect(project.settings.argo)
+        findings += check_server(api)
+        findings.append(
+            check_resources(api, ARGO, ("workflows", "workflowtemplates", "cronworkflows"), "Install Argo Workflows.")
+        )
+        findings += check_permissions(api, ARGO_PERMISSIONS)
+        findings += check_accounts(api, project)
+    return findings
+
+
+def check_seldon(project: Project) -> list[Finding]:
+    """Return the findings about the cluster of the platform `seldon`."""
+    findings: list[Finding] = []
+    with collecting(findings, "Kubernetes API server"):
+        table = project.settings.argo.model_copy(update={"namespace": project.settings.seldon.namespace})
+        api = connect(table)
+        findings += check_server(api)
+        findings.append(check_resources(api, SELDON, ("seldondeployments",), "Install Seldon Core 1.17.1 with its operator."))
+        findings.append(check_resources(api, ISTIO, ("virtualservices",), "Install Istio, which splits the traffic."))
+        findings += check_permissions(api, SELDON_PERMISSIONS)
+        found = check_resources(api, PROMETHEUS, ("servicemonitors",), "")
+        if found.outcome == FAIL:
+            found = Finding(
+                found.subject, NOTE, f"{found.detail}, so manifests/alerts cannot be applied", "Rollouts work without it."
+            )
+        findings.append(found)
+    return findings
+
+
+def check_server(api: ApiServer) -> list[Finding]:
+    """Ask for the version and compare the clocks."""
+    found = api.read("/version")
+    version = Finding("Kubernetes API server", PASS, f"{api.url} is version {found['gitVersion']}, namespace {api.namespace}")
+    skew = api.measure_skew()
+    text = f"the API server's clock differs by {abs(skew):.0f} s"
+    if abs(skew) <= LARGEST_SKEW_SECONDS:
+        return [version, Finding("clock", PASS, text)]
+    return [version, Finding("clock", FAIL, text, "Set this machine's clock with NTP. Leases and schedules depend on it.")]
+
+
+def check_resources(api: ApiServer, group_version: str, plurals: Iterable[str], fix: str) -> Finding:
+    """Ask whether the API server knows all resources of a group."""
+    try:
+        known = {each["name"] for each in api.call("GET", f"/apis/{group_version}")["resources"]}
+    except RefusedCallError:
+        known = set()
+    missing = [plural for plural in plurals if plural not in known]
+    if missing:
+        return Finding(group_version, FAIL, f"the cluster has no resource {', '.join(missing)}", fix)
+    return Finding(group_version, PASS, f"the cluster has {', '.join(plurals)}")
+
+
+def check_permissions(api: ApiServer, permissions: Iterable[Permission]) -> list[Finding]:
+    """Ask for each permission with a SelfSubjectAccessReview. The fix is the line of the Role."""
+    findings = []
+    for each in permissions:
+        refused = [verb for verb in each.verbs if not _may(api, each, verb)]
+        subject = f"permission on {each.resource}"
+        if refused:
+            rule = f'{{apiGroups: ["{each.group}"], resources: ["{each.resource}"], verbs: {_quote(refused)}}}'
+            text = f"this account may not {', '.join(refused)} {each.resource} in namespace {api.namespace}"
+            findings.append(Finding(subject, FAIL, text, f"Add this rule to its Role in namespace {api.namespace}: {rule}"))
+        else:
+            findings.append(Finding(subject, PASS, f"may {', '.join(each.verbs)}"))
+    return findings
+
+
+def _quote(verbs: list[str]) -> str:
+    return "[" + ", ".join(f'"{verb}"' for verb in verbs) + "]"
+
+
+def _may(api: ApiServer, permission: Permission, verb: str) -> bool:
+    resource, _, part = permission.resource.partition("/")
+    attributes: dict[str, Any] = {"namespace": api.namespace, "group": permission.group, "resource": resource, "verb": verb}
+    attributes |= {"subresource": part} if part else {}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    return bool(api.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)["status"]["allowed"])
+
+
+def check_accounts(api: ApiServer, project: Project) -> list[Finding]:
+    """Ask whether the service accounts and the artifact repository that the settings name exist."""
+    table = project.settings.argo
+    named = {
+        "argo.service_account": ("serviceaccounts", table.service_account),
+        "argo.gate_service_account": ("serviceaccounts", table.gate_service_account),
+        "argo.artifact_repository": ("configmaps", table.artifact_repository.partition("/")[0]),
+    }
+    return [_check_object(api, key, plural, name) for key, (plural, name) in named.items() if name]
+
+
+def _check_object(api: ApiServer, key: str, plural: str, name: str) -> Finding:
+    try:
+        api.call("GET", f"/api/v1/namespaces/{api.namespace}/{plural}/{name}")
+    except RefusedCallError as error:
+        fix = f"Create it, or correct {key} in sluice.toml."
+        return Finding(key, FAIL, f"{name} in namespace {api.namespace}: {error.refusal.message}", fix)
+    return Finding(key, PASS, f"{plural[:-1]} {name} exists in namespace {api.namespace}")

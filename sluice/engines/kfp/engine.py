@@ -1,0 +1,390 @@
+"""The engine `kfp`: pipelines, versions, runs and a recurring run, through the KFP API alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sluice.engines.arguments import check_arguments
+from sluice.engines.kfp.connection import calling, connect, ui_url_of
+from sluice.engines.kfp.run_statuses import describe_run, find_pod, find_tasks
+from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, to_cron
+from sluice.engines.kfp.versions import Target, Version, find_version, named_filter, upload
+from sluice.engines.outcomes import explain_failure, find_failed
+from sluice.engines.reconnection import Patience, UnreachableError
+from sluice.engines.sources import check_pipeline, find_warnings, read_source
+from sluice.errors import DataError, SluiceError, StateError, UnsupportedError, UsageError
+from sluice.ir.lint import find_unsupported_by_kfp
+from sluice.ir.reading import parse_ir
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+
+    from sluice.engines import RunStatus, RunSummary, SchedulePlan, ScheduleStatus
+    from sluice.engines.kfp.run_statuses import Task
+    from sluice.ir.graph import Pipeline
+    from sluice.project.projects import Project
+
+    Found = list[dict[str, Any]]
+    Lines = list[str]
+
+NAME = "kfp"
+POLL_SECONDS = 2.0
+"""Pause between two looks at a run. KFP's API has no watch."""
+
+PAGE = 100
+"""Number of objects that one call returns."""
+
+_DIGITS = 12
+
+
+@dataclass(slots=True)
+class KfpEngine:
+    """Run pipelines of one project on Kubeflow Pipelines."""
+
+    project: Project
+    client: Any
+    _versions: dict[str, Version] = field(default_factory=dict)
+    _tasks: dict[str, tuple[str, list[Task]]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the engine."""
+        return NAME
+
+    @property
+    def _prefix(self) -> str:
+        return self.project.settings.project.name
+
+    def _read(self, pipeline: str) -> tuple[str, Pipeline]:
+        check_pipeline(self.project, pipeline)
+        text, graph = read_source(pipeline, self.project)
+        find_warnings(pipeline, graph)
+        if refused := find_unsupported_by_kfp(graph):
+            first = refused[0]
+            raise UnsupportedError(f"KFP cannot run {first.task}, {first.field}: {first.reason}", hint=first.hint)
+        return text, graph
+
+    def prepare(self, pipeline: str, *, force: bool = False, dry_run: bool = False) -> str:
+        """Upload the pipeline, or a new version of it, if KFP does not have this IR yet.
+
+        The name of a version contains the digest of its IR, so the same IR is uploaded once.
+        """
+        del force  # nobody else owns a version of this name
+        text, _ = self._read(pipeline)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        named = f"{self._prefix}-{pipeline}"
+        version_name = f"{named}-{digest[:_DIGITS]}"
+        with calling(self.client, f"read the pipeline {named}"):
+            found = self.client.get_pipeline_id(named)
+            known = find_version(self.client, found, version_name) if found else None
+        if known:
+            self._versions[pipeline] = known
+            return f"version {version_name} of the pipeline {named}: unchanged"
+        if not dry_run:
+            target = Target(named, version_name, found or "", self.project.settings.kfp.namespace)
+            with calling(self.client, f"upload the pipeline {named}"):
+                self._versions[pipeline] = upload(self.client, text, target)
+        return f"version {version_name} of the pipeline {named}: {'changed' if found else 'created'}"
+
+    def _experiment(self) -> str:
+        settings = self.project.settings.kfp
+        with calling(self.client, "create the experiment"):
+            made = self.client.create_experiment(settings.experiment or self._prefix, namespace=settings.namespace or None)
+        return str(made.experiment_id)
+
+    def submit(self, pipeline: str, arguments: Mapping[str, Any], *, key: str = "") -> str:
+        """Start a run of the pipeline's present version in the project's experiment.
+
+        With a key, the run's name is derived from it, and a run of this name is looked for first. KFP does not refuse a second
+        run of the same name, so two processes that submit the same key in the same second may start two runs.
+        """
+        _, graph = self._read(pipeline)
+        check_arguments(graph, arguments)
+        check_no_templates(arguments)
+        if pipeline not in self._versions:
+            self.prepare(pipeline)
+        version, experiment = self._versions[pipeline], self._experiment()
+        name = f"{self._prefix}-{pipeline}-{_shorten_key(key) if key else time.strftime('%Y%m%d-%H%M%S')}"
+        if key and (known := self._find_run(experiment, name)):
+            return known
+        settings = self.project.settings.kfp
+        with calling(self.client, "start a run"):
+            made = self.client.run_pipeline(
+                experiment,
+                name,
+                params=dict(arguments),
+                pipeline_id=version.pipeline_id,
+                version_id=version.version_id,
+                pipeline_root=settings.pipeline_root or None,
+                service_account=settings.service_account or None,
+            )
+        return str(made.run_id)
+
+    def _find_run(self, experiment: str, name: str) -> str:
+        with calling(self.client, "list runs"):
+            answer = self.client.list_runs(experiment_id=experiment, page_size=PAGE, filter=named_filter(name))
+        return str(answer.runs[0].run_id) if answer.runs else ""
+
+    def read(self, run: str) -> RunStatus:
+        """Return the run as it is now. If it failed, the log of the failed step says its exit code."""
+        found = self._get(run)
+        status = self._describe(found)
+        failed = find_failed(status)
+        if failed is None:
+            return status
+        try:
+            lines = self._read_log(found, failed.name)
+        except SluiceError:  # its pod was deleted, so the exit code stays unknown
+            return status
+        return explain_failure(self._describe(found, logs={failed.name: "\n".join(lines)}), lines)
+
+    def _get(self, run: str) -> dict[str, Any]:
+        with calling(self.client, f"read run {run}"):
+            found: dict[str, Any] = self.client.get_run(run).to_dict()
+        return found
+
+    def _describe(self, run: Mapping[str, Any], logs: Mapping[str, str] | None = None) -> RunStatus:
+        pipeline, tasks = self._pipeline_of(run)
+        ui_url = ui_url_of(self.client, self.project.settings.kfp)
+        return describe_run(run, tasks, pipeline=pipeline, ui_url=ui_url, now=time.time(), logs=logs)
+
+    def _pipeline_of(self, run: Mapping[str, Any]) -> tuple[str, list[Task]]:
+        """Return the name and the tasks of a run's pipeline. They are read from its version once."""
+        reference = run.get("pipeline_version_reference") or {}
+        pipeline_id, version_id = reference.get("pipeline_id"), reference.get("pipeline_version_id")
+        if not (pipeline_id and version_id):
+            return str(run.get("display_name") or ""), []
+        if version_id not in self._tasks:
+            with calling(self.client, "read the run's pipeline"):
+                named = str(self.client.get_pipeline(pipeline_id).display_name)
+                spec = self.client.get_pipeline_version(pipeline_id, version_id).pipeline_spec
+            name = named.removeprefix(f"{self._prefix}-")
+            spec = spec.get("pipeline_spec", spec)  # KFP wraps it if there are settings of the platform
+            graph = parse_ir(json.dumps(spec), source=f"version {version_id}")
+            self._tasks[version_id] = (name, list(find_tasks(graph)))
+        return self._tasks[version_id]
+
+    def watch(self, run: str) -> Generator[RunStatus]:
+        """Yield the run each time that a look at it shows a change. Leaving the iterator does not end the run."""
+        seen: Any = None
+        patience = Patience()
+        while True:
+            try:
+                status = self.read(run)
+            except UnreachableError as error:
+                patience.wait(error)
+                continue
+            patience.answered()
+            shown = (status.summary.outcome, status.steps)
+            if shown != seen:
+                yield status
+                seen = shown
+            if status.ended:
+                return
+            time.sleep(POLL_SECONDS)
+
+    def logs(self, run: str, step: str = "") -> Iterator[str]:
+        """Yield the lines that a step's pod printed, those of KFP's launcher among them; without a step, those of all steps.
+
+        Raises:
+            DataError: There is no such step, or its pod was deleted and KFP has no archive of logs.
+        """
+        found = self._get(run)
+        status = self._describe(found)
+        names = [each.name for each in status.steps if not each.is_group and each.outcome not in {"pending", "skipped"}]
+        if step and step not in names:
+            raise DataError(f"run {run} has no step {step!r} that ran", hint=f"Its steps are: {', '.join(names) or 'none'}.")
+        if step:
+            return iter(self._read_log(found, step))
+        return self._read_logs(found, names)
+
+    def _read_logs(self, run: Mapping[str, Any], names: Lines) -> Iterator[str]:
+        for name in names:
+            yield f"--- {name}"
+            try:
+                yield from self._read_log(run, name)
+            except DataError as error:
+                yield f"({error.message})"
+
+    def _read_log(self, run: Mapping[str, Any], step: str) -> Lines:
+        details = ((run.get("run_details") or {}).get("task_details")) or []
+        pod = find_pod(details, step)
+        if not pod:
+            raise DataError(
+                f"the step {step} has had no pod: its result may be that of an earlier run", hint="Look at it in KFP's UI."
+            )
+        api = self.client._run_api.api_client  # noqa: SLF001 - kfp.Client has no method for logs
+        path = f"/apis/v1alpha1/runs/{run['run_id']}/nodes/{pod}/log"
+        with calling(self.client, f"read the log of {step}"):
+            answer = api.call_api(path, "GET", auth_settings=["Bearer"], _preload_content=False, _request_timeout=(5, 60))[0]
+        text = str(answer.data.decode("utf-8", "replace"))
+        if text.startswith("{") and "error_message" in text:
+            raise DataError(f"KFP cannot read the log of {step}", hint="Its pod was deleted, and KFP has no archive of logs.")
+        return text.splitlines()
+
+    def cancel(self, run: str) -> None:
+        """Terminate the run."""
+        if not self._describe(self._get(run)).ended:
+            with calling(self.client, f"end run {run}"):
+                self.client.terminate_run(run)
+
+    def retry(self, run: str) -> None:
+        """Run a failed run again from the steps that failed.
+
+        Raises:
+            StateError: The run has not failed.
+        """
+        if (outcome := self._describe(self._get(run))).ended is False or outcome.exit_code == 0:
+            raise StateError(
+                f"run {run} is {outcome.summary.outcome}, and only a failed run can be retried",
+                hint=f"`sluice runs show {run}` shows it.",
+            )
+        with calling(self.client, f"retry run {run}"):
+            self.client._run_api.run_service_retry_run(run)  # noqa: SLF001 - not in kfp.Client
+
+    def resume(self, run: str, *, by: str, why: str = "") -> str:
+        """Refuse: on KFP the approval step waits for the approval of its release.
+
+        Raises:
+            UnsupportedError: Always.
+        """
+        del by, why
+        raise UnsupportedError(
+            f"KFP cannot answer a step of run {run}",
+            hint="Approve the release: `sluice rollout approve RELEASE`. The step sees it.",
+        )
+
+    def list(self, limit: int = 20) -> tuple[RunSummary, ...]:
+        """Return the last runs of the project's experiment, newest first."""
+        found = self._list_runs(min(limit, PAGE))
+        return tuple(self._describe(run).summary for run in found)
+
+    def _list_runs(self, limit: int) -> Found:
+        settings = self.project.settings.kfp
+        try:
+            with calling(self.client, "list runs"):
+                experiment = self.client.get_experiment(
+                    experiment_name=settings.experiment or self._prefix, namespace=settings.namespace or None
+                )
+                answer = self.client.list_runs(page_size=limit, sort_by="created_at desc", experiment_id=experiment.experiment_id)
+        except ValueError:  # kfp's error if there is no such experiment
+            return []
+        return [run.to_dict() for run in answer.runs or ()]
+
+    @property
+    def _schedule_name(self) -> str:
+        return f"{self._prefix}-schedule"
+
+    def _recurring(self) -> Found:
+        namespace = self.project.settings.kfp.namespace or None
+        with calling(self.client, "list recurring runs"):
+            answer = self.client.list_recurring_runs(
+                page_size=PAGE, sort_by="created_at desc", namespace=namespace, filter=named_filter(self._schedule_name)
+            )
+        return [each.to_dict() for each in answer.recurring_runs or ()]
+
+    def schedule_apply(self, plan: SchedulePlan) -> str:
+        """Create the recurring run, or replace it, because KFP cannot change one.
+
+        The old one is disabled before the new one is made, so that two never start runs at the same time.
+        """
+        check_plan(plan, timezone=self.project.settings.kfp.timezone)
+        _, graph = self._read(plan.pipeline)
+        check_arguments(graph, plan.arguments)
+        check_no_templates(plan.arguments)
+        self.prepare(plan.pipeline)
+        version = self._versions[plan.pipeline]
+        description = describe_plan(plan, version.name)
+        before = self._recurring()
+        if len(before) == 1 and before[0].get("description") == description:
+            return "unchanged"
+        paused = bool(before) and all(describe_recurring(each, last=None, now=0).paused for each in before)
+        experiment = self._experiment()
+        with calling(self.client, "replace the recurring run"):
+            for each in before:
+                self.client.disable_recurring_run(each["recurring_run_id"])
+            self.client.create_recurring_run(
+                experiment,
+                self._schedule_name,
+                description=description,
+                cron_expression=to_cron(plan),
+                max_concurrency=concurrent_runs(plan),
+                no_catchup=True,
+                params=dict(plan.arguments),
+                pipeline_id=version.pipeline_id,
+                version_id=version.version_id,
+                enabled=not paused,
+                pipeline_root=self.project.settings.kfp.pipeline_root or None,
+                service_account=self.project.settings.kfp.service_account or None,
+            )
+            for each in before:
+                self.client.delete_recurring_run(each["recurring_run_id"])
+        return "changed" if before else "created"
+
+    def schedule_list(self) -> tuple[ScheduleStatus, ...]:
+        """Return the project's recurring run, with the start of its last run among the last hundred runs of the experiment."""
+        found = self._recurring()
+        runs = self._list_runs(PAGE) if found else []
+        return tuple(
+            describe_recurring(each, last=_last_start(runs, each["recurring_run_id"]), now=time.time()) for each in found
+        )
+
+    def schedule_pause(self, *, paused: bool) -> str:
+        """Disable or enable the recurring run.
+
+        Raises:
+            StateError: The project has no schedule.
+        """
+        found = self._recurring()
+        if not found:
+            raise StateError(f"KFP has no recurring run {self._schedule_name}", hint="Create it with `sluice schedule apply`.")
+        changed = [each for each in found if describe_recurring(each, last=None, now=0).paused != paused]
+        switch = self.client.disable_recurring_run if paused else self.client.enable_recurring_run
+        with calling(self.client, "change the recurring run"):
+            for each in changed:
+                switch(each["recurring_run_id"])
+        return "changed" if changed else "unchanged"
+
+    def schedule_remove(self) -> str:
+        """Delete the recurring run. Its runs stay."""
+        found = self._recurring()
+        with calling(self.client, "delete the recurring run"):
+            for each in found:
+                self.client.delete_recurring_run(each["recurring_run_id"])
+        return "removed" if found else "unchanged"
+
+
+def _last_start(runs: Found, recurring: str) -> float | None:
+    times = [run.get("scheduled_at") or run["created_at"] for run in runs if run.get("recurring_run_id") == recurring]
+    return max((float(each.timestamp()) for each in times), default=None)
+
+
+def _shorten_key(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:_DIGITS]
+
+
+def check_no_templates(arguments: Mapping[str, Any]) -> None:
+    """Check that no argument contains ``{{``: KFP's backend passes arguments through Argo, which takes it for a template.
+
+    Raises:
+        UsageError: One does.
+    """
+    for name, value in arguments.items():
+        if "{{" in json.dumps(value):
+            raise UsageError(
+                f"the value of {name} contains '{{{{', which the Argo below KFP takes for a template of its own",
+                hint="Give a value without two opening braces.",
+            )
+
+
+def open_kfp(project: Project) -> KfpEngine:
+    """Return the engine with the connection that the settings and kfp's environment variables name.
+
+    Raises:
+        ServiceError: No endpoint is known.
+    """
+    return KfpEngine(project, connect(project.settings.kfp))
