@@ -111,17 +111,25 @@ def read_project(start: Path | None = None) -> Project:
             f"{file} is not valid: {_describe(error)}",
             hint="Correct these keys. `sluice schema` prints every key with its type and default.",
         ) from error
-    _require_separate_holdout(root, settings)
+    require_separate_holdout(root, settings.data.snapshot, settings.data.holdout)
     return Project(root, settings)
 
 
-def _require_separate_holdout(root: Path, settings: Settings) -> None:
+def require_separate_holdout(root: Path, snapshot: str, holdout: str) -> None:
     """Refuse a holdout that is the training data: the same path or URL, a link to the same file, or a copy of it.
 
     A copy is found by comparing the bytes of two files of equal size, up to the first difference. So different files cost
     nothing.
+
+    Args:
+        root: Folder of the project.
+        snapshot: Path or URL of the training data. A pattern is checked when it is resolved.
+        holdout: Path or URL of the holdout.
+
+    Raises:
+        ConfigurationError: They are the same.
     """
-    names = (settings.data.snapshot, settings.data.holdout)
+    names = (snapshot, holdout)
     one, other = (root / name for name in names)
     try:
         how = "are links to one file" if one.samefile(other) else ""

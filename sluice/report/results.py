@@ -198,6 +198,7 @@ class Snapshot(Record):
     digest: Text = ""
     rows: Count = None
     source: Text = ""
+    origin: Text = ""
 
 
 class Release(Record):

@@ -15,6 +15,7 @@ import numpy as np
 
 from sluice.data.holdout import SNAPSHOT_FOLDER, read_holdout, read_whole_holdout
 from sluice.data.labelled_rows import read_labelled_rows
+from sluice.data.locations import resolve_snapshot
 from sluice.data.overlaps import find_shared_ids
 from sluice.data.snapshots import Snapshot, check_readable, digest_file, is_url, pin_for_reading
 from sluice.drift.auc_changes import AucChange, compare_aucs, estimate_before
@@ -92,7 +93,7 @@ def compare_sources(project: Project, reference: str = "", current: str = "", *,
         StateError: There is no champion, or both names mean the same bytes.
     """
     found = _open(project, reference) if reference else find_reference(project)
-    now = _open(project, current or project.settings.data.snapshot)
+    now = _open(project, resolve_snapshot(project, current).name)
     if _has_same_bytes(project, found, now.path):
         named = found.source if isinstance(found, Snapshot) else "the champion's training data"
         raise StateError(

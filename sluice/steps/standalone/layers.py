@@ -89,7 +89,12 @@ def train_now(project: Project, snapshot: str = "") -> Path:
     folder = project.state / LATEST_MODEL.parent
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / "trained.draft"
-    snapshot_metadata = {"digest": pinned.digest, "suffix": pinned.path.suffix, "source": pinned.source}
+    snapshot_metadata = {
+        "digest": pinned.digest,
+        "suffix": pinned.path.suffix,
+        "source": pinned.source,
+        "configured": not snapshot,
+    }
     metadata = train(str(pinned.path), snapshot_metadata, draft, folder / REFERENCE_FILE)
     draft.unlink()
     (folder / TRAINING_FILE).write_text(json.dumps(metadata), encoding="utf-8")
