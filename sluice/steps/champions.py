@@ -83,19 +83,18 @@ def locate_training_data(project: Project, release: Release, *, fetch: bool = Tr
     Args:
         project: The project.
         release: The release.
-        fetch: Whether the data may be fetched from a URL again. A large file takes long.
+        fetch: Whether the data may be read from its source again. A large file takes long.
 
     Returns:
         The data, and an empty text; or None, and why nobody has it.
     """
     digest = str(release.manifest["data"]["snapshot_digest"])
     name, folder = f"the training data of release {release.number}", project.state / SNAPSHOT_FOLDER
-    source = str(release.manifest["data"].get("snapshot_source") or "")
-    places = {place: None for place in (project.settings.data.snapshot, source) if place}
-    for path in (*sorted(folder.glob(f"{digest.removeprefix(PREFIX)}*")), *(Path(project.locate(place)) for place in places)):
+    for path in (*sorted(folder.glob(f"{digest.removeprefix(PREFIX)}*")), Path(project.locate(project.settings.data.snapshot))):
         if path.is_file() and digest_file(path) == digest:
             return Snapshot(path, digest, name), ""
     missing = f"not in {folder}"
+    source = str(release.manifest["data"].get("snapshot_source") or "")
     if not source or not fetch:
         return None, missing
     try:
