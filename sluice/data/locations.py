@@ -1,7 +1,7 @@
 """Where the newest snapshot is: ``data.snapshot`` as a path, a URL or a pattern, or what ``data.snapshot_command`` prints.
 
-A pattern names immutable files, and the newest of them is the last one in the natural order of the names. The time of a file's
-last change never counts, because a copy or a restored backup has another one.
+A pattern names immutable files, or folders of Parquet files. The newest is the last one in the natural order of the names. The
+time of a file's last change never counts, because a copy or a restored backup has another one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from sluice.data.external_errors import describe_error, external_call
 from sluice.data.snapshots import is_url, strip_credentials
 from sluice.errors import ConfigurationError, DataError
-from sluice.project.projects import require_separate_holdout
+from sluice.project.projects import contains_file, require_separate_holdout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ def resolve_snapshot(project: Project, location: str = "") -> SnapshotLocation:
     matches = _find_matches(project, name)
     newest = pick_newest(matches)
     require_separate_holdout(project.root, newest, settings.holdout)
-    found = f"the last of {len(matches):,} files that match" if len(matches) > 1 else "the only file that matches"
+    found = f"the last of {len(matches):,} that match" if len(matches) > 1 else "the only one that matches"
     return SnapshotLocation(newest, origin=f"{found} {strip_credentials(name)}", configured=not location)
 
 
@@ -114,17 +114,22 @@ def _order_naturally(name: str) -> tuple[list[list[tuple[int, int, str]]], str]:
 
 
 def _find_matches(project: Project, pattern: str) -> list[str]:
-    """Return the files that match a pattern, as sluice.toml would name them. The holdout must not be among them."""
+    """Return what matches a pattern, as sluice.toml would name it: files, or folders if no file does.
+
+    The holdout must be neither among them nor in one of the folders.
+    """
     shown = strip_credentials(pattern)
-    matches, folders = (_find_urls if is_url(pattern) else _find_paths)(project, pattern)
+    files, folders = (_find_urls if is_url(pattern) else _find_paths)(project, pattern)
+    matches = [name for name in files if not _is_marker(name, pattern)] or [
+        name for name in folders if not _is_marker(name, pattern)
+    ]
     if not matches:
-        found = f"only {folders} {'folder' if folders == 1 else 'folders'}, and a snapshot is one file" if folders else "no file"
         raise DataError(
-            f"the pattern {shown} matches {found}",
+            f"the pattern {shown} matches no file and no folder",
             hint="Check the path and the wildcards of data.snapshot or of the argument, and that an export has arrived.",
         )
     holdout = project.settings.data.holdout
-    if any(_is_same(project, name, holdout) for name in matches):
+    if any(_is_same(project, name, holdout) or contains_file(project.root, name, holdout) for name in matches):
         raise ConfigurationError(
             f"the pattern {shown} also matches the holdout {strip_credentials(holdout)}, so a model could be trained on the rows "
             "that it is tested on",
@@ -133,16 +138,22 @@ def _find_matches(project: Project, pattern: str) -> list[str]:
     return matches
 
 
-def _find_paths(project: Project, pattern: str) -> tuple[list[str], int]:
-    """Return the files that match a path pattern, and the number of folders that do."""
+def _is_marker(name: str, pattern: str) -> bool:
+    """Return whether a name begins with ``_`` or ``.``, as markers of other tools do, and the pattern does not ask for it."""
+    last, asked = (text.rstrip("/").rpartition("/")[2] for text in (name, pattern))
+    return last.startswith(("_", ".")) and not asked.startswith(("_", "."))
+
+
+def _find_paths(project: Project, pattern: str) -> tuple[list[str], list[str]]:
+    """Return the files and the folders that match a path pattern."""
     with external_call(f"cannot look for {pattern}", hint="Check the pattern, and check that you may read the folder."):
         found = glob.glob(pattern, root_dir=project.root, recursive=True)  # noqa: PTH207 - the pattern may be absolute
     files = [name for name in found if project.path(name).is_file()]
-    return files, len(found) - len(files)
+    return files, [name for name in found if project.path(name).is_dir()]
 
 
-def _find_urls(project: Project, pattern: str) -> tuple[list[str], int]:
-    """Return the objects that match a URL pattern, and the number of folders that do."""
+def _find_urls(project: Project, pattern: str) -> tuple[list[str], list[str]]:
+    """Return the objects and the folders that match a URL pattern. The URL of a folder ends with ``/``."""
     del project
     shown = strip_credentials(pattern)
     if "::" in pattern:
@@ -154,12 +165,13 @@ def _find_urls(project: Project, pattern: str) -> tuple[list[str], int]:
 
     hint = "Check the URL and your credentials. Some protocols need another library: s3fs for s3://, gcsfs for gs://, adlfs for abfs://."
     with external_call(f"cannot look for {shown}", hint=hint):
-        system, path = fsspec.core.url_to_fs(pattern)
+        system, path = fsspec.core.url_to_fs(pattern.rstrip("/"))
         found = system.glob(path, detail=True)
     # The user, the host and the spelling of the protocol stay as they were given: fsspec's own inverse loses them.
-    start = pattern[: -len(path)] if pattern.endswith(path) else None
-    names = [name for name, details in found.items() if details["type"] == "file"]
-    return [system.unstrip_protocol(name) if start is None else f"{start}{name}" for name in names], len(found) - len(names)
+    start = pattern.rstrip("/").removesuffix(path) if pattern.rstrip("/").endswith(path) else None
+    urls = {name: system.unstrip_protocol(name) if start is None else f"{start}{name}" for name in found}
+    files = [urls[name] for name, details in found.items() if details["type"] == "file"]
+    return files, [f"{urls[name]}/" for name, details in found.items() if details["type"] == "directory"]
 
 
 def _is_same(project: Project, name: str, holdout: str) -> bool:

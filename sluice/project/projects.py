@@ -116,7 +116,7 @@ def read_project(start: Path | None = None) -> Project:
 
 
 def require_separate_holdout(root: Path, snapshot: str, holdout: str) -> None:
-    """Refuse a holdout that is the training data: the same path or URL, a link to the same file, or a copy of it.
+    """Refuse a holdout that is the training data: the same path or URL, a link to the same file, a copy of it, or a part of it.
 
     A copy is found by comparing the bytes of two files of equal size, up to the first difference. So different files cost
     nothing.
@@ -127,7 +127,7 @@ def require_separate_holdout(root: Path, snapshot: str, holdout: str) -> None:
         holdout: Path or URL of the holdout.
 
     Raises:
-        ConfigurationError: They are the same.
+        ConfigurationError: They are the same, or the holdout is inside the folder of the training data.
     """
     names = (snapshot, holdout)
     one, other = (root / name for name in names)
@@ -139,6 +139,8 @@ def require_separate_holdout(root: Path, snapshot: str, holdout: str) -> None:
         how = ""
     if names[0] == names[1]:
         how = "are the same"
+    elif snapshot and contains_file(root, snapshot, holdout):
+        how = "are a folder and a file inside it"
     if how:
         raise ConfigurationError(
             f"{root / FILE_NAME} is not valid: data.snapshot {names[0]!r} and data.holdout {names[1]!r} {how}, so every "
@@ -147,6 +149,13 @@ def require_separate_holdout(root: Path, snapshot: str, holdout: str) -> None:
                 "Set data.holdout to labelled rows that are not in data.snapshot. Neither the id nor the content may be the same."
             ),
         )
+
+
+def contains_file(root: Path, folder: str, file: str) -> bool:
+    """Return whether a location is a folder (a path, or a URL that ends with ``/``) that contains a file."""
+    if "://" in folder or "://" in file:
+        return folder.endswith("/") and file.startswith(folder)
+    return (root / folder).is_dir() and (root / file).resolve().is_relative_to((root / folder).resolve())
 
 
 def _describe(error: ValidationError) -> str:

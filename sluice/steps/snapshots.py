@@ -10,9 +10,10 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from sluice.data.folders import copy_parts, place_folder
 from sluice.data.holdout import SNAPSHOT_FOLDER
 from sluice.data.locations import resolve_snapshot
-from sluice.data.snapshots import Snapshot, check_readable, digest_file, pin_snapshot, pinned_path, strip_credentials
+from sluice.data.snapshots import Snapshot, check_readable, digest_data, digest_file, pin_snapshot, pinned_path, strip_credentials
 from sluice.errors import IntegrityError
 from sluice.project.projects import Project, read_project
 from sluice.release.manifest import write_json
@@ -131,29 +132,37 @@ def _pin_place(project: Project, name: str) -> Snapshot:
 def _copy_pinned(snapshot: Snapshot, source: str, target: Path) -> dict[str, Any]:
     check_readable(snapshot)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(snapshot.path, target)
+    if snapshot.path.is_dir():
+        shutil.copytree(snapshot.path, target, dirs_exist_ok=True)
+    else:
+        shutil.copyfile(snapshot.path, target)
     return {"digest": snapshot.digest, "source": strip_credentials(source), "suffix": snapshot.path.suffix}
 
 
 def restore_snapshot(project: Project, artifact: Path, metadata: Mapping[str, Any]) -> Path:
-    """Return a pinned artifact as a file with its original suffix, after verifying its digest.
+    """Return a pinned artifact as a file or folder with its original suffix, after verifying its digest.
 
     An artifact of a pipeline has no suffix, but the project's loader may need it. The digest is verified because the artifact was
     stored outside Sluice in the meantime.
 
     Raises:
-        IntegrityError: The file does not have the digest that was recorded when it was pinned.
+        DataError: The artifact is a folder with files that are not data, or it cannot be copied.
+        IntegrityError: The artifact does not have the digest that was recorded when it was pinned.
     """
     digest = str(metadata["digest"])
     target = pinned_path(project.state / SNAPSHOT_FOLDER, digest, str(metadata.get("suffix", "")))
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.copyfile(artifact, draft)
-        draft.replace(target)
-    if digest_file(target) != digest:
+        if artifact.is_dir():
+            copy_parts(artifact, draft)
+            place_folder(draft, target, digest)
+        else:
+            shutil.copyfile(artifact, draft)
+            draft.replace(target)
+    if digest_data(target) != digest:
         raise IntegrityError(
             f"the snapshot {target.name} does not have the digest {digest}",
-            hint="Delete the file, and run the pipeline again from its first step.",
+            hint="Delete it, and run the pipeline again from its first step.",
         )
     return target

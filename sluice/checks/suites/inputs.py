@@ -16,7 +16,7 @@ from sluice.data.external_errors import describe_error
 from sluice.data.holdout import SNAPSHOT_FOLDER
 from sluice.data.labelled_rows import read_frame
 from sluice.data.locations import locate_snapshot
-from sluice.data.snapshots import PREFIX, digest_file, pin_for_reading
+from sluice.data.snapshots import PREFIX, digest_data, pin_for_reading
 from sluice.errors import ConfigurationError, DataError, IntegrityError, StateError
 from sluice.release.model_layer import LOAD_ERRORS, MODEL_FILE
 
@@ -79,7 +79,7 @@ def find_snapshot(project: Project, path: str | None) -> PinnedData:
         DataError: The file does not exist or cannot be read.
     """
     if path is not None:
-        return PinnedData(project, Path(path), digest_file(Path(path)))
+        return PinnedData(project, Path(path), digest_data(Path(path)))
     pinned = pin_for_reading(locate_snapshot(project), project.state / SNAPSHOT_FOLDER)
     return PinnedData(project, pinned.path, pinned.digest)
 

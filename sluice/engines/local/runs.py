@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.checks.layers import LAYERS
 from sluice.data.locations import resolve_snapshot
-from sluice.data.snapshots import digest_file
+from sluice.data.snapshots import digest_data
 from sluice.engines.outcomes import GOOD_OUTCOMES, TRAIN
 from sluice.errors import DataError, RolledBackError, ServiceError, SluiceError, StateError, UndecidedError
 from sluice.steps.ledgers import open_ledger
@@ -103,7 +103,7 @@ def inputs_digest(project: Project, pipeline: str, arguments: Mapping[str, Any])
         digest.update(f"\0{file.relative_to(project.root)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     for location in (_find_snapshot(project, str(arguments.get("snapshot") or "")), project.settings.data.holdout):
         path = Path(project.locate(location))
-        digest.update(digest_file(path).encode() if "://" not in location and path.is_file() else location.encode())
+        digest.update(digest_data(path).encode() if "://" not in location and path.exists() else location.encode())
     for link in _find_overrides(project):
         digest.update(f"\0override {link}".encode())
     return f"sha256:{digest.hexdigest()}"

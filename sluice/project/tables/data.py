@@ -14,8 +14,9 @@ class DataTable(Table):
 
     snapshot: str = Field(
         default="",
-        description="The training data: a path relative to the project, or an fsspec URL. With a wildcard (`*`, `?`, `[…]`), "
-        "it is the last file in natural order of names that matches. Required, unless `snapshot_command` is set.",
+        description="The training data, a file or a folder of Parquet files: a path relative to the project, or an fsspec URL "
+        "(of a folder with `/` at the end). With a wildcard (`*`, `?`, `[…]`), it is the last match in natural order of names. "
+        "Required, unless `snapshot_command` is set.",
     )
     snapshot_command: list[str] = Field(
         default=[],

@@ -81,10 +81,10 @@ def test_a_pattern_of_a_path_means_the_last_name_and_never_the_last_change(depot
     os.utime(depot.root / "exports" / "c-8.csv", (time.time() + 99, time.time() + 99))
     found = resolve_snapshot(with_snapshot(depot, "exports/c-*.csv"))
     assert (found.name, found.configured) == ("exports/c-10.csv", True)
-    assert found.origin == "the last of 3 files that match exports/c-*.csv"
+    assert found.origin == "the last of 3 that match exports/c-*.csv"
     absolute = resolve_snapshot(depot, str(depot.root / "exports" / "c-?.csv"))
     assert (absolute.name, absolute.configured) == (str(depot.root / "exports" / "c-9.csv"), False)
-    assert resolve_snapshot(depot, "**/c-10.csv").origin == "the only file that matches **/c-10.csv"
+    assert resolve_snapshot(depot, "**/c-10.csv").origin == "the only one that matches **/c-10.csv"
 
 
 def test_a_file_whose_name_has_brackets_is_that_file_and_no_pattern(depot: Project) -> None:
@@ -112,8 +112,8 @@ def test_a_pattern_of_a_url_means_the_last_name_in_its_own_spelling(depot: Proje
 @pytest.mark.parametrize(
     ("pattern", "message", "hint"),
     [
-        ("exports/none-*.csv", r"the pattern exports/none-\*\.csv matches no file", "an export has arrived"),
-        ("exports/fol*", r"matches only 1 folder, and a snapshot is one file", "an export has arrived"),
+        ("exports/none-*.csv", r"the pattern exports/none-\*\.csv matches no file and no folder", "an export has arrived"),
+        ("exports/.*", r"matches no file and no folder", "an export has arrived"),
         ("memory://nowhere/c-*.csv", r"the pattern memory://nowhere/c-\*\.csv matches no file", "an export has arrived"),
         ("nosuch://bucket/c-*.csv", r"cannot look for nosuch://bucket/c-\*\.csv: ValueError", "need another library"),
     ],
@@ -123,6 +123,33 @@ def test_a_pattern_that_leads_nowhere_is_refused(depot: Project, pattern: str, m
     with pytest.raises(DataError, match=message) as refused:
         resolve_snapshot(with_snapshot(depot, pattern))
     assert hint in refused.value.hint
+
+
+def test_a_pattern_means_folders_if_no_file_matches_and_skips_markers(depot: Project) -> None:
+    put(depot, "exports/dt=9/a.parquet", "exports/dt=10/a.parquet", "exports/_SUCCESS", "exports/_tmp/a.parquet")
+    assert resolve_snapshot(depot, "exports/*").name == "exports/dt=10"
+    put(depot, "exports/z.parquet")
+    assert resolve_snapshot(depot, "exports/*").name == "exports/z.parquet", "a file comes before folders"
+    assert resolve_snapshot(depot, "exports/_*").name == "exports/_SUCCESS", "the pattern asks for it"
+    for name in ("dt=9/a.parquet", "dt=10/a.parquet", "_SUCCESS"):
+        with fsspec.open(f"memory://parts/customers/{name}", "wb") as file:
+            file.write(b"x")
+    for pattern in ("memory://parts/customers/*", "memory://parts/customers/dt=*/"):
+        assert resolve_snapshot(depot, pattern).name == "memory://parts/customers/dt=10/"
+
+
+def test_a_folder_that_contains_the_holdout_is_refused(depot: Project) -> None:
+    put(depot, "all-2/c.parquet")
+    (depot.root / "all-1").mkdir()
+    (depot.root / "holdout.csv").rename(depot.root / "all-1" / "holdout.csv")
+    project = change(depot, 'holdout = "holdout.csv"', 'holdout = "all-1/holdout.csv"')
+    with pytest.raises(ConfigurationError, match="also matches the holdout"):
+        resolve_snapshot(project, "all-*")
+    with pytest.raises(ConfigurationError, match="are a folder and a file inside it"):
+        with_snapshot(project, "all-1")
+    inside = change(depot, 'holdout = "all-1/holdout.csv"', 'holdout = "s3://bucket/all/holdout.csv"')
+    with pytest.raises(ConfigurationError, match="are a folder and a file inside it"):
+        change(inside, 'snapshot = "all-1"', 'snapshot = "s3://bucket/all/"')
 
 
 def test_a_pattern_in_a_chained_url_is_refused(depot: Project) -> None:

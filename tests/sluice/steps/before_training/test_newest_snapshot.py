@@ -8,20 +8,21 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from champions import make_first_champion
+from champions import make_champion, make_first_champion
 from release_project import make_rows
 
 from sluice.checks.expectation_files import propose_suite
 from sluice.checks.suites.inputs import find_snapshot
-from sluice.data.snapshots import digest_file
+from sluice.data.snapshots import digest_data, digest_file
 from sluice.engines.local.runs import inputs_digest
-from sluice.errors import DataError
+from sluice.errors import DataError, IntegrityError
 from sluice.project.projects import Project, read_project
 from sluice.release.project_releases import open_releases
+from sluice.release.store.releases import ReleaseStore
 from sluice.steps.champions import locate_training_data
 from sluice.steps.drift import compare_sources
 from sluice.steps.holdouts.statuses import read_present_training_rows
-from sluice.steps.snapshots import pin, pin_data, pin_reference
+from sluice.steps.snapshots import pin, pin_data, pin_reference, restore_snapshot
 from sluice.steps.standalone.layers import train_now
 from sluice.steps.training import train
 
@@ -89,11 +90,43 @@ def test_record_training_and_manifest_name_the_file_and_not_the_pattern(
         project = configure(project.root, f'snapshot_command = ["{sys.executable}", "-c", "{program}"]')
     pinned = pin("", tmp_path / "snapshot")
     assert (pinned["source"], pinned["configured"]) == (NEWEST, True)
-    assert pinned["origin"].startswith("the last of 3 files" if by == "a pattern" else "data.snapshot_command (")
+    assert pinned["origin"].startswith("the last of 3 that match" if by == "a pattern" else "data.snapshot_command (")
     training = train(str(tmp_path / "snapshot"), pinned, tmp_path / "model", tmp_path / "reference")
     assert training["snapshot_source"] == NEWEST
     layer = trained.package(snapshot_digest=pinned["digest"], snapshot_source=training["snapshot_source"])
     assert json.loads((layer / "manifest.json").read_text())["data"]["snapshot_source"] == NEWEST
+
+
+def test_the_newest_folder_of_parquet_files_is_pinned_passed_on_trained_on_and_compared(
+    project: Project, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for week in (9, 10):
+        (project.root / "weekly" / str(week)).mkdir(parents=True)
+        for part in (0, 1):
+            rows = make_rows(300, 100 * week + part)
+            rows.to_parquet(project.root / "weekly" / str(week) / f"part-{part}.parquet")
+    project = configure(project.root, 'snapshot = "weekly/*"')
+    pinned = pin("", tmp_path / "artifact")
+    assert (pinned["source"], pinned["suffix"]) == ("weekly/10", ".parquet")
+    assert pinned["digest"] == digest_data(project.root / "weekly" / "10")
+    # A later step in another pod has the artifact and nothing else.
+    monkeypatch.setenv("SLUICE_STATE", str(tmp_path / "other-pod"))
+    restored = restore_snapshot(read_project(project.root), tmp_path / "artifact", pinned)
+    assert digest_data(restored) == pinned["digest"]
+    training = train(str(tmp_path / "artifact"), pinned, tmp_path / "model", tmp_path / "reference")
+    assert (training["rows"], training["snapshot_source"]) == (600, "weekly/10")
+    assert json.loads((tmp_path / "reference").read_text())["rows"] == 600
+    layer = trained.package(snapshot_digest=digest_data(project.root / "weekly" / "9"), snapshot_source="weekly/9")
+    make_champion(project, ReleaseStore(read_project(project.root).state / "releases").add(layer).digest)
+    result = compare_sources(read_project(project.root))
+    assert (result.reference_rows, result.rows) == (600, 600)
+    (restored / "part-1.parquet").unlink()
+    with pytest.raises(IntegrityError, match="does not have the digest"):
+        restore_snapshot(read_project(project.root), tmp_path / "artifact", pinned)
+    shutil.rmtree(restored)
+    (tmp_path / "artifact" / "part-1.parquet").unlink()
+    with pytest.raises(IntegrityError, match="does not have the digest"):
+        restore_snapshot(read_project(project.root), tmp_path / "artifact", pinned)
 
 
 def test_a_path_outside_the_project_is_recorded_only_if_sluice_toml_leads_to_it(project: Project, tmp_path: Path) -> None:
