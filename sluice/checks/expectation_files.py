@@ -77,7 +77,7 @@ def propose_suite(project: Project, *, snapshot: str = "", file: Path | None = N
 
     Args:
         project: The project.
-        snapshot: Path or URL of the data; empty for ``data.snapshot``.
+        snapshot: Path or URL of the data; empty for what sluice.toml names.
         file: Where the module belongs; None for `FILE_NAME` in the data suite.
 
     Raises:

@@ -85,7 +85,7 @@ def compare_sources(project: Project, reference: str = "", current: str = "", *,
         project: The project.
         reference: Path or URL of the reference; empty for the champion's training data. If they are not on this machine, it is
             the reference that the champion's release carries.
-        current: Path or URL of the present data; empty for ``data.snapshot``.
+        current: Path or URL of the present data; empty for what sluice.toml names.
         scores: Whether to compare the champion's scores too.
 
     Raises:

@@ -42,7 +42,7 @@ def check_layer(
     Args:
         project: The project.
         layer: ``code``, ``data``, ``model`` or ``integration``.
-        snapshot: Path or URL of the data; empty for ``data.snapshot``.
+        snapshot: Path or URL of the data; empty for what sluice.toml names.
         model: A fitted model for the model layer; None to train one now.
         release: Release reference for the integration layer; empty to build a release of the model that was trained last.
         notify: Called with one line of text about each activity when it begins.
