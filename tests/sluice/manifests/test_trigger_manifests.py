@@ -112,7 +112,7 @@ def test_argos_event_binding_passes_nothing_of_the_event_on(tmp_path: Path) -> N
 
 
 def test_the_page_names_the_services_as_the_manifests_do() -> None:
-    page = (MANIFESTS.parent / "docs" / "triggers.md").read_text(encoding="utf-8")
+    page = (MANIFESTS.parent / "docs" / "how-to" / "drift.md").read_text(encoding="utf-8")
     for folder in re.findall(r"`manifests/(components/[\w-]+|overlays/[\w-]+)`", page):
         assert (MANIFESTS / folder / "kustomization.yaml").is_file(), folder
     assert "http://sluice-monitor.sluice-triggers:8090/events" in page
