@@ -168,6 +168,7 @@ def test_the_plugin_imports_nothing_heavy(run: Run) -> None:
     ],
     ids=["sleeps", "spins", "ignores"],
 )
+@pytest.mark.slow
 def test_a_suite_that_hangs_fails_and_leaves_no_process(run: Run, tmp_path: Path, wait: str) -> None:
     note = tmp_path / "pid"
     for timeout in (4, 16, 64, 256):  # on a busy machine the suite needs more time until its test starts

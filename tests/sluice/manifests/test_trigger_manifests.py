@@ -73,7 +73,7 @@ def test_keys_come_from_a_secret_by_reference_and_no_manifest_has_one() -> None:
     for item in build(OVERLAY):
         assert item["kind"] != "Secret"
         for container in item.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
-            assert "env" not in container
+            assert all("valueFrom" not in variable for variable in container.get("env", []))
             assert "--key" not in " ".join(container["command"])
 
 
@@ -86,14 +86,26 @@ def test_the_settings_in_the_environment_exist() -> None:
         model: Any = Settings.model_fields[table].annotation
         assert key in model.model_fields, name
     mounted = {mount["mountPath"] for name in SERVICES for mount in pod(name)["containers"][0]["volumeMounts"]}
-    assert {found["SLUICE_WEBHOOK__KEYS"], "/state", found["SLUICE_MONITOR__REFERENCE"].rpartition("/")[0]} <= mounted
+    assert {found["SLUICE_WEBHOOK__KEYS"], "/state"} <= mounted
 
 
-def test_the_accounts_may_create_workflows_and_nothing_else() -> None:
+def test_the_monitor_can_pull_the_champions_release_and_read_its_name() -> None:
+    (container,) = pod("monitor")["containers"]
+    (folder,) = (variable["value"] for variable in container["env"] if variable["name"] == "DOCKER_CONFIG")
+    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod("monitor")["volumes"]}
+    assert volumes[mounts[folder]]["secret"]["items"] == [{"key": ".dockerconfigjson", "path": "config.json"}]
+    binding = find("RoleBinding", "sluice-monitor")
+    assert (binding["metadata"]["namespace"], binding["roleRef"]["name"]) == ("sluice-production", "sluice-reader")
+    assert [one["name"] for one in binding["subjects"]] == ["sluice-monitor"]
+
+
+def test_the_accounts_may_create_workflows_and_change_nothing_else() -> None:
     role = find("Role", "sluice-triggers")
     assert role["rules"] == [{"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["create"]}]
-    bound = [item for item in build(OVERLAY) if item["kind"] == "RoleBinding"]
-    assert [item["roleRef"]["name"] for item in bound] == ["sluice-triggers"]
+    bindings = [item for item in build(OVERLAY) if item["kind"] == "RoleBinding"]
+    assert {item["roleRef"]["name"] for item in bindings} == {"sluice-triggers", "sluice-reader"}
+    bound = [item for item in bindings if item["roleRef"]["name"] == "sluice-triggers"]
     subjects = {(one["name"], one["namespace"]) for item in bound for one in item["subjects"]}
     assert subjects == {(f"sluice-{name}", "sluice-triggers") for name in SERVICES}
     roles = [item for item in build(OVERLAY) if item["kind"] in {"Role", "ClusterRole"}]
@@ -112,7 +124,7 @@ def test_argos_event_binding_passes_nothing_of_the_event_on(tmp_path: Path) -> N
 
 
 def test_the_page_names_the_services_as_the_manifests_do() -> None:
-    page = (MANIFESTS.parent / "docs" / "triggers.md").read_text(encoding="utf-8")
+    page = (MANIFESTS.parent / "docs" / "how-to" / "drift.md").read_text(encoding="utf-8")
     for folder in re.findall(r"`manifests/(components/[\w-]+|overlays/[\w-]+)`", page):
         assert (MANIFESTS / folder / "kustomization.yaml").is_file(), folder
     assert "http://sluice-monitor.sluice-triggers:8090/events" in page

@@ -206,7 +206,7 @@ def test_curl_sends_what_sluice_and_openssl_sign_and_sigterm_ends_the_webhook_cl
 
 def read_script() -> str:
     """Return the script of the page for senders without Sluice, with the names of this test."""
-    page = (REPOSITORY / "docs" / "triggers.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "how-to" / "drift.md").read_text(encoding="utf-8")
     script = re.search(r"```bash\n(time=.*?)```", page, re.DOTALL)
     assert script
     changes = {

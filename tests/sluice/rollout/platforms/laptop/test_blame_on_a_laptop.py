@@ -120,6 +120,7 @@ def test_a_canary_that_rejects_what_stable_accepts_is_rolled_back(project: Proje
     assert set(traffic.failed()) == {B}
 
 
+@pytest.mark.slow
 def test_a_canary_that_rejects_some_of_what_stable_accepts_is_rolled_back_under_attack(
     project: Project, backends: Backends, serving: str, attack: Callable[..., None]
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_canary_that_rejects_some_of_what_stable_accepts_is_rolled_back_under_
     assert numbers["canary_errors"] > numbers["stable_errors"]
 
 
+@pytest.mark.slow
 def test_a_canary_whose_server_cannot_say_what_it_rejected_does_not_advance(
     project: Project, backends: Backends, serving: str
 ) -> None:

@@ -107,6 +107,7 @@ def test_a_rollout_is_completed_although_the_supervisor_is_killed_again_and_agai
     assert all(transition.applied_at for transition in journal.transitions)
 
 
+@pytest.mark.slow
 def test_a_decision_is_applied_by_the_next_supervisor_if_the_first_is_killed_right_after_it(
     project: Project, backends: Backends, supervise: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
