@@ -50,6 +50,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from benchmarks.plain import MODEL_VARIABLE, TYPES_VARIABLE
 from churn.data import load_churn_data
 from churn.model import build_model
+from sluice.data.locations import locate_snapshot
 from sluice.project.projects import read_project
 from sluice.release.golden_rows import UNSEEN_CATEGORY, read_golden_rows
 from sluice.release.packaging import build_release
@@ -135,7 +136,7 @@ def make_subjects(folder: Path) -> Iterator[Subject]:
     """Fit both pipelines on the example's snapshot, and package them."""
     os.environ["SLUICE_STATE"] = str(folder / "state")
     project = read_project(ROOT)
-    rows = load_churn_data(project.path(project.settings.data.snapshot))
+    rows = load_churn_data(Path(locate_snapshot(project)))
     numbers = make_pipeline(SimpleImputer(), StandardScaler())
     columns = make_column_transformer((numbers, NUMBERS), (OneHotEncoder(handle_unknown="ignore"), TEXTS))
     pipelines = {

@@ -2,8 +2,7 @@
 
 from kfp import dsl
 
-from components.pin_snapshot import pin_snapshot
-from pipelines.stages import make_challenger, make_release
+from pipelines.stages import make_challenger, make_release, pin_newest
 
 
 @dsl.pipeline(
@@ -11,8 +10,8 @@ from pipelines.stages import make_challenger, make_release
     description="Pin snapshot → code tests ‖ data tests → train → model tests → gate → package → integration tests.",
 )
 def ci_pipeline(snapshot: str = "") -> None:
-    """Run the pipeline on `snapshot`, a path or fsspec URL. If it is empty, data.snapshot of sluice.toml is used."""
-    pinned = pin_snapshot(location=snapshot)
+    """Run the pipeline on `snapshot`, a path, fsspec URL or pattern. If it is empty, sluice.toml names the snapshot."""
+    pinned = pin_newest(snapshot)
     challenger = make_challenger(pinned.outputs["snapshot"])
     with dsl.If(challenger.gate.outputs["Output"] == True, name="promote"):  # noqa: E712 - builds a condition
         make_release(challenger)

@@ -18,6 +18,7 @@ from components.gate import gate
 from components.integration_tests import integration_tests
 from components.model_tests import model_tests
 from components.package import package
+from components.pin_snapshot import pin_snapshot
 from components.train import train
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ class Challenger:
     train: PipelineTask
     tested: PipelineTask
     gate: PipelineTask
+
+
+def pin_newest(location: str, *, compare: bool = False) -> PipelineTask:
+    """Add the step that pins the newest snapshot. With `compare`, its output says whether there is anything new to train.
+
+    It never comes from a cache, because the same settings name another snapshot tomorrow, and another release is champion.
+    """
+    return pin_snapshot(location=location, compare=compare).set_caching_options(enable_caching=False)
 
 
 def make_challenger(snapshot: OutputArtifactChannel) -> Challenger:

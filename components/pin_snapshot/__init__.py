@@ -1,4 +1,4 @@
-"""Pin the data: copy the snapshot and name the copy by its digest."""
+"""Pin the data: copy the newest snapshot and name the copy by its digest."""
 
 from kfp import dsl
 
@@ -6,10 +6,16 @@ from components import STEP_IMAGE
 
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
-def pin_snapshot(location: str, snapshot: dsl.Output[dsl.Dataset]) -> None:
-    """Copy the snapshot from a path or fsspec URL. If `location` is empty, data.snapshot of sluice.toml is used."""
+def pin_snapshot(location: str, snapshot: dsl.Output[dsl.Dataset], *, compare: bool = False) -> bool:
+    """Copy the snapshot from a path or fsspec URL, and return whether there is anything to train.
+
+    If `location` is empty, sluice.toml names the snapshot. Only with `compare`, the answer may be no: the champion was made from
+    this snapshot and this code.
+    """
     from pathlib import Path
 
     from sluice.steps.snapshots import pin
 
-    snapshot.metadata.update(pin(location, Path(snapshot.path)))
+    found = pin(location, Path(snapshot.path), compare=compare)
+    snapshot.metadata.update(found)
+    return bool(found["new"])

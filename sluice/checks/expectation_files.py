@@ -10,6 +10,7 @@ import numpy as np
 from sluice.checks.expectation_proposals import Proposal, propose_expectations
 from sluice.data.holdout import SNAPSHOT_FOLDER
 from sluice.data.labelled_rows import read_frame
+from sluice.data.locations import locate_snapshot
 from sluice.data.snapshots import check_readable, pin_for_reading
 from sluice.errors import UsageError
 
@@ -76,7 +77,7 @@ def propose_suite(project: Project, *, snapshot: str = "", file: Path | None = N
 
     Args:
         project: The project.
-        snapshot: Path or URL of the data; empty for ``data.snapshot``.
+        snapshot: Path or URL of the data; empty for what sluice.toml names.
         file: Where the module belongs; None for `FILE_NAME` in the data suite.
 
     Raises:
@@ -84,7 +85,7 @@ def propose_suite(project: Project, *, snapshot: str = "", file: Path | None = N
         DataError: The snapshot is missing, or the loader rejects it.
     """
     settings = project.settings
-    pinned = pin_for_reading(project.locate(snapshot or settings.data.snapshot), project.state / SNAPSHOT_FOLDER)
+    pinned = pin_for_reading(locate_snapshot(project, snapshot), project.state / SNAPSHOT_FOLDER)
     check_readable(pinned)
     frame = read_frame(project, pinned.path)
     proposals = propose_expectations(frame, label=settings.data.label, key=settings.data.id)

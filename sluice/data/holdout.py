@@ -18,7 +18,7 @@ import numpy as np
 from sluice.data.external_errors import describe_error
 from sluice.data.labelled_rows import LabelledRows, read_frame, read_labelled_rows
 from sluice.data.row_sets import RowSet, describe_row_set, hash_id
-from sluice.data.snapshots import check_readable, pin_for_reading
+from sluice.data.snapshots import check_readable, is_folder, pin_for_reading
 from sluice.errors import DataError, IntegrityError
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ def pin_holdout(project: Project) -> Snapshot:
     """
     settings = project.settings.data
     location = project.locate(settings.holdout)
+    if is_folder(location):
+        raise DataError(f"the holdout {settings.holdout} is a folder, but one file is needed", hint="Give the path of the file.")
     snapshot = pin_for_reading(location, project.state / SNAPSHOT_FOLDER)
     if settings.holdout_digest is not None:
         _require_digest(snapshot, settings.holdout_digest, "data.holdout_digest in sluice.toml declares")

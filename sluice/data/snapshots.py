@@ -1,4 +1,4 @@
-"""Snapshots: data sets that never change. The SHA-256 of the file's bytes names them.
+"""Snapshots: data sets that never change. The SHA-256 of the file's bytes names them, or that of a folder's names and bytes.
 
 The bytes are copied unchanged. They are never read into a frame and written again, because two libraries encode the same rows
 differently, so the digest would no longer identify the data.
@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, cast
 
 from sluice.data.external_errors import describe_error, external_call
+from sluice.data.folders import PARQUET_SUFFIXES, digest_folder, list_parts, pin_folder
 from sluice.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 PREFIX = "sha256:"
 _CHUNK_BYTES = 1 << 20
-_PARQUET = {".parquet", ".pq"}
 _URL_SECRETS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
 _COMPRESSIONS = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 
@@ -34,7 +34,7 @@ class Snapshot:
     """A pinned data set.
 
     Attributes:
-        path: The pinned copy, ``<hex digits of the digest><suffix>``.
+        path: The pinned copy, ``<hex digits of the digest><suffix>``. A folder of Parquet files is a folder again.
         digest: The digest of its bytes, ``sha256:…``.
         source: The path or URL that it was copied from.
     """
@@ -57,6 +57,20 @@ def digest_file(path: Path) -> str:
     return PREFIX + digest.hexdigest()
 
 
+def digest_data(path: Path) -> str:
+    """Return the digest of a data set: that of a file's bytes, or that of a folder of Parquet files.
+
+    Raises:
+        DataError: It is missing or cannot be read, or the folder contains other files.
+    """
+    return digest_folder(path) if path.is_dir() else digest_file(path)
+
+
+def is_folder(location: str) -> bool:
+    """Return whether a location is a folder: a path of a folder, or a URL that ends with ``/``."""
+    return location.endswith("/") if is_url(location) else Path(location).is_dir()
+
+
 def pinned_path(folder: Path, digest: str, suffix: str) -> Path:
     """Return the path of the pinned file with this digest in a folder."""
     return folder / f"{digest.removeprefix(PREFIX)}{suffix}"
@@ -68,15 +82,18 @@ def pin_snapshot(location: str, folder: Path) -> Snapshot:
     The file appears complete or not at all. Pinning the same bytes again changes nothing. A damaged pinned file is replaced.
 
     Args:
-        location: A local path, or any URL that fsspec reads (``s3://…``, ``memory://…``, ``zip://a.csv::/tmp/b.zip``).
+        location: A local path, or any URL that fsspec reads (``s3://…``, ``memory://…``, ``zip://a.csv::/tmp/b.zip``). A folder
+            of Parquet files is one data set; its URL ends with ``/``.
         folder: The folder of pinned files. It is created if it is missing.
 
     Returns:
         The snapshot. Its file keeps the suffix of the source, so that a loader that depends on the suffix still works.
 
     Raises:
-        DataError: The source is missing, unreadable or not a file, or the folder is not writable.
+        DataError: The source is missing or unreadable, or a folder with other files, or the folder is not writable.
     """
+    if is_folder(location):
+        return Snapshot(*pin_folder(location, folder, url=is_url(location)), location)
     suffix = snapshot_suffix(location)
     if not is_url(location):
         digest = digest_file(Path(location))
@@ -113,16 +130,21 @@ def check_readable(snapshot: Snapshot) -> None:
     """Check that a pinned file has the format that its suffix names. The data tests check its contents.
 
     Raises:
-        DataError: The file is empty, or its suffix is Parquet's and it is not a Parquet file. The message names the source.
+        DataError: The file is empty, or its suffix is Parquet's and it is not a Parquet file. The message names the source, and
+            of a folder the file too.
     """
     hint = "Copy or export the file again. It was truncated, or it has another format than its name says."
-    if not snapshot.path.stat().st_size:
-        raise DataError(f"{snapshot.source} is empty: 0 bytes", hint=hint)
-    if snapshot.path.suffix in _PARQUET:
-        import pyarrow.parquet as pq  # noqa: PLC0415 - it takes 0.1 s, and other formats do not need it
+    parts = {snapshot.source: snapshot.path}
+    if snapshot.path.is_dir():
+        parts = {f"{snapshot.source.rstrip('/')}/{name}": snapshot.path / name for name in list_parts(snapshot.path)}
+    for source, path in parts.items():
+        if not path.stat().st_size:
+            raise DataError(f"{source} is empty: 0 bytes", hint=hint)
+        if path.suffix in PARQUET_SUFFIXES:
+            import pyarrow.parquet as pq  # noqa: PLC0415 - it takes 0.1 s, and other formats do not need it
 
-        with external_call(f"{snapshot.source} is not a readable Parquet file", hint=hint):
-            pq.read_metadata(snapshot.path)
+            with external_call(f"{source} is not a readable Parquet file", hint=hint):
+                pq.read_metadata(path)
 
 
 @functools.cache
@@ -181,7 +203,7 @@ def _open_source(location: str) -> Iterator[IO[bytes]]:
         return
     path = Path(location)
     if path.is_dir():
-        raise DataError(f"{location} is a folder, but a snapshot is one file", hint="Give the path of the file.")
+        raise DataError(f"{location} is a folder, but one file is needed", hint="Give the path of the file.")
     if not path.exists():
         raise DataError(f"there is no file {location}", hint=hint)
     with external_call(f"cannot read {location}", hint=hint):

@@ -121,7 +121,7 @@ def play_story(
     """
     copy = enter_workspace(project, create_workspace(project))
     observer.note("writing the example data …")
-    story.prepare(copy.path(copy.settings.data.snapshot).parent)
+    story.prepare(copy.path(copy.settings.data.snapshot or copy.settings.data.holdout).parent)
     played: list[PlayedAct] = []
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(_serving(copy, observer))

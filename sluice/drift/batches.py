@@ -230,11 +230,13 @@ class FrameRows:
 
 
 def open_rows(path: Path, source: str = "") -> Rows | None:
-    """Return the rows of a Parquet or CSV file; None if the file has another format. The file's suffix says which.
+    """Return the rows of a Parquet or CSV file; None for a folder or another format. The file's suffix says which.
 
     Raises:
         DataError: The file cannot be read, or does not have the format of its suffix.
     """
+    if path.is_dir():
+        return None
     if path.suffix in _PARQUET:
         return ParquetRows(path, source)
     formats = [suffix for suffix in path.suffixes[-2:] if suffix in _CSV]

@@ -26,8 +26,9 @@ EXIT_CODES = {
 """Outcomes of a run with an exit code of their own. A run that failed has the exit code of its failed step."""
 
 GOOD_OUTCOMES = frozenset({"promoted", "kept", "passed"})
-"""Outcomes of a run in which nothing failed."""
+"""Outcomes of a run that the same inputs would have again. "unchanged" is none of them: another champion gives another answer."""
 
+PIN, TRAIN = "pin-snapshot", "train"
 GATE, DRIFT, PACKAGE, APPROVAL, CANARY = "gate", "drift", "package", "approval", "canary"
 """Names of the components that decide about the outcome."""
 
@@ -108,6 +109,9 @@ def conclude(steps: Iterable[FinishedStep], *, state: str, message: str = "") ->
 
 
 def _name_success(found: Mapping[str, FinishedStep], gate: str | None) -> tuple[str, str]:
+    pinned = found.get(PIN)
+    if pinned and pinned.output is False and TRAIN not in found:
+        return "unchanged", "the champion was made from this snapshot and this code, so nothing was trained"
     drift = found.get(DRIFT)
     if drift and drift.output is False:
         return (

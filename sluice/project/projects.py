@@ -111,17 +111,25 @@ def read_project(start: Path | None = None) -> Project:
             f"{file} is not valid: {_describe(error)}",
             hint="Correct these keys. `sluice schema` prints every key with its type and default.",
         ) from error
-    _require_separate_holdout(root, settings)
+    require_separate_holdout(root, settings.data.snapshot, settings.data.holdout)
     return Project(root, settings)
 
 
-def _require_separate_holdout(root: Path, settings: Settings) -> None:
-    """Refuse a holdout that is the training data: the same path or URL, a link to the same file, or a copy of it.
+def require_separate_holdout(root: Path, snapshot: str, holdout: str) -> None:
+    """Refuse a holdout that is the training data: the same path or URL, a link to the same file, a copy of it, or a part of it.
 
     A copy is found by comparing the bytes of two files of equal size, up to the first difference. So different files cost
     nothing.
+
+    Args:
+        root: Folder of the project.
+        snapshot: Path or URL of the training data. A pattern is checked when it is resolved.
+        holdout: Path or URL of the holdout.
+
+    Raises:
+        ConfigurationError: They are the same, or the holdout is inside the folder of the training data.
     """
-    names = (settings.data.snapshot, settings.data.holdout)
+    names = (snapshot, holdout)
     one, other = (root / name for name in names)
     try:
         how = "are links to one file" if one.samefile(other) else ""
@@ -131,6 +139,8 @@ def _require_separate_holdout(root: Path, settings: Settings) -> None:
         how = ""
     if names[0] == names[1]:
         how = "are the same"
+    elif snapshot and contains_file(root, snapshot, holdout):
+        how = "are a folder and a file inside it"
     if how:
         raise ConfigurationError(
             f"{root / FILE_NAME} is not valid: data.snapshot {names[0]!r} and data.holdout {names[1]!r} {how}, so every "
@@ -139,6 +149,13 @@ def _require_separate_holdout(root: Path, settings: Settings) -> None:
                 "Set data.holdout to labelled rows that are not in data.snapshot. Neither the id nor the content may be the same."
             ),
         )
+
+
+def contains_file(root: Path, folder: str, file: str) -> bool:
+    """Return whether a location is a folder (a path, or a URL that ends with ``/``) that contains a file."""
+    if "://" in folder or "://" in file:
+        return folder.endswith("/") and file.startswith(folder)
+    return (root / folder).is_dir() and (root / file).resolve().is_relative_to((root / folder).resolve())
 
 
 def _describe(error: ValidationError) -> str:

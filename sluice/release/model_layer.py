@@ -218,6 +218,17 @@ def _unreadable(reason: str) -> IntegrityError:
     return IntegrityError(f"the model layer cannot be unpacked: {reason}", hint="Package the model again: `sluice run`.")
 
 
+def digest_code(folder: Path) -> dict[str, str]:
+    """Return path, relative to the code, of each file of the code in a layer → its digest.
+
+    Args:
+        folder: The folder of an unpacked model layer.
+    """
+    code = folder / CODE_FOLDER
+    files = (path for path in code.rglob("*") if path.is_file() and CACHE_FOLDER not in path.relative_to(code).parts)
+    return {path.relative_to(code).as_posix(): f"{PREFIX}{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files}
+
+
 def digest_behaviour(folder: Path) -> str:
     """Return one digest over what determines a release's answers in one environment: the model's file and the code.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sluice.project.projects import Project
+
+_IGNORE = shutil.ignore_patterns(CACHE_FOLDER, "*.pyc", ".*")
+"""What a package's folder contains and a release does not."""
 
 
 def build_release(
@@ -170,7 +174,24 @@ def _find_package(project: Project, package: str) -> Path:
     return source
 
 
+def digest_packages(project: Project) -> dict[str, str]:
+    """Return path of each file of project.packages → its digest, as `digest_code` returns them for a release with this code.
+
+    Raises:
+        ConfigurationError: A path in project.packages does not exist.
+    """
+    digests: dict[str, str] = {}
+    for package in project.settings.project.packages:
+        source = _find_package(project, package)
+        for parent, folders, names in os.walk(source):
+            left_out = _IGNORE(parent, [*folders, *names])
+            folders[:] = [name for name in folders if name not in left_out]
+            files = (Path(parent, name) for name in names if name not in left_out)
+            digests |= {f"{package}/{file.relative_to(source).as_posix()}": digest_file(file) for file in files}
+    return digests
+
+
 def _copy_package(project: Project, package: str, code: Path) -> None:
     source = _find_package(project, package)
     # Links are copied as links, so that the check of the layer finds and refuses them.
-    shutil.copytree(source, code / package, symlinks=True, ignore=shutil.ignore_patterns(CACHE_FOLDER, "*.pyc", ".*"))
+    shutil.copytree(source, code / package, symlinks=True, ignore=_IGNORE)

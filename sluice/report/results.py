@@ -198,6 +198,12 @@ class Snapshot(Record):
     digest: Text = ""
     rows: Count = None
     source: Text = ""
+    origin: Text = ""
+
+    @property
+    def place(self) -> str:
+        """Where the data came from, and the pattern or the command that led there; empty if it is not recorded."""
+        return f"{self.source} ({self.origin})" if self.source and self.origin else self.source
 
 
 class Release(Record):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from sluice.data.holdout import SNAPSHOT_FOLDER
 from sluice.data.labelled_rows import read_labelled_rows
-from sluice.data.snapshots import PREFIX, Snapshot, digest_file, pin_for_reading
+from sluice.data.locations import is_pattern
+from sluice.data.snapshots import PREFIX, Snapshot, digest_data, pin_for_reading
 from sluice.drift.project_rows import freeze_file
 from sluice.drift.references import DriftReference
 from sluice.errors import DataError, StateError
@@ -77,7 +78,8 @@ def locate_training_data(project: Project, release: Release, *, fetch: bool = Tr
     """Return the data that a release was trained on.
 
     It is the pinned copy, or else ``data.snapshot`` if it has the same bytes, or else what the release's manifest names as the
-    source, if that still has the same bytes. A copy that was altered does not count.
+    source, if that still has the same bytes. A copy that was altered does not count. A pattern is not resolved, because the
+    manifest names the match that the release was trained on, and there may be newer ones.
 
     Args:
         project: The project.
@@ -89,8 +91,10 @@ def locate_training_data(project: Project, release: Release, *, fetch: bool = Tr
     """
     digest = str(release.manifest["data"]["snapshot_digest"])
     name, folder = f"the training data of release {release.number}", project.state / SNAPSHOT_FOLDER
-    for path in (*sorted(folder.glob(f"{digest.removeprefix(PREFIX)}*")), Path(project.locate(project.settings.data.snapshot))):
-        if path.is_file() and digest_file(path) == digest:
+    present = project.settings.data.snapshot
+    places = [Path(project.locate(present))] if present and not is_pattern(present) else []
+    for path in (*sorted(folder.glob(f"{digest.removeprefix(PREFIX)}*")), *places):
+        if path.exists() and digest_data(path) == digest:
             return Snapshot(path, digest, name), ""
     missing = f"not in {folder}"
     source = str(release.manifest["data"].get("snapshot_source") or "")

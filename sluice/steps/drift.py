@@ -15,8 +15,9 @@ import numpy as np
 
 from sluice.data.holdout import SNAPSHOT_FOLDER, read_holdout, read_whole_holdout
 from sluice.data.labelled_rows import read_labelled_rows
+from sluice.data.locations import resolve_snapshot
 from sluice.data.overlaps import find_shared_ids
-from sluice.data.snapshots import Snapshot, check_readable, digest_file, is_url, pin_for_reading
+from sluice.data.snapshots import Snapshot, check_readable, digest_data, is_url, pin_for_reading
 from sluice.drift.auc_changes import AucChange, compare_aucs, estimate_before
 from sluice.drift.comparisons import DriftOutcome, DriftResult, compare_profile, read_drift_rule
 from sluice.drift.model_inputs import sample_inputs
@@ -84,7 +85,7 @@ def compare_sources(project: Project, reference: str = "", current: str = "", *,
         project: The project.
         reference: Path or URL of the reference; empty for the champion's training data. If they are not on this machine, it is
             the reference that the champion's release carries.
-        current: Path or URL of the present data; empty for ``data.snapshot``.
+        current: Path or URL of the present data; empty for what sluice.toml names.
         scores: Whether to compare the champion's scores too.
 
     Raises:
@@ -92,7 +93,7 @@ def compare_sources(project: Project, reference: str = "", current: str = "", *,
         StateError: There is no champion, or both names mean the same bytes.
     """
     found = _open(project, reference) if reference else find_reference(project)
-    now = _open(project, current or project.settings.data.snapshot)
+    now = _open(project, resolve_snapshot(project, current).name)
     if _has_same_bytes(project, found, now.path):
         named = found.source if isinstance(found, Snapshot) else "the champion's training data"
         raise StateError(
@@ -226,7 +227,7 @@ def _open(project: Project, name: str) -> Snapshot:
     location = project.locate(name)
     if is_url(location):
         snapshot = pin_for_reading(location, project.state / SNAPSHOT_FOLDER)
-    elif not Path(location).is_file():
+    elif not Path(location).exists():
         raise DataError(f"there is no file {location}", hint="Check the path in sluice.toml or on the command line.")
     else:
         snapshot = Snapshot(Path(location), "", name)
@@ -235,8 +236,9 @@ def _open(project: Project, name: str) -> Snapshot:
 
 
 def _has_same_bytes(project: Project, reference: Snapshot | DriftReference, now: Path) -> bool:
-    """Return whether the present data are the reference itself. Two files are hashed only if their sizes are equal."""
+    """Return whether the present data are the reference itself. Files are hashed only if their sizes are equal."""
     if isinstance(reference, Snapshot):
         first = reference.path
-        return first.stat().st_size == now.stat().st_size and digest_file(first) == digest_file(now)
-    return digest_file(now) == str(require_champion(project).manifest["data"]["snapshot_digest"])
+        sizes = {path.stat().st_size for path in (first, now) if path.is_file()}
+        return len(sizes) <= 1 and digest_data(first) == digest_data(now)
+    return digest_data(now) == str(require_champion(project).manifest["data"]["snapshot_digest"])

@@ -81,7 +81,9 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path, ref
         metadata = {
             "digest": digest_file(target),
             "snapshot_digest": snapshot_metadata["digest"],
-            "snapshot_source": record_source(project, str(snapshot_metadata.get("source", ""))),
+            "snapshot_source": record_source(
+                project, str(snapshot_metadata.get("source", "")), configured=bool(snapshot_metadata.get("configured"))
+            ),
             "holdout_digest": holdout.digest,
             "rows": len(rows.labels),
             "seconds": round(seconds, 3),
@@ -127,17 +129,22 @@ def write_drift_reference(
     return []
 
 
-def record_source(project: Project, source: str) -> str:
+def record_source(project: Project, source: str, *, configured: bool = False) -> str:
     """Return where a snapshot came from, as a release records it: without credentials, and without a path of this machine.
 
-    A URL loses user, password and query. A path is recorded if it is relative to the project, or if sluice.toml names it.
+    A URL loses user, password and query. A path is recorded if it is in the project, or if sluice.toml led to it.
+
+    Args:
+        project: The project.
+        source: Path or URL.
+        configured: Whether sluice.toml names it, by itself, by a pattern or by a command.
     """
     if is_url(source):
         return strip_credentials(source)
     path = Path(source)
-    if path.is_absolute() and source != project.settings.data.snapshot:
-        return str(path.relative_to(project.root)) if path.is_relative_to(project.root) else ""
-    return source
+    if path.is_absolute() and path.is_relative_to(project.root):
+        return str(path.relative_to(project.root))
+    return source if configured or not path.is_absolute() else ""
 
 
 def build_model(project: Project) -> Any:  # noqa: ANN401 - scikit-learn has no typed interface

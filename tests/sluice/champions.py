@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from sluice.data.locations import locate_snapshot
 from sluice.data.snapshots import pin_snapshot
 from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.decisions.states import ChampionTerm
@@ -27,6 +28,6 @@ def make_champion(project: Project, release: str, *, ledger_head: str = "") -> N
 def make_first_champion(project: Project, layer: Path) -> str:
     """Store a layer, pin the training data, make the release the champion, and return its digest."""
     digest = ReleaseStore(project.state / "releases").add(layer).digest
-    pin_snapshot(project.locate(project.settings.data.snapshot), project.state / "snapshots")
+    pin_snapshot(locate_snapshot(project), project.state / "snapshots")
     make_champion(project, digest)
     return digest

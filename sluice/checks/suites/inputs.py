@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from sluice.data.external_errors import describe_error
 from sluice.data.holdout import SNAPSHOT_FOLDER
 from sluice.data.labelled_rows import read_frame
-from sluice.data.snapshots import PREFIX, digest_file, pin_for_reading
+from sluice.data.locations import locate_snapshot
+from sluice.data.snapshots import PREFIX, digest_data, pin_for_reading
 from sluice.errors import ConfigurationError, DataError, IntegrityError, StateError
 from sluice.release.model_layer import LOAD_ERRORS, MODEL_FILE
 
@@ -72,14 +73,14 @@ class Thresholds(dict[str, float]):
 
 
 def find_snapshot(project: Project, path: str | None) -> PinnedData:
-    """Return the given pinned file, or else pin ``data.snapshot`` now and return it.
+    """Return the given pinned file, or else pin the newest snapshot now and return it.
 
     Raises:
         DataError: The file does not exist or cannot be read.
     """
     if path is not None:
-        return PinnedData(project, Path(path), digest_file(Path(path)))
-    pinned = pin_for_reading(project.locate(project.settings.data.snapshot), project.state / SNAPSHOT_FOLDER)
+        return PinnedData(project, Path(path), digest_data(Path(path)))
+    pinned = pin_for_reading(locate_snapshot(project), project.state / SNAPSHOT_FOLDER)
     return PinnedData(project, pinned.path, pinned.digest)
 
 

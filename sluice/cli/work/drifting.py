@@ -27,7 +27,7 @@ def drift(
         str, typer.Option(help="Path or URL of the data to compare with; default: the data that the champion was trained on.")
     ] = "",
     current: Annotated[
-        str, typer.Option(help="Path or URL of the present data; default: data.snapshot. It needs no labels.")
+        str, typer.Option(help="Path, URL or pattern of the present data; default: what sluice.toml names. It needs no labels.")
     ] = "",
     scores: Annotated[
         bool, typer.Option("--scores", help="Compare the champion's scores too, with those of the holdout's test rows.")

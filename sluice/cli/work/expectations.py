@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def init_expectations(
-    snapshot: Annotated[str, typer.Option(help="Path or URL of the data; default: data.snapshot.")] = "",
+    snapshot: Annotated[str, typer.Option(help="Path, URL or pattern of the data; default: what sluice.toml names.")] = "",
     file: Annotated[
         Path | None, typer.Option(help="File for the proposals; default: proposed_expectations.py in the data suite.")
     ] = None,

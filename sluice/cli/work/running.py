@@ -41,7 +41,9 @@ def register(app: typer.Typer) -> None:
 
 def run(
     pipeline: Annotated[str, typer.Argument(help=r"Name of a pipeline under \[pipelines] in sluice.toml.")] = "release",
-    snapshot: Annotated[str, typer.Option(help="Path or URL of the training data. Default: data.snapshot.")] = "",
+    snapshot: Annotated[
+        str, typer.Option(help="Path, URL or pattern of the training data. Default: what sluice.toml names.")
+    ] = "",
     approve: Annotated[str, typer.Option(metavar="NAME", help="Approve the release in this name without asking.")] = "",
     force: Annotated[
         bool, typer.Option("--force", help="Run even if nothing has changed since the last successful run.")

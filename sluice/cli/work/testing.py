@@ -27,7 +27,9 @@ def register(app: typer.Typer) -> None:
 
 def layer(
     name: Annotated[Layer, typer.Argument(metavar="LAYER", help="code, data, model or integration.")],
-    snapshot: Annotated[str, typer.Option(help="Path or URL of the training data; default: data.snapshot.")] = "",
+    snapshot: Annotated[
+        str, typer.Option(help="Path, URL or pattern of the training data; default: what sluice.toml names.")
+    ] = "",
     model: Annotated[Path | None, typer.Option(help="A fitted model (joblib); default: train one now.")] = None,
     release: Annotated[
         str, typer.Option(help="champion, previous, a number or a digest; default: package the model that was tested last.")

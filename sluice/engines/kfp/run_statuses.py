@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.engines import RunStatus, RunSummary, StepStatus
-from sluice.engines.outcomes import DRIFT, GATE, PACKAGE, FinishedStep, conclude, find_paths
+from sluice.engines.outcomes import DRIFT, GATE, PACKAGE, PIN, TRAIN, FinishedStep, conclude, find_paths
 from sluice.ir.graph import Dag
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _finish(step: StepStatus, component: str, path: str, logs: Mapping[str, str]
 
 
 def _infer_outputs(steps: list[FinishedStep], known: frozenset[str]) -> list[FinishedStep]:
-    """Add what the gate and the drift step of a run that has ended returned, as far as the API shows it.
+    """Add what the pin, the gate and the drift step of a run that has ended returned, as far as the API shows it.
 
     KFP keeps the values of outputs in ML Metadata, which its API does not show. But whether the steps under a condition ran says
     what the condition's value was.
@@ -161,7 +161,8 @@ def _infer_outputs(steps: list[FinishedStep], known: frozenset[str]) -> list[Fin
         known: The components of the pipeline. A pipeline without the step under the condition says nothing.
     """
     ran = {step.component for step in steps if step.outcome in {"pass", "fail"}}
-    follows = {step: after for step, after in ((GATE, PACKAGE), (DRIFT, "train")) if after in known}
+    chain = ((GATE, PACKAGE), (DRIFT, TRAIN), (PIN, DRIFT if DRIFT in known else TRAIN))
+    follows = {step: after for step, after in chain if after in known}
     return [
         dataclasses.replace(step, output=follows[step.component] in ran) if step.component in follows else step for step in steps
     ]

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.checks.layers import LAYERS
-from sluice.data.snapshots import digest_file
-from sluice.engines.outcomes import GOOD_OUTCOMES
-from sluice.errors import DataError, RolledBackError, ServiceError, StateError, UndecidedError
+from sluice.data.locations import resolve_snapshot
+from sluice.data.snapshots import digest_data
+from sluice.engines.outcomes import GOOD_OUTCOMES, TRAIN
+from sluice.errors import DataError, RolledBackError, ServiceError, SluiceError, StateError, UndecidedError
 from sluice.steps.ledgers import open_ledger
 from sluice.steps.records import EVENTS_FILE, PARTS_FOLDER, read_warnings
 
@@ -100,12 +101,20 @@ def inputs_digest(project: Project, pipeline: str, arguments: Mapping[str, Any])
     digest.update(json.dumps([pipeline, dict(arguments), project.settings.model_dump(mode="json")], sort_keys=True).encode())
     for file in code_files(project.root):
         digest.update(f"\0{file.relative_to(project.root)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
-    for location in (arguments.get("snapshot") or project.settings.data.snapshot, project.settings.data.holdout):
-        path = Path(project.locate(str(location)))
-        digest.update(digest_file(path).encode() if "://" not in str(location) and path.is_file() else str(location).encode())
+    for location in (_find_snapshot(project, str(arguments.get("snapshot") or "")), project.settings.data.holdout):
+        path = Path(project.locate(location))
+        digest.update(digest_data(path).encode() if "://" not in location and path.exists() else location.encode())
     for link in _find_overrides(project):
         digest.update(f"\0override {link}".encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _find_snapshot(project: Project, location: str) -> str:
+    """Return where the newest snapshot is. If nobody can say it, return what was asked: the run's first step then says why."""
+    try:
+        return resolve_snapshot(project, location).name
+    except SluiceError:
+        return location or project.settings.data.snapshot
 
 
 def _find_overrides(project: Project) -> tuple[str, ...]:
@@ -231,6 +240,14 @@ def determine_outcome(steps: list[dict[str, Any]], parts: Mapping[str, Any], *, 
             return _name_failure(step, parts), step.get("error") or step["detail"]
     if not succeeded:
         return "failed", "the engine ended before a step recorded a reason; log.txt in the folder of the run has its output"
+    return _name_success(steps, parts)
+
+
+def _name_success(steps: list[dict[str, Any]], parts: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the outcome of a run in which no step failed, and the reason for it."""
+    snapshot = parts.get("snapshot") or {}
+    if snapshot.get("new") is False and not any(step["name"] == TRAIN for step in steps):
+        return "unchanged", f"{snapshot['novelty']}, so nothing was trained"
     drift = parts.get("drift")
     if drift is not None and not drift["drifted"]:
         return ("undecided" if drift.get("outcome") == "inconclusive" else "kept"), str(drift["detail"])

@@ -97,6 +97,8 @@ def _act(act: ActView) -> list[str]:
     if run.commit:
         dirty = f" ({_badge(DIRTY)})" if run.dirty else ""
         lines += [f"Commit {_code(run.commit)}{dirty} {escape(first_line(run.message))}", ""]
+    if run.snapshot and run.snapshot.place:
+        lines += [f"Data {_code(run.snapshot.digest)} {escape(run.snapshot.place)}", ""]
     for warning in run.warnings:
         lines += [f"> **! Warning**: {escape(warning.text)}. {escape(warning.hint)}", ""]
     lines += [line for note in run.notes for line in (f"> ? {escape(note)}", "")]

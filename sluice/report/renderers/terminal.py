@@ -131,6 +131,8 @@ def _act(act: ActView, names: Mapping[str, str]) -> RenderableType:
         code = Text().append(f"commit {shorten_digest(run.commit)} ", style="dim")
         code.append(run.message.partition("\n")[0])
         parts.append(code + Text(f"  {DIRTY.glyph} {DIRTY.word}", style="yellow") if run.dirty else code)
+    if run.snapshot and run.snapshot.place:
+        parts.append(Text(f"data {shorten_digest(run.snapshot.digest)} {run.snapshot.place}", style="dim"))
     parts += [Text(f"! warning: {warning.text}. {warning.hint}", style="yellow") for warning in run.warnings]
     parts += [_layer_line(view) for view in act.layers]
     notable = [check for view in act.layers for check in view.notable]

@@ -42,7 +42,7 @@ def check_layer(
     Args:
         project: The project.
         layer: ``code``, ``data``, ``model`` or ``integration``.
-        snapshot: Path or URL of the data; empty for ``data.snapshot``.
+        snapshot: Path or URL of the data; empty for what sluice.toml names.
         model: A fitted model for the model layer; None to train one now.
         release: Release reference for the integration layer; empty to build a release of the model that was trained last.
         notify: Called with one line of text about each activity when it begins.
@@ -89,7 +89,12 @@ def train_now(project: Project, snapshot: str = "") -> Path:
     folder = project.state / LATEST_MODEL.parent
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / "trained.draft"
-    snapshot_metadata = {"digest": pinned.digest, "suffix": pinned.path.suffix, "source": pinned.source}
+    snapshot_metadata = {
+        "digest": pinned.digest,
+        "suffix": pinned.path.suffix,
+        "source": pinned.source,
+        "configured": not snapshot,
+    }
     metadata = train(str(pinned.path), snapshot_metadata, draft, folder / REFERENCE_FILE)
     draft.unlink()
     (folder / TRAINING_FILE).write_text(json.dumps(metadata), encoding="utf-8")

@@ -71,7 +71,7 @@ def test_urls_are_pinned_without_a_change_of_bytes(tmp_path: Path) -> None:
     ("location", "message"),
     [
         ("gone.csv", "there is no file"),
-        ("", "is a folder"),
+        ("", "is a folder without a Parquet file"),
         ("memory://bucket/gone.csv", "cannot read memory://bucket/gone.csv: FileNotFoundError"),
         ("nosuchprotocol://bucket/a.csv", "Protocol not known: nosuchprotocol"),
     ],

@@ -35,13 +35,13 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["ci", "release", "drift"])
+@pytest.mark.parametrize("name", ["ci", "release", "retrain", "drift"])
 def test_the_committed_kfp_pipelines_are_what_the_compiler_writes(name: str) -> None:
     committed = (ROOT / "pipelines" / "compiled" / "kfp" / f"{name}.yaml").read_text(encoding="utf-8")
     assert compile_to_ir(read_project(ROOT), name) == committed, "run `make compile`"
 
 
-@pytest.mark.parametrize("name", ["ci", "release", "drift"])
+@pytest.mark.parametrize("name", ["ci", "release", "retrain", "drift"])
 def test_the_committed_argo_workflows_are_what_the_compiler_writes(name: str, tmp_path: Path) -> None:
     fresh = tmp_path / f"{name}.yaml"
     command = [
@@ -160,9 +160,33 @@ def test_the_two_pins_of_the_drift_pipeline_never_become_one_artifact() -> None:
     tasks = yaml.safe_load(compile_to_ir(read_project(ROOT), "drift"))["root"]["dag"]["tasks"]
     assert tasks["pin-reference"]["componentRef"] != tasks["pin-snapshot"]["componentRef"]
     assert not tasks["pin-reference"].get("cachingOptions", {}).get("enableCache")
-    inputs = tasks["drift"]["inputs"]["artifacts"]
+    inputs = tasks["condition-1"]["inputs"]["artifacts"]
     producers = {name: source["taskOutputArtifact"]["producerTask"] for name, source in inputs.items()}
-    assert producers == {"reference": "pin-reference", "current": "pin-snapshot"}
+    assert producers == {
+        "pipelinechannel--pin-reference-snapshot": "pin-reference",
+        "pipelinechannel--pin-snapshot-snapshot": "pin-snapshot",
+    }
+
+
+@pytest.mark.parametrize("name", ["ci", "release", "retrain", "drift"])
+def test_the_pinned_snapshot_never_comes_from_a_cache_on_either_target(name: str) -> None:
+    """Its location is resolved when the step runs, so the same parameters mean another snapshot tomorrow."""
+    text = compile_to_ir(read_project(ROOT), name)
+    assert not yaml.safe_load(text)["root"]["dag"]["tasks"]["pin-snapshot"].get("cachingOptions", {}).get("enableCache")
+    workflow = yaml.safe_load(compile_to_argo(parse_ir(text, source=name), Options()))
+    (template,) = [each for each in workflow["spec"]["templates"] if each["name"] == "pin-snapshot"]
+    assert "memoize" not in template
+    assert any("memoize" in each for each in workflow["spec"]["templates"]), "other steps are cached"
+
+
+@pytest.mark.parametrize(("name", "asks"), [("ci", False), ("release", False), ("retrain", True), ("drift", True)])
+def test_only_pipelines_that_a_schedule_or_an_event_starts_train_nothing_if_nothing_is_new(name: str, asks: bool) -> None:
+    tasks = yaml.safe_load(compile_to_ir(read_project(ROOT), name))["root"]["dag"]["tasks"]
+    pinned = tasks["pin-snapshot"]
+    assert pinned["inputs"]["parameters"]["compare"]["runtimeValue"]["constant"] is asks
+    conditions = [task.get("triggerPolicy", {}).get("condition", "") for task in tasks.values()]
+    assert any("pin-snapshot-Output'] == true" in condition for condition in conditions) is asks
+    assert ("train" in tasks) is not asks, "the training is under the condition"
 
 
 def test_a_source_that_is_neither_a_pipeline_nor_a_file_is_an_error(tmp_path: Path) -> None:

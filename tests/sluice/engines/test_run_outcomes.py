@@ -48,6 +48,12 @@ def test_the_log_of_the_failed_step_says_why_and_what_to_do_next() -> None:
     assert explain_failure(failed, []) is failed
 
 
+def test_a_run_whose_first_step_found_nothing_new_says_why_it_trained_nothing() -> None:
+    found = conclude([FinishedStep(component="pin-snapshot", outcome="pass", output=False)], state="succeeded")
+    assert (found.name, found.exit_code) == ("unchanged", 0)
+    assert found.reason == "the champion was made from this snapshot and this code, so nothing was trained"
+
+
 def test_a_running_run_has_no_exit_code_yet() -> None:
     found = conclude([FinishedStep(component="gate", outcome="pass", output=True)], state="running")
     assert (found.name, found.exit_code, found.gate) == ("running", 0, "promote")

@@ -159,7 +159,7 @@ def released(host: str) -> dict[str, str]:
     return {number: f"sha256:{digits}" for _, digits, number in layers}
 
 
-def test_ci_then_drift_run_to_their_end_and_find_release_champion_and_reference(pods: Pods, tmp_path: Path) -> None:
+def test_ci_retrain_and_drift_run_to_their_end_and_find_release_champion_and_reference(pods: Pods, tmp_path: Path) -> None:
     # The first run packages a release, and the integration tests find it in the registry.
     first = pods.run("ci", "first")
     assert first.returncode == 0, first.stdout + first.stderr
@@ -177,6 +177,12 @@ def test_ci_then_drift_run_to_their_end_and_find_release_champion_and_reference(
     assert pods.read("second", "gate", "decision")["promote"] is False, "the same data give no better model"
     assert list(released(pods.host)) == ["1"], "a kept champion makes no release"
 
+    # A retraining finds that the champion in the registry was made from the same snapshot and code, and trains nothing.
+    for pipeline, steps in (("retrain", {"pin-snapshot"}), ("drift", {"pin-snapshot", "pin-reference"})):
+        unchanged = pods.run(pipeline, f"unchanged-{pipeline}")
+        assert unchanged.returncode == 0, unchanged.stdout + unchanged.stderr
+        assert {entry.parent.name for entry in pods.artifacts(f"unchanged-{pipeline}").glob("*/*/*")} == steps
+
     # The drift step finds the champion's reference, although the training data are not where they were.
     newer = pd.read_parquet(ROOT / "data" / "holdout.parquet")
     newer.to_parquet(tmp_path / "newer.parquet")
@@ -190,7 +196,7 @@ def test_ci_then_drift_run_to_their_end_and_find_release_champion_and_reference(
 
     # Every step had a state folder of its own.
     folders = [entry for entry in (pods.folder / "pods").iterdir() if entry.is_dir()]
-    assert len(folders) == 8 + 6 + 3
+    assert len(folders) == 8 + 6 + 1 + 2 + 3
     assert not (pods.folder / "never-used").exists()
 
 

@@ -44,6 +44,21 @@ def act_with_markup() -> Report:
     return one_act(raw, expectation=MARKUP_OF_ALL_KINDS)
 
 
+def test_every_form_of_the_report_names_the_file_that_a_run_used_and_what_led_to_it() -> None:
+    snapshot = {
+        "digest": report_records.digest_of("snapshot"),
+        "source": "exports/c-10.csv",
+        "origin": "the last of 3 that match c-*",
+    }
+    report = one_act(report_records.story_run(1) | {"outcome": "unchanged", "snapshot": snapshot})
+    for text in (print_to_text(render_terminal(report)), render_markdown(report), render_html(report)):
+        assert "exports/c-10.csv (the last of 3 that match c-" in text
+        assert "unchanged" in text
+    hostile = one_act(report_records.story_run(1) | {"snapshot": snapshot | {"source": MARKUP_OF_ALL_KINDS}})
+    assert "<script>x" not in render_html(hostile) + render_markdown(hostile)
+    assert "\x1b" not in print_to_text(render_terminal(hostile))
+
+
 FAILED = ["ValueError in model.py:7 (predict), 12 times: no such plan", "log: " + MARKUP_OF_ALL_KINDS]
 
 

@@ -44,6 +44,9 @@ def test_a_promoted_run_has_its_release_its_gate_and_its_tree() -> None:
     [
         ([node("gate", outputs=output("false", 0)), node("promote", "Skipped", "Skipped")], "Succeeded", "kept", 0),
         ([node("drift", outputs=output("false", 0)), node("drifted", "Skipped", "Skipped")], "Succeeded", "kept", 0),
+        ([node("pin-snapshot", outputs=output("false", 0)), node("new", "Skipped", "Skipped")], "Succeeded", "unchanged", 0),
+        ([node("pin-snapshot", outputs=output("false", 0)), node("train"), GATE, PACKAGE], "Succeeded", "passed", 0),
+        ([node("pin-snapshot", outputs=output("true", 0)), node("train"), GATE, PACKAGE], "Succeeded", "passed", 0),
         ([GATE, PACKAGE], "Succeeded", "passed", 0),
         ([node("data-tests", phase="Failed", outputs={"exitCode": "4"})], "Failed", "failed", 4),
         ([node("gate", phase="Failed", outputs={"exitCode": "4"})], "Failed", "undecided", 4),

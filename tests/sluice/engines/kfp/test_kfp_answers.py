@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,9 @@ from sluice.engines.kfp.engine import check_no_templates
 from sluice.engines.kfp.run_statuses import Task, describe_run, find_pod
 from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, to_cron
 from sluice.errors import DataError, ServiceError, SluiceError, StateError, UnsupportedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TASKS = [
     Task("train", "train", 0, is_group=False),
@@ -37,7 +40,7 @@ def task(name: str, state: str = "SUCCEEDED", pod: str = "", *inside: str) -> di
     }
 
 
-def describe(state: str, *details: dict[str, Any], logs: dict[str, str] | None = None) -> Any:
+def describe(state: str, *details: dict[str, Any], logs: dict[str, str] | None = None, tasks: Sequence[Task] = TASKS) -> Any:
     run = {
         "run_id": "r1",
         "state": state,
@@ -46,7 +49,7 @@ def describe(state: str, *details: dict[str, Any], logs: dict[str, str] | None =
         "run_details": {"task_details": list(details)},
         "error": None,
     }
-    return describe_run(run, TASKS, pipeline="release", ui_url="http://kfp", now=T0.timestamp() + 5, logs=logs)
+    return describe_run(run, tasks, pipeline="release", ui_url="http://kfp", now=T0.timestamp() + 5, logs=logs)
 
 
 def test_a_run_shows_the_tasks_of_its_pipeline_and_neither_drivers_nor_executors() -> None:
@@ -63,6 +66,26 @@ def test_a_run_shows_the_tasks_of_its_pipeline_and_neither_drivers_nor_executors
 def test_a_condition_that_was_not_met_says_that_the_gate_kept_the_champion() -> None:
     found = describe("SUCCEEDED", task("train"), task("gate"), task("promote", "SKIPPED"))
     assert (found.summary.outcome, found.summary.gate, found.exit_code) == ("kept", "keep", 0)
+
+
+RETRAIN = [Task("pin-snapshot", "pin-snapshot", 0, is_group=False), Task("new", "condition-0", 0, is_group=True), *TASKS]
+DRIFT = [*RETRAIN[:2], Task("drift", "drift", 1, is_group=False), Task("drifted", "condition-9", 1, is_group=True), *TASKS]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "ran", "outcome"),
+    [
+        (RETRAIN, ["pin-snapshot"], "unchanged"),
+        (RETRAIN, ["pin-snapshot", "train", "gate"], "kept"),
+        (DRIFT, ["pin-snapshot"], "unchanged"),
+        (DRIFT, ["pin-snapshot", "drift"], "kept"),
+        (DRIFT, ["pin-snapshot", "drift", "train", "gate", "package", "canary"], "promoted"),
+    ],
+)
+def test_a_condition_that_was_not_met_says_that_nothing_was_new(tasks: list[Task], ran: list[str], outcome: str) -> None:
+    skipped = [] if "train" in ran else [task("new" if "drift" not in ran else "drifted", "SKIPPED")]
+    found = describe("SUCCEEDED", *(task(name) for name in ran), *skipped, tasks=tasks)
+    assert (found.summary.outcome, found.exit_code) == (outcome, 0)
 
 
 @pytest.mark.parametrize(

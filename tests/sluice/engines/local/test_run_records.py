@@ -67,6 +67,16 @@ def test_the_outcome_of_a_run_follows_from_its_steps_and_parts(
     assert reason
 
 
+def test_a_run_that_found_nothing_new_is_unchanged_only_if_it_trained_nothing() -> None:
+    parts = {"snapshot": {"new": False, "novelty": "release 3, the champion, is the same"}}
+    found = determine_outcome([step("pin-snapshot")], parts, succeeded=True)
+    assert found == ("unchanged", "release 3, the champion, is the same, so nothing was trained")
+    assert determine_outcome([step("pin-snapshot"), step("train")], parts, succeeded=True)[0] == "passed"
+    assert determine_outcome([step("pin-snapshot")], {"snapshot": {"new": True, "novelty": ""}}, succeeded=True)[0] == "passed"
+    assert determine_outcome([step("pin-snapshot")], {"snapshot": {}}, succeeded=True)[0] == "passed"  # an earlier version
+    assert determine_outcome([step("pin-snapshot"), step("code-tests", "fail")], parts, succeeded=False)[0] == "failed"
+
+
 @pytest.mark.parametrize(
     ("part", "outcome"),
     [
