@@ -81,7 +81,7 @@ def request_rollout(project: Project, digest: str, by: str, *, again: str = "") 
         if digest in {journal.target, journal.champion}:
             return journal
         check_not_condemned(project, journal, digest, again)
-        why = shorten(again, MAX_TEXT_LENGTH) if find_condemnation(project, journal, digest) else ""
+        why = shorten(again, MAX_TEXT_LENGTH) if again and find_condemnation(project, journal, digest) else ""
         return begin(journal, dataclasses.replace(request, again=why))
 
     journal_store.update(add_request)
