@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.engines.argo.refusals import Refusal, explain
 from sluice.engines.reconnection import UnreachableError
 from sluice.errors import ServiceError, SluiceError
+from sluice.kubernetes_calls import APPLY_PATCH, MERGE_PATCH, POD, Kind, read_refusal, send_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,35 +25,12 @@ CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 MANAGER = "sluice"
 """The field manager of everything that this engine writes."""
 
-_MERGE, _APPLY, _JSON = "application/merge-patch+json", "application/apply-patch+yaml", "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of namespaced object.
-
-    Attributes:
-        group: API group; empty for the core group.
-        version: Version of the group.
-        plural: The name in paths, for example ``pods``.
-        name: The name in the field ``kind``, for example ``Pod``.
-    """
-
-    group: str
-    version: str
-    plural: str
-    name: str
-
-    def path(self, namespace: str, name: str = "") -> str:
-        """Return the path of one object; without a name, the path of all objects in a namespace."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        return f"{root}/namespaces/{namespace}/{self.plural}" + (f"/{name}" if name else "")
+_JSON = "application/json"
 
 
 WORKFLOW = Kind("argoproj.io", "v1alpha1", "workflows", "Workflow")
 TEMPLATE = Kind("argoproj.io", "v1alpha1", "workflowtemplates", "WorkflowTemplate")
 CRON = Kind("argoproj.io", "v1alpha1", "cronworkflows", "CronWorkflow")
-POD = Kind("", "v1", "pods", "Pod")
 
 
 class RefusedCallError(Exception):
@@ -115,12 +92,12 @@ class ApiServer:
         """
         query = {"fieldManager": MANAGER, "force": str(force).lower()} | ({"dryRun": "All"} if dry_run else {})
         path = kind.path(self.namespace, str(body["metadata"]["name"]))
-        return self._told("PATCH", path, query=query, body=body, content=_APPLY)
+        return self._told("PATCH", path, query=query, body=body, content=APPLY_PATCH)
 
     def merge(self, kind: Kind, name: str, patch: Mapping[str, Any]) -> dict[str, Any]:
         """Change some fields of an object with a merge patch, and return the object as stored."""
         path = kind.path(self.namespace, name)
-        return self._told("PATCH", path, query={"fieldManager": MANAGER}, body=patch, content=_MERGE)
+        return self._told("PATCH", path, query={"fieldManager": MANAGER}, body=patch, content=MERGE_PATCH)
 
     def replace(self, kind: Kind, body: Mapping[str, Any]) -> bool:
         """Replace an object at the resourceVersion in `body`. Return False if it is at another one."""
@@ -248,18 +225,9 @@ class ApiServer:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         try:
-            return self._client.call_api(
-                path,
-                method,
-                query_params=list(query.items()),
-                header_params={"Accept": "application/json", **headers},
-                body=dict(body) if body is not None else None,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=timeout,
-            )[0]
+            return send_request(self._client, method, path, query, body, headers, timeout)
         except ApiException as error:
-            refusal = Refusal(int(error.status or 0), _read_message(error), f"{method} {path}", self.url)
+            refusal = Refusal(int(error.status or 0), read_refusal(error), f"{method} {path}", self.url)
             raise RefusedCallError(refusal) from error
         except (HTTPError, OSError) as error:
             raise UnreachableError(
@@ -272,11 +240,3 @@ def _shorten(error: Exception) -> str:
     """Return the reason of a failed connection without urllib3's description of its pool."""
     reason = getattr(error, "reason", None) or error
     return str(reason).rpartition("object at 0x")[2].partition(">: ")[2] or str(reason)
-
-
-def _read_message(error: Any) -> str:  # noqa: ANN401 - the client has no types
-    """Return the message of the Status object with which the API server refused."""
-    try:
-        return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, LookupError):
-        return f"{error.status} {error.reason}"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.objects.workflows import lower_pipeline
-from sluice.engines.argo.api_server import CRON, POD, TEMPLATE, WORKFLOW
+from sluice.engines.argo.api_server import CRON, TEMPLATE, WORKFLOW
 from sluice.engines.argo.approvals import plan_answer
 from sluice.engines.argo.credentials import connect
 from sluice.engines.argo.pod_reasons import NODE_ANNOTATION, with_reasons
@@ -31,6 +31,7 @@ from sluice.engines.outcomes import explain_failure, find_failed
 from sluice.engines.reconnection import Patience, UnreachableError
 from sluice.engines.sources import check_pipeline, find_warnings, read_source
 from sluice.errors import ConfigurationError, DataError, ServiceError, SluiceError, StateError
+from sluice.kubernetes_calls import POD
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping

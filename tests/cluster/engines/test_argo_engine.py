@@ -13,11 +13,12 @@ from workflow_states import node, root, status
 
 from sluice.cli import app
 from sluice.engines import SchedulePlan
-from sluice.engines.argo.api_server import CRON, POD, TEMPLATE, WORKFLOW
+from sluice.engines.argo.api_server import CRON, TEMPLATE, WORKFLOW
 from sluice.engines.run_lists import find_engine, list_all_runs
 from sluice.engines.schedule_plans import read_plan
 from sluice.engines.selection import open_engine
 from sluice.errors import DataError, StateError, UsageError
+from sluice.kubernetes_calls import POD
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,9 @@ from api_proxy import ApiProxy
 from kube import ISTIO, SELDON
 
 from sluice.errors import SluiceError
+from sluice.kubernetes_calls import POD
 from sluice.project.projects import Project, read_project
-from sluice.rollout.platforms.seldon.api import POD, connect
+from sluice.rollout.platforms.seldon.api import connect
 from sluice.rollout.platforms.seldon.journal_annotations import SeldonJournal
 from sluice.rollout.platforms.seldon.objects.routes import read_weights
 from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod, read_pod

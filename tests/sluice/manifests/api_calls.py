@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sluice.rollout.platforms.seldon
+from sluice import kubernetes_calls
 from sluice.rollout.platforms.seldon import api
 
-KINDS = {name: kind for name, kind in vars(api).items() if isinstance(kind, api.Kind)}
+KINDS = {name: kind for name, kind in (vars(kubernetes_calls) | vars(api)).items() if isinstance(kind, api.Kind)}
 VERBS = {
     "get": "get",
     "list": "list",

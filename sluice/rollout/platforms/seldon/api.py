@@ -6,55 +6,25 @@ Every kind is addressed by its path, every call has a time limit, and every fail
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError
+from sluice.kubernetes_calls import APPLY_PATCH, MERGE_PATCH, Kind, read_refusal, send_request
 from sluice.rollout.journals import ConflictError
 from sluice.scoring.release_pods import read_own_namespace, runs_in_pod
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 5.0
 """Time limits of one call. A controller that waits for the API server cannot watch its canary."""
-
-_MERGE, _APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of namespaced object.
-
-    Attributes:
-        group: API group; empty for the core group.
-        version: Version of the group.
-        plural: The name in paths, for example ``pods``.
-        name: The name in the field ``kind``, for example ``Pod``.
-    """
-
-    group: str
-    version: str
-    plural: str
-    name: str
-
-    @property
-    def api_version(self) -> str:
-        """The value of the field ``apiVersion``."""
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    def path(self, namespace: str, name: str = "") -> str:
-        """Return the path of one object; without a name, the path of all objects in a namespace."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        return f"{root}/namespaces/{namespace}/{self.plural}" + (f"/{name}" if name else "")
 
 
 SELDON_DEPLOYMENT = Kind("machinelearning.seldon.io", "v1", "seldondeployments", "SeldonDeployment")
 VIRTUAL_SERVICE = Kind("networking.istio.io", "v1beta1", "virtualservices", "VirtualService")
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap")
-POD = Kind("", "v1", "pods", "Pod")
 EVENT = Kind("", "v1", "events", "Event")
 
 
@@ -120,7 +90,7 @@ class Cluster:
             ServiceError: The API server does not answer, or refuses.
         """
         path = kind.path(self.namespace, name)
-        return self._call("PATCH", path, query={"fieldManager": manager}, body=patch, content=_MERGE) or {}
+        return self._call("PATCH", path, query={"fieldManager": manager}, body=patch, content=MERGE_PATCH) or {}
 
     def apply(self, kind: Kind, name: str, body: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
         """Change an object with server-side apply, and return the object as stored.
@@ -139,7 +109,7 @@ class Cluster:
         """
         planned = {"apiVersion": kind.api_version, "kind": kind.name, **body}
         query = {"fieldManager": manager, "force": "true"}
-        return self._call("PATCH", kind.path(self.namespace, name), query=query, body=planned, content=_APPLY) or {}
+        return self._call("PATCH", kind.path(self.namespace, name), query=query, body=planned, content=APPLY_PATCH) or {}
 
     def delete(self, kind: Kind, name: str) -> None:
         """Delete an object. It is no error if the object does not exist."""
@@ -216,20 +186,10 @@ class Cluster:
         from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - a second of imports that only a cluster needs
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
-        call: Callable[..., Any] = self._client.call_api
         try:
-            return call(
-                path,
-                method,
-                query_params=list(query.items()),
-                header_params={"Accept": "application/json", **headers},
-                body=dict(body) if body is not None else None,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=timeout,
-            )[0]
+            return send_request(self._client, method, path, query, body, headers, timeout)
         except ApiException as error:
-            raise _RefusedCallError(int(error.status or 0), _read_message(error)) from error
+            raise _RefusedCallError(int(error.status or 0), read_refusal(error)) from error
         except (HTTPError, OSError) as error:
             raise ServiceError(
                 f"the API server does not answer: {error}", hint="Check that the cluster is running and that KUBECONFIG names it."
@@ -251,14 +211,6 @@ class _RefusedCallError(Exception):
             "The account lacks a permission. The Roles in manifests/ contain it." if self.status == HTTPStatus.FORBIDDEN else ""
         )
         return ServiceError(f"the API server refused {method} {path}: {self.message}", hint=hint or "Nothing was changed.")
-
-
-def _read_message(error: Any) -> str:  # noqa: ANN401 - the client has no types
-    """Return the message of the Status object with which the API server refused."""
-    try:
-        return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, LookupError):
-        return f"{error.status} {error.reason}"
 
 
 def connect(namespace: str = "") -> Cluster:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sluice.rollout.platforms.seldon.api import POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.kubernetes_calls import POD
+from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
 from sluice.rollout.platforms.seldon.objects.routes import build_service_host, read_weights
 from sluice.rollout.platforms.seldon.objects.serving_pods import read_pod

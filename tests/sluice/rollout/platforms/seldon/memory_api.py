@@ -13,7 +13,7 @@ from sluice.rollout.journals import ConflictError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sluice.rollout.platforms.seldon.api import Kind
+    from sluice.kubernetes_calls import Kind
 
 NAMESPACE = "prod"
 

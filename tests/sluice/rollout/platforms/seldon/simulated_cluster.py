@@ -16,6 +16,7 @@ import numpy as np
 from memory_api import NAMESPACE, MemoryApi, copy_object
 
 from sluice.errors import ServiceError
+from sluice.kubernetes_calls import POD
 from sluice.project.settings import Settings
 from sluice.project.tables.data import DataTable
 from sluice.project.tables.model import ModelTable
@@ -29,7 +30,7 @@ from sluice.rollout.decisions.evidence import NO_COUNTS, Counts
 from sluice.rollout.decisions.shadow_comparisons import Comparison
 from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Request
 from sluice.rollout.decisions.transitions import begin
-from sluice.rollout.platforms.seldon.api import CONFIG_MAP, POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.platforms.seldon.api import CONFIG_MAP, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from sluice.rollout.platforms.seldon.journal_annotations import SeldonJournal
 from sluice.rollout.platforms.seldon.leases import LeaseLock
 from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest

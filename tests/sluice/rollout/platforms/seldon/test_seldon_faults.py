@@ -9,8 +9,9 @@ from seldon_canaries import A, B, check_invariants, ended, make_cluster, refuse_
 from simulated_cluster import WRITES, Killed, SimulatedCluster, SimulatedServer
 
 from sluice.errors import ServiceError
+from sluice.kubernetes_calls import POD
 from sluice.rollout.decisions.states import Phase
-from sluice.rollout.platforms.seldon.api import POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
