@@ -1,20 +1,27 @@
-"""Run commands in forks of this process, which has imported the libraries already.
+"""Run commands in forks of this process, which has imported Sluice and the libraries already.
 
-A new interpreter takes more than a second to import pandas and scikit-learn, and the tests of the command line run a hundred
-commands. Each command still has a process, an environment and a working folder of its own. Each line on standard input is a JSON
-object with `arguments`, `cwd`, `environment`, `out` and `err` (two files for the output); each line on standard output is the
-exit code.
+A new interpreter takes more than a second to import them, and a command imports what it needs when it is called. The tests of the
+command line run hundreds of commands. Each command still has a process, an environment and a working folder of its own.
+
+Each line on standard input is a JSON object with `arguments`, `cwd`, `environment`, `out` and `err` (two files for the output).
+Each line on standard output is the exit code.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
+import pkgutil
 import sys
 from typing import Any
 
-PRELOADED = ("pandas", "sklearn.pipeline", "kfp.dsl", "sluice.checks.layers", "sluice.cli", "sluice.rollout.requests.commands")
+import sluice
+
+LIBRARIES = ("pandas", "pyarrow.parquet", "sklearn.pipeline", "kfp.compiler", "kubernetes.client")
+PROGRAMS = ("sluice.__main__", "sluice.argo.launcher")
+"""Modules that act when they are imported."""
 
 
 def run_command(request: dict[str, Any]) -> int:
@@ -45,8 +52,10 @@ def run_command(request: dict[str, Any]) -> int:
 def serve() -> None:
     """Answer requests until standard input is closed."""
     answers = os.fdopen(os.dup(1), "w")
-    for name in PRELOADED:
+    modules = [module.name for module in pkgutil.walk_packages(sluice.__path__, "sluice.") if module.name not in PROGRAMS]
+    for name in (*LIBRARIES, *modules):
         importlib.import_module(name)
+    gc.freeze()  # otherwise the collector of a child would write to each page that it shares with this process
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
