@@ -1,8 +1,11 @@
-"""What a server loads and what it refuses. Each test runs a process of the serving environment."""
+"""What a server loads and what it refuses. Each test has a process of the serving environment."""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -19,24 +22,55 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[3]
 LOAD = """\
-import json, sys
-sys.path.insert(0, sys.argv[1])
+import json, os, sys
 from pathlib import Path
-from sluice.errors import SluiceError
-from sluice.scoring.scorer import load_scorer
-try:
-    scorer = load_scorer(Path(sys.argv[2]), sys.argv[3])
-except SluiceError as error:
-    print(json.dumps([type(error).__name__, error.message, error.hint, "parcels" in sys.modules]))
-else:
-    print(json.dumps(["loaded", str(scorer.exact), scorer.batches]))
+import pandas, sklearn.compose, sklearn.linear_model, sklearn.pipeline
+
+def load(repository, folder, digest):
+    sys.path.insert(0, repository)
+    from sluice.errors import SluiceError
+    from sluice.scoring.scorer import load_scorer
+    try:
+        scorer = load_scorer(Path(folder), digest)
+    except SluiceError as error:
+        return [type(error).__name__, error.message, error.hint, "parcels" in sys.modules]
+    return ["loaded", str(scorer.exact), scorer.batches]
+
+for line in sys.stdin:
+    if os.fork() == 0:
+        answer = None
+        try:
+            answer = load(*json.loads(line))
+        finally:
+            print("\\n" + json.dumps(answer), flush=True)
+            os._exit(0)
+    os.wait()
+    print("end", flush=True)
 """
+"""Load releases, each in a fork of one process. It has imported only libraries, because that takes two seconds each time."""
+
+
+@functools.cache
+def start_loading() -> subprocess.Popen[str]:
+    command = [REPOSITORY / ".venv-serving/bin/python", "-P", "-c", LOAD]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # a process with threads must not fork
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", bufsize=1, env=environment
+    )
+    atexit.register(process.kill)
+    return process
 
 
 def load(folder: Path, digest: str | None = None) -> list[Any]:
-    command = [REPOSITORY / ".venv-serving/bin/python", "-P", "-c", LOAD, REPOSITORY, folder, digest or layer_digest(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
-    found = json.loads(done.stdout.splitlines()[-1])
+    process = start_loading()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps([str(REPOSITORY), str(folder), digest or layer_digest(folder)]) + "\n")
+    lines = [process.stdout.readline()]
+    while lines[-1] != "end\n":
+        assert lines[-1], "the process that loads releases has ended"
+        lines.append(process.stdout.readline())
+    found = json.loads(lines[-2])
     assert isinstance(found, list)
     return found
 
