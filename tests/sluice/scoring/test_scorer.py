@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import json
 import os
 import pickle
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from forked_programs import run_forked
 
 from sluice.release.model_layer import layer_digest
 
@@ -21,56 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REPOSITORY = Path(__file__).parents[3]
-LOAD = """\
-import json, os, sys
-from pathlib import Path
-import pandas, sklearn.compose, sklearn.linear_model, sklearn.pipeline
-
-def load(repository, folder, digest):
-    sys.path.insert(0, repository)
-    from sluice.errors import SluiceError
-    from sluice.scoring.scorer import load_scorer
-    try:
-        scorer = load_scorer(Path(folder), digest)
-    except SluiceError as error:
-        return [type(error).__name__, error.message, error.hint, "parcels" in sys.modules]
-    return ["loaded", str(scorer.exact), scorer.batches]
-
-for line in sys.stdin:
-    if os.fork() == 0:
-        answer = None
-        try:
-            answer = load(*json.loads(line))
-        finally:
-            print("\\n" + json.dumps(answer), flush=True)
-            os._exit(0)
-    os.wait()
-    print("end", flush=True)
-"""
-"""Load releases, each in a fork of one process. It has imported only libraries, because that takes two seconds each time."""
-
-
-@functools.cache
-def start_loading() -> subprocess.Popen[str]:
-    command = [REPOSITORY / ".venv-serving/bin/python", "-P", "-c", LOAD]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # a process with threads must not fork
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", bufsize=1, env=environment
-    )
-    atexit.register(process.kill)
-    return process
+LIBRARIES = ("pandas", "sklearn.compose", "sklearn.linear_model", "sklearn.pipeline")
 
 
 def load(folder: Path, digest: str | None = None) -> list[Any]:
-    process = start_loading()
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(json.dumps([str(REPOSITORY), str(folder), digest or layer_digest(folder)]) + "\n")
-    lines = [process.stdout.readline()]
-    while lines[-1] != "end\n":
-        assert lines[-1], "the process that loads releases has ended"
-        lines.append(process.stdout.readline())
-    found = json.loads(lines[-2])
+    """Load a release in a process of the serving environment that has imported these libraries and nothing of Sluice."""
+    program = Path(__file__).with_name("loading_program.py")
+    command = [REPOSITORY / ".venv-serving/bin/python", program, REPOSITORY, folder, digest or layer_digest(folder)]
+    done = run_forked(command, modules=LIBRARIES, cwd="/", env=os.environ | {"PYTHONSAFEPATH": "1"})
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
     assert isinstance(found, list)
     return found
 
