@@ -8,12 +8,14 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
+
+from sluice.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW: dict[Any, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / "ml-cicd.yml").read_text())
@@ -137,8 +139,6 @@ def test_every_workflow_command_is_a_make_target_or_a_command_of_sluice_with_the
         names = [word for word in command[1:3] if re.fullmatch(r"[a-z]+", word)]
         groups = {"gate", "release", "rollout"}
         names = names if names[0] in groups else names[:1]
-        shown = subprocess.run(
-            [sys.executable, "-m", "sluice", *names, "--help"], capture_output=True, text=True, check=True
-        ).stdout
+        shown = CliRunner().invoke(app, [*names, "--help"], env={"COLUMNS": "200"}, catch_exceptions=False).stdout
         for option in (word for word in command if word.startswith("-")):
             assert option in shown, f"{' '.join(names)} has no {option}"

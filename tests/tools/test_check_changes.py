@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tools import time_limit
-from tools.check_changes import describe_tests, find_changed_files, main
+from tools.check_changes import choose_tests, describe_tests, find_changed_files, main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,6 +66,9 @@ def test_an_unknown_base_is_an_error_of_usage(repository: Path, capsys: pytest.C
     assert "git merge-base failed" in capsys.readouterr().err
 
 
+choose_tests_once = functools.cache(choose_tests)  # it reads every file of the repository
+
+
 def test_no_change_is_success(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("tools.check_changes.find_changed_files", lambda _root, _base: [])
     assert main([]) == 0
@@ -83,6 +87,7 @@ def test_one_failed_check_is_enough_for_exit_code_1(
 
     monkeypatch.setattr(check_changes, "find_changed_files", lambda _root, _base: [PurePosixPath("tools/structure.py")])
     monkeypatch.setattr(check_changes, "run_command", run)
+    monkeypatch.setattr(check_changes, "choose_tests", lambda root, changed, most: choose_tests_once(root, tuple(changed), most))
     monkeypatch.setattr(check_changes, "run_tests", lambda _tests, _deadline: run("pytest"))
     assert main([]) == 1
     output = capsys.readouterr().out

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluice.checks.layers import LayerInputs, LayerResult, check_suite, run_layer
@@ -22,7 +24,6 @@ from sluice.steps.training import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from sluice.project.projects import Project
     from sluice.release.store.releases import Release
@@ -88,15 +89,14 @@ def train_now(project: Project, snapshot: str = "") -> Path:
     pinned = pin_data(project, snapshot)
     folder = project.state / LATEST_MODEL.parent
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / "trained.draft"
     snapshot_metadata = {
         "digest": pinned.digest,
         "suffix": pinned.path.suffix,
         "source": pinned.source,
         "configured": not snapshot,
     }
-    metadata = train(str(pinned.path), snapshot_metadata, draft, folder / REFERENCE_FILE)
-    draft.unlink()
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".training-") as own:  # another process may train at the same time
+        metadata = train(str(pinned.path), snapshot_metadata, Path(own) / "trained", folder / REFERENCE_FILE)
     (folder / TRAINING_FILE).write_text(json.dumps(metadata), encoding="utf-8")
     return (project.state / LATEST_MODEL).resolve()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from sluice.triggers.monitor.payloads import REASONS
+from sluice.triggers.monitor.windows import Look
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -45,6 +46,8 @@ class MonitorMetrics:
             self._events.labels(outcome)
         for reason in REASONS:
             self._unusable.labels(reason)
+        for look in Look:
+            self._looks.labels(look.value)
         for outcome in ("started", "failed"):
             self._starts.labels(outcome)
         for what in ("reference", "state", "poll"):

@@ -18,6 +18,7 @@ from sluice.triggers.service_logs import log
 from sluice.triggers.webhook import signatures
 from sluice.triggers.webhook.bodies import BODIES, StartedBody
 from sluice.triggers.webhook.keys import read_keys
+from sluice.triggers.webhook.metrics import WebhookMetrics
 from sluice.triggers.webhook.rates import RateLimit
 from sluice.triggers.webhook.signatures import SignedMessage, is_signed
 from sluice.triggers.webhook.storage import WEEK_SECONDS, StoredStart
@@ -76,6 +77,7 @@ class Webhook:
         self._keys, self._storage, self._starter, self._clock = keys, storage, starter, clock
         self._clients = RateLimit(self.settings.requests_per_minute, clock.steady)
         self._lock = threading.Lock()
+        self.metrics = WebhookMetrics()
 
     def answer(self, message: Message) -> dict[str, Any]:
         """Start a run, and return the answer. With an idempotency key that was used before, return the first answer again.
@@ -195,7 +197,9 @@ class Webhook:
             run = self._starter.submit(self.settings.pipeline, {}, key=name_start(signed))
         except SluiceError:
             self._storage.remove_start(signed.client, signed.key)
+            self.metrics.add_start(started=False)
             raise
+        self.metrics.add_start(started=True)
         answer = StartedBody(run=run, pipeline=self.settings.pipeline, event=message.kind, key=signed.key).model_dump()
         self._storage.set_answer(signed.client, signed.key, answer)
         log("a retraining was started", run=run, client=signed.client, kind=message.kind)

@@ -1,4 +1,4 @@
-"""The HTTP side of the webhook: ``POST /events/drift`` and ``/events/code``, ``/healthz``, ``/readyz`` and ``/openapi.json``."""
+"""The HTTP side of the webhook: ``POST /events/drift`` and ``/events/code``, ``/metrics`` and what a service shows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -21,6 +22,7 @@ from sluice.triggers.starters import open_starter
 from sluice.triggers.webhook.admission import Message, Webhook, refuse_rate
 from sluice.triggers.webhook.bodies import BODIES
 from sluice.triggers.webhook.keys import find_keys
+from sluice.triggers.webhook.metrics import ACCEPTED
 from sluice.triggers.webhook.openapi import describe_webhook
 from sluice.triggers.webhook.rates import RateLimit
 from sluice.triggers.webhook.storage import Storage, find_store_file
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sluice.project.projects import Project
+    from sluice.triggers.webhook.metrics import WebhookMetrics
 
 _JSON = "application/json"
 
@@ -50,17 +53,25 @@ def build_app(webhook: Webhook) -> Starlette:
             return JSONResponse({"status": "not ready"}, HTTPStatus.SERVICE_UNAVAILABLE)
         return JSONResponse({"status": "ready"})
 
+    async def show_metrics(_: Request) -> Response:
+        return Response(generate_latest(webhook.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
     async def show_document(_: Request) -> Response:
         return JSONResponse(describe_webhook())
 
     return Starlette(
         routes=[
             *(
-                Route(f"/events/{kind}", _log_answer(kind, partial(_take_event, webhook, peers, kind)), methods=["POST"])
+                Route(
+                    f"/events/{kind}",
+                    _record_answer(webhook.metrics, kind, partial(_take_event, webhook, peers, kind)),
+                    methods=["POST"],
+                )
                 for kind in BODIES
             ),
             Route("/healthz", show_health),
             Route("/readyz", show_readiness),
+            Route("/metrics", show_metrics),
             Route("/openapi.json", show_document),
         ],
         exception_handlers={AnswerError: answer_error, HTTPException: answer_error, Exception: answer_failure},
@@ -96,10 +107,12 @@ async def _read(webhook: Webhook, request: Request) -> bytes:
         raise AnswerError(HTTPStatus.REQUEST_TIMEOUT, "too_slow", text, headers=close) from None
 
 
-def _log_answer(kind: str, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """Log the status, the code and the time of each answer."""
+def _record_answer(
+    metrics: WebhookMetrics, kind: str, answer: Callable[[Request], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """Log the status, the code and the time of each answer, and count it."""
 
-    async def answer_and_log(request: Request) -> Response:
+    async def answer_and_record(request: Request) -> Response:
         started = time.perf_counter()
         status, code = HTTPStatus.INTERNAL_SERVER_ERROR.value, "unexpected"
         try:
@@ -109,10 +122,11 @@ def _log_answer(kind: str, answer: Callable[[Request], Awaitable[Response]]) -> 
             status, code = error.status.value, error.code
             raise
         finally:
+            metrics.add_message(kind, code or ACCEPTED)
             log("answered", kind=kind, status=status, code=code, seconds=round(time.perf_counter() - started, 4))
         return response
 
-    return answer_and_log
+    return answer_and_record
 
 
 def run_webhook(project: Project, port: int | None = None, *, notify: Callable[[str], object]) -> None:

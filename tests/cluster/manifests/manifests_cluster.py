@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from kubernetes.client import ApiClient
 
 MANIFESTS = Path(__file__).resolve().parents[3] / "manifests"
 SELDON, ISTIO = "seldondeployments.machinelearning.seldon.io", "virtualservices.networking.istio.io"
@@ -53,6 +56,47 @@ def kubectl(*arguments: str, given: object = None, user: str = "", groups: Seque
     command = ["kubectl", *impersonation, *arguments]
     ended = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=120)
     return KubectlResult(ended.returncode, ended.stdout, ended.stderr)
+
+
+def may(user: str, verb: str, resource: str, namespace: str, *, groups: Sequence[str] = (), name: str = "") -> bool:
+    """Ask the API server whether a user may do something.
+
+    The question is a SubjectAccessReview of the administrator. `kubectl auth can-i` cannot ask it, because kubectl drops the API
+    group of a kind that is not registered. It then asks about another resource, and the answer is always no.
+
+    Args:
+        user: The name of the user or service account.
+        verb: What the user wants to do.
+        resource: The plural of a kind with its API group and a subresource: `pods/exec`, `workflows.argoproj.io`.
+        namespace: Where.
+        groups: The groups of the user, besides those that the API server gives to every account.
+        name: The name of one object; empty for all.
+    """
+    from kubernetes import client
+
+    found, _, sub = resource.partition("/")
+    found, _, group = found.partition(".")
+    attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": found, "subresource": sub, "name": name}
+    spec = {"user": user, "groups": [*groups, *_implied_groups(user)], "resourceAttributes": attributes}
+    review = client.AuthorizationV1Api(_administrator()).create_subject_access_review({"spec": spec})
+    assert not review.status.evaluation_error, review.status
+    return bool(review.status.allowed)
+
+
+@functools.cache
+def _administrator() -> ApiClient:
+    """Return a connection to the API server as the administrator of the kubeconfig."""
+    from kubernetes import config
+
+    return config.new_client_from_config()
+
+
+def _implied_groups(user: str) -> list[str]:
+    """Return the groups that the API server gives to every user, and to every service account."""
+    if not user.startswith("system:serviceaccount:"):
+        return ["system:authenticated"]
+    namespace = user.split(":")[2]
+    return ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]
 
 
 def find_missing() -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from approvals_by_kubectl import ALICE, BOB, CONTROLLER, EDITOR, GROUPS, LABELS, REQUESTER, approve, assert_refused, make_approval
-from manifests_cluster import SELDON, kubectl, skip_unless_registered, wait_for
+from manifests_cluster import kubectl, wait_for
 
 if TYPE_CHECKING:
     from manifests_cluster import Installation, KubectlResult
@@ -32,7 +32,6 @@ def test_an_approval_must_say_who_recorded_it(installation: Installation) -> Non
 
 
 def test_the_right_to_create_config_maps_is_not_enough_to_approve(installation: Installation) -> None:
-    skip_unless_registered(installation, SELDON)
     assert_refused(approve(installation, EDITOR), "needs the verb `approve`")
 
 
@@ -109,7 +108,6 @@ def test_annotations_of_an_approval_may_change(installation: Installation) -> No
 
 
 def test_an_editor_cannot_withdraw_an_approval_but_an_administrator_can(installation: Installation) -> None:
-    skip_unless_registered(installation, SELDON)
     name = approve(installation, ALICE).out.strip()
     assert_refused(kubectl("delete", name, "-n", installation.production, user=EDITOR), "only the account that gave an approval")
     everything = ["delete", "configmap", "-l", "app.kubernetes.io/component=approval", "-n", installation.production]

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from manifests_cluster import kubectl
+from manifests_cluster import kubectl, may
 
 from sluice.data.row_sets import describe_row_set
 from sluice.errors import ServiceError, StateError
@@ -34,7 +34,7 @@ def ask(ledger: Ledger, challenger: str, *heads: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("account", "verb", "name", "may"),
+    ("account", "verb", "name", "allowed"),
     [
         ("sluice-gate", "get", "sluice-ledger", True),
         ("sluice-gate", "update", "sluice-ledger", True),
@@ -48,20 +48,17 @@ def ask(ledger: Ledger, challenger: str, *heads: str) -> str:
     ],
 )
 def test_only_the_gates_account_writes_the_ledger(
-    installation: Installation, account: str, verb: str, name: str, may: bool
+    installation: Installation, account: str, verb: str, name: str, allowed: bool
 ) -> None:
     user = installation.account(account, installation.pipelines)
-    resource = f"configmaps/{name}" if name else "configmaps"
-    result = kubectl("auth", "can-i", verb, resource, "-n", installation.pipelines, user=user)
-    assert result.out.strip() == ("yes" if may else "no"), result.error
+    assert may(user, verb, "configmaps", installation.pipelines, name=name) == allowed
 
 
 @pytest.mark.parametrize("verb", ["create", "patch", "approve"])
 def test_the_gates_account_can_neither_request_nor_approve(installation: Installation, verb: str) -> None:
     user = installation.account("sluice-gate", installation.pipelines)
     for resource in ("seldondeployments.machinelearning.seldon.io", "configmaps"):
-        result = kubectl("auth", "can-i", verb, resource, "-n", installation.production, user=user)
-        assert result.out.strip() == "no", result.error
+        assert not may(user, verb, resource, installation.production)
 
 
 def test_concurrent_gates_lose_no_question_and_applying_the_manifests_again_keeps_them(installation: Installation) -> None:

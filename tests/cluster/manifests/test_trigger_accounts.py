@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from manifests_cluster import EVENT_BINDINGS, MANIFESTS, kubectl, skip_unless_registered
+from manifests_cluster import EVENT_BINDINGS, MANIFESTS, kubectl, may, skip_unless_registered
 
 if TYPE_CHECKING:
     from manifests_cluster import Installation
@@ -33,12 +33,6 @@ REFUSED = (
     ("seldondeployments.machinelearning.seldon.io", "patch"),
     ("seldondeployments.machinelearning.seldon.io", "approve"),
 )
-
-
-def may(user: str, verb: str, resource: str, namespace: str) -> bool:
-    resource, _, sub = resource.partition("/")
-    flags = [f"--subresource={sub}"] if sub else []
-    return kubectl("auth", "can-i", verb, resource, *flags, "-n", namespace, user=user).out.strip() == "yes"
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)

@@ -124,9 +124,16 @@ def record_unpickling(text: str) -> None:
 
 
 @pytest.mark.parametrize("stored", [b"", b"junk", b"not a pickle at all", b"\x80\x04cno_such_module_anywhere\nThing\n."])
-def test_the_error_for_a_model_that_cannot_be_read_names_it(run: Run, tmp_path: Path, stored: bytes) -> None:
+def test_a_model_that_cannot_be_read_is_an_error_of_its_file(shop: Project, tmp_path: Path, stored: bytes) -> None:
     broken = tmp_path / "broken.joblib"
     broken.write_bytes(stored)
+    with pytest.raises(DataError, match=r"the model broken\.joblib cannot be loaded"):
+        load_model(shop, broken, digest_file(broken))
+
+
+def test_the_error_for_a_model_that_cannot_be_read_ends_the_layer(run: Run, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.joblib"
+    broken.write_bytes(b"not a pickle at all")
     with pytest.raises(DataError, match=r"the model broken\.joblib cannot be loaded") as refused:
         run("def test_one(model): ...\ndef test_two(model): ...", layer="model", inputs=LayerInputs(model=broken))
     assert refused.value.exit_code == 2

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
-import json
 import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forked_programs import run_forked
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MINIMAL = """
 [project]
@@ -26,39 +27,14 @@ build = "loading:build"
 """A sluice.toml with only the required settings. The files that it names do not exist."""
 
 
-@functools.cache
-def _server() -> subprocess.Popen[str]:
-    """Start the process that runs the commands of this test session; it ends when this process does."""
-    script = Path(__file__).with_name("command_server.py")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # a process with threads must not fork
-    server = subprocess.Popen(
-        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
-    atexit.register(server.kill)
-    return server
+MODULES = ("pandas", "pyarrow.parquet", "sklearn.pipeline", "kfp.compiler", "kubernetes.client", "sluice.*")
+"""What a command need not import. Otherwise each command would import what it needs, for half a second."""
 
 
 def sluice(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command. From the caller's environment it gets no Sluice settings except those that are given here."""
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
-        out.touch()
-        err.touch()
-        request = {
-            "arguments": arguments,
-            "cwd": str(cwd),
-            "environment": _clean_environment() | environment,
-            "out": str(out),
-            "err": str(err),
-        }
-        server = _server()
-        assert server.stdin is not None
-        assert server.stdout is not None
-        server.stdin.write(json.dumps(request) + "\n")
-        server.stdin.flush()
-        answer = server.stdout.readline()
-        assert answer, "the server of commands has ended"
-        return subprocess.CompletedProcess(["sluice", *arguments], int(answer), out.read_text("utf-8"), err.read_text("utf-8"))
+    command = [sys.executable, "-m", "sluice", *arguments]
+    return run_forked(command, modules=MODULES, cwd=cwd, env=_clean_environment() | environment)
 
 
 def sluice_in_new_interpreter(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

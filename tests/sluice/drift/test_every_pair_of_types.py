@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import functools
 import uuid
 from typing import Any
 
@@ -12,7 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from sluice.drift.comparisons import DriftOutcome, DriftRule, compare_frames
+from sluice.drift.batches import FrameRows
+from sluice.drift.comparisons import DriftOutcome, DriftRule, compare_profile
+from sluice.drift.profiles import count_rows
+from sluice.drift.references import freeze_reference
 
 RULE = DriftRule(threshold=0.2, alpha=0.01, least_rows=500)
 ROWS = 600
@@ -82,15 +86,18 @@ COLUMNS: dict[str, Any] = {
 }
 
 
-def make_frame(name: str) -> pd.DataFrame:
-    return pd.DataFrame({"x": COLUMNS[name], "constant": 1.0})
+@functools.cache
+def make_rows(name: str) -> FrameRows:
+    frame = pd.DataFrame({"x": COLUMNS[name], "constant": 1.0})
+    return FrameRows(lambda: [frame], name)
 
 
 @pytest.mark.parametrize("before", COLUMNS)
 def test_every_pair_has_a_result_or_a_refusal_by_name(before: str) -> None:
-    for now in COLUMNS:
-        for columns in ((), ("x", "constant")) if before == now else ((),):
-            result = compare_frames(make_frame(before), make_frame(now), columns=columns, rule=RULE)
+    for columns, names in (((), [*COLUMNS]), (("x", "constant"), [before])):
+        reference = freeze_reference(make_rows(before), columns=columns)
+        for now in names:
+            result = compare_profile(reference, count_rows(reference, make_rows(now)), RULE)
             compared, refused, left_out = ("x" in part for part in (result.features, result.not_compared, result.left_out))
             assert compared + refused + left_out == 1, (before, now)
             assert (result.outcome is DriftOutcome.STEADY) == (not refused and not result.drifted), (before, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import pickle
 import shutil
 import subprocess
 from pathlib import Path
@@ -36,7 +37,18 @@ def build(name: str | Path) -> list[dict[str, Any]]:
     """Build a folder with `kubectl kustomize` and return its objects. If kubectl is not installed, skip the test."""
     if shutil.which("kubectl") is None:
         pytest.skip("manifests: kubectl is not installed, so kustomize cannot build them")
-    return list(yaml.safe_load_all(_build(MANIFESTS / name)))
+    return parse(_build(MANIFESTS / name))
+
+
+@functools.cache
+def _parse(text: str) -> bytes:
+    return pickle.dumps(list(yaml.safe_load_all(text)))
+
+
+def parse(text: str) -> list[dict[str, Any]]:
+    """Return the objects of a text. Each caller may change its own, and a text is parsed once, because that takes long."""
+    found: list[dict[str, Any]] = pickle.loads(_parse(text))  # noqa: S301 - it comes from the function above
+    return found
 
 
 def read_files() -> list[tuple[Path, dict[str, Any]]]:
@@ -44,7 +56,7 @@ def read_files() -> list[tuple[Path, dict[str, Any]]]:
     return [
         (path.relative_to(MANIFESTS), item)
         for path in sorted(MANIFESTS.rglob("*.yaml"))
-        for item in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        for item in parse(path.read_text(encoding="utf-8"))
         if item["kind"] not in {"Kustomization", "Component"}
     ]
 

@@ -1,8 +1,9 @@
-"""What a server loads and what it refuses. Each test runs a process of the serving environment."""
+"""What a server loads and what it refuses. Each test has a process of the serving environment."""
 
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from forked_programs import run_forked
 
 from sluice.release.model_layer import layer_digest
 
@@ -18,24 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REPOSITORY = Path(__file__).parents[3]
-LOAD = """\
-import json, sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from sluice.errors import SluiceError
-from sluice.scoring.scorer import load_scorer
-try:
-    scorer = load_scorer(Path(sys.argv[2]), sys.argv[3])
-except SluiceError as error:
-    print(json.dumps([type(error).__name__, error.message, error.hint, "parcels" in sys.modules]))
-else:
-    print(json.dumps(["loaded", str(scorer.exact), scorer.batches]))
-"""
+LIBRARIES = ("pandas", "sklearn.compose", "sklearn.linear_model", "sklearn.pipeline")
 
 
 def load(folder: Path, digest: str | None = None) -> list[Any]:
-    command = [REPOSITORY / ".venv-serving/bin/python", "-P", "-c", LOAD, REPOSITORY, folder, digest or layer_digest(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    """Load a release in a process of the serving environment that has imported these libraries and nothing of Sluice."""
+    program = Path(__file__).with_name("loading_program.py")
+    command = [REPOSITORY / ".venv-serving/bin/python", program, REPOSITORY, folder, digest or layer_digest(folder)]
+    done = run_forked(command, modules=LIBRARIES, cwd="/", env=os.environ | {"PYTHONSAFEPATH": "1"})
+    assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert isinstance(found, list)
     return found

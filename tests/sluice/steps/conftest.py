@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from forked_programs import run_forked
 from release_fixtures import layer, trained
 
 from sluice.project.projects import Project, read_project
 from sluice.steps.records import RUN_FOLDER_VARIABLE
 
 if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["layer", "trained"]
@@ -27,6 +31,19 @@ id = "id"
 [model]
 build = "tiny_model:build"
 """
+
+
+LIBRARIES = ("pandas", "pyarrow.parquet", "sklearn.linear_model", "sklearn.pipeline", "httpx")
+
+
+@pytest.fixture(autouse=True)
+def _score_in_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processes that score a release share the imports of libraries, which take two seconds each time."""
+
+    def run(command: Sequence[str], *, env: Mapping[str, str], cwd: str, **_: object) -> subprocess.CompletedProcess[str]:
+        return run_forked(command, modules=LIBRARIES, cwd=cwd, env=env)
+
+    monkeypatch.setattr("sluice.scoring.release_scores.subprocess", SimpleNamespace(run=run))
 
 
 @pytest.fixture

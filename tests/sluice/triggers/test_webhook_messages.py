@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,6 +14,8 @@ from trigger_services import AUDIENCE, KEYS, NOW, SECRET, ManualClock, Recording
 from sluice.errors import ServiceError
 from sluice.triggers.webhook.admission import Webhook
 from sluice.triggers.webhook.app import build_app
+from sluice.triggers.webhook.metrics import ACCEPTED, ANSWERS
+from sluice.triggers.webhook.openapi import describe_webhook
 from sluice.triggers.webhook.storage import WEEK_SECONDS, Storage
 
 if TYPE_CHECKING:
@@ -347,3 +350,44 @@ def test_health_readiness_and_the_document(hook: Hook) -> None:
     hook.storage.close()
     assert hook.client.get("/readyz").status_code == 503
     assert hook.send(hook.sign()).json()["error"]["code"] == "not_started"
+
+
+def shown_series(hook: Hook) -> dict[str, float]:
+    lines = hook.client.get("/metrics").text.splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def test_messages_and_starts_are_counted(hook: Hook) -> None:
+    headers = hook.sign(key="k1")
+    hook.send(headers)
+    hook.refuse(headers, 409, "replayed")
+    hook.refuse(hook.sign() | {"Sluice-Signature": "v1=" + "0" * 64}, 401, "signature")
+    assert hook.send(hook.sign(key="k1", time=int(NOW) + 1)).status_code == 202  # the first answer again, without another run
+    hook.starter.failure = ServiceError("the engine does not answer")
+    hook.send(hook.sign())
+    found = shown_series(hook)
+    counted = {name: value for name, value in found.items() if value and "_created" not in name}
+    assert counted == {
+        'sluice_webhook_messages_total{answer="accepted",kind="drift"}': 2,
+        'sluice_webhook_messages_total{answer="replayed",kind="drift"}': 1,
+        'sluice_webhook_messages_total{answer="signature",kind="drift"}': 1,
+        'sluice_webhook_messages_total{answer="not_started",kind="drift"}': 1,
+        'sluice_webhook_starts_total{outcome="started"}': 1,
+        'sluice_webhook_starts_total{outcome="failed"}': 1,
+    }
+
+
+def test_no_message_adds_a_series(hook: Hook) -> None:
+    before = set(shown_series(hook))
+    for number in range(20):
+        hook.send(hook.sign(client=f"client{number}", key=f"key{number}"))
+        hook.client.post(f"/events/{number}")
+    hook.send(hook.sign() | {"content-type": "text/plain"})
+    hook.client.post("/events/code?a=b", content=COMMIT)
+    assert set(shown_series(hook)) == before
+
+
+def test_each_answer_of_the_document_has_a_series() -> None:
+    operation = describe_webhook()["paths"]["/events/drift"]["post"]
+    named = {code for answer in operation["responses"].values() for code in re.findall(r"`(\w+)`", answer["description"])}
+    assert named | {ACCEPTED, "unexpected"} == set(ANSWERS)

@@ -11,10 +11,12 @@ from gate_project import GateProject
 from sluice.errors import CheckFailedError, RefusedError, StateError
 from sluice.rollout.requests.admission import check_gate
 from sluice.steps.ledgers import open_ledger
+from sluice.steps.standalone import layers
 from sluice.steps.standalone.candidates import build_candidate, plan_candidate
 from sluice.steps.standalone.gate_questions import ask_about_candidate, preview_gate
 from sluice.steps.standalone.layers import train_now
 from sluice.steps.standalone.results import RESULT_FILE, SUBJECT, digest_code, layer_folder
+from sluice.steps.training import train
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +69,25 @@ def test_a_preview_without_a_champion_says_so(tmp_path: Path, monkeypatch: pytes
     train_now(project)
     found = preview_gate(project)
     assert (found.outcome, found.difference) == ("first", None)
+
+
+def test_a_training_does_not_disturb_another_one_that_has_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sluice test model` and `sluice test integration` both train in a new clone, and CI may run both at once."""
+    monkeypatch.setenv("SLUICE_ROOT", str(tmp_path))
+    project = GateProject(tmp_path).read()
+    trained = []
+
+    def train_twice(*arguments: Any) -> dict[str, Any]:
+        monkeypatch.setattr(layers, "train", train)
+        metadata = train(*arguments)
+        trained.append(train_now(project))
+        return metadata
+
+    monkeypatch.setattr(layers, "train", train_twice)
+    trained.append(train_now(project))
+    assert len(trained) == 2
+    assert all(model.is_file() for model in trained)
+    assert sorted(file.name for file in (project.state / "models").glob(".training-*")) == []
 
 
 def test_the_release_of_a_candidate_contains_the_decision_of_the_gate(toy: GateProject) -> None:

@@ -52,7 +52,7 @@ def test_a_good_canary_is_promoted_under_traffic_and_no_request_fails(project: P
     assert all(line["applied_at"] >= line["decided_at"] for line in record["transitions"])
     assert record["numbers"]["step_canary_requests"] >= 60
     assert {A, B} <= set(record["samples"][-1]["arms"])
-    assert backends.tag_moves[-1] == (B, A)
+    wait_for(lambda: backends.tag_moves[-1] == (B, A))  # the supervisor moves the tags after it has journaled the promotion
     servers = {server["release"]: server["ready"] for server in status.servers}
     assert servers == {A: True, B: True}, "N-1 keeps its server"
 

@@ -13,6 +13,9 @@ from sluice.rollout.platforms.seldon.cluster_snapshots import read_cluster_snaps
 from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
 from sluice.rollout.platforms.seldon.platform import SupersededError
 
+JUMP = QUICK["deadline_seconds"] + 100.0
+"""Seconds by which a clock jumps: more than any time that the controller measures."""
+
 
 @pytest.fixture
 def cluster() -> SimulatedCluster:
@@ -245,7 +248,7 @@ def test_without_metrics_the_rollout_waits_and_continues_when_they_are_back(clus
     check_invariants(cluster)
 
 
-@pytest.mark.parametrize("seconds", [-3600.0, 3600.0])
+@pytest.mark.parametrize("seconds", [-JUMP, JUMP])
 @pytest.mark.parametrize("state", ["awaiting_approval", "step-1", "baking"])
 def test_a_clock_that_jumps_promotes_no_canary_without_evidence(cluster: SimulatedCluster, state: str, seconds: float) -> None:
     control = cluster.controller()
@@ -254,10 +257,10 @@ def test_a_clock_that_jumps_promotes_no_canary_without_evidence(cluster: Simulat
     cluster.run(control, until=lambda journal: journal.state.name == state)
     cluster.clock_offset = seconds
     if state == "awaiting_approval" and seconds < 0:
-        cluster.now += 3600.0
+        cluster.now += JUMP
     if state == "awaiting_approval":
         cluster.approve(B)
-    journal = cluster.run(control, until=ended, max_rounds=6000)
+    journal = cluster.run(control, until=ended)
     assert journal.champion in {A, B}
     check_invariants(cluster)
 
