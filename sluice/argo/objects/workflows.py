@@ -83,10 +83,12 @@ def _spec(compilation: Compilation, entrypoint: str) -> dict[str, Any]:
     name, _, key = options.repository.partition("/")
     parameters = _arguments(compilation)
     first = compilation.templates[entrypoint]
-    return _without_empty(
+    # False would be left out as an empty field.
+    tokenless = {"automountServiceAccountToken": False} if options.executor_service_account else {}
+    begun = _without_empty({"entrypoint": entrypoint, "serviceAccountName": options.service_account}) | tokenless
+    return begun | _without_empty(
         {
-            "entrypoint": entrypoint,
-            "serviceAccountName": options.service_account,
+            "executor": _without_empty({"serviceAccountName": options.executor_service_account}),
             "artifactRepositoryRef": _without_empty({"configMap": name, "key": key}),
             "arguments": {"parameters": parameters} if parameters else {},
             "volumes": [{"name": name, "emptyDir": {}} for name in (VOLUME, TEMPORARY) if _is_mounted(compilation, name)],

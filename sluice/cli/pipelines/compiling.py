@@ -17,7 +17,7 @@ from sluice.cli.options_and_output import Envelope, Format, OutputOption, Projec
 from sluice.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from rich.console import RenderableType
 
@@ -88,6 +88,21 @@ def compile_(
     service_account: Annotated[
         str, typer.Option(help="Service account of the steps; default: argo.service_account in sluice.toml.")
     ] = "",
+    account: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--account",
+            metavar="COMPONENT=NAME",
+            help="Service account of one component; default: argo.service_accounts. The option may be repeated.",
+        ),
+    ] = None,
+    executor_service_account: Annotated[
+        str,
+        typer.Option(
+            help="Service account of Argo's own containers, so that other steps have no token; default: "
+            "argo.executor_service_account."
+        ),
+    ] = "",
     image: ImageOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Do not memoize steps.")] = False,
     explain: Annotated[
@@ -111,6 +126,8 @@ def compile_(
             "--timezone": timezone,
             "--concurrency": concurrency,
             "--service-account": service_account,
+            "--account": account,
+            "--executor-service-account": executor_service_account,
             "--no-cache": no_cache,
             "--explain": explain,
         },
@@ -132,6 +149,8 @@ def compile_(
             timezone=timezone,
             concurrency=concurrency.value if concurrency else "",
             service_account=service_account,
+            service_accounts=_read_accounts(account or ()),
+            executor_service_account=executor_service_account,
         )
         if no_cache:
             options = dataclasses.replace(options, cache=False)
@@ -169,9 +188,27 @@ def _check_options(target: Target, kind: Kind, given: Mapping[str, Any]) -> None
         check_schedule(text)
     if given["--timezone"]:
         check_timezone(given["--timezone"])
-    for option in ("--name", "--namespace", "--service-account"):
+    for option in ("--name", "--namespace", "--service-account", "--executor-service-account"):
         if given[option]:
             check_name(given[option], option)
+
+
+def _read_accounts(given: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of a component's name and its service account, with the name as KFP writes it.
+
+    Raises:
+        UsageError: A text is no such pair.
+    """
+    from sluice.argo.objects.schedules import check_name
+
+    pairs = []
+    for text in given:
+        component, _, account = text.partition("=")
+        if not component or not account:
+            raise UsageError(f"--account {text} is not COMPONENT=NAME", hint="For example: --account gate=sluice-gate.")
+        check_name(account, "--account")
+        pairs.append((component.replace("_", "-"), account))
+    return tuple(pairs)
 
 
 def _write(text: str, target: Target, explanation: Explanation | None, file: Path | None, output: Format) -> None:

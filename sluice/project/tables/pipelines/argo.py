@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from sluice.project.base import Table
+
+Account = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+"""The name of a service account."""
 
 
 class ArgoTable(Table):
@@ -34,9 +37,15 @@ class ArgoTable(Table):
     service_account: str = Field(
         default="", description="Service account of the steps. If empty, the default one of the namespace."
     )
-    gate_service_account: str = Field(
+    service_accounts: dict[str, Account] = Field(
+        default={},
+        description="Name of a component → its service account, for the steps that call an API server, such as "
+        '`gate = "sluice-gate"`.',
+    )
+    executor_service_account: str = Field(
         default="",
-        description="Service account of the gate's step, which alone may write the ledger. If empty, that of the other steps.",
+        description="Service account of Argo's own containers in each pod. If it is set, only the steps in "
+        "`service_accounts` have a token. If empty, every step has one.",
     )
     artifact_repository: str = Field(
         default="",
@@ -64,6 +73,25 @@ class ArgoTable(Table):
     )
     labels: dict[str, str] = Field(default={}, description="Labels of the workflows.")
     annotations: dict[str, str] = Field(default={}, description="Annotations of the workflows.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_one_table_of_accounts(cls, values: Any) -> Any:  # noqa: ANN401 - what the file contains
+        """Say what replaces the key of an earlier version."""
+        if isinstance(values, dict) and "gate_service_account" in values:
+            raise ValueError("gate_service_account is now the key `gate` of the table [argo.service_accounts]")
+        return values
+
+    @field_validator("service_accounts")
+    @classmethod
+    def _has_names_as_kfp_writes_them(cls, accounts: dict[str, str]) -> dict[str, str]:
+        """Write each component's name with hyphens, as KFP does: ``pin_snapshot`` is ``pin-snapshot``."""
+        found: dict[str, str] = {}
+        for name, account in accounts.items():
+            written = name.replace("_", "-")
+            if found.setdefault(written, account) != account:
+                raise ValueError(f"the component {written} has two service accounts, {found[written]} and {account}")
+        return found
 
     @field_validator("artifact_root")
     @classmethod
