@@ -159,7 +159,11 @@ def compile_(
             from sluice.argo.objects.explanations import explain as explain_pipeline
 
             explanation = explain_pipeline(pipeline, options)
-    elif target is Target.KFP_CRD:
+    elif project is not None:
+        from sluice.engines.kfp.token_secrets import add_token_secrets
+
+        text = add_token_secrets(text, pipeline, project.settings.kfp.token_secrets)
+    if target is Target.KFP_CRD:
         from sluice.engines.compiling import compile_to_crd
 
         text = compile_to_crd(text, pipeline, name=name, namespace=namespace)

@@ -72,7 +72,7 @@ def test_accounts_of_steps_are_named_as_kfp_names_components() -> None:
         "pin-snapshot": "reader",
         "gate": "gate",
     }
-    with pytest.raises(ValidationError, match="pin-snapshot has two service accounts, one and two"):
+    with pytest.raises(ValidationError, match="pin-snapshot has two values, one and two"):
         Settings(**REQUIRED, argo={"service_accounts": {"pin_snapshot": "one", "pin-snapshot": "two"}})
     for account in ("", "Gate", "gate "):
         with pytest.raises(ValidationError, match=r"service_accounts\.gate"):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from sluice.project.base import Table
-
-Account = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-"""The name of a service account."""
+from sluice.project.base import ByComponent, Table
 
 
 class ArgoTable(Table):
@@ -37,7 +34,7 @@ class ArgoTable(Table):
     service_account: str = Field(
         default="", description="Service account of the steps. If empty, the default one of the namespace."
     )
-    service_accounts: dict[str, Account] = Field(
+    service_accounts: ByComponent = Field(
         default={},
         description="Name of a component → its service account, for the steps that call an API server, such as "
         '`gate = "sluice-gate"`.',
@@ -81,17 +78,6 @@ class ArgoTable(Table):
         if isinstance(values, dict) and "gate_service_account" in values:
             raise ValueError("gate_service_account is now the key `gate` of the table [argo.service_accounts]")
         return values
-
-    @field_validator("service_accounts")
-    @classmethod
-    def _has_names_as_kfp_writes_them(cls, accounts: dict[str, str]) -> dict[str, str]:
-        """Write each component's name with hyphens, as KFP does: ``pin_snapshot`` is ``pin-snapshot``."""
-        found: dict[str, str] = {}
-        for name, account in accounts.items():
-            written = name.replace("_", "-")
-            if found.setdefault(written, account) != account:
-                raise ValueError(f"the component {written} has two service accounts, {found[written]} and {account}")
-        return found
 
     @field_validator("artifact_root")
     @classmethod
