@@ -1,7 +1,7 @@
 """What a compromised step does: look for tokens and keys, and try everything that would matter with each of them and with none.
 
-It runs in the container of a step, with the standard library alone, and prints one line of JSON. Its argument is JSON, too: the
-namespaces, an image, and texts that only a Secret contains, each written backwards.
+It runs in the container of a step, with the standard library alone, and prints one line of JSON. Its first argument is JSON, too:
+the namespaces, an image, and texts that only a Secret contains, each written backwards. Further arguments may be tokens.
 """
 
 import json
@@ -166,6 +166,7 @@ def main():
     """Search, try, and print the report."""
     given = json.loads(sys.argv[1])
     tokens, secrets = search(given["sentinels"])
+    tokens.update({text: "an output of another step" for text in sys.argv[2:] if TOKEN.fullmatch(text.strip().encode())})
     statuses = {}
     for token in ("", *tokens):
         for name, (method, path, *rest) in attempts(given):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from argo_runs_of_manifests import STORE, STORE_KEYS, add_artifact_store, make_project, read_log, run_to_end, running_controller
 
+from sluice.kubernetes_calls import POD_ACCOUNT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -35,14 +37,25 @@ def control(report: dsl.OutputPath(str)):
     return dsl.ContainerSpec(image={image!r}, command=["sh", "-c", {script!r}, CODE, {given!r}, report])
 
 
+@dsl.container_component
+def link(text: dsl.OutputPath(str)):
+    return dsl.ContainerSpec(image={image!r}, command=["sh", "-c", 'mkdir -p "$(dirname "$0")"; ln -s {token} "$0"', text])
+
+
+@dsl.container_component
+def thief(text: str, report: dsl.OutputPath(str)):
+    return dsl.ContainerSpec(image={image!r}, command=["sh", "-c", {script!r}, CODE, {given!r}, report, "", text])
+
+
 @dsl.pipeline(name="hostile")
 def hostile():
-    for task in (train(), control()):
+    linked = link()
+    for task in (train(), control(), linked, thief(text=linked.outputs["text"])):
         kubernetes.set_security_context(task, run_as_user=10001, run_as_group=10001)
 """
 SCRIPT = """
 for file in "$2" $3; do mkdir -p "$(dirname "$file")"; echo done >"$file"; done
-exec python3 -c "$0" "$1"
+exec python3 -c "$0" "$1" $4
 """
 REFUSED = {401, 403}
 
@@ -109,6 +122,7 @@ def reports(
             code=CODE,
             image=IMAGE,
             script=SCRIPT,
+            token=POD_ACCOUNT / "token",
             given=json.dumps(given),
             model="model: dsl.Output[dsl.Model], " if STORE else "",
             path=", model.path" if STORE else "",
@@ -118,7 +132,7 @@ def reports(
         workflow = run_to_end(installation, project, source)
         assert workflow["status"]["phase"] == "Succeeded", workflow["status"]
         found = {}
-        for step in ("train", "control"):
+        for step in ("train", "control", "thief"):
             lines = read_log(installation, workflow, step).splitlines()
             (line,) = [line for line in lines if line.startswith("REPORT ")]
             found[step] = json.loads(line.removeprefix("REPORT "))
@@ -148,3 +162,11 @@ def test_the_same_code_finds_the_gates_token_and_can_do_what_the_gate_may(report
     assert succeeded(report) == {"read the ledger", "replace the ledger", "read the journal"}
     assert 200 in report["statuses"]["replace the ledger"]
     assert report["secrets"] == {}
+
+
+def test_a_link_as_an_output_gives_a_later_step_only_the_right_to_report_results(reports: dict[str, dict[str, Any]]) -> None:
+    """Argo 4.1 follows a link in its own container, where its token is. docs/how-to/argo.md names this limit."""
+    report = reports["thief"]
+    if not report["tokens"]:
+        pytest.skip("hostile step on Argo: this version of Argo does not follow a link that a step leaves as an output")
+    assert succeeded(report) == {"report a false result"}, report["statuses"]
