@@ -46,8 +46,8 @@ class Options:
         concurrency: ``Allow``, ``Forbid`` or ``Replace``: what a CronWorkflow does while its last run is still running.
         service_account: Service account of the steps. If it is empty, the steps run as the default account of the namespace.
         service_accounts: Service accounts of single components, as pairs of the component's name and the account.
-        executor_service_account: Service account of Argo's own containers in each pod. If it is set, only the steps in
-            `service_accounts` have a token in their main container. If it is empty, every step has the token of its account.
+        step_tokens: Whether the main container of every step has the token of its account. If not, only that of the steps in
+            `service_accounts` has one.
         repository: ConfigMap and key of the artifact repository, ``name`` or ``name/key``. If it is empty, Argo uses its default.
         store: Kind and root of the artifact repository.
         cache: Whether Argo memoizes the steps that KFP would cache.
@@ -66,7 +66,7 @@ class Options:
     concurrency: str = ""
     service_account: str = ""
     service_accounts: tuple[tuple[str, str], ...] = ()
-    executor_service_account: str = ""
+    step_tokens: bool = True
     repository: str = ""
     store: Store = field(default_factory=Store)
     cache: bool = True

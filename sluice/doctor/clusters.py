@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sluice.doctor.findings import FAIL, NOTE, PASS, Finding, collecting
@@ -20,9 +19,6 @@ LARGEST_SKEW_SECONDS = 5.0
 
 ARGO, SELDON, ISTIO = "argoproj.io/v1alpha1", "machinelearning.seldon.io/v1", "networking.istio.io/v1beta1"
 PROMETHEUS = "monitoring.coreos.com/v1"
-
-EXECUTOR = "argo.executor_service_account"
-TOKEN_TYPE, TOKEN_ANNOTATION = "kubernetes.io/service-account-token", "workflows.argoproj.io/service-account-token.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +135,10 @@ def check_accounts(api: ApiServer, project: Project) -> list[Finding]:
     table = project.settings.argo
     named = {
         "argo.service_account": ("serviceaccounts", table.service_account),
-        "argo.executor_service_account": ("serviceaccounts", table.executor_service_account),
         **{f"argo.service_accounts.{key}": ("serviceaccounts", name) for key, name in table.service_accounts.items()},
         "argo.artifact_repository": ("configmaps", table.artifact_repository.partition("/")[0]),
     }
-    found = [_check_object(api, key, plural, name) for key, (plural, name) in named.items() if name]
-    if table.executor_service_account and all(each.outcome == PASS for each in found if each.subject == EXECUTOR):
-        found.append(_check_executor_token(api, table.executor_service_account))
-    return found
+    return [_check_object(api, key, plural, name) for key, (plural, name) in named.items() if name]
 
 
 def _check_object(api: ApiServer, key: str, plural: str, name: str) -> Finding:
@@ -156,28 +148,3 @@ def _check_object(api: ApiServer, key: str, plural: str, name: str) -> Finding:
         fix = f"Create it, or correct {key} in sluice.toml."
         return Finding(key, FAIL, f"{name} in namespace {api.namespace}: {error.refusal.message}", fix)
     return Finding(key, PASS, f"{plural[:-1]} {name} exists in namespace {api.namespace}")
-
-
-def _check_executor_token(api: ApiServer, account: str) -> Finding:
-    """Ask whether the Secret exists whose token Argo's controller gives its containers. Without it, no pod of a step starts."""
-    found = api.read(f"/api/v1/namespaces/{api.namespace}/serviceaccounts/{account}")
-    name = find_token_secret(found)
-    subject, place = f"token of {EXECUTOR}", f"Secret {name} in namespace {api.namespace}"
-    try:
-        secret = api.call("GET", f"/api/v1/namespaces/{api.namespace}/secrets/{name}")
-    except RefusedCallError as error:
-        if error.refusal.status == HTTPStatus.FORBIDDEN:
-            return Finding(subject, NOTE, f"this account may not read {place}", "Ask somebody who may whether it exists.")
-        fix = "Create it as manifests/overlays/argo does. Without it, no pod of a step starts."
-        return Finding(subject, FAIL, f"{place}: {error.refusal.message}", fix)
-    if secret.get("type") != TOKEN_TYPE or not (secret.get("data") or {}).get("token"):
-        return Finding(subject, FAIL, f"{place} is not a token of {account}", f"Create it with the type {TOKEN_TYPE}.")
-    return Finding(subject, PASS, f"{place} exists")
-
-
-def find_token_secret(account: dict[str, Any]) -> str:
-    """Return the name of the Secret with an account's token, as Argo's controller (4.1) chooses it."""
-    listed = account.get("secrets") or []
-    annotations = account["metadata"].get("annotations") or {}
-    name = account["metadata"]["name"]
-    return str(listed[0]["name"] if listed else annotations.get(TOKEN_ANNOTATION, f"{name}.service-account-token"))

@@ -91,7 +91,7 @@ def argo_options(project: Project | None, **given: Any) -> Options:  # noqa: ANN
         "namespace": table.namespace,
         "service_account": table.service_account,
         "service_accounts": tuple(table.service_accounts.items()),
-        "executor_service_account": table.executor_service_account,
+        "step_tokens": table.step_tokens,
         "repository": table.artifact_repository,
         "store": Store(driver=table.artifact_driver, root=table.artifact_root),
         "cache": table.cache,

@@ -193,10 +193,7 @@ def _assemble(compilation: Compilation, pod: Pod, call: Call, extra: list[str]) 
 
 
 def _account(compilation: Compilation, call: Call) -> dict[str, Any]:
-    """Return the service account of a step that has its own. A step without one runs as the workflow says.
-
-    Argo gives the executor's containers a token of their own. So the token of this account is in the main container alone.
-    """
+    """Return the service account of a step that has its own. A step without one runs as the workflow says."""
     key = find_table_key(call.component)
     account = dict(compilation.options.service_accounts).get(key, "")
     if not account:
@@ -207,7 +204,7 @@ def _account(compilation: Compilation, call: Call) -> dict[str, Any]:
         )
         compilation.refusals.add(call.path, "service account", reason, "Give the component another name.")
         return {}
-    mounted = {"automountServiceAccountToken": True} if compilation.options.executor_service_account else {}
+    mounted = {} if compilation.options.step_tokens else {"automountServiceAccountToken": True}
     return {"serviceAccountName": account, **mounted}
 
 

@@ -96,13 +96,9 @@ def compile_(
             help="Service account of one component; default: argo.service_accounts. The option may be repeated.",
         ),
     ] = None,
-    executor_service_account: Annotated[
-        str,
-        typer.Option(
-            help="Service account of Argo's own containers, so that other steps have no token; default: "
-            "argo.executor_service_account."
-        ),
-    ] = "",
+    no_step_tokens: Annotated[
+        bool, typer.Option("--no-step-tokens", help="Give a token only to the steps that have an account of their own.")
+    ] = False,
     image: ImageOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Do not memoize steps.")] = False,
     explain: Annotated[
@@ -127,7 +123,7 @@ def compile_(
             "--concurrency": concurrency,
             "--service-account": service_account,
             "--account": account,
-            "--executor-service-account": executor_service_account,
+            "--no-step-tokens": no_step_tokens,
             "--no-cache": no_cache,
             "--explain": explain,
         },
@@ -150,10 +146,11 @@ def compile_(
             concurrency=concurrency.value if concurrency else "",
             service_account=service_account,
             service_accounts=_read_accounts(account or ()),
-            executor_service_account=executor_service_account,
         )
         if no_cache:
             options = dataclasses.replace(options, cache=False)
+        if no_step_tokens:
+            options = dataclasses.replace(options, step_tokens=False)
         text = compile_to_argo(pipeline, options)
         if explain:
             from sluice.argo.objects.explanations import explain as explain_pipeline
@@ -192,7 +189,7 @@ def _check_options(target: Target, kind: Kind, given: Mapping[str, Any]) -> None
         check_schedule(text)
     if given["--timezone"]:
         check_timezone(given["--timezone"])
-    for option in ("--name", "--namespace", "--service-account", "--executor-service-account"):
+    for option in ("--name", "--namespace", "--service-account"):
         if given[option]:
             check_name(given[option], option)
 

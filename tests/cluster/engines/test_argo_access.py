@@ -6,13 +6,12 @@ import contextlib
 import socket
 import threading
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 from workflow_states import node, root, status
 
-from sluice.doctor.clusters import ARGO_PERMISSIONS, TOKEN_TYPE, check_accounts, check_argo, check_permissions, check_resources
+from sluice.doctor.clusters import ARGO_PERMISSIONS, check_argo, check_permissions, check_resources
 from sluice.engines.argo.api_server import WORKFLOW, ApiServer
 from sluice.engines.argo.credentials import connect
 from sluice.engines.argo.engine import ArgoEngine, open_argo
@@ -21,8 +20,6 @@ from sluice.project.projects import Project
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from sluice.doctor.findings import Finding
 
 
 @pytest.fixture
@@ -104,28 +101,6 @@ def test_the_doctor_asks_for_versions_resources_accounts_and_the_clock(shop: Pro
     assert found["argo.service_accounts.canary"].outcome == "pass"
     assert engine.api.url in found["Kubernetes API server"].detail
     assert check_resources(engine.api, "nothing.example/v1", ("things",), "Install it.").fix == "Install it."
-
-
-def test_the_doctor_says_that_no_pod_starts_without_the_token_of_the_executor(shop: Project, engine: ArgoEngine) -> None:
-    from kubernetes import client
-
-    core, namespace, account = client.CoreV1Api(), engine.api.namespace, f"executor-{uuid.uuid4().hex[:6]}"
-    subject = "token of argo.executor_service_account"
-
-    def examine() -> dict[str, Finding]:
-        argo = shop.settings.argo.model_copy(update={"executor_service_account": account})
-        project = Project(shop.root, shop.settings.model_copy(update={"argo": argo}))
-        return {each.subject: each for each in check_accounts(engine.api, project)}
-
-    assert subject not in examine(), "there is no account yet"
-    core.create_namespaced_service_account(namespace, {"metadata": {"name": account}})
-    assert (examine()[subject].outcome, f"{account}.service-account-token" in examine()[subject].detail) == ("fail", True)
-    named = {"name": f"{account}.service-account-token", "annotations": {"kubernetes.io/service-account.name": account}}
-    core.create_namespaced_secret(namespace, {"metadata": named, "type": TOKEN_TYPE})
-    deadline = time.monotonic() + 60
-    while examine()[subject].outcome != "pass":
-        assert time.monotonic() < deadline, examine()[subject]
-        time.sleep(0.2)
 
 
 class CutProxy:

@@ -114,7 +114,7 @@ def attempts(given):
     yield "create a deployment", ("POST", seldon, kind | {"spec": {"predictors": []}})
     routes = f"/apis/networking.istio.io/v1beta1/namespaces/{production}/virtualservices/churn"
     yield "move traffic", ("PATCH", routes, {"spec": {"http": []}}, merge)
-    for account in ("sluice-gate", "sluice-canary", "sluice-executor", "default"):
+    for account in ("sluice-gate", "sluice-canary", "sluice-reader", "default"):
         yield f"start a Pod as {account}", ("POST", f"/api/v1/namespaces/{pipelines}/pods", pod(account, given["image"]))
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         yield f"get a token of {account}", ("POST", f"/api/v1/namespaces/{pipelines}/serviceaccounts/{account}/token", request)
@@ -147,13 +147,19 @@ def attempts(given):
             ),
         )
     argo = f"/apis/argoproj.io/v1alpha1/namespaces/{pipelines}"
-    result = {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "WorkflowTaskResult",
-        "metadata": {"generateName": "stolen-", "labels": {"workflows.argoproj.io/workflow": "other"}},
-        "outputs": {"parameters": [{"name": "Output", "value": "true"}]},
-    }
-    yield "report a false result", ("POST", f"{argo}/workflowtaskresults", result)
+    run = re.sub(r"-[a-z]+-[0-9]+$", "", os.environ["HOSTNAME"])
+    for name, metadata in (
+        ("another step", {"name": f"{run}-1234567890"}),
+        ("another workflow", {"name": "other-1234567890", "labels": {"workflows.argoproj.io/workflow": "other"}}),
+        ("any step", {"generateName": f"{run}-"}),
+    ):
+        result = {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "WorkflowTaskResult",
+            "metadata": {"labels": {"workflows.argoproj.io/workflow": run}} | metadata,
+            "outputs": {"parameters": [{"name": "Output", "value": "true"}]},
+        }
+        yield f"report a false result of {name}", ("POST", f"{argo}/workflowtaskresults", result)
     yield "read workflows", ("GET", f"{argo}/workflows")
     yield "resume a workflow", ("PATCH", f"{argo}/workflows/other", {"spec": {"suspend": False}}, merge)
     workflow = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"generateName": "stolen-"}}

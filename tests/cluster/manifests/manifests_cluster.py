@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MANIFESTS = Path(__file__).resolve().parents[3] / "manifests"
 SELDON, ISTIO = "seldondeployments.machinelearning.seldon.io", "virtualservices.networking.istio.io"
-POLICIES = ("sluice-approvals", "sluice-steering")
+POLICIES = ("sluice-approvals", "sluice-steering", "sluice-results")
 PROMETHEUS_RULES = "prometheusrules.monitoring.coreos.com"
 SERVICE_MONITORS = "servicemonitors.monitoring.coreos.com"
 EVENT_BINDINGS = "workfloweventbindings.argoproj.io"
@@ -110,7 +110,8 @@ class Installation:
 
     def _confine(self, item: dict[str, Any]) -> dict[str, Any]:
         """Give cluster-wide objects the session's name, and restrict policies to its namespaces."""
-        own = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": [self.production]}]}
+        places = [self.production, self.pipelines]
+        own = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": places}]}
         metadata = item["metadata"]
         if item["kind"] == "ValidatingAdmissionPolicyBinding":
             selector = item["spec"].setdefault("matchResources", {}).setdefault("namespaceSelector", {})

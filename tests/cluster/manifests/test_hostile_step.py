@@ -89,7 +89,6 @@ def secrets(installation: Installation) -> Secrets:
     made.add(installation.triggers, "sluice-webhook-keys")
     made.add(installation.pipelines, "sluice-registry")
     made.add(installation.pipelines, "sluice-signing-key")
-    made.places.append((installation.pipelines, "sluice-executor.service-account-token"))
     if STORE:
         add_artifact_store(installation)
         made.places.append((installation.pipelines, "artifact-store"))
@@ -164,9 +163,9 @@ def test_the_same_code_finds_the_gates_token_and_can_do_what_the_gate_may(report
     assert report["secrets"] == {}
 
 
-def test_a_link_as_an_output_gives_a_later_step_only_the_right_to_report_results(reports: dict[str, dict[str, Any]]) -> None:
-    """Argo 4.1 follows a link in its own container, where its token is. docs/how-to/argo.md names this limit."""
+def test_a_link_as_an_output_gives_a_later_step_a_token_that_can_do_nothing(reports: dict[str, dict[str, Any]]) -> None:
+    """Argo 4.1 follows the link in its own container. The token is bound to the Pod, which may report only its own result."""
     report = reports["thief"]
     if not report["tokens"]:
         pytest.skip("hostile step on Argo: this version of Argo does not follow a link that a step leaves as an output")
-    assert succeeded(report) == {"report a false result"}, report["statuses"]
+    assert succeeded(report) == set(), report["statuses"]

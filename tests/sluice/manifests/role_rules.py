@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 CONTROLLER, REQUESTER, APPROVER, READER = "sluice-controller", "sluice-requester", "sluice-approver", "sluice-reader"
-GATE, INTEGRATION, EXECUTOR, RUN = "sluice-gate", "sluice-integration", "sluice-executor", "sluice-run"
+GATE, INTEGRATION, RESULTS, RUN = "sluice-gate", "sluice-integration", "sluice-results", "sluice-run"
 TRIGGERS, EVENT_SENDER = "sluice-triggers", "sluice-event-sender"
 CALLERS = {
     "approval_objects.read_approvals": (CONTROLLER, REQUESTER, APPROVER, READER),
@@ -65,7 +65,7 @@ NOT_ALLOWED = Rule("", "configmaps", "create")
 _REPORTS = {Rule("argoproj.io", "workflowtaskresults", verb) for verb in ("create", "patch")}
 OF_OTHER_PROGRAMS = {
     # workflow/executor/taskresult.go of Argo Workflows 4.1: an executor creates the result of its step, or patches it.
-    EXECUTOR: _REPORTS,
+    RESULTS: _REPORTS,
     # backend/src/v2/config/env.go and objectstore/object_store.go of Kubeflow Pipelines 2.17, and Argo's executor.
     RUN: _REPORTS | {Rule("", "configmaps", "get", "kfp-launcher"), Rule("", "secrets", "get", "mlpipeline-minio-artifact")},
     # server/event/dispatch of Argo Workflows 4.1.

@@ -154,6 +154,6 @@ def test_policies_refuse_requests_that_they_cannot_evaluate() -> None:
         assert policy["spec"]["failurePolicy"] == "Fail"
         assert "Deny" in bound[name]["validationActions"]
         assert all("message" in one or "messageExpression" in one for one in policy["spec"]["validations"])
-    namespace = find("Namespace", "sluice-production")
-    selected = bound["sluice-steering"]["matchResources"]["namespaceSelector"]["matchLabels"]
-    assert selected.items() <= namespace["metadata"]["labels"].items()
+    for name, place in (("sluice-steering", "sluice-production"), ("sluice-results", "sluice-pipelines")):
+        selected = bound[name]["matchResources"]["namespaceSelector"]["matchLabels"]
+        assert selected.items() <= find("Namespace", place)["metadata"]["labels"].items()

@@ -82,15 +82,15 @@ def test_only_the_approver_creates_config_maps_and_only_the_gate_changes_one() -
 
 
 PRODUCTION, PIPELINES, TRIALS, KUBEFLOW = "sluice-production", "sluice-pipelines", "sluice-trials", "kubeflow"
+OWN_RESULT = (PIPELINES, "sluice-results")
 BOUND = {
     # overlay → account → the Roles that it has, with their namespace
     "overlays/argo": {
-        "sluice-executor": {(PIPELINES, "sluice-executor")},
-        "sluice-reader": {(PRODUCTION, "sluice-reader")},
-        "sluice-gate": {(PIPELINES, "sluice-gate"), (PRODUCTION, "sluice-reader")},
-        "sluice-integration": {(TRIALS, "sluice-integration")},
-        "sluice-canary": {(PRODUCTION, "sluice-requester"), (PRODUCTION, "sluice-approver")},
-        "sluice-pipeline": set(),
+        "sluice-pipeline": {OWN_RESULT},
+        "sluice-reader": {OWN_RESULT, (PRODUCTION, "sluice-reader")},
+        "sluice-gate": {OWN_RESULT, (PIPELINES, "sluice-gate"), (PRODUCTION, "sluice-reader")},
+        "sluice-integration": {OWN_RESULT, (TRIALS, "sluice-integration")},
+        "sluice-canary": {OWN_RESULT, (PRODUCTION, "sluice-requester"), (PRODUCTION, "sluice-approver")},
     },
     "overlays/kfp": {
         "sluice-run": {(KUBEFLOW, "sluice-run")},
@@ -126,7 +126,7 @@ def test_an_account_whose_token_argo_shall_mount_does_not_forbid_it() -> None:
     """Argo leaves the field of the Pod empty if a template asks for the token, so that of the account would decide."""
     items = [item for item in build("overlays/argo") if item["kind"] == "ServiceAccount"]
     forbids = {item["metadata"]["name"] for item in items if item.get("automountServiceAccountToken") is False}
-    assert forbids == {"sluice-executor", "sluice-pipeline"}
+    assert forbids == {"sluice-pipeline"}
 
 
 def test_nobody_may_create_pods_where_an_account_has_a_role() -> None:

@@ -39,10 +39,9 @@ class ArgoTable(Table):
         description="Name of a component → its service account, for the steps that call an API server, such as "
         '`gate = "sluice-gate"`.',
     )
-    executor_service_account: str = Field(
-        default="",
-        description="Service account of Argo's own containers in each pod. If it is set, only the steps in "
-        "`service_accounts` have a token. If empty, every step has one.",
+    step_tokens: bool = Field(
+        default=True,
+        description="Whether every step has the token of its account. If not, only the steps in `service_accounts` have one.",
     )
     artifact_repository: str = Field(
         default="",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +33,36 @@ def accounts_of(spec: dict[str, Any]) -> dict[str, str]:
     return {one["name"]: one["serviceAccountName"] for one in spec["templates"] if "serviceAccountName" in one}
 
 
-def test_without_an_account_of_the_executor_every_step_has_the_token_of_its_account() -> None:
+def test_by_default_every_step_has_the_token_of_its_account() -> None:
     spec = compile_spec(service_accounts=ACCOUNTS)
     assert spec["serviceAccountName"] == "sluice-pipeline"
     assert accounts_of(spec) == dict(ACCOUNTS)
     assert "automountServiceAccountToken" not in str(spec)
-    assert "executor" not in spec
+    assert not spec.keys() & {"executor", "podSpecPatch"}
 
 
-def test_with_an_account_of_the_executor_only_the_named_steps_have_a_token() -> None:
-    spec = compile_spec(service_accounts=ACCOUNTS, executor_service_account="sluice-executor")
+def test_without_tokens_of_steps_only_the_named_steps_have_one() -> None:
+    spec = compile_spec(service_accounts=ACCOUNTS, step_tokens=False)
     assert spec["automountServiceAccountToken"] is False
-    assert spec["executor"] == {"serviceAccountName": "sluice-executor"}
+    assert spec["executor"] == {"serviceAccountName": "sluice-pipeline"}
     mounted = {one["name"] for one in spec["templates"] if one.get("automountServiceAccountToken") is True}
     assert mounted == {name for name, _ in ACCOUNTS}
     assert accounts_of(spec) == dict(ACCOUNTS)
     assert all(one.get("automountServiceAccountToken") is not False for one in spec["templates"])
 
 
+def test_the_token_of_argos_containers_is_bound_to_the_pod_and_no_secret() -> None:
+    spec = compile_spec(step_tokens=False)
+    (volume,) = json.loads(spec["podSpecPatch"])["volumes"]
+    assert (volume["name"], volume["secret"]) == ("exec-sa-token", None)
+    sources = volume["projected"]["sources"]
+    assert [each["serviceAccountToken"]["path"] for each in sources if "serviceAccountToken" in each] == ["token"]
+    assert "{{" not in spec["podSpecPatch"], "Argo would replace it"
+
+
 def test_a_schedule_and_a_template_carry_the_accounts_too() -> None:
     for kind, found in (("WorkflowTemplate", ()), ("CronWorkflow", ("workflowSpec",))):
-        spec = compile_spec(kind=kind, schedules=("0 4 * * 1",), executor_service_account="sluice-executor")
+        spec = compile_spec(kind=kind, schedules=("0 4 * * 1",), step_tokens=False)
         for key in found:
             spec = spec[key]
         assert spec["automountServiceAccountToken"] is False
