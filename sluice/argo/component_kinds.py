@@ -34,6 +34,9 @@ OWN_CALLS = {
 }
 """Name of each component of Sluice → code that its body contains."""
 
+CALL_AN_API_SERVER = ("pin-snapshot", "pin-reference", "gate", "package", "integration-tests", "canary")
+"""Names of Sluice's components whose steps on Argo need a token. All others run without one."""
+
 CREATE_CLAIM, DELETE_CLAIM = "argostub/createpvc", "argostub/deletepvc"
 """Images of kfp-kubernetes' components CreatePVC and DeletePVC. KFP's driver recognizes them and starts no container."""
 

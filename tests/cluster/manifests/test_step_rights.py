@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 from kubernetes import client, config
-from manifests_cluster import kubectl
+from manifests_cluster import kubectl, wait_for
+
+from sluice import kubernetes_calls
+from sluice.errors import ServiceError
+from sluice.project.projects import Project
+from sluice.project.settings import Settings
+from sluice.project.tables.serving import ServingTable
+from sluice.scoring.release_pods import plan_pod, start_pod
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from manifests_cluster import Installation
 
 SELDON, ISTIO, ARGO, RBAC = "machinelearning.seldon.io", "networking.istio.io", "argoproj.io", "rbac.authorization.k8s.io"
@@ -103,10 +115,45 @@ def test_a_pod_of_the_integration_tests_can_use_no_account_with_rights_and_no_se
 
 
 def test_the_pod_that_serves_a_release_is_admitted_for_trials_as_sluice_plans_it(installation: Installation) -> None:
-    from sluice.scoring.release_pods import plan_pod
-
     user = installation.account("sluice-integration", installation.pipelines)
     planned = plan_pod("registry.example.com/churn@sha256:" + "1" * 64, "sha256:" + "2" * 64, owner=None)
     admitted = kubectl("create", "--dry-run=server", "-n", installation.trials, "-f", "-", given=planned, user=user)
     assert admitted.succeeded, admitted.error
     assert not admitted.error, "the API server warns"
+
+
+@pytest.fixture
+def act_as(installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that lets this process act in the Pod of a step, with the token of an account."""
+
+    def act(account: str) -> None:
+        config.load_kube_config()
+        own = client.Configuration.get_default_copy()
+        folder = tmp_path / account
+        folder.mkdir()
+        token = kubectl("create", "token", account, "-n", installation.pipelines).out
+        (folder / "token").write_text(token.strip())
+        (folder / "namespace").write_text(installation.pipelines)
+        shutil.copyfile(str(own.ssl_ca_cert), folder / "ca.crt")
+        address = urlsplit(str(own.host))
+        monkeypatch.setattr(kubernetes_calls, "POD_ACCOUNT", folder)
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(address.hostname))
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(address.port))
+
+    return act
+
+
+def test_the_integration_tests_start_and_delete_a_pod_where_they_may_and_no_other_step_can(
+    installation: Installation, act_as: Callable[[str], None], tmp_path: Path
+) -> None:
+    serving = ServingTable(test_namespace=installation.trials, start_timeout_seconds=3)
+    project = Project(tmp_path, Settings.model_construct(serving=serving))
+    digest, log = "sha256:" + "2" * 64, tmp_path / "log"
+    act_as("sluice-gate")
+    with pytest.raises(ServiceError, match=f"does not allow this step to create a Pod in namespace {installation.trials}"):
+        start_pod(project, tmp_path, digest, "nowhere.example/churn@sha256:" + "1" * 64, log=log)
+    act_as("sluice-integration")
+    with pytest.raises(ServiceError, match="of release sha256:222222222222 was not ready within 3 s"):
+        start_pod(project, tmp_path, digest, "nowhere.example/churn@sha256:" + "1" * 64, log=log)
+    pods = ["get", "pods", "-n", installation.trials, "-o", "name"]
+    wait_for(lambda: not kubectl(*pods).out, "the Pod to be deleted")

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from api_calls import KINDS, VERBS, read_calls
-from manifest_objects import build, find, read_files
+from manifest_objects import build, find, read_files, read_settings
 from role_rules import APPROVER, CALLERS, CONTROLLER, GATE, Rule, all_roles, find_problems, rules_of
 
 import sluice.rollout.platforms.seldon
+from sluice.argo.component_kinds import CALL_AN_API_SERVER
+from sluice.project.settings import Settings
 from sluice.rollout.platforms.seldon import approval_objects
 
 ROLES = {item["metadata"]["name"]: item for item in all_roles()}
@@ -82,6 +84,7 @@ def test_only_the_approver_creates_config_maps_and_only_the_gate_changes_one() -
 
 
 PRODUCTION, PIPELINES, TRIALS, KUBEFLOW = "sluice-production", "sluice-pipelines", "sluice-trials", "kubeflow"
+KINDS_OF_SETTINGS = ("ServiceAccount", "Secret", "Namespace", "ConfigMap")
 OWN_RESULT = (PIPELINES, "sluice-results")
 BOUND = {
     # overlay → account → the Roles that it has, with their namespace
@@ -120,6 +123,23 @@ def test_each_account_has_exactly_its_roles(overlay: str) -> None:
                     found[subject["name"]].add((item["metadata"]["namespace"], item["roleRef"]["name"]))
     assert found == BOUND[overlay]
     assert not any(item["kind"] == "ClusterRoleBinding" for item in items)
+
+
+@pytest.mark.parametrize("overlay", ["argo", "kfp"])
+def test_the_settings_in_the_overlay_are_valid_and_name_what_it_makes(overlay: str) -> None:
+    settings, items = read_settings(overlay), build(f"overlays/{overlay}")
+    for table, values in settings.items():
+        model: Any = Settings.model_fields[table].annotation
+        assert set(model(**values).model_fields_set) == set(values)
+    names = {kind: {item["metadata"]["name"] for item in items if item["kind"] == kind} for kind in KINDS_OF_SETTINGS}
+    assert settings[overlay]["service_account"] in names["ServiceAccount"]
+    key, kind = {"argo": ("service_accounts", "ServiceAccount"), "kfp": ("token_secrets", "Secret")}[overlay]
+    named = settings[overlay][key]
+    assert set(named.values()) <= names[kind]
+    approval = {"approval"} if overlay == "kfp" else set()  # on Argo, it is a suspended step without a Pod
+    assert {name.replace("_", "-") for name in named} == {*CALL_AN_API_SERVER, *approval}
+    assert settings["serving"]["test_namespace"] in names["Namespace"]
+    assert settings["gate"]["config_map"].rpartition("/")[2] in names["ConfigMap"]
 
 
 def test_an_account_whose_token_argo_shall_mount_does_not_forbid_it() -> None:
