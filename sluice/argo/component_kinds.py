@@ -29,7 +29,7 @@ OWN_CALLS = {
     "package": "sluice.steps import packaging",
     "pin-reference": "sluice.steps.snapshots import pin_reference",
     "pin-snapshot": "sluice.steps.snapshots import pin",
-    "score": "from sluice.steps",
+    "score": "sluice.steps.scoring import score_gate_rows",
     "train": "sluice.steps import training",
 }
 """Name of each component of Sluice → code that its body contains."""
