@@ -1,4 +1,4 @@
-"""What every call to a Kubernetes API server has in common: how a kind is addressed, one request, and the text of a refusal.
+"""What every call to a Kubernetes API server has in common: a Pod's account, how a kind is addressed, one request, and a refusal.
 
 The controller and the engine for Argo have their own limits, errors and sets of calls (`sluice.rollout.platforms.seldon.api`,
 `sluice.engines.argo.api_server`).
@@ -7,11 +7,19 @@ The controller and the engine for Argo have their own limits, errors and sets of
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+STEP_ACCOUNT = Path("/var/run/secrets/sluice.dev/serviceaccount")
+"""Where Sluice mounts the token of a step's own account on KFP, which runs all steps of a pipeline as one account."""
+
+POD_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where Kubernetes mounts the token of the Pod's account."""
 
 MERGE_PATCH, APPLY_PATCH = "application/merge-patch+json", "application/apply-patch+yaml"
 """Media types of a merge patch and of a server-side apply."""
@@ -45,6 +53,31 @@ class Kind:
 
 
 POD = Kind("", "v1", "pods", "Pod")
+
+
+def find_account() -> Path | None:
+    """Return the folder with the token with which this process calls the API server; None if it is in no Pod or has no token."""
+    if "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return None
+    return next((folder for folder in (STEP_ACCOUNT, POD_ACCOUNT) if (folder / "token").is_file()), None)
+
+
+def load_account(configuration: Any, folder: Path) -> str:  # noqa: ANN401 - the client has no types
+    """Let a ``Configuration`` of the package ``kubernetes`` use an account, and return the namespace of the account.
+
+    Args:
+        configuration: The configuration. It reads the token again each minute, because Kubernetes replaces it.
+        folder: The folder that `find_account` found.
+
+    Raises:
+        kubernetes.config.config_exception.ConfigException: The folder lacks the certificate, or a file is empty.
+        OSError: A file cannot be read.
+    """
+    from kubernetes.config.incluster_config import InClusterConfigLoader  # noqa: PLC0415 - a second of imports
+
+    loader = InClusterConfigLoader(token_filename=str(folder / "token"), cert_filename=str(folder / "ca.crt"))
+    loader.load_and_set(configuration)
+    return (folder / "namespace").read_text(encoding="utf-8").strip()
 
 
 def send_request(

@@ -45,7 +45,9 @@ class Options:
         timezone: Time zone of the schedules. If it is empty, Argo's controller uses its own.
         concurrency: ``Allow``, ``Forbid`` or ``Replace``: what a CronWorkflow does while its last run is still running.
         service_account: Service account of the steps. If it is empty, the steps run as the default account of the namespace.
-        gate_service_account: Service account of the gate's step. If it is empty, the gate runs as the other steps do.
+        service_accounts: Service accounts of single components, as pairs of the component's name and the account.
+        step_tokens: Whether the main container of every step has the token of its account. If not, only that of the steps in
+            `service_accounts` has one.
         repository: ConfigMap and key of the artifact repository, ``name`` or ``name/key``. If it is empty, Argo uses its default.
         store: Kind and root of the artifact repository.
         cache: Whether Argo memoizes the steps that KFP would cache.
@@ -63,7 +65,8 @@ class Options:
     timezone: str = ""
     concurrency: str = ""
     service_account: str = ""
-    gate_service_account: str = ""
+    service_accounts: tuple[tuple[str, str], ...] = ()
+    step_tokens: bool = True
     repository: str = ""
     store: Store = field(default_factory=Store)
     cache: bool = True

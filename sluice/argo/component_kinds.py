@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from sluice.ir.graph import Component, Container, Dag, Pipeline
@@ -16,11 +17,25 @@ APPROVAL = "approval"
 APPROVAL_CALL = "sluice.steps.production import wait_for_approval"
 """Code that the body of Sluice's approval component contains."""
 
-GATE = "gate"
-"""Name of Sluice's gate component."""
+OWN_CALLS = {
+    APPROVAL: APPROVAL_CALL,
+    "canary": "sluice.steps.production import run_canary",
+    "code-tests": 'run_tests("code"',
+    "data-tests": 'run_tests("data"',
+    "drift": "sluice.steps.drift import measure_drift",
+    "gate": "sluice.steps.gating import ask_gate",
+    "integration-tests": 'run_tests("integration"',
+    "model-tests": "sluice.steps.layers import run_model_tests",
+    "package": "sluice.steps import packaging",
+    "pin-reference": "sluice.steps.snapshots import pin_reference",
+    "pin-snapshot": "sluice.steps.snapshots import pin",
+    "score": "sluice.steps.scoring import score_gate_rows",
+    "train": "sluice.steps import training",
+}
+"""Name of each component of Sluice → code that its body contains."""
 
-GATE_CALL = "sluice.steps.gating import ask_gate"
-"""Code that the body of Sluice's gate component contains."""
+CALL_AN_API_SERVER = ("pin-snapshot", "pin-reference", "gate", "package", "integration-tests", "canary")
+"""Names of Sluice's components whose steps on Argo need a token. All others run without one."""
 
 CREATE_CLAIM, DELETE_CLAIM = "argostub/createpvc", "argostub/deletepvc"
 """Images of kfp-kubernetes' components CreatePVC and DeletePVC. KFP's driver recognizes them and starts no container."""
@@ -38,20 +53,28 @@ def is_python(container: Container) -> bool:
 
 def is_approval(component: Component) -> bool:
     """Return whether a component is Sluice's approval step: it has that name, and its body calls Sluice."""
-    return _is_step(component, APPROVAL, APPROVAL_CALL)
+    return component.name.removeprefix("comp-") == APPROVAL and _calls(component, APPROVAL_CALL)
 
 
-def is_gate(component: Component) -> bool:
-    """Return whether a component is Sluice's gate step: it has that name, and its body calls Sluice."""
-    return _is_step(component, GATE, GATE_CALL)
+def find_table_key(component: Component) -> str:
+    """Return the key by which a table of sluice.toml names a component: its name.
+
+    If a pipeline has several components of one name, KFP adds a number to the name of each further one. For Sluice's own
+    components the number is left out. For others it stays, because ``step_2`` may be the name that the author chose.
+    """
+    name = component.name.removeprefix("comp-")
+    unnumbered = re.sub(r"-\d+$", "", name)
+    return unnumbered if unnumbered in OWN_CALLS else name
 
 
-def _is_step(component: Component, name: str, call: str) -> bool:
-    return (
-        component.name.removeprefix("comp-") == name
-        and isinstance(component.body, Container)
-        and any(call in part for part in component.body.command)
-    )
+def is_impostor(component: Component) -> bool:
+    """Return whether a component has the name of one of Sluice's components, but not its body."""
+    key = find_table_key(component)
+    return key in OWN_CALLS and not _calls(component, OWN_CALLS[key])
+
+
+def _calls(component: Component, call: str) -> bool:
+    return isinstance(component.body, Container) and any(call in part for part in component.body.command)
 
 
 def is_claim(component: Component) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sluice.argo.component_kinds import CALL_AN_API_SERVER
 from sluice.doctor.findings import FAIL, NOTE, PASS, Finding, collecting
 from sluice.engines.argo.api_server import ApiServer, RefusedCallError
 from sluice.engines.argo.credentials import connect
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sluice.project.projects import Project
+    from sluice.project.tables.pipelines.argo import ArgoTable
 
 LARGEST_SKEW_SECONDS = 5.0
 """Difference of the clocks above which leases, approvals and schedules are judged wrongly."""
@@ -54,6 +56,7 @@ def check_argo(project: Project) -> list[Finding]:
         )
         findings += check_permissions(api, ARGO_PERMISSIONS)
         findings += check_accounts(api, project)
+        findings.append(check_tokens(project.settings.argo))
     return findings
 
 
@@ -135,10 +138,22 @@ def check_accounts(api: ApiServer, project: Project) -> list[Finding]:
     table = project.settings.argo
     named = {
         "argo.service_account": ("serviceaccounts", table.service_account),
-        "argo.gate_service_account": ("serviceaccounts", table.gate_service_account),
+        **{f"argo.service_accounts.{key}": ("serviceaccounts", name) for key, name in table.service_accounts.items()},
         "argo.artifact_repository": ("configmaps", table.artifact_repository.partition("/")[0]),
     }
     return [_check_object(api, key, plural, name) for key, (plural, name) in named.items() if name]
+
+
+def check_tokens(table: ArgoTable) -> Finding:
+    """Say which steps have a token, and which ones lack one that they need."""
+    if table.step_tokens:
+        fix = "Set argo.step_tokens = false and [argo.service_accounts] as in docs/how-to/argo.md."
+        return Finding("tokens of steps", NOTE, "every step has a token, also those that run code of the project", fix)
+    missing = [name for name in CALL_AN_API_SERVER if name not in table.service_accounts]
+    if missing:
+        text = f"no service account, and so no token, for {', '.join(missing)}"
+        return Finding("tokens of steps", NOTE, text, "If a pipeline has this step, name its account in [argo.service_accounts].")
+    return Finding("tokens of steps", PASS, f"only {', '.join(table.service_accounts)} have one")
 
 
 def _check_object(api: ApiServer, key: str, plural: str, name: str) -> Finding:

@@ -90,7 +90,8 @@ def argo_options(project: Project | None, **given: Any) -> Options:  # noqa: ANN
     settings: dict[str, Any] = {
         "namespace": table.namespace,
         "service_account": table.service_account,
-        "gate_service_account": table.gate_service_account,
+        "service_accounts": tuple(table.service_accounts.items()),
+        "step_tokens": table.step_tokens,
         "repository": table.artifact_repository,
         "store": Store(driver=table.artifact_driver, root=table.artifact_root),
         "cache": table.cache,

@@ -131,7 +131,7 @@ def add_environment(text: str, env: Mapping[str, str]) -> str:
         own = container.get("env") or []
         names = {entry["name"] for entry in own}
         container["env"] = [*own, *({"name": name, "value": value} for name, value in env.items() if name not in names)]
-    return _write_documents(text, documents)
+    return write_documents(text, documents)
 
 
 def replace_images(text: str, images: Iterable[str]) -> str:
@@ -154,10 +154,10 @@ def replace_images(text: str, images: Iterable[str]) -> str:
     used = {name for document in documents for name in _replace(document, pairs)}
     if unknown := sorted(set(pairs) - used):
         raise UsageError(f"no step has the image {unknown[0]!r}", hint="`sluice compile` without --image shows all images.")
-    return _write_documents(text, documents)
+    return write_documents(text, documents)
 
 
-def _write_documents(before: str, documents: list[Any]) -> str:
+def write_documents(before: str, documents: list[Any]) -> str:
     """Return documents as YAML, with the comments that the text had before."""
     import yaml  # noqa: PLC0415 - most sources need no change
 

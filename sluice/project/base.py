@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 ObjectPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 """``package.module:name``. Sluice imports it with the root of the project first on the import path."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """``sha256:`` and 64 lower-case hexadecimal digits."""
+
+ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+"""The name of an object of Kubernetes."""
+
+
+def _write_names_as_kfp_does(named: dict[str, str]) -> dict[str, str]:
+    """Write each component's name with hyphens: ``pin_snapshot`` is ``pin-snapshot``."""
+    found: dict[str, str] = {}
+    for name, value in named.items():
+        written = name.replace("_", "-")
+        if found.setdefault(written, value) != value:
+            raise ValueError(f"the component {written} has two values, {found[written]} and {value}")
+    return found
+
+
+ByComponent = Annotated[dict[str, ObjectName], AfterValidator(_write_names_as_kfp_does)]
+"""Name of a component → name of an object of Kubernetes that its step uses."""
 
 
 class Table(BaseModel):

@@ -5,34 +5,31 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError
+from sluice.kubernetes_calls import find_account, load_account
 from sluice.scoring.release_client import HEALTH_PATH, ReleaseClient
 from sluice.scoring.scorer import DIGEST_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from sluice.project.projects import Project
 
 PORT = 9000
-_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _POLL_SECONDS = 0.5
 _CONTAINER = "release"
 _REQUESTS = {"cpu": "100m", "memory": "256Mi"}
+_LONGEST_SECONDS = 4 * 3600
+"""Kubernetes ends the Pod after this time, so that it does not serve for ever if the step that started it was killed."""
 
 
 def runs_in_pod() -> bool:
     """Return whether this process runs in a Pod that has a service account token for its cluster."""
-    return "KUBERNETES_SERVICE_HOST" in os.environ and (_ACCOUNT / "token").is_file()
-
-
-def read_own_namespace() -> str:
-    """Return the namespace of the Pod that this process runs in."""
-    return (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+    return find_account() is not None
 
 
 def plan_server_container(
@@ -81,7 +78,8 @@ def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[s
     Args:
         image: The release's image, by digest.
         digest: The digest of the release.
-        owner: ``name`` and ``uid`` of the Pod that owns it. Kubernetes deletes it with its owner. None for no owner.
+        owner: ``name`` and ``uid`` of the Pod that owns it. Kubernetes deletes it with its owner. None if it runs in another
+            namespace, because no Pod there can have this owner.
     """
     server = plan_server_container(
         _CONTAINER,
@@ -100,7 +98,12 @@ def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[s
             "labels": {"app.kubernetes.io/managed-by": "sluice", "app.kubernetes.io/component": "release-under-test"},
             "ownerReferences": reference,
         },
-        "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, **plan_server_pod_spec(server)},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "activeDeadlineSeconds": _LONGEST_SECONDS,
+            **plan_server_pod_spec(server),
+        },
     }
 
 
@@ -175,6 +178,8 @@ def _why_waiting(pod: Any) -> str:  # noqa: ANN401 - the client has no types
 def start_pod(project: Project, folder: Path, digest: str, image: str, *, log: Path) -> ReleasePod:
     """Start a Pod with a release's image and wait until it is ready, at most ``serving.start_timeout_seconds``.
 
+    It runs in ``serving.test_namespace``, or else in the namespace of this step, whose Pod then owns it.
+
     Args:
         project: The project.
         folder: The unpacked model layer, for the golden rows.
@@ -185,20 +190,27 @@ def start_pod(project: Project, folder: Path, digest: str, image: str, *, log: P
     Raises:
         ServiceError: The cluster refuses, or the Pod is not ready in time.
     """
-    from kubernetes import client, config  # noqa: PLC0415 - the import takes a second, and only a cluster needs it
+    from kubernetes import client  # noqa: PLC0415 - the import takes a second, and only a cluster needs it
 
-    config.load_incluster_config()
-    namespace = read_own_namespace()
-    api = client.CoreV1Api()
+    settings, account = client.Configuration(), find_account()
+    if account is None:
+        raise ServiceError("this step has no token, so it cannot start a Pod", hint="Give it a service account of its own.")
+    own = load_account(settings, account)
+    namespace = project.settings.serving.test_namespace or own
+    api = client.CoreV1Api(client.ApiClient(settings))
     try:
-        own = api.read_namespaced_pod(os.environ["HOSTNAME"], namespace)
-        planned = plan_pod(image, digest, owner={"name": own.metadata.name, "uid": own.metadata.uid})
-        pod = api.create_namespaced_pod(namespace, planned)
+        owner = _read_own_pod(api, own) if namespace == own else None
+        pod = api.create_namespaced_pod(namespace, plan_pod(image, digest, owner=owner))
     except (client.exceptions.ApiException, KeyError) as error:
         raise ServiceError(
-            f"the cluster does not allow this step to create a Pod: {getattr(error, 'reason', error)}",
-            hint="Give the step's service account the verbs get, create and delete on pods, and get on pods/log.",
+            f"the cluster does not allow this step to create a Pod in namespace {namespace}: {getattr(error, 'reason', error)}",
+            hint="Give the step's service account the verbs get, create and delete on pods, and get on pods/log there.",
         ) from error
     server = ReleasePod(api, pod, digest=digest, folder=folder, log=log)
     server.wait_ready(project.settings.serving.start_timeout_seconds)
     return server
+
+
+def _read_own_pod(api: Any, namespace: str) -> dict[str, str]:  # noqa: ANN401 - the client has no types
+    own = api.read_namespaced_pod(os.environ["HOSTNAME"], namespace)
+    return {"name": own.metadata.name, "uid": own.metadata.uid}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ from sluice.ir.lint import find_unread_fields
 
 if TYPE_CHECKING:
     from sluice.ir.graph import Parameter, Pipeline
+
+EXECUTOR_VOLUME = "exec-sa-token"
+"""The volume with the token of Argo's own containers (Argo Workflows 3 and 4)."""
 
 API_VERSION = "argoproj.io/v1alpha1"
 _TTL = {
@@ -83,19 +87,42 @@ def _spec(compilation: Compilation, entrypoint: str) -> dict[str, Any]:
     name, _, key = options.repository.partition("/")
     parameters = _arguments(compilation)
     first = compilation.templates[entrypoint]
-    return _without_empty(
-        {
-            "entrypoint": entrypoint,
-            "serviceAccountName": options.service_account,
-            "artifactRepositoryRef": _without_empty({"configMap": name, "key": key}),
-            "arguments": {"parameters": parameters} if parameters else {},
-            "volumes": [{"name": name, "emptyDir": {}} for name in (VOLUME, TEMPORARY) if _is_mounted(compilation, name)],
-            "volumeClaimTemplates": [_workspace(config["workspace"])] if config.get("workspace") else [],
-            "ttlStrategy": {argo: int(config[key]) for key, argo in _TTL.items() if config.get(key)},
-            "activeDeadlineSeconds": int(config.get("activeDeadlineSeconds") or 0),
-            "templates": [first, *(t for name, t in compilation.templates.items() if name != entrypoint)],
-        }
+    begun = _without_empty({"entrypoint": entrypoint, "serviceAccountName": options.service_account})
+    return (
+        begun
+        | ({} if options.step_tokens else _keep_tokens_from_steps(options))
+        | _without_empty(
+            {
+                "artifactRepositoryRef": _without_empty({"configMap": name, "key": key}),
+                "arguments": {"parameters": parameters} if parameters else {},
+                "volumes": [{"name": name, "emptyDir": {}} for name in (VOLUME, TEMPORARY) if _is_mounted(compilation, name)],
+                "volumeClaimTemplates": [_workspace(config["workspace"])] if config.get("workspace") else [],
+                "ttlStrategy": {argo: int(config[key]) for key, argo in _TTL.items() if config.get(key)},
+                "activeDeadlineSeconds": int(config.get("activeDeadlineSeconds") or 0),
+                "templates": [first, *(t for name, t in compilation.templates.items() if name != entrypoint)],
+            }
+        )
     )
+
+
+def _keep_tokens_from_steps(options: Options) -> dict[str, Any]:
+    """Return the fields with which only Argo's own containers have a token, and each pod's one is bound to this pod.
+
+    Argo would mount a Secret with a token that never expires in its containers. A step could make them pass it on, because they
+    follow a link that it leaves as an output. The patch puts a token in the Secret's place that is valid only while the pod
+    exists. With it, the API server knows which pod reports a result.
+    """
+    sources = [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+    ]
+    bound = {"name": EXECUTOR_VOLUME, "secret": None, "projected": {"sources": sources}}
+    return {
+        "automountServiceAccountToken": False,
+        "executor": {"serviceAccountName": options.service_account or "default"},
+        "podSpecPatch": json.dumps({"volumes": [bound]}),
+    }
 
 
 def _is_mounted(compilation: Compilation, volume: str) -> bool:

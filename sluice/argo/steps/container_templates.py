@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from sluice.argo.component_kinds import is_gate, is_python
+from sluice.argo.component_kinds import find_table_key, is_impostor, is_python
 from sluice.argo.expressions.argo_names import input_expression, kubernetes_name, names_of
 from sluice.argo.expressions.artifact_store import TEMPORARY, VOLUME
 from sluice.argo.expressions.values import Value, runtime_value
@@ -176,8 +176,7 @@ def _assemble(compilation: Compilation, pod: Pod, call: Call, extra: list[str]) 
     if made:
         template["outputs"] = made
     _secure(pod, compilation.options)
-    if compilation.options.gate_service_account and is_gate(component):
-        template["serviceAccountName"] = compilation.options.gate_service_account
+    template |= _account(compilation, call)
     template |= {key: as_field(value) for key, value in pod.template.items()}
     template["container"] = {
         key: as_field(pod.container[key])
@@ -191,6 +190,22 @@ def _assemble(compilation: Compilation, pod: Pod, call: Call, extra: list[str]) 
     if compilation.options.cache and task.cached and component.name not in compilation.collected:
         template["memoize"] = _memoize(compilation, call, template, [*inputs, *extra])
     return template
+
+
+def _account(compilation: Compilation, call: Call) -> dict[str, Any]:
+    """Return the service account of a step that has its own. A step without one runs as the workflow says."""
+    key = find_table_key(call.component)
+    account = dict(compilation.options.service_accounts).get(key, "")
+    if not account:
+        return {}
+    if is_impostor(call.component):
+        reason = (
+            f"the component has the name of Sluice's step {key!r}, but its body does not call it, so it gets no service account"
+        )
+        compilation.refusals.add(call.path, "service account", reason, "Give the component another name.")
+        return {}
+    mounted = {} if compilation.options.step_tokens else {"automountServiceAccountToken": True}
+    return {"serviceAccountName": account, **mounted}
 
 
 def _secure(pod: Pod, options: Options) -> None:

@@ -17,7 +17,7 @@ from sluice.cli.options_and_output import Envelope, Format, OutputOption, Projec
 from sluice.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from rich.console import RenderableType
 
@@ -88,6 +88,17 @@ def compile_(
     service_account: Annotated[
         str, typer.Option(help="Service account of the steps; default: argo.service_account in sluice.toml.")
     ] = "",
+    account: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--account",
+            metavar="COMPONENT=NAME",
+            help="Service account of one component; default: argo.service_accounts. The option may be repeated.",
+        ),
+    ] = None,
+    no_step_tokens: Annotated[
+        bool, typer.Option("--no-step-tokens", help="Give a token only to the steps that have an account of their own.")
+    ] = False,
     image: ImageOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Do not memoize steps.")] = False,
     explain: Annotated[
@@ -111,6 +122,8 @@ def compile_(
             "--timezone": timezone,
             "--concurrency": concurrency,
             "--service-account": service_account,
+            "--account": account,
+            "--no-step-tokens": no_step_tokens,
             "--no-cache": no_cache,
             "--explain": explain,
         },
@@ -132,15 +145,22 @@ def compile_(
             timezone=timezone,
             concurrency=concurrency.value if concurrency else "",
             service_account=service_account,
+            service_accounts=_read_accounts(account or ()),
         )
         if no_cache:
             options = dataclasses.replace(options, cache=False)
+        if no_step_tokens:
+            options = dataclasses.replace(options, step_tokens=False)
         text = compile_to_argo(pipeline, options)
         if explain:
             from sluice.argo.objects.explanations import explain as explain_pipeline
 
             explanation = explain_pipeline(pipeline, options)
-    elif target is Target.KFP_CRD:
+    elif project is not None:
+        from sluice.engines.kfp.token_secrets import add_token_secrets
+
+        text = add_token_secrets(text, pipeline, project.settings.kfp.token_secrets)
+    if target is Target.KFP_CRD:
         from sluice.engines.compiling import compile_to_crd
 
         text = compile_to_crd(text, pipeline, name=name, namespace=namespace)
@@ -172,6 +192,24 @@ def _check_options(target: Target, kind: Kind, given: Mapping[str, Any]) -> None
     for option in ("--name", "--namespace", "--service-account"):
         if given[option]:
             check_name(given[option], option)
+
+
+def _read_accounts(given: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of a component's name and its service account, with the name as KFP writes it.
+
+    Raises:
+        UsageError: A text is no such pair.
+    """
+    from sluice.argo.objects.schedules import check_name
+
+    pairs = []
+    for text in given:
+        component, _, account = text.partition("=")
+        if not component or not account:
+            raise UsageError(f"--account {text} is not COMPONENT=NAME", hint="For example: --account gate=sluice-gate.")
+        check_name(account, "--account")
+        pairs.append((component.replace("_", "-"), account))
+    return tuple(pairs)
 
 
 def _write(text: str, target: Target, explanation: Explanation | None, file: Path | None, output: Format) -> None:

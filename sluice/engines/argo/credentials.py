@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.engines.argo.api_server import ApiServer
 from sluice.errors import ConfigurationError, ServiceError
-from sluice.scoring.release_pods import read_own_namespace, runs_in_pod
+from sluice.kubernetes_calls import find_account, load_account
 
 if TYPE_CHECKING:
     from sluice.project.tables.pipelines.argo import ArgoTable
@@ -32,9 +32,8 @@ def connect(table: ArgoTable) -> ApiServer:
     try:
         if table.server:
             _use_token_file(settings, table)
-        elif runs_in_pod() and not table.context:
-            config.load_incluster_config(client_configuration=settings)
-            own = read_own_namespace()
+        elif (account := find_account()) and not table.context:
+            own = load_account(settings, account)
         else:
             config.load_kube_config(client_configuration=settings, context=table.context or None)
             own = _read_namespace(config, table.context)

@@ -12,6 +12,7 @@ from sluice.engines.arguments import check_arguments
 from sluice.engines.kfp.connection import calling, connect, ui_url_of
 from sluice.engines.kfp.run_statuses import describe_run, find_pod, find_tasks
 from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, to_cron
+from sluice.engines.kfp.token_secrets import add_token_secrets
 from sluice.engines.kfp.versions import Target, Version, find_version, named_filter, upload
 from sluice.engines.outcomes import explain_failure, find_failed
 from sluice.engines.reconnection import Patience, UnreachableError
@@ -62,6 +63,7 @@ class KfpEngine:
     def _read(self, pipeline: str) -> tuple[str, Pipeline]:
         check_pipeline(self.project, pipeline)
         text, graph = read_source(pipeline, self.project)
+        text = add_token_secrets(text, graph, self.project.settings.kfp.token_secrets)
         find_warnings(pipeline, graph)
         if refused := find_unsupported_by_kfp(graph):
             first = refused[0]

@@ -8,11 +8,11 @@ override the gate.
 from __future__ import annotations
 
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError, StateError
 from sluice.gate.stores.protocol import Stored
+from sluice.kubernetes_calls import find_account, load_account
 
 if TYPE_CHECKING:
     from sluice.gate.stores.protocol import LedgerStore
@@ -22,7 +22,6 @@ MAX_BYTES = 1_000_000
 """A ConfigMap holds one mebibyte. With 52 questions a year, the ledger grows by about 150 kB a year."""
 
 _TIMEOUT = (2.0, 10.0)
-_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class ConfigMapStore:
@@ -131,9 +130,8 @@ def connect_config_map(name: str, *, earlier: LedgerStore | None = None) -> Conf
     settings.retries = False  # a repeated write would conflict with itself
     namespace, _, own_name = name.rpartition("/")
     try:
-        if (_ACCOUNT / "token").is_file():
-            config.load_incluster_config(client_configuration=settings)
-            own = (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+        if account := find_account():
+            own = load_account(settings, account)
         else:
             config.load_kube_config(client_configuration=settings)
             own = str(config.list_kube_config_contexts()[1].get("context", {}).get("namespace") or "default")

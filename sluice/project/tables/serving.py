@@ -29,4 +29,9 @@ class ServingTable(Table):
         default=False, description="Whether to use HTTP instead of HTTPS for the registries of `image` and `repository`."
     )
     port: int = Field(default=8080, ge=0, le=65535, description="Port of the proxy. 0 means any free port.")
+    test_namespace: str = Field(
+        default="",
+        description="Namespace of the Pod that serves a release to the integration tests in a cluster. If empty, that of the "
+        "step.",
+    )
     start_timeout_seconds: float = Field(default=60.0, gt=0, description="How long a server may take to become ready.")

@@ -91,12 +91,14 @@ def test_the_doctor_finds_each_missing_permission_and_says_the_line_of_the_role(
 
 
 def test_the_doctor_asks_for_versions_resources_accounts_and_the_clock(shop: Project, engine: ArgoEngine) -> None:
-    argo = shop.settings.argo.model_copy(update={"service_account": "default", "gate_service_account": "nobody-made-it"})
+    accounts = {"gate": "nobody-made-it", "canary": "default"}
+    argo = shop.settings.argo.model_copy(update={"service_account": "default", "service_accounts": accounts})
     found = {each.subject: each for each in check_argo(Project(shop.root, shop.settings.model_copy(update={"argo": argo})))}
     assert found["argoproj.io/v1alpha1"].outcome == "pass"
     assert found["clock"].outcome == "pass"
     assert found["argo.service_account"].outcome == "pass"
-    assert found["argo.gate_service_account"].outcome == "fail"
+    assert found["argo.service_accounts.gate"].outcome == "fail"
+    assert found["argo.service_accounts.canary"].outcome == "pass"
     assert engine.api.url in found["Kubernetes API server"].detail
     assert check_resources(engine.api, "nothing.example/v1", ("things",), "Install it.").fix == "Install it."
 

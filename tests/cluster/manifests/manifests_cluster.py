@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MANIFESTS = Path(__file__).resolve().parents[3] / "manifests"
 SELDON, ISTIO = "seldondeployments.machinelearning.seldon.io", "virtualservices.networking.istio.io"
-POLICIES = ("sluice-approvals", "sluice-steering")
+POLICIES = ("sluice-approvals", "sluice-steering", "sluice-results")
 PROMETHEUS_RULES = "prometheusrules.monitoring.coreos.com"
 SERVICE_MONITORS = "servicemonitors.monitoring.coreos.com"
 EVENT_BINDINGS = "workfloweventbindings.argoproj.io"
@@ -122,7 +122,7 @@ class Installation:
     def __post_init__(self) -> None:
         self.production, self.pipelines = f"mf-{self.session}", f"mf-{self.session}-steps"
         self.monitoring = f"mf-{self.session}-monitoring"
-        self.triggers = f"mf-{self.session}-triggers"
+        self.triggers, self.trials = f"mf-{self.session}-triggers", f"mf-{self.session}-trials"
         self.kinds = {
             name
             for name in (SELDON, ISTIO, PROMETHEUS_RULES, SERVICE_MONITORS, EVENT_BINDINGS)
@@ -134,17 +134,28 @@ class Installation:
         text = subprocess.run(
             ["kubectl", "kustomize", str(MANIFESTS / overlay)], capture_output=True, text=True, check=True
         ).stdout
-        for old, new in (("production", self.production), ("pipelines", self.pipelines), ("triggers", self.triggers)):
-            text = text.replace(f"sluice-{old}", new)
+        text = self.rename(text)
         for policy in POLICIES:
             text = text.replace(f"name: {policy}\n", f"name: {policy}-{self.session}\n")
             text = text.replace(f"policyName: {policy}\n", f"policyName: {policy}-{self.session}\n")
         found = [item for item in yaml.safe_load_all(text) if item]
         return [self._confine(item) for item in found]
 
+    def rename(self, text: str) -> str:
+        """Return a text with this session's names of the namespaces."""
+        for old, new in (
+            ("production", self.production),
+            ("pipelines", self.pipelines),
+            ("triggers", self.triggers),
+            ("trials", self.trials),
+        ):
+            text = text.replace(f"sluice-{old}", new)
+        return text
+
     def _confine(self, item: dict[str, Any]) -> dict[str, Any]:
         """Give cluster-wide objects the session's name, and restrict policies to its namespaces."""
-        own = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": [self.production]}]}
+        places = [self.production, self.pipelines]
+        own = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": places}]}
         metadata = item["metadata"]
         if item["kind"] == "ValidatingAdmissionPolicyBinding":
             selector = item["spec"].setdefault("matchResources", {}).setdefault("namespaceSelector", {})
@@ -180,7 +191,7 @@ class Installation:
             for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
                 kubectl("delete", kind, f"{policy}-{self.session}", "--ignore-not-found")
         kubectl("delete", "priorityclass", f"sluice-controller-{self.session}", "--ignore-not-found")
-        for namespace in (self.production, self.pipelines, self.monitoring, self.triggers):
+        for namespace in (self.production, self.pipelines, self.monitoring, self.triggers, self.trials):
             kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
 
     def account(self, name: str, namespace: str = "") -> str:

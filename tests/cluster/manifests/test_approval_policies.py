@@ -37,7 +37,7 @@ def test_the_right_to_create_config_maps_is_not_enough_to_approve(installation: 
 
 def test_a_requester_cannot_approve_and_a_pipeline_on_argo_can_only_in_its_own_name(installation: Installation) -> None:
     assert_refused(approve(installation, REQUESTER), "cannot create resource")
-    pipeline = installation.account("sluice-pipeline", installation.pipelines)
+    pipeline = installation.account("sluice-canary", installation.pipelines)
     assert approve(installation, pipeline).succeeded
     assert not approve(installation, pipeline, recorded_by=ALICE).succeeded
 

@@ -49,7 +49,7 @@ def patch(installation: Installation, name: str, change: Mapping[str, Any], user
 def created_by_pipeline(installation: Installation) -> tuple[str, str]:
     """Create a SeldonDeployment as a pipeline, and return its name and the pipeline's account."""
     skip_unless_registered(installation, SELDON, ISTIO)
-    pipeline = installation.account("sluice-pipeline", installation.pipelines)
+    pipeline = installation.account("sluice-canary", installation.pipelines)
     result = create(installation, make_deployment(), pipeline)
     assert result.succeeded, result.error
     return result.out.strip(), pipeline

@@ -96,9 +96,8 @@ def test_a_right_is_found_even_if_its_kind_is_not_registered(installation: Insta
     assert not may("ann", "create", "things.nowhere.example", namespace)
 
 
-RESULTS = "workflowtaskresults.argoproj.io"
 ALLOWED = {
-    # (resource, verb): the accounts that may do it: c(ontroller), r(equester), a(pprover), p(ipeline)
+    # (resource, verb): the accounts that may do it: c(ontroller), r(equester), a(pprover), p(ipeline's canary step)
     (SELDON, "get"): "crap",
     (SELDON, "watch"): "c",
     (SELDON, "patch"): "crp",
@@ -136,30 +135,10 @@ def test_each_account_has_exactly_its_rights(installation: Installation, resourc
         "c": (installation.account(CONTROLLER), []),
         "r": (REQUESTER, GROUPS[REQUESTER]),
         "a": (ALICE, GROUPS[ALICE]),
-        "p": (installation.account("sluice-pipeline", installation.pipelines), []),
+        "p": (installation.account("sluice-canary", installation.pipelines), []),
     }
     for letter, (user, groups) in accounts.items():
         assert may(user, verb, resource, installation.production, groups=groups) == (letter in ALLOWED[resource, verb]), user
-
-
-@pytest.mark.parametrize(
-    ("resource", "verb", "allowed"),
-    [
-        (RESULTS, "create", True),
-        (RESULTS, "patch", True),
-        ("pods", "create", True),
-        ("pods", "delete", True),
-        ("pods/log", "get", True),
-        ("pods/exec", "create", False),
-        ("secrets", "get", False),
-        ("configmaps", "create", False),
-    ],
-)
-def test_a_pipeline_step_has_exactly_its_rights_in_its_namespace(
-    installation: Installation, resource: str, verb: str, allowed: bool
-) -> None:
-    user = installation.account("sluice-pipeline", installation.pipelines)
-    assert may(user, verb, resource, installation.pipelines) == allowed
 
 
 def test_pod_security_is_enforced_in_both_namespaces(installation: Installation) -> None:

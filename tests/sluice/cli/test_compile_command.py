@@ -54,6 +54,16 @@ def test_the_project_s_settings_hold_for_its_pipelines() -> None:
             assert template["container"]["securityContext"]["runAsNonRoot"] is True
 
 
+def test_a_file_outside_a_project_gets_the_accounts_from_the_command_line(tmp_path: Path) -> None:
+    options = ("--account", "pin_snapshot=reader", "--account", "gate=judge", "--no-step-tokens", "--service-account", "steps")
+    done = sluice("compile", str(IR), *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    spec = yaml.safe_load(done.stdout)["spec"]
+    found = {one["name"]: one["serviceAccountName"] for one in spec["templates"] if "serviceAccountName" in one}
+    assert found == {"pin-snapshot": "reader", "gate": "judge"}
+    assert spec["executor"] == {"serviceAccountName": "steps"}
+
+
 def test_a_schedule_makes_a_cron_workflow(tmp_path: Path) -> None:
     options = ("--kind", "CronWorkflow", "--schedule", "17 4 * * 1", "--timezone", "Europe/Berlin", "--concurrency", "Forbid")
     done = sluice("compile", str(IR), *options, cwd=tmp_path)
@@ -185,6 +195,9 @@ def test_a_pipeline_job_is_a_source_for_every_target(target: str, tmp_path: Path
         (("--target", "kfp", "--name", "x"), "--name has no effect"),
         (("--target", "kfp-crd", "--no-cache"), "--no-cache has no effect with --target kfp-crd"),
         (("--target", "kfp-crd", "--service-account", "x"), "--service-account has no effect"),
+        (("--target", "kfp", "--account", "gate=x"), "--account has no effect with --target kfp"),
+        (("--account", "gate"), "--account gate is not COMPONENT=NAME"),
+        (("--account", "gate=Bad_Name!"), "not a name that Kubernetes accepts"),
     ],
 )
 def test_an_option_that_means_nothing_or_is_wrong_is_refused(options: tuple[str, ...], message: str, tmp_path: Path) -> None:

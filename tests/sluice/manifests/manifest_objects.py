@@ -6,6 +6,7 @@ import functools
 import pickle
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,10 @@ def find(kind: str, name: str) -> dict[str, Any]:
     """Return one object from the files."""
     (found,) = [item for _, item in read_files() if item["kind"] == kind and item["metadata"]["name"] == name]
     return found
+
+
+def read_settings(overlay: str) -> dict[str, Any]:
+    """Return the settings of sluice.toml that the comment of an overlay names."""
+    lines = (MANIFESTS / "overlays" / overlay / "kustomization.yaml").read_text(encoding="utf-8").splitlines()
+    comment = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
+    return tomllib.loads("\n".join(comment[comment.index("sluice.toml:") + 1 :]))

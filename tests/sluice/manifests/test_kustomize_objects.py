@@ -39,8 +39,8 @@ def test_kustomize_builds_each_folder(name: str) -> None:
 def test_every_folder_is_built() -> None:
     folders = {str(path.parent.relative_to(MANIFESTS)) for path in MANIFESTS.rglob("kustomization.yaml")}
     roots = {name for name in folders if not name.startswith("components/")}
-    inside = {"overlays/argo/pipelines", "overlays/kfp/pipelines", "overlays/triggers/pipelines", "overlays/triggers/services"}
-    assert roots == {*BUILDS, *inside}
+    inside = {f"overlays/{engine}/{part}" for engine in ("argo", "kfp") for part in ("pipelines", "trials")}
+    assert roots == {*BUILDS, *inside, "overlays/triggers/pipelines", "overlays/triggers/services"}
 
 
 @pytest.mark.parametrize("name", ["overlays/production", "overlays/argo", "overlays/kfp", "overlays/triggers"])
@@ -52,7 +52,7 @@ def test_bound_accounts_and_roles_exist(name: str) -> None:
         if item["kind"] == "RoleBinding":
             assert (item["metadata"]["namespace"], item["roleRef"]["name"]) in roles
             for subject in item["subjects"]:
-                if subject["kind"] == "ServiceAccount" and subject["name"] != "pipeline-runner":  # this account belongs to KFP
+                if subject["kind"] == "ServiceAccount":
                     assert (subject["namespace"], subject["name"]) in accounts
 
 
@@ -140,19 +140,18 @@ def test_namespaces_set_their_pod_security_level() -> None:
         for _, item in read_files()
         if item["kind"] == "Namespace"
     }
-    assert levels == {"sluice-production": "baseline", "sluice-pipelines": "restricted", "sluice-triggers": "restricted"}
+    restricted = ("sluice-pipelines", "sluice-trials", "sluice-triggers")
+    assert levels == {"sluice-production": "baseline"} | dict.fromkeys(restricted, "restricted")
 
 
 def test_policies_refuse_requests_that_they_cannot_evaluate() -> None:
     policies = {item["metadata"]["name"]: item for _, item in read_files() if item["kind"] == "ValidatingAdmissionPolicy"}
-    bound = {
-        item["spec"]["policyName"]: item["spec"] for _, item in read_files() if item["kind"] == "ValidatingAdmissionPolicyBinding"
-    }
-    assert policies.keys() == bound.keys()
-    for name, policy in policies.items():
+    bindings = {item["metadata"]["name"]: item["spec"] for _, item in read_files() if "PolicyBinding" in item["kind"]}
+    assert all("Deny" in spec["validationActions"] for spec in bindings.values())
+    assert policies.keys() == {spec["policyName"] for spec in bindings.values()}
+    for policy in policies.values():
         assert policy["spec"]["failurePolicy"] == "Fail"
-        assert "Deny" in bound[name]["validationActions"]
         assert all("message" in one or "messageExpression" in one for one in policy["spec"]["validations"])
-    namespace = find("Namespace", "sluice-production")
-    selected = bound["sluice-steering"]["matchResources"]["namespaceSelector"]["matchLabels"]
-    assert selected.items() <= namespace["metadata"]["labels"].items()
+    for name, place in (("sluice-steering", "sluice-production"), ("sluice-results", "sluice-pipelines")):
+        selected = bindings[name]["matchResources"]["namespaceSelector"]["matchLabels"]
+        assert selected.items() <= find("Namespace", place)["metadata"]["labels"].items()

@@ -1,53 +1,31 @@
-"""Each Role allows exactly the API calls that the code makes with it."""
+"""Each Role allows exactly the API calls that the code makes with it, and each account has exactly its Roles."""
 
 from __future__ import annotations
 
 import ast
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 from api_calls import KINDS, VERBS, read_calls
-from manifest_objects import find, read_files
+from manifest_objects import build, find, read_files, read_settings
+from role_rules import APPROVER, CALLERS, CONTROLLER, GATE, Rule, all_roles, find_problems, rules_of
 
 import sluice.rollout.platforms.seldon
+from sluice.argo.component_kinds import CALL_AN_API_SERVER
+from sluice.project.settings import Settings
 from sluice.rollout.platforms.seldon import approval_objects
 
-CONTROLLER, REQUESTER, APPROVER = "sluice-controller", "sluice-requester", "sluice-approver"
-READER, GATE = "sluice-reader", "sluice-gate"
-CALLERS = {
-    "approval_objects.read_approvals": (CONTROLLER, REQUESTER, APPROVER, READER),
-    "approval_objects.write_approval": (APPROVER,),
-    "platform._write_epoch": (CONTROLLER,),
-    "platform._move_predictors": (CONTROLLER,),
-    "platform._move_routes": (CONTROLLER,),
-    "controller._watch": (CONTROLLER,),
-    "journal_annotations._create": (REQUESTER,),
-    "journal_annotations.is_supervised": (REQUESTER, APPROVER, READER),
-    "journal_annotations.read": (CONTROLLER, REQUESTER, APPROVER, READER),
-    "journal_annotations.read_status": (REQUESTER, APPROVER, READER),
-    "journal_annotations.update": (CONTROLLER, REQUESTER, APPROVER),
-    "journal_annotations._annotate": (CONTROLLER, REQUESTER),
-    "leases.acquire": (CONTROLLER,),
-    "leases.raise_epoch": (CONTROLLER,),
-    "leases.release": (CONTROLLER,),
-    "telemetry.emit": (CONTROLLER,),
-    "cluster_snapshots.read_cluster_snapshot": (CONTROLLER,),
-}
-"""Function that calls the API server → the Roles that it runs with."""
-
-NOT_CALLED = {APPROVER: {("machinelearning.seldon.io", "seldondeployments", "approve")}}
-"""The verbs that a Role allows although no code calls them. The policy on approvals checks them."""
-
-
-def rules_of(role: dict[str, Any]) -> list[tuple[str, str, str]]:
-    return [
-        (group, resource, verb)
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    ]
+ROLES = {item["metadata"]["name"]: item for item in all_roles()}
+PARTS = [
+    pytest.param(name, number, key, value, id=f"{name}-{number}-{key}-{value or 'core'}")
+    for name, role in ROLES.items()
+    for number, rule in enumerate(role["rules"])
+    for key, values in rule.items()
+    for value in values
+]
+"""Every group, resource, name and verb of every rule of every Role."""
 
 
 def test_the_role_of_each_call_is_known() -> None:
@@ -68,28 +46,133 @@ def test_every_call_is_read() -> None:
     assert methods == {*VERBS, "whoami"}, "Cluster has a new method: add its verb to VERBS"
 
 
-@pytest.mark.parametrize("name", [CONTROLLER, REQUESTER, APPROVER, READER])
+def test_no_two_roles_have_the_same_name() -> None:
+    assert len(all_roles()) == len(ROLES)
+
+
+@pytest.mark.parametrize("name", ROLES)
 def test_a_role_allows_exactly_the_calls_of_the_code(name: str) -> None:
-    called = {call.rule for call in read_calls() if name in CALLERS[call.function]}
-    allowed = rules_of(find("Role", name))
-    assert len(allowed) == len(set(allowed)), "a rule occurs twice"
-    assert set(allowed) == called | NOT_CALLED.get(name, set())
+    assert find_problems(ROLES[name]) == []
 
 
-def test_the_gate_writes_one_config_map_and_calls_nothing_else() -> None:
-    rules = {rule["resources"][0]: rule for rule in find("Role", GATE)["rules"]}
-    assert rules["configmaps"]["resourceNames"] == [find("ConfigMap", "sluice-ledger")["metadata"]["name"]]
-    assert set(rules["configmaps"]["verbs"]) == {"get", "update"}
-    assert set(rules) == {"configmaps", "workflowtaskresults"}
+@pytest.mark.parametrize(("name", "number", "key", "value"), PARTS)
+def test_without_any_one_part_of_a_rule_the_role_is_wrong(name: str, number: int, key: str, value: str) -> None:
+    """So whoever removes a verb, a resource or a name from a Role fails the test above."""
+    role: dict[str, Any] = copy.deepcopy(ROLES[name])
+    role["rules"][number][key].remove(value)
+    if key == "resourceNames" and not role["rules"][number][key]:
+        del role["rules"][number][key]  # the rule then holds for every name
+    assert find_problems(role)
 
 
-def test_only_the_approver_writes_other_config_maps() -> None:
+@pytest.mark.parametrize("name", ROLES)
+def test_with_one_more_verb_or_with_a_wildcard_the_role_is_wrong(name: str) -> None:
+    for verb in ("deletecollection", "*"):
+        for number in range(len(ROLES[name]["rules"])):
+            role: dict[str, Any] = copy.deepcopy(ROLES[name])
+            role["rules"][number]["verbs"].append(verb)
+            assert find_problems(role)
+
+
+def test_only_the_approver_creates_config_maps_and_only_the_gate_changes_one() -> None:
+    for name, role in ROLES.items():
+        for rule in rules_of(role):
+            assert "*" not in {rule.group, rule.resource, rule.verb}, name
+            if rule.resource == "configmaps" and rule.verb not in {"get", "list", "watch"}:
+                assert (name, rule.verb) in {(APPROVER, "create"), (GATE, "update")}
+            assert (rule.verb == "approve") <= (name == APPROVER), name
+
+
+PRODUCTION, PIPELINES, TRIALS, KUBEFLOW = "sluice-production", "sluice-pipelines", "sluice-trials", "kubeflow"
+KINDS_OF_SETTINGS = ("ServiceAccount", "Secret", "Namespace", "ConfigMap")
+OWN_RESULT = (PIPELINES, "sluice-results")
+BOUND = {
+    # overlay → account → the Roles that it has, with their namespace
+    "overlays/argo": {
+        "sluice-pipeline": {OWN_RESULT},
+        "sluice-reader": {OWN_RESULT, (PRODUCTION, "sluice-reader")},
+        "sluice-gate": {OWN_RESULT, (PIPELINES, "sluice-gate"), (PRODUCTION, "sluice-reader")},
+        "sluice-integration": {OWN_RESULT, (TRIALS, "sluice-integration")},
+        "sluice-canary": {OWN_RESULT, (PRODUCTION, "sluice-requester"), (PRODUCTION, "sluice-approver")},
+    },
+    "overlays/kfp": {
+        "sluice-run": {(KUBEFLOW, "sluice-run")},
+        "sluice-reader": {(PRODUCTION, "sluice-reader")},
+        "sluice-gate": {(KUBEFLOW, "sluice-gate"), (PRODUCTION, "sluice-reader")},
+        "sluice-integration": {(TRIALS, "sluice-integration")},
+        "sluice-canary": {(PRODUCTION, "sluice-requester")},
+    },
+    "overlays/triggers": {
+        "sluice-monitor": {(PIPELINES, "sluice-triggers"), (PRODUCTION, "sluice-reader")},
+        "sluice-webhook": {(PIPELINES, "sluice-triggers")},
+    },
+    "overlays/production": {"sluice-controller": {(PRODUCTION, "sluice-controller")}},
+}
+
+
+@pytest.mark.parametrize("overlay", BOUND)
+def test_each_account_has_exactly_its_roles(overlay: str) -> None:
+    items = build(overlay)
+    found: dict[str, set[tuple[str, str]]] = {
+        item["metadata"]["name"]: set() for item in items if item["kind"] == "ServiceAccount"
+    }
+    for item in items:
+        if item["kind"] == "RoleBinding":
+            for subject in item["subjects"]:
+                if subject["kind"] == "ServiceAccount":
+                    found[subject["name"]].add((item["metadata"]["namespace"], item["roleRef"]["name"]))
+    assert found == BOUND[overlay]
+    assert not any(item["kind"] == "ClusterRoleBinding" for item in items)
+
+
+@pytest.mark.parametrize("overlay", ["argo", "kfp"])
+def test_the_settings_in_the_overlay_are_valid_and_name_what_it_makes(overlay: str) -> None:
+    settings, items = read_settings(overlay), build(f"overlays/{overlay}")
+    for table, values in settings.items():
+        model: Any = Settings.model_fields[table].annotation
+        assert set(model(**values).model_fields_set) == set(values)
+    names = {kind: {item["metadata"]["name"] for item in items if item["kind"] == kind} for kind in KINDS_OF_SETTINGS}
+    assert settings[overlay]["service_account"] in names["ServiceAccount"]
+    key, kind = {"argo": ("service_accounts", "ServiceAccount"), "kfp": ("token_secrets", "Secret")}[overlay]
+    named = settings[overlay][key]
+    assert set(named.values()) <= names[kind]
+    approval = {"approval"} if overlay == "kfp" else set()  # on Argo, it is a suspended step without a Pod
+    assert {name.replace("_", "-") for name in named} == {*CALL_AN_API_SERVER, *approval}
+    assert settings["serving"]["test_namespace"] in names["Namespace"]
+    assert settings["gate"]["config_map"].rpartition("/")[2] in names["ConfigMap"]
+
+
+def test_an_account_whose_token_argo_shall_mount_does_not_forbid_it() -> None:
+    """Argo leaves the field of the Pod empty if a template asks for the token, so that of the account would decide."""
+    items = [item for item in build("overlays/argo") if item["kind"] == "ServiceAccount"]
+    forbids = {item["metadata"]["name"] for item in items if item.get("automountServiceAccountToken") is False}
+    assert forbids == {"sluice-pipeline"}
+
+
+def test_nobody_may_create_pods_where_an_account_has_a_role() -> None:
+    """Whoever may create Pods can use every account of their namespace."""
+    creators = {name for name, role in ROLES.items() if Rule("", "pods", "create") in rules_of(role)}
+    assert creators == {"sluice-integration"}
+    for overlay in ("overlays/argo", "overlays/kfp"):
+        places = {
+            item["metadata"]["namespace"]
+            for item in build(overlay)
+            if item["kind"] == "RoleBinding" and item["roleRef"]["name"] in creators
+        }
+        assert places == {TRIALS}
+        assert not [
+            item
+            for item in build(overlay)
+            if item["kind"] in {"ServiceAccount", "Secret"} and item["metadata"]["namespace"] in places
+        ]
+
+
+def test_every_secret_is_empty_and_holds_the_token_of_one_account() -> None:
     for path, item in read_files():
-        if item["kind"] in {"Role", "ClusterRole"} and item["metadata"]["name"] not in {APPROVER, GATE}:
-            for group, resource, verb in rules_of(item):
-                assert "*" not in {group, resource, verb}, path
-                assert resource != "configmaps" or verb in {"get", "list", "watch"}, path
-                assert verb != "approve", path
+        if item["kind"] == "Secret":
+            assert item["type"] == "kubernetes.io/service-account-token", path
+            assert "data" not in item, path
+            assert "stringData" not in item, path
 
 
 def test_no_controller_is_an_approver_and_only_pipelines_on_argo_are() -> None:

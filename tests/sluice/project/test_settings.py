@@ -64,3 +64,23 @@ def test_a_wrong_step_of_a_rollout_is_explained_without_names_of_types(step: obj
     (problem,) = refused.value.errors()
     assert problem["loc"] == ("rollout", "steps", 0)
     assert 'a step is a per cent from 1 to 100 or a text like "300 requests"' in problem["msg"]
+
+
+def test_accounts_of_steps_are_named_as_kfp_names_components() -> None:
+    accounts = {"pin_snapshot": "reader", "gate": "gate"}
+    assert Settings(**REQUIRED, argo={"service_accounts": accounts}).argo.service_accounts == {
+        "pin-snapshot": "reader",
+        "gate": "gate",
+    }
+    with pytest.raises(ValidationError, match="pin-snapshot has two values, one and two"):
+        Settings(**REQUIRED, argo={"service_accounts": {"pin_snapshot": "one", "pin-snapshot": "two"}})
+    for account in ("", "Gate", "gate "):
+        with pytest.raises(ValidationError, match=r"service_accounts\.gate"):
+            Settings(**REQUIRED, argo={"service_accounts": {"gate": account}})
+
+
+def test_the_earlier_key_for_the_gates_account_is_refused_with_the_present_one() -> None:
+    with pytest.raises(
+        ValidationError, match=r"gate_service_account is now the key `gate` of the table \[argo\.service_accounts\]"
+    ):
+        Settings(**REQUIRED, argo={"gate_service_account": "sluice-gate"})

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest  # noqa: TC002 - monkeypatch is only a type here
+from pathlib import Path  # noqa: TC003 - pytest reads the annotations
 
+import pytest  # noqa: TC002 - monkeypatch is only a type here
+from kubernetes import client
+
+from sluice import kubernetes_calls
 from sluice.scoring.release_pods import plan_pod, runs_in_pod
 
 IMAGE = "registry.example.com/churn@sha256:" + "1" * 64
@@ -36,3 +40,28 @@ def test_the_pod_passes_the_restricted_level() -> None:
 def test_a_laptop_is_not_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     assert runs_in_pod() is False
+
+
+def test_a_pod_without_an_owner_ends_by_itself() -> None:
+    pod = plan_pod(IMAGE, DIGEST, owner=None)
+    assert pod["metadata"]["ownerReferences"] == []
+    assert 0 < pod["spec"]["activeDeadlineSeconds"] <= 24 * 3600
+
+
+def test_the_token_of_the_steps_own_account_comes_before_that_of_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, shared = tmp_path / "own", tmp_path / "shared"
+    monkeypatch.setattr(kubernetes_calls, "STEP_ACCOUNT", own)
+    monkeypatch.setattr(kubernetes_calls, "POD_ACCOUNT", shared)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert kubernetes_calls.find_account() is None
+    for folder in (shared, own):
+        folder.mkdir()
+        for name in ("token", "ca.crt", "namespace"):
+            (folder / name).write_text(f"{name} of {folder.name}")
+        assert kubernetes_calls.find_account() == folder
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+        settings = client.Configuration()
+        assert kubernetes_calls.load_account(settings, folder) == f"namespace of {folder.name}"
+        assert settings.get_api_key_with_prefix("authorization") == f"bearer token of {folder.name}"
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+    assert kubernetes_calls.find_account() is None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from sluice.project.base import Table
+from sluice.project.base import ByComponent, Table
 
 
 class ArgoTable(Table):
@@ -34,9 +34,14 @@ class ArgoTable(Table):
     service_account: str = Field(
         default="", description="Service account of the steps. If empty, the default one of the namespace."
     )
-    gate_service_account: str = Field(
-        default="",
-        description="Service account of the gate's step, which alone may write the ledger. If empty, that of the other steps.",
+    service_accounts: ByComponent = Field(
+        default={},
+        description="Name of a component → its service account, for the steps that call an API server, such as "
+        '`gate = "sluice-gate"`.',
+    )
+    step_tokens: bool = Field(
+        default=True,
+        description="Whether every step has the token of its account. If not, only the steps in `service_accounts` have one.",
     )
     artifact_repository: str = Field(
         default="",
@@ -64,6 +69,14 @@ class ArgoTable(Table):
     )
     labels: dict[str, str] = Field(default={}, description="Labels of the workflows.")
     annotations: dict[str, str] = Field(default={}, description="Annotations of the workflows.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_one_table_of_accounts(cls, values: Any) -> Any:  # noqa: ANN401 - what the file contains
+        """Say what replaces the key of an earlier version."""
+        if isinstance(values, dict) and "gate_service_account" in values:
+            raise ValueError("gate_service_account is now the key `gate` of the table [argo.service_accounts]")
+        return values
 
     @field_validator("artifact_root")
     @classmethod

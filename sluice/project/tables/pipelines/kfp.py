@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from sluice.project.base import Table
+from sluice.project.base import ByComponent, Table
 
 
 class KfpTable(Table):
@@ -31,4 +31,9 @@ class KfpTable(Table):
         default="UTC", description="Time zone of all schedules of that KFP (CRON_SCHEDULE_TIMEZONE of its controller)."
     )
     service_account: str = Field(default="", description="Service account of the steps. If empty, KFP's default.")
+    token_secrets: ByComponent = Field(
+        default={},
+        description="Name of a component → the Secret with the token of its own service account, such as "
+        '`gate = "sluice-gate-token"`. KFP runs all steps as one account, so Sluice mounts the token in the step.',
+    )
     pipeline_root: str = Field(default="", description="URI under which artifacts are stored. If empty, KFP's default.")

@@ -10,9 +10,16 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError
-from sluice.kubernetes_calls import APPLY_PATCH, MERGE_PATCH, Kind, read_refusal, send_request
+from sluice.kubernetes_calls import (
+    APPLY_PATCH,
+    MERGE_PATCH,
+    Kind,
+    find_account,
+    load_account,
+    read_refusal,
+    send_request,
+)
 from sluice.rollout.journals import ConflictError
-from sluice.scoring.release_pods import read_own_namespace, runs_in_pod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -228,9 +235,8 @@ def connect(namespace: str = "") -> Cluster:
     settings = client.Configuration()
     settings.retries = False  # the next control round reads everything again and repeats a failed call
     try:
-        if runs_in_pod():
-            config.load_incluster_config(client_configuration=settings)
-            own = read_own_namespace()
+        if account := find_account():
+            own = load_account(settings, account)
         else:
             config.load_kube_config(client_configuration=settings)
             own = config.list_kube_config_contexts()[1].get("context", {}).get("namespace", "default")

@@ -1,0 +1,153 @@
+"""What each Role of manifests/ must allow: the API calls of the code that runs with it."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from api_calls import read_calls
+from manifest_objects import find, read_files
+
+import sluice.engines.argo.engine
+import sluice.gate.stores.config_maps
+import sluice.scoring.release_pods
+from sluice.engines.argo import api_server
+from sluice.kubernetes_calls import Kind
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+CONTROLLER, REQUESTER, APPROVER, READER = "sluice-controller", "sluice-requester", "sluice-approver", "sluice-reader"
+GATE, INTEGRATION, RESULTS, RUN = "sluice-gate", "sluice-integration", "sluice-results", "sluice-run"
+TRIGGERS, EVENT_SENDER = "sluice-triggers", "sluice-event-sender"
+CALLERS = {
+    "approval_objects.read_approvals": (CONTROLLER, REQUESTER, APPROVER, READER),
+    "approval_objects.write_approval": (APPROVER,),
+    "platform._write_epoch": (CONTROLLER,),
+    "platform._move_predictors": (CONTROLLER,),
+    "platform._move_routes": (CONTROLLER,),
+    "controller._watch": (CONTROLLER,),
+    "journal_annotations._create": (REQUESTER,),
+    "journal_annotations.is_supervised": (REQUESTER, APPROVER, READER),
+    "journal_annotations.read": (CONTROLLER, REQUESTER, APPROVER, READER),
+    "journal_annotations.read_status": (REQUESTER, APPROVER, READER),
+    "journal_annotations.update": (CONTROLLER, REQUESTER, APPROVER),
+    "journal_annotations._annotate": (CONTROLLER, REQUESTER),
+    "leases.acquire": (CONTROLLER,),
+    "leases.raise_epoch": (CONTROLLER,),
+    "leases.release": (CONTROLLER,),
+    "telemetry.emit": (CONTROLLER,),
+    "cluster_snapshots.read_cluster_snapshot": (CONTROLLER,),
+}
+"""Function of the rollout that calls the API server → the Roles that it runs with."""
+
+
+@dataclass(frozen=True, order=True)
+class Rule:
+    """One permission. Without a name, it holds for all objects of the resource."""
+
+    group: str
+    resource: str
+    verb: str
+    name: str = ""
+
+
+NOT_CALLED = {APPROVER: {Rule("machinelearning.seldon.io", "seldondeployments", "approve")}}
+"""What a Role allows although no code calls it. The policy on approvals checks this verb."""
+
+NOT_ALLOWED = Rule("", "configmaps", "create")
+"""What the gate's code calls only where no manifest made the ledger. Whoever may create it could replace it by an empty one."""
+
+_REPORTS = {Rule("argoproj.io", "workflowtaskresults", verb) for verb in ("create", "patch")}
+OF_OTHER_PROGRAMS = {
+    # workflow/executor/taskresult.go of Argo Workflows 4.1: an executor creates the result of its step, or patches it.
+    RESULTS: _REPORTS,
+    # backend/src/v2/config/env.go and objectstore/object_store.go of Kubeflow Pipelines 2.17, and Argo's executor.
+    RUN: _REPORTS | {Rule("", "configmaps", "get", "kfp-launcher"), Rule("", "secrets", "get", "mlpipeline-minio-artifact")},
+    # server/event/dispatch of Argo Workflows 4.1.
+    EVENT_SENDER: {
+        Rule("argoproj.io", "workfloweventbindings", "list"),
+        Rule("argoproj.io", "workflowtemplates", "get", "churn-retrain"),
+        Rule("argoproj.io", "workflows", "create"),
+    },
+}
+"""What programs call that are not Sluice's. The tests on a cluster run Argo's."""
+
+_PLURALS = {"config_map": "configmaps", "pod": "pods", "pod_log": "pods/log"}
+_VERBS = {"read": "get", "replace": "update", "patch": "patch", "create": "create", "delete": "delete", "list": "list"}
+
+
+def read_client_calls(module: ModuleType) -> set[Rule]:
+    """Return what a module calls with methods of the package ``kubernetes``, such as ``read_namespaced_pod_log``."""
+    found = set()
+    for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):
+        named = node.attr if isinstance(node, ast.Attribute) else node.value if isinstance(node, ast.Constant) else ""
+        verb, sign, resource = str(named).partition("_namespaced_")
+        if sign and verb in _VERBS:
+            found.add(Rule("", _PLURALS[resource], _VERBS[verb]))
+    return found
+
+
+def read_submit_calls() -> set[Rule]:
+    """Return what `ArgoEngine.submit` calls if the WorkflowTemplate must be there already."""
+    kinds = {name: kind for name, kind in vars(api_server).items() if isinstance(kind, Kind)}
+    tree = ast.parse(Path(str(sluice.engines.argo.engine.__file__)).read_text(encoding="utf-8"))
+    (submit,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "submit"]
+    calls = [node for node in ast.walk(submit) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    found = set()
+    for call in calls:
+        assert isinstance(call.func, ast.Attribute)
+        if ast.unparse(call.func.value) == "self.api":
+            assert isinstance(call.args[0], ast.Name)
+            kind = kinds[call.args[0].id]
+            found.add(Rule(kind.group, kind.plural, {"create": "create"}[call.func.attr]))
+    return found
+
+
+@functools.cache
+def needed_by(role: str) -> set[Rule]:
+    """Return what a Role must allow."""
+    if role in OF_OTHER_PROGRAMS:
+        return OF_OTHER_PROGRAMS[role]
+    if role == TRIGGERS:
+        return read_submit_calls()
+    if role == GATE:
+        calls = read_client_calls(sluice.gate.stores.config_maps) - {NOT_ALLOWED}
+        ledger = find("ConfigMap", "sluice-ledger")["metadata"]["name"]
+        return {Rule(call.group, call.resource, call.verb, ledger) for call in calls}
+    if role == INTEGRATION:
+        return read_client_calls(sluice.scoring.release_pods)
+    assert role in {CONTROLLER, REQUESTER, APPROVER, READER}, f"nothing says what the Role {role} is for"
+    called = {Rule(*call.rule) for call in read_calls() if role in CALLERS[call.function]}
+    return called | NOT_CALLED.get(role, set())
+
+
+def rules_of(role: dict[str, Any]) -> list[Rule]:
+    """Return each permission of a Role."""
+    return [
+        Rule(group, resource, verb, name)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
+    ]
+
+
+def find_problems(role: dict[str, Any]) -> list[str]:
+    """Return what a Role allows too much, too little, or twice."""
+    allowed, needed = Counter(rules_of(role)), needed_by(role["metadata"]["name"])
+    return [
+        *(f"missing: {rule}" for rule in sorted(needed - set(allowed))),
+        *(f"not needed: {rule}" for rule in sorted(set(allowed) - needed)),
+        *(f"twice: {rule}" for rule, count in sorted(allowed.items()) if count > 1),
+    ]
+
+
+def all_roles() -> list[dict[str, Any]]:
+    """Return every Role and ClusterRole in the files."""
+    return [item for _, item in read_files() if item["kind"] in {"Role", "ClusterRole"}]
