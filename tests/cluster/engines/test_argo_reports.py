@@ -1,7 +1,7 @@
 """The report of a run on Argo, with a real API server and a real S3: where its records are, and who may read them.
 
-The status of the Workflow is as Argo's controller writes it. $SLUICE_TEST_S3 is the bucket for the artifacts, as a URL with the
-access keys: http://ACCESS:SECRET@HOST:PORT/BUCKET
+The status of the Workflow is as Argo's controller writes it. $SLUICE_TEST_BUCKET is the bucket for the artifacts, as a URL with
+the access keys: http://ACCESS:SECRET@HOST:PORT/BUCKET
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Write = Callable[[str, dict[str, Any]], None]
 
-URL = os.environ.get("SLUICE_TEST_S3", "")
+URL = os.environ.get("SLUICE_TEST_BUCKET", "")
 DECISION = {
     "promote": True,
     "first": False,
@@ -81,7 +81,7 @@ class Bucket:
 @pytest.fixture
 def bucket() -> Iterator[Bucket]:
     if not URL:
-        pytest.skip("$SLUICE_TEST_S3 names no bucket")
+        pytest.skip("$SLUICE_TEST_BUCKET names no bucket")
     url = urlsplit(URL)
     host = f"{url.hostname}:{url.port}"
     found = Bucket(host, url.path.strip("/"), url.username or "", url.password or "", f"sluice-reports-{uuid.uuid4().hex[:8]}")
