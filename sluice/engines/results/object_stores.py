@@ -88,7 +88,7 @@ class ObjectReader:
         except OSError as error:
             reason = f" ({store.keys_problem})" if store.keys_problem else ""
             raise ServiceError(
-                f"{place} cannot be read from {store.endpoint or 'Amazon S3'}: {_shorten(error)}{reason}",
+                f"{place} cannot be read from {choose_endpoint(store)[1] or 'Amazon S3'}: {_shorten(error)}{reason}",
                 hint="Set the usual variables of AWS: $AWS_ACCESS_KEY_ID and $AWS_SECRET_ACCESS_KEY, and "
                 f"${ENDPOINT_VARIABLES[0]} if the server has another address here.",
             ) from error
