@@ -19,6 +19,7 @@ import yaml
 ROOT = Path(__file__).parents[4]
 PROMOTED, FAILED = (f"11111111-aaaa-4000-8000-00000000000{number}" for number in (1, 2))
 TIMES = {"start_time": "2026-11-30T05:00:00Z", "end_time": "2026-11-30T05:00:30Z"}
+PIPELINE = {"pipeline_id": "p1", "display_name": "churn-release"}
 BEFORE = ("pin-snapshot", "code-tests", "data-tests", "train", "model-tests")
 STEPS = (*BEFORE, "gate", "package", "integration-tests", "approval", "canary")
 
@@ -77,15 +78,21 @@ class KfpStandIn:
         if parts[:2] == ["apis", "v1alpha1"]:
             log = self.logs.get(parts[5])
             return 200, log.encode() if log is not None else b'{"error_message": "no such pod"}'
+        return self._describe(parts) if parts[:2] == ["apis", "v2beta1"] else (404, b"{}")
+
+    def _describe(self, parts: list[str]) -> tuple[int, bytes]:
+        """Answer a GET of the API."""
+        kind = parts[2]
         documents: dict[str, Any] = {
             "healthz": {"multi_user": False},
-            "pipelines": {"pipeline_id": "p1", "display_name": "churn-release"},
+            "pipelines": PIPELINE if len(parts) > 3 else {"pipelines": [PIPELINE], "total_size": 1},
             "experiments": {"experiments": [{"experiment_id": "e1", "display_name": "churn"}]},
         }
-        kind = parts[2] if parts[:2] == ["apis", "v2beta1"] else ""
         if parts[-1] == "v1":
             ir = yaml.safe_load((ROOT / "pipelines" / "compiled" / "kfp" / "release.yaml").read_text())
             return 200, json.dumps({"pipeline_id": "p1", "pipeline_version_id": "v1", "pipeline_spec": ir}).encode()
+        if parts[-1] == "versions":  # whatever the IR is, its version is there, so that nothing is uploaded
+            return 200, json.dumps({"pipeline_versions": [{"pipeline_id": "p1", "pipeline_version_id": "v1"}]}).encode()
         if kind == "runs":
             runs = [describe_run(PROMOTED), describe_run(FAILED)]
             named = next((run for run in runs if run["run_id"] == parts[-1]), None)
@@ -110,8 +117,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.owner.asked.append(self.path)
+        if self.path.startswith("/apis/v2beta1/runs"):  # a run that ends at once
+            return self._send(200, json.dumps(describe_run(PROMOTED)).encode())
         found = self.owner.ask_metadata(self.path.rpartition("/")[2], body)
-        self._send(404 if found is None else 200, found or b"404 page not found")
+        return self._send(404 if found is None else 200, found or b"404 page not found")
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)

@@ -8,7 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kfp_stand_in import FAILED, PROMOTED, STEPS, KfpStandIn
+from kfp_stand_in import FAILED, PROMOTED, ROOT, STEPS, KfpStandIn
 from typer.testing import CliRunner
 
 from sluice.carried_records import PRINTED
@@ -16,7 +16,7 @@ from sluice.cli import app
 from sluice.engines.kfp.engine import KfpEngine, open_kfp
 from sluice.engines.kfp.metadata_store import StoredArtifact, split_frames
 from sluice.engines.kfp.recorded_runs import find_store
-from sluice.errors import DataError
+from sluice.errors import DataError, UsageError
 from sluice.project.projects import Project, read_project
 
 if TYPE_CHECKING:
@@ -167,6 +167,19 @@ def test_a_run_that_is_watched_to_its_end_leaves_its_report(project: Project, tm
     assert done.exit_code == 0, done.output
     assert str(file) in done.output.replace("\n", "")
     assert "# churn: release\n\n**Promoted.**" in file.read_text()
+
+
+def test_a_run_that_is_submitted_and_watched_leaves_report_html(
+    server: KfpStandIn, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_KFP__ENDPOINT", server.url)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["submit", "release", "--engine", "kfp", "--watch", "--project", str(ROOT)])
+    assert done.exit_code == 0, done.output
+    assert "model_check" in (tmp_path / "report.html").read_text()
+    command = ["submit", "release", "--engine", "kfp", "--report", "x.html", "--project", str(ROOT)]
+    assert isinstance(CliRunner().invoke(app, command).exception, UsageError), "a run that nobody watches has no report yet"
+    assert not (tmp_path / "x.html").exists()
 
 
 def test_a_report_finds_the_engine_of_a_run_and_refuses_an_unknown_one(project: Project, tmp_path: Path) -> None:
