@@ -8,13 +8,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sluice.carried_records import PRINTED
 from sluice.engines.arguments import check_arguments
 from sluice.engines.kfp.connection import calling, connect, ui_url_of
-from sluice.engines.kfp.run_statuses import describe_run, find_pod, find_tasks
-from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, to_cron
+from sluice.engines.kfp.logs import read_log
+from sluice.engines.kfp.recorded_runs import RecordedRuns
+from sluice.engines.kfp.run_statuses import describe_run, find_tasks
+from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, find_last_start, to_cron
 from sluice.engines.kfp.versions import Target, Version, find_version, named_filter, upload
 from sluice.engines.outcomes import explain_failure, find_failed
 from sluice.engines.reconnection import Patience, UnreachableError
+from sluice.engines.results.rebuilding import rebuild_result
 from sluice.engines.sources import check_pipeline, find_warnings, read_source
 from sluice.errors import DataError, SluiceError, StateError, UnsupportedError, UsageError
 from sluice.ir.lint import find_unsupported_by_kfp
@@ -24,9 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
     from sluice.engines import RunStatus, RunSummary, SchedulePlan, ScheduleStatus
+    from sluice.engines.kfp.metadata_store import Execution
     from sluice.engines.kfp.run_statuses import Task
     from sluice.ir.graph import Pipeline
     from sluice.project.projects import Project
+    from sluice.report.results import RunResult
 
     Found = list[dict[str, Any]]
     Lines = list[str]
@@ -49,6 +55,10 @@ class KfpEngine:
     client: Any
     _versions: dict[str, Version] = field(default_factory=dict)
     _tasks: dict[str, tuple[str, list[Task]]] = field(default_factory=dict)
+    _records: RecordedRuns = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._records = RecordedRuns(self.client, self.project.settings.kfp)
 
     @property
     def name(self) -> str:
@@ -132,25 +142,40 @@ class KfpEngine:
     def read(self, run: str) -> RunStatus:
         """Return the run as it is now. If it failed, the log of the failed step says its exit code."""
         found = self._get(run)
-        status = self._describe(found)
+        return self._explain(found, self._records.executions(found))
+
+    def result(self, run: str) -> RunResult:
+        """Return what the steps recorded. The records are artifacts, which KFP's user interface serves."""
+        found = self._get(run)
+        executions = self._records.executions(found)
+        status = self._explain(found, executions)
+        return rebuild_result(
+            status, tuple(self._records.read(status, executions, lambda step: read_log(self.client, found, step)))
+        )
+
+    def _explain(self, run: Mapping[str, Any], executions: list[Execution] | None) -> RunStatus:
+        status = self._describe(run, executions=executions)
         failed = find_failed(status)
         if failed is None:
             return status
         try:
-            lines = self._read_log(found, failed.name)
+            lines = read_log(self.client, run, failed.name)
         except SluiceError:  # its pod was deleted, so the exit code stays unknown
             return status
-        return explain_failure(self._describe(found, logs={failed.name: "\n".join(lines)}), lines)
+        return explain_failure(self._describe(run, logs={failed.name: "\n".join(lines)}, executions=executions), lines)
 
     def _get(self, run: str) -> dict[str, Any]:
         with calling(self.client, f"read run {run}"):
             found: dict[str, Any] = self.client.get_run(run).to_dict()
         return found
 
-    def _describe(self, run: Mapping[str, Any], logs: Mapping[str, str] | None = None) -> RunStatus:
+    def _describe(
+        self, run: Mapping[str, Any], *, logs: Mapping[str, str] | None = None, executions: list[Execution] | None = None
+    ) -> RunStatus:
         pipeline, tasks = self._pipeline_of(run)
         ui_url = ui_url_of(self.client, self.project.settings.kfp)
-        return describe_run(run, tasks, pipeline=pipeline, ui_url=ui_url, now=time.time(), logs=logs)
+        known = executions or ()
+        return describe_run(run, tasks, pipeline=pipeline, ui_url=ui_url, now=time.time(), logs=logs, executions=known)
 
     def _pipeline_of(self, run: Mapping[str, Any]) -> tuple[str, list[Task]]:
         """Return the name and the tasks of a run's pipeline. They are read from its version once."""
@@ -199,32 +224,16 @@ class KfpEngine:
         if step and step not in names:
             raise DataError(f"run {run} has no step {step!r} that ran", hint=f"Its steps are: {', '.join(names) or 'none'}.")
         if step:
-            return iter(self._read_log(found, step))
+            return _without_records(read_log(self.client, found, step))
         return self._read_logs(found, names)
 
     def _read_logs(self, run: Mapping[str, Any], names: Lines) -> Iterator[str]:
         for name in names:
             yield f"--- {name}"
             try:
-                yield from self._read_log(run, name)
+                yield from _without_records(read_log(self.client, run, name))
             except DataError as error:
                 yield f"({error.message})"
-
-    def _read_log(self, run: Mapping[str, Any], step: str) -> Lines:
-        details = ((run.get("run_details") or {}).get("task_details")) or []
-        pod = find_pod(details, step)
-        if not pod:
-            raise DataError(
-                f"the step {step} has had no pod: its result may be that of an earlier run", hint="Look at it in KFP's UI."
-            )
-        api = self.client._run_api.api_client  # noqa: SLF001 - kfp.Client has no method for logs
-        path = f"/apis/v1alpha1/runs/{run['run_id']}/nodes/{pod}/log"
-        with calling(self.client, f"read the log of {step}"):
-            answer = api.call_api(path, "GET", auth_settings=["Bearer"], _preload_content=False, _request_timeout=(5, 60))[0]
-        text = str(answer.data.decode("utf-8", "replace"))
-        if text.startswith("{") and "error_message" in text:
-            raise DataError(f"KFP cannot read the log of {step}", hint="Its pod was deleted, and KFP has no archive of logs.")
-        return text.splitlines()
 
     def cancel(self, run: str) -> None:
         """Terminate the run."""
@@ -261,7 +270,7 @@ class KfpEngine:
     def list(self, limit: int = 20) -> tuple[RunSummary, ...]:
         """Return the last runs of the project's experiment, newest first."""
         found = self._list_runs(min(limit, PAGE))
-        return tuple(self._describe(run).summary for run in found)
+        return tuple(self._describe(run, executions=self._records.executions(run)).summary for run in found)
 
     def _list_runs(self, limit: int) -> Found:
         settings = self.project.settings.kfp
@@ -330,7 +339,7 @@ class KfpEngine:
         found = self._recurring()
         runs = self._list_runs(PAGE) if found else []
         return tuple(
-            describe_recurring(each, last=_last_start(runs, each["recurring_run_id"]), now=time.time()) for each in found
+            describe_recurring(each, last=find_last_start(runs, each["recurring_run_id"]), now=time.time()) for each in found
         )
 
     def schedule_pause(self, *, paused: bool) -> str:
@@ -358,9 +367,8 @@ class KfpEngine:
         return "removed" if found else "unchanged"
 
 
-def _last_start(runs: Found, recurring: str) -> float | None:
-    times = [run.get("scheduled_at") or run["created_at"] for run in runs if run.get("recurring_run_id") == recurring]
-    return max((float(each.timestamp()) for each in times), default=None)
+def _without_records(lines: Lines) -> Iterator[str]:
+    return (line for line in lines if PRINTED not in line)
 
 
 def _shorten_key(key: str) -> str:

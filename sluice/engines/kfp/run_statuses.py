@@ -11,13 +11,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sluice.carried_records import DETAIL, RECORD
 from sluice.engines import RunStatus, RunSummary, StepStatus
+from sluice.engines.kfp.recorded_runs import match_executions
 from sluice.engines.outcomes import DRIFT, GATE, PACKAGE, PIN, TRAIN, FinishedStep, conclude, find_paths
 from sluice.ir.graph import Dag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from sluice.engines.kfp.metadata_store import Execution
     from sluice.ir.graph import Component, Pipeline
 
 _OUTCOMES = {
@@ -34,6 +37,8 @@ _STATES = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELED": "interrupte
 _ITEM = re.compile(r"\(.*\)$", re.DOTALL)
 _EXIT = re.compile(r"exit status (\d+)")
 DRIVER, EXECUTOR = "-driver", "executor"
+OUTPUT = "Output"
+"""Name of the parameter with the value that a Python component returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ def describe_run(
     ui_url: str,
     now: float,
     logs: Mapping[str, str] | None = None,
+    executions: Sequence[Execution] = (),
 ) -> RunStatus:
     """Describe a run.
 
@@ -84,14 +90,21 @@ def describe_run(
         ui_url: URL of KFP's user interface.
         now: Seconds since the epoch.
         logs: Step that failed → end of its log. KFP's launcher writes the exit code of the user's process there and nowhere else.
+        executions: What ML Metadata knows about the steps: their outputs, and the metadata of their records.
     """
     details = ((run.get("run_details") or {}).get("task_details")) or []
     steps = tuple(_describe_task(task, node) for task in tasks for node in _nodes_of(details, task))
+    known = match_executions(steps, executions)
+    steps = tuple(_with_detail(step, known.get(step.id)) for step in steps)
     state = _STATES.get(str(run.get("state") or ""), "running")
     ended = state in {"succeeded", "failed", "interrupted"}
     components = {task.name: task.component for task in tasks}
     paths = find_paths(steps)
-    finished = [_finish(step, components[step.name], paths[step.id], logs or {}) for step in steps if not step.is_group]
+    finished = [
+        _finish(step, components[step.name], paths[step.id], logs or {}, known.get(step.id))
+        for step in steps
+        if not step.is_group
+    ]
     if ended:
         finished = _infer_outputs(finished, frozenset(components.values()))
     outcome = conclude(finished, state=state, message=_message(run, steps))
@@ -103,7 +116,9 @@ def describe_run(
             engine="kfp",
             pipeline=pipeline,
             outcome=outcome.name,
+            release=outcome.release,
             gate=outcome.gate,
+            numbers=outcome.numbers,
             started=started,
             seconds=None if started is None else (over or now) - started,
             url=f"{ui_url}/#/runs/details/{run['run_id']}",
@@ -139,22 +154,37 @@ def _describe_task(task: Task, node: Mapping[str, Any]) -> StepStatus:
     )
 
 
-def _finish(step: StepStatus, component: str, path: str, logs: Mapping[str, str]) -> FinishedStep:
+def _with_detail(step: StepStatus, execution: Execution | None) -> StepStatus:
+    """Return a step with what it said when it ended, if KFP says nothing about it."""
+    told = _read_facts(execution).get(DETAIL)
+    return step if step.detail or not told else dataclasses.replace(step, detail=str(told))
+
+
+def _read_facts(execution: Execution | None) -> Mapping[str, Any]:
+    """Return the metadata of a step's record."""
+    artifact = execution.artifacts.get(RECORD) if execution else None
+    return artifact.metadata if artifact else {}
+
+
+def _finish(
+    step: StepStatus, component: str, path: str, logs: Mapping[str, str], execution: Execution | None = None
+) -> FinishedStep:
     codes = _EXIT.findall(logs.get(step.name, ""))
     return FinishedStep(
         component=component,
         path=path,
         outcome=step.outcome,
+        output=execution.outputs.get(OUTPUT) if execution else None,
         exit_code=int(codes[-1]) if codes else None,
         detail=step.detail,
+        facts=_read_facts(execution),
     )
 
 
 def _infer_outputs(steps: list[FinishedStep], known: frozenset[str]) -> list[FinishedStep]:
-    """Add what the pin, the gate and the drift step of a run that has ended returned, as far as the API shows it.
+    """Add what the pin, the gate and the drift step of a run that has ended returned, if ML Metadata could not be asked.
 
-    KFP keeps the values of outputs in ML Metadata, which its API does not show. But whether the steps under a condition ran says
-    what the condition's value was.
+    Whether the steps under a condition ran says what the condition's value was.
 
     Args:
         steps: The steps.
@@ -164,7 +194,10 @@ def _infer_outputs(steps: list[FinishedStep], known: frozenset[str]) -> list[Fin
     chain = ((GATE, PACKAGE), (DRIFT, TRAIN), (PIN, DRIFT if DRIFT in known else TRAIN))
     follows = {step: after for step, after in chain if after in known}
     return [
-        dataclasses.replace(step, output=follows[step.component] in ran) if step.component in follows else step for step in steps
+        dataclasses.replace(step, output=follows[step.component] in ran)
+        if step.component in follows and step.output is None
+        else step
+        for step in steps
     ]
 
 

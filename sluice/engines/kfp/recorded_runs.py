@@ -1,0 +1,164 @@
+"""The records of the steps of a run on KFP: from artifacts, and from the log of a step that failed.
+
+KFP's user interface serves both ML Metadata, which knows the places of the artifacts, and the artifacts themselves. If it cannot
+read an object, the object store is asked directly with the keys of AWS's usual environment variables.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sluice.carried_records import RECORD, find_printed_record
+from sluice.engines.kfp.connection import calling, ui_url_of
+from sluice.engines.kfp.metadata_store import SECONDS, Execution, StoredArtifact, read_executions
+from sluice.engines.results.object_stores import ObjectReader, Store
+from sluice.engines.results.rebuilding import STARTED, StepRecord
+from sluice.errors import SluiceError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from sluice.engines import RunStatus, StepStatus
+    from sluice.project.tables.pipelines.kfp import KfpTable
+
+LOG = "executor-logs"
+"""Output artifact with the log of a step, which KFP keeps of failed steps too (PUBLISH_LOGS of its API server)."""
+
+ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED"})
+"""States of a run that has ended. ML Metadata is asked only then, because a run is looked at every two seconds."""
+
+_SOURCES = {"minio": "minio", "s3": "s3", "gs": "gcs"}
+_ADVICE = "Set kfp.ui_url to the URL of KFP's user interface, because its web server leads to ML Metadata and to the artifacts."
+
+
+@dataclass(slots=True)
+class RecordedRuns:
+    """Reads the records of runs.
+
+    Attributes:
+        client: The ``kfp.Client``.
+        table: The settings.
+        problem: Why ML Metadata cannot be read; empty if nothing is known against it. It is asked once in vain.
+    """
+
+    client: Any
+    table: KfpTable
+    problem: str = ""
+    _reader: ObjectReader = field(default_factory=ObjectReader)
+
+    @property
+    def _host(self) -> str:
+        return ui_url_of(self.client, self.table)
+
+    def executions(self, run: Mapping[str, Any]) -> list[Execution] | None:
+        """Return what ML Metadata knows about the steps of a run; None if the run has not ended, or it cannot be read.
+
+        Args:
+            run: The answer of the API about the run, as plain JSON types.
+        """
+        if self.problem or run.get("state") not in ENDED:
+            return None
+        try:
+            return read_executions(self.client, self._host, str(run["run_id"]))
+        except SluiceError as error:
+            self.problem = f"{error.message}. {_ADVICE}"
+            return None
+
+    def read(
+        self, status: RunStatus, executions: Sequence[Execution] | None, log_of: Callable[[str], Iterable[str]]
+    ) -> Iterator[StepRecord]:
+        """Yield the records of the steps of a run.
+
+        Args:
+            status: The run.
+            executions: What `executions` returned.
+            log_of: Returns the lines of the log of a step's pod.
+        """
+        places = match_executions(status.steps, executions or ())
+        for step in status.steps:
+            if step.is_group or step.outcome not in STARTED:
+                continue
+            execution = places.get(step.id)
+            if step.outcome == "fail":
+                yield self._read_failed(step, execution, log_of)
+            elif execution is None:
+                yield StepRecord(step=step.id, problem=self.problem or "ML Metadata has no execution of it")
+            elif artifact := execution.artifacts.get(RECORD):
+                yield self._read_artifact(step, artifact)
+
+    def _read_artifact(self, step: StepStatus, artifact: StoredArtifact) -> StepRecord:
+        try:
+            return StepRecord(step=step.id, text=self._fetch(artifact).decode("utf-8", "replace"))
+        except SluiceError as error:
+            return StepRecord(step=step.id, problem=f"{error.message}. {error.hint}".rstrip())
+
+    def _read_failed(self, step: StepStatus, execution: Execution | None, log_of: Callable[[str], Iterable[str]]) -> StepRecord:
+        """Return the record that a failed step printed, because KFP keeps no artifact of it but its log."""
+        try:
+            stored = execution.artifacts.get(LOG) if execution else None
+            lines = self._fetch(stored).decode("utf-8", "replace").splitlines() if stored else log_of(step.name)
+            text = find_printed_record(lines)
+        except SluiceError as error:
+            return StepRecord(step=step.id, problem=f"KFP keeps no artifact of a failed step, and {error.message}")
+        problem = "" if text else "KFP keeps no artifact of a failed step, and its log has no record"
+        return StepRecord(step=step.id, text=text, problem=problem)
+
+    def _fetch(self, artifact: StoredArtifact) -> bytes:
+        """Return the bytes of an artifact."""
+        scheme, _, rest = artifact.uri.partition("://")
+        bucket, _, key = rest.partition("/")
+        if scheme not in _SOURCES:
+            raise UnsupportedError(f"the artifact {artifact.uri} is in a store that KFP's user interface does not read")
+        query = {"source": _SOURCES[scheme], "bucket": bucket, "key": key, "providerInfo": artifact.session}
+        query |= {"namespace": self.table.namespace}
+        try:
+            with calling(self.client, f"read {artifact.uri}", at=self._host):
+                answer = self.client._run_api.api_client.call_api(  # noqa: SLF001 - kfp.Client has no method for artifacts
+                    "/artifacts/get",
+                    "GET",
+                    query_params=[(name, value) for name, value in query.items() if value],
+                    auth_settings=["Bearer"],
+                    _preload_content=False,
+                    _request_timeout=SECONDS,
+                    _host=self._host,
+                )
+                return bytes(answer.data)
+        except SluiceError:
+            store = find_store(artifact)
+            if store is None or not os.environ.get("AWS_ACCESS_KEY_ID"):
+                raise
+            return self._reader.read(store, key)
+
+
+def find_store(artifact: StoredArtifact) -> Store | None:
+    """Return the object store of an artifact as KFP's launcher knew it; None if it is not S3 or its server is unknown."""
+    scheme, _, rest = artifact.uri.partition("://")
+    try:
+        found = json.loads(artifact.session).get("Params") or {}
+    except (ValueError, AttributeError):
+        return None
+    given = str(found.get("endpoint") or "")
+    if scheme not in {"minio", "s3"} or not given:
+        return None
+    plain, sign, address = given.rpartition("://")
+    secure = plain == "https" if sign else str(found.get("disableSSL")).lower() != "true"
+    return Store(
+        driver="s3", bucket=rest.partition("/")[0], endpoint=address, secure=secure, region=str(found.get("region") or "")
+    )
+
+
+def match_executions(steps: Sequence[StepStatus], executions: Iterable[Execution]) -> dict[str, Execution]:
+    """Return id of each step → its execution. Steps of the same name, as in a loop, are matched in the order of their start."""
+    known = sorted(executions, key=lambda each: each.id)
+    found: dict[str, Execution] = {}
+    for step in steps:
+        if step.is_group:
+            continue
+        execution = next((each for each in known if step.name in each.names), None)
+        if execution is not None:
+            known.remove(execution)
+            found[step.id] = execution
+    return found
