@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sluice.carried_records import PRINTED
 from sluice.engines.arguments import check_arguments
 from sluice.engines.kfp.connection import calling, connect, ui_url_of
-from sluice.engines.kfp.logs import read_log
+from sluice.engines.kfp.logs import read_log, read_logs
 from sluice.engines.kfp.recorded_runs import RecordedRuns
-from sluice.engines.kfp.run_statuses import describe_run, find_tasks
+from sluice.engines.kfp.run_statuses import describe_run, find_nodes
 from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, find_last_start, to_cron
+from sluice.engines.kfp.task_nodes import read_tasks
 from sluice.engines.kfp.versions import Target, Version, find_version, named_filter, upload
 from sluice.engines.outcomes import explain_failure, find_failed
 from sluice.engines.reconnection import Patience, UnreachableError
@@ -29,13 +29,12 @@ if TYPE_CHECKING:
 
     from sluice.engines import RunStatus, RunSummary, SchedulePlan, ScheduleStatus
     from sluice.engines.kfp.metadata_store import Execution
-    from sluice.engines.kfp.run_statuses import Task
+    from sluice.engines.kfp.task_nodes import Task, TaskNode
     from sluice.ir.graph import Pipeline
     from sluice.project.projects import Project
     from sluice.report.results import RunResult
 
     Found = list[dict[str, Any]]
-    Lines = list[str]
 
 NAME = "kfp"
 POLL_SECONDS = 2.0
@@ -54,7 +53,7 @@ class KfpEngine:
     project: Project
     client: Any
     _versions: dict[str, Version] = field(default_factory=dict)
-    _tasks: dict[str, tuple[str, list[Task]]] = field(default_factory=dict)
+    _tasks: dict[str, tuple[str, tuple[Task, ...]]] = field(default_factory=dict)
     _records: RecordedRuns = field(init=False)
 
     def __post_init__(self) -> None:
@@ -149,8 +148,9 @@ class KfpEngine:
         found = self._get(run)
         executions = self._records.executions(found)
         status = self._explain(found, executions)
+        nodes = {each.node.id: each for each in self._nodes(found)}
         return rebuild_result(
-            status, tuple(self._records.read(status, executions, lambda step: read_log(self.client, found, step)))
+            status, tuple(self._records.read(status, executions, lambda step: read_log(self.client, run, nodes[step.id])))
         )
 
     def _explain(self, run: Mapping[str, Any], executions: list[Execution] | None) -> RunStatus:
@@ -159,10 +159,14 @@ class KfpEngine:
         if failed is None:
             return status
         try:
-            lines = read_log(self.client, run, failed.name)
+            node = next(each for each in self._nodes(run) if each.node.id == failed.id)
+            lines = read_log(self.client, str(run["run_id"]), node)
         except SluiceError:  # its pod was deleted, so the exit code stays unknown
             return status
-        return explain_failure(self._describe(run, logs={failed.name: "\n".join(lines)}, executions=executions), lines)
+        return explain_failure(self._describe(run, logs={failed.id: "\n".join(lines)}, executions=executions), lines)
+
+    def _nodes(self, run: Mapping[str, Any]) -> list[TaskNode]:
+        return find_nodes(run, self._pipeline_of(run)[1])
 
     def _get(self, run: str) -> dict[str, Any]:
         with calling(self.client, f"read run {run}"):
@@ -177,12 +181,12 @@ class KfpEngine:
         known = executions or ()
         return describe_run(run, tasks, pipeline=pipeline, ui_url=ui_url, now=time.time(), logs=logs, executions=known)
 
-    def _pipeline_of(self, run: Mapping[str, Any]) -> tuple[str, list[Task]]:
+    def _pipeline_of(self, run: Mapping[str, Any]) -> tuple[str, tuple[Task, ...]]:
         """Return the name and the tasks of a run's pipeline. They are read from its version once."""
         reference = run.get("pipeline_version_reference") or {}
         pipeline_id, version_id = reference.get("pipeline_id"), reference.get("pipeline_version_id")
         if not (pipeline_id and version_id):
-            return str(run.get("display_name") or ""), []
+            return str(run.get("display_name") or ""), ()
         if version_id not in self._tasks:
             with calling(self.client, "read the run's pipeline"):
                 named = str(self.client.get_pipeline(pipeline_id).display_name)
@@ -190,7 +194,7 @@ class KfpEngine:
             name = named.removeprefix(f"{self._prefix}-")
             spec = spec.get("pipeline_spec", spec)  # KFP wraps it if there are settings of the platform
             graph = parse_ir(json.dumps(spec), source=f"version {version_id}")
-            self._tasks[version_id] = (name, list(find_tasks(graph)))
+            self._tasks[version_id] = (name, read_tasks(graph))
         return self._tasks[version_id]
 
     def watch(self, run: str) -> Generator[RunStatus]:
@@ -218,22 +222,12 @@ class KfpEngine:
         Raises:
             DataError: There is no such step, or its pod was deleted and KFP has no archive of logs.
         """
-        found = self._get(run)
-        status = self._describe(found)
-        names = [each.name for each in status.steps if not each.is_group and each.outcome not in {"pending", "skipped"}]
-        if step and step not in names:
-            raise DataError(f"run {run} has no step {step!r} that ran", hint=f"Its steps are: {', '.join(names) or 'none'}.")
-        if step:
-            return _without_records(read_log(self.client, found, step))
-        return self._read_logs(found, names)
-
-    def _read_logs(self, run: Mapping[str, Any], names: Lines) -> Iterator[str]:
-        for name in names:
-            yield f"--- {name}"
-            try:
-                yield from _without_records(read_log(self.client, run, name))
-            except DataError as error:
-                yield f"({error.message})"
+        ran = [each for each in self._nodes(self._get(run)) if each.pods() or each.cached]
+        chosen = [each for each in ran if step in {"", each.task.name}]
+        if step and not chosen:
+            names = ", ".join(dict.fromkeys(each.task.name for each in ran))
+            raise DataError(f"run {run} has no step {step!r} that ran", hint=f"Its steps are: {names or 'none'}.")
+        return read_logs(self.client, run, chosen, named=not step or len(chosen) > 1)
 
     def cancel(self, run: str) -> None:
         """Terminate the run."""
@@ -365,10 +359,6 @@ class KfpEngine:
             for each in found:
                 self.client.delete_recurring_run(each["recurring_run_id"])
         return "removed" if found else "unchanged"
-
-
-def _without_records(lines: Lines) -> Iterator[str]:
-    return (line for line in lines if PRINTED not in line)
 
 
 def _shorten_key(key: str) -> str:

@@ -4,39 +4,70 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sluice.carried_records import PRINTED
 from sluice.engines.kfp.connection import calling
-from sluice.engines.kfp.run_statuses import find_pod
 from sluice.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Sequence
+
+    from sluice.engines.kfp.task_nodes import TaskNode
 
 SECONDS = (5, 60)
 """Time limits of the connection and of each read."""
 
 
-def read_log(client: Any, run: Mapping[str, Any], step: str) -> list[str]:  # noqa: ANN401 - kfp.Client has no types
+def read_logs(client: Any, run: str, steps: Sequence[TaskNode], *, named: bool) -> Iterator[str]:  # noqa: ANN401 - as below
+    """Yield the lines of the logs of steps, without the records that they print for Sluice.
+
+    Args:
+        client: The ``kfp.Client``.
+        run: Id of the run.
+        steps: The steps.
+        named: Whether a line with the step's name comes before each log, and a log that is gone is only a line.
+    """
+    for step in steps:
+        if named:
+            yield f"--- {step.task.name}"
+        try:
+            yield from _without_records(read_log(client, run, step))
+        except DataError as error:
+            if not named:
+                raise
+            yield f"({error.message})"
+
+
+def read_log(client: Any, run: str, found: TaskNode) -> list[str]:  # noqa: ANN401 - kfp.Client has no types
     """Return the lines that a step's pod printed, those of KFP's launcher among them.
 
     Args:
         client: The ``kfp.Client``.
-        run: The answer of the API about the run, as plain JSON types.
-        step: Name of the step.
+        run: Id of the run.
+        found: The step and its node.
 
     Raises:
         DataError: The step has had no pod, or the pod was deleted and KFP has no archive of logs.
     """
-    details = ((run.get("run_details") or {}).get("task_details")) or []
-    pod = find_pod(details, step)
-    if not pod:
+    step, pods = found.task.name, found.pods()
+    if not pods:
         raise DataError(
             f"the step {step} has had no pod: its result may be that of an earlier run", hint="Look at it in KFP's UI."
         )
+    for pod in pods:
+        if (text := _read_text(client, run, pod, step)) is not None:
+            return text.splitlines()
+    raise DataError(f"KFP cannot read the log of {step}", hint="Its pod was deleted, and KFP has no archive of logs.")
+
+
+def _read_text(client: Any, run: str, pod: str, step: str) -> str | None:  # noqa: ANN401 - kfp.Client has no types
+    """Return what a pod printed; None if KFP knows no such pod."""
     api = client._run_api.api_client  # noqa: SLF001 - kfp.Client has no method for logs
-    path = f"/apis/v1alpha1/runs/{run['run_id']}/nodes/{pod}/log"
+    path = f"/apis/v1alpha1/runs/{run}/nodes/{pod}/log"
     with calling(client, f"read the log of {step}"):
         answer = api.call_api(path, "GET", auth_settings=["Bearer"], _preload_content=False, _request_timeout=SECONDS)
     text = str(answer.data.decode("utf-8", "replace"))
-    if text.startswith("{") and "error_message" in text:
-        raise DataError(f"KFP cannot read the log of {step}", hint="Its pod was deleted, and KFP has no archive of logs.")
-    return text.splitlines()
+    return None if text.startswith("{") and "error_message" in text else text
+
+
+def _without_records(lines: Sequence[str]) -> Iterator[str]:
+    return (line for line in lines if PRINTED not in line)

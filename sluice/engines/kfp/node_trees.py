@@ -1,10 +1,10 @@
 """The tree behind the flat list of nodes in a run that the KFP API returns. Pure functions.
 
-KFP runs a pipeline as an Argo Workflow, and its API lists the workflow's nodes (``run_details.task_details``). Their names are not
-unique: each attempt of a retried step, each driver and each container is a node too. A node lists the ids of the nodes that come
-next, inside it or after it, but the API does not tell a node's own id. An id is the name of the workflow and the FNV-1a hash of the
-node's full name, though, and a full name is that of the enclosing node and the node's own. So the tree follows from the names.
-Seen with KFP 2.17.0.
+KFP runs a pipeline as an Argo Workflow, and its API lists the workflow's nodes (``run_details.task_details``). Their names are
+not unique: each attempt of a retried step, each driver and each container is a node too. A node lists the ids of the nodes that
+come next, inside it or after it, but the API does not tell a node's own id. An id is the name of the workflow and the FNV-1a hash
+of the node's full name, though, and a full name is that of the enclosing node and the node's own. So the tree follows from the
+names. Seen with KFP 2.17.0.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class RecordedRuns:
             return None
 
     def read(
-        self, status: RunStatus, executions: Sequence[Execution] | None, log_of: Callable[[str], Iterable[str]]
+        self, status: RunStatus, executions: Sequence[Execution] | None, log_of: Callable[[StepStatus], Iterable[str]]
     ) -> Iterator[StepRecord]:
         """Yield the records of the steps of a run.
 
@@ -95,11 +95,13 @@ class RecordedRuns:
         except SluiceError as error:
             return StepRecord(step=step.id, problem=f"{error.message}. {error.hint}".rstrip())
 
-    def _read_failed(self, step: StepStatus, execution: Execution | None, log_of: Callable[[str], Iterable[str]]) -> StepRecord:
+    def _read_failed(
+        self, step: StepStatus, execution: Execution | None, log_of: Callable[[StepStatus], Iterable[str]]
+    ) -> StepRecord:
         """Return the record that a failed step printed, because KFP keeps no artifact of it but its log."""
         try:
             stored = execution.artifacts.get(LOG) if execution else None
-            lines = self._fetch(stored).decode("utf-8", "replace").splitlines() if stored else log_of(step.name)
+            lines = self._fetch(stored).decode("utf-8", "replace").splitlines() if stored else log_of(step)
             text = find_printed_record(lines)
         except SluiceError as error:
             return StepRecord(step=step.id, problem=f"KFP keeps no artifact of a failed step, and {error.message}")
