@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from sluice.carried_records import PRINTED
 from sluice.engines.arguments import check_arguments
 from sluice.engines.kfp.connection import calling, connect, ui_url_of
-from sluice.engines.kfp.logs import read_log
 from sluice.engines.kfp.recorded_runs import RecordedRuns
 from sluice.engines.kfp.run_statuses import describe_run, find_tasks
 from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, find_last_start, to_cron
@@ -149,9 +148,7 @@ class KfpEngine:
         found = self._get(run)
         executions = self._records.executions(found)
         status = self._explain(found, executions)
-        return rebuild_result(
-            status, tuple(self._records.read(status, executions, lambda step: read_log(self.client, found, step)))
-        )
+        return rebuild_result(status, tuple(self._records.read(found, status, executions)))
 
     def _explain(self, run: Mapping[str, Any], executions: list[Execution] | None) -> RunStatus:
         status = self._describe(run, executions=executions)
@@ -159,7 +156,7 @@ class KfpEngine:
         if failed is None:
             return status
         try:
-            lines = read_log(self.client, run, failed.name)
+            lines = self._records.log(run, failed.name, executions)
         except SluiceError:  # its pod was deleted, so the exit code stays unknown
             return status
         return explain_failure(self._describe(run, logs={failed.name: "\n".join(lines)}, executions=executions), lines)
@@ -224,14 +221,15 @@ class KfpEngine:
         if step and step not in names:
             raise DataError(f"run {run} has no step {step!r} that ran", hint=f"Its steps are: {', '.join(names) or 'none'}.")
         if step:
-            return _without_records(read_log(self.client, found, step))
+            return _without_records(self._records.log(found, step, self._records.executions(found, always=True)))
         return self._read_logs(found, names)
 
     def _read_logs(self, run: Mapping[str, Any], names: Lines) -> Iterator[str]:
+        executions = self._records.executions(run, always=True)
         for name in names:
             yield f"--- {name}"
             try:
-                yield from _without_records(read_log(self.client, run, name))
+                yield from _without_records(self._records.log(run, name, executions))
             except DataError as error:
                 yield f"({error.message})"
 

@@ -15,19 +15,20 @@ SECONDS = (5, 60)
 """Time limits of the connection and of each read."""
 
 
-def read_log(client: Any, run: Mapping[str, Any], step: str) -> list[str]:  # noqa: ANN401 - kfp.Client has no types
+def read_log(client: Any, run: Mapping[str, Any], step: str, *, pod: str = "") -> list[str]:  # noqa: ANN401 - kfp.Client has no types
     """Return the lines that a step's pod printed, those of KFP's launcher among them.
 
     Args:
         client: The ``kfp.Client``.
         run: The answer of the API about the run, as plain JSON types.
         step: Name of the step.
+        pod: Name of its pod, if it is known. The API of KFP 2.17 names none.
 
     Raises:
         DataError: The step has had no pod, or the pod was deleted and KFP has no archive of logs.
     """
     details = ((run.get("run_details") or {}).get("task_details")) or []
-    pod = find_pod(details, step)
+    pod = pod or find_pod(details, step)
     if not pod:
         raise DataError(
             f"the step {step} has had no pod: its result may be that of an earlier run", hint="Look at it in KFP's UI."

@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sluice.carried_records import DETAIL, RECORD
+from sluice.carried_records import DETAIL, RECORD, find_printed_record, read_lines
 from sluice.engines import RunStatus, RunSummary, StepStatus
-from sluice.engines.kfp.recorded_runs import match_executions
+from sluice.engines.kfp.metadata_store import match_executions
 from sluice.engines.outcomes import DRIFT, GATE, PACKAGE, PIN, TRAIN, FinishedStep, conclude, find_paths
 from sluice.ir.graph import Dag
 
@@ -35,6 +35,7 @@ _OUTCOMES = {
 }
 _STATES = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELED": "interrupted", "CANCELING": "running"}
 _ITEM = re.compile(r"\(.*\)$", re.DOTALL)
+_ATTEMPT = re.compile(r"\(\d+\)$")
 _EXIT = re.compile(r"exit status (\d+)")
 DRIVER, EXECUTOR = "-driver", "executor"
 OUTPUT = "Output"
@@ -133,6 +134,8 @@ def describe_run(
 def _nodes_of(details: Sequence[Mapping[str, Any]], task: Task) -> list[Mapping[str, Any]]:
     """Return the nodes of a task, one for each iteration of a loop. A failed driver stands for a task that never ran."""
     own = [node for node in details if _ITEM.sub("", str(node.get("display_name"))) == task.name]
+    if any(node.get("display_name") == task.name for node in own):  # it stands for its attempts, as in ``train(0)``
+        own = [node for node in own if not _ATTEMPT.search(str(node.get("display_name")))]
     if own:
         return sorted(own, key=lambda node: str(node.get("start_time")))
     return [node for node in details if node.get("display_name") == f"{task.name}{DRIVER}" and node.get("state") == "FAILED"]
@@ -169,7 +172,8 @@ def _read_facts(execution: Execution | None) -> Mapping[str, Any]:
 def _finish(
     step: StepStatus, component: str, path: str, logs: Mapping[str, str], execution: Execution | None = None
 ) -> FinishedStep:
-    codes = _EXIT.findall(logs.get(step.name, ""))
+    log = logs.get(step.name, "")
+    codes = _EXIT.findall(log) or _read_code(log)
     return FinishedStep(
         component=component,
         path=path,
@@ -179,6 +183,12 @@ def _finish(
         detail=step.detail,
         facts=_read_facts(execution),
     )
+
+
+def _read_code(log: str) -> list[int]:
+    """Return the exit code in the record that a failed step printed. The log that KFP keeps lacks the lines of its launcher."""
+    events = [line.get("event") for line in read_lines(find_printed_record(log.splitlines()))]
+    return [event["exit_code"] for event in events if isinstance(event, dict) and isinstance(event.get("exit_code"), int)]
 
 
 def _infer_outputs(steps: list[FinishedStep], known: frozenset[str]) -> list[FinishedStep]:
@@ -222,7 +232,7 @@ def find_pod(details: Sequence[Mapping[str, Any]], name: str) -> str:
                 if found and found.get("display_name") == EXECUTOR:
                     return str(found["pod_name"])
     drivers = [node for node in details if node.get("display_name") == f"{name}{DRIVER}"]
-    return str(drivers[-1]["pod_name"]) if drivers else ""
+    return str(drivers[-1].get("pod_name") or "") if drivers else ""
 
 
 def _seconds(value: Any) -> float | None:  # noqa: ANN401 - a datetime of kfp_server_api
