@@ -6,11 +6,13 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sluice.engines.arguments import check_arguments
 from sluice.engines.kfp.connection import calling, connect, ui_url_of
-from sluice.engines.kfp.logs import read_log, read_logs
+from sluice.engines.kfp.logs import join_logs
+from sluice.engines.kfp.metadata_store import match_executions
 from sluice.engines.kfp.recorded_runs import RecordedRuns
 from sluice.engines.kfp.run_statuses import describe_run, find_nodes
 from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, find_last_start, to_cron
@@ -149,9 +151,7 @@ class KfpEngine:
         executions = self._records.executions(found)
         status = self._explain(found, executions)
         nodes = {each.node.id: each for each in self._nodes(found)}
-        return rebuild_result(
-            status, tuple(self._records.read(status, executions, lambda step: read_log(self.client, run, nodes[step.id])))
-        )
+        return rebuild_result(status, tuple(self._records.read(run, status, executions, nodes)))
 
     def _explain(self, run: Mapping[str, Any], executions: list[Execution] | None) -> RunStatus:
         status = self._describe(run, executions=executions)
@@ -159,8 +159,9 @@ class KfpEngine:
         if failed is None:
             return status
         try:
-            node = next(each for each in self._nodes(run) if each.node.id == failed.id)
-            lines = read_log(self.client, str(run["run_id"]), node)
+            nodes = {each.node.id: each for each in self._nodes(run)}
+            places = match_executions(status.steps, executions or ())
+            lines = self._records.log(str(run["run_id"]), nodes[failed.id], places.get(failed.id))
         except SluiceError:  # its pod was deleted, so the exit code stays unknown
             return status
         return explain_failure(self._describe(run, logs={failed.id: "\n".join(lines)}, executions=executions), lines)
@@ -222,12 +223,16 @@ class KfpEngine:
         Raises:
             DataError: There is no such step, or its pod was deleted and KFP has no archive of logs.
         """
-        ran = [each for each in self._nodes(self._get(run)) if each.pods() or each.cached]
+        found = self._get(run)
+        executions = self._records.executions(found, always=True) or ()
+        places = match_executions(self._describe(found).steps, executions)
+        ran = [each for each in self._nodes(found) if each.pods() or each.cached]
         chosen = [each for each in ran if step in {"", each.task.name}]
         if step and not chosen:
             names = ", ".join(dict.fromkeys(each.task.name for each in ran))
             raise DataError(f"run {run} has no step {step!r} that ran", hint=f"Its steps are: {names or 'none'}.")
-        return read_logs(self.client, run, chosen, named=not step or len(chosen) > 1)
+        logs = [(one.task.name, partial(self._records.log, run, one, places.get(one.node.id))) for one in chosen]
+        return join_logs(logs, named=not step or len(logs) > 1)
 
     def cancel(self, run: str) -> None:
         """Terminate the run."""

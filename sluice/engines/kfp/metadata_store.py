@@ -16,7 +16,9 @@ from sluice.engines.kfp.connection import calling
 from sluice.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sluice.engines import StepStatus
 
 SERVICE = "ml_metadata.MetadataStoreService"
 RUN_CONTEXT = "system.PipelineRun"
@@ -81,12 +83,14 @@ class Execution:
         names: The names of the task: its key in the pipeline, and the name that people see.
         outputs: Values of its output parameters.
         artifacts: Name of the output → artifact.
+        pod: Name of its pod; empty if it has none.
     """
 
     id: int
     names: frozenset[str]
     outputs: Mapping[str, Any] = field(default_factory=dict)
     artifacts: Mapping[str, StoredArtifact] = field(default_factory=dict)
+    pod: str = ""
 
 
 def read_executions(client: Any, host: str, run: str) -> list[Execution]:  # noqa: ANN401 - kfp.Client has no types
@@ -122,7 +126,13 @@ def _read_execution(message: Any, artifacts: Mapping[str, StoredArtifact]) -> Ex
     known = _read_properties(message)
     names = frozenset(str(known[key]) for key in ("task_name", "display_name") if known.get(key))
     outputs = known.get("outputs")
-    return Execution(id=message.id, names=names, outputs=outputs if isinstance(outputs, dict) else {}, artifacts=artifacts)
+    return Execution(
+        id=message.id,
+        names=names,
+        outputs=outputs if isinstance(outputs, dict) else {},
+        artifacts=artifacts,
+        pod=str(known.get("pod_name") or ""),
+    )
 
 
 def _read_artifact(message: Any) -> StoredArtifact:  # noqa: ANN401 - a protobuf message
@@ -226,3 +236,17 @@ def _classes() -> dict[str, Any]:
     pool.AddSerializedFile(struct_pb2.DESCRIPTOR.serialized_pb)
     pool.AddSerializedFile(file.SerializeToString())
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _MESSAGES}
+
+
+def match_executions(steps: Sequence[StepStatus], executions: Iterable[Execution]) -> dict[str, Execution]:
+    """Return id of each step → its execution. Steps of the same name, as in a loop, are matched in the order of their start."""
+    known = sorted(executions, key=lambda each: each.id)
+    found: dict[str, Execution] = {}
+    for step in steps:
+        if step.is_group:
+            continue
+        execution = next((each for each in known if step.name in each.names), None)
+        if execution is not None:
+            known.remove(execution)
+            found[step.id] = execution
+    return found

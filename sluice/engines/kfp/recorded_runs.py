@@ -6,6 +6,7 @@ read an object, the object store is asked directly with the keys of AWS's usual 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.carried_records import RECORD, find_printed_record
 from sluice.engines.kfp.connection import calling, ui_url_of
-from sluice.engines.kfp.metadata_store import SECONDS, Execution, StoredArtifact, read_executions
+from sluice.engines.kfp.logs import read_log
+from sluice.engines.kfp.metadata_store import SECONDS, Execution, StoredArtifact, match_executions, read_executions
 from sluice.engines.results.object_stores import ObjectReader, Store
 from sluice.engines.results.rebuilding import STARTED, StepRecord
 from sluice.errors import SluiceError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sluice.engines import RunStatus, StepStatus
+    from sluice.engines.kfp.task_nodes import TaskNode
     from sluice.project.tables.pipelines.kfp import KfpTable
 
 LOG = "executor-logs"
@@ -53,13 +56,14 @@ class RecordedRuns:
     def _host(self) -> str:
         return ui_url_of(self.client, self.table)
 
-    def executions(self, run: Mapping[str, Any]) -> list[Execution] | None:
+    def executions(self, run: Mapping[str, Any], *, always: bool = False) -> list[Execution] | None:
         """Return what ML Metadata knows about the steps of a run; None if the run has not ended, or it cannot be read.
 
         Args:
             run: The answer of the API about the run, as plain JSON types.
+            always: Whether to ask also about a run that has not ended.
         """
-        if self.problem or run.get("state") not in ENDED:
+        if self.problem or not (always or run.get("state") in ENDED):
             return None
         try:
             return read_executions(self.client, self._host, str(run["run_id"]))
@@ -67,15 +71,32 @@ class RecordedRuns:
             self.problem = f"{error.message}. {_ADVICE}"
             return None
 
+    def log(self, run: str, found: TaskNode, execution: Execution | None) -> list[str]:
+        """Return the lines that a step printed: those that KFP has kept, or else those of its pod.
+
+        Args:
+            run: Id of the run.
+            found: The step and its node.
+            execution: What ML Metadata knows about it; None if nothing.
+
+        Raises:
+            DataError: The step has had no pod, or the pod was deleted and KFP has kept no log.
+        """
+        if execution and LOG in execution.artifacts and not found.cached:
+            with contextlib.suppress(SluiceError):
+                return self._fetch(execution.artifacts[LOG]).decode("utf-8", "replace").splitlines()
+        return read_log(self.client, run, found, pod=execution.pod if execution else "")
+
     def read(
-        self, status: RunStatus, executions: Sequence[Execution] | None, log_of: Callable[[StepStatus], Iterable[str]]
+        self, run: str, status: RunStatus, executions: Sequence[Execution] | None, nodes: Mapping[str, TaskNode]
     ) -> Iterator[StepRecord]:
         """Yield the records of the steps of a run.
 
         Args:
+            run: Id of the run.
             status: The run.
             executions: What `executions` returned.
-            log_of: Returns the lines of the log of a step's pod.
+            nodes: Id of each step → its node.
         """
         places = match_executions(status.steps, executions or ())
         for step in status.steps:
@@ -83,7 +104,7 @@ class RecordedRuns:
                 continue
             execution = places.get(step.id)
             if step.outcome == "fail":
-                yield self._read_failed(step, execution, log_of)
+                yield self._read_failed(run, nodes[step.id], execution)
             elif execution is None:
                 yield StepRecord(step=step.id, problem=self.problem or "ML Metadata has no execution of it")
             elif artifact := execution.artifacts.get(RECORD):
@@ -95,18 +116,15 @@ class RecordedRuns:
         except SluiceError as error:
             return StepRecord(step=step.id, problem=f"{error.message}. {error.hint}".rstrip())
 
-    def _read_failed(
-        self, step: StepStatus, execution: Execution | None, log_of: Callable[[StepStatus], Iterable[str]]
-    ) -> StepRecord:
+    def _read_failed(self, run: str, found: TaskNode, execution: Execution | None) -> StepRecord:
         """Return the record that a failed step printed, because KFP keeps no artifact of it but its log."""
+        step = found.node.id
         try:
-            stored = execution.artifacts.get(LOG) if execution else None
-            lines = self._fetch(stored).decode("utf-8", "replace").splitlines() if stored else log_of(step)
-            text = find_printed_record(lines)
+            text = find_printed_record(self.log(run, found, execution))
         except SluiceError as error:
-            return StepRecord(step=step.id, problem=f"KFP keeps no artifact of a failed step, and {error.message}")
+            return StepRecord(step=step, problem=f"KFP keeps no artifact of a failed step, and {error.message}")
         problem = "" if text else "KFP keeps no artifact of a failed step, and its log has no record"
-        return StepRecord(step=step.id, text=text, problem=problem)
+        return StepRecord(step=step, text=text, problem=problem)
 
     def _fetch(self, artifact: StoredArtifact) -> bytes:
         """Return the bytes of an artifact."""
@@ -150,17 +168,3 @@ def find_store(artifact: StoredArtifact) -> Store | None:
     return Store(
         driver="s3", bucket=rest.partition("/")[0], endpoint=address, secure=secure, region=str(found.get("region") or "")
     )
-
-
-def match_executions(steps: Sequence[StepStatus], executions: Iterable[Execution]) -> dict[str, Execution]:
-    """Return id of each step → its execution. Steps of the same name, as in a loop, are matched in the order of their start."""
-    known = sorted(executions, key=lambda each: each.id)
-    found: dict[str, Execution] = {}
-    for step in steps:
-        if step.is_group:
-            continue
-        execution = next((each for each in known if step.name in each.names), None)
-        if execution is not None:
-            known.remove(execution)
-            found[step.id] = execution
-    return found

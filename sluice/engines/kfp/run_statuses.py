@@ -10,12 +10,12 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
-from sluice.carried_records import DETAIL, RECORD
+from sluice.carried_records import DETAIL, RECORD, find_printed_record, read_lines
 from sluice.engines import RunStatus, RunSummary, StepStatus
+from sluice.engines.kfp.metadata_store import match_executions
 from sluice.engines.kfp.node_trees import build_tree
-from sluice.engines.kfp.recorded_runs import match_executions
 from sluice.engines.kfp.task_nodes import match_nodes
-from sluice.engines.outcomes import DRIFT, GATE, PACKAGE, PIN, TRAIN, FinishedStep, conclude, find_paths
+from sluice.engines.outcomes import APPROVAL, DRIFT, GATE, PACKAGE, PIN, TRAIN, FinishedStep, conclude, find_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,6 +65,8 @@ def describe_run(
     known = match_executions(steps, executions)
     steps = tuple(_with_detail(step, known.get(step.id)) for step in steps)
     state = _STATES.get(str(run.get("state") or ""), "running")
+    waiting = next((step for step in steps if step.outcome == "waiting"), None)
+    state = "waiting" if state == "running" and waiting else state
     ended = state in {"succeeded", "failed", "interrupted"}
     components = {found.node.id: found.task.component for found in nodes}
     paths = find_paths(steps)
@@ -73,7 +75,8 @@ def describe_run(
     ]
     if ended:
         finished = _infer_outputs(finished, frozenset(_components_of(tasks)))
-    outcome = conclude(finished, state=state, message=_message(run, steps))
+    message = f"the step {waiting.name} waits for the approval of the release" if waiting else _message(run, steps)
+    outcome = conclude(finished, state=state, message=message)
     started = _seconds(run.get("created_at"))
     over = _seconds(run.get("finished_at")) if ended else None
     return RunStatus(
@@ -92,6 +95,7 @@ def describe_run(
         steps=steps,
         ended=ended,
         reason=outcome.reason,
+        hint="`sluice rollout approve RELEASE` approves it, and `sluice rollout status` names it." if state == "waiting" else "",
         exit_code=outcome.exit_code,
     )
 
@@ -99,6 +103,8 @@ def describe_run(
 def _describe_task(found: TaskNode) -> StepStatus:
     task, node = found.task, found.node.fields
     state = str(node.get("state") or "PENDING")
+    # On KFP this step is a process that looks for the approval, so for KFP it is a running one.
+    state = "PAUSED" if state == "RUNNING" and task.component == APPROVAL else state
     error = (node.get("error") or {}).get("message") or ""
     return StepStatus(
         id=found.node.id,
@@ -128,7 +134,8 @@ def _read_facts(execution: Execution | None) -> Mapping[str, Any]:
 def _finish(
     step: StepStatus, component: str, path: str, logs: Mapping[str, str], execution: Execution | None = None
 ) -> FinishedStep:
-    codes = _EXIT.findall(logs.get(step.id, ""))
+    log = logs.get(step.id, "")
+    codes = _EXIT.findall(log) or _read_code(log)
     return FinishedStep(
         component=component,
         path=path,
@@ -138,6 +145,12 @@ def _finish(
         detail=step.detail,
         facts=_read_facts(execution),
     )
+
+
+def _read_code(log: str) -> list[int]:
+    """Return the exit code in the record that a failed step printed. The log that KFP keeps lacks the lines of its launcher."""
+    events = [line.get("event") for line in read_lines(find_printed_record(log.splitlines()))]
+    return [event["exit_code"] for event in events if isinstance(event, dict) and isinstance(event.get("exit_code"), int)]
 
 
 def _infer_outputs(steps: list[FinishedStep], known: frozenset[str]) -> list[FinishedStep]:

@@ -25,16 +25,15 @@ STEPS = (*BEFORE, "gate", "package", "integration-tests", "approval", "canary")
 
 
 def describe_run(run: str) -> dict[str, Any]:
-    """Return a run as the API describes it."""
+    """Return a run as the API describes it: each task and its attempt, and no name of a pod."""
     failed = run == FAILED
     names = BEFORE if failed else (*STEPS, "condition-1")
-    details = [
-        {"run_id": run, "task_id": f"task-{name}", "display_name": name, "state": "SUCCEEDED", "pod_name": f"wf-{name}", **TIMES}
-        for name in names
-    ]
-    if failed:
-        details[-1] |= {"state": "FAILED", "child_tasks": [{"pod_name": "wf-77"}]}
-        details.append({"display_name": "executor", "state": "FAILED", "pod_name": "wf-system-container-impl-77", **TIMES})
+    details = []
+    for name in (*names, *(f"{name}-driver" for name in names), "executor"):
+        state = "FAILED" if failed and name == names[-1] else "SUCCEEDED"
+        for shown in (name, f"{name}(0)"):
+            task = {"run_id": run, "task_id": f"id-{shown}", "display_name": shown, "state": state, **TIMES}
+            details.append(task | {"child_tasks": [{"pod_name": f"wf-{len(details)}"}]})
     return {
         "experiment_id": "e1",
         "run_id": run,

@@ -104,20 +104,27 @@ def test_the_report_of_a_run_has_the_parts_of_its_steps(engine: KfpEngine) -> No
     assert found.notes == ()
 
 
-def test_the_record_of_a_failed_step_comes_from_its_log(engine: KfpEngine, server: KfpStandIn) -> None:
-    record = lines(layer("model", "fail"), {"event": {"event": "ended", "detail": "model tests failed: model_check"}})
-    packed = base64.b64encode(zlib.compress(record.encode())).decode()
-    log = f"{PRINTED}{packed}\nerror: model tests failed: model_check\nnext: train more\nF1130 launcher.go] exit status 4\n"
-    server.logs["wf-system-container-impl-77"] = log
-    server.objects[place(FAILED, "model-tests", "executor-logs")] = log.encode()
+@pytest.mark.parametrize("archived", [True, False])
+def test_the_record_of_a_failed_step_comes_from_its_log(engine: KfpEngine, server: KfpStandIn, archived: bool) -> None:
+    event = {"event": "ended", "outcome": "fail", "detail": "model tests failed: model_check", "exit_code": 4}
+    packed = base64.b64encode(zlib.compress(lines(layer("model", "fail"), {"event": event}).encode())).decode()
+    log = f"{PRINTED}{packed}\nerror: model tests failed: model_check\nnext: train more\n"
+    if archived:
+        server.objects[place(FAILED, "model-tests", "executor-logs")] = log.encode()
+    else:
+        server.logs["wf-impl-model-tests"] = log
     found = engine.result(FAILED)
     assert (found.outcome, found.reason) == ("failed", "the step model-tests failed: model tests failed: model_check")
     assert [(each.layer, each.outcome) for each in found.layers] == [("code", "pass"), ("model", "fail")]
     assert next(step for step in found.steps if step.name == "model-tests").detail == "model tests failed: model_check"
     assert found.notes == ()
-    assert engine.read(FAILED).exit_code == 4
-    shown = list(engine.logs(FAILED, "model-tests"))
-    assert shown == ["error: model tests failed: model_check", "next: train more", "F1130 launcher.go] exit status 4"]
+    assert (engine.read(FAILED).exit_code, engine.read(FAILED).hint) == (4, "train more")
+    assert list(engine.logs(FAILED, "model-tests")) == ["error: model tests failed: model_check", "next: train more"]
+
+
+def test_a_step_is_shown_once_although_the_api_lists_its_attempts_too(engine: KfpEngine) -> None:
+    names = [step.name for step in engine.read(PROMOTED).steps]
+    assert sorted(names) == sorted({*STEPS, "condition-1"})
 
 
 def test_a_failed_step_without_a_record_in_its_log_is_named(engine: KfpEngine, server: KfpStandIn) -> None:
