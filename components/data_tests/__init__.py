@@ -12,10 +12,13 @@ def data_tests(
     verdicts: dsl.Output[dsl.Artifact],
     page: dsl.Output[dsl.HTML],
     junit: dsl.Output[dsl.Artifact],
+    record: dsl.Output[dsl.Artifact],
 ) -> None:
     """Run the project's data suite on the pinned snapshot. The step fails if a check fails."""
+    from sluice.carried_records import keep_record
     from sluice.steps.layers import run_tests
 
+    keep_record(record.path, record.metadata)
     outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}
     for name, value in run_tests("data", outputs, snapshot=(snapshot.path, snapshot.metadata)).items():
         metrics.log_metric(name, value)

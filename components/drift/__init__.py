@@ -6,9 +6,16 @@ from components import STEP_IMAGE
 
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
-def drift(reference: dsl.Input[dsl.Dataset], current: dsl.Input[dsl.Dataset], report: dsl.Output[dsl.Artifact]) -> bool:
+def drift(
+    reference: dsl.Input[dsl.Dataset],
+    current: dsl.Input[dsl.Dataset],
+    report: dsl.Output[dsl.Artifact],
+    record: dsl.Output[dsl.Artifact],
+) -> bool:
     """Compare the features of two pinned snapshots, and return whether one has drifted."""
+    from sluice.carried_records import keep_record
     from sluice.steps.drift import measure_drift
 
+    keep_record(record.path, record.metadata)
     result = measure_drift((reference.path, reference.metadata), (current.path, current.metadata), report.path)
     return bool(result.drifted)

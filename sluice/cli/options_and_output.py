@@ -37,6 +37,14 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class EngineName(StrEnum):
+    """Where a pipeline runs."""
+
+    LOCAL = "local"
+    ARGO = "argo"
+    KFP = "kfp"
+
+
 OutputOption = Annotated[
     Format, typer.Option("--output", help="table is for people. json is for programs: it prints one envelope and nothing else.")
 ]

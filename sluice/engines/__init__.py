@@ -13,6 +13,33 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
+    from sluice.report.results import RunResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateNumbers:
+    """What the gate said with its answer. Numbers that it keeps secret, or that it did not say, are None.
+
+    Attributes:
+        difference: The challenger's AUC minus the champion's; only after a promotion.
+        low: Lower end of the interval of the difference.
+        high: Upper end of the interval of the difference.
+        margin: The difference must be above it.
+        rows: Number of gate rows.
+        uses: The number of this question to the holdout.
+        budget: How many questions the holdout may be asked.
+        first: Whether there was no champion to compare with.
+    """
+
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    margin: float | None = None
+    rows: int | None = None
+    uses: int | None = None
+    budget: int | None = None
+    first: bool = False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
@@ -25,6 +52,7 @@ class RunSummary:
         outcome: A key of `sluice.engines.outcomes.EXIT_CODES`, or ``running``, ``waiting``, ``failed``.
         release: The release that the run packaged: its number or the first digits of its digest; empty if there is none.
         gate: What the gate answered: ``promote``, ``keep``, ``override``; empty if it was not asked.
+        numbers: The numbers that the gate said with its answer; None if it was not asked, or if they are unknown.
         started: Start of the run in seconds since the epoch; None if it has not started.
         seconds: Duration so far, or in all if the run has ended; None if it has not started.
         url: Page of the run in the engine's user interface; empty if it has none.
@@ -36,6 +64,7 @@ class RunSummary:
     outcome: str
     release: str = ""
     gate: str = ""
+    numbers: GateNumbers | None = None
     started: float | None = None
     seconds: float | None = None
     url: str = ""
@@ -186,6 +215,13 @@ class Engine(Protocol):
 
     def watch(self, run: str) -> Generator[RunStatus]:
         """Yield the run each time that it has changed, until it has ended."""
+
+    def result(self, run: str) -> RunResult:
+        """Return what the steps of a run recorded, as a report shows it. A note says what is missing, and why.
+
+        Raises:
+            DataError: There is no such run.
+        """
 
     def logs(self, run: str, step: str = "") -> Iterator[str]:
         """Yield the lines that a step printed; without a step, those of all steps.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sluice.carried_records import DETAIL, RELEASE
+from sluice.carried_records import GATE as GATE_FACT
+from sluice.engines.gate_answers import read_answer, read_numbers
 from sluice.errors import CheckFailedError, InterruptedRunError, RolledBackError, ServiceError, UndecidedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sluice.engines import RunStatus, StepStatus
+    from sluice.engines import GateNumbers, RunStatus, StepStatus
 
 EXIT_CODES = {
     "promoted": 0,
@@ -32,6 +35,9 @@ PIN, TRAIN = "pin-snapshot", "train"
 GATE, DRIFT, PACKAGE, APPROVAL, CANARY = "gate", "drift", "package", "approval", "canary"
 """Names of the components that decide about the outcome."""
 
+_DIGEST_LENGTH = 19
+"""Length of a digest in a table: ``sha256:`` and 12 digits."""
+
 _NAMED_CODES = frozenset({2, 3, 4, 5, 6, 130})
 """Exit codes of a step that say by themselves what happened."""
 
@@ -47,6 +53,7 @@ class FinishedStep:
         output: Value of its parameter ``Output``; None if the engine does not tell it.
         exit_code: Exit code of its process; None if it is unknown.
         detail: What the engine says about it.
+        facts: Metadata of the step's record (`sluice.carried_records`); empty if it has none, or the engine does not tell them.
     """
 
     component: str
@@ -55,6 +62,12 @@ class FinishedStep:
     output: Any = None
     exit_code: int | None = None
     detail: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def told(self) -> str:
+        """What the step said when it ended; empty if it is unknown."""
+        return str(self.facts.get(DETAIL) or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +78,9 @@ class Outcome:
         name: The outcome.
         reason: Why.
         exit_code: The documented exit code; 0 while the run has not ended.
-        release: Digest of the release that the run packaged; empty if there is none.
-        gate: ``promote`` or ``keep``; empty if the gate was not asked.
+        release: Number of the release that the run packaged, or the first digits of its digest; empty if there is none.
+        gate: ``promote``, ``keep`` or ``override``; empty if the gate was not asked.
+        numbers: What the gate said with its answer; None if it is unknown.
     """
 
     name: str
@@ -74,6 +88,7 @@ class Outcome:
     exit_code: int
     release: str = ""
     gate: str = ""
+    numbers: GateNumbers | None = None
 
 
 def exit_code_of(outcome: str, steps: Iterable[Mapping[str, Any]]) -> int:
@@ -94,9 +109,9 @@ def conclude(steps: Iterable[FinishedStep], *, state: str, message: str = "") ->
     """
     known = list(steps)
     found = {step.component: step for step in known if step.outcome in {"pass", "waiting", "running"}}
-    gate = {True: "promote", False: "keep"}.get(found[GATE].output) if GATE in found else None
-    package = found.get(PACKAGE)
-    facts = {"gate": gate or "", "release": package.output if package and isinstance(package.output, str) else ""}
+    asked = next((step for step in known if step.component == GATE), None)  # a gate that failed may have answered too
+    facts: dict[str, Any] = {"release": _name_release(found.get(PACKAGE)), **_read_gate(asked)}
+    gate = facts["gate"]
     if state in {"running", "waiting"}:
         return Outcome(name=state, reason=message, exit_code=0, **facts)
     if state == "interrupted":
@@ -108,20 +123,39 @@ def conclude(steps: Iterable[FinishedStep], *, state: str, message: str = "") ->
     return Outcome(name=name, reason=reason, exit_code=code, **facts)
 
 
-def _name_success(found: Mapping[str, FinishedStep], gate: str | None) -> tuple[str, str]:
+def _read_gate(step: FinishedStep | None) -> dict[str, Any]:
+    """Return the gate's answer and its numbers: what its record says, or else what its output says."""
+    decision = step.facts.get(GATE_FACT) if step else None
+    if isinstance(decision, dict) and decision:
+        return {"gate": read_answer(decision), "numbers": read_numbers(decision)}
+    passed = step is not None and step.outcome == "pass"
+    return {"gate": ({True: "promote", False: "keep"}.get(step.output) if step and passed else None) or ""}
+
+
+def _name_release(package: FinishedStep | None) -> str:
+    if package is None:
+        return ""
+    number = (package.facts.get(RELEASE) or {}).get("number")
+    if isinstance(number, int | float):
+        return str(int(number))
+    return package.output[:_DIGEST_LENGTH] if isinstance(package.output, str) else ""
+
+
+def _name_success(found: Mapping[str, FinishedStep], gate: str) -> tuple[str, str]:
     pinned = found.get(PIN)
     if pinned and pinned.output is False and TRAIN not in found:
-        return "unchanged", "the champion was made from this snapshot and this code, so nothing was trained"
+        return "unchanged", pinned.told or "the champion was made from this snapshot and this code, so nothing was trained"
     drift = found.get(DRIFT)
     if drift and drift.output is False:
         return (
             "kept",
-            "no drift was found, or it could not be proven, so nothing was trained; the report of the step has the numbers",
+            drift.told
+            or "no drift was found, or it could not be proven, so nothing was trained; the report of the step has the numbers",
         )
     if gate == "keep":
-        return "kept", "the gate keeps the champion"
+        return "kept", found[GATE].told or "the gate keeps the champion"
     if CANARY in found:
-        return "promoted", "the release is champion"
+        return "promoted", found[CANARY].told or "the release is champion"
     return "passed", "every step passed"
 
 

@@ -1,4 +1,4 @@
-"""Build a report from runs of the local engine, and write it as HTML, Markdown or JUnit XML."""
+"""Build a report from runs of any engine, and write it as HTML, Markdown or JUnit XML."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sluice.engines.local.runs import list_runs, read_commit
+from sluice.engines.run_lists import find_engine
+from sluice.engines.selection import open_engine
 from sluice.errors import DataError, ServiceError
 from sluice.release.project_releases import open_releases
-from sluice.report.record_reader import parse_run, read_run
+from sluice.report.record_reader import parse_run
 from sluice.report.renderers.html import render_html
 from sluice.report.renderers.junit import render_junit
 from sluice.report.renderers.markdown import render_markdown
@@ -22,31 +24,60 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from sluice.engines import Engine
     from sluice.project.projects import Project
 
 RENDERERS: dict[str, Callable[[Report], str]] = {"html": render_html, "markdown": render_markdown, "junit": render_junit}
 
 
-def report_runs(project: Project, ids: Sequence[str]) -> Report:
+def report_runs(project: Project, ids: Sequence[str], engine: str = "") -> Report:
     """Build a report of the runs with these ids, or of the last run if no id is given.
+
+    Args:
+        project: The project.
+        ids: Ids of runs.
+        engine: Name of the engine that has the runs. If it is empty, each id is looked for on every engine, and the last run is
+            the last one of this machine.
 
     Raises:
         DataError: There is no run with one of these ids, or no run at all.
     """
-    folders = {folder.name: folder for folder in list_runs(project)}
-    if not folders:
-        raise DataError(
-            "this project has no runs yet", hint="Run `sluice run` first, or `sluice demo`, which makes several runs."
-        )
-    for name in ids:
-        if name not in folders:
-            raise DataError(
-                f"there is no run {name!r}", hint=f"The last run is {max(folders)}. All runs are in {project.state / 'runs'}."
-            )
-    chosen = [folders[name] for name in ids] or [folders[max(folders)]]
-    acts = [Act(title=result.message or result.id, run=result) for result in map(read_run, chosen)]
+    known = {folder.name for folder in list_runs(project)} if engine in {"", "local"} else set()
+    if not ids:
+        chosen = open_engine(project, engine or "local")
+        return report_engine_runs(project, [(chosen, max(known) if known else _find_last(chosen))])
+    engines = [find_engine(project, run, "local" if run in known else engine) for run in ids]
+    return report_engine_runs(project, list(zip(engines, ids, strict=True)))
+
+
+def report_engine_runs(project: Project, runs: Sequence[tuple[Engine, str]]) -> Report:
+    """Build a report of runs whose engines are known."""
+    acts = [Act(title=result.message or result.id, run=result) for result in (engine.result(run) for engine, run in runs)]
+    releases, note = _list_releases(project)
+    if note:
+        last = acts[-1]
+        acts[-1] = last.model_copy(update={"run": last.run.model_copy(update={"notes": (*last.run.notes, note)})})
     title = f"{project.settings.project.name}: {acts[-1].run.pipeline}"
-    return Report(title=title, generated=datetime.now(UTC), acts=tuple(acts), releases=list_releases(project))
+    return Report(title=title, generated=datetime.now(UTC), acts=tuple(acts), releases=releases)
+
+
+def _find_last(engine: Engine) -> str:
+    found = engine.list(1)
+    if not found:
+        where = "on this machine" if engine.name == "local" else f"on {engine.name}"
+        raise DataError(
+            f"this project has no runs {where} yet",
+            hint="Run `sluice run` or `sluice submit` first. `sluice runs` lists the runs of every engine.",
+        )
+    return found[0].id
+
+
+def _list_releases(project: Project) -> tuple[tuple[Release, ...], str]:
+    """Return the releases, and why they cannot be listed; empty if they can. A registry may be out of reach of this machine."""
+    try:
+        return list_releases(project), ""
+    except ServiceError as error:
+        return (), f"The releases of the project are missing, because {error.message}"
 
 
 def report_layers(project: Project) -> Report:

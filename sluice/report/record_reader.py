@@ -31,7 +31,7 @@ from sluice.report.results import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 Part = TypeVar("Part")
@@ -209,24 +209,31 @@ def _read_json(path: Path, notes: list[str]) -> Any:  # noqa: ANN401 - whatever 
 
 
 def _read_parts(folder: Path, notes: list[str]) -> Raw:
-    """Read the parts that the steps wrote when they ended.
+    """Read the parts that the steps wrote when they ended."""
+    files = sorted((folder / PARTS_FOLDER).glob("*.json"))
+    return collect_parts((path.stem, _read_json(path, notes)) for path in files)
 
-    Those named ``layer-<layer>`` become the list of layers, and those named ``warnings-<step>`` the list of warnings.
+
+def collect_parts(documents: Iterable[tuple[str, object]]) -> Raw:
+    """Join the parts that the steps of a run wrote, each with its name.
+
+    Those named ``layer-<layer>`` become the list of layers, and those named ``warnings-<step>`` the list of warnings. If two
+    parts have the same name, the later one counts. What is no object is left out.
     """
     parts: Raw = {}
-    layers: list[Raw] = []
-    warnings: list[Any] = []
-    for path in sorted((folder / PARTS_FOLDER).glob("*.json")):
-        document = _read_json(path, notes)
+    layers: dict[str, Raw] = {}
+    warnings: dict[str, list[Any]] = {}
+    for name, document in documents:
         if not isinstance(document, dict):
             continue
-        if path.stem.startswith("layer-"):
-            layers.append(document)
-        elif path.stem.startswith("warnings-"):
-            warnings += document.get("warnings") or []
+        if name.startswith("layer-"):
+            layers[name] = document
+        elif name.startswith("warnings-"):
+            warnings[name] = list(document.get("warnings") or [])
         else:
-            parts[path.stem] = document
-    return parts | ({"layers": layers} if layers else {}) | ({"warnings": warnings} if warnings else {})
+            parts[name] = document
+    told = [warning for name in sorted(warnings) for warning in warnings[name]]
+    return parts | ({"layers": list(layers.values())} if layers else {}) | ({"warnings": told} if told else {})
 
 
 def _read_layers(folder: Path, notes: list[str]) -> list[Raw]:

@@ -77,7 +77,7 @@ def run_tests(
         record_part(f"layer-{layer}", result.to_dict())
         _write_artifacts(result, outputs)
         step.detail = summarise_checks(result)
-        raise_if_blocked(result)
+        raise_if_blocked(result, kept=run_folder() is not None)
         if alongside is not None:
             alongside()
     return result.metrics()
@@ -128,11 +128,15 @@ def summarise_checks(result: LayerResult) -> str:
     return ", ".join(parts + [f"{count} {what}" for what, count in counts.items() if count])
 
 
-def raise_if_blocked(result: LayerResult) -> None:
+def raise_if_blocked(result: LayerResult, *, kept: bool = True) -> None:
     """Raise an error if the layer keeps the release from production.
 
     The message names the first check that does so. The hint names all checks that are inconclusive, so that a person can decide
     about them after one run.
+
+    Args:
+        result: The result of the layer.
+        kept: Whether its folder stays when the step has ended. In a pod it does not.
 
     Raises:
         CheckFailedError: A check failed, or is inconclusive without a reason why it may be.
@@ -143,7 +147,8 @@ def raise_if_blocked(result: LayerResult) -> None:
     first = next((verdict for verdict in blocking if verdict.failed), blocking[0])
     more = f" (and {len(blocking) - 1} more check{'' if len(blocking) == 2 else 's'})" if len(blocking) > 1 else ""  # noqa: PLR2004 - the first check and one more
     how = "failed" if first.failed else "are inconclusive"
-    look = f"Look at {result.folder / 'report.html'}, or run `sluice test {result.layer}`."
+    page = str(result.folder / "report.html") if kept else "`sluice report` of this run"
+    look = f"Look at {page}, or run `sluice test {result.layer}`."
     raise CheckFailedError(
         f"{result.layer} tests {how}: {describe_verdict(first)}{more}",
         hint=" ".join(part for part in (look, _advise_on_allowances(blocking)) if part),

@@ -1,7 +1,8 @@
 """The records that a step writes for the engine and the report: events while it runs, and its results as JSON when it ends.
 
-The local engine names the run's folder in an environment variable. Without it (KFP, Argo) nothing is written, because there the
-backend's own events and artifacts hold the same information.
+The local engine names the run's folder in an environment variable, and events and results become files there. On every engine,
+the step's component has an output artifact for them too, and `sluice.carried_records` writes it. In a cluster the artifact
+is all that is left of a step when its pod is gone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluice import carried_records
 from sluice.errors import InterruptedRunError, SluiceError
 
 if TYPE_CHECKING:
@@ -46,12 +48,13 @@ def run_folder() -> Path | None:
 
 def record_event(step: str, event: str, *, outcome: str = "", detail: str = "", error: SluiceError | None = None) -> None:
     """Append one line to the run's events: time in epoch seconds, step, event, outcome, detail, and the error if there is one."""
-    folder = run_folder()
-    if folder is None:
-        return
     line: dict[str, Any] = {"time": time.time(), "step": step, "event": event, "outcome": outcome, "detail": detail}
     if error is not None:
         line |= {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    carried_records.carry_event(line)
+    folder = run_folder()
+    if folder is None:
+        return
     # Each line is one write. O_APPEND then keeps the lines whole even if several processes write.
     with (folder / EVENTS_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
@@ -59,6 +62,7 @@ def record_event(step: str, event: str, *, outcome: str = "", detail: str = "", 
 
 def record_part(name: str, document: dict[str, Any]) -> None:
     """Write one part of the run's record. The file appears as a whole or not at all."""
+    carried_records.carry_part(name, document)
     folder = run_folder()
     if folder is None:
         return
@@ -151,11 +155,13 @@ def running_step(name: str) -> Iterator[Step]:
         raise SystemExit(error.exit_code) from error  # no end is recorded, because the engine records the interruption
     except SluiceError as error:
         record_event(name, "ended", outcome="fail", detail=error.message, error=error)
+        carried_records.print_record()
         if not (run_folder() or os.environ.get(RUNTIME_VARIABLE)) or os.environ.get("SLUICE_DEBUG"):
             raise
         sys.stderr.write(f"error: {error.message}\nnext: {error.hint}\n")
         raise SystemExit(error.exit_code) from error
     except BaseException as error:
         record_event(name, "ended", outcome="fail", detail=f"{type(error).__name__}: {error}")
+        carried_records.print_record()
         raise
     record_event(name, "ended", outcome="pass", detail=step.detail)

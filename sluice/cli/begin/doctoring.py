@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sluice.cli.options_and_output import Envelope, Format, OutputOption, ProjectOption, open_project, show
+from sluice.cli.options_and_output import EngineName, Envelope, Format, OutputOption, ProjectOption, open_project, show
 from sluice.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from sluice.doctor.findings import Finding
-
-
-class Engine(StrEnum):
-    """The engine to look at."""
-
-    LOCAL = "local"
-    ARGO = "argo"
-    KFP = "kfp"
 
 
 class Platform(StrEnum):
@@ -43,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    engine: Annotated[Engine | None, typer.Option(help="Engine to look at; default: engines.default.")] = None,
+    engine: Annotated[EngineName | None, typer.Option(help="Engine to look at; default: engines.default.")] = None,
     platform: Annotated[Platform | None, typer.Option(help="Platform to look at; default: that of rollout.splitter.")] = None,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,

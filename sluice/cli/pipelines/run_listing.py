@@ -9,6 +9,7 @@ import typer
 
 from sluice.cli.options_and_output import (
     WIDE,
+    EngineName,
     Envelope,
     Format,
     OutputOption,
@@ -20,7 +21,7 @@ from sluice.cli.options_and_output import (
     progress_console,
     show,
 )
-from sluice.cli.pipelines.submitting import EngineName, EngineOption, describe, finish
+from sluice.cli.pipelines.submitting import EngineOption, ReportOption, describe, finish, list_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,13 +67,16 @@ def _table(runs: tuple[RunSummary, ...], unreachable: dict[str, str]) -> Rendera
     from rich.markup import escape
     from rich.table import Table
 
+    from sluice.engines.gate_answers import describe_gate
+
     table = Table(box=None, pad_edge=False)
     for name in ("run", "engine", "pipeline", "outcome", "release", "gate", "started (UTC)", "duration"):
         table.add_column(name, no_wrap=name in {"run", "outcome"}, overflow="fold")
     for run in runs:
         started = datetime.fromtimestamp(run.started, UTC).strftime("%Y-%m-%d %H:%M") if run.started else ""
         seconds = "" if run.seconds is None else f"{run.seconds:.0f} s"
-        cells = (run.id, run.engine, run.pipeline, run.outcome, run.release, run.gate, started, seconds)
+        gate = describe_gate(run.gate, run.numbers)
+        cells = (run.id, run.engine, run.pipeline, run.outcome, run.release, gate, started, seconds)
         table.add_row(*map(escape, cells))
     lines = [f"[dim]{name}: {escape(reason)}[/]" for name, reason in unreachable.items()]
     return Group(table if runs else "There are no runs.", *lines)
@@ -97,17 +101,23 @@ def show_run(
     from sluice.cli.pipelines.run_trees import draw
 
     status = _open(project_folder, run, engine_name).read(run)
-    rows = {name: text for name, text in (("reason", status.reason), ("next", status.hint), ("page", status.summary.url)) if text}
+    rows: dict[str, object] = {name: text for name, text in (("reason", status.reason), ("next", status.hint)) if text}
+    rows |= list_facts(status.summary) | ({"report": f"sluice report {run}"} if status.ended else {})
     table = Group(draw(status, now=time.time()), facts(rows))
     show(output, Envelope("runs show", status.summary.outcome, describe(status)), table, width=WIDE)
 
 
 @app.command("watch")
 def watch(
-    run: RunArgument, engine_name: EngineOption = None, output: OutputOption = Format.TABLE, project_folder: ProjectOption = None
+    run: RunArgument,
+    report: ReportOption = None,
+    engine_name: EngineOption = None,
+    output: OutputOption = Format.TABLE,
+    project_folder: ProjectOption = None,
 ) -> None:
     """Show the steps of a run until it ends, and exit by its outcome."""
-    finish(_open(project_folder, run, engine_name), run, output, command="runs watch", console=progress_console(output))
+    project, engine = open_project(project_folder), _open(project_folder, run, engine_name)
+    finish(project, engine, run, output, command="runs watch", console=progress_console(output), report=report)
 
 
 @app.command("cancel")

@@ -26,7 +26,7 @@ from sluice.cli.pipelines.submitting import EngineOption
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluice.cli.pipelines.submitting import EngineName
+    from sluice.cli.options_and_output import EngineName
     from sluice.engines import Engine
     from sluice.project.projects import Project
 

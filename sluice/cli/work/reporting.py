@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.options_and_output import Envelope, Format, OutputOption, ProjectOption, facts, open_project, show
+from sluice.cli.options_and_output import EngineName, Envelope, Format, OutputOption, ProjectOption, facts, open_project, show
 from sluice.errors import UsageError
 
 
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    runs: Annotated[list[str] | None, typer.Argument(help="Ids of the runs. Default: the last run.")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="Ids of runs of any engine. Default: the last run.")] = None,
     kind: Annotated[Kind, typer.Option("--format", help="The form: html, markdown or junit.")] = Kind.HTML,
     layers: Annotated[
         bool,
@@ -39,6 +39,9 @@ def report(
         Path | None,
         typer.Option("-o", help="File to write. Default: report.html, report.md or report.xml in the working directory."),
     ] = None,
+    engine_name: Annotated[
+        EngineName | None, typer.Option("--engine", help="Engine of the runs. Default: each id is looked for on every engine.")
+    ] = None,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
@@ -47,9 +50,10 @@ def report(
 
     project = open_project(project_folder)
     target = file or Path(FILES[kind])
+    engine = engine_name.value if engine_name else ""
     if layers and runs:
         raise UsageError("--layers reports no runs", hint="Remove the ids of the runs, or remove --layers.")
-    document = report_layers(project) if layers else report_runs(project, runs or [])
+    document = report_layers(project) if layers else report_runs(project, runs or [], engine)
     write_report(document, kind.value, target)
     data = {"file": str(target), "format": kind.value, "runs": [act.run.id for act in document.acts]}
     show(output, Envelope("report", "done", data), facts({"written": target, "runs": ", ".join(data["runs"])}))

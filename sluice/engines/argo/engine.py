@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.argo.objects.workflows import lower_pipeline
 from sluice.engines.argo.api_server import CRON, TEMPLATE, WORKFLOW
 from sluice.engines.argo.approvals import plan_answer
+from sluice.engines.argo.artifacts import read_records
 from sluice.engines.argo.credentials import connect
 from sluice.engines.argo.pod_reasons import NODE_ANNOTATION, with_reasons
 from sluice.engines.argo.retries import plan_retry
@@ -29,6 +30,7 @@ from sluice.engines.arguments import check_arguments
 from sluice.engines.compiling import argo_options
 from sluice.engines.outcomes import explain_failure, find_failed
 from sluice.engines.reconnection import Patience, UnreachableError
+from sluice.engines.results.rebuilding import rebuild_result
 from sluice.engines.sources import check_pipeline, find_warnings, read_source
 from sluice.errors import ConfigurationError, DataError, ServiceError, SluiceError, StateError
 from sluice.kubernetes_calls import POD
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from sluice.engines.argo.run_statuses import Node
     from sluice.ir.graph import Pipeline
     from sluice.project.projects import Project
+    from sluice.report.results import RunResult
 
 NAME = "argo"
 WATCH_SECONDS = 300
@@ -139,6 +142,12 @@ class ArgoEngine:
     def read(self, run: str) -> RunStatus:
         """Return the run as it is now. The log of a failed step says why it failed, and the pod of a pending one why it waits."""
         return self._explain(self._describe(self._get(run)))
+
+    def result(self, run: str) -> RunResult:
+        """Return what the steps recorded. The records are in the artifact store of the Workflow."""
+        workflow = self._get(run)
+        status = self._explain(self._describe(workflow))
+        return rebuild_result(status, tuple(read_records(self.api, workflow, status.steps)))
 
     def _explain(self, status: RunStatus) -> RunStatus:
         run, failed = status.summary.id, find_failed(status)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.expressions.wire_json import from_wire
+from sluice.carried_records import DETAIL, RECORD
 from sluice.engines import RunStatus, RunSummary, StepStatus
 from sluice.engines.argo.node_storage import read_nodes
 from sluice.engines.argo.workflow_objects import PIPELINE_LABEL
@@ -30,9 +31,6 @@ _OUTCOMES = {
 _STATES = {"Succeeded": "succeeded", "Failed": "failed", "Error": "failed"}
 OUTPUT = "Output"
 """Name of the parameter with the value that a Python component returns."""
-
-_DIGEST_LENGTH = 19
-"""Length of a digest in a table: ``sha256:`` and 12 digits."""
 
 
 def describe_workflow(workflow: Mapping[str, Any], *, now: float, ui_url: str = "") -> RunStatus:
@@ -62,8 +60,9 @@ def describe_workflow(workflow: Mapping[str, Any], *, now: float, ui_url: str = 
             engine="argo",
             pipeline=str((metadata.get("labels") or {}).get(PIPELINE_LABEL, "")),
             outcome=outcome.name,
-            release=outcome.release[:_DIGEST_LENGTH],
+            release=outcome.release,
             gate=outcome.gate,
+            numbers=outcome.numbers,
             started=started,
             seconds=None if started is None else (ended or now) - started,
             url=f"{ui_url.rstrip('/')}/workflows/{metadata['namespace']}/{metadata['name']}" if ui_url else "",
@@ -106,7 +105,7 @@ def _describe_node(node: Node, depth: int) -> StepStatus:
     phase = str(node.get("phase") or "Pending")
     waits = node["type"] == "Suspend" and phase == "Running"
     attempts = len(node.get("children") or ()) if node["type"] == "Retry" else 0
-    detail = str(node.get("message") or "")
+    detail = str(node.get("message") or _read_facts(node).get(DETAIL) or "")
     if attempts > 1:
         detail = f"attempt {attempts}" + (f": {detail}" if detail else "")
     return StepStatus(
@@ -123,17 +122,27 @@ def _describe_node(node: Node, depth: int) -> StepStatus:
 
 
 def _finish(node: Node, step: StepStatus, path: str) -> FinishedStep:
-    outputs = node.get("outputs") or {}
-    values = {each["name"]: each.get("value") for each in outputs.get("parameters") or ()}
-    code = str(outputs.get("exitCode") or "")
+    code = str((node.get("outputs") or {}).get("exitCode") or "")
     return FinishedStep(
         component=str(node.get("templateName") or step.name),
         path=path,
         outcome=step.outcome,
-        output=_read_value(values.get(OUTPUT)),
+        output=_read_value(_read_outputs(node).get(OUTPUT)),
         exit_code=int(code) if code.lstrip("-").isdecimal() else None,
         detail=step.detail,
+        facts=_read_facts(node),
     )
+
+
+def _read_outputs(node: Node) -> dict[str, Any]:
+    return {each["name"]: each.get("value") for each in (node.get("outputs") or {}).get("parameters") or ()}
+
+
+def _read_facts(node: Node) -> dict[str, Any]:
+    """Return the metadata of the step's record. A Python step's artifact is a parameter too, with everything but its bytes."""
+    artifact = _read_value(_read_outputs(node).get(RECORD))
+    found = artifact.get("metadata") if isinstance(artifact, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _read_value(text: str | None) -> Any:  # noqa: ANN401 - any JSON value

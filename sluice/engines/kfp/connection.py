@@ -85,12 +85,13 @@ def ui_url_of(client: Any, table: KfpTable) -> str:  # noqa: ANN401 - kfp.Client
 
 
 @contextlib.contextmanager
-def calling(client: Any, what: str) -> Iterator[None]:  # noqa: ANN401 - kfp.Client has no types
+def calling(client: Any, what: str, *, at: str = "") -> Iterator[None]:  # noqa: ANN401 - kfp.Client has no types
     """Turn the errors of a call into those of Sluice, and keep what kfp prints from standard output.
 
     Args:
         client: The client.
         what: What the call does, as in "start a run".
+        at: URL of the server, if it is not that of the API.
 
     Raises:
         ServiceError: KFP does not answer, or refuses.
@@ -105,11 +106,12 @@ def calling(client: Any, what: str) -> Iterator[None]:  # noqa: ANN401 - kfp.Cli
         with contextlib.redirect_stdout(io.StringIO()):  # kfp prints links
             yield
     except ApiException as error:
-        raise explain(int(error.status or 0), _read_message(error), what, endpoint_of(client)) from error
+        raise explain(int(error.status or 0), _read_message(error), what, at or endpoint_of(client)) from error
     except (HTTPError, OSError) as error:
+        named = "kfp.ui_url" if at else f"kfp.endpoint or ${ENDPOINT_VARIABLE}"
         raise UnreachableError(
-            f"Kubeflow Pipelines at {endpoint_of(client)} does not answer: {_shorten(error)}",
-            hint=f"Check that it is running, and that kfp.endpoint or ${ENDPOINT_VARIABLE} names it.",
+            f"Kubeflow Pipelines at {at or endpoint_of(client)} does not answer: {_shorten(error)}",
+            hint=f"Check that it is running, and that {named} names it.",
         ) from error
 
 

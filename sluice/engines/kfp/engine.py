@@ -6,16 +6,22 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sluice.engines.arguments import check_arguments
 from sluice.engines.kfp.connection import calling, connect, ui_url_of
-from sluice.engines.kfp.run_statuses import describe_run, find_pod, find_tasks
-from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, to_cron
+from sluice.engines.kfp.logs import join_logs
+from sluice.engines.kfp.metadata_store import match_executions
+from sluice.engines.kfp.recorded_runs import RecordedRuns
+from sluice.engines.kfp.run_statuses import describe_run, find_nodes
+from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, find_last_start, to_cron
+from sluice.engines.kfp.task_nodes import read_tasks
 from sluice.engines.kfp.token_secrets import add_token_secrets
 from sluice.engines.kfp.versions import Target, Version, find_version, named_filter, upload
 from sluice.engines.outcomes import explain_failure, find_failed
 from sluice.engines.reconnection import Patience, UnreachableError
+from sluice.engines.results.rebuilding import rebuild_result
 from sluice.engines.sources import check_pipeline, find_warnings, read_source
 from sluice.errors import DataError, SluiceError, StateError, UnsupportedError, UsageError
 from sluice.ir.lint import find_unsupported_by_kfp
@@ -25,12 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
     from sluice.engines import RunStatus, RunSummary, SchedulePlan, ScheduleStatus
-    from sluice.engines.kfp.run_statuses import Task
+    from sluice.engines.kfp.metadata_store import Execution
+    from sluice.engines.kfp.task_nodes import Task, TaskNode
     from sluice.ir.graph import Pipeline
     from sluice.project.projects import Project
+    from sluice.report.results import RunResult
 
     Found = list[dict[str, Any]]
-    Lines = list[str]
 
 NAME = "kfp"
 POLL_SECONDS = 2.0
@@ -49,7 +56,11 @@ class KfpEngine:
     project: Project
     client: Any
     _versions: dict[str, Version] = field(default_factory=dict)
-    _tasks: dict[str, tuple[str, list[Task]]] = field(default_factory=dict)
+    _tasks: dict[str, tuple[str, tuple[Task, ...]]] = field(default_factory=dict)
+    _records: RecordedRuns = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._records = RecordedRuns(self.client, self.project.settings.kfp)
 
     @property
     def name(self) -> str:
@@ -134,32 +145,51 @@ class KfpEngine:
     def read(self, run: str) -> RunStatus:
         """Return the run as it is now. If it failed, the log of the failed step says its exit code."""
         found = self._get(run)
-        status = self._describe(found)
+        return self._explain(found, self._records.executions(found))
+
+    def result(self, run: str) -> RunResult:
+        """Return what the steps recorded. The records are artifacts, which KFP's user interface serves."""
+        found = self._get(run)
+        executions = self._records.executions(found)
+        status = self._explain(found, executions)
+        nodes = {each.node.id: each for each in self._nodes(found)}
+        return rebuild_result(status, tuple(self._records.read(run, status, executions, nodes)))
+
+    def _explain(self, run: Mapping[str, Any], executions: list[Execution] | None) -> RunStatus:
+        status = self._describe(run, executions=executions)
         failed = find_failed(status)
         if failed is None:
             return status
         try:
-            lines = self._read_log(found, failed.name)
+            nodes = {each.node.id: each for each in self._nodes(run)}
+            places = match_executions(status.steps, executions or ())
+            lines = self._records.log(str(run["run_id"]), nodes[failed.id], places.get(failed.id))
         except SluiceError:  # its pod was deleted, so the exit code stays unknown
             return status
-        return explain_failure(self._describe(found, logs={failed.name: "\n".join(lines)}), lines)
+        return explain_failure(self._describe(run, logs={failed.id: "\n".join(lines)}, executions=executions), lines)
+
+    def _nodes(self, run: Mapping[str, Any]) -> list[TaskNode]:
+        return find_nodes(run, self._pipeline_of(run)[1])
 
     def _get(self, run: str) -> dict[str, Any]:
         with calling(self.client, f"read run {run}"):
             found: dict[str, Any] = self.client.get_run(run).to_dict()
         return found
 
-    def _describe(self, run: Mapping[str, Any], logs: Mapping[str, str] | None = None) -> RunStatus:
+    def _describe(
+        self, run: Mapping[str, Any], *, logs: Mapping[str, str] | None = None, executions: list[Execution] | None = None
+    ) -> RunStatus:
         pipeline, tasks = self._pipeline_of(run)
         ui_url = ui_url_of(self.client, self.project.settings.kfp)
-        return describe_run(run, tasks, pipeline=pipeline, ui_url=ui_url, now=time.time(), logs=logs)
+        known = executions or ()
+        return describe_run(run, tasks, pipeline=pipeline, ui_url=ui_url, now=time.time(), logs=logs, executions=known)
 
-    def _pipeline_of(self, run: Mapping[str, Any]) -> tuple[str, list[Task]]:
+    def _pipeline_of(self, run: Mapping[str, Any]) -> tuple[str, tuple[Task, ...]]:
         """Return the name and the tasks of a run's pipeline. They are read from its version once."""
         reference = run.get("pipeline_version_reference") or {}
         pipeline_id, version_id = reference.get("pipeline_id"), reference.get("pipeline_version_id")
         if not (pipeline_id and version_id):
-            return str(run.get("display_name") or ""), []
+            return str(run.get("display_name") or ""), ()
         if version_id not in self._tasks:
             with calling(self.client, "read the run's pipeline"):
                 named = str(self.client.get_pipeline(pipeline_id).display_name)
@@ -167,7 +197,7 @@ class KfpEngine:
             name = named.removeprefix(f"{self._prefix}-")
             spec = spec.get("pipeline_spec", spec)  # KFP wraps it if there are settings of the platform
             graph = parse_ir(json.dumps(spec), source=f"version {version_id}")
-            self._tasks[version_id] = (name, list(find_tasks(graph)))
+            self._tasks[version_id] = (name, read_tasks(graph))
         return self._tasks[version_id]
 
     def watch(self, run: str) -> Generator[RunStatus]:
@@ -196,37 +226,15 @@ class KfpEngine:
             DataError: There is no such step, or its pod was deleted and KFP has no archive of logs.
         """
         found = self._get(run)
-        status = self._describe(found)
-        names = [each.name for each in status.steps if not each.is_group and each.outcome not in {"pending", "skipped"}]
-        if step and step not in names:
-            raise DataError(f"run {run} has no step {step!r} that ran", hint=f"Its steps are: {', '.join(names) or 'none'}.")
-        if step:
-            return iter(self._read_log(found, step))
-        return self._read_logs(found, names)
-
-    def _read_logs(self, run: Mapping[str, Any], names: Lines) -> Iterator[str]:
-        for name in names:
-            yield f"--- {name}"
-            try:
-                yield from self._read_log(run, name)
-            except DataError as error:
-                yield f"({error.message})"
-
-    def _read_log(self, run: Mapping[str, Any], step: str) -> Lines:
-        details = ((run.get("run_details") or {}).get("task_details")) or []
-        pod = find_pod(details, step)
-        if not pod:
-            raise DataError(
-                f"the step {step} has had no pod: its result may be that of an earlier run", hint="Look at it in KFP's UI."
-            )
-        api = self.client._run_api.api_client  # noqa: SLF001 - kfp.Client has no method for logs
-        path = f"/apis/v1alpha1/runs/{run['run_id']}/nodes/{pod}/log"
-        with calling(self.client, f"read the log of {step}"):
-            answer = api.call_api(path, "GET", auth_settings=["Bearer"], _preload_content=False, _request_timeout=(5, 60))[0]
-        text = str(answer.data.decode("utf-8", "replace"))
-        if text.startswith("{") and "error_message" in text:
-            raise DataError(f"KFP cannot read the log of {step}", hint="Its pod was deleted, and KFP has no archive of logs.")
-        return text.splitlines()
+        executions = self._records.executions(found, always=True) or ()
+        places = match_executions(self._describe(found).steps, executions)
+        ran = [each for each in self._nodes(found) if each.pods() or each.cached]
+        chosen = [each for each in ran if step in {"", each.task.name}]
+        if step and not chosen:
+            names = ", ".join(dict.fromkeys(each.task.name for each in ran))
+            raise DataError(f"run {run} has no step {step!r} that ran", hint=f"Its steps are: {names or 'none'}.")
+        logs = [(one.task.name, partial(self._records.log, run, one, places.get(one.node.id))) for one in chosen]
+        return join_logs(logs, named=not step or len(logs) > 1)
 
     def cancel(self, run: str) -> None:
         """Terminate the run."""
@@ -263,7 +271,7 @@ class KfpEngine:
     def list(self, limit: int = 20) -> tuple[RunSummary, ...]:
         """Return the last runs of the project's experiment, newest first."""
         found = self._list_runs(min(limit, PAGE))
-        return tuple(self._describe(run).summary for run in found)
+        return tuple(self._describe(run, executions=self._records.executions(run)).summary for run in found)
 
     def _list_runs(self, limit: int) -> Found:
         settings = self.project.settings.kfp
@@ -332,7 +340,7 @@ class KfpEngine:
         found = self._recurring()
         runs = self._list_runs(PAGE) if found else []
         return tuple(
-            describe_recurring(each, last=_last_start(runs, each["recurring_run_id"]), now=time.time()) for each in found
+            describe_recurring(each, last=find_last_start(runs, each["recurring_run_id"]), now=time.time()) for each in found
         )
 
     def schedule_pause(self, *, paused: bool) -> str:
@@ -358,11 +366,6 @@ class KfpEngine:
             for each in found:
                 self.client.delete_recurring_run(each["recurring_run_id"])
         return "removed" if found else "unchanged"
-
-
-def _last_start(runs: Found, recurring: str) -> float | None:
-    times = [run.get("scheduled_at") or run["created_at"] for run in runs if run.get("recurring_run_id") == recurring]
-    return max((float(each.timestamp()) for each in times), default=None)
 
 
 def _shorten_key(key: str) -> str:

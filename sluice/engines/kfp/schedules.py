@@ -10,7 +10,7 @@ from sluice.engines.cron_times import describe_missed, expand, find_start
 from sluice.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sluice.engines import SchedulePlan
 
@@ -98,3 +98,9 @@ def _read_plan(description: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def find_last_start(runs: Sequence[Mapping[str, Any]], recurring: str) -> float | None:
+    """Return the start of the last run that a recurring run started, in seconds since the epoch; None if there is none."""
+    times = [run.get("scheduled_at") or run["created_at"] for run in runs if run.get("recurring_run_id") == recurring]
+    return max((float(each.timestamp()) for each in times), default=None)

@@ -33,6 +33,7 @@ from sluice.engines.local.session import LIFELINE_VARIABLE
 from sluice.engines.sources import check_pipeline
 from sluice.errors import DataError, StateError, UnsupportedError
 from sluice.project.roots import ROOT_VARIABLE
+from sluice.report import record_reader
 from sluice.rollout.requests import approvals
 from sluice.steps.records import RUN_FOLDER_VARIABLE
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from sluice.engines import RunStatus, RunSummary, SchedulePlan, ScheduleStatus
     from sluice.project.projects import Project
+    from sluice.report.results import RunResult
 
 NAME = "local"
 """The name of this engine in sluice.toml and in tables."""
@@ -163,6 +165,10 @@ class LocalEngine:
         """
         folder = self.folder(run)
         return describe_run(read_run(folder), read_events(folder), now=time.time())
+
+    def result(self, run: str) -> RunResult:
+        """Return what the steps recorded in the run's folder."""
+        return record_reader.read_run(self.folder(run))
 
     def watch(self, run: str) -> Generator[RunStatus]:
         """Yield the run after each event, until it has ended. Leaving the iterator early cancels a run of this process."""

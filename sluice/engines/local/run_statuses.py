@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from sluice.engines import RunStatus, RunSummary, StepStatus
+from sluice.engines.gate_answers import read_answer, read_numbers
 from sluice.engines.local.runs import LOG_FILE, summarise_steps
 from sluice.engines.outcomes import exit_code_of
 
@@ -40,7 +41,8 @@ def describe_run(document: Mapping[str, Any], events: Sequence[Mapping[str, Any]
             pipeline=str(document["pipeline"]),
             outcome="waiting" if waits and not ended else outcome,
             release=str(release.get("number") or ""),
-            gate=_answer(gate),
+            gate=read_answer(gate),
+            numbers=read_numbers(gate),
             started=started,
             seconds=(document["ended"] if ended else now) - started,
         ),
@@ -62,12 +64,6 @@ def _step(step: Mapping[str, Any], *, waiting: bool) -> StepStatus:
         started=step.get("started"),
         ended=step.get("ended"),
     )
-
-
-def _answer(gate: Mapping[str, Any]) -> str:
-    if not gate:
-        return ""
-    return "promote" if gate.get("promote") else "override" if gate.get("override") else "keep"
 
 
 def read_log(folder: Path, step: str = "") -> Iterator[str]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _MIN_WIDTH = 0.4
 """Width in per cent below which a bar could not be seen."""
 
+_MIN_ROOM, _MAX_ROOM = 8.0, 46.0
+"""Widths in per cent of the room for what a step said: with less, nothing of it could be read, and more is never taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -24,12 +27,21 @@ class Bar:
         left: Where the bar starts, in per cent of the run.
         width: Its width in per cent of the run; None if the step's times are unknown.
         duration: How long the step took, as a person reads it.
+        before: Whether there is more room for what the step said before its bar than after it.
+        room: The width of that room in per cent of the run; 0 if nothing could be read there.
     """
 
     step: Step
     left: float
     width: float | None
     duration: str
+    before: bool = False
+    room: float = _MAX_ROOM
+
+    @property
+    def note_edge(self) -> float:
+        """Where the room for what the step said begins, in per cent from the left, or from the right if it is before the bar."""
+        return 100.0 - self.left if self.before else self.left + (self.width or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +78,7 @@ def _draw_bar(step: Step, scale: Scale) -> Bar:
     left = scale.place(step.started)
     right = scale.place(step.ended if step.ended is not None else scale.high)
     width = max(right - left, _MIN_WIDTH)
-    return Bar(step, min(left, 100.0 - width), width, format_duration(step.duration))
+    left = min(left, 100.0 - width)
+    after = 100.0 - left - width
+    room = min(max(left, after), _MAX_ROOM)
+    return Bar(step, left, width, format_duration(step.duration), before=left > after, room=room if room >= _MIN_ROOM else 0.0)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
+from engine_accounts import make_token, with_token
 from workflow_states import node, root, status
 
 from sluice.doctor.clusters import ARGO_PERMISSIONS, check_argo, check_permissions, check_resources
 from sluice.engines.argo.api_server import WORKFLOW, ApiServer
-from sluice.engines.argo.credentials import connect
 from sluice.engines.argo.engine import ArgoEngine, open_argo
 from sluice.errors import ServiceError
 from sluice.project.projects import Project
@@ -25,26 +24,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def token_file(namespace: str, tmp_path: Path) -> Path:
     """Return a file with the token of an account that may do nothing."""
-    from kubernetes import client
-
-    core, name = client.CoreV1Api(), f"nobody-{time.monotonic_ns()}"
-    core.create_namespaced_service_account(namespace, client.V1ServiceAccount(metadata=client.V1ObjectMeta(name=name)))
-    request = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=600))
-    token = core.create_namespaced_service_account_token(name, namespace, request).status.token
-    file = tmp_path / "token"
-    file.write_text(token + "\n")
-    return file
-
-
-def with_token(engine: ArgoEngine, file: Path) -> ArgoEngine:
-    """Return the engine as the account of a token."""
-    from kubernetes import client
-
-    configuration = client.Configuration.get_default_copy()
-    table = engine.project.settings.argo.model_copy(
-        update={"server": engine.api.url, "token_file": str(file), "ca_file": configuration.ssl_ca_cert or ""}
-    )
-    return ArgoEngine(engine.project, connect(table))
+    return make_token(namespace, tmp_path / "token")
 
 
 def test_a_refused_account_learns_which_line_of_a_role_it_needs(engine: ArgoEngine, token_file: Path) -> None:

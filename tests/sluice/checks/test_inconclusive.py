@@ -87,6 +87,16 @@ def test_one_run_names_every_check_that_a_person_may_allow(tmp_path: Path, names
     assert ("allow it" in refused.value.hint) == (len(allowed) == 1)
 
 
+def test_a_step_in_a_pod_points_to_the_report_of_the_run_and_to_no_folder_that_is_gone(tmp_path: Path) -> None:
+    failed = LayerResult(
+        layer="model", outcome=Outcome.FAIL, verdicts=[Verdict(check="auc", outcome=Outcome.FAIL)], seconds=1.0, folder=tmp_path
+    )
+    for kept, expected in ((True, str(tmp_path / "report.html")), (False, "`sluice report` of this run")):
+        with pytest.raises(CheckFailedError) as refused:
+            raise_if_blocked(failed, kept=kept)
+        assert refused.value.hint.startswith(f"Look at {expected}, or run ")
+
+
 def test_sluice_toml_allows_a_check_with_a_reason(run: Run, shop: Project) -> None:
     allow(shop, auc="the pilot has few customers", test_finland="the shop opens in May")
     result = run(SUITE)

@@ -20,7 +20,9 @@ from api_server import ApiServer
 from kubernetes import client
 from registry_servers import PROGRAM, free_port, put_base, registry_server
 
+from sluice.engines import RunStatus, RunSummary, StepStatus
 from sluice.engines.local.engine import session_environment
+from sluice.engines.results.rebuilding import StepRecord, rebuild_result
 from sluice.gate.ledger import Ledger
 from sluice.gate.stores.config_maps import ConfigMapStore
 from sluice.project.projects import read_project
@@ -31,6 +33,8 @@ from sluice.rollout.platforms.seldon.request_annotations import JOURNAL_ANNOTATI
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sluice.report.results import RunResult
 
 pytestmark = [
     pytest.mark.slow,
@@ -112,6 +116,14 @@ class Pods:
     def artifacts(self, name: str) -> Path:
         return self.folder / "artifacts" / name
 
+    def result(self, name: str) -> RunResult:
+        """Return the result of a run, rebuilt from the records that its steps left."""
+        files = sorted(self.artifacts(name).glob("*/*/record"))
+        steps = tuple(StepStatus(id=file.parent.name, name=file.parent.name, outcome="pass") for file in files)
+        summary = RunSummary(id=name, engine="kfp", pipeline="ci", outcome="passed")
+        records = [StepRecord(step=file.parent.name, text=file.read_text()) for file in files]
+        return rebuild_result(RunStatus(summary=summary, steps=steps, ended=True), records)
+
     def read(self, name: str, step: str, artifact: str) -> Any:
         """Return a JSON artifact of a step."""
         (file,) = self.artifacts(name).glob(f"*/{step}/{artifact}")
@@ -159,6 +171,24 @@ def released(host: str) -> dict[str, str]:
     return {number: f"sha256:{digits}" for _, digits, number in layers}
 
 
+def _check_result(found: RunResult, release: str) -> None:
+    """Check that the records of the steps make the whole result of a run, with nothing missing."""
+    assert [layer.layer for layer in found.layers] == ["code", "data", "model", "integration"]
+    assert all(layer.verdicts for layer in found.layers)
+    assert found.gate is not None
+    assert found.gate.first
+    assert found.release is not None
+    assert (found.release.digest, found.release.number) == (release, 1)
+    assert found.curves is not None
+    assert found.curves.challenger is not None
+    assert found.snapshot is not None
+    assert found.snapshot.source == "data/customers.parquet"
+    details = {step.name: step.detail for step in found.steps}
+    assert details["package"] == f"release 1, {release[:19]}"
+    assert all(details.values()), details
+    assert found.notes == ()
+
+
 def test_ci_retrain_and_drift_run_to_their_end_and_find_release_champion_and_reference(pods: Pods, tmp_path: Path) -> None:
     # The first run packages a release, and the integration tests find it in the registry.
     first = pods.run("ci", "first")
@@ -168,6 +198,7 @@ def test_ci_retrain_and_drift_run_to_their_end_and_find_release_champion_and_ref
     head = pods.read("first", "gate", "decision")["ledger_head"]
     assert pods.objects.champions() == [None]
     pods.objects.make_champion(release, head)
+    _check_result(pods.result("first"), release)
 
     # In the second run, the gate finds the champion and scores it in the environment of the step, as the step image does.
     pods.environment["SLUICE_SERVING__PYTHON"] = "no-such-environment/bin/python"
@@ -175,6 +206,9 @@ def test_ci_retrain_and_drift_run_to_their_end_and_find_release_champion_and_ref
     assert second.returncode == 0, second.stdout + second.stderr
     assert pods.objects.champions() == [None, release]
     assert pods.read("second", "gate", "decision")["promote"] is False, "the same data give no better model"
+    again = pods.result("second")
+    assert again.curves is not None
+    assert again.curves.champion is not None, "the record has the champion's curves, which no other artifact has"
     assert list(released(pods.host)) == ["1"], "a kept champion makes no release"
 
     # A retraining finds that the champion in the registry was made from the same snapshot and code, and trains nothing.

@@ -208,6 +208,15 @@ def test_the_bar_of_a_step_without_an_end_reaches_to_the_end_of_the_run() -> Non
     assert draw_timeline(RunResult()) is None
 
 
+def test_what_a_step_said_is_beside_its_bar_and_never_over_its_name() -> None:
+    times = {"whole": (0, 100), "long": (0, 80), "late": (30, 95), "middle": (60, 70)}
+    steps = [{"name": name, "started": start, "ended": end, "outcome": "pass"} for name, (start, end) in times.items()]
+    timeline = draw_timeline(parse_run({"started": 0, "ended": 100, "steps": steps}))
+    assert timeline is not None
+    found = {bar.step.name: (bar.before, round(bar.note_edge), round(bar.room)) for bar in timeline.bars}
+    assert found == {"whole": (False, 100, 0), "long": (False, 80, 20), "late": (True, 70, 30), "middle": (True, 40, 46)}
+
+
 def test_the_evidence_of_a_decision_is_drawn_although_no_sample_has_it() -> None:
     raw = report_records.story_run(2)["rollout"]
     decided = raw["transitions"][-1]["time"]
