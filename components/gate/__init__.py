@@ -6,8 +6,8 @@ from components import STEP_IMAGE
 
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
-def gate(model: dsl.Input[dsl.Model], decision: dsl.Output[dsl.Artifact], scores: dsl.Output[dsl.Artifact]) -> bool:
+def gate(model: dsl.Input[dsl.Model], scores: dsl.Input[dsl.Artifact], decision: dsl.Output[dsl.Artifact]) -> bool:
     """Return True to promote the challenger, or False to keep the champion. The step succeeds in both cases."""
     from sluice.steps.gating import ask_gate
 
-    return ask_gate(model.path, model.metadata, {"decision": decision.path, "scores": scores.path})
+    return ask_gate(model.path, model.metadata, scores.path, decision.path)
