@@ -117,11 +117,13 @@ def test_the_steps_of_a_run_compare_with_the_champion_that_its_first_step_found(
 
 @pytest.fixture
 def steps(toy: GateProject, run: Path) -> Callable[[str], dict[str, Callable[[], object]]]:
-    """Return the steps that need no access to the cluster, as functions. The journal is gone, so that none can ask it."""
+    """Return the steps that need no access to the cluster, as functions of the champion that an artifact names.
+
+    The journal names another one, so a step that asked it would be noticed.
+    """
     snapshot, model = toy.root / "snapshot", toy.root / "model"
     metadata = pin("", snapshot)
     digest = train(str(snapshot), metadata | {CHAMPION: ""}, model)["digest"]
-    (toy.read().state / "rollout").rename(toy.root / "elsewhere")
     (toy.root / "tests" / "model").mkdir(parents=True)
     (toy.root / "tests" / "model" / "test_champion.py").write_text("def test_none(champion):\n    assert champion is None\n")
 
