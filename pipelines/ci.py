@@ -7,7 +7,7 @@ from pipelines.stages import make_challenger, make_release, pin_newest
 
 @dsl.pipeline(
     name="ci",
-    description="Pin snapshot → code tests ‖ data tests → train → model tests → gate → package → integration tests.",
+    description="Pin snapshot → code tests ‖ data tests → train → model tests → score → gate → package → integration tests.",
 )
 def ci_pipeline(snapshot: str = "") -> None:
     """Run the pipeline on `snapshot`, a path, fsspec URL or pattern. If it is empty, sluice.toml names the snapshot."""

@@ -1,6 +1,7 @@
 """The steps that the pipelines share.
 
-They are: code tests and data tests at the same time → train → model tests → gate; package → integration tests; approval → canary.
+They are: code tests and data tests at the same time → train → model tests → score → gate; package → integration tests; approval →
+canary.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from components.integration_tests import integration_tests
 from components.model_tests import model_tests
 from components.package import package
 from components.pin_snapshot import pin_snapshot
+from components.score import score
 from components.train import train
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Challenger:
         data: The data tests.
         train: The training.
         tested: The model tests.
+        scored: The scoring of the gate rows.
         gate: The gate.
     """
 
@@ -42,13 +45,16 @@ class Challenger:
     data: PipelineTask
     train: PipelineTask
     tested: PipelineTask
+    scored: PipelineTask
     gate: PipelineTask
 
 
 def pin_newest(location: str, *, compare: bool = False) -> PipelineTask:
     """Add the step that pins the newest snapshot. With `compare`, its output says whether there is anything new to train.
 
-    It never comes from a cache, because the same settings name another snapshot tomorrow, and another release is champion.
+    It never comes from a cache, because the same settings name another snapshot tomorrow, and another release is champion. So its
+    artifact is a new one in each run. The engines' keys contain an artifact by its URI and metadata (Argo) or its id (KFP), so no
+    later step gets what was made for another champion.
     """
     return pin_snapshot(location=location, compare=compare).set_caching_options(enable_caching=False)
 
@@ -60,9 +66,12 @@ def make_challenger(snapshot: OutputArtifactChannel) -> Challenger:
     trained = train(snapshot=snapshot).after(code, data)
     tested = model_tests(model=trained.outputs["model"])
     # A question to the gate uses up a part of the holdout's budget. Therefore the answer never comes from a cache, and
-    # there is no question about a model that failed its tests.
-    decided = gate(model=trained.outputs["model"]).after(tested).set_caching_options(enable_caching=False)
-    return Challenger(code=code, data=data, train=trained, tested=tested, gate=decided)
+    # there is no question about a model that failed its tests. Scoring loads the model, which runs code from the model's file.
+    # So it is a step of its own: the gate's pod, which may write the ledger, gets the scores and loads no model.
+    scored = score(model=trained.outputs["model"]).after(tested).set_caching_options(enable_caching=False)
+    decided = gate(model=trained.outputs["model"], scores=scored.outputs["scores"])
+    decided.set_caching_options(enable_caching=False)
+    return Challenger(code=code, data=data, train=trained, tested=tested, scored=scored, gate=decided)
 
 
 def make_release(challenger: Challenger) -> tuple[PipelineTask, PipelineTask]:
@@ -74,7 +83,7 @@ def make_release(challenger: Challenger) -> tuple[PipelineTask, PipelineTask]:
         model_verdicts=challenger.tested.outputs["verdicts"],
         curves=challenger.tested.outputs["curves"],
         decision=challenger.gate.outputs["decision"],
-        scores=challenger.gate.outputs["scores"],
+        scores=challenger.scored.outputs["scores"],
         drift_reference=challenger.train.outputs["drift_reference"],
     )
     integrated = integration_tests(release=packaged.outputs["Output"])

@@ -15,10 +15,11 @@ def data_tests(
     record: dsl.Output[dsl.Artifact],
 ) -> None:
     """Run the project's data suite on the pinned snapshot. The step fails if a check fails."""
+    from sluice.artifact_metadata import read_metadata
     from sluice.carried_records import keep_record
     from sluice.steps.layers import run_tests
 
     keep_record(record.path, record.metadata)
     outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}
-    for name, value in run_tests("data", outputs, snapshot=(snapshot.path, snapshot.metadata)).items():
+    for name, value in run_tests("data", outputs, snapshot=(snapshot.path, read_metadata(snapshot.metadata))).items():
         metrics.log_metric(name, value)

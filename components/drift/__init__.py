@@ -13,9 +13,12 @@ def drift(
     record: dsl.Output[dsl.Artifact],
 ) -> bool:
     """Compare the features of two pinned snapshots, and return whether one has drifted."""
+    from sluice.artifact_metadata import read_metadata
     from sluice.carried_records import keep_record
     from sluice.steps.drift import measure_drift
 
     keep_record(record.path, record.metadata)
-    result = measure_drift((reference.path, reference.metadata), (current.path, current.metadata), report.path)
+    result = measure_drift(
+        (reference.path, read_metadata(reference.metadata)), (current.path, read_metadata(current.metadata)), report.path
+    )
     return bool(result.drifted)

@@ -17,12 +17,13 @@ def model_tests(
     record: dsl.Output[dsl.Artifact],
 ) -> None:
     """Run the project's model suite on the test rows of the holdout. The step fails if a check fails."""
+    from sluice.artifact_metadata import read_metadata
     from sluice.carried_records import keep_record
     from sluice.steps.layers import run_model_tests
 
     keep_record(record.path, record.metadata)
     outputs = {"verdicts": verdicts.path, "page": page.path, "junit": junit.path}
-    numbers, points = run_model_tests(outputs, (model.path, model.metadata), curves.path)
+    numbers, points = run_model_tests(outputs, (model.path, read_metadata(model.metadata)), curves.path)
     for name, value in numbers.items():
         metrics.log_metric(name, value)
     roc.log_roc_curve(*points)

@@ -18,9 +18,12 @@ def package(
     record: dsl.Output[dsl.Artifact],
 ) -> str:
     """Make the model layer, add it to the release store, and return the digest of the release."""
+    from sluice.artifact_metadata import read_metadata
     from sluice.carried_records import keep_record
     from sluice.steps import packaging
 
     keep_record(record.path, record.metadata)
     verdicts = [code_verdicts.path, data_verdicts.path, model_verdicts.path]
-    return packaging.package(model.path, model.metadata, verdicts, curves.path, decision.path, scores.path, drift_reference.path)
+    return packaging.package(
+        model.path, read_metadata(model.metadata), verdicts, curves.path, decision.path, scores.path, drift_reference.path
+    )

@@ -15,8 +15,11 @@ def train(
     """Fit the project's model, store its digest in the metadata of the artifact, and freeze what drift is measured against."""
     from pathlib import Path
 
+    from sluice.artifact_metadata import read_metadata
     from sluice.carried_records import keep_record
     from sluice.steps import training
 
     keep_record(record.path, record.metadata)
-    model.metadata.update(training.train(snapshot.path, snapshot.metadata, Path(model.path), Path(drift_reference.path)))
+    model.metadata.update(
+        training.train(snapshot.path, read_metadata(snapshot.metadata), Path(model.path), Path(drift_reference.path))
+    )

@@ -7,9 +7,12 @@ Therefore scores that are stored, or passed from one step to another, always car
 from __future__ import annotations
 
 import hashlib
+import struct
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +26,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _ID_BYTES = 16
+ID_TYPE = np.dtype(f"S{_ID_BYTES}")
+"""The type of an array with hashes of ids."""
+
 _KEYS = ("ids", "scores", "holdout", "row_set")
+_FILE_ERRORS = (
+    *(OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, RuntimeError, SyntaxError, OverflowError),
+    *(MemoryError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy and the modules below it raise for files with any bytes, for example one that asks for a password."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,13 +85,17 @@ class RowScores:
         wanted = hash_ids(ids)
         return bind_scores(wanted, self.align(wanted), holdout=self.holdout, row_set=self.row_set)
 
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return ids, scores and digests as arrays under the names in a file."""
+        return dict(zip(_KEYS, (self.ids, self.scores, np.array(self.holdout), np.array(self.row_set)), strict=True))
+
     def write(self, target: Path | IO[bytes]) -> None:
         """Write the scores as an uncompressed NumPy archive. `read_row_scores` reads it."""
         if not isinstance(target, IO) and hasattr(target, "open"):
             with target.open("wb") as file:  # an open file, because NumPy adds a suffix to a path
                 self.write(file)
             return
-        np.savez(target, ids=self.ids, scores=self.scores, holdout=np.array(self.holdout), row_set=np.array(self.row_set))
+        np.savez(target, **self.to_arrays())
 
 
 def hash_ids(ids: Iterable[object]) -> npt.NDArray[np.bytes_]:
@@ -89,10 +104,10 @@ def hash_ids(ids: Iterable[object]) -> npt.NDArray[np.bytes_]:
     What this function returned stays as it is. So a caller that uses the same rows several times hashes their ids once, which
     takes about a second for a million rows.
     """
-    if isinstance(ids, np.ndarray) and ids.dtype == f"S{_ID_BYTES}":
+    if isinstance(ids, np.ndarray) and ids.dtype == ID_TYPE:
         return ids
     hashed = b"".join(hash_id(value)[:_ID_BYTES] for value in ids)
-    return np.frombuffer(hashed, dtype=f"S{_ID_BYTES}")
+    return np.frombuffer(hashed, dtype=ID_TYPE)
 
 
 def digest_rows(ids: Iterable[object]) -> str:
@@ -136,16 +151,29 @@ def read_row_scores(source: Path) -> RowScores:
         DataError: The file is damaged, or it has another format.
         FileNotFoundError: There is no such file.
     """
-    try:
-        with np.load(source, allow_pickle=False) as archive:
-            ids, scores, holdout, row_set = (archive[key] for key in _KEYS)
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise _damaged(source, str(error)) from error
-    if ids.dtype != np.dtype(f"S{_ID_BYTES}") or scores.dtype != np.float64 or ids.shape != scores.shape or ids.ndim != 1:
+    ids, scores, holdout, row_set = read_arrays(source, _KEYS)
+    if ids.dtype != ID_TYPE or scores.dtype != np.float64 or ids.shape != scores.shape or ids.ndim != 1:
         raise _damaged(source, "ids and scores do not fit together")
     return RowScores(ids=ids, scores=scores, holdout=str(holdout), row_set=str(row_set))
+
+
+def read_arrays(source: Path, keys: Iterable[str]) -> list[npt.NDArray[Any]]:
+    """Read arrays from a NumPy archive. No pickle is loaded, so the file cannot run code.
+
+    Raises:
+        DataError: The file is damaged, or it has another format, or an array is missing.
+        FileNotFoundError: There is no such file.
+    """
+    try:
+        with np.load(source, allow_pickle=False) as archive:
+            found = [archive[key] for key in keys]
+    except FileNotFoundError:
+        raise
+    except _FILE_ERRORS as error:
+        raise _damaged(source, f"{type(error).__name__}: {error}") from error
+    if not all(isinstance(one, np.ndarray) for one in found):
+        raise _damaged(source, "it contains something other than arrays")
+    return found
 
 
 def _damaged(source: Path, reason: str) -> DataError:

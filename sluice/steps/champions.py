@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sluice.data.holdout import SNAPSHOT_FOLDER
 from sluice.data.labelled_rows import read_labelled_rows
@@ -24,6 +24,8 @@ from sluice.rollout.requests.statuses import read_status
 from sluice.scoring.release_scores import score_in_process, score_in_server
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from sluice.release.feature_columns import Column
     from sluice.release.store.releases import Release
 
+CHAMPION = "champion"
+"""Key in the metadata of the snapshot and of the model: the digest of the champion of the run; empty if there is none."""
+
 CHAMPION_ROWS = "the champion's training data"
 """The name of the rows that the champion was trained on in messages."""
 
@@ -40,6 +45,23 @@ CHAMPION_ROWS = "the champion's training data"
 def read_champion(project: Project) -> Release | None:
     """Return the champion, as the journal names it; None before the first release."""
     digest = read_status(project).champion
+    return open_releases(project).get(digest) if digest else None
+
+
+def read_champion_of_run(project: Project, metadata: Mapping[str, Any]) -> Release | None:
+    """Return the champion that the first step of the run found; None if there was none.
+
+    Its digest travels in the metadata of the snapshot and of the model. So a step that runs the project's or the model's code
+    needs no access to the cluster, and all steps of a run compare with the same champion. Metadata of an earlier version, or of
+    a model that was trained outside a run, do not name a champion. Then the journal is asked.
+
+    Args:
+        project: The project.
+        metadata: The metadata of an artifact, with ``champion``: the champion's digest; empty if there is none.
+    """
+    if CHAMPION not in metadata:
+        return read_champion(project)
+    digest = str(metadata[CHAMPION])
     return open_releases(project).get(digest) if digest else None
 
 
@@ -177,16 +199,18 @@ def read_training_rows(project: Project, release: Release) -> LabelledRows | Non
     return read_labelled_rows(project, found.path) if found else None
 
 
-def read_champion_training_rows(project: Project, *, present: str) -> tuple[dict[str, LabelledRows], tuple[str, ...]]:
+def read_champion_training_rows(
+    project: Project, champion: Release | None, *, present: str
+) -> tuple[dict[str, LabelledRows], tuple[str, ...]]:
     """Return the rows that the champion was trained on, under their name, and why they are not known.
 
     Both are empty if there is no champion, or if it was trained on the present training data.
 
     Args:
         project: The project.
+        champion: The champion; None if there is none.
         present: The digest of the present training data.
     """
-    champion = read_champion(project)
     if champion is None or (digest := str(champion.manifest["data"]["snapshot_digest"])) == present:
         return {}, ()
     found, missing = locate_training_data(project, champion)

@@ -22,7 +22,7 @@ from sluice.project.projects import read_project
 from sluice.release.project_releases import open_releases
 from sluice.statistics.auc import AucEstimate, estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
-from sluice.steps.champions import read_champion, score_release
+from sluice.steps.champions import read_champion_of_run, score_release
 from sluice.steps.records import record_part, record_warnings
 from sluice.steps.training import verify_model
 from sluice.verdicts import Interval
@@ -47,7 +47,7 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
 
     Args:
         model: Local path of the fitted model.
-        metadata: The model's metadata, with the digest that it must have.
+        metadata: The model's metadata, with the digest that it must have and the champion of the run.
         target: Path to write the challenger's curves to (JSON), with the digests of the holdout and of the test rows, and with
             the warnings about the scores.
 
@@ -61,7 +61,7 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
     project = read_project()
     rows = read_holdout(project, part="test")
     scores = predict_probability(joblib.load(verify_model(Path(model), metadata)), rows.features)
-    measured, champion = curves(rows.labels, scores), champion_curves(project, rows)
+    measured, champion = curves(rows.labels, scores), champion_curves(project, read_champion_of_run(project, metadata), rows)
     warnings = warn_of_jump(champion, measured)
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     bound = {"holdout": holdout_digest(project), "rows": digest_rows(rows.ids)}
@@ -75,13 +75,12 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
     return list(points.fpr), list(points.tpr), [float(threshold) for threshold in thresholds]
 
 
-def champion_curves(project: Project, rows: LabelledRows) -> dict[str, Any] | None:
+def champion_curves(project: Project, champion: Release | None, rows: LabelledRows) -> dict[str, Any] | None:
     """Return the champion's curves; None if there is no champion.
 
     They were measured when the champion was the challenger. If the holdout or the choice of its test rows has changed since, they
     are measured again.
     """
-    champion = read_champion(project)
     if champion is None:
         return None
     bound = {"holdout": holdout_digest(project), "rows": digest_rows(rows.ids)}

@@ -1,4 +1,7 @@
-"""The step that asks the gate whether the challenger replaces the champion."""
+"""The step that asks the gate whether the challenger replaces the champion.
+
+It holds the access to the gate's ledger, so it loads no model: the step `score` (`sluice.steps.scoring`) made the scores.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import joblib
-
-from sluice.checks.judgements import predict_probability
 from sluice.data.holdout import open_holdout
-from sluice.data.row_scores import bind_scores
 from sluice.errors import UndecidedError
 from sluice.gate import questions
 from sluice.gate.budgets import UNRECORDED, WARN_AT
+from sluice.gate.submitted_scores import check_scores, read_submitted_scores
 from sluice.project.projects import read_project
 from sluice.release.packaging import check_sources
+from sluice.rollout.requests.statuses import read_status
 from sluice.run_warnings import RunWarning
 from sluice.steps.before_training.places import check_places, warn_of_lost_journal
-from sluice.steps.champions import read_champion, score_release
-from sluice.steps.ledgers import describe_power, open_ledger, open_scores, read_heads, read_rule
+from sluice.steps.ledgers import describe_power, open_ledger, read_heads, read_rule
 from sluice.steps.records import record_part, record_warnings, running_step
 from sluice.steps.training import verify_model
 
@@ -29,12 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sluice.data.holdout import Holdout
-    from sluice.data.row_scores import RowScores
     from sluice.gate.decision import GateDecision
     from sluice.gate.ledger_documents import OverrideRecord
     from sluice.gate.power import GatePower
+    from sluice.gate.submitted_scores import SubmittedScores
     from sluice.project.projects import Project
-    from sluice.release.store.releases import Release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +79,14 @@ class GateAnswer:
         return self.decision.to_public_dict() | judged | {"override": shown, "power": self.power.describe()}
 
 
-def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]) -> bool:
+def ask_gate(model: str, metadata: Mapping[str, Any], scores: str, target: str) -> bool:
     """Decide whether the challenger replaces the champion.
 
     Args:
-        model: Local path of the fitted model.
+        model: Local path of the fitted model. Its bytes are compared with its digest, and it is not loaded.
         metadata: The model's metadata, with the digest that it must have.
-        outputs: Paths to write: ``decision`` (JSON, the public part) and ``scores`` (the challenger's scores with the ids of the
-            gate rows, .npz).
+        scores: Local path of the scores that `sluice.steps.scoring.score_gate_rows` wrote.
+        target: Path to write the public part of the decision to (JSON).
 
     Returns:
         True to promote the challenger, or if a person let it pass; False to keep the champion. Neither is an error.
@@ -95,21 +94,21 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
     Raises:
         ConfigurationError: A path in project.packages or serving.lock does not exist, or the ledger would be lost with the state
             folder.
-        IntegrityError: The model does not have the digest that training recorded.
+        DataError: The scores cannot be read, or one is not a number in [0, 1].
+        IntegrityError: The model does not have the digest that training recorded, or the scores are not those of this model on
+            exactly the gate rows.
+        StateError: The champion is not the one that the model was compared with, or the ledger refuses the question.
         UndecidedError: The gate could not judge the challenger, and no person let it pass.
     """
     project = read_project()
     with running_step("gate") as step:
         check_places(project)
         check_sources(project)  # a question about a model that cannot be packaged would be wasted
-        challenger = joblib.load(verify_model(Path(model), metadata))
+        verify_model(Path(model), metadata)
         holdout = open_holdout(project)
-        rows = holdout.gate
-        found = predict_probability(challenger, rows.features)
-        scores = bind_scores(rows.ids, found, holdout=holdout.digest, row_set=holdout.row_set.digest)
-        answer = decide(project, holdout, scores, challenger=str(metadata["digest"]))
+        answer = decide(project, holdout, read_submitted_scores(Path(scores)), challenger=str(metadata["digest"]))
         record_warnings("gate", warn_about_holdout(project, holdout) + warn_of_lost_journal(project))
-        _write(answer, scores, outputs)
+        _write(answer, Path(target))
         step.detail = answer.detail
         if answer.decision.undecided and not answer.passes:
             raise UndecidedError(
@@ -120,15 +119,16 @@ def ask_gate(model: str, metadata: Mapping[str, Any], outputs: Mapping[str, str]
     return answer.passes
 
 
-def decide(project: Project, holdout: Holdout, scores: RowScores, *, challenger: str) -> GateAnswer:
-    """Record the question in the ledger, decide it, and look for an override of the model."""
+def decide(project: Project, holdout: Holdout, submitted: SubmittedScores, *, challenger: str) -> GateAnswer:
+    """Check the scores, record the question in the ledger, decide it, and look for an override of the model."""
+    champion, scores = read_status(project).champion, submitted.challenger
+    check_scores(submitted, holdout, model=challenger, champion=champion)
     ledger = open_ledger(project)
-    champion = read_champion(project)
     decision = questions.ask_gate(
         ledger,
         holdout,
         challenger=(challenger, scores),
-        champion=(champion.digest, champion_scores(project, champion, holdout)) if champion else None,
+        champion=(champion, submitted.champion_scores) if champion and submitted.champion_scores else None,
         rule=read_rule(project),
         heads=read_heads(project),
     )
@@ -151,27 +151,8 @@ def warn_about_holdout(project: Project, holdout: Holdout) -> list[RunWarning]:
     ]
 
 
-def champion_scores(project: Project, champion: Release, holdout: Holdout) -> RowScores:
-    """Return the champion's scores of the gate rows.
-
-    They were stored when the champion was the challenger. If they do not belong to this holdout's bytes and to exactly these
-    rows, the champion's own code computes them again.
-    """
-    stored = open_scores(project)
-    rows = holdout.gate
-    found = stored.load(champion.digest, row_set=holdout.row_set.digest, holdout=holdout.digest, ids=rows.ids)
-    if found is not None:
-        return found
-    (computed,) = score_release(project, champion, rows.features)
-    scores = bind_scores(rows.ids, computed, holdout=holdout.digest, row_set=holdout.row_set.digest)
-    stored.save(champion.digest, scores)
-    return scores
-
-
-def _write(answer: GateAnswer, scores: RowScores, outputs: Mapping[str, str]) -> None:
+def _write(answer: GateAnswer, target: Path) -> None:
     public = answer.to_dict()
     record_part("gate", public)
-    for name in outputs.values():
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-    Path(outputs["decision"]).write_text(json.dumps(public), encoding="utf-8")
-    scores.write(Path(outputs["scores"]))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(public), encoding="utf-8")

@@ -16,7 +16,7 @@ from sluice.errors import CheckFailedError
 from sluice.project.projects import read_project
 from sluice.release.model_layer import MODEL_FILE
 from sluice.release.project_releases import open_releases
-from sluice.steps.champions import read_champion
+from sluice.steps.champions import read_champion_of_run
 from sluice.steps.curves import measure_curves
 from sluice.steps.records import record_part, run_folder, running_step
 from sluice.steps.snapshots import restore_snapshot
@@ -71,7 +71,7 @@ def run_tests(
             snapshot=restore_snapshot(project, Path(snapshot[0]), snapshot[1]) if snapshot else None,
             model=verify_model(Path(model[0]), model[1]) if model else None,
             release=release,
-            champion=_find_champion_model(project) if model else None,
+            champion=_find_champion_model(project, model[1]) if model else None,
         )
         result = run_layer(project, layer, inputs, folder)
         record_part(f"layer-{layer}", result.to_dict())
@@ -83,12 +83,9 @@ def run_tests(
     return result.metrics()
 
 
-def _find_champion_model(project: Project) -> Path | None:
-    """Return the champion's model in a cluster, where the journal names the champion; None if there is none.
-
-    On a laptop, the suite finds it by a tag of the release store.
-    """
-    champion = read_champion(project) if project.settings.rollout.in_cluster else None
+def _find_champion_model(project: Project, metadata: Mapping[str, Any]) -> Path | None:
+    """Return the model of the run's champion; None if there is none."""
+    champion = read_champion_of_run(project, metadata)
     return open_releases(project).unpack(champion.digest) / MODEL_FILE if champion else None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.data.row_scores import read_row_scores
+from sluice.errors import IntegrityError
 from sluice.project.projects import read_project
 from sluice.release.packaging import build_release
 from sluice.release.project_releases import open_registry_releases, open_releases
@@ -47,8 +48,8 @@ def package(
         curves: Local path of the challenger's curves (JSON). They are attached to the release, because reports need them once it
             is champion. The warnings about data and scores are attached too, because a person who approves must see them.
         decision: Local path of the gate's public decision (JSON).
-        scores: Local path of the challenger's scores with the ids of the gate rows (.npz). They are stored, because the gate
-            needs them once the release is champion.
+        scores: Local path of the scores of the gate rows that the gate judged by (.npz). The challenger's are stored, because the
+            gate needs them once the release is champion.
         drift_reference: Local path of the frozen reference for drift (JSON); empty if there is none.
 
     Returns:
@@ -56,27 +57,30 @@ def package(
 
     Raises:
         ConfigurationError: The release would be lost with the state folder.
-        IntegrityError: The model does not have the digest that training recorded.
+        IntegrityError: The model does not have the digest that training recorded, or the gate judged another model or other
+            scores.
         ServiceError: The registry that serving.repository names does not accept the release.
     """
     project = read_project()
     with running_step("package") as step:
         check_places(project)
         champion = read_champion(project)
+        gate, judged = json.loads(Path(decision).read_text(encoding="utf-8")), read_row_scores(Path(scores))
+        check_judged(gate, model=str(metadata["digest"]), scores=judged.digest)
         layers = [json.loads(Path(name).read_text(encoding="utf-8")) for name in verdicts]
         folder = build_release(
             project,
             model=verify_model(Path(model), metadata),
             snapshot_digest=str(metadata["snapshot_digest"]),
             verdicts={layer["layer"]: layer["verdicts"] for layer in layers},
-            gate=json.loads(Path(decision).read_text(encoding="utf-8")),
+            gate=gate,
             parent=champion.digest if champion else None,
             snapshot_source=str(metadata.get("snapshot_source", "")),
             drift_reference=read_reference(Path(drift_reference)) if drift_reference else None,
         )
         releases = open_releases(project)
         release = releases.add(folder)
-        open_scores(project).save(release.digest, read_row_scores(Path(scores)))
+        open_scores(project).save(release.digest, judged)
         measured = json.loads(Path(curves).read_text(encoding="utf-8"))
         releases.attach(release.digest, ATTACHMENT, measured)
         if warnings := [*metadata.get("warnings", []), *measured.get("warnings", [])]:
@@ -86,6 +90,20 @@ def package(
         record_part("release", describe(release) | ({"image": image} if image else {}))
         step.detail = f"release {release.number}, {release.digest[:19]}"
     return release.digest
+
+
+def check_judged(decision: Mapping[str, Any], *, model: str, scores: str) -> None:
+    """Check that the gate's decision is about this model and these scores. A decision of an earlier version names neither. Pure.
+
+    Raises:
+        IntegrityError: It is about others.
+    """
+    for what, found in (("model", model), ("scores", scores)):
+        if decision.get(what, found) != found:
+            raise IntegrityError(
+                f"the gate judged the {what} {decision[what]}, but the step got the {what} {found}",
+                hint="Run the pipeline again.",
+            )
 
 
 def read_reference(file: Path) -> dict[str, Any] | None:

@@ -17,9 +17,10 @@ from sluice.data.snapshots import Snapshot, check_readable, digest_data, digest_
 from sluice.errors import IntegrityError
 from sluice.project.projects import Project, read_project
 from sluice.release.manifest import write_json
+from sluice.rollout.requests.statuses import read_status
 from sluice.steps.before_training.novelty import Novelty, judge_novelty
 from sluice.steps.before_training.requirements import check_project
-from sluice.steps.champions import find_reference, read_features, require_champion
+from sluice.steps.champions import CHAMPION, find_reference, read_champion_of_run, read_features, require_champion
 from sluice.steps.records import record_part, running_step
 
 if TYPE_CHECKING:
@@ -43,14 +44,16 @@ def pin(location: str, target: Path, *, compare: bool = False) -> dict[str, Any]
 
     Returns:
         The artifact's metadata: ``digest``, ``source`` (the concrete path or URL), ``suffix``, ``origin`` (the pattern or the
-        command that led to it; empty if it was named itself), ``configured`` (whether sluice.toml names it), ``new`` (False only
-        if `compare`, and nothing is new) and ``novelty`` (what is new, or why nothing is; empty without `compare`).
+        command that led to it; empty if it was named itself), ``configured`` (whether sluice.toml names it), ``champion`` (the
+        digest of the champion of the run; empty if there is none), ``new`` (False only if `compare`, and nothing is new) and
+        ``novelty`` (what is new, or why nothing is; empty without `compare`).
 
     Raises:
         ConfigurationError: project.packages or serving.lock names something that does not exist, or a pattern also matches the
             holdout.
         DataError: The snapshot or the holdout is missing or cannot be read, or nobody can say which snapshot is the newest.
         IntegrityError: The holdout is not the declared one, or the champion was altered.
+        ServiceError: The cluster that serves production does not say which release is the champion.
     """
     project = read_project()
     with running_step("pin-snapshot") as step:
@@ -58,7 +61,10 @@ def pin(location: str, target: Path, *, compare: bool = False) -> dict[str, Any]
         found = resolve_snapshot(project, location)
         snapshot = _pin_place(project, found.name)
         metadata = _copy_pinned(snapshot, found.name, target) | {"origin": found.origin, "configured": found.configured}
-        novelty = judge_novelty(project, snapshot_digest=snapshot.digest) if compare else Novelty(new=True, detail="")
+        metadata[CHAMPION] = read_status(project).champion or ""
+        novelty = Novelty(new=True, detail="")
+        if compare:
+            novelty = judge_novelty(project, read_champion_of_run(project, metadata), snapshot_digest=snapshot.digest)
         metadata |= {"new": novelty.new, "novelty": novelty.detail}
         record_part("snapshot", metadata)
         origin = f" ({found.origin})" if found.origin else ""

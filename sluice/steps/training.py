@@ -23,6 +23,7 @@ from sluice.run_warnings import RunWarning
 from sluice.statistics.psi import build_numeric_reference
 from sluice.steps.before_training import requirements
 from sluice.steps.before_training.ages import judge_age
+from sluice.steps.champions import CHAMPION, read_champion_of_run
 from sluice.steps.records import record_part, record_warnings, running_step
 from sluice.steps.snapshots import restore_snapshot
 
@@ -41,14 +42,14 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path, ref
 
     Args:
         snapshot: Local path of the pinned snapshot's artifact.
-        snapshot_metadata: The snapshot's metadata, with its digest.
+        snapshot_metadata: The snapshot's metadata, with its digest and the champion of the run.
         target: Path to write the fitted model to.
         reference: Path to write the frozen reference for drift to (JSON; ``null`` if nothing can be frozen, which is a warning).
             None to freeze none.
 
     Returns:
         The artifact's metadata: ``digest``, ``snapshot_digest``, ``snapshot_source``, ``holdout_digest`` (the holdout that the
-        snapshot was compared with), ``rows``, ``seconds`` and ``warnings``.
+        snapshot was compared with), ``rows``, ``seconds``, ``warnings``, and ``champion`` if the snapshot's metadata have it.
 
     Raises:
         ConfigurationError: ``model.build`` does not return a model that can be fitted and stored and that predicts
@@ -64,9 +65,10 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path, ref
         requirements.check_model(project, model)
         pinned = restore_snapshot(project, Path(snapshot), snapshot_metadata)
         rows = read_labelled_rows(project, pinned, source=str(snapshot_metadata.get("source", "")))
-        holdout, warnings = requirements.check_rows(project, rows, snapshot_digest=str(snapshot_metadata["digest"]))
+        digest, champion = str(snapshot_metadata["digest"]), read_champion_of_run(project, snapshot_metadata)
+        holdout, warnings = requirements.check_rows(project, rows, champion, snapshot_digest=digest)
         warnings += [feature.warn() for feature in find_separating_features(rows, holdout.test)]
-        age = judge_age(project, holdout, rows, snapshot_digest=str(snapshot_metadata["digest"]))
+        age = judge_age(project, champion, holdout, rows, snapshot_digest=digest)
         record_part("holdout", {"digest": holdout.digest, "rows": holdout.count(), **age.to_dict()})
         warnings += [warning] if (warning := age.warn()) else []
         started = time.monotonic()
@@ -78,9 +80,9 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path, ref
         if reference is not None:
             warnings += write_drift_reference(project, pinned, model, rows, holdout, reference)
         record_warnings("train", warnings)
-        metadata = {
+        metadata: dict[str, Any] = {
             "digest": digest_file(target),
-            "snapshot_digest": snapshot_metadata["digest"],
+            "snapshot_digest": digest,
             "snapshot_source": record_source(
                 project, str(snapshot_metadata.get("source", "")), configured=bool(snapshot_metadata.get("configured"))
             ),
@@ -89,6 +91,7 @@ def train(snapshot: str, snapshot_metadata: Mapping[str, Any], target: Path, ref
             "seconds": round(seconds, 3),
             "warnings": [warning.to_dict() for warning in warnings],
         }
+        metadata |= {CHAMPION: snapshot_metadata[CHAMPION]} if CHAMPION in snapshot_metadata else {}
         link_latest_model(project, target, metadata["digest"])
         record_part("training", metadata)
         step.detail = f"{len(rows.labels):,} rows in {seconds:.1f} s"

@@ -25,6 +25,7 @@ from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
 from sluice.steps.packaging import package
 from sluice.steps.records import RUN_FOLDER_VARIABLE
+from sluice.steps.scoring import score_gate_rows
 from sluice.steps.standalone.layers import train_now
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def train_and_ask(project: Project, folder: Path) -> tuple[bool, dict[str, Any],
     metadata = json.loads((project.state / "models/training.json").read_text())
     files = {name: str(folder / name) for name in ("decision", "scores", "curves")} | {"model": str(model)}
     measure_curves(files["model"], metadata, files["curves"])
-    answer = ask_gate(files["model"], metadata, {name: files[name] for name in ("decision", "scores")})
+    score_gate_rows(files["model"], metadata, files["scores"])
+    answer = ask_gate(files["model"], metadata, files["scores"], files["decision"])
     return answer, metadata, files
 
 

@@ -15,6 +15,7 @@ class ApiServer:
         self.objects: dict[str, dict[str, Any]] = {}
         self.version = 0
         self.forbidden = False
+        self.caller = ""  # the token of the present call
         self.lock = threading.Lock()
         outer = self
 
@@ -33,6 +34,7 @@ class ApiServer:
                 length = int(self.headers.get("content-length", 0))
                 body = json.loads(self.rfile.read(length)) if length else {}
                 with outer.lock:
+                    outer.caller = self.headers.get("authorization", "").removeprefix("Bearer ")
                     self.reply(*outer.answer(self.command, self.path.partition("?")[0], body))
 
             do_GET = do_POST = do_PUT = handle_call  # noqa: N815 - names of the standard library

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from sluice.artifact_metadata import unwrap
 from sluice.engines.kfp.connection import calling
 from sluice.errors import ServiceError
 
@@ -136,18 +137,9 @@ def _read_execution(message: Any, artifacts: Mapping[str, StoredArtifact]) -> Ex
 
 
 def _read_artifact(message: Any) -> StoredArtifact:  # noqa: ANN401 - a protobuf message
-    known = {key: _unwrap(value) for key, value in _read_properties(message).items()}
+    known = {key: unwrap(value) for key, value in _read_properties(message).items()}
     session = str(known.pop("store_session_info", "") or "")
     return StoredArtifact(uri=str(message.uri), metadata=known, session=session)
-
-
-def _unwrap(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a value as the step wrote it. KFP's launcher puts a table or a list under the one key ``struct`` or ``list``."""
-    if isinstance(value, dict) and len(value) == 1:
-        ((key, inner),) = value.items()
-        if (key == "struct" and isinstance(inner, dict)) or (key == "list" and isinstance(inner, list)):
-            return inner
-    return value
 
 
 def _read_properties(message: Any) -> dict[str, Any]:  # noqa: ANN401 - a protobuf message

@@ -17,7 +17,7 @@ from sluice.errors import DataError, SluiceError
 from sluice.run_warnings import RunWarning
 from sluice.statistics.auc import compare_independent_auc, estimate_auc
 from sluice.statistics.samples import count_smaller_class
-from sluice.steps.champions import read_champion, read_training_rows, score_release
+from sluice.steps.champions import read_training_rows, score_release
 
 if TYPE_CHECKING:
     from sluice.data.holdout import Holdout
@@ -89,20 +89,22 @@ class HoldoutAge:
         return {"old": self.old, "features": self.features, "champion": self.champion, **numbers}
 
 
-def judge_age(project: Project, holdout: Holdout, training: LabelledRows, *, snapshot_digest: str) -> HoldoutAge:
+def judge_age(
+    project: Project, champion: Release | None, holdout: Holdout, training: LabelledRows, *, snapshot_digest: str
+) -> HoldoutAge:
     """Compare the holdout with the present training data.
 
     Args:
         project: The project.
+        champion: The champion; None if there is none.
         holdout: The holdout.
         training: The rows of the present training data.
         snapshot_digest: Their digest.
     """
     features, drifted = _compare_features(project, holdout.rows, training)
+    if champion is None:
+        return HoldoutAge(features=features, drifted=drifted)
     try:
-        champion = read_champion(project)
-        if champion is None:
-            return HoldoutAge(features=features, drifted=drifted)
         text, loss, bound = _compare_champion(project, champion, holdout.test, training, snapshot_digest)
     except SluiceError as error:
         text, loss, bound = f"the champion could not be asked about new rows: {error.message}", None, None

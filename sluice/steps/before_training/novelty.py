@@ -14,12 +14,12 @@ from sluice.release.manifest import write_json
 from sluice.release.model_layer import digest_code
 from sluice.release.packaging import digest_packages, read_lock_digest
 from sluice.release.project_releases import open_releases
-from sluice.steps.champions import read_champion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sluice.project.projects import Project
+    from sluice.release.store.releases import Release
 
 _SHOWN_FILES = 3
 
@@ -57,11 +57,12 @@ def find_changed_files(present: Mapping[str, str], champion: Mapping[str, str]) 
     return tuple(sorted(name for name in present.keys() | champion.keys() if present.get(name) != champion.get(name)))
 
 
-def judge_novelty(project: Project, *, snapshot_digest: str) -> Novelty:
+def judge_novelty(project: Project, champion: Release | None, *, snapshot_digest: str) -> Novelty:
     """Compare what a training would use now with what the champion was made from.
 
     Args:
         project: The project.
+        champion: The champion; None if there is none.
         snapshot_digest: The digest of the present snapshot.
 
     Raises:
@@ -69,7 +70,6 @@ def judge_novelty(project: Project, *, snapshot_digest: str) -> Novelty:
         IntegrityError: The holdout is not the declared one, or the champion was altered.
         ServiceError: The registry or the cluster does not answer.
     """
-    champion = read_champion(project)
     if champion is None:
         return Novelty(new=True, detail="there is no champion yet")
     named = f"release {champion.number}, the champion"

@@ -22,7 +22,7 @@ from sluice.release.feature_columns import read_columns
 from sluice.release.packaging import check_sources
 from sluice.run_warnings import RunWarning
 from sluice.steps.before_training.places import check_places
-from sluice.steps.champions import read_champion, read_champion_training_rows
+from sluice.steps.champions import read_champion_training_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sluice.data.labelled_rows import LabelledRows
     from sluice.data.overlaps import Overlap
     from sluice.project.projects import Project
+    from sluice.release.store.releases import Release
 
 OVERLAP_HINT = (
     "Remove these rows from the training data. If they were added to it on purpose, the holdout is used up: make a new one "
@@ -68,7 +69,9 @@ def check_project(project: Project) -> None:
     require_both_classes(project, holdout)
 
 
-def check_rows(project: Project, training: LabelledRows, *, snapshot_digest: str) -> tuple[Holdout, list[RunWarning]]:
+def check_rows(
+    project: Project, training: LabelledRows, champion: Release | None, *, snapshot_digest: str
+) -> tuple[Holdout, list[RunWarning]]:
     """Check that the holdout has no row of the training data or of the champion's, and return the holdout.
 
     The champion's rows are read too, because a holdout that was edited into sluice.toml never passed the checks of a rotation.
@@ -76,7 +79,8 @@ def check_rows(project: Project, training: LabelledRows, *, snapshot_digest: str
     Args:
         project: The project.
         training: The rows of the training data.
-        snapshot_digest: Their digest.
+        champion: The champion; None if there is none.
+        snapshot_digest: The digest of the training data.
 
     Returns:
         The holdout, and the warnings about equal contents, and about a champion's training data that are not known.
@@ -90,14 +94,16 @@ def check_rows(project: Project, training: LabelledRows, *, snapshot_digest: str
     holdout = read_whole_holdout(project)
     require_both_classes(project, holdout)
     warning = judge_overlap(project, find_overlap(holdout.rows, training, "the training data"))
-    return holdout, ([warning] if warning else []) + check_champion(project, holdout, snapshot_digest=snapshot_digest)
+    others = check_champion(project, champion, holdout, snapshot_digest=snapshot_digest)
+    return holdout, ([warning] if warning else []) + others
 
 
-def check_champion(project: Project, holdout: Holdout, *, snapshot_digest: str) -> list[RunWarning]:
+def check_champion(project: Project, champion: Release | None, holdout: Holdout, *, snapshot_digest: str) -> list[RunWarning]:
     """Check that the champion was not trained on rows of the holdout.
 
     Args:
         project: The project.
+        champion: The champion; None if there is none.
         holdout: The holdout.
         snapshot_digest: The digest of the present training data. If the champion has the same, they were compared already.
 
@@ -107,11 +113,10 @@ def check_champion(project: Project, holdout: Holdout, *, snapshot_digest: str) 
     Raises:
         RefusedError: Rows of the holdout are in the champion's training data.
     """
-    champion = read_champion(project)
     if champion is None:
         return []
     try:
-        others, unknown = read_champion_training_rows(project, present=snapshot_digest)
+        others, unknown = read_champion_training_rows(project, champion, present=snapshot_digest)
     except SluiceError as error:
         others, unknown = {}, (f"the training data of the champion cannot be read: {error.message}",)
     found = [judge_overlap(project, find_overlap(holdout.rows, rows, name), hint=CHAMPION_HINT) for name, rows in others.items()]

@@ -24,9 +24,9 @@ from sluice.project.projects import Project
 from sluice.project.roots import FILE_NAME
 from sluice.steps.before_training.requirements import judge_overlap, require_both_classes
 from sluice.steps.champions import read_champion
-from sluice.steps.gating import champion_scores
 from sluice.steps.holdouts.statuses import read_rows_of_models
 from sluice.steps.ledgers import open_ledger, read_heads, read_rule
+from sluice.steps.scoring import champion_scores
 
 if TYPE_CHECKING:
     from sluice.data.holdout import Holdout

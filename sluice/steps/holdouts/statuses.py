@@ -12,7 +12,7 @@ from sluice.data.overlaps import Overlap, find_overlap
 from sluice.errors import DataError
 from sluice.steps.before_training.ages import HoldoutAge, judge_age
 from sluice.steps.before_training.requirements import require_both_classes
-from sluice.steps.champions import read_champion_training_rows
+from sluice.steps.champions import read_champion, read_champion_training_rows
 from sluice.steps.snapshots import pin_data
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def read_holdout_status(project: Project) -> HoldoutStatus:
         require_both_classes(project, holdout)
     except DataError as error:
         problem = error.message
-    others, unknown = read_champion_training_rows(project, present=snapshot)
+    champion = read_champion(project)
+    others, unknown = read_champion_training_rows(project, champion, present=snapshot)
     named = {PRESENT: training} | others
     return HoldoutStatus(
         digest=holdout.digest,
@@ -97,7 +98,7 @@ def read_holdout_status(project: Project) -> HoldoutStatus:
         since=holdout.pinned.path.stat().st_mtime,
         counts=holdout.count(),
         problem=problem,
-        age=judge_age(project, holdout, training, snapshot_digest=snapshot),
+        age=judge_age(project, champion, holdout, training, snapshot_digest=snapshot),
         overlaps={name: find_overlap(holdout.rows, rows, name) for name, rows in named.items()},
         unknown=unknown,
     )
@@ -120,10 +121,10 @@ def read_rows_of_models(project: Project, *, consequence: str) -> dict[str, Labe
         DataError: The present training data are unreadable, or the champion's are not known.
     """
     snapshot, training = read_present_training_rows(project)
-    champion, unknown = read_champion_training_rows(project, present=snapshot)
+    known, unknown = read_champion_training_rows(project, read_champion(project), present=snapshot)
     if unknown:
         raise DataError(
             f"{unknown[0]}, so {consequence}",
             hint="Copy the file there under its digest and its suffix. The manifest of the release has the whole digest.",
         )
-    return {PRESENT: training} | champion
+    return {PRESENT: training} | known

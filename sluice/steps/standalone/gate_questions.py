@@ -22,6 +22,7 @@ from sluice.steps.champions import read_champion, score_release
 from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
 from sluice.steps.ledgers import read_rule
+from sluice.steps.scoring import score_gate_rows
 from sluice.steps.standalone.candidates import CURVES_FILE, DECISION_FILE, GATE_FOLDER, SCORES_FILE, plan_candidate
 from sluice.steps.standalone.results import read_document
 from sluice.steps.training import verify_model
@@ -139,9 +140,10 @@ def ask_about_candidate(project: Project) -> dict[str, Any]:
     check_tested(candidate)
     folder = project.state / GATE_FOLDER
     (folder / DECISION_FILE).unlink(missing_ok=True)
-    model, files = str(candidate.model), {"decision": folder / DECISION_FILE, "scores": folder / SCORES_FILE}
+    model, scores = str(candidate.model), str(folder / SCORES_FILE)
     measure_curves(model, candidate.training, str(folder / CURVES_FILE))
-    ask_gate(model, candidate.training, {name: str(file) for name, file in files.items()})
+    score_gate_rows(model, candidate.training, scores)
+    ask_gate(model, candidate.training, scores, str(folder / DECISION_FILE))
     return read_document(folder / DECISION_FILE)
 
 

@@ -37,6 +37,7 @@ from sluice.rollout.requests.admission import read_ledger_head
 from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
 from sluice.steps.packaging import package
+from sluice.steps.scoring import score_gate_rows
 from sluice.steps.standalone.results import digest_code
 from sluice.steps.training import train, verify_model
 from sluice.verdicts import Verdict
@@ -220,7 +221,8 @@ def _make_release(world: World, model: Path, metadata: dict[str, Any]) -> Refusa
     if world.before_gate is not None:
         world.before_gate(world)
     try:
-        passes = ask_gate(str(model), metadata, outputs)
+        score_gate_rows(str(model), metadata, outputs["scores"])
+        passes = ask_gate(str(model), metadata, outputs["scores"], outputs["decision"])
     except SluiceError as error:
         return _refuse_error("gate", error)
     if not passes:

@@ -92,10 +92,10 @@ def test_kfp_s_own_objects_hold_the_ir(tmp_path: Path) -> None:
 
 def test_explain_counts_pods_beside_kfp_s(tmp_path: Path) -> None:
     done = sluice("compile", str(IR), "--explain", "-o", str(tmp_path / "argo.yaml"), cwd=tmp_path)
-    assert "A run has 9 pods. KFP's backend would start 22 pods for it." in done.stderr
+    assert "A run has 10 pods. KFP's backend would start 24 pods for it." in done.stderr
     assert "suspend" in done.stderr
     as_json = json.loads(sluice("compile", str(IR), "--explain", "--output", "json", cwd=tmp_path).stdout)
-    assert as_json["data"]["explanation"]["pods"] == 9
+    assert as_json["data"]["explanation"]["pods"] == 10
 
 
 def test_compile_names_everything_that_it_refuses(unsupported: Path) -> None:

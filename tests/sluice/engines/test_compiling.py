@@ -31,6 +31,7 @@ STEPS = [
     "model-tests",
     "package",
     "pin-snapshot",
+    "score",
     "train",
 ]
 

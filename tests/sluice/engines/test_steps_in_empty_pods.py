@@ -1,7 +1,8 @@
 """The compiled pipelines run to their end although each step has an empty state folder of its own, as in a pod.
 
 kfp.local passes the artifacts from step to step. The releases are in a real registry, and the gate's ledger and the rollout
-journal on an API server. A step that reads what another step wrote to its state folder finds nothing, and the test fails.
+journal on an API server. A step that reads what another step wrote to its state folder finds nothing, and the test fails. Each
+step calls the API server with a token of its own, and the server refuses every call of a step whose pod has no token.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from api_server import ApiServer
 from kubernetes import client
 from registry_servers import PROGRAM, free_port, put_base, registry_server
 
+from components import TOKENLESS
 from sluice.engines import RunStatus, RunSummary, StepStatus
 from sluice.engines.local.engine import session_environment
 from sluice.engines.results.rebuilding import StepRecord, rebuild_result
@@ -43,6 +45,7 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[3]
 REPOSITORY = "churn/releases"
+STEPS = sorted(entry.parent.name for entry in (ROOT / "components").glob("*/__init__.py"))
 
 RUN = """
 import json, sys
@@ -61,15 +64,24 @@ function(**json.loads(arguments))
 
 POD = """#!/bin/sh
 SLUICE_STATE=$(mktemp -d "{pods}/XXXXXX")/state
-export SLUICE_STATE
+for function; do :; done
+KUBECONFIG={pods}/../kubeconfigs/$function
+export SLUICE_STATE KUBECONFIG
 exec {python} "$@"
 """
 
 
 class ClusterObjects(ApiServer):
-    """The API server with a SeldonDeployment, and without approvals or a lease."""
+    """The API server with a SeldonDeployment, and without approvals or a lease. It keeps the names of the steps that call it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.callers: set[str] = set()
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        self.callers.add(self.caller)
+        if self.caller in TOKENLESS:
+            return self.refuse(403, "Forbidden")
         if method == "GET" and path.endswith("/configmaps"):
             return 200, {"items": []}
         return super().answer(method, path, body)
@@ -134,20 +146,21 @@ class Pods:
 def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
     folder = tmp_path_factory.mktemp("pods")
     objects = ClusterObjects()
-    kubeconfig = folder / "kubeconfig"
-    context = {"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "pipelines"}}
-    config = {
-        "current-context": "c",
-        "contexts": [context],
-        "clusters": [{"name": "c", "cluster": {"server": objects.url}}],
-        "users": [{"name": "u", "user": {}}],
-    }
-    kubeconfig.write_text(json.dumps(config))
+    (folder / "kubeconfigs").mkdir()
+    for step in STEPS:
+        context = {"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "pipelines"}}
+        config = {
+            "current-context": "c",
+            "contexts": [context],
+            "clusters": [{"name": "c", "cluster": {"server": objects.url}}],
+            "users": [{"name": "u", "user": {"token": step}}],
+        }
+        (folder / "kubeconfigs" / step).write_text(json.dumps(config))
     with registry_server(folder / "registry") as host:
         with RegistryClient(host, "serving", plain_http=True) as registry:
             put_base(registry, folder)
         environment = session_environment(read_project(ROOT), folder) | {
-            "KUBECONFIG": str(kubeconfig),
+            "KUBECONFIG": str(folder / "kubeconfigs" / "approval"),
             "SLUICE_EPHEMERAL": "1",
             "SLUICE_STATE": str(folder / "never-used"),
             "SLUICE_SERVING__REPOSITORY": f"{host}/{REPOSITORY}",
@@ -230,8 +243,12 @@ def test_ci_retrain_and_drift_run_to_their_end_and_find_release_champion_and_ref
 
     # Every step had a state folder of its own.
     folders = [entry for entry in (pods.folder / "pods").iterdir() if entry.is_dir()]
-    assert len(folders) == 8 + 6 + 1 + 2 + 3
+    assert len(folders) == 9 + 7 + 1 + 2 + 3
     assert not (pods.folder / "never-used").exists()
+
+    # The steps that run a model or the project's code made no call to Kubernetes. Only these steps made any.
+    assert pods.objects.callers - {""} == {"pin_snapshot", "pin_reference", "gate", "package"}
+    assert set(STEPS) > TOKENLESS
 
 
 def test_a_registry_that_is_down_ends_the_step_with_an_error_that_names_it(pods: Pods) -> None:

@@ -21,6 +21,7 @@ from sluice.rollout.requests.admission import read_ledger_head
 from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
 from sluice.steps.packaging import package
+from sluice.steps.scoring import score_gate_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,13 +135,23 @@ class GateProject:
         joblib.dump(fitted, self.root / name)
         return self.root / name
 
+    def score(self, model: Path, **metadata: str) -> Path:
+        """Run the step `score`, and return the file that it writes."""
+        self.read()
+        scores = model.with_suffix(".scores")
+        score_gate_rows(str(model), {"digest": digest_file(model), **metadata}, str(scores))
+        return scores
+
     def ask(self, model: Path) -> Answer:
+        """Run the steps `score` and `gate`."""
+        return self.decide(model, self.score(model))
+
+    def decide(self, model: Path, scores: Path) -> Answer:
         """Run the step `gate`."""
         self.read()
-        decision, scores = (model.with_suffix(suffix) for suffix in (".decision", ".scores"))
-        outputs = {"decision": str(decision), "scores": str(scores)}
+        decision = model.with_suffix(".decision")
         try:
-            passes = ask_gate(str(model), {"digest": digest_file(model)}, outputs)
+            passes = ask_gate(str(model), {"digest": digest_file(model)}, str(scores), str(decision))
         finally:
             written = json.loads(decision.read_text()) if decision.exists() else {}
         return Answer(passes, written, model, scores)

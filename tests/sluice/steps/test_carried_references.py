@@ -18,7 +18,7 @@ from sluice.errors import DataError, StateError
 from sluice.project.projects import Project, read_project
 from sluice.release.project_releases import open_releases
 from sluice.scoring.release_scores import score_in_process
-from sluice.steps.champions import read_champion_training_rows, read_drift_reference
+from sluice.steps.champions import read_champion, read_champion_training_rows, read_drift_reference
 from sluice.steps.drift import SCORE, compare_sources, measure_drift
 from sluice.steps.packaging import read_reference
 from sluice.steps.snapshots import pin, pin_reference
@@ -129,7 +129,9 @@ def test_a_release_of_an_earlier_version_is_verified_and_scored_although_it_carr
     assert len(scores) == 20
     assert list(read_drift_reference(project, release).columns) == FEATURES
     shutil.rmtree(project.state / "snapshots")
-    assert read_champion_training_rows(project, present="sha256:other")[1] == (), "data.snapshot has the same bytes"
+    assert read_champion_training_rows(project, read_champion(project), present="sha256:other")[1] == (), (
+        "data.snapshot has the same bytes"
+    )
 
 
 def test_a_reference_that_cannot_be_frozen_is_a_warning_and_the_model_is_trained(
@@ -164,12 +166,12 @@ def test_the_training_data_are_fetched_from_where_they_came_from_and_verified(
         file.write((project.root / "parcels.parquet").read_bytes()[:-1])
     with pytest.raises(DataError, match=r"and its source memory://carried/parcels\.parquet has other contents now"):
         compare_sources(present)
-    _, (why,) = read_champion_training_rows(present, present=digest_file(now))
+    _, (why,) = read_champion_training_rows(present, read_champion(present), present=digest_file(now))
     assert "has other contents now" in why
     with fsspec.open(source, "wb") as file:
         file.write((project.root / "parcels.parquet").read_bytes())
     assert compare_sources(present, current=str(project.root / "holdout.parquet")).reference_rows == 600
-    rows, unknown = read_champion_training_rows(present, present=digest_file(now))
+    rows, unknown = read_champion_training_rows(present, read_champion(present), present=digest_file(now))
     assert ([len(found) for found in rows.values()], unknown) == ([600], ())
 
 

@@ -20,6 +20,7 @@ from sluice.engines.local.session import check_gate_inputs
 from sluice.errors import ConfigurationError, DataError, RefusedError, StateError, UndecidedError
 from sluice.rollout.requests.admission import check_gate, describe_override
 from sluice.statistics.auc import estimate_auc
+from sluice.steps.champions import read_champion
 from sluice.steps.curves import champion_curves
 from sluice.steps.ledgers import open_ledger, predict_power, read_gate_status
 from sluice.steps.records import RUN_FOLDER_VARIABLE
@@ -55,7 +56,7 @@ def test_the_stored_scores_of_the_champion_are_used_in_any_order_of_the_rows(
     def fail(*_: object) -> None:
         raise AssertionError("the champion was scored again")
 
-    monkeypatch.setattr("sluice.steps.gating.score_release", fail)
+    monkeypatch.setattr("sluice.steps.scoring.score_release", fail)
     toy.write_loader('.sort_values("b").reset_index(drop=True)')
     assert not toy.ask(toy.root / "champion").passes
 
@@ -90,7 +91,7 @@ def test_the_stored_curves_of_the_champion_are_drawn_only_for_the_same_test_rows
         project = toy.read()
         rows = read_holdout(project, part="test")
         scores = joblib.load(toy.root / "champion").predict_proba(rows.features)[:, 1]
-        return champion_curves(project, rows)["roc"]["auc"], estimate_auc(rows.labels, scores).auc
+        return champion_curves(project, read_champion(project), rows)["roc"]["auc"], estimate_auc(rows.labels, scores).auc
 
     before, measured = drawn_and_measured()
     assert before == measured

@@ -14,6 +14,7 @@ from sluice.release.model_layer import digest_code
 from sluice.release.packaging import digest_packages
 from sluice.release.project_releases import open_releases
 from sluice.steps.before_training.novelty import Novelty, find_changed_files, find_differences, judge_novelty
+from sluice.steps.champions import read_champion
 from sluice.steps.snapshots import pin
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def judge(project: Project) -> Novelty:
     target = project.root.parent / "artifact"
     target.unlink(missing_ok=True)
     found = pin("", target, compare=True)
-    novelty = judge_novelty(read_project(project.root), snapshot_digest=found["digest"])
+    later = read_project(project.root)
+    novelty = judge_novelty(later, read_champion(later), snapshot_digest=found["digest"])
     assert (found["new"], found["novelty"]) == (novelty.new, novelty.detail)
     return novelty
 
@@ -64,7 +66,9 @@ def test_changed_added_and_removed_files_are_named() -> None:
 
 def test_without_a_champion_everything_is_new(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_STATE", str(tmp_path / "state"))
-    found = judge_novelty(read_project(trained.project.root), snapshot_digest="sha256:a")
+    project = read_project(trained.project.root)
+    assert read_champion(project) is None
+    found = judge_novelty(project, None, snapshot_digest="sha256:a")
     assert found == Novelty(new=True, detail="there is no champion yet")
 
 
@@ -121,7 +125,8 @@ def test_each_other_file_that_a_model_is_made_from_is_new(project: Project, file
 )
 def test_another_model_in_the_settings_is_new(project: Project, old: str, new: str, named: str) -> None:
     edit(project, old, new)
-    found = judge_novelty(read_project(project.root), snapshot_digest=pin("", project.root.parent / "artifact")["digest"])
+    later = read_project(project.root)
+    found = judge_novelty(later, read_champion(later), snapshot_digest=pin("", project.root.parent / "artifact")["digest"])
     assert found.new
     assert named in found.detail
 

@@ -49,7 +49,7 @@ def test_the_gate_and_the_packaging_refuse_before_they_do_anything(
     monkeypatch.chdir(pod.root)
     monkeypatch.delenv("SLUICE_GATE__CONFIG_MAP")
     with pytest.raises(ConfigurationError, match="nobody counts the questions to the gate"):
-        ask_gate("no-model", {}, {})
+        ask_gate("no-model", {}, "", "")
     monkeypatch.delenv("SLUICE_SERVING__REPOSITORY")
     with pytest.raises(ConfigurationError, match="no other step finds the release"):
         package("no-model", {}, [], "", "", "")

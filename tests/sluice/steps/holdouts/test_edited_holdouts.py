@@ -19,6 +19,7 @@ from sluice.steps.gating import ask_gate
 from sluice.steps.holdouts.rotation import plan_rotation, rotate
 from sluice.steps.ledgers import read_gate_status
 from sluice.steps.records import RUN_FOLDER_VARIABLE, read_warnings
+from sluice.steps.scoring import score_gate_rows
 from sluice.steps.standalone.layers import train_now
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ def ask(project: Project, folder: Path) -> list[str]:
     """Train, ask the gate, and return the kinds of the warnings that the gate's step records."""
     train(project)
     metadata = json.loads((project.state / "models/training.json").read_text(encoding="utf-8"))
-    ask_gate(
-        str((project.state / LATEST_MODEL).resolve()), metadata, {name: str(folder / name) for name in ("decision", "scores")}
-    )
+    model, scores = str((project.state / LATEST_MODEL).resolve()), str(folder / "scores")
+    score_gate_rows(model, metadata, scores)
+    ask_gate(model, metadata, scores, str(folder / "decision"))
     return [warning["kind"] for warning in read_warnings(folder)]
 
 

@@ -21,6 +21,7 @@ from sluice.project.projects import Project, read_project
 from sluice.steps.gating import ask_gate
 from sluice.steps.holdouts.rotation import plan_rotation, rotate
 from sluice.steps.ledgers import open_ledger, open_scores
+from sluice.steps.scoring import score_gate_rows
 from sluice.steps.standalone.layers import train_now
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def test_questions_to_the_old_holdout_count_against_the_budget_of_the_new_one(
     assert len(fresh_holdout)
     model = train_now(project)
     metadata = json.loads((project.state / "models/training.json").read_text())
-    assert ask_gate(str(model), metadata, {"decision": str(tmp_path / "d"), "scores": str(tmp_path / "s")})
+    score_gate_rows(str(model), metadata, str(tmp_path / "s"))
+    assert ask_gate(str(model), metadata, str(tmp_path / "s"), str(tmp_path / "d"))
     plan = plan_rotation(project, "new.parquet")
     assert (plan.use.used, plan.use.carried, plan.use.left) == (1, 1, plan.use.budget - 1)
     rotate(plan, by="ann", why=WHY)

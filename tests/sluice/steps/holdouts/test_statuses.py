@@ -18,11 +18,13 @@ from sluice.data.labelled_rows import read_labelled_rows
 from sluice.release.store.releases import ReleaseStore
 from sluice.statistics.auc import compare_independent_auc, estimate_auc
 from sluice.steps.before_training.ages import LOSS_TAIL, describe_loss, judge_age
+from sluice.steps.champions import read_champion
 from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
 from sluice.steps.holdouts.statuses import read_holdout_status
 from sluice.steps.packaging import package, read_warnings_about
 from sluice.steps.records import RUN_FOLDER_VARIABLE
+from sluice.steps.scoring import score_gate_rows
 from sluice.steps.standalone.layers import train_now
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ def test_a_champion_that_cannot_be_asked_stops_nothing(project: Project, champio
     make_rows(900, 6).to_parquet(project.path("parcels.parquet"))
     training = read_labelled_rows(project, project.path("parcels.parquet"))
     (project.root / "serving" / "model_server.py").write_text("raise RuntimeError('broken')\n")
-    age = judge_age(project, read_whole_holdout(project), training, snapshot_digest="sha256:" + "1" * 64)
+    age = judge_age(project, read_champion(project), read_whole_holdout(project), training, snapshot_digest="sha256:" + "1" * 64)
     assert not age.old
     assert "the champion could not be asked about new rows: the server" in age.champion
 
@@ -164,7 +166,8 @@ def test_the_training_step_records_the_age_and_the_release_keeps_the_warnings(
     model = (project.state / LATEST_MODEL).resolve()
     files = {name: str(tmp_path / name) for name in ("curves", "decision", "scores", "verdicts")}
     measure_curves(str(model), metadata, files["curves"])
-    assert ask_gate(str(model), metadata, {"decision": files["decision"], "scores": files["scores"]})
+    score_gate_rows(str(model), metadata, files["scores"])
+    assert ask_gate(str(model), metadata, files["scores"], files["decision"])
     (tmp_path / "verdicts").write_text(json.dumps({"layer": "code", "verdicts": []}))
     digest = package(str(model), metadata, [files["verdicts"]], files["curves"], files["decision"], files["scores"])
     assert [warning.kind for warning in read_warnings_about(project, digest)] == ["old-holdout"]

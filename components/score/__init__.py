@@ -1,0 +1,16 @@
+"""Score the gate rows with the challenger and with the champion, for the gate."""
+
+from kfp import dsl
+
+from components import STEP_IMAGE
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def score(model: dsl.Input[dsl.Model], scores: dsl.Output[dsl.Artifact], record: dsl.Output[dsl.Artifact]) -> None:
+    """Write the scores with the ids of their rows. The gate compares them, because its pod loads no model."""
+    from sluice.artifact_metadata import read_metadata
+    from sluice.carried_records import keep_record
+    from sluice.steps.scoring import score_gate_rows
+
+    keep_record(record.path, record.metadata)
+    score_gate_rows(model.path, read_metadata(model.metadata), scores.path)
