@@ -9,31 +9,32 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
+from kfp_nodes import list_nodes
 
 ROOT = Path(__file__).parents[4]
 PROMOTED, FAILED = (f"11111111-aaaa-4000-8000-00000000000{number}" for number in (1, 2))
-TIMES = {"start_time": "2026-11-30T05:00:00Z", "end_time": "2026-11-30T05:00:30Z"}
+START = datetime(2026, 11, 30, 5, tzinfo=UTC)
 PIPELINE = {"pipeline_id": "p1", "display_name": "churn-release"}
 BEFORE = ("pin-snapshot", "code-tests", "data-tests", "train", "model-tests")
-STEPS = (*BEFORE, "gate", "package", "integration-tests", "approval", "canary")
+RELEASED = ("package", "integration-tests", "approval", "canary")
+STEPS = (*BEFORE, "gate", *RELEASED)
 
 
 def describe_run(run: str) -> dict[str, Any]:
-    """Return a run as the API describes it: each task and its attempt, and no name of a pod."""
+    """Return a run as the API describes it."""
     failed = run == FAILED
-    names = BEFORE if failed else (*STEPS, "condition-1")
-    details = []
-    for name in (*names, *(f"{name}-driver" for name in names), "executor"):
-        state = "FAILED" if failed and name == names[-1] else "SUCCEEDED"
-        for shown in (name, f"{name}(0)"):
-            task = {"run_id": run, "task_id": f"id-{shown}", "display_name": shown, "state": state, **TIMES}
-            details.append(task | {"child_tasks": [{"pod_name": f"wf-{len(details)}"}]})
+    before = [(name, "FAILED" if failed and name == BEFORE[-1] else "SUCCEEDED") for name in BEFORE]
+    after = [("gate", "SUCCEEDED"), ("condition-1", "SUCCEEDED", *((name, "SUCCEEDED") for name in RELEASED))]
+    details = list_nodes(*before, *([] if failed else after), start=START)
+    for node in details:
+        node |= {name: node[name].isoformat() for name in ("start_time", "end_time")}
     return {
         "experiment_id": "e1",
         "run_id": run,

@@ -6,104 +6,115 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kfp_nodes import list_nodes, pod_of, step_node
 
 from sluice.engines import SchedulePlan
 from sluice.engines.kfp.connection import explain
 from sluice.engines.kfp.engine import check_no_templates
-from sluice.engines.kfp.run_statuses import Task, describe_run, find_pod
+from sluice.engines.kfp.run_statuses import describe_run, find_nodes
 from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, to_cron
+from sluice.engines.kfp.task_nodes import Task
 from sluice.errors import DataError, ServiceError, SluiceError, StateError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TASKS = [
-    Task("train", "train", 0, is_group=False),
-    Task("gate", "gate", 0, is_group=False),
-    Task("promote", "condition-1", 0, is_group=True),
-    Task("package", "package", 1, is_group=False),
-    Task("canary", "canary", 1, is_group=False),
-]
+    from kfp_nodes import Part
+
+PROMOTE = (Task("package", "package", 1), Task("canary", "canary", 1))
+TASKS = (Task("train", "train"), Task("gate", "gate"), Task("promote", "condition-1", is_group=True, parts=PROMOTE))
 T0 = datetime(2026, 11, 30, 5, tzinfo=UTC)
+DONE = "SUCCEEDED"
 
 
-def task(name: str, state: str = "SUCCEEDED", pod: str = "", *inside: str) -> dict[str, Any]:
-    return {
-        "display_name": name,
-        "state": state,
-        "task_id": f"id-{name}",
-        "pod_name": pod or f"run-{name}",
-        "start_time": T0,
-        "end_time": T0,
-        "error": None,
-        "child_tasks": [{"pod_name": each} for each in inside],
-    }
-
-
-def describe(state: str, *details: dict[str, Any], logs: dict[str, str] | None = None, tasks: Sequence[Task] = TASKS) -> Any:
+def describe(state: str, *parts: Part, logs: dict[str, str] | None = None, tasks: Sequence[Task] = TASKS) -> Any:
     run = {
         "run_id": "r1",
         "state": state,
         "created_at": T0,
         "finished_at": T0,
-        "run_details": {"task_details": list(details)},
+        "run_details": {"task_details": list_nodes(*parts, start=T0)},
         "error": None,
     }
     return describe_run(run, tasks, pipeline="release", ui_url="http://kfp", now=T0.timestamp() + 5, logs=logs)
 
 
+def done(*names: str) -> list[Part]:
+    return [(name, DONE) for name in names]
+
+
 def test_a_run_shows_the_tasks_of_its_pipeline_and_neither_drivers_nor_executors() -> None:
-    details = [
-        task(name)
-        for name in ("root", "root-driver", "train", "train-driver", "executor", "gate", "promote", "package", "canary")
-    ]
-    found = describe("SUCCEEDED", *details)
-    assert [(step.name, step.depth) for step in found.steps] == [(each.name, each.depth) for each in TASKS]
+    found = describe(DONE, *done("train", "gate"), ("promote", DONE, *done("package", "canary")))
+    shown = [(step.name, step.depth) for step in found.steps]
+    assert shown == [("train", 0), ("gate", 0), ("promote", 0), ("package", 1), ("canary", 1)]
     assert (found.summary.outcome, found.summary.gate) == ("promoted", "promote")
     assert found.summary.url == "http://kfp/#/runs/details/r1"
 
 
 def test_a_condition_that_was_not_met_says_that_the_gate_kept_the_champion() -> None:
-    found = describe("SUCCEEDED", task("train"), task("gate"), task("promote", "SKIPPED"))
+    found = describe(DONE, *done("train", "gate"), ("promote", "SKIPPED"))
     assert (found.summary.outcome, found.summary.gate, found.exit_code) == ("kept", "keep", 0)
 
 
-RETRAIN = [Task("pin-snapshot", "pin-snapshot", 0, is_group=False), Task("new", "condition-0", 0, is_group=True), *TASKS]
-DRIFT = [*RETRAIN[:2], Task("drift", "drift", 1, is_group=False), Task("drifted", "condition-9", 1, is_group=True), *TASKS]
+PIN = Task("pin-snapshot", "pin-snapshot")
+RETRAIN = (PIN, Task("new", "condition-0", is_group=True, parts=TASKS))
+DRIFT = (
+    PIN,
+    Task(
+        "new",
+        "condition-0",
+        is_group=True,
+        parts=(Task("drift", "drift", 1), Task("drifted", "c", 1, is_group=True, parts=TASKS)),
+    ),
+)
+
+
+PROMOTED = ("promote", DONE, *done("package", "canary"))
 
 
 @pytest.mark.parametrize(
-    ("tasks", "ran", "outcome"),
+    ("tasks", "new", "outcome"),
     [
-        (RETRAIN, ["pin-snapshot"], "unchanged"),
-        (RETRAIN, ["pin-snapshot", "train", "gate"], "kept"),
-        (DRIFT, ["pin-snapshot"], "unchanged"),
-        (DRIFT, ["pin-snapshot", "drift"], "kept"),
-        (DRIFT, ["pin-snapshot", "drift", "train", "gate", "package", "canary"], "promoted"),
+        (RETRAIN, ("new", "SKIPPED"), "unchanged"),
+        (RETRAIN, ("new", DONE, *done("train", "gate")), "kept"),
+        (DRIFT, ("new", "SKIPPED"), "unchanged"),
+        (DRIFT, ("new", DONE, ("drift", DONE), ("drifted", "SKIPPED")), "kept"),
+        (
+            DRIFT,
+            (
+                "new",
+                DONE,
+                ("drift", DONE),
+                ("drifted", DONE, *done("train", "gate"), ("promote", DONE, *done("package", "canary"))),
+            ),
+            "promoted",
+        ),
     ],
 )
-def test_a_condition_that_was_not_met_says_that_nothing_was_new(tasks: list[Task], ran: list[str], outcome: str) -> None:
-    skipped = [] if "train" in ran else [task("new" if "drift" not in ran else "drifted", "SKIPPED")]
-    found = describe("SUCCEEDED", *(task(name) for name in ran), *skipped, tasks=tasks)
+def test_a_condition_that_was_not_met_says_that_nothing_was_new(tasks: Sequence[Task], new: Part, outcome: str) -> None:
+    found = describe(DONE, ("pin-snapshot", DONE), new, tasks=tasks)
     assert (found.summary.outcome, found.exit_code) == (outcome, 0)
 
 
 @pytest.mark.parametrize(
-    ("step", "log", "outcome", "code"),
+    ("path", "log", "outcome", "code"),
     [
-        ("canary", "failed to execute component: exit status 6", "rolled_back", 6),
-        ("gate", "failed to execute component: exit status 4", "undecided", 4),
-        ("train", "exit status 1", "failed", 1),
-        ("train", "", "failed", 5),
+        (("promote", "canary"), "failed to execute component: exit status 6", "rolled_back", 6),
+        (("gate",), "failed to execute component: exit status 4", "undecided", 4),
+        (("train",), "exit status 1", "failed", 1),
+        (("train",), "", "failed", 5),
     ],
 )
-def test_the_exit_code_of_a_failed_step_comes_from_the_log_of_the_launcher(step: str, log: str, outcome: str, code: int) -> None:
-    found = describe("FAILED", task(step, "FAILED"), logs={step: log})
+def test_the_exit_code_of_a_failed_step_comes_from_the_log_of_the_launcher(
+    path: tuple[str, ...], log: str, outcome: str, code: int
+) -> None:
+    part: Part = (path[-1], "FAILED")
+    found = describe("FAILED", *([("promote", "FAILED", part)] if len(path) > 1 else [part]), logs={step_node(*path): log})
     assert (found.summary.outcome, found.exit_code) == (outcome, code)
 
 
 def test_a_step_whose_driver_failed_is_named_because_it_never_ran() -> None:
-    found = describe("FAILED", task("train"), task("promote", "FAILED"), task("package-driver", "FAILED"))
+    found = describe("FAILED", ("train", DONE), ("promote", "FAILED", ("package-driver", "FAILED")))
     (failed,) = [step for step in found.steps if step.outcome == "fail" and not step.is_group]
     assert (failed.name, failed.depth) == ("package", 1)
     assert found.reason == "the step promote / package failed: KFP's driver failed before the step started"
@@ -111,19 +122,26 @@ def test_a_step_whose_driver_failed_is_named_because_it_never_ran() -> None:
 
 @pytest.mark.parametrize(("state", "outcome", "ended"), [("RUNNING", "running", False), ("CANCELED", "interrupted", True)])
 def test_the_state_of_a_run_is_its_outcome(state: str, outcome: str, ended: bool) -> None:
-    found = describe(state, task("train", "RUNNING"))
+    found = describe(state, ("train", "RUNNING"))
     assert (found.summary.outcome, found.ended) == (outcome, ended)
 
 
+def test_a_run_waits_while_its_approval_step_looks_for_the_approval() -> None:
+    tasks = (*TASKS[:2], Task("approval", "approval"))
+    found = describe("RUNNING", *done("train", "gate"), ("approval", "RUNNING"), tasks=tasks)
+    assert (found.summary.outcome, found.steps[-1].outcome) == ("waiting", "waiting")
+    assert found.reason == "the step approval waits for the approval of the release"
+    assert "sluice rollout approve" in found.hint
+
+
 def test_the_pod_of_a_step_is_that_of_its_executor_or_of_its_driver() -> None:
-    details = [
-        task("train", "SUCCEEDED", "wf-1", "wf-77"),
-        task("executor", "SUCCEEDED", "wf-system-container-impl-77"),
-        task("gate-driver", "FAILED", "wf-driver-3"),
-    ]
-    assert find_pod(details, "train") == "wf-system-container-impl-77"
-    assert find_pod(details, "gate") == "wf-driver-3"
-    assert find_pod(details, "canary") == ""
+    parts: list[Part] = [("train", DONE), ("gate-driver", "FAILED"), ("promote", DONE, ("package", DONE))]
+    run = {"run_details": {"task_details": list_nodes(*parts, start=T0)}}
+    nodes = {each.task.name: each for each in find_nodes(run, TASKS)}
+    assert nodes["train"].pods()[0] == pod_of("train")
+    assert nodes["gate"].pods()[0].startswith("wf-system-container-driver-")
+    assert nodes["package"].pods()[0] == pod_of("promote", "package")
+    assert nodes["promote"].pods() == []
 
 
 PLAN = SchedulePlan(pipeline="retrain", cron="17 4 * * 1")
@@ -193,12 +211,5 @@ def test_a_refusal_for_a_missing_permission_names_the_line_of_the_role() -> None
 
 
 def test_a_pipeline_without_a_step_after_the_gate_says_nothing_about_the_gates_answer() -> None:
-    run = {
-        "run_id": "r1",
-        "state": "SUCCEEDED",
-        "created_at": T0,
-        "finished_at": T0,
-        "run_details": {"task_details": [task("gate")]},
-    }
-    found = describe_run(run, TASKS[:2], pipeline="ci", ui_url="http://kfp", now=T0.timestamp())
+    found = describe(DONE, ("gate", DONE), tasks=TASKS[:2])
     assert (found.summary.outcome, found.summary.gate) == ("passed", "")

@@ -148,9 +148,7 @@ def test_without_the_user_interface_the_report_says_what_to_set_and_asks_once(en
     found = engine.result(PROMOTED)
     assert found.outcome == "promoted", "the conditions still say what the gate decided"
     (note,) = found.notes
-    assert note.startswith(
-        "code-tests, condition-1 / canary, condition-1 / integration-tests, condition-1 / package, data-tests, "
-    )
+    assert note.startswith("pin-snapshot, code-tests, data-tests, train, model-tests, gate, condition-1 / package, ")
     assert "Set kfp.ui_url" in note
     engine.list()
     assert sum("ml_metadata" in path for path in server.asked) == 1
