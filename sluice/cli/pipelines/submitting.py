@@ -65,6 +65,10 @@ def submit(
     force: Annotated[
         bool, typer.Option("--force-conflicts", help="Take over fields of the WorkflowTemplate that another tool owns (argo).")
     ] = False,
+    no_start: Annotated[
+        bool,
+        typer.Option("--no-start", help="Only bring the pipeline to the engine, for schedules and services that start it later."),
+    ] = False,
     dry_run: DryRunOption = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
@@ -80,6 +84,11 @@ def submit(
     project = open_project(project_folder)
     engine = open_engine(project, engine_name.value if engine_name else "")
     watched = watch or engine.name == "local"  # a local run ends with the process that started it
+    if no_start and (engine.name == "local" or arguments or key or watch):
+        raise UsageError(
+            "--no-start only brings the pipeline to a cluster, so it goes with no argument, key or --watch, and not with local",
+            hint="Leave --no-start out to start a run.",
+        )
     if report and not watched:
         raise UsageError("--report needs --watch", hint="Add --watch, or run `sluice report RUN` when the run has ended.")
     _, graph = read_source(pipeline, project)
@@ -95,6 +104,14 @@ def submit(
             output,
             Envelope("submit", "would-submit", data),
             facts({"would submit": pipeline, "to": engine.name, "arguments": given}),
+        )
+        return
+    if no_start:
+        brought = {"engine": engine.name, "pipeline": pipeline, "prepared": prepared}
+        show(
+            output,
+            Envelope("submit", "prepared", brought),
+            facts({"pipeline": pipeline, "engine": engine.name, "started": "nothing"}),
         )
         return
     run = engine.submit(pipeline, given, key=key)

@@ -209,3 +209,13 @@ def test_an_answer_that_is_not_one_of_ml_metadata_has_no_message() -> None:
     assert split_frames(b"<!doctype html><html></html>") == (None, {})
     assert split_frames(b"\x80\0\0\0\x0fgrpc-status:5\r\n") == (None, {"grpc-status": "5"})
     assert split_frames(b"") == (None, {})
+
+
+def test_a_pipeline_can_be_brought_to_kfp_without_a_run(server: KfpStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_KFP__ENDPOINT", server.url)
+    done = CliRunner().invoke(app, ["submit", "release", "--engine", "kfp", "--no-start", "--project", str(ROOT)])
+    assert done.exit_code == 0, done.output
+    assert "nothing" in done.output
+    assert "/apis/v2beta1/runs" not in server.asked
+    refused = CliRunner().invoke(app, ["submit", "release", "--engine", "kfp", "--no-start", "--watch", "--project", str(ROOT)])
+    assert refused.exit_code != 0

@@ -60,6 +60,7 @@ def test_a_failed_run_exits_with_the_code_of_its_step_and_prints_its_log(small_p
     ("arguments", "code", "message"),
     [
         (("submit", "nightly"), 2, "neither a pipeline of this project"),
+        (("submit", "good", "--engine", "local", "--no-start"), 2, "--no-start only brings the pipeline to a cluster"),
         (("submit", "good", "--arg", "speed=1"), 2, "has no parameter 'speed'"),
         (("schedule", "apply"), 2, "schedule.pipeline is 'retrain'"),
         (("schedule", "pause"), 3, "the local engine has no schedules"),
