@@ -60,10 +60,15 @@ def sign(
     if not body.is_file():
         raise UsageError(f"there is no file {body}", hint="Name the file with the body of the message.")
     project = open_project(project_folder)
+    if not (named := audience or project.settings.webhook.audience):
+        raise UsageError(
+            "the message has no audience, so no webhook would accept it",
+            hint="Name the webhook with --audience, or set webhook.audience to the value that the webhook has.",
+        )
     message = SignedMessage(
         time=int(time.time()),
         project=project.settings.project.name,
-        audience=audience or project.settings.webhook.audience,
+        audience=named,
         client=client,
         path=f"/events/{kind}",
         key=key,

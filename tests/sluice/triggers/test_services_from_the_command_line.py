@@ -273,7 +273,7 @@ def test_the_services_say_what_is_missing_in_sluice_toml(folder: Path) -> None:
     assert isinstance(ended.exception, ConfigurationError)
 
 
-def test_a_message_is_signed_only_if_it_can_be_accepted(folder: Path) -> None:
+def test_a_message_is_signed_only_if_it_can_be_accepted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = folder / "body.json"
     body.write_text("{}")
     key = str(folder / "keys" / "ci")
@@ -294,3 +294,7 @@ def test_a_message_is_signed_only_if_it_can_be_accepted(folder: Path) -> None:
     ):
         ended = CliRunner().invoke(app, ["webhook", "sign", *arguments, "--project", str(folder)])
         assert expected in str(ended.exception)
+    monkeypatch.delenv("SLUICE_WEBHOOK__AUDIENCE")
+    without = ["webhook", "sign", "drift", str(body), "--client", "ci", "--key-file", key, "--project", str(folder)]
+    ended = CliRunner().invoke(app, without)
+    assert "the message has no audience" in str(ended.exception)
