@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.component_kinds import CALL_AN_API_SERVER
+from sluice.doctor.cluster_services import check_artifact_store, check_gateway, check_operator
 from sluice.doctor.findings import FAIL, NOTE, PASS, Finding, collecting
 from sluice.engines.argo.api_server import ApiServer, RefusedCallError
 from sluice.engines.argo.credentials import connect
+from sluice.engines.argo.engine import ArgoEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,6 +59,7 @@ def check_argo(project: Project) -> list[Finding]:
         findings += check_permissions(api, ARGO_PERMISSIONS)
         findings += check_accounts(api, project)
         findings.append(check_tokens(project.settings.argo))
+        findings.append(check_artifact_store(ArgoEngine(project, api)))
     return findings
 
 
@@ -69,7 +72,9 @@ def check_seldon(project: Project) -> list[Finding]:
         findings += check_server(api)
         findings.append(check_resources(api, SELDON, ("seldondeployments",), "Install Seldon Core 1.17.1 with its operator."))
         findings.append(check_resources(api, ISTIO, ("virtualservices",), "Install Istio, which splits the traffic."))
+        findings.append(check_operator(api))
         findings += check_permissions(api, SELDON_PERMISSIONS)
+        findings.append(check_gateway(project.settings.seldon.url))
         found = check_resources(api, PROMETHEUS, ("servicemonitors",), "")
         if found.outcome == FAIL:
             found = Finding(
