@@ -25,6 +25,9 @@ ENDPOINT_VARIABLE, UI_VARIABLE = "KF_PIPELINES_ENDPOINT", "KF_PIPELINES_UI_ENDPO
 
 _ATTRIBUTES = re.compile(r"Namespace:\s*(\S*?),\s*Verb:\s*(\w+),\s*Group:\s*([\w.]*),\s*Version:\s*\w*,\s*Resource:\s*(\w+)")
 
+PAGE = 100
+"""Number of objects that one call to list some returns."""
+
 
 def connect(table: KfpTable) -> Any:  # noqa: ANN401 - kfp.Client has no types
     """Return a ``kfp.Client``.

@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sluice.engines.arguments import check_arguments
-from sluice.engines.kfp.connection import calling, connect, ui_url_of
+from sluice.engines.kfp.connection import PAGE, calling, connect, ui_url_of
 from sluice.engines.kfp.logs import join_logs
 from sluice.engines.kfp.metadata_store import match_executions
 from sluice.engines.kfp.recorded_runs import RecordedRuns
 from sluice.engines.kfp.run_statuses import describe_run, find_nodes
-from sluice.engines.kfp.schedules import check_plan, concurrent_runs, describe_plan, describe_recurring, find_last_start, to_cron
+from sluice.engines.kfp.schedules import RecurringRuns, check_plan, describe_plan, describe_recurring, find_last_start
 from sluice.engines.kfp.task_nodes import read_tasks
 from sluice.engines.kfp.token_secrets import add_token_secrets
 from sluice.engines.kfp.versions import Target, Version, find_version, named_filter, upload
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 NAME = "kfp"
 POLL_SECONDS = 2.0
 """Pause between two looks at a run. KFP's API has no watch."""
-
-PAGE = 100
-"""Number of objects that one call returns."""
 
 _DIGITS = 12
 
@@ -286,58 +283,28 @@ class KfpEngine:
         return [run.to_dict() for run in answer.runs or ()]
 
     @property
-    def _schedule_name(self) -> str:
-        return f"{self._prefix}-schedule"
-
-    def _recurring(self) -> Found:
-        namespace = self.project.settings.kfp.namespace or None
-        with calling(self.client, "list recurring runs"):
-            answer = self.client.list_recurring_runs(
-                page_size=PAGE, sort_by="created_at desc", namespace=namespace, filter=named_filter(self._schedule_name)
-            )
-        return [each.to_dict() for each in answer.recurring_runs or ()]
+    def _recurring(self) -> RecurringRuns:
+        return RecurringRuns(self.client, self.project.settings.kfp, f"{self._prefix}-schedule")
 
     def schedule_apply(self, plan: SchedulePlan) -> str:
-        """Create the recurring run, or replace it, because KFP cannot change one.
-
-        The old one is disabled before the new one is made, so that two never start runs at the same time.
-        """
+        """Create the recurring run, or replace it, because KFP cannot change one. A run that it started goes on."""
         check_plan(plan, timezone=self.project.settings.kfp.timezone)
         _, graph = self._read(plan.pipeline)
         check_arguments(graph, plan.arguments)
         check_no_templates(plan.arguments)
         self.prepare(plan.pipeline)
-        version = self._versions[plan.pipeline]
+        version, recurring = self._versions[plan.pipeline], self._recurring
+        known, runs = recurring.list(), self._list_runs(PAGE)
         description = describe_plan(plan, version.name)
-        before = self._recurring()
-        if len(before) == 1 and before[0].get("description") == description:
-            return "unchanged"
-        paused = bool(before) and all(describe_recurring(each, last=None, now=0).paused for each in before)
-        experiment = self._experiment()
-        with calling(self.client, "replace the recurring run"):
-            for each in before:
-                self.client.disable_recurring_run(each["recurring_run_id"])
-            self.client.create_recurring_run(
-                experiment,
-                self._schedule_name,
-                description=description,
-                cron_expression=to_cron(plan),
-                max_concurrency=concurrent_runs(plan),
-                no_catchup=True,
-                params=dict(plan.arguments),
-                pipeline_id=version.pipeline_id,
-                version_id=version.version_id,
-                enabled=not paused,
-                pipeline_root=self.project.settings.kfp.pipeline_root or None,
-                service_account=self.project.settings.kfp.service_account or None,
-            )
-            for each in before:
-                self.client.delete_recurring_run(each["recurring_run_id"])
-        return "changed" if before else "created"
+        changed = not known or known[0].get("description") != description
+        if changed:
+            recurring.replace(known, plan, version, self._experiment())
+        recurring.clean_up(known if changed else known[1:], runs)
+        return ("changed" if known else "created") if changed else "unchanged"
 
     def schedule_list(self) -> tuple[ScheduleStatus, ...]:
         """Return the project's recurring run, with the start of its last run among the last hundred runs of the experiment."""
-        found = self._recurring()
+        found = self._recurring.list()[:1]
         runs = self._list_runs(PAGE) if found else []
         return tuple(
             describe_recurring(each, last=find_last_start(runs, each["recurring_run_id"]), now=time.time()) for each in found
@@ -349,23 +316,15 @@ class KfpEngine:
         Raises:
             StateError: The project has no schedule.
         """
-        found = self._recurring()
-        if not found:
-            raise StateError(f"KFP has no recurring run {self._schedule_name}", hint="Create it with `sluice schedule apply`.")
-        changed = [each for each in found if describe_recurring(each, last=None, now=0).paused != paused]
-        switch = self.client.disable_recurring_run if paused else self.client.enable_recurring_run
-        with calling(self.client, "change the recurring run"):
-            for each in changed:
-                switch(each["recurring_run_id"])
-        return "changed" if changed else "unchanged"
+        return self._recurring.switch(paused=paused)
 
     def schedule_remove(self) -> str:
-        """Delete the recurring run. Its runs stay."""
-        found = self._recurring()
-        with calling(self.client, "delete the recurring run"):
-            for each in found:
-                self.client.delete_recurring_run(each["recurring_run_id"])
-        return "removed" if found else "unchanged"
+        """Delete the recurring run.
+
+        Raises:
+            StateError: One of its runs goes on, and KFP would delete that too.
+        """
+        return self._recurring.remove(self._list_runs(PAGE))
 
 
 def _shorten_key(key: str) -> str:
