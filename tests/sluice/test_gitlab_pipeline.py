@@ -40,8 +40,12 @@ def test_the_jobs_come_in_the_order_in_which_one_release_is_made_tested_approved
 
 
 def test_only_the_default_branch_asks_the_gate_and_only_a_person_approves() -> None:
-    for name in ("gate", "integration-tests", "approve", "rollout"):
-        assert ".default-branch" in find_parents(name)
+    in_cluster = [name for name in JOBS if ".in-cluster" in find_parents(name)]
+    assert in_cluster == ["gate", "approve", "rollout"], "only jobs with an environment have an account in the cluster"
+    assert all("environment" in JOBS[name] for name in in_cluster)
+    assert PIPELINE[".in-cluster"]["extends"] == ".default-branch"
+    assert ".default-branch" in find_parents("integration-tests")
+    assert "SLUICE_ROLLOUT__SPLITTER" not in PIPELINE["variables"]
     assert [name for name in JOBS if ["gate", "ask"] in [one[1:3] for one in find_commands(name)]] == ["gate"]
     assert [name for name in JOBS if ["release", "build"] in [one[1:3] for one in find_commands(name)]] == ["gate"]
     (rule,) = JOBS["approve"]["rules"]

@@ -48,6 +48,7 @@ class GatePreview:
         difference: The challenger's AUC minus the champion's; None if there is no champion.
         interval: The paired 95 % interval of the difference, as ``low`` and ``high``; None if there is no champion.
         margin: What the difference must exceed at the gate.
+        champion_known: Whether this machine can know which release is champion.
     """
 
     model: str
@@ -58,10 +59,13 @@ class GatePreview:
     difference: float | None
     interval: dict[str, float] | None
     margin: float
+    champion_known: bool = True
 
     @property
     def outcome(self) -> str:
-        """``first``, ``better``, ``worse`` or ``unclear``, as the interval says."""
+        """``first``, ``better``, ``worse`` or ``unclear``, as the interval says; ``unknown`` if the champion is not known."""
+        if not self.champion_known:
+            return "unknown"
         if self.interval is None:
             return "first"
         if self.interval["low"] > 0:
@@ -72,6 +76,11 @@ class GatePreview:
     def detail(self) -> str:
         """What the comparison shows, and that it decides nothing."""
         end = f"{self.rows:,} test rows were compared. The gate was not asked, and its budget is unchanged."
+        if not self.champion_known:
+            return (
+                f"The AUC of the model is {self.auc:.4f}. It was compared with no champion, because the champion is in a cluster "
+                f"that this machine does not ask (rollout.splitter). {end}"
+            )
         if self.difference is None or self.interval is None:
             return f"There is no champion, so the gate would let this model pass (AUC {self.auc:.4f}). {end}"
         found = (
@@ -113,6 +122,8 @@ def preview_gate(project: Project) -> GatePreview:
         difference=compared.difference if compared else None,
         interval={"low": compared.interval.low, "high": compared.interval.high} if compared else None,
         margin=read_rule(project).margin,
+        # The ledger is in a cluster, so the champion is there too. A job of a pull request has no account in it.
+        champion_known=champion is not None or project.settings.rollout.in_cluster or not project.settings.gate.config_map,
     )
     folder = project.state / GATE_FOLDER
     folder.mkdir(parents=True, exist_ok=True)

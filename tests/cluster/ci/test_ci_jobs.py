@@ -5,6 +5,7 @@ The registry, the gate's ledger, the approval and the request are real. No contr
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import secrets
@@ -76,7 +77,6 @@ def runner(namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "SLUICE_SERVING__IMAGE": f"{host}/serving:latest",
             "SLUICE_SERVING__PLAIN_HTTP": "true",
             "SLUICE_GATE__CONFIG_MAP": f"{namespace}/ledger",
-            "SLUICE_ROLLOUT__SPLITTER": "seldon",
             "SLUICE_SELDON__NAMESPACE": namespace,
             "GITHUB_REPOSITORY": "owner/repository",
             "GITHUB_RUN_ID": "7",
@@ -84,6 +84,17 @@ def runner(namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "GITHUB_ACTOR": "pusher",
         }
         yield Runner(workflow, folder, environment, programs)
+
+
+def test_the_jobs_of_a_pull_request_end_without_an_account_in_the_cluster(runner: Runner) -> None:
+    folder = runner.folder / "pull-request"
+    visitor = dataclasses.replace(runner, folder=folder, event="pull_request", outputs={"gate": {}}, logged_in=[])
+    visitor.folder.mkdir()
+    for job in ("code-tests", "data-tests", "model-tests", "integration-tests", "preview"):
+        visitor.play(job)
+    assert visitor.logged_in == []
+    summary = (visitor.clone("preview") / "github-summary.md").read_text()
+    assert "It was compared with no champion, because the champion is in a cluster" in summary
 
 
 def read_result(runner: Runner, job: str, layer: str) -> dict[str, Any]:
@@ -98,6 +109,7 @@ def test_the_release_that_is_requested_is_the_one_that_was_tested_and_approved(
     step["run"] = step["run"].replace(" --wait", "")  # no controller runs
     for job in ("code-tests", "data-tests", "model-tests", "gate", "integration-tests", "approve", "rollout"):
         runner.play(job)
+    assert runner.logged_in == ["gate", "approve", "rollout"], "no other job has an account in the cluster"
     release = runner.outputs["gate"]["release"]
     assert release.startswith("sha256:")
 

@@ -28,6 +28,8 @@ class Runner:
         environment: Environment of every script, instead of the workflow's own `env`.
         programs: Folder with programs that come first on the path.
         outputs: Job → its outputs.
+        logged_in: The jobs that have logged in to the cluster. Only their scripts get the kubeconfig.
+        event: Name of the event that started the workflow.
     """
 
     workflow: dict[Any, Any]
@@ -35,6 +37,8 @@ class Runner:
     environment: dict[str, str]
     programs: Path
     outputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    logged_in: list[str] = field(default_factory=list)
+    event: str = "push"
 
     def clone(self, job: str) -> Path:
         """Return the folder of a job."""
@@ -56,14 +60,15 @@ class Runner:
             elif action == "./.github/actions/set-up":
                 self.set_up(clone)
             elif action == "./.github/actions/log-in":
-                pass  # the environment has the kubeconfig, and the registry needs no password
+                if "kubeconfig" in given:  # the registry needs no password
+                    self.logged_in.append(job)
             elif action == "actions/upload-artifact":
                 self.upload(clone, str(given["name"]), str(given["path"]).split())
             elif action == "actions/download-artifact":
-                shutil.copytree(self.folder / "artifacts" / given["name"], clone / given["path"], dirs_exist_ok=True)
+                self.download(clone, given)
             elif "run" in step and not action:
                 own = {name: self.fill(str(value), known) for name, value in step.get("env", {}).items()}
-                known[step.get("id", "")] = self.run(clone, step["run"], job_environment | own)
+                known[step.get("id", "")] = self.run(clone, step["run"], self.kubeconfig(job) | job_environment | own)
             else:
                 raise AssertionError(f"{job}: a step of an unknown kind: {step}")
         self.outputs[job] = {name: self.fill(value, known) for name, value in described.get("outputs", {}).items()}
@@ -77,6 +82,19 @@ class Runner:
         for name in (".venv", ".venv-serving"):
             (clone / name).symlink_to(ROOT / name)
         shutil.copytree(ROOT / "data", clone / "data")
+
+    def kubeconfig(self, job: str) -> dict[str, str]:
+        """Return the variable with the kubeconfig; for a job that has not logged in, one that names no file."""
+        return {"KUBECONFIG": os.environ["KUBECONFIG"] if job in self.logged_in else "/nonexistent"}
+
+    def download(self, clone: Path, given: dict[str, str]) -> None:
+        """Copy artifacts as the action does: one by its name, or those that match a pattern, each to a folder of its own."""
+        artifacts = self.folder / "artifacts"
+        if "name" in given:
+            shutil.copytree(artifacts / given["name"], clone / given["path"], dirs_exist_ok=True)
+            return
+        for found in sorted(artifacts.glob(given["pattern"])):
+            shutil.copytree(found, clone / given["path"] / found.name, dirs_exist_ok=True)
 
     def upload(self, clone: Path, name: str, paths: list[str]) -> None:
         """Store files as the action does: relative to the deepest folder that contains all of the paths."""
@@ -112,7 +130,13 @@ class Runner:
         if words[0] == "steps":
             found = known.get(words[1], {}).get(words[3], "")
         elif words[0] == "needs":
-            found = self.outputs[words[1]].get(words[3], "")
+            found = "success" if words[2] == "result" else self.outputs[words[1]].get(words[3], "")
+        elif first == "github.event_name":
+            found = self.event
+        elif first == "github.event.pull_request.head.repo.full_name":
+            found = "a fork"  # its token cannot write comments
+        elif first == "github.repository":
+            found = "owner/repository"
         elif first == "github.token":
             found = "a token"
         else:
@@ -125,4 +149,5 @@ class Runner:
             return True
         name, sign, value = condition.split()
         found = environment[name.removeprefix("env.")] if name.startswith("env.") else self.evaluate(name, known)
-        return (found == value.strip("'")) == {"==": True, "!=": False}[sign]
+        expected = value.strip("'") if value.startswith("'") else self.evaluate(value, known)
+        return (found == expected) == {"==": True, "!=": False}[sign]

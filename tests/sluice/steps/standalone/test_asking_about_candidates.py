@@ -69,6 +69,12 @@ def test_a_preview_without_a_champion_says_so(tmp_path: Path, monkeypatch: pytes
     train_now(project)
     found = preview_gate(project)
     assert (found.outcome, found.difference) == ("first", None)
+    monkeypatch.setenv(
+        "SLUICE_GATE__CONFIG_MAP", "pipelines/ledger"
+    )  # the champion is in a cluster, and this machine does not ask it
+    found = preview_gate(GateProject(tmp_path).read())
+    assert (found.outcome, found.champion) == ("unknown", None)
+    assert "would let this model pass" not in found.detail
 
 
 def test_a_training_does_not_disturb_another_one_that_has_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
