@@ -65,14 +65,15 @@ def test_a_preview_compares_on_the_test_rows_and_uses_up_no_question(toy: GatePr
 
 def test_a_preview_without_a_champion_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_ROOT", str(tmp_path))
-    project = GateProject(tmp_path).read()
+    made = GateProject(tmp_path)
+    project = made.read()
     train_now(project)
     found = preview_gate(project)
     assert (found.outcome, found.difference) == ("first", None)
     monkeypatch.setenv(
         "SLUICE_GATE__CONFIG_MAP", "pipelines/ledger"
     )  # the champion is in a cluster, and this machine does not ask it
-    found = preview_gate(GateProject(tmp_path).read())
+    found = preview_gate(made.read())
     assert (found.outcome, found.champion) == ("unknown", None)
     assert "would let this model pass" not in found.detail
 
