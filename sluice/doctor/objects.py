@@ -87,7 +87,7 @@ def check_settings_for_pods(settings: Settings) -> Finding:
     subject = "settings for Pods"
     missing = [key for key in find_missing_places(settings) if not settings.steps.env.get(_variable(key))]
     if missing:
-        text = f"{', '.join(missing)} not set, so the first step fails"
+        text = f"the first step fails, because these settings are missing: {', '.join(missing)}"
         return Finding(
             subject, FAIL, text, "Set them in sluice.toml or in steps.env. docs/installation.md says what a cluster needs."
         )

@@ -71,7 +71,10 @@ def test_an_object_that_may_not_be_read_is_a_note_and_one_that_is_missing_must_b
 def test_the_settings_without_which_the_first_step_fails_are_named() -> None:
     found = check_settings_for_pods(make_settings())
     assert found.outcome == "fail"
-    assert found.detail == "serving.repository, gate.config_map, data.holdout_digest not set, so the first step fails"
+    assert (
+        found.detail
+        == "the first step fails, because these settings are missing: serving.repository, gate.config_map, data.holdout_digest"
+    )
     complete = {"data": {"holdout_digest": DIGEST}, "gate": {"config_map": "steps/ledger"}}
     assert check_settings_for_pods(make_settings(**complete, serving={"repository": "r.example/shop"})).outcome == "pass"
     in_steps = {"env": {"SLUICE_SERVING__REPOSITORY": "r.example/shop"}}
