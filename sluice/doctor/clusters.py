@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.argo.component_kinds import CALL_AN_API_SERVER
 from sluice.doctor.cluster_services import check_artifact_store, check_gateway, check_operator
 from sluice.doctor.findings import FAIL, NOTE, PASS, Finding, collecting
+from sluice.doctor.objects import check_accounts, check_security
 from sluice.engines.argo.api_server import ApiServer, RefusedCallError
 from sluice.engines.argo.credentials import connect
 from sluice.engines.argo.engine import ArgoEngine
@@ -58,6 +59,7 @@ def check_argo(project: Project) -> list[Finding]:
         )
         findings += check_permissions(api, ARGO_PERMISSIONS)
         findings += check_accounts(api, project)
+        findings.append(check_security(api, project.settings.argo.security))
         findings.append(check_tokens(project.settings.argo))
         findings.append(check_artifact_store(ArgoEngine(project, api)))
     return findings
@@ -87,9 +89,11 @@ def check_seldon(project: Project) -> list[Finding]:
 def check_server(api: ApiServer) -> list[Finding]:
     """Ask for the version and compare the clocks."""
     found = api.read("/version")
-    version = Finding("Kubernetes API server", PASS, f"{api.url} is version {found['gitVersion']}, namespace {api.namespace}")
+    version = Finding(
+        "Kubernetes API server", PASS, f"{api.url} has the version {found['gitVersion']}; asked about namespace {api.namespace}"
+    )
     skew = api.measure_skew()
-    text = f"the API server's clock differs by {abs(skew):.0f} s"
+    text = f"the clock of the API server of namespace {api.namespace} differs by {abs(skew):.0f} s"
     if abs(skew) <= LARGEST_SKEW_SECONDS:
         return [version, Finding("clock", PASS, text)]
     return [version, Finding("clock", FAIL, text, "Set this machine's clock with NTP. Leases and schedules depend on it.")]
@@ -118,7 +122,7 @@ def check_permissions(api: ApiServer, permissions: Iterable[Permission]) -> list
             text = f"this account may not {', '.join(refused)} {each.resource} in namespace {api.namespace}"
             findings.append(Finding(subject, FAIL, text, f"Add this rule to its Role in namespace {api.namespace}: {rule}"))
         else:
-            findings.append(Finding(subject, PASS, f"may {', '.join(each.verbs)}"))
+            findings.append(Finding(subject, PASS, f"may {', '.join(each.verbs)} in namespace {api.namespace}"))
     return findings
 
 
@@ -138,17 +142,6 @@ def _may(api: ApiServer, permission: Permission, verb: str) -> bool:
     return bool(api.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)["status"]["allowed"])
 
 
-def check_accounts(api: ApiServer, project: Project) -> list[Finding]:
-    """Ask whether the service accounts and the artifact repository that the settings name exist."""
-    table = project.settings.argo
-    named = {
-        "argo.service_account": ("serviceaccounts", table.service_account),
-        **{f"argo.service_accounts.{key}": ("serviceaccounts", name) for key, name in table.service_accounts.items()},
-        "argo.artifact_repository": ("configmaps", table.artifact_repository.partition("/")[0]),
-    }
-    return [_check_object(api, key, plural, name) for key, (plural, name) in named.items() if name]
-
-
 def check_tokens(table: ArgoTable) -> Finding:
     """Say which steps have a token, and which ones lack one that they need."""
     if table.step_tokens:
@@ -159,12 +152,3 @@ def check_tokens(table: ArgoTable) -> Finding:
         text = f"no service account, and so no token, for {', '.join(missing)}"
         return Finding("tokens of steps", NOTE, text, "If a pipeline has this step, name its account in [argo.service_accounts].")
     return Finding("tokens of steps", PASS, f"only {', '.join(table.service_accounts)} have one")
-
-
-def _check_object(api: ApiServer, key: str, plural: str, name: str) -> Finding:
-    try:
-        api.call("GET", f"/api/v1/namespaces/{api.namespace}/{plural}/{name}")
-    except RefusedCallError as error:
-        fix = f"Create it, or correct {key} in sluice.toml."
-        return Finding(key, FAIL, f"{name} in namespace {api.namespace}: {error.refusal.message}", fix)
-    return Finding(key, PASS, f"{plural[:-1]} {name} exists in namespace {api.namespace}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sluice.doctor.clusters import check_argo, check_seldon
 from sluice.doctor.machine import check_machine
+from sluice.doctor.objects import check_kfp_accounts, check_settings_for_pods
 from sluice.doctor.services import check_kfp, check_registry
 
 if TYPE_CHECKING:
@@ -21,11 +22,14 @@ def examine(project: Project, *, engine: str, platform: str) -> list[Finding]:
         engine: ``local``, ``argo`` or ``kfp``.
         platform: ``laptop`` or ``seldon``.
     """
-    findings = [*check_machine(project), *check_registry(project)]
+    in_pods = engine in {"argo", "kfp"}
+    findings = [*check_machine(project, serves_here=not (in_pods and platform == "seldon")), *check_registry(project)]
+    if in_pods:
+        findings.append(check_settings_for_pods(project.settings))
     if engine == "argo":
         findings += check_argo(project)
     if engine == "kfp":
-        findings += check_kfp(project)
+        findings += [*check_kfp(project), *check_kfp_accounts(project)]
     if platform == "seldon":
         findings += check_seldon(project)
     return findings

@@ -27,12 +27,17 @@ _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 _SECONDS = 60
 
 
-def check_machine(project: Project) -> list[Finding]:
-    """Return the findings about this machine."""
+def check_machine(project: Project, *, serves_here: bool = True) -> list[Finding]:
+    """Return the findings about this machine.
+
+    Args:
+        project: The project.
+        serves_here: Whether releases are tested or served on this machine. If not, a missing serving environment is only a note.
+    """
     return [
         check_python(),
         check_lock(project),
-        ask("serving environment", lambda: describe_serving(project)),
+        check_serving(project, serves_here=serves_here),
         check_disk(project),
         check_port(project),
     ]
@@ -79,6 +84,16 @@ def compare_versions(pinned: dict[str, str]) -> list[str]:
         if found != wanted:
             different.append(f"{name} {found} (locked: {wanted})")
     return different
+
+
+def check_serving(project: Project, *, serves_here: bool) -> Finding:
+    """Start the serving environment. Without it, this machine cannot test or serve a release, but Pods can."""
+    found = ask("serving environment", lambda: describe_serving(project))
+    if found.outcome == PASS or serves_here:
+        return found
+    return Finding(
+        found.subject, NOTE, found.detail, f"{found.fix} Only `sluice run` and `sluice serve` on this machine need it."
+    )
 
 
 def describe_serving(project: Project) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -82,10 +82,13 @@ def run_canary(release: str, by: str) -> str:
         releases = open_releases(project)
         number = releases.get(release).number
         starts.request_rollout(project, release, by=by)
-        if by and project.settings.rollout.in_cluster:
-            _record_workflow_approval(project, release, by)
         steps = step_shares.find_steps(project, open_journal(project).read(), release)
-        step.wait(f"release {number} gets {' → '.join(map(str, steps))} % of the traffic")
+        if by and project.settings.rollout.in_cluster and (refusal := _record_workflow_approval(project, release, by)):
+            waiting = _describe_missing_approval(number, by, refusal, project.settings.rollout.deadline_seconds)
+            sys.stderr.write(f"{waiting}\n")  # the log is what a person sees of a step that is still running in a cluster
+            step.wait(waiting)
+        else:
+            step.wait(f"release {number} gets {' → '.join(map(str, steps))} % of the traffic")
         outcome = outcomes.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)
         time.sleep(SECONDS_RECORDED_AFTER_END)
         outcomes.wait_for_explanation(project, release)
@@ -97,11 +100,25 @@ def run_canary(release: str, by: str) -> str:
     return outcome
 
 
-def _record_workflow_approval(project: Project, release: str, by: str) -> None:
-    """Record the approval of the person who resumed the suspended workflow in Argo.
+def _record_workflow_approval(project: Project, release: str, by: str) -> str:
+    """Record the approval of the person who resumed the suspended workflow in Argo, if this step's account may approve.
 
-    If the workflow's account may not approve releases, the rollout waits until a person approves it with a command.
+    By default it may not, because it also requests the rollout. On Kubeflow Pipelines, the approval is recorded already.
+
+    Returns:
+        Why the approval was not recorded; empty if the release has an approval.
     """
     if approvals.find_approval(project, release) is None:
-        with contextlib.suppress(ServiceError):
+        try:
             approvals.approve(project, release, by=by, note="approved in the pipeline")
+        except ServiceError as error:
+            return error.message
+    return ""
+
+
+def _describe_missing_approval(number: int | str, by: str, refusal: str, deadline_seconds: float) -> str:
+    """Say that the rollout waits for a person, for how long, and why the answer of `by` in the pipeline was not enough."""
+    return (
+        f"release {number} waits for `sluice rollout approve {number}`, until {deadline_seconds:.0f} s after the request. "
+        f"{by} approved it in the pipeline, but the step's account could not record that: {refusal}"
+    )

@@ -13,8 +13,17 @@ from sluice.run_warnings import RunWarning
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
+    from sluice.project.settings import Settings
 
 _LOST = "the state folder of this step is lost when the step ends"
+
+
+PLACES = {
+    "serving.repository": "no other step finds the release that it packages",
+    "gate.config_map": "nobody counts the questions to the gate",
+    "data.holdout_digest": "nobody notices another holdout",
+}
+"""Setting that a pipeline in a cluster needs → what happens without it."""
 
 
 def check_places(project: Project) -> None:
@@ -25,18 +34,21 @@ def check_places(project: Project) -> None:
     """
     if not project.ephemeral:
         return
-    settings = project.settings
-    missing = {
-        "serving.repository": (settings.serving.repository, "no other step finds the release that it packages"),
-        "gate.config_map": (settings.gate.config_map, "nobody counts the questions to the gate"),
-        "data.holdout_digest": (settings.data.holdout_digest, "nobody notices another holdout"),
+    for key in find_missing_places(project.settings):
+        raise ConfigurationError(
+            f"{_LOST}, and {key} is not set, so {PLACES[key]}",
+            hint=f"Set {key} in sluice.toml or in steps.env. docs/installation.md says what a cluster needs.",
+        )
+
+
+def find_missing_places(settings: Settings) -> list[str]:
+    """Return the settings of `PLACES` that are not set. ``steps.env`` may also set them for the steps."""
+    values = {
+        "serving.repository": settings.serving.repository,
+        "gate.config_map": settings.gate.config_map,
+        "data.holdout_digest": settings.data.holdout_digest,
     }
-    for key, (value, consequence) in missing.items():
-        if not value:
-            raise ConfigurationError(
-                f"{_LOST}, and {key} is not set, so {consequence}",
-                hint=f"Set {key} in sluice.toml or in steps.env. docs/installation.md says what a cluster needs.",
-            )
+    return [key for key in PLACES if not values[key]]
 
 
 def warn_of_lost_journal(project: Project) -> list[RunWarning]:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+import yaml
 from engine_accounts import make_token, with_token
 from workflow_states import node, root, status
 
 from sluice.doctor.clusters import ARGO_PERMISSIONS, check_argo, check_permissions, check_resources
+from sluice.doctor.objects import check_security
 from sluice.engines.argo.api_server import WORKFLOW, ApiServer
 from sluice.engines.argo.engine import ArgoEngine, open_argo
 from sluice.errors import ServiceError
 from sluice.project.projects import Project
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -68,6 +69,39 @@ def test_the_doctor_finds_each_missing_permission_and_says_the_line_of_the_role(
     fixes = " ".join(each.fix for each in refused)
     assert '{apiGroups: [""], resources: ["pods/log"], verbs: ["get"]}' in fixes
     assert '{apiGroups: ["argoproj.io"], resources: ["workflowtemplates"], verbs: ["get", "patch", "create"]}' in fixes
+
+
+def test_an_account_with_the_role_of_the_manifests_can_submit_and_the_doctor_says_what_it_may_not_read(
+    shop: Project, engine: ArgoEngine, namespace: str, tmp_path: Path
+) -> None:
+    from kubernetes import client, config
+
+    config.load_kube_config()
+    role = yaml.safe_load((ROOT / "manifests" / "overlays" / "argo" / "pipelines" / "submitters.yaml").read_text())
+    file = make_token(namespace, tmp_path / "submitter", role["rules"])
+    submitter = with_token(engine, file)
+    run = submitter.submit("train", {})
+    assert run in {each.id for each in submitter.list()}
+    submitter.cancel(run)
+    own = {"server": engine.api.url, "token_file": str(file), "ca_file": str(client.Configuration.get_default_copy().ssl_ca_cert)}
+    argo = shop.settings.argo.model_copy(update=own | {"service_account": "sluice-pipeline"})
+    found = check_argo(Project(shop.root, shop.settings.model_copy(update={"argo": argo})))
+    outcomes = {each.subject: each.outcome for each in found}
+    assert "fail" not in outcomes.values(), found
+    assert outcomes["argo.service_account"] == outcomes["argo.security"] == "note"
+    assert all(f"namespace {namespace}" in each.detail for each in found if each.subject in {"Kubernetes API server", "clock"})
+
+
+def test_the_doctor_compares_the_security_of_steps_with_the_namespace(engine: ArgoEngine, namespace: str) -> None:
+    from kubernetes import client
+
+    label = "pod-security.kubernetes.io/enforce"
+    try:
+        client.CoreV1Api().patch_namespace(namespace, {"metadata": {"labels": {label: "restricted"}}})
+        assert check_security(engine.api, "").outcome == "fail"
+        assert check_security(engine.api, "restricted").outcome == "pass"
+    finally:
+        client.CoreV1Api().patch_namespace(namespace, {"metadata": {"labels": {label: None}}})
 
 
 def test_the_doctor_asks_for_versions_resources_accounts_and_the_clock(shop: Project, engine: ArgoEngine) -> None:

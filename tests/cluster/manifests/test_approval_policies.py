@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from approvals_by_kubectl import ALICE, BOB, CONTROLLER, EDITOR, GROUPS, LABELS, REQUESTER, approve, assert_refused, make_approval
-from manifests_cluster import kubectl, wait_for
+from manifests_cluster import MANIFESTS, kubectl, wait_for
 
 if TYPE_CHECKING:
     from manifests_cluster import Installation, KubectlResult
@@ -35,11 +36,22 @@ def test_the_right_to_create_config_maps_is_not_enough_to_approve(installation: 
     assert_refused(approve(installation, EDITOR), "needs the verb `approve`")
 
 
-def test_a_requester_cannot_approve_and_a_pipeline_on_argo_can_only_in_its_own_name(installation: Installation) -> None:
+def test_neither_a_requester_nor_the_canary_step_can_approve(installation: Installation) -> None:
     assert_refused(approve(installation, REQUESTER), "cannot create resource")
     pipeline = installation.account("sluice-canary", installation.pipelines)
-    assert approve(installation, pipeline).succeeded
-    assert not approve(installation, pipeline, recorded_by=ALICE).succeeded
+    assert_refused(approve(installation, pipeline), "cannot create resource")
+
+
+def test_with_the_component_the_canary_step_approves_only_in_its_own_name(installation: Installation) -> None:
+    pipeline = installation.account("sluice-canary", installation.pipelines)
+    text = installation.rename((MANIFESTS / "components" / "resumed-approvals" / "binding.yaml").read_text())
+    binding = yaml.safe_load(text)
+    assert installation.apply([binding]).succeeded
+    try:
+        wait_for(lambda: approve(installation, pipeline).succeeded, "the canary's account to have the Role")
+        assert_refused(approve(installation, pipeline, recorded_by=ALICE), "data.recorded_by must be the account")
+    finally:
+        kubectl("delete", "rolebinding", binding["metadata"]["name"], "-n", installation.production)
 
 
 def test_the_controller_cannot_approve_even_with_the_role_of_an_approver(installation: Installation) -> None:

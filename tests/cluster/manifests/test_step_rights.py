@@ -46,13 +46,12 @@ JOURNAL = {
 LEDGER = {Right("pipelines", verb, "configmaps", name="sluice-ledger") for verb in ("get", "update")}
 TRIALS = {Right("trials", verb, "pods") for verb in ("get", "create", "delete")} | {Right("trials", "get", "pods/log")}
 REQUEST = {Right("production", verb, "seldondeployments", SELDON) for verb in ("create", "patch")}
-APPROVE = {Right("production", "approve", "seldondeployments", SELDON), Right("production", "create", "configmaps")}
 ALLOWED = {
     "sluice-pipeline": OWN_RESULT,
     "sluice-reader": OWN_RESULT | JOURNAL,
     "sluice-gate": OWN_RESULT | JOURNAL | LEDGER,
     "sluice-integration": OWN_RESULT | TRIALS,
-    "sluice-canary": OWN_RESULT | JOURNAL | REQUEST | APPROVE,
+    "sluice-canary": OWN_RESULT | JOURNAL | REQUEST,
 }
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 ASKED = (

@@ -15,6 +15,7 @@ from manifest_objects import find, read_files
 import sluice.engines.argo.engine
 import sluice.gate.stores.config_maps
 import sluice.scoring.release_pods
+from sluice.doctor.clusters import ARGO_PERMISSIONS
 from sluice.engines.argo import api_server
 from sluice.kubernetes_calls import Kind
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 CONTROLLER, REQUESTER, APPROVER, READER = "sluice-controller", "sluice-requester", "sluice-approver", "sluice-reader"
 GATE, INTEGRATION, RESULTS, RUN = "sluice-gate", "sluice-integration", "sluice-results", "sluice-run"
-TRIGGERS, EVENT_SENDER = "sluice-triggers", "sluice-event-sender"
+TRIGGERS, EVENT_SENDER, SUBMITTER = "sluice-triggers", "sluice-event-sender", "sluice-submitter"
 CALLERS = {
     "approval_objects.read_approvals": (CONTROLLER, REQUESTER, APPROVER, READER),
     "approval_objects.write_approval": (APPROVER,),
@@ -115,6 +116,8 @@ def needed_by(role: str) -> set[Rule]:
         return OF_OTHER_PROGRAMS[role]
     if role == TRIGGERS:
         return read_submit_calls()
+    if role == SUBMITTER:
+        return {Rule(each.group, each.resource, verb) for each in ARGO_PERMISSIONS for verb in each.verbs}
     if role == GATE:
         calls = read_client_calls(sluice.gate.stores.config_maps) - {NOT_ALLOWED}
         ledger = find("ConfigMap", "sluice-ledger")["metadata"]["name"]

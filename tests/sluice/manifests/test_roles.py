@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from api_calls import KINDS, VERBS, read_calls
-from manifest_objects import build, find, read_files, read_settings
-from role_rules import APPROVER, CALLERS, CONTROLLER, GATE, Rule, all_roles, find_problems, rules_of
+from manifest_objects import MANIFESTS, build, find, read_files, read_settings
+from role_rules import APPROVER, CALLERS, GATE, Rule, all_roles, find_problems, rules_of
 
 import sluice.rollout.platforms.seldon
 from sluice.argo.component_kinds import CALL_AN_API_SERVER
@@ -93,7 +95,7 @@ BOUND = {
         "sluice-reader": {OWN_RESULT, (PRODUCTION, "sluice-reader")},
         "sluice-gate": {OWN_RESULT, (PIPELINES, "sluice-gate"), (PRODUCTION, "sluice-reader")},
         "sluice-integration": {OWN_RESULT, (TRIALS, "sluice-integration")},
-        "sluice-canary": {OWN_RESULT, (PRODUCTION, "sluice-requester"), (PRODUCTION, "sluice-approver")},
+        "sluice-canary": {OWN_RESULT, (PRODUCTION, "sluice-requester")},
     },
     "overlays/kfp": {
         "sluice-run": {(KUBEFLOW, "sluice-run")},
@@ -175,12 +177,31 @@ def test_every_secret_is_empty_and_holds_the_token_of_one_account() -> None:
             assert "stringData" not in item, path
 
 
-def test_no_controller_is_an_approver_and_only_pipelines_on_argo_are() -> None:
+def test_only_people_approve_unless_a_component_is_added() -> None:
     for path, item in read_files():
         if item["kind"] == "RoleBinding" and item["roleRef"]["name"] == APPROVER:
-            kinds = {subject["kind"] for subject in item["subjects"]}
-            assert kinds == ({"ServiceAccount"} if "argo" in str(path) else {"Group"}), path
-            assert CONTROLLER not in {subject["name"] for subject in item["subjects"]}
+            subjects = [(subject["kind"], subject["name"]) for subject in item["subjects"]]
+            opted_in = path.parts[:2] == ("components", "resumed-approvals")
+            assert subjects == [("ServiceAccount", "sluice-canary") if opted_in else ("Group", "sluice-approvers")], path
+    for path in MANIFESTS.rglob("kustomization.yaml"):
+        used = yaml.safe_load(path.read_text(encoding="utf-8")).get("components", [])
+        assert not [name for name in used if name.endswith("resumed-approvals")], path
+
+
+def test_the_component_for_resumed_approvals_adds_one_binding(tmp_path: Path) -> None:
+    built = build(write_overlay(tmp_path, "overlays/argo", "components/resumed-approvals"))
+    (added,) = [item for item in built if item not in build("overlays/argo")]
+    assert (added["kind"], added["roleRef"]["name"]) == ("RoleBinding", APPROVER)
+    assert added["metadata"]["namespace"] == PRODUCTION
+    assert [(one["name"], one["namespace"]) for one in added["subjects"]] == [("sluice-canary", PIPELINES)]
+
+
+def write_overlay(folder: Path, resource: str, component: str) -> Path:
+    """Write an overlay as a user makes it, with an overlay and a component of manifests/, and return its folder."""
+    places = {"resources": [resource], "components": [component]}
+    lines = [f"{key}: [{os.path.relpath(MANIFESTS / name, folder.resolve())}]" for key, (name,) in places.items()]
+    (folder / "kustomization.yaml").write_text("\n".join(lines) + "\n")
+    return folder
 
 
 def test_the_policy_on_approvals_covers_what_the_controller_reads() -> None:

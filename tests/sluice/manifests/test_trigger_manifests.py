@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,21 @@ def test_argos_event_binding_passes_nothing_of_the_event_on(tmp_path: Path) -> N
     assert [rule.get("resourceNames") for rule in role["rules"]] == [None, [template], None]
     files = set(yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"])
     assert files == {file.name for file in folder.glob("*.yaml")} - {"kustomization.yaml"}
+
+
+def test_the_patch_in_the_comment_makes_the_event_binding_start_the_pipeline_of_another_project(tmp_path: Path) -> None:
+    folder = MANIFESTS / "components" / "event-binding"
+    lines = [line for line in (folder / "kustomization.yaml").read_text().splitlines() if line.startswith("#   ")]
+    patches = "\n".join(line.removeprefix("#   ") for line in lines)
+    (tmp_path / "kustomization.yaml").write_text(
+        f"components: [{os.path.relpath(folder, tmp_path.resolve())}]\nnamespace: sluice-pipelines\n{patches}\n"
+    )
+    items = {item["kind"]: item for item in build(tmp_path)}
+    submit = items["WorkflowEventBinding"]["spec"]["submit"]
+    assert submit["workflowTemplateRef"]["name"] == "fraud-retrain"
+    assert submit["metadata"]["generateName"] == "fraud-retrain-"
+    assert [rule["resourceNames"] for rule in items["Role"]["rules"] if "resourceNames" in rule] == [["fraud-retrain"]]
+    assert "churn" not in yaml.safe_dump_all(items.values())
 
 
 def test_the_page_names_the_services_as_the_manifests_do() -> None:

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,7 @@ from sluice.rollout.platforms.seldon.leases import STATUS_ANNOTATION
 from sluice.rollout.platforms.seldon.request_annotations import COMMAND_ANNOTATION, JOURNAL_ANNOTATION, REQUEST_ANNOTATION
 from sluice.rollout.requests import approvals, commands, histories, outcomes, published_releases, starts, statuses
 from sluice.rollout.requests.release_references import find_release
+from sluice.steps import production
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -301,3 +303,41 @@ def test_planning_an_approval_pushes_no_image(
 
     monkeypatch.setattr(published_releases, "publish_release", push)
     assert approvals.plan_approval(project, B, by="eve").image == ""
+
+
+def test_a_canary_step_that_may_not_approve_says_so_and_waits_for_a_person(
+    project: Project, cluster: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The step requests the rollout and is refused the approval. It ends well after a person has approved."""
+    control = cluster.controller("two")
+    cluster.servers[B] = SimulatedServer()
+    store = SimpleNamespace(get=lambda _: SimpleNamespace(number=2), attach=lambda *_: None)
+    monkeypatch.setattr(production, "open_releases", lambda _project: store)
+    monkeypatch.setattr(production, "read_project", lambda: project)
+    monkeypatch.setattr(production, "SECONDS_RECORDED_AFTER_END", 0.0)
+
+    def refuse(verb: str, plural: str, _name: str) -> None:
+        if (verb, plural) == ("create", CONFIG_MAP.plural):
+            raise ServiceError("the API server refused POST configmaps: this account must not approve")
+
+    said: list[str] = []
+
+    def wait(_project: Project, release: str, *, timeout: float) -> str:
+        """Look at what the step has said when it begins to wait, and approve as a person."""
+        del timeout
+        said.append(capsys.readouterr().err)
+        assert approvals.find_approval(project, release) is None
+        cluster.api.before = lambda *_: None
+        approvals.approve(project, release, by="eve")
+        cluster.api.objects[LEASE.plural, "churn-rollout"]["spec"]["holderIdentity"] = ""
+        with acting(cluster, control):
+            return wait_for_outcome(project, release, timeout=60)
+
+    cluster.api.before = refuse
+    wait_for_outcome = outcomes.wait_for_outcome
+    monkeypatch.setattr(outcomes, "wait_for_outcome", wait)
+    assert production.run_canary(B, by="ann") == "promoted"
+    assert "release 2 waits for `sluice rollout approve 2`, until 3600 s after the request" in said[0]
+    assert "ann approved it in the pipeline" in said[0]
+    assert "must not approve" in said[0]
+    assert cluster.journal.read().champion == B
