@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sluice.engines.arguments import check_run_id, is_run_id
 from sluice.engines.selection import NAMES, open_engine
 from sluice.errors import DataError, SluiceError
 
@@ -53,12 +54,16 @@ def find_engine(project: Project, run: str, engine: str) -> Engine:
         engine: Name of the engine; if it is empty, the engines are asked one after the other, local first.
 
     Raises:
+        UsageError: No engine gives a run such an id.
         DataError: No engine has the run. The message names the engines that could not be asked.
     """
+    check_run_id(run, *((engine,) if engine else NAMES))
     if engine:
         return open_engine(project, engine)
     unreachable = []
     for name in NAMES:
+        if not is_run_id(name, run):
+            continue
         try:
             found = open_engine(project, name)
             found.read(run)

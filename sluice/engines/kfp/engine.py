@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sluice.engines.arguments import check_arguments
+from sluice.engines.arguments import check_arguments, check_run_id
 from sluice.engines.kfp.connection import PAGE, calling, connect, ui_url_of
 from sluice.engines.kfp.logs import join_logs
 from sluice.engines.kfp.metadata_store import match_executions
@@ -169,6 +169,7 @@ class KfpEngine:
         return find_nodes(run, self._pipeline_of(run)[1])
 
     def _get(self, run: str) -> dict[str, Any]:
+        check_run_id(run, NAME)
         with calling(self.client, f"read run {run}"):
             found: dict[str, Any] = self.client.get_run(run).to_dict()
         return found
@@ -257,9 +258,11 @@ class KfpEngine:
         """Refuse: on KFP the approval step waits for the approval of its release.
 
         Raises:
-            UnsupportedError: Always.
+            UsageError: No run has such an id.
+            UnsupportedError: In all other cases.
         """
         del by, why
+        check_run_id(run, NAME)
         raise UnsupportedError(
             f"KFP cannot answer a step of run {run}",
             hint="Approve the release: `sluice rollout approve RELEASE`. The step sees it.",

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from sluice.carried_records import PRINTED
 from sluice.cli import app
 from sluice.engines.kfp.engine import KfpEngine, open_kfp
+from sluice.engines.kfp.logs import read_log
 from sluice.engines.kfp.metadata_store import StoredArtifact, split_frames
 from sluice.engines.kfp.recorded_runs import find_store
 from sluice.errors import DataError, UsageError
@@ -193,7 +194,7 @@ def test_a_report_finds_the_engine_of_a_run_and_refuses_an_unknown_one(project: 
     assert done.exit_code == 0, done.output
     assert "model_check" in file.read_text()
     with pytest.raises(DataError):
-        open_kfp(project).result("nothing")
+        open_kfp(project).result("11111111-aaaa-4000-8000-000000000009")
 
 
 def test_the_store_of_an_artifact_is_the_one_that_kfps_launcher_used() -> None:
@@ -209,6 +210,14 @@ def test_an_answer_that_is_not_one_of_ml_metadata_has_no_message() -> None:
     assert split_frames(b"<!doctype html><html></html>") == (None, {})
     assert split_frames(b"\x80\0\0\0\x0fgrpc-status:5\r\n") == (None, {"grpc-status": "5"})
     assert split_frames(b"") == (None, {})
+
+
+def test_the_id_of_a_run_and_the_name_of_a_pod_are_parts_of_a_path(engine: KfpEngine, server: KfpStandIn) -> None:
+    with pytest.raises(DataError):
+        read_log(
+            engine.client, "r/../x?y", next(each for each in engine._nodes(engine._get(PROMOTED)) if each.pods()), pod="p/../q?z"
+        )
+    assert "/apis/v1alpha1/runs/r%2F..%2Fx%3Fy/nodes/p%2F..%2Fq%3Fz/log" in server.asked
 
 
 def test_a_pipeline_can_be_brought_to_kfp_without_a_run(server: KfpStandIn, monkeypatch: pytest.MonkeyPatch) -> None:

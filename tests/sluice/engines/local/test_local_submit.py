@@ -64,7 +64,7 @@ def test_a_failed_run_exits_with_the_code_of_its_step_and_prints_its_log(small_p
         (("submit", "good", "--arg", "speed=1"), 2, "has no parameter 'speed'"),
         (("schedule", "apply"), 2, "schedule.pipeline is 'retrain'"),
         (("schedule", "pause"), 3, "the local engine has no schedules"),
-        (("logs", "nothing", "--engine", "local"), 2, "there is no local run 'nothing'"),
+        (("logs", "20261130-051007-1f2e", "--engine", "local"), 2, "there is no local run '20261130-051007-1f2e'"),
     ],
 )
 def test_a_mistake_is_one_error_with_its_exit_code(
