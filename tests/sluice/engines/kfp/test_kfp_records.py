@@ -105,6 +105,44 @@ def test_the_report_of_a_run_has_the_parts_of_its_steps(engine: KfpEngine) -> No
     assert found.notes == ()
 
 
+def count_questions(server: KfpStandIn) -> int:
+    """Return how often ML Metadata was asked about the executions of a run."""
+    return sum(path.endswith("/GetContextByTypeAndName") for path in server.asked)
+
+
+def test_a_run_that_waits_has_its_release_its_gate_and_its_details(engine: KfpEngine, server: KfpStandIn) -> None:
+    server.waits = True
+    status = engine.read(PROMOTED)
+    assert (status.summary.outcome, status.summary.release, status.summary.gate) == ("waiting", "3", "promote")
+    assert next(step for step in status.steps if step.name == "train").detail == "20,000 rows in 1.1 s"
+    assert status.hint == "`sluice rollout approve 3` approves it."
+    assert next(run for run in engine.list() if run.id == PROMOTED).release == "3"
+
+
+def test_the_report_of_a_run_that_waits_has_the_parts_of_its_steps(engine: KfpEngine, server: KfpStandIn) -> None:
+    server.waits = True
+    found = engine.result(PROMOTED)
+    assert [each.layer for each in found.layers] == ["code", "model"]
+    assert found.release is not None
+    assert (found.outcome, found.release.number, found.notes) == ("waiting", 3, ())
+
+
+def test_ml_metadata_is_asked_about_a_waiting_run_once_for_each_change(engine: KfpEngine, server: KfpStandIn) -> None:
+    server.waits = True
+    for _ in range(3):
+        engine.read(PROMOTED)
+    assert count_questions(server) == 1
+    server.waits = False
+    assert engine.read(PROMOTED).summary.outcome == "promoted"
+    assert count_questions(server) == 2
+
+
+def test_a_report_says_that_ml_metadata_was_not_asked(engine: KfpEngine) -> None:
+    status = engine.read(PROMOTED)
+    problems = {record.problem for record in engine._records.read(PROMOTED, status, None, {})}
+    assert problems == {"ML Metadata was not asked"}
+
+
 @pytest.mark.parametrize("archived", [True, False])
 def test_the_record_of_a_failed_step_comes_from_its_log(engine: KfpEngine, server: KfpStandIn, archived: bool) -> None:
     event = {"event": "ended", "outcome": "fail", "detail": "model tests failed: model_check", "exit_code": 4}
