@@ -28,12 +28,15 @@ class RunList:
 
 
 def list_all_runs(project: Project, engine: str, limit: int) -> RunList:
-    """List the runs of one engine or of all. An engine that cannot be reached is a line in the result and no error.
+    """List the runs of one engine or of all. If all are asked, one that cannot be reached is a line in the result and no error.
 
     Args:
         project: The project.
         engine: Name of the only engine to ask; empty for all of them.
         limit: Number of runs of each engine.
+
+    Raises:
+        SluiceError: The only engine to ask cannot be reached.
     """
     runs: list[RunSummary] = []
     unreachable = {}
@@ -41,6 +44,8 @@ def list_all_runs(project: Project, engine: str, limit: int) -> RunList:
         try:
             runs += open_engine(project, name).list(limit)
         except SluiceError as error:
+            if engine:
+                raise
             unreachable[name] = error.message
     return RunList(tuple(sorted(runs, key=lambda run: run.started or float("inf"), reverse=True)), unreachable)
 
