@@ -27,7 +27,7 @@ _TYPES: dict[ParameterType, tuple[str, tuple[type, ...]]] = {
 _ID_FORMS = {
     "local": (
         re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}"),
-        "the time of its start and four more digits, as in 20261130-051007-1f2e",
+        "the time of its start and four hexadecimal digits, as in 20261130-051007-1f2e",
     ),
     "argo": (
         re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"),
