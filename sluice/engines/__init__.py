@@ -171,6 +171,7 @@ class ScheduleStatus:
 class Engine(Protocol):
     """The methods that every engine has. A text identifies a run.
 
+    Every method that takes a run raises `UsageError` if the engine gives no run such an id, and asks its server nothing then.
     Every method raises `ServiceError` if the engine's server does not answer or refuses, and `StateError` if the request does not
     fit the run's state. A method that an engine cannot offer raises `UnsupportedError`.
     """

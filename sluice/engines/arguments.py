@@ -1,8 +1,9 @@
-"""The arguments of a run: what a person typed, and whether the pipeline takes it. All functions are pure."""
+"""What a person typed about a run: its arguments, the types of the pipeline's parameters, and the id of a run. Pure functions."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import UsageError
@@ -21,6 +22,41 @@ _TYPES: dict[ParameterType, tuple[str, tuple[type, ...]]] = {
     ParameterType.LIST: ("a JSON list", (list, tuple)),
     ParameterType.STRUCT: ("a JSON object", (dict,)),
 }
+
+
+_ID_FORMS = {
+    "local": (
+        re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}"),
+        "the time of its start and four hexadecimal digits, as in 20261130-051007-1f2e",
+    ),
+    "argo": (
+        re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"),
+        "the name of its Workflow: lower-case letters, digits, hyphens and dots, as in churn-release-x7k2p",
+    ),
+    "kfp": (
+        re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
+        "a UUID, as in 4f2b8a10-6c3d-4e5f-9a7b-0c1d2e3f4a5b",
+    ),
+}
+"""Engine → the form of its run ids, and what a person reads about it. An id becomes a part of the URLs of an engine's server."""
+
+
+def is_run_id(engine: str, run: str) -> bool:
+    """Return whether an engine could have given this id to a run."""
+    return _ID_FORMS[engine][0].fullmatch(run) is not None
+
+
+def check_run_id(run: str, *engines: str) -> None:
+    """Check that a text has the form of a run id of one of these engines.
+
+    Raises:
+        UsageError: It has not. The hint says what an id looks like.
+    """
+    if not any(is_run_id(engine, run) for engine in engines):
+        forms = "; ".join(f"on {engine} it is {_ID_FORMS[engine][1]}" for engine in engines)
+        raise UsageError(
+            f"{run!r} is no id of a run", hint=f"`sluice runs` lists the runs with their ids. What an id is: {forms}."
+        )
 
 
 def parse_arguments(pipeline: Pipeline, pairs: Iterable[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sluice.engines.arguments import check_run_id, is_run_id
 from sluice.engines.selection import NAMES, open_engine
 from sluice.errors import DataError, SluiceError
 
@@ -27,12 +28,15 @@ class RunList:
 
 
 def list_all_runs(project: Project, engine: str, limit: int) -> RunList:
-    """List the runs of one engine or of all. An engine that cannot be reached is a line in the result and no error.
+    """List the runs of one engine or of all. If all are asked, one that cannot be reached is a line in the result and no error.
 
     Args:
         project: The project.
         engine: Name of the only engine to ask; empty for all of them.
         limit: Number of runs of each engine.
+
+    Raises:
+        SluiceError: The only engine to ask cannot be reached.
     """
     runs: list[RunSummary] = []
     unreachable = {}
@@ -40,6 +44,8 @@ def list_all_runs(project: Project, engine: str, limit: int) -> RunList:
         try:
             runs += open_engine(project, name).list(limit)
         except SluiceError as error:
+            if engine:
+                raise
             unreachable[name] = error.message
     return RunList(tuple(sorted(runs, key=lambda run: run.started or float("inf"), reverse=True)), unreachable)
 
@@ -53,12 +59,16 @@ def find_engine(project: Project, run: str, engine: str) -> Engine:
         engine: Name of the engine; if it is empty, the engines are asked one after the other, local first.
 
     Raises:
+        UsageError: No engine gives a run such an id.
         DataError: No engine has the run. The message names the engines that could not be asked.
     """
+    check_run_id(run, *((engine,) if engine else NAMES))
     if engine:
         return open_engine(project, engine)
     unreachable = []
     for name in NAMES:
+        if not is_run_id(name, run):
+            continue
         try:
             found = open_engine(project, name)
             found.read(run)

@@ -51,14 +51,16 @@ def report_runs(project: Project, ids: Sequence[str], engine: str = "") -> Repor
 
 
 def report_engine_runs(project: Project, runs: Sequence[tuple[Engine, str]]) -> Report:
-    """Build a report of runs whose engines are known."""
+    """Build a report of runs whose engines are known. It describes the releases that these runs packaged."""
     acts = [Act(title=result.message or result.id, run=result) for result in (engine.result(run) for engine, run in runs)]
     releases, note = _list_releases(project)
     if note:
         last = acts[-1]
         acts[-1] = last.model_copy(update={"run": last.run.model_copy(update={"notes": (*last.run.notes, note)})})
     title = f"{project.settings.project.name}: {acts[-1].run.pipeline}"
-    return Report(title=title, generated=datetime.now(UTC), acts=tuple(acts), releases=releases)
+    made = {act.run.release.digest for act in acts if act.run.release}
+    described = tuple(release for release in releases if release.digest in made)
+    return Report(title=title, generated=datetime.now(UTC), acts=tuple(acts), releases=described, others=releases)
 
 
 def _find_last(engine: Engine) -> str:

@@ -6,8 +6,12 @@ The tone chooses the colour. The word and the glyph say the same, so a reader do
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sluice.report.formatting import format_words
+
+if TYPE_CHECKING:
+    from sluice.report.results import RunResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ _BADGES = {
     "shadow": Badge("shadow", "…", "pause", "quiet"),
     "baking": Badge("baking", "…", "pause", "quiet"),
 }
+NO_DRIFT = Badge("no drift found", "■", "keep", "quiet")
 UNPROVEN = Badge("unproven", "≈", "unproven", "warn")
 NOT_RUN = Badge("not run", "\N{EN DASH}", "skip", "quiet")
 AS_EXPECTED = Badge("as expected", "✓", "check", "ok")
@@ -58,6 +63,12 @@ DIRTY = Badge("uncommitted changes", "±", "dirty", "warn")
 def badge_of(outcome: str) -> Badge:
     """Return the badge of an outcome. An unknown outcome gets a badge with its own name."""
     return _BADGES.get(outcome) or Badge(format_words(outcome) or "unknown", "?", "question", "quiet")
+
+
+def badge_of_run(run: RunResult) -> Badge:
+    """Return the badge of a run. A champion that was kept because nothing was trained did not win over a challenger."""
+    ran = {step.name for step in run.steps if step.outcome in {"pass", "fail"}}
+    return NO_DRIFT if run.outcome == "kept" and "drift" in ran and "train" not in ran else badge_of(run.outcome)
 
 
 def badge_of_expectation(as_expected: bool | None) -> Badge | None:  # noqa: FBT001 - three values, one argument

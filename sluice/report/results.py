@@ -365,6 +365,7 @@ class Report(Record):
         generated: When the report was made. A time without a zone is UTC.
         acts: What happened, in order.
         releases: The releases to describe. `all_releases` adds those that the acts made.
+        others: Releases that the acts mention, such as a champion. The report says their names, and does not describe them.
         facts: Numbers about the whole report.
     """
 
@@ -372,6 +373,7 @@ class Report(Record):
     generated: Annotated[datetime, AfterValidator(lambda moment: moment if moment.tzinfo else moment.replace(tzinfo=UTC))]
     acts: tuple[Act, ...] = ()
     releases: tuple[Release, ...] = ()
+    others: tuple[Release, ...] = ()
     facts: tuple[Fact, ...] = ()
 
     def all_releases(self) -> tuple[Release, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluice.report.badges import badge_of
+from sluice.report.badges import badge_of, badge_of_run
 from sluice.report.charts.series import request_rate
 from sluice.report.formatting import (
     format_count,
@@ -50,6 +50,9 @@ _RECORD_KEYS: dict[str, tuple[tuple[str, float], ...]] = {
 }
 """Number → the keys under which a rollout's record may hold it, each with the factor that converts it to seconds or a count."""
 
+_REQUESTS_BEHIND = {"stable_failed": "stable_requests", "canary_failed": "canary_requests"}
+"""Number of failed requests → the key of the number of requests among which they were counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Headline:
@@ -65,8 +68,8 @@ def name_release(release: Release) -> str:
 
 
 def name_releases(report: Report) -> dict[str, str]:
-    """Return release digest → name for every release in the report."""
-    return {release.digest: name_release(release) for release in report.all_releases()}
+    """Return release digest → name for every release that the report describes or only names."""
+    return {release.digest: name_release(release) for release in (*report.others, *report.all_releases()) if release.digest}
 
 
 def write_headline(report: Report) -> Headline:
@@ -80,7 +83,7 @@ def write_headline(report: Report) -> Headline:
     if not report.acts:
         return Headline("No runs yet.", "quiet")
     if len(report.acts) == 1:
-        badge = badge_of(report.acts[0].outcome)
+        badge = badge_of_run(report.acts[0].run)
         return Headline(f"{badge.word.capitalize()}.", badge.tone)
     bad = sum(act.outcome not in _GOOD_OUTCOMES for act in report.acts)
     runs = len(report.acts)
@@ -123,8 +126,11 @@ def _key_number_of_rollback(run: RunResult) -> Fact | None:
 def find_number(name: str, rollout: Rollout) -> float | None:
     """Return a number of a rollout, in seconds or as a count; None if its record does not hold it.
 
-    The time after a person's command is never reported as the time after a detection, or vice versa.
+    The time after a person's command is never reported as the time after a detection, or vice versa. A release that got no
+    request has no number of failed requests.
     """
+    if (requests := _REQUESTS_BEHIND.get(name)) and read_number(rollout.numbers.get(requests)) == 0:
+        return None
     rollback = _last_rollback(rollout)
     commanded = rollback is not None and rollback.commanded_by != ""
     if name in _ROLLBACK_DURATIONS and (name == "command_to_zero") != commanded:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluice.report.badges import NOT_RUN, Badge, badge_of, badge_of_expectation
+from sluice.report.badges import NOT_RUN, Badge, badge_of, badge_of_expectation, badge_of_run
 from sluice.report.charts.curves import SquarePlot, draw_calibration, draw_roc
 from sluice.report.charts.intervals import IntervalDrawing, draw_interval
 from sluice.report.charts.rollout_chart import RolloutChart, draw_rollout
@@ -145,7 +145,7 @@ def view_act(place: int, act: Act, names: Mapping[str, str]) -> ActView:
     return ActView(
         place=place,
         act=act,
-        badge=badge_of(act.outcome),
+        badge=badge_of_run(run),
         expected=badge_of_expectation(act.as_expected),
         expectation=describe_expectation(act),
         key=find_key_number(run),

@@ -73,9 +73,15 @@ def list_(engine_name: EngineOption = None, output: OutputOption = Format.TABLE,
         if each.missed:
             table.add_row("", "", "", f"[red]{escape(each.missed)}[/]")
     outcome = "missed" if any(each.missed for each in found) else "listed"
-    data = {"schedules": [dataclasses.asdict(each) for each in found]}
-    nothing = "The project has no schedule. `sluice schedule apply` creates it."
-    show(output, Envelope("schedule list", outcome, data), table if found else nothing, width=WIDE)
+    data = {"engine": engine.name, "schedules": [dataclasses.asdict(each) for each in found]}
+    show(output, Envelope("schedule list", outcome, data), table if found else _say_none(engine.name), width=WIDE)
+
+
+def _say_none(engine: str) -> str:
+    """Say which engine was asked: the project may have a schedule on another one."""
+    if engine == "local":
+        return "The engine local has no schedules. --engine argo or --engine kfp names an engine that can have one."
+    return f"The project has no schedule on the engine {engine}. `sluice schedule apply --engine {engine}` creates it."
 
 
 def _time(seconds: float | None) -> str:

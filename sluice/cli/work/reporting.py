@@ -29,7 +29,9 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    runs: Annotated[list[str] | None, typer.Argument(help="Ids of runs of any engine. Default: the last run.")] = None,
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Ids of runs of any engine. Default: the last run of this machine or of --engine.")
+    ] = None,
     kind: Annotated[Kind, typer.Option("--format", help="The form: html, markdown or junit.")] = Kind.HTML,
     layers: Annotated[
         bool,

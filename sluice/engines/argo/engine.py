@@ -26,7 +26,7 @@ from sluice.engines.argo.workflow_objects import (
     schedule_name,
     template_name,
 )
-from sluice.engines.arguments import check_arguments
+from sluice.engines.arguments import check_arguments, check_run_id
 from sluice.engines.compiling import argo_options
 from sluice.engines.outcomes import explain_failure, find_failed
 from sluice.engines.reconnection import Patience, UnreachableError
@@ -164,6 +164,7 @@ class ArgoEngine:
         return describe_workflow(workflow, now=time.time(), ui_url=self.project.settings.argo.ui_url)
 
     def _get(self, run: str) -> dict[str, Any]:
+        check_run_id(run, NAME)
         found = self.api.get(WORKFLOW, run)
         if found is None:
             raise DataError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sluice.engines.arguments import check_arguments
+from sluice.engines.arguments import check_arguments, check_run_id
 from sluice.engines.kfp.connection import PAGE, calling, connect, ui_url_of
 from sluice.engines.kfp.logs import join_logs
 from sluice.engines.kfp.metadata_store import match_executions
@@ -30,7 +30,7 @@ from sluice.ir.reading import parse_ir
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from sluice.engines import RunStatus, RunSummary, SchedulePlan, ScheduleStatus
+    from sluice.engines import RunStatus, RunSummary, SchedulePlan, ScheduleStatus, StepStatus
     from sluice.engines.kfp.metadata_store import Execution
     from sluice.engines.kfp.task_nodes import Task, TaskNode
     from sluice.ir.graph import Pipeline
@@ -54,6 +54,7 @@ class KfpEngine:
     client: Any
     _versions: dict[str, Version] = field(default_factory=dict)
     _tasks: dict[str, tuple[str, tuple[Task, ...]]] = field(default_factory=dict)
+    _waiting: dict[str, tuple[tuple[StepStatus, ...], list[Execution] | None]] = field(default_factory=dict)
     _records: RecordedRuns = field(init=False)
 
     def __post_init__(self) -> None:
@@ -142,12 +143,25 @@ class KfpEngine:
     def read(self, run: str) -> RunStatus:
         """Return the run as it is now. If it failed, the log of the failed step says its exit code."""
         found = self._get(run)
-        return self._explain(found, self._records.executions(found))
+        return self._explain(found, self._executions(found))
+
+    def _executions(self, run: Mapping[str, Any]) -> list[Execution] | None:
+        """Return what ML Metadata knows about a run that has ended or that waits; None about a run that goes on.
+
+        A run may wait for days while a person watches it, so ML Metadata is asked again only when a step of it has changed.
+        """
+        plain = self._describe(run)
+        if plain.summary.outcome != "waiting":
+            return self._records.executions(run)
+        known = self._waiting.get(plain.summary.id)
+        if known is None or known[0] != plain.steps:
+            known = self._waiting[plain.summary.id] = plain.steps, self._records.executions(run, always=True)
+        return known[1]
 
     def result(self, run: str) -> RunResult:
         """Return what the steps recorded. The records are artifacts, which KFP's user interface serves."""
         found = self._get(run)
-        executions = self._records.executions(found)
+        executions = self._records.executions(found, always=True)
         status = self._explain(found, executions)
         nodes = {each.node.id: each for each in self._nodes(found)}
         return rebuild_result(status, tuple(self._records.read(run, status, executions, nodes)))
@@ -169,6 +183,7 @@ class KfpEngine:
         return find_nodes(run, self._pipeline_of(run)[1])
 
     def _get(self, run: str) -> dict[str, Any]:
+        check_run_id(run, NAME)
         with calling(self.client, f"read run {run}"):
             found: dict[str, Any] = self.client.get_run(run).to_dict()
         return found
@@ -257,9 +272,11 @@ class KfpEngine:
         """Refuse: on KFP the approval step waits for the approval of its release.
 
         Raises:
-            UnsupportedError: Always.
+            UsageError: No run has such an id.
+            UnsupportedError: In all other cases.
         """
         del by, why
+        check_run_id(run, NAME)
         raise UnsupportedError(
             f"KFP cannot answer a step of run {run}",
             hint="Approve the release: `sluice rollout approve RELEASE`. The step sees it.",
@@ -268,7 +285,7 @@ class KfpEngine:
     def list(self, limit: int = 20) -> tuple[RunSummary, ...]:
         """Return the last runs of the project's experiment, newest first."""
         found = self._list_runs(min(limit, PAGE))
-        return tuple(self._describe(run, executions=self._records.executions(run)).summary for run in found)
+        return tuple(self._describe(run, executions=self._executions(run)).summary for run in found)
 
     def _list_runs(self, limit: int) -> Found:
         settings = self.project.settings.kfp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from sluice.carried_records import PRINTED
 from sluice.engines.kfp.connection import calling
@@ -64,7 +65,7 @@ def read_log(client: Any, run: str, found: TaskNode, *, pod: str = "") -> list[s
 def _read_text(client: Any, run: str, pod: str, step: str) -> str | None:  # noqa: ANN401 - kfp.Client has no types
     """Return what a pod printed; None if KFP knows no such pod."""
     api = client._run_api.api_client  # noqa: SLF001 - kfp.Client has no method for logs
-    path = f"/apis/v1alpha1/runs/{run}/nodes/{pod}/log"
+    path = f"/apis/v1alpha1/runs/{quote(run, safe='')}/nodes/{quote(pod, safe='')}/log"
     with calling(client, f"read the log of {step}"):
         answer = api.call_api(path, "GET", auth_settings=["Bearer"], _preload_content=False, _request_timeout=SECONDS)
     text = str(answer.data.decode("utf-8", "replace"))

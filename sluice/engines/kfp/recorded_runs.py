@@ -31,7 +31,7 @@ LOG = "executor-logs"
 """Output artifact with the log of a step, which KFP keeps of failed steps too (PUBLISH_LOGS of its API server)."""
 
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED"})
-"""States of a run that has ended. ML Metadata is asked only then, because a run is looked at every two seconds."""
+"""States of a run that has ended. A run that goes on is looked at every two seconds, so ML Metadata is then asked on demand."""
 
 _SOURCES = {"minio": "minio", "s3": "s3", "gs": "gcs"}
 _ADVICE = "Set kfp.ui_url to the URL of KFP's user interface, because its web server leads to ML Metadata and to the artifacts."
@@ -106,7 +106,8 @@ class RecordedRuns:
             if step.outcome == "fail":
                 yield self._read_failed(run, nodes[step.id], execution)
             elif execution is None:
-                yield StepRecord(step=step.id, problem=self.problem or "ML Metadata has no execution of it")
+                unknown = "ML Metadata was not asked" if executions is None else "ML Metadata has no execution of it"
+                yield StepRecord(step=step.id, problem=self.problem or unknown)
             elif artifact := execution.artifacts.get(RECORD):
                 yield self._read_artifact(step, artifact)
 

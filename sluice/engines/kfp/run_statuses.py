@@ -95,9 +95,16 @@ def describe_run(
         steps=steps,
         ended=ended,
         reason=outcome.reason,
-        hint="`sluice rollout approve RELEASE` approves it, and `sluice rollout status` names it." if state == "waiting" else "",
+        hint=_advise_approval(outcome.release) if state == "waiting" else "",
         exit_code=outcome.exit_code,
     )
+
+
+def _advise_approval(release: str) -> str:
+    """Return how the release that a run waits for is approved. Of a release without a number only some digits are known."""
+    if release.isdecimal():
+        return f"`sluice rollout approve {release}` approves it."
+    return "`sluice rollout approve RELEASE` approves it, and `sluice rollout status` names it."
 
 
 def _describe_task(found: TaskNode) -> StepStatus:

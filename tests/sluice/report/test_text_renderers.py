@@ -18,8 +18,8 @@ from sluice.report.renderers.html import render_html
 from sluice.report.renderers.junit import render_junit
 from sluice.report.renderers.markdown import escape, render_markdown
 from sluice.report.renderers.terminal import render_layer, render_terminal
-from sluice.report.results import Act, Report
-from sluice.report.summary import find_key_number, write_headline
+from sluice.report.results import Act, Release, Report
+from sluice.report.summary import find_key_number, name_releases, write_headline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,6 +42,39 @@ def act_with_markup() -> Report:
     raw["layers"][2]["verdicts"][0] |= {"check": MARKUP_OF_ALL_KINDS, "detail": MARKUP_OF_ALL_KINDS}
     raw["layers"][2]["verdicts"][3] |= {"detail": MARKUP_OF_ALL_KINDS}
     return one_act(raw, expectation=MARKUP_OF_ALL_KINDS)
+
+
+def test_a_drift_run_that_trained_nothing_says_that_no_drift_was_found() -> None:
+    def headline(*names: str, last: str = "pass") -> str:
+        steps = [{"name": name, "outcome": "pass"} for name in names[:-1]] + [{"name": names[-1], "outcome": last}]
+        raw = {"id": "r", "pipeline": "drift", "outcome": "kept", "steps": steps}
+        assert write_headline(one_act(raw)).text.rstrip(".").lower() in render_markdown(one_act(raw))
+        return write_headline(one_act(raw)).text
+
+    assert headline("pin-snapshot", "drift") == "No drift found."
+    assert headline("pin-snapshot", "drift", "train", last="skipped") == "No drift found."
+    assert headline("pin-snapshot", "drift", "train", "gate") == "Champion kept."
+    assert headline("train", "gate") == "Champion kept."
+
+
+def test_failed_requests_are_no_number_of_a_release_that_got_none() -> None:
+    def tiles(**numbers: int) -> str:
+        rollout = {"outcome": "promoted", "numbers": numbers}
+        return render_markdown(one_act({"id": "r", "outcome": "promoted", "rollout": rollout}))
+
+    assert "Failed requests" not in tiles(stable_requests=0, stable_errors=0, canary_requests=0, canary_errors=0)
+    shown = tiles(stable_requests=9, stable_errors=0, canary_requests=9, canary_errors=1)
+    assert "Failed requests at stable" in shown
+    assert "Failed requests at the canary" in shown
+
+
+def test_a_release_that_is_only_named_is_not_described() -> None:
+    releases = [Release.model_validate(report_records.release(number)) for number in (1, 2)]
+    report = Report(title="t", generated=report_records.GENERATED, releases=(releases[1],), others=tuple(releases))
+    assert set(name_releases(report).values()) == {"release 1", "release 2"}
+    for text in (print_to_text(render_terminal(report)), render_markdown(report), render_html(report)):
+        assert "Release 2" in text
+        assert "Release 1" not in text
 
 
 def test_every_form_of_the_report_names_the_file_that_a_run_used_and_what_led_to_it() -> None:

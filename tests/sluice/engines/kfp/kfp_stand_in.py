@@ -27,11 +27,14 @@ RELEASED = ("package", "integration-tests", "approval", "canary")
 STEPS = (*BEFORE, "gate", *RELEASED)
 
 
-def describe_run(run: str) -> dict[str, Any]:
-    """Return a run as the API describes it."""
+def describe_run(run: str, *, waits: bool = False) -> dict[str, Any]:
+    """Return a run as the API describes it; on demand at the time when it waits for its approval."""
     failed = run == FAILED
     before = [(name, "FAILED" if failed and name == BEFORE[-1] else "SUCCEEDED") for name in BEFORE]
-    after = [("gate", "SUCCEEDED"), ("condition-1", "SUCCEEDED", *((name, "SUCCEEDED") for name in RELEASED))]
+    released = [(name, "SUCCEEDED") for name in RELEASED]
+    if waits:
+        released = [*released[:2], ("approval", "RUNNING")]
+    after = [("gate", "SUCCEEDED"), ("condition-1", "RUNNING" if waits else "SUCCEEDED", *released)]
     details = list_nodes(*before, *([] if failed else after), start=START)
     for node in details:
         node |= {name: node[name].isoformat() for name in ("start_time", "end_time")}
@@ -39,7 +42,7 @@ def describe_run(run: str) -> dict[str, Any]:
         "experiment_id": "e1",
         "run_id": run,
         "display_name": "churn-release-1",
-        "state": "FAILED" if failed else "SUCCEEDED",
+        "state": "FAILED" if failed else "RUNNING" if waits else "SUCCEEDED",
         "created_at": "2026-11-30T05:00:00Z",
         "finished_at": "2026-11-30T05:10:00Z",
         "pipeline_version_reference": {"pipeline_id": "p1", "pipeline_version_id": "v1"},
@@ -54,6 +57,7 @@ class KfpStandIn:
         objects: ``bucket/key`` → bytes that the user interface serves.
         logs: Name of a pod → its log.
         is_ui: Whether it serves ML Metadata and artifacts too, as the user interface does and the API does not.
+        waits: Whether the run that ends with a promotion still waits for its approval.
         asked: The paths that were asked for.
     """
 
@@ -61,6 +65,7 @@ class KfpStandIn:
         self.objects: dict[str, bytes] = {}
         self.logs: dict[str, str] = {}
         self.is_ui = True
+        self.waits = False
         self.asked: list[str] = []
         recorded = json.loads((Path(__file__).parent / "recorded_metadata.json").read_text())
         self._metadata = {(each["method"], each["request"]): base64.b64decode(each["answer"]) for each in recorded["calls"]}
@@ -94,7 +99,7 @@ class KfpStandIn:
         if parts[-1] == "versions":  # whatever the IR is, its version is there, so that nothing is uploaded
             return 200, json.dumps({"pipeline_versions": [{"pipeline_id": "p1", "pipeline_version_id": "v1"}]}).encode()
         if kind == "runs":
-            runs = [describe_run(PROMOTED), describe_run(FAILED)]
+            runs = [describe_run(PROMOTED, waits=self.waits), describe_run(FAILED)]
             named = next((run for run in runs if run["run_id"] == parts[-1]), None)
             if len(parts) > 3 and named is None:
                 return 404, b'{"message": "run not found"}'

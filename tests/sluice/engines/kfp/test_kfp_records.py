@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from sluice.carried_records import PRINTED
 from sluice.cli import app
 from sluice.engines.kfp.engine import KfpEngine, open_kfp
+from sluice.engines.kfp.logs import read_log
 from sluice.engines.kfp.metadata_store import StoredArtifact, split_frames
 from sluice.engines.kfp.recorded_runs import find_store
 from sluice.errors import DataError, UsageError
@@ -102,6 +103,44 @@ def test_the_report_of_a_run_has_the_parts_of_its_steps(engine: KfpEngine) -> No
     assert found.release is not None
     assert (found.gate.difference, found.release.number, found.outcome) == (0.0213, 3, "promoted")
     assert found.notes == ()
+
+
+def count_questions(server: KfpStandIn) -> int:
+    """Return how often ML Metadata was asked about the executions of a run."""
+    return sum(path.endswith("/GetContextByTypeAndName") for path in server.asked)
+
+
+def test_a_run_that_waits_has_its_release_its_gate_and_its_details(engine: KfpEngine, server: KfpStandIn) -> None:
+    server.waits = True
+    status = engine.read(PROMOTED)
+    assert (status.summary.outcome, status.summary.release, status.summary.gate) == ("waiting", "3", "promote")
+    assert next(step for step in status.steps if step.name == "train").detail == "20,000 rows in 1.1 s"
+    assert status.hint == "`sluice rollout approve 3` approves it."
+    assert next(run for run in engine.list() if run.id == PROMOTED).release == "3"
+
+
+def test_the_report_of_a_run_that_waits_has_the_parts_of_its_steps(engine: KfpEngine, server: KfpStandIn) -> None:
+    server.waits = True
+    found = engine.result(PROMOTED)
+    assert [each.layer for each in found.layers] == ["code", "model"]
+    assert found.release is not None
+    assert (found.outcome, found.release.number, found.notes) == ("waiting", 3, ())
+
+
+def test_ml_metadata_is_asked_about_a_waiting_run_once_for_each_change(engine: KfpEngine, server: KfpStandIn) -> None:
+    server.waits = True
+    for _ in range(3):
+        engine.read(PROMOTED)
+    assert count_questions(server) == 1
+    server.waits = False
+    assert engine.read(PROMOTED).summary.outcome == "promoted"
+    assert count_questions(server) == 2
+
+
+def test_a_report_says_that_ml_metadata_was_not_asked(engine: KfpEngine) -> None:
+    status = engine.read(PROMOTED)
+    problems = {record.problem for record in engine._records.read(PROMOTED, status, None, {})}
+    assert problems == {"ML Metadata was not asked"}
 
 
 @pytest.mark.parametrize("archived", [True, False])
@@ -193,7 +232,7 @@ def test_a_report_finds_the_engine_of_a_run_and_refuses_an_unknown_one(project: 
     assert done.exit_code == 0, done.output
     assert "model_check" in file.read_text()
     with pytest.raises(DataError):
-        open_kfp(project).result("nothing")
+        open_kfp(project).result("11111111-aaaa-4000-8000-000000000009")
 
 
 def test_the_store_of_an_artifact_is_the_one_that_kfps_launcher_used() -> None:
@@ -209,6 +248,14 @@ def test_an_answer_that_is_not_one_of_ml_metadata_has_no_message() -> None:
     assert split_frames(b"<!doctype html><html></html>") == (None, {})
     assert split_frames(b"\x80\0\0\0\x0fgrpc-status:5\r\n") == (None, {"grpc-status": "5"})
     assert split_frames(b"") == (None, {})
+
+
+def test_the_id_of_a_run_and_the_name_of_a_pod_are_parts_of_a_path(engine: KfpEngine, server: KfpStandIn) -> None:
+    with pytest.raises(DataError):
+        read_log(
+            engine.client, "r/../x?y", next(each for each in engine._nodes(engine._get(PROMOTED)) if each.pods()), pod="p/../q?z"
+        )
+    assert "/apis/v1alpha1/runs/r%2F..%2Fx%3Fy/nodes/p%2F..%2Fq%3Fz/log" in server.asked
 
 
 def test_a_pipeline_can_be_brought_to_kfp_without_a_run(server: KfpStandIn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,37 @@ def invoke(project: Project, *arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+def lead_nowhere(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the addresses of KFP and of Argo to a port at which nobody answers."""
+    (project.root / "token").write_text("t")
+    nowhere = "http://127.0.0.1:9"
+    settings = {
+        "SLUICE_KFP__ENDPOINT": nowhere,
+        "SLUICE_ARGO__SERVER": nowhere,
+        "SLUICE_ARGO__TOKEN_FILE": str(project.root / "token"),
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    for name in ("KF_PIPELINES_ENDPOINT", "KF_PIPELINES_UI_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_list_of_all_runs_has_a_line_for_each_engine_that_does_not_answer(
+    small_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lead_nowhere(small_project, monkeypatch)
+    code, text = invoke(small_project, "runs", "--output", "json")
+    assert (code, sorted(json.loads(text)["data"]["unreachable"])) == (0, ["argo", "kfp"])
+
+
+def test_a_list_without_a_schedule_names_the_engine_that_was_asked(small_project: Project) -> None:
+    code, text = invoke(small_project, "schedule", "list")
+    assert code == 0
+    assert "The engine local has no schedules." in text
+    data = json.loads(invoke(small_project, "schedule", "list", "--output", "json")[1])["data"]
+    assert data == {"engine": "local", "schedules": []}
+
+
 def test_a_local_run_is_watched_listed_shown_and_has_its_log(small_project: Project) -> None:
     code, text = invoke(small_project, "submit", "good", "--engine", "local", "--arg", "snapshot=rows.csv")
     assert code == 0, text
@@ -64,12 +95,15 @@ def test_a_failed_run_exits_with_the_code_of_its_step_and_prints_its_log(small_p
         (("submit", "good", "--arg", "speed=1"), 2, "has no parameter 'speed'"),
         (("schedule", "apply"), 2, "schedule.pipeline is 'retrain'"),
         (("schedule", "pause"), 3, "the local engine has no schedules"),
-        (("logs", "nothing", "--engine", "local"), 2, "there is no local run 'nothing'"),
+        (("runs", "--engine", "kfp"), 5, "does not answer"),
+        (("runs", "--engine", "argo"), 5, "does not answer"),
+        (("logs", "20261130-051007-1f2e", "--engine", "local"), 2, "there is no local run '20261130-051007-1f2e'"),
     ],
 )
 def test_a_mistake_is_one_error_with_its_exit_code(
-    small_project: Project, arguments: tuple[str, ...], code: int, message: str
+    small_project: Project, arguments: tuple[str, ...], code: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    lead_nowhere(small_project, monkeypatch)
     done = CliRunner().invoke(app, [*arguments, "--project", str(small_project.root)], standalone_mode=False)
     assert done.exception is not None
     assert message in str(done.exception)
