@@ -38,6 +38,9 @@ GATE, DRIFT, PACKAGE, APPROVAL, CANARY = "gate", "drift", "package", "approval",
 _DIGEST_LENGTH = 19
 """Length of a digest in a table: ``sha256:`` and 12 digits."""
 
+OUTPUT = "Output"
+"""Name of the parameter with the value that a Python component returns."""
+
 _NAMED_CODES = frozenset({2, 3, 4, 5, 6, 130})
 """Exit codes of a step that say by themselves what happened."""
 

@@ -45,12 +45,16 @@ class Place:
     secret: tuple[str, str] | None = None
 
 
-def find_record(workflow: Mapping[str, Any], step: StepStatus) -> Place | None:
+def find_record(workflow: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]], step: StepStatus) -> Place | None:
     """Return where a step's record is; None if the status of its node lists none.
 
     Of several attempts it is the last one that has a record.
+
+    Args:
+        workflow: The Workflow.
+        nodes: Its nodes, as `read_nodes` returns them.
+        step: The step.
     """
-    nodes = read_nodes(workflow)
     node = nodes[step.id]
     attempts = [nodes[child] for child in reversed(node.get("children") or ()) if node["type"] == "Retry" and child in nodes]
     for attempt in (node, *attempts):
@@ -89,9 +93,9 @@ def _read_selector(selector: object) -> tuple[str, str] | None:
 
 def read_records(api: ApiServer, workflow: Mapping[str, Any], steps: Sequence[StepStatus]) -> Iterator[StepRecord]:
     """Yield the records of the steps that list one."""
-    reader, keys = ObjectReader(), _KeyRing(api)
+    reader, keys, nodes = ObjectReader(), _KeyRing(api), read_nodes(workflow)
     for step in steps:
-        place = None if step.is_group else find_record(workflow, step)
+        place = None if step.is_group else find_record(workflow, nodes, step)
         if place is None:
             continue
         try:

@@ -10,7 +10,7 @@ from sluice.carried_records import DETAIL, RECORD
 from sluice.engines import RunStatus, RunSummary, StepStatus
 from sluice.engines.argo.node_storage import read_nodes
 from sluice.engines.argo.workflow_objects import PIPELINE_LABEL
-from sluice.engines.outcomes import FinishedStep, conclude, find_paths
+from sluice.engines.outcomes import OUTPUT, FinishedStep, conclude, find_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +29,6 @@ _OUTCOMES = {
     "Error": "fail",
 }
 _STATES = {"Succeeded": "succeeded", "Failed": "failed", "Error": "failed"}
-OUTPUT = "Output"
-"""Name of the parameter with the value that a Python component returns."""
 
 
 def describe_workflow(workflow: Mapping[str, Any], *, now: float, ui_url: str = "") -> RunStatus:

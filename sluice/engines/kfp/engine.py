@@ -28,7 +28,7 @@ from sluice.ir.lint import find_unsupported_by_kfp
 from sluice.ir.reading import parse_ir
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from sluice.engines import RunStatus, RunSummary, SchedulePlan, ScheduleStatus, StepStatus
     from sluice.engines.kfp.metadata_store import Execution
@@ -143,14 +143,15 @@ class KfpEngine:
     def read(self, run: str) -> RunStatus:
         """Return the run as it is now. If it failed, the log of the failed step says its exit code."""
         found = self._get(run)
-        return self._explain(found, self._executions(found))
+        nodes = self._nodes(found)
+        return self._explain(found, nodes, self._executions(found, nodes))
 
-    def _executions(self, run: Mapping[str, Any]) -> list[Execution] | None:
+    def _executions(self, run: Mapping[str, Any], nodes: Sequence[TaskNode]) -> list[Execution] | None:
         """Return what ML Metadata knows about a run that has ended or that waits; None about a run that goes on.
 
         A run may wait for days while a person watches it, so ML Metadata is asked again only when a step of it has changed.
         """
-        plain = self._describe(run)
+        plain = self._describe(run, nodes)
         if plain.summary.outcome != "waiting":
             return self._records.executions(run)
         known = self._waiting.get(plain.summary.id)
@@ -161,23 +162,22 @@ class KfpEngine:
     def result(self, run: str) -> RunResult:
         """Return what the steps recorded. The records are artifacts, which KFP's user interface serves."""
         found = self._get(run)
-        executions = self._records.executions(found, always=True)
-        status = self._explain(found, executions)
-        nodes = {each.node.id: each for each in self._nodes(found)}
-        return rebuild_result(status, tuple(self._records.read(run, status, executions, nodes)))
+        nodes, executions = self._nodes(found), self._records.executions(found, always=True)
+        status = self._explain(found, nodes, executions)
+        return rebuild_result(status, tuple(self._records.read(run, status, executions, {each.node.id: each for each in nodes})))
 
-    def _explain(self, run: Mapping[str, Any], executions: list[Execution] | None) -> RunStatus:
-        status = self._describe(run, executions=executions)
+    def _explain(self, run: Mapping[str, Any], nodes: Sequence[TaskNode], executions: list[Execution] | None) -> RunStatus:
+        status = self._describe(run, nodes, executions=executions)
         failed = find_failed(status)
         if failed is None:
             return status
         try:
-            nodes = {each.node.id: each for each in self._nodes(run)}
+            node = next(each for each in nodes if each.node.id == failed.id)
             places = match_executions(status.steps, executions or ())
-            lines = self._records.log(str(run["run_id"]), nodes[failed.id], places.get(failed.id))
+            lines = self._records.log(str(run["run_id"]), node, places.get(failed.id))
         except SluiceError:  # its pod was deleted, so the exit code stays unknown
             return status
-        return explain_failure(self._describe(run, logs={failed.id: "\n".join(lines)}, executions=executions), lines)
+        return explain_failure(self._describe(run, nodes, logs={failed.id: "\n".join(lines)}, executions=executions), lines)
 
     def _nodes(self, run: Mapping[str, Any]) -> list[TaskNode]:
         return find_nodes(run, self._pipeline_of(run)[1])
@@ -188,13 +188,23 @@ class KfpEngine:
             found: dict[str, Any] = self.client.get_run(run).to_dict()
         return found
 
+    def _look(self, run: str) -> RunStatus:
+        """Return the run as the API alone describes it."""
+        found = self._get(run)
+        return self._describe(found, self._nodes(found))
+
     def _describe(
-        self, run: Mapping[str, Any], *, logs: Mapping[str, str] | None = None, executions: list[Execution] | None = None
+        self,
+        run: Mapping[str, Any],
+        nodes: Sequence[TaskNode],
+        *,
+        logs: Mapping[str, str] | None = None,
+        executions: list[Execution] | None = None,
     ) -> RunStatus:
         pipeline, tasks = self._pipeline_of(run)
         ui_url = ui_url_of(self.client, self.project.settings.kfp)
         known = executions or ()
-        return describe_run(run, tasks, pipeline=pipeline, ui_url=ui_url, now=time.time(), logs=logs, executions=known)
+        return describe_run(run, tasks, nodes, pipeline=pipeline, ui_url=ui_url, now=time.time(), logs=logs, executions=known)
 
     def _pipeline_of(self, run: Mapping[str, Any]) -> tuple[str, tuple[Task, ...]]:
         """Return the name and the tasks of a run's pipeline. They are read from its version once."""
@@ -238,9 +248,9 @@ class KfpEngine:
             DataError: There is no such step, or its pod was deleted and KFP has no archive of logs.
         """
         found = self._get(run)
-        executions = self._records.executions(found, always=True) or ()
-        places = match_executions(self._describe(found).steps, executions)
-        ran = [each for each in self._nodes(found) if each.pods() or each.cached]
+        nodes, executions = self._nodes(found), self._records.executions(found, always=True) or ()
+        places = match_executions(self._describe(found, nodes).steps, executions)
+        ran = [each for each in nodes if each.pods() or each.cached]
         chosen = [each for each in ran if step in {"", each.task.name}]
         if step and not chosen:
             names = ", ".join(dict.fromkeys(each.task.name for each in ran))
@@ -250,7 +260,7 @@ class KfpEngine:
 
     def cancel(self, run: str) -> None:
         """Terminate the run."""
-        if not self._describe(self._get(run)).ended:
+        if not self._look(run).ended:
             with calling(self.client, f"end run {run}"):
                 self.client.terminate_run(run)
 
@@ -260,7 +270,7 @@ class KfpEngine:
         Raises:
             StateError: The run has not failed.
         """
-        if (outcome := self._describe(self._get(run))).ended is False or outcome.exit_code == 0:
+        if (outcome := self._look(run)).ended is False or outcome.exit_code == 0:
             raise StateError(
                 f"run {run} is {outcome.summary.outcome}, and only a failed run can be retried",
                 hint=f"`sluice runs show {run}` shows it.",
@@ -285,7 +295,8 @@ class KfpEngine:
     def list(self, limit: int = 20) -> tuple[RunSummary, ...]:
         """Return the last runs of the project's experiment, newest first."""
         found = self._list_runs(min(limit, PAGE))
-        return tuple(self._describe(run, executions=self._executions(run)).summary for run in found)
+        pairs = [(run, self._nodes(run)) for run in found]
+        return tuple(self._describe(run, nodes, executions=self._executions(run, nodes)).summary for run, nodes in pairs)
 
     def _list_runs(self, limit: int) -> Found:
         settings = self.project.settings.kfp

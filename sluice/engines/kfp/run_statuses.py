@@ -15,7 +15,7 @@ from sluice.engines import RunStatus, RunSummary, StepStatus
 from sluice.engines.kfp.metadata_store import match_executions
 from sluice.engines.kfp.node_trees import build_tree
 from sluice.engines.kfp.task_nodes import match_nodes
-from sluice.engines.outcomes import APPROVAL, DRIFT, GATE, PACKAGE, PIN, TRAIN, FinishedStep, conclude, find_paths
+from sluice.engines.outcomes import APPROVAL, DRIFT, GATE, OUTPUT, PACKAGE, PIN, TRAIN, FinishedStep, conclude, find_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,13 +35,12 @@ _OUTCOMES = {
 }
 _STATES = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELED": "interrupted", "CANCELING": "running"}
 _EXIT = re.compile(r"exit status (\d+)")
-OUTPUT = "Output"
-"""Name of the parameter with the value that a Python component returns."""
 
 
 def describe_run(
     run: Mapping[str, Any],
     tasks: Sequence[Task],
+    nodes: Sequence[TaskNode],
     *,
     pipeline: str,
     ui_url: str,
@@ -54,13 +53,13 @@ def describe_run(
     Args:
         run: The answer of the API as plain JSON types.
         tasks: The tasks of its pipeline, as `read_tasks` returns them; empty if the pipeline is not known.
+        nodes: What `find_nodes` returned for them.
         pipeline: Name of the pipeline.
         ui_url: URL of KFP's user interface.
         now: Seconds since the epoch.
         logs: Id of the step that failed → its log. KFP's launcher writes the exit code of the user's process only there.
         executions: What ML Metadata knows about the steps: their outputs, and the metadata of their records.
     """
-    nodes = find_nodes(run, tasks)
     steps = tuple(_describe_task(found) for found in nodes)
     known = match_executions(steps, executions)
     steps = tuple(_with_detail(step, known.get(step.id)) for step in steps)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from forked_programs import run_forked
+from gate_project import GateProject
 from release_fixtures import layer, trained
 
 from sluice.project.projects import Project, read_project
@@ -50,6 +51,20 @@ def _score_in_forks(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(RUN_FOLDER_VARIABLE, str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SLUICE_ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def toy(folder: Path) -> GateProject:
+    """A project whose champion uses both columns."""
+    project = GateProject(folder)
+    project.promote(project.ask(project.train("champion", ("a", "b"))))
+    return project
 
 
 @pytest.fixture

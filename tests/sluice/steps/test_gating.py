@@ -29,20 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SLUICE_ROOT", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def toy(folder: Path) -> GateProject:
-    """A project whose champion uses both columns."""
-    project = GateProject(folder)
-    project.promote(project.ask(project.train("champion", ("a", "b"))))
-    return project
-
-
 def test_a_worse_model_is_kept_out_after_the_loader_orders_the_rows_otherwise(toy: GateProject) -> None:
     assert not toy.ask(toy.train("weak", ("b",))).passes
     toy.write_loader('.sort_values("a").reset_index(drop=True)')

@@ -32,20 +32,6 @@ ABSENT = "sha256:" + "0" * 64
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SLUICE_ROOT", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def toy(folder: Path) -> GateProject:
-    """A project with a champion."""
-    project = GateProject(folder)
-    project.promote(project.ask(project.train("champion", ("a", "b"))))
-    return project
-
-
-@pytest.fixture
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a run."""
     (folder / "run").mkdir()

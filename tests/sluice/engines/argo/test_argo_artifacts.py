@@ -9,7 +9,7 @@ from workflow_nodes import RUN, children, node, workflow
 
 from sluice.argo.expressions.wire_json import to_wire
 from sluice.engines.argo.artifacts import Place, find_record
-from sluice.engines.argo.node_storage import with_nodes
+from sluice.engines.argo.node_storage import read_nodes, with_nodes
 from sluice.engines.argo.run_statuses import describe_workflow
 from sluice.engines.results.object_stores import Store
 
@@ -38,7 +38,7 @@ def find(*nodes: dict[str, Any], repository: dict[str, Any] | None = None, step:
     found = workflow(node("", "DAG"), *nodes)
     found["status"]["artifactRepositoryRef"] = {"artifactRepository": REPOSITORY if repository is None else repository}
     steps = describe_workflow(found, now=0).steps
-    return find_record(found, next(each for each in steps if each.name == step))
+    return find_record(found, read_nodes(found), next(each for each in steps if each.name == step))
 
 
 def test_a_record_is_in_the_repository_of_the_workflow() -> None:
@@ -77,7 +77,7 @@ def test_compressed_nodes_are_read() -> None:
     large = with_nodes(workflow(root, gate), {root["id"]: root, gate["id"]: gate, **filler})
     assert "compressedNodes" in large["status"]
     step = next(each for each in describe_workflow(large, now=0).steps if each.name == "gate")
-    assert find_record(large, step) is not None
+    assert find_record(large, read_nodes(large), step) is not None
 
 
 def test_the_metadata_of_a_record_say_what_the_step_said_and_what_the_gate_answered() -> None:

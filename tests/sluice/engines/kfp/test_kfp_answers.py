@@ -36,7 +36,9 @@ def describe(state: str, *parts: Part, logs: dict[str, str] | None = None, tasks
         "run_details": {"task_details": list_nodes(*parts, start=T0)},
         "error": None,
     }
-    return describe_run(run, tasks, pipeline="release", ui_url="http://kfp", now=T0.timestamp() + 5, logs=logs)
+    return describe_run(
+        run, tasks, find_nodes(run, tasks), pipeline="release", ui_url="http://kfp", now=T0.timestamp() + 5, logs=logs
+    )
 
 
 def done(*names: str) -> list[Part]:

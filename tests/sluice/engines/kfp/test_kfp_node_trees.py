@@ -62,9 +62,10 @@ def test_the_tasks_of_a_loop_and_of_a_nested_pipeline_are_told_apart_although_th
 
 def test_a_run_with_a_failed_step_is_described_from_the_real_answer() -> None:
     run = read_answer()
-    (failed,) = [each.node.id for each in find_nodes(run, TASKS) if each.task.name == "fails"]
+    nodes = find_nodes(run, TASKS)
+    (failed,) = [each.node.id for each in nodes if each.task.name == "fails"]
     log = "F1130 10:39:11.142740      17 main.go:59] failed to execute component: exit status 4"
-    status = describe_run(run, TASKS, pipeline="loops", ui_url="http://kfp", now=0.0, logs={failed: log})
+    status = describe_run(run, TASKS, nodes, pipeline="loops", ui_url="http://kfp", now=0.0, logs={failed: log})
     assert status.reason.startswith("the step fails failed")
     assert status.exit_code == 4
 
