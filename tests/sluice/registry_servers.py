@@ -20,6 +20,7 @@ import httpx
 from guards import GUARD_SECONDS
 
 from sluice.release.store.layout import MANIFEST_TYPE
+from sluice.rollout.platforms.laptop.ports import reserve_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +33,8 @@ USER, PASSWORD = "sluice", "no secret"
 
 
 def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
+    with reserve_port(0) as reserved:
+        return int(reserved.getsockname()[1])
 
 
 @contextlib.contextmanager

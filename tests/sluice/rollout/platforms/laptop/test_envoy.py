@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -283,6 +284,13 @@ def test_a_reserved_port_cannot_be_reserved_again_until_it_is_closed() -> None:
         reserve_port(port)
     reserved.close()
     reserve_port(port).close()
+
+
+def test_a_chosen_port_is_never_one_that_an_outgoing_connection_gets() -> None:
+    with contextlib.ExitStack() as stack:
+        chosen = {stack.enter_context(reserve_port(0)).getsockname()[1] for _ in range(20)}
+    assert len(chosen) == 20
+    assert max(chosen) < 32_768
 
 
 def test_envoy_is_killed_when_its_parent_ends(tmp_path: Path) -> None:
