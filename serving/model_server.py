@@ -37,10 +37,11 @@ from seldon_core.utils import json_to_seldon_message, seldon_message_to_json
 from werkzeug.exceptions import HTTPException
 
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
+from sluice.scoring.containers.server_containers import DIGEST_VARIABLE, FOLDER_VARIABLE
 from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, MAX_REQUEST_BYTES, Faults, describe_kind
 from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
 from sluice.scoring.running_calls import STUCK_SECONDS, RunningCalls
-from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE, Scorer, load_scorer
+from sluice.scoring.scorer import Scorer, load_scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

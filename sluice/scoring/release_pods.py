@@ -5,21 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError
 from sluice.kubernetes_calls import find_account, load_account
-from sluice.scoring.release_client import HEALTH_PATH, ReleaseClient
-from sluice.scoring.scorer import DIGEST_VARIABLE
+from sluice.scoring.containers.server_containers import HEALTH_PATH, PORT, plan_server_container, plan_server_pod_spec
+from sluice.scoring.release_client import ReleaseClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from sluice.project.projects import Project
 
-PORT = 9000
 _POLL_SECONDS = 0.5
 _CONTAINER = "release"
 _REQUESTS = {"cpu": "100m", "memory": "256Mi"}
@@ -30,46 +27,6 @@ _LONGEST_SECONDS = 4 * 3600
 def runs_in_pod() -> bool:
     """Return whether this process runs in a Pod that has a service account token for its cluster."""
     return find_account() is not None
-
-
-def plan_server_container(
-    name: str,
-    image: str,
-    digest: str,
-    variables: Mapping[str, str] = MappingProxyType({}),
-    **fields: Any,  # noqa: ANN401 - fields of a Pod's container
-) -> dict[str, Any]:
-    """Return the container that serves a release, with minimal rights. It needs the Pod spec of `plan_server_pod_spec`.
-
-    Args:
-        name: The name of the container.
-        image: The release's image, by digest.
-        digest: The digest of the release. The container gets it from here, never from the image that it verifies.
-        variables: Additional environment variables.
-        fields: Additional fields of the container.
-    """
-    return {
-        "name": name,
-        "image": image,
-        "env": [{"name": key, "value": value} for key, value in {DIGEST_VARIABLE: digest, **variables}.items()],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the container's own
-        **fields,
-    }
-
-
-def plan_server_pod_spec(container: dict[str, Any]) -> dict[str, Any]:
-    """Return the spec of a Pod for the container of `plan_server_container`."""
-    return {
-        "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
-        "containers": [container],
-    }
 
 
 def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[str, Any]:

@@ -41,12 +41,6 @@ if TYPE_CHECKING:
 
     from sluice.scoring.batching import Predict
 
-FOLDER_VARIABLE = "SLUICE_RELEASE_FOLDER"
-"""Environment variable with the folder of the unpacked model layer that a server serves."""
-
-DIGEST_VARIABLE = "SLUICE_RELEASE_DIGEST"
-"""Environment variable with the digest that the layer must have. The deployment sets it, and the image never contains it."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scorer:

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Self
 
 import sluice
 from sluice.errors import ConfigurationError, PortInUseError, ServiceError
+from sluice.scoring.containers.server_containers import DIGEST_VARIABLE, FOLDER_VARIABLE, HEALTH_PATH
 from sluice.scoring.faults import FAULTS_VARIABLE, plan_faults_variables
 from sluice.scoring.health_probes import HealthProbe, LivenessProbe
 from sluice.scoring.recent_requests import RECENT_VARIABLE, plan_recent_requests_variables
-from sluice.scoring.release_client import HEALTH_PATH, ReleaseClient
-from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE
+from sluice.scoring.release_client import ReleaseClient
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -10,8 +10,7 @@ from sluice.data.row_scores import read_row_scores
 from sluice.errors import IntegrityError
 from sluice.project.projects import read_project
 from sluice.release.packaging import build_release
-from sluice.release.project_releases import open_registry_releases, open_releases
-from sluice.run_warnings import RunWarning
+from sluice.release.project_releases import WARNINGS, open_registry_releases, open_releases
 from sluice.steps.before_training.places import check_places
 from sluice.steps.champions import read_champion
 from sluice.steps.curves import ATTACHMENT
@@ -22,12 +21,7 @@ from sluice.steps.training import verify_model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sluice.project.projects import Project
     from sluice.release.store.releases import Release
-
-
-WARNINGS = "warnings"
-"""Kind of the attachment that holds the warnings about a release."""
 
 
 def package(
@@ -121,9 +115,3 @@ def describe(release: Release) -> dict[str, Any]:
         "tags": sorted(release.tags),
         "manifest": release.manifest,
     }
-
-
-def read_warnings_about(project: Project, digest: str) -> list[RunWarning]:
-    """Return the warnings that were attached to a release."""
-    documents = [one["document"] for one in open_releases(project).attachments(digest) if one["kind"] == WARNINGS]
-    return [RunWarning.from_dict(values) for document in documents for values in document.get("warnings", [])]

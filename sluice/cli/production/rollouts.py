@@ -134,12 +134,12 @@ def _describe_condemned(project: Project, status: RolloutStatus) -> dict[str, ob
 
 
 def _name_number(project: Project, digest: str) -> str:
-    """Return the number of a release; the beginning of its digest if no store holds it any more."""
-    from sluice.errors import StateError
+    """Return the number of a release; the beginning of its digest if no store holds it any more, or none answers."""
+    from sluice.errors import ServiceError, StateError
 
     try:
         return str(_find_release(project, digest).number)
-    except StateError:
+    except (StateError, ServiceError):
         return digest[:19]
 
 
@@ -324,14 +324,26 @@ def rollback(
     from sluice.rollout.requests import commands
 
     project = open_project(project_folder)
-    target = commands.check_rollback(project)
+    target, left = commands.check_rollback(project)
     release = _find_release(project, target)
     if dry_run:
-        _show_result(output, "rollout rollback", "would-roll-back", release)
+        _show_rollback(project, output, "would-roll-back", release, {"to": target, "left": left})
         return
-    confirm(yes, output, f"Send all production traffic to release {release.number}?")
+    confirm(yes, output, f"Take all production traffic from release {_name_number(project, left)} to release {release.number}?")
     done = commands.rollback(project, by=name_person(by), to=target)
-    _show_result(output, "rollout rollback", "rolled-back", release, **done)
+    _show_rollback(project, output, "rolled-back", release, done)
+
+
+def _show_rollback(project: Project, output: Format, outcome: str, serving: NamedRelease, done: Mapping[str, Any]) -> None:
+    """Show which release was left and which one serves now. If all traffic was there already, no release was left."""
+    all_there = "nothing, because all traffic was there already"
+    left = f"release {_name_number(project, done['left'])}  {done['left']}" if done["left"] else all_there
+    names = ("would leave", "would serve") if outcome == "would-roll-back" else ("rolled back", "serves now")
+    rows: dict[str, object] = dict(zip(names, (left, f"release {serving.number}  {serving.digest}"), strict=True))
+    if "seconds" in done:
+        rows |= {"after": f"{done['seconds']:.2f} s"}
+    data = {"number": serving.number, "digest": serving.digest, **done}
+    show(output, Envelope("rollout rollback", outcome, data), facts(rows))
 
 
 @app.command("controller")
@@ -361,7 +373,7 @@ def controller(
 
 def _find_warnings(project: Project, digest: str) -> dict[str, list[str]]:
     """Return the warnings about a release under their name; empty if there are none, or if the release is not in this store."""
-    from sluice.steps.packaging import read_warnings_about
+    from sluice.release.project_releases import read_warnings_about
 
     warnings = [f"{warning.text}. {warning.hint}" for warning in read_warnings_about(project, digest)]
     return {"warnings": warnings} if warnings else {}

@@ -10,11 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sluice.scoring.containers.server_containers import (
+    DIGEST_VARIABLE,
+    HEALTH_PATH,
+    PORT,
+    plan_server_container,
+    plan_server_pod_spec,
+)
 from sluice.scoring.faults import plan_faults_variables
 from sluice.scoring.recent_requests import plan_recent_requests_variables
-from sluice.scoring.release_client import HEALTH_PATH
-from sluice.scoring.release_pods import PORT, plan_server_container, plan_server_pod_spec
-from sluice.scoring.scorer import DIGEST_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
