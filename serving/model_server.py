@@ -97,6 +97,8 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
         compared = "equal to the last bit" if self._scorer.exact else "equal within 1e-12, on another class of processor"
         rows = len(self._scorer.golden.rows)
         logger.info("release %s is ready after %.2f s: the answers to %d golden rows are %s", digest, seconds, rows, compared)
+        if self._scorer.patch_level:
+            logger.info("%s", self._scorer.patch_level)
         if self._scorer.batches:
             logger.info("requests that wait at the same time share one call of the model")
         else:

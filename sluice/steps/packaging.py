@@ -11,6 +11,7 @@ from sluice.errors import IntegrityError
 from sluice.project.projects import read_project
 from sluice.release.packaging import build_release
 from sluice.release.project_releases import WARNINGS, open_registry_releases, open_releases
+from sluice.steps.before_training.environments import check_serving_image
 from sluice.steps.before_training.places import check_places
 from sluice.steps.champions import read_champion
 from sluice.steps.curves import ATTACHMENT
@@ -53,11 +54,13 @@ def package(
         ConfigurationError: The release would be lost with the state folder.
         IntegrityError: The model does not have the digest that training recorded, or the gate judged another model or other
             scores.
+        RefusedError: The serving image cannot serve what this environment trains.
         ServiceError: The registry that serving.repository names does not accept the release.
     """
     project = read_project()
     with running_step("package") as step:
         check_places(project)
+        note = check_serving_image(project)
         champion = read_champion(project)
         gate, judged = json.loads(Path(decision).read_text(encoding="utf-8")), read_row_scores(Path(scores))
         check_judged(gate, model=str(metadata["digest"]), scores=judged.digest)
@@ -82,7 +85,7 @@ def package(
         in_registry = bool(project.settings.serving.repository)
         image = open_registry_releases(project).publish(release.digest).image if in_registry else ""
         record_part("release", describe(release) | ({"image": image} if image else {}))
-        step.detail = f"release {release.number}, {release.digest[:19]}"
+        step.detail = f"release {release.number}, {release.digest[:19]}" + (f"; {note}" if note else "")
     return release.digest
 
 
