@@ -9,17 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError
 from sluice.kubernetes_calls import find_account, load_account
-from sluice.scoring.containers.server_containers import HEALTH_PATH, PORT, plan_server_container, plan_server_pod_spec
+from sluice.scoring.containers.server_containers import (
+    PORT,
+    TIMEOUT_ANNOTATION,
+    WORKERS_VARIABLE,
+    plan_probes,
+    plan_request_timeout,
+    plan_server_container,
+    plan_server_pod_spec,
+    plan_server_variables,
+)
 from sluice.scoring.release_client import ReleaseClient
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sluice.project.projects import Project
+    from sluice.project.settings import Settings
 
 _POLL_SECONDS = 0.5
 _CONTAINER = "release"
-_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 _LONGEST_SECONDS = 4 * 3600
 """Kubernetes ends the Pod after this time, so that it does not serve for ever if the step that started it was killed."""
 
@@ -29,10 +38,11 @@ def runs_in_pod() -> bool:
     return find_account() is not None
 
 
-def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[str, Any]:
-    """Return the Pod that serves a release.
+def plan_pod(settings: Settings, image: str, digest: str, *, owner: dict[str, str] | None) -> dict[str, Any]:
+    """Return the Pod that serves a release, with the settings with which production serves it.
 
     Args:
+        settings: The settings of the project.
         image: The release's image, by digest.
         digest: The digest of the release.
         owner: ``name`` and ``uid`` of the Pod that owns it. Kubernetes deletes it with its owner. None if it runs in another
@@ -42,10 +52,16 @@ def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[s
         _CONTAINER,
         image,
         digest,
+        {WORKERS_VARIABLE: str(settings.seldon.workers), **plan_server_variables(settings)},
         ports=[{"name": "http", "containerPort": PORT}],
-        readinessProbe={"httpGet": {"path": HEALTH_PATH, "port": PORT}, "periodSeconds": 1},
-        resources={"requests": dict(_REQUESTS)},
+        resources={"requests": dict(settings.seldon.requests), "limits": dict(settings.seldon.limits)},
+        **plan_probes(settings),
     )
+    server["volumeMounts"].append({"name": "podinfo", "mountPath": "/etc/podinfo"})
+    spec = plan_server_pod_spec(server)
+    # Seldon's operator mounts the Pod's annotations there, and Seldon's server reads them.
+    annotations = [{"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}}]
+    spec["volumes"].append({"name": "podinfo", "downwardAPI": {"items": annotations}})
     reference = [{"apiVersion": "v1", "kind": "Pod", "name": owner["name"], "uid": owner["uid"]}] if owner else []
     return {
         "apiVersion": "v1",
@@ -53,13 +69,14 @@ def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[s
         "metadata": {
             "generateName": "sluice-release-",
             "labels": {"app.kubernetes.io/managed-by": "sluice", "app.kubernetes.io/component": "release-under-test"},
+            "annotations": {TIMEOUT_ANNOTATION: plan_request_timeout(settings)},
             "ownerReferences": reference,
         },
         "spec": {
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 1,
             "activeDeadlineSeconds": _LONGEST_SECONDS,
-            **plan_server_pod_spec(server),
+            **spec,
         },
     }
 
@@ -157,7 +174,7 @@ def start_pod(project: Project, folder: Path, digest: str, image: str, *, log: P
     api = client.CoreV1Api(client.ApiClient(settings))
     try:
         owner = _read_own_pod(api, own) if namespace == own else None
-        pod = api.create_namespaced_pod(namespace, plan_pod(image, digest, owner=owner))
+        pod = api.create_namespaced_pod(namespace, plan_pod(project.settings, image, digest, owner=owner))
     except (client.exceptions.ApiException, KeyError) as error:
         raise ServiceError(
             f"the cluster does not allow this step to create a Pod in namespace {namespace}: {getattr(error, 'reason', error)}",

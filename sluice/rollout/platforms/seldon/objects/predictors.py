@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.scoring.containers.server_containers import (
     DIGEST_VARIABLE,
-    HEALTH_PATH,
     PORT,
+    TIMEOUT_ANNOTATION,
+    WORKERS_VARIABLE,
+    plan_probes,
+    plan_request_timeout,
     plan_server_container,
     plan_server_pod_spec,
+    plan_server_variables,
 )
-from sluice.scoring.faults import plan_faults_variables
-from sluice.scoring.recent_requests import plan_recent_requests_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +35,6 @@ PREDICTOR_LABEL = "sluice.dev/predictor"
 """Label of a Pod: the predictor that it belongs to."""
 
 CONTAINER = "model"
-WORKERS_VARIABLE = "GUNICORN_WORKERS"
 HTTP_PORT, GRPC_PORT, METRICS_PORT = PORT, 9500, 6000
 _NAME_HEX = 8
 
@@ -174,7 +175,7 @@ def _count_replicas(desired: Sequence[Mapping[str, Any]], journal: Journal, sett
 
 
 def _build_annotations(settings: Settings) -> dict[str, str]:
-    annotations = {"seldon.io/rest-timeout": str(round(settings.rollout.request_timeout_seconds * 1000))}
+    annotations = {TIMEOUT_ANNOTATION: plan_request_timeout(settings)}
     if settings.seldon.gateway:
         annotations["seldon.io/istio-gateway"] = settings.seldon.gateway
     if settings.seldon.host:
@@ -192,12 +193,7 @@ def _build_pod(release: PackagedRelease, settings: Settings) -> dict[str, Any]:
 
 
 def _build_container(release: PackagedRelease, settings: Settings) -> dict[str, Any]:
-    variables = {
-        WORKERS_VARIABLE: str(settings.seldon.workers),
-        **plan_recent_requests_variables(settings.rollout.shadow_requests),
-        **plan_faults_variables(show_values=settings.rollout.show_values),
-    }
-    health = {"httpGet": {"path": HEALTH_PATH, "port": "http"}}
+    variables = {WORKERS_VARIABLE: str(settings.seldon.workers), **plan_server_variables(settings)}
     return plan_server_container(
         CONTAINER,
         release.image,
@@ -208,10 +204,7 @@ def _build_container(release: PackagedRelease, settings: Settings) -> dict[str, 
             {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
         ],
-        # A server that hangs gets no requests after about 6 seconds, and is restarted after about 20. A busy server is slow, so
-        # four misses in a row are needed for a restart.
-        readinessProbe=health | {"periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
-        livenessProbe=health | {"initialDelaySeconds": 60, "periodSeconds": 5, "timeoutSeconds": 4, "failureThreshold": 4},
+        **plan_probes(settings),
         # Kubernetes copies the end of the log into the Pod's status if the server fails, so that the controller can say why
         # without the right to read logs.
         terminationMessagePolicy="FallbackToLogsOnError",
