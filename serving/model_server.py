@@ -313,8 +313,8 @@ def _set_time_limits() -> None:
     """Give loading and answering limits of their own.
 
     Seldon makes the time limit of a request (``seldon.io/rest-timeout``) gunicorn's limit for a worker without a sign of life. A
-    worker gives none while it loads, so a model that loads for longer would be killed and loaded again for ever. The proxy and the
-    executor keep the limit of a request.
+    worker gives none while it loads, so a model that loads for longer would be killed and loaded again for ever. The proxy and
+    the executor keep the limit of a request.
     """
     load_config, signs = UserModelApplication.load_config, SignsOfLife()
     start = float(os.environ.get(START_VARIABLE) or DEFAULT_START_SECONDS)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sluice.project.tables.rollout import RolloutTable
-    from sluice.rollout.decisions.plan import Plan
     from sluice.rollout.decisions.states import Journal, Transition
+    from sluice.rollout.decisions.transitions import Plan
     from sluice.rollout.faults import FaultFinder
     from sluice.rollout.observations import Confirmation, Observation, Platform
     from sluice.rollout.shadows import ShadowComparer

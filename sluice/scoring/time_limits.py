@@ -1,8 +1,8 @@
 """The time limits of a server: for loading a release, for a worker that gives no sign of life, and for a call of the model.
 
-A server's workers are processes of gunicorn, which replaces a worker that gives no sign of life. A worker that loads a model gives
-none either, so another process gives them for it, until the limit for loading is over. A worker whose model hangs answers its health
-checks from other threads, until no thread is left, so the calls that are under way are watched too.
+A server's workers are processes of gunicorn, which replaces a worker that gives no sign of life. A worker that loads a model
+gives none either, so another process gives them for it, until the limit for loading is over. A worker whose model hangs answers
+its health checks from other threads, until no thread is left, so the calls that are under way are watched too.
 
 This module needs only the standard library, because the serving environment uses it.
 """

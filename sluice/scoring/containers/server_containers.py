@@ -62,9 +62,9 @@ def plan_request_timeout(settings: Settings) -> str:
 def plan_probes(settings: Settings) -> dict[str, Any]:
     """Return the probes of a server's container.
 
-    A start may take as long as the settings allow. From then on, a server that hangs gets no requests after 8 seconds, and is killed
-    at that time: a probe begins at most 2 seconds after the server has stopped, and three have to fail in a row, each of which waits
-    for 2 seconds. The server gets only 2 seconds to end, because a process that has stopped does not react to SIGTERM.
+    A start may take as long as the settings allow. From then on, a server that hangs gets no requests after 8 seconds, and is
+    killed at that time: a probe begins at most 2 seconds after the server has stopped, and three have to fail in a row, each of
+    which waits for 2 seconds. The server gets only 2 seconds to end, because a stopped process does not react to SIGTERM.
     """
     health = {"httpGet": {"path": HEALTH_PATH, "port": "http"}, "timeoutSeconds": 2}
     regular = {"periodSeconds": 2, "failureThreshold": 3}

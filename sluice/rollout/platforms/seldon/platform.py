@@ -22,7 +22,7 @@ from sluice.rollout.platforms.seldon.cluster_snapshots import read_cluster_snaps
 from sluice.rollout.platforms.seldon.executors import Executors
 from sluice.rollout.platforms.seldon.journal_annotations import EPOCH_ANNOTATION, ROLLOUT_MANAGER, read_epoch
 from sluice.rollout.platforms.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
-from sluice.rollout.platforms.seldon.objects.pod_watches import PodWatch
+from sluice.rollout.platforms.seldon.objects.pod_watches import PodWatch, SilenceWatch
 from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, build_deployment, build_predictors, list_served_releases
 from sluice.rollout.platforms.seldon.objects.routes import build_routes, list_routed_hosts
 from sluice.rollout.platforms.seldon.objects.serving_pods import ReadinessDelay, judge_health
@@ -100,6 +100,7 @@ class SeldonPlatform:
     _epoch: int = 0
     _delay: ReadinessDelay = field(default_factory=ReadinessDelay)
     _watch: PodWatch = field(default_factory=PodWatch)
+    _silence: SilenceWatch = field(default_factory=SilenceWatch)
     _last_traffic: dict[str, float] = field(default_factory=dict)
 
     def observe(self) -> Observation | None:
@@ -219,6 +220,7 @@ class SeldonPlatform:
             "servers": [
                 {
                     "release": digest,
+                    "role": _name_role(report.journal, digest),
                     "ready": found.ready,
                     "failure": found.failure,
                     "waiting": found.waiting,
@@ -330,7 +332,8 @@ class SeldonPlatform:
             ready = found.ready
             if digest == journal.target and not exposed:
                 ready = self._delay.observe(digest, ready=ready, now=self.clock.steady())
-            health[digest] = dataclasses.replace(found, ready=ready)
+            silent = self._silence.observe(digest, ready=bool(snapshot.ready_pods(digest)), now=self.clock.steady())
+            health[digest] = dataclasses.replace(found, ready=ready, silent_seconds=silent)
         return health
 
     def _is_held_for_approval(self, journal: Journal) -> bool:
@@ -374,6 +377,11 @@ class SeldonPlatform:
             return []
         now, drain = self.clock.steady(), self.settings.seldon.drain_seconds
         return [release for release in snapshot.hosts if now - self._last_traffic.setdefault(release, now) < drain]
+
+
+def _name_role(journal: Journal, release: str) -> str:
+    """Return what a release is at present: ``champion``, ``canary`` or ``previous``."""
+    return "champion" if release == journal.champion else "canary" if release == journal.target else "previous"
 
 
 def _is_rollback_command(journal: Journal) -> bool:

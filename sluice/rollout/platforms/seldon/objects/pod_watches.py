@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
+class SilenceWatch:
+    """Measures for how long no Pod of a release has been ready, on a clock that never jumps."""
+
+    _since: dict[str, float] = field(default_factory=dict)
+
+    def observe(self, release: str, *, ready: bool, now: float) -> float:
+        """Return the seconds for which no Pod of the release has been ready; 0 if one is ready now."""
+        if ready:
+            self._since.pop(release, None)
+            return 0.0
+        return now - self._since.setdefault(release, now)
+
+
+@dataclass(slots=True)
 class PodWatch:
     """Compares the Pods of each round with those of the round before."""
 

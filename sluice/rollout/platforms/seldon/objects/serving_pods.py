@@ -162,4 +162,5 @@ def _read_problem(containers: Sequence[Mapping[str, Any]], conditions: Mapping[s
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
         return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}".rstrip(": ")
-    return ""
+    started = any(one.get("started") and not one.get("ready") for one in containers if one["name"] == CONTAINER)
+    return "its health check fails" if started else ""
