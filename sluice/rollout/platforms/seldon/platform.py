@@ -22,8 +22,14 @@ from sluice.rollout.platforms.seldon.cluster_snapshots import read_cluster_snaps
 from sluice.rollout.platforms.seldon.executors import Executors
 from sluice.rollout.platforms.seldon.journal_annotations import EPOCH_ANNOTATION, ROLLOUT_MANAGER, read_epoch
 from sluice.rollout.platforms.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
-from sluice.rollout.platforms.seldon.objects.pod_watches import PodWatch, SilenceWatch
-from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, build_deployment, build_predictors, list_served_releases
+from sluice.rollout.platforms.seldon.objects.pod_watches import PodWatch
+from sluice.rollout.platforms.seldon.objects.predictors import (
+    HTTP_PORT,
+    build_deployment,
+    build_predictors,
+    list_served_releases,
+    name_role,
+)
 from sluice.rollout.platforms.seldon.objects.routes import build_routes, list_routed_hosts
 from sluice.rollout.platforms.seldon.objects.serving_pods import ReadinessDelay, judge_health
 
@@ -100,7 +106,6 @@ class SeldonPlatform:
     _epoch: int = 0
     _delay: ReadinessDelay = field(default_factory=ReadinessDelay)
     _watch: PodWatch = field(default_factory=PodWatch)
-    _silence: SilenceWatch = field(default_factory=SilenceWatch)
     _last_traffic: dict[str, float] = field(default_factory=dict)
 
     def observe(self) -> Observation | None:
@@ -191,9 +196,8 @@ class SeldonPlatform:
         )
 
     def read_server_record(self, release: str) -> ServerRecord:
-        """Return the log that the Pods' status contains. The status has it only if the server's process failed."""
-        pods = self._snapshot.pods if self._snapshot else ()
-        return ServerRecord(log=next((one.last_log.splitlines() for one in pods if one.release == release and one.last_log), ()))
+        """Return the log that the Pods' status contained. The status has it only if the server's process failed."""
+        return ServerRecord(log=self._watch.last_logs.get(release, "").splitlines())
 
     def record_transition(self, transition: Transition) -> None:
         """Publish a transition as a Kubernetes event and as metrics."""
@@ -220,7 +224,7 @@ class SeldonPlatform:
             "servers": [
                 {
                     "release": digest,
-                    "role": _name_role(report.journal, digest),
+                    "role": name_role(report.journal, digest),
                     "ready": found.ready,
                     "failure": found.failure,
                     "waiting": found.waiting,
@@ -332,7 +336,7 @@ class SeldonPlatform:
             ready = found.ready
             if digest == journal.target and not exposed:
                 ready = self._delay.observe(digest, ready=ready, now=self.clock.steady())
-            silent = self._silence.observe(digest, ready=bool(snapshot.ready_pods(digest)), now=self.clock.steady())
+            silent = self._watch.measure_silence(digest, ready=bool(snapshot.ready_pods(digest)), now=self.clock.steady())
             health[digest] = dataclasses.replace(found, ready=ready, silent_seconds=silent)
         return health
 
@@ -377,11 +381,6 @@ class SeldonPlatform:
             return []
         now, drain = self.clock.steady(), self.settings.seldon.drain_seconds
         return [release for release in snapshot.hosts if now - self._last_traffic.setdefault(release, now) < drain]
-
-
-def _name_role(journal: Journal, release: str) -> str:
-    """Return what a release is at present: ``champion``, ``canary`` or ``previous``."""
-    return "champion" if release == journal.champion else "canary" if release == journal.target else "previous"
 
 
 def _is_rollback_command(journal: Journal) -> bool:

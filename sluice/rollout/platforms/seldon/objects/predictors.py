@@ -67,6 +67,11 @@ def list_served_releases(journal: Journal) -> dict[str, PackagedRelease]:
     return {one.digest: one for one in named}
 
 
+def name_role(journal: Journal, release: str) -> str:
+    """Return what a served release is at present: ``champion``, ``canary`` or ``previous``."""
+    return "champion" if release == journal.champion else "canary" if release == journal.target else "previous"
+
+
 def build_predictor(release: PackagedRelease, settings: Settings, *, replicas: int) -> dict[str, Any]:
     """Return the predictor of a release, without traffic."""
     labels = {
