@@ -299,15 +299,16 @@ def abort(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """End the running rollout and send all traffic to stable."""
-    from sluice.rollout.requests import commands
+    """End the running rollout and send all traffic to stable, if there is one."""
+    from sluice.rollout.requests import commands, statuses
 
     project = open_project(project_folder)
     release = _find_release(project, commands.check_abort(project))
     if dry_run:
         _show_result(output, "rollout abort", "would-abort", release, by=name_person(by))
         return
-    confirm(yes, output, f"End the rollout of release {release.number} and send all traffic to stable?")
+    rest = "send all traffic to stable" if statuses.read_status(project).champion else "leave production without a release"
+    confirm(yes, output, f"End the rollout of release {release.number} and {rest}?")
     commands.abort(project, by=name_person(by))
     _show_result(output, "rollout abort", "requested", release, by=name_person(by))
 
