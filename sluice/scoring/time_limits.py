@@ -69,6 +69,9 @@ class SignsOfLife:
         self._process = os.fork()
         if self._process == 0:
             try:
+                # The launcher of a laptop lets each process end its group when its parent ends. A worker that refuses its release
+                # ends before its server does, which still has to exit by itself.
+                os.setpgid(0, 0)
                 _give_signs(descriptor, worker, seconds)
             finally:
                 os._exit(0)
