@@ -28,10 +28,8 @@ from sluice.rollout.decisions.states import (
     State,
     Transition,
 )
-from sluice.rollout.journals import JOURNAL
 from sluice.rollout.platforms.laptop.journal_file import JournalFile
-from sluice.rollout.platforms.seldon.journal_annotations import dump_journal
-from sluice.rollout.platforms.seldon.request_annotations import COMMAND_ANNOTATION, JOURNAL_ANNOTATION
+from sluice.rollout.platforms.seldon.resources.rollout_statuses import dump_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +61,7 @@ main()
 COMMANDS = {
     "status": (),
     "approve": (),
-    "promote": ("--yes",),
+    "promote": ("--yes", "--why", "it is urgent"),
     "abort": ("--yes",),
     "rollback": ("--yes",),
 }
@@ -89,23 +87,25 @@ class ClusterApi:
 
     def __init__(self) -> None:
         renewed = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
-        approval = Approval(
-            release=CANARY, steps=STEPS, by="kim", at=time.time() - 60, until=time.time() + 600, image=f"registry/quick@{CANARY}"
-        )
+        approval = {
+            "rollout": "quick",
+            "digest": CANARY,
+            "image": f"registry/quick@{CANARY}",
+            "steps": list(STEPS),
+            "until": "2099-01-01T00:00:00Z",
+            "approvedBy": "lee",
+        }
         self.written: list[str] = []
-        self.deployment = {
-            "metadata": {"resourceVersion": "1", "annotations": {JOURNAL_ANNOTATION: dump_journal(make_journal())}},
-            "spec": {"predictors": []},
+        self.rollout: dict[str, Any] = {
+            "metadata": {"resourceVersion": "1", "uid": "u", "generation": 1},
+            "spec": {},
+            "status": {"journal": dump_journal(make_journal())},
         }
         self.lease = {
             "metadata": {"annotations": {}},
             "spec": {"holderIdentity": "controller", "renewTime": renewed, "leaseDurationSeconds": 600},
         }
-        self.approval = {
-            "immutable": True,
-            "data": {"approval": json.dumps(JOURNAL.dump_python(Journal(approvals=(approval,)), mode="json")["approvals"][0])},
-        }
-        self.approval["data"]["recorded_by"] = "kim"  # type: ignore[index]
+        self.approval = {"metadata": {"uid": "a", "creationTimestamp": "2020-01-01T00:00:00Z"}, "spec": approval}
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -131,25 +131,23 @@ class ClusterApi:
         if "selfsubjectreviews" in path:
             return {"status": {"userInfo": {"username": "kim"}}}
         if method == "POST":
-            self.written.append("approval")
+            self.written.append("promote" if body["spec"].get("skipEvidence") else "approve")
             return body
         if path.endswith("/leases/quick-rollout"):
             return self.lease
-        if path.endswith("/configmaps"):
+        if path.endswith("/rolloutapprovals"):
             return {"items": [self.approval]}
-        if not path.endswith("/seldondeployments/quick"):
+        if not path.endswith("/modelrollouts/quick"):
             return None
         if method == "PATCH":
-            self.accept(body["metadata"]["annotations"])
-        return self.deployment
+            self.accept(body["spec"]["command"])
+        return self.rollout
 
-    def accept(self, annotations: dict[str, str]) -> None:
-        command = json.loads(annotations[COMMAND_ANNOTATION])
+    def accept(self, command: dict[str, str]) -> None:
         self.written.append(command["kind"])
         if command["kind"] == "rollback":
-            ordered = Command(kind=CommandKind.ROLLBACK, by="kim", at=command["at"], target=CHAMPION)
-            after = roll_back(make_journal(), ordered, CANARY)
-            self.deployment["metadata"]["annotations"] = {JOURNAL_ANNOTATION: dump_journal(after)}
+            ordered = Command(kind=CommandKind.ROLLBACK, by="kim", at=time.time(), target=command["target"], id=command["id"])
+            self.rollout["status"]["journal"] = dump_journal(roll_back(make_journal(), ordered, CANARY))
 
 
 @pytest.fixture
@@ -242,6 +240,7 @@ def roll_back(journal: Journal, command: Command, canary: str) -> Journal:
         weights={command.target: 100, canary: 0},
         decided_at=command.at,
         applied_at=command.at,
+        command_id=command.id,
     )
     ended = EndedRollout(
         id="r",
@@ -254,4 +253,6 @@ def roll_back(journal: Journal, command: Command, canary: str) -> Journal:
         ended=command.at,
         number=2,
     )
-    return Journal(history=journal.history, transitions=(done,), rollouts=(ended,), last_command_at=command.at)
+    return Journal(
+        history=journal.history, transitions=(done,), rollouts=(ended,), last_command_at=command.at, last_command_id=command.id
+    )
