@@ -81,6 +81,18 @@ def read_documents(registry: RegistryClient, image: str) -> list[dict[str, Any]]
     return read
 
 
+def list_documents(registry: RegistryClient, image: str, kind: str) -> list[dict[str, Any]]:
+    """Return the manifests of the documents of one kind that are attached to an image, oldest first. They are not read.
+
+    Raises:
+        IntegrityError: The registry returns bytes that do not have their digest.
+        ServiceError: The registry does not answer.
+    """
+    artifact_type = images.attachment_type(kind)
+    listed = [each for each in _list_referrers(registry, image) if each.get("artifactType") == artifact_type]
+    return sorted((_read_manifest(registry, each) for each in listed), key=_created)
+
+
 def _created(manifest: Mapping[str, Any]) -> str:
     return str((manifest.get("annotations") or {}).get(CREATED, ""))
 

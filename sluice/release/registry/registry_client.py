@@ -180,6 +180,28 @@ class RegistryClient:
                     hint="Try again. If it happens again, the registry, or something in between, alters data.",
                 )
 
+    @contextlib.contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[BlobStream]:
+        """Open a blob for reading it piece by piece, without a file. Its digest is not checked.
+
+        Raises:
+            ServiceError: The blob does not exist, or the registry does not answer.
+        """
+
+        def open_stream() -> httpx.Response:
+            request = self._client.build_request("GET", self._path(f"blobs/{descriptor['digest']}"), headers=self._headers())
+            answer = self._client.send(request, stream=True, follow_redirects=True)
+            if answer.status_code != _OK:
+                answer.read()
+            return answer
+
+        answer = self._retry(open_stream, self._scope(), f"blobs/{descriptor['digest']}")
+        try:
+            self._require(answer, _OK, "a blob")
+            yield BlobStream(answer.iter_bytes(_CHUNK_BYTES), self.host)
+        finally:
+            answer.close()
+
     def mount_blob(self, digest: str, repository: str) -> bool:
         """Make a blob of another repository in the same registry available here. Return False if the registry refuses."""
         answer = self._request("POST", "blobs/uploads/", params={"mount": digest, "from": repository}, other=repository)
@@ -283,6 +305,35 @@ class RegistryClient:
             f"the registry {self.host} answered {answer.status_code} for {what} of {self.repository}{text}",
             hint="Check that your account may read and write this repository.",
         )
+
+
+class BlobStream:
+    """The bytes of a blob as they arrive.
+
+    Args:
+        chunks: The bytes in pieces.
+        host: The registry's host, for the message.
+    """
+
+    def __init__(self, chunks: Iterator[bytes], host: str) -> None:
+        self._chunks, self._host, self._rest = chunks, host, bytearray()
+
+    def read(self, size: int) -> bytes:
+        """Return `size` bytes, or fewer at the end.
+
+        Raises:
+            ServiceError: The connection broke.
+        """
+        try:
+            while len(self._rest) < size and (chunk := next(self._chunks, b"")):
+                self._rest += chunk
+        except httpx.HTTPError as error:
+            raise ServiceError(
+                f"the registry {self._host} did not send a blob to its end: {error}", hint="Check that the registry is running."
+            ) from error
+        data = bytes(self._rest[:size])
+        del self._rest[:size]
+        return data
 
 
 def _chunks(source: Path) -> Iterator[bytes]:
