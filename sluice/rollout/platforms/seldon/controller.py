@@ -26,6 +26,7 @@ from sluice.rollout.platforms.seldon.platform import SeldonPlatform
 from sluice.rollout.platforms.seldon.registry_tags import RegistryTags
 from sluice.rollout.round import ControlLoop
 from sluice.rollout.signals import set_on_signals
+from sluice.rollout.verifications import verify_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,7 @@ def run_controller(
         stop: Ends the controller when it is set.
 
     Raises:
+        ConfigurationError: A key of ``[trust]`` cannot be used.
         ServiceError: No cluster can be reached, or the port cannot be used.
     """
     stopping, wake = stop or threading.Event(), threading.Event()
@@ -64,7 +66,8 @@ def run_controller(
     lock = LeaseLock(cluster, lease_name(journal.name), holder, project.settings.seldon.lease_seconds)
     tags = RegistryTags(plain_http=project.settings.serving.plain_http, notify=notify)
     platform, metrics = _build_platform(project, cluster, journal, lock, notify)
-    platform.tag = tags.move_tags
+    verifier = verify_images(project)
+    platform.tag, platform.verify = tags.move_tags, verifier.verify
     loop = ControlLoop(platform, project.settings.rollout, notify)
     notify(f"controller {holder} controls SeldonDeployment {journal.name} in namespace {cluster.namespace}")
     with set_on_signals(stopping, wake), serve_metrics(metrics, port, notify):
@@ -76,6 +79,7 @@ def run_controller(
     loop.shadow.close()
     loop.faults.close()
     tags.close()
+    verifier.close()
     with contextlib.suppress(SluiceError):
         lock.release()
     notify("stopping; another controller may take over")

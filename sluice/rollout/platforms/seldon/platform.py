@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sluice.errors import DataError, ServiceError
 from sluice.rollout.clocks import REAL_CLOCK, Clock
 from sluice.rollout.decisions.evidence import Checkpoint
-from sluice.rollout.decisions.health import Health
+from sluice.rollout.decisions.health import VERIFIED, Health, Verification
 from sluice.rollout.decisions.states import CommandKind, Journal
 from sluice.rollout.journals import CHECKPOINT, ConflictError, dump_checkpoint
 from sluice.rollout.observations import Confirmation, Observation, ServerRecord
@@ -77,6 +77,7 @@ class SeldonPlatform:
         record: Called with each transition that was written, and with each that was confirmed.
         tag: Called with the images of champion and N-1 when they change; an image is empty if there is none.
         executors: Counts the requests.
+        verify: Says whether the release of the running rollout may take traffic.
         clock: Time.
         status: What the last round saw. The lease carries it.
     """
@@ -89,6 +90,7 @@ class SeldonPlatform:
     record: Callable[[Transition], object] = lambda _transition: None
     executors: RequestCounters = field(default_factory=Executors)
     tag: Callable[[str, str], object] = lambda _champion, _previous: None
+    verify: Callable[[Journal], Verification] = lambda _journal: VERIFIED
     clock: Clock = REAL_CLOCK
     status: dict[str, Any] = field(default_factory=dict)
     confirm_seconds: float = 2.0
@@ -126,6 +128,7 @@ class SeldonPlatform:
         rolls_back = _is_rollback_command(journal)
         counts, problem = (None, "") if rolls_back else self._read_counts(snapshot)
         self._health = self._judge_health(journal, snapshot)
+        asks_canary = not rolls_back and self._health.get(journal.target or "", Health()).verification.holds
         checkpoint, self._to_resume = self._to_resume, None  # only now, because everything before may fail
         return Observation(
             journal=journal,
@@ -135,7 +138,7 @@ class SeldonPlatform:
             stable_ready=bool(snapshot.ready_pods(journal.champion)),
             # The shadow asks the servers themselves: an executor counts its requests as requests of users.
             champion_urls=() if rolls_back else [pod.url(HTTP_PORT) for pod in snapshot.ready_pods(journal.champion)],
-            canary_urls=() if rolls_back else [pod.url(HTTP_PORT) for pod in snapshot.ready_pods(journal.target)],
+            canary_urls=[pod.url(HTTP_PORT) for pod in snapshot.ready_pods(journal.target)] if asks_canary else (),
             problem="" if rolls_back else problem or unread,
             checkpoint=checkpoint,
             events=self._watch.observe(self._health, snapshot.pods),
@@ -221,7 +224,7 @@ class SeldonPlatform:
                     "release": digest,
                     "ready": found.ready,
                     "failure": found.failure,
-                    "waiting": found.waiting,
+                    "waiting": found.verification.waiting or found.waiting,
                     "pods": len(snapshot.ready_pods(digest)),
                 }
                 for digest, found in self._health.items()
@@ -331,6 +334,8 @@ class SeldonPlatform:
             if digest == journal.target and not exposed:
                 ready = self._delay.observe(digest, ready=ready, now=self.clock.steady())
             health[digest] = dataclasses.replace(found, ready=ready)
+        if (canary := journal.target) is not None:
+            health[canary] = dataclasses.replace(health[canary], verification=self.verify(journal))
         return health
 
     def _is_held_for_approval(self, journal: Journal) -> bool:
@@ -344,7 +349,10 @@ class SeldonPlatform:
         """Give the SeldonDeployment the journal's predictors and weights; return whether it had to change."""
         held = self._health.get(journal.target or "", Health()).held_for_approval
         draining = self._list_draining(journal, snapshot)
-        desired = build_predictors(snapshot.predictors, journal, self.settings, draining=draining, held_for_approval=held)
+        unverified = {release for release, found in self._health.items() if not found.verification.holds} - {journal.previous}
+        desired = build_predictors(
+            snapshot.predictors, journal, self.settings, draining=draining, held_for_approval=held, unverified=unverified
+        )
         if desired == snapshot.predictors:
             return False
         desired_deployment = build_deployment(self.settings, desired)

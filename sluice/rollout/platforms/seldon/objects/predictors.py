@@ -17,7 +17,7 @@ from sluice.scoring.release_pods import PORT, plan_server_container, plan_server
 from sluice.scoring.scorer import DIGEST_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sluice.project.settings import Settings
     from sluice.rollout.decisions.states import Journal
@@ -110,6 +110,7 @@ def build_predictors(
     *,
     draining: Iterable[str] = (),
     held_for_approval: bool = False,
+    unverified: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Return the predictors that the journal requires.
 
@@ -123,22 +124,25 @@ def build_predictors(
         draining: Releases that are no longer needed and still answer their last requests.
         held_for_approval: Whether the first release is not approved yet. Then it gets no replicas, because a predictor that is
             alone takes all the traffic.
+        unverified: Releases that get no new predictor and no replicas, because nobody has verified their signatures.
     """
     named = list_served_releases(journal)
+    startable = {digest: release for digest, release in named.items() if digest not in unverified}
     needed = {*named, *draining}
     desired = [dict(predictor) for predictor in live if read_predictor_digest(predictor) in needed]
     present = {read_predictor_digest(predictor) for predictor in desired}
     replicas = _count_replicas(desired, journal, settings)
     desired += [
         build_predictor(release, settings, replicas=0 if held_for_approval else replicas)
-        for digest, release in named.items()
+        for digest, release in startable.items()
         if digest not in present
     ]
     if not desired:  # the operator refuses an empty list, so the first predictor stays without replicas
         desired = [dict(predictor) | {"replicas": 0} for predictor in live[:1]]
     elif not held_for_approval:
         started = {"replicas": replicas}
-        desired = [one | started if read_predictor_digest(one) in named and one.get("replicas") == 0 else one for one in desired]
+        waiting = [read_predictor_digest(one) in startable and one.get("replicas") == 0 for one in desired]
+        desired = [one | started if waits else one for one, waits in zip(desired, waiting, strict=True)]
     return [one | {"traffic": journal.weights.get(read_predictor_digest(one), 0)} for one in desired]
 
 

@@ -1,0 +1,1 @@
+"""Let the tests in subfolders import the simulated cluster."""
