@@ -60,7 +60,8 @@ FILE_MODE = 0o644
 FOLDER_MODE = 0o755
 _CHUNK_BYTES = 1 << 20
 _WHITEOUT = ".wh."
-_MAX_MANIFEST_BYTES = 16 << 20
+_MAX_MANIFEST_BYTES = 4 << 20
+_MAX_HEADER_BYTES = 1 << 20
 
 
 class ByteSource(Protocol):
@@ -176,6 +177,19 @@ def extract_layer(stream: IO[bytes], folder: Path) -> None:
         raise _unreadable(str(error)) from error
 
 
+class _BoundedEntry(tarfile.TarInfo):
+    """An entry of a tar whose author is not trusted: names and other headers of any length would be read into memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # tarfile calls it for each header
+        if not (self.isreg() or self.isdir()) and self.size > _MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header has {self.size:,} bytes")
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return found
+
+    def _proc_gnusparse_10(self, *_: object) -> None:  # tarfile calls it for a sparse file, whose map may be of any length
+        raise tarfile.ReadError("it contains a sparse file")
+
+
 class _HashingReader:
     """A source of bytes that hashes what is read."""
 
@@ -198,7 +212,7 @@ def read_layer_contents(source: ByteSource) -> LayerContents:
     reader = _HashingReader(source)
     found: dict[str, bytes | str] = {}
     try:
-        with tarfile.open(fileobj=reader, mode="r|") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=reader, mode="r|", tarinfo=_BoundedEntry) as archive:  # type: ignore[call-overload]
             for member in archive:
                 name = member.name.removeprefix(f"{LAYER_ROOT}/")
                 if name not in {MODEL_FILE, MANIFEST_FILE}:

@@ -6,9 +6,10 @@ rollout waits. Rollbacks and the champion never do: only the release of a runnin
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sluice.errors import ServiceError, SluiceError
 from sluice.release.envelopes import read_public_keys
@@ -19,13 +20,14 @@ from sluice.rollout.decisions.health import VERIFIED, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Executor, Future
 
     from sluice.project.projects import Project
     from sluice.release.trust_rules import ReleaseDocuments
     from sluice.rollout.decisions.states import Journal, Request
 
     ReadDocuments = Callable[[Request], ReleaseDocuments]
+
+Result = TypeVar("Result")
 
 RETRY_SECONDS = 5.0
 """The pause before a release that could not be read is read again."""
@@ -34,6 +36,23 @@ KEPT_RELEASES = 8
 """Verified releases that need not be read again."""
 
 _READING = Verification(waiting="the signatures of the release are being verified")
+
+
+class DaemonThreads(Executor):
+    """Runs each call in a thread of its own that does not keep the process alive, because a registry may hang for minutes."""
+
+    def submit(self, call: Callable[..., Result], /, *given: Any, **named: Any) -> Future[Result]:  # noqa: ANN401
+        """Start a thread, and return what the call will return."""
+        future: Future[Result] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(call(*given, **named))
+            except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
+                future.set_exception(error)
+
+        threading.Thread(target=run, daemon=True, name="verify").start()
+        return future
 
 
 @dataclass(slots=True)
@@ -52,7 +71,7 @@ class ReleaseVerifier:
     project: str
     read: ReadDocuments
     clock: Clock = REAL_CLOCK
-    threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="verify"))
+    threads: Executor = field(default_factory=DaemonThreads)
     _rollout: str = ""
     _found: Verification = _READING
     _reading: Future[ReleaseDocuments] | None = None
@@ -72,10 +91,6 @@ class ReleaseVerifier:
         if self._found.waiting:
             self._found = self._look(request, exposed=journal.state.phase.exposed)
         return self._found
-
-    def close(self) -> None:
-        """End the thread."""
-        self.threads.shutdown(wait=False, cancel_futures=True)
 
     def _look(self, request: Request, *, exposed: bool) -> Verification:
         key = (request.release, request.image)

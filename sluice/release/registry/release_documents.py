@@ -5,6 +5,7 @@ The requester chose the image, so its contents may be anything. Nothing of it is
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from sluice.release.registry.registry_client import RegistryClient
     from sluice.release.store.releases import Release
 
-MAX_DOCUMENT_BYTES = 1 << 20
-MAX_DOCUMENTS = 100
-"""A provenance is a few kilobytes, and one image has one for each time that it was signed. More is not read."""
+MAX_DOCUMENT_BYTES = 512 << 10
+MAX_DOCUMENTS = 16
+"""A provenance has some kilobytes, and an image has one for each key that signed it. The newest ones are read, and no more."""
 
 
 def is_signing() -> bool:
@@ -85,11 +86,9 @@ def read_image_documents(registry: RegistryClient, image: str) -> ReleaseDocumen
 
 def _read_provenance(registry: RegistryClient, image: str) -> Iterator[Any]:
     """Yield the documents that are attached as provenance, newest first. What cannot be read is left out: anybody may attach."""
-    for manifest in reversed(list_documents(registry, image, provenance.ATTACHMENT_KIND)[-MAX_DOCUMENTS:]):
-        try:
-            with registry.open_blob(manifest["layers"][0]) as source:
-                data = source.read(MAX_DOCUMENT_BYTES + 1)
+    for digest in reversed(list_documents(registry, image, provenance.ATTACHMENT_KIND)[-MAX_DOCUMENTS:]):
+        with registry.open_blob({"digest": digest}) as source:
+            data = source.read(MAX_DOCUMENT_BYTES + 1)
+        with contextlib.suppress(ValueError, RecursionError):
             if len(data) <= MAX_DOCUMENT_BYTES:
                 yield json.loads(data)
-        except (IntegrityError, LookupError, TypeError, ValueError, RecursionError):
-            continue

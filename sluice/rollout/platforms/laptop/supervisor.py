@@ -77,9 +77,9 @@ def run_supervisor(
         )
         stack.callback(proxy.stop)
         stack.callback(file.write_status, {})
-        verifier = verify_stored_releases(project)
-        stack.callback(verifier.close)
-        platform = LaptopPlatform(project, file, servers, proxy, notify, release_port=reserved.close, verify=verifier.verify)
+        platform = LaptopPlatform(
+            project, file, servers, proxy, notify, release_port=reserved.close, verify=verify_stored_releases(project).verify
+        )
         loop = ControlLoop(platform, project.settings.rollout, notify)
         _run_rounds(loop, platform, stopping, notify)
         notify("stopping the proxy and all servers")

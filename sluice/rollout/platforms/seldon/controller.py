@@ -66,8 +66,7 @@ def run_controller(
     lock = LeaseLock(cluster, lease_name(journal.name), holder, project.settings.seldon.lease_seconds)
     tags = RegistryTags(plain_http=project.settings.serving.plain_http, notify=notify)
     platform, metrics = _build_platform(project, cluster, journal, lock, notify)
-    verifier = verify_images(project)
-    platform.tag, platform.verify = tags.move_tags, verifier.verify
+    platform.tag, platform.verify = tags.move_tags, verify_images(project).verify
     loop = ControlLoop(platform, project.settings.rollout, notify)
     notify(f"controller {holder} controls SeldonDeployment {journal.name} in namespace {cluster.namespace}")
     with set_on_signals(stopping, wake), serve_metrics(metrics, port, notify):
@@ -79,7 +78,6 @@ def run_controller(
     loop.shadow.close()
     loop.faults.close()
     tags.close()
-    verifier.close()
     with contextlib.suppress(SluiceError):
         lock.release()
     notify("stopping; another controller may take over")

@@ -17,7 +17,7 @@ from sluice.release.model_layer import MANIFEST_FILE, MODEL_FILE
 from sluice.release.project_releases import open_registry_releases
 from sluice.release.registry.image_references import ImageReference
 from sluice.release.registry.pushing import push_release
-from sluice.release.registry.registry_client import RegistryClient
+from sluice.release.registry.registry_client import MAX_ANSWER_BYTES, RegistryClient
 from sluice.release.registry.release_tags import layer_tag
 from sluice.release.store.releases import ReleaseStore
 from sluice.release.trust_rules import TrustKeys
@@ -82,7 +82,6 @@ def test_a_round_does_not_wait_for_a_registry_that_hangs(signer: Signer) -> None
     assert verifier.verify(Journal()) == VERIFIED, "nothing else waits"
     answered.set()
     assert wait_until(lambda: verifier.verify(running()) == VERIFIED)
-    verifier.close()
 
 
 def test_what_cannot_be_read_is_read_again_and_what_is_refused_is_not(signer: Signer) -> None:
@@ -300,6 +299,28 @@ class TestImages:
             there = image.replace(host, proxy.host)
             refusal = judge(verify_images(open_project("two", proxy.host)), running(digest, there)).refusal
         assert f"returned bytes whose digest is not {digest}" in refusal
+
+    def test_an_answer_that_would_fill_the_memory_is_refused(
+        self, open_project: Callable[..., Project], published: tuple[str, str], host: str
+    ) -> None:
+        digest, image = published
+
+        def alter(method: str, found: str, body: bytes) -> bytes:
+            return bytes(MAX_ANSWER_BYTES + 1) if method == "GET" and "/manifests/sha256:" in found else body
+
+        with RegistryProxy(host, alter=alter) as proxy:
+            there = image.replace(host, proxy.host)
+            found = judge(verify_images(open_project("two", proxy.host)), running(digest, there))
+        assert "answered with more than 4,194,304 bytes" in found.refusal
+
+    def test_the_valid_provenance_is_found_among_what_others_attach(
+        self, open_project: Callable[..., Project], published: tuple[str, str], host: str
+    ) -> None:
+        digest, image = published
+        releases = open_registry_releases(open_project())
+        for document in ({"payload": "x", "signatures": [{}]}, {"large": "x" * (1 << 20)}, {"_type": "none"}):
+            releases.attach(digest, "provenance", document)
+        assert judge(verify_images(open_project("controller")), running(digest, image)) == VERIFIED
 
     def test_a_registry_that_is_down_is_waited_for(self, open_project: Callable[..., Project]) -> None:
         there = f"127.0.0.1:{free_port()}/parcels/releases@{IMAGE}"
