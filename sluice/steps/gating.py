@@ -18,7 +18,7 @@ from sluice.gate.budgets import UNRECORDED, WARN_AT
 from sluice.gate.submitted_scores import check_scores, read_submitted_scores
 from sluice.project.projects import read_project
 from sluice.release.envelopes import read_signing_key
-from sluice.release.gate_statements import KEY_VARIABLE, sign_answer
+from sluice.release.gate_statements import KEY_VARIABLE, read_answer, sign_answer
 from sluice.release.packaging import check_sources
 from sluice.rollout.requests.statuses import read_status
 from sluice.run_warnings import RunWarning
@@ -202,6 +202,6 @@ def warn_about_holdout(project: Project, holdout: Holdout) -> list[RunWarning]:
 
 
 def _write(public: dict[str, Any], target: Path) -> None:
-    record_part("gate", public)
+    record_part("gate", read_answer(public))  # lists of runs carry it, and the release's manifest has the envelope
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(public), encoding="utf-8")

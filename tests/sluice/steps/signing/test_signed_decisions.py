@@ -15,6 +15,7 @@ from sluice.release import gate_statements, provenance
 from sluice.release.envelopes import read_public_keys, verify_envelope
 from sluice.release.trust_rules import TrustKeys, find_refusal
 from sluice.steps.ledgers import open_ledger
+from sluice.steps.records import RUN_FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +82,15 @@ def test_a_promoted_release_carries_the_gates_signed_decision(toy: SignedProject
     assert (
         verify_envelope(toy.releases.get("1").manifest["gate"]["envelope"], toy.gate_keys, "it")["predicate"]["champion"] is None
     )
+
+
+def test_the_record_of_the_run_has_the_answer_without_the_envelope(toy: SignedProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    (toy.root / "run").mkdir()
+    monkeypatch.setenv(RUN_FOLDER_VARIABLE, str(toy.root / "run"))
+    answer = toy.ask(toy.train("better", ("a", "b")))
+    recorded = json.loads((toy.root / "run" / "parts" / "gate.json").read_text())
+    assert recorded == {key: value for key, value in answer.decision.items() if key != "envelope"}
+    assert recorded["promote"] is True
 
 
 def test_the_same_question_gives_the_same_envelope_and_the_same_release(toy: SignedProject) -> None:
