@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 GUARD_SECONDS = 120.0
 """Guard against a cluster without a scheduler."""
 
+UNKNOWN_RUN = "0b6f1c1e-5f0a-4c39-9a51-6d0e2a7c4b11"
+"""An id that a run on KFP could have."""
+
 
 def test_a_template_is_created_then_unchanged_then_changed(engine: ArgoEngine, shop: Project) -> None:
     name = f"WorkflowTemplate {engine.api.namespace}/{shop.settings.project.name}-train"
@@ -241,8 +244,10 @@ def test_an_engine_that_cannot_be_reached_is_one_line_of_the_list(shop: Project,
     assert [each.id for each in found.runs] == [run]
     assert set(found.unreachable) == {"kfp"}
     assert find_engine(shop, run, "").name == "argo"
-    with pytest.raises(DataError, match="no engine has a run 'nothing'; kfp could not be asked"):
-        find_engine(shop, "nothing", "")
+    with pytest.raises(DataError, match=f"no engine has a run '{UNKNOWN_RUN}'; kfp could not be asked"):
+        find_engine(shop, UNKNOWN_RUN, "")
+    with pytest.raises(DataError, match=r"no engine has a run 'nothing'$"):
+        find_engine(shop, "nothing", "")  # KFP gives no run such an id, so it is not asked
     assert open_engine(shop).name == "argo"
 
 
