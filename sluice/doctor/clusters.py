@@ -23,7 +23,7 @@ LARGEST_SKEW_SECONDS = 5.0
 """Difference of the clocks above which leases, approvals and schedules are judged wrongly."""
 
 ARGO, SELDON, ISTIO = "argoproj.io/v1alpha1", "machinelearning.seldon.io/v1", "networking.istio.io/v1beta1"
-PROMETHEUS = "monitoring.coreos.com/v1"
+PROMETHEUS, SLUICE = "monitoring.coreos.com/v1", "sluice.dev/v1alpha1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,10 @@ ARGO_PERMISSIONS = (
 )
 """What `sluice submit`, `runs`, `logs` and `schedule` call."""
 
-SELDON_PERMISSIONS = (Permission("machinelearning.seldon.io", "seldondeployments", ("get", "patch")),)
+SELDON_PERMISSIONS = (
+    Permission("sluice.dev", "modelrollouts", ("get", "create", "patch")),
+    Permission("sluice.dev", "rolloutapprovals", ("list",)),
+)
 """What a person or a step needs to request a rollout. The controller's Role is in manifests/."""
 
 
@@ -74,6 +77,8 @@ def check_seldon(project: Project) -> list[Finding]:
         findings += check_server(api)
         findings.append(check_resources(api, SELDON, ("seldondeployments",), "Install Seldon Core 1.17.1 with its operator."))
         findings.append(check_resources(api, ISTIO, ("virtualservices",), "Install Istio, which splits the traffic."))
+        own = "kubectl apply -k manifests/crds registers them."
+        findings.append(check_resources(api, SLUICE, ("modelrollouts", "rolloutapprovals"), own))
         findings.append(check_operator(api))
         findings += check_permissions(api, SELDON_PERMISSIONS)
         findings.append(check_gateway(project.settings.seldon.url))

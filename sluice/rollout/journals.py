@@ -42,6 +42,16 @@ class JournalStore(Protocol):
             change: Returns the changed journal. It returns its argument to change nothing, and raises an error to refuse.
         """
 
+    def identify(self, by: str) -> str:
+        """Return the name in which this process requests and commands: in a cluster its account, otherwise `by`.
+
+        Args:
+            by: The name that the person states.
+
+        Raises:
+            ServiceError: The API server does not say which account this is.
+        """
+
     def is_supervised(self) -> bool:
         """Return whether a supervisor or a controller acts on the journal."""
 

@@ -151,8 +151,12 @@ def verify_stored_releases(project: Project) -> ReleaseVerifier:
     return ReleaseVerifier(read_trust_keys(project), project.settings.project.name, read)
 
 
-def verify_images(project: Project) -> ReleaseVerifier:
+def verify_images(project: Project, clock: Clock = REAL_CLOCK) -> ReleaseVerifier:
     """Return what verifies the images that rollouts name, wherever they are.
+
+    Args:
+        project: The project.
+        clock: Time, in a cluster that of the API server.
 
     Raises:
         ConfigurationError: A key cannot be used.
@@ -167,4 +171,4 @@ def verify_images(project: Project) -> ReleaseVerifier:
         with RegistryClient(image.host, image.repository, plain_http=plain_http) as registry:
             return read_image_documents(registry, image.target)
 
-    return ReleaseVerifier(read_trust_keys(project), project.settings.project.name, read)
+    return ReleaseVerifier(read_trust_keys(project), project.settings.project.name, read, clock)

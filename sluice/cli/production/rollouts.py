@@ -213,7 +213,7 @@ def start(
         _show_result(output, "rollout start", "promoted" if ended else "unchanged", release, reason=why, **ended)
         return
     if not dry_run:
-        starts.request_rollout(project, release.digest, by=name_person(by), again=again)
+        starts.request_rollout(project, release.digest, by=_identify(project, by), again=again)
     outcome = "would-start" if dry_run else "requested"
     steps = step_shares.find_steps(project, open_journal(project).read(), release.digest)
     expected = step_shares.describe_steps(project, steps) if now.champion else []
@@ -256,7 +256,7 @@ def approve(
     release = _find_release(project, ref)
     decide = approvals.plan_approval if dry_run else approvals.approve
     former = approvals.find_running_approval(project, release.digest)
-    approval = former or decide(project, release.digest, name_person(by), note)
+    approval = former or decide(project, release.digest, _identify(project, by), note)
     image = {"image": approval.image} if approval.image else {}
     overridden = read_override(project, release.digest)
     image |= {"override": overridden} if overridden else {}
@@ -271,6 +271,7 @@ def approve(
 @app.command("promote")
 def promote(
     ref: RefArgument,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why it does not wait for the evidence; stored and shown.")],
     by: ByOption = "",
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -284,11 +285,11 @@ def promote(
     release = _find_release(project, ref)
     commands.check_promote(project, release.digest)
     if dry_run:
-        _show_result(output, "rollout promote", "would-promote", release, by=name_person(by))
+        _show_result(output, "rollout promote", "would-promote", release, by=_identify(project, by))
         return
     confirm(yes, output, f"Promote release {release.number} to 100 % without waiting for the evidence?")
-    commands.promote(project, release.digest, by=name_person(by))
-    _show_result(output, "rollout promote", "requested", release, by=name_person(by))
+    commands.promote(project, release.digest, by=_identify(project, by), why=why)
+    _show_result(output, "rollout promote", "requested", release, by=_identify(project, by))
 
 
 @app.command("abort")
@@ -305,11 +306,11 @@ def abort(
     project = open_project(project_folder)
     release = _find_release(project, commands.check_abort(project))
     if dry_run:
-        _show_result(output, "rollout abort", "would-abort", release, by=name_person(by))
+        _show_result(output, "rollout abort", "would-abort", release, by=_identify(project, by))
         return
     confirm(yes, output, f"End the rollout of release {release.number} and send all traffic to stable?")
-    commands.abort(project, by=name_person(by))
-    _show_result(output, "rollout abort", "requested", release, by=name_person(by))
+    commands.abort(project, by=_identify(project, by))
+    _show_result(output, "rollout abort", "requested", release, by=_identify(project, by))
 
 
 @app.command("rollback")
@@ -330,7 +331,7 @@ def rollback(
         _show_result(output, "rollout rollback", "would-roll-back", release)
         return
     confirm(yes, output, f"Send all production traffic to release {release.number}?")
-    done = commands.rollback(project, by=name_person(by), to=target)
+    done = commands.rollback(project, by=_identify(project, by), to=target)
     _show_result(output, "rollout rollback", "rolled-back", release, **done)
 
 
@@ -357,6 +358,13 @@ def controller(
         sys.stderr.flush()
 
     run_controller(project, port=port, notify=notify)
+
+
+def _identify(project: Project, by: str) -> str:
+    """Return the name that was given; if it is empty, the account in a cluster, and the user of this machine on a laptop."""
+    from sluice.rollout.platforms.selection import open_journal
+
+    return by or open_journal(project).identify(name_person(by))
 
 
 def _find_warnings(project: Project, digest: str) -> dict[str, list[str]]:

@@ -224,7 +224,7 @@ def _carry_out_command(situation: _Situation) -> Plan | None:
     if command is None:
         return None
     if command.kind is CommandKind.PROMOTE:
-        return None if situation.judgement.failed or situation.late else _carry_out_promote(situation, command.by)
+        return None if situation.judgement.failed or situation.late else _carry_out_promote(situation, command)
     plan = _carry_out_abort_or_rollback(situation, command)
     return dataclasses.replace(plan, decided_at=command.at, commanded_by=command.by)
 
@@ -250,15 +250,17 @@ def _describe_done(command: Command) -> str:
     return f"rollback by {command.by}: {command.target[:19]} has all the traffic already"
 
 
-def _carry_out_promote(situation: _Situation, by: str) -> Plan:
-    state = situation.journal.state
+def _carry_out_promote(situation: _Situation, command: Command) -> Plan:
+    state, by = situation.journal.state, command.by
     why = "" if situation.canary.verification.holds else situation.hindrance
     if not state.phase.exposed or not situation.approved:
         why = "the canary is not at a step, or its approval has expired"
     if why:
         return dataclasses.replace(situation.complete_command(f"promote by {by} refused: {why}"), commanded_by=by)
     last, share = len(situation.request.steps) - 1, situation.bake_share
-    plan = situation.move(Phase.BAKING, share, f"moved to {share} % by the command of {by}", step=last, promoted_by=by)
+    why = f": {command.reason}" if command.reason else ""
+    reason = f"moved to {share} % without waiting for the evidence, by the command of {by}{why}"
+    plan = situation.move(Phase.BAKING, share, reason, step=last, promoted_by=by)
     if state.phase is Phase.BAKING:
         plan = dataclasses.replace(plan, state=dataclasses.replace(plan.state, since=state.since))
     return dataclasses.replace(plan, completes_command=True, commanded_by=by)

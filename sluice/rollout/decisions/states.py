@@ -18,6 +18,7 @@ from sluice.rollout.failures import FailureSummary  # noqa: TC001 - pydantic rea
 KEPT_RELEASES = 20
 KEPT_TRANSITIONS = 200
 KEPT_CONDEMNED = 50
+KEPT_APPROVALS = 100
 KEPT_FAILURES = 5
 """Rollouts that keep what failed in them. It is long, and the size of a journal in a cluster is limited."""
 
@@ -123,6 +124,9 @@ class Approval:
         until: When the approval expires.
         note: Why, in the person's own words.
         image: Image of the release, by digest, which is approved as well; empty on a laptop.
+        id: Names the approval; empty on a laptop.
+        account: The account that approved; empty on a laptop, where nobody checks an account.
+        skip_evidence: Whether the canary goes to the bake at once, without waiting for more evidence.
     """
 
     release: str
@@ -132,6 +136,9 @@ class Approval:
     until: float
     note: str = ""
     image: str = ""
+    id: str = ""
+    account: str = ""
+    skip_evidence: bool = False
 
     def covers(self, release: str, steps: tuple[int, ...], now: float, *, image: str = "") -> bool:
         """Whether the approval is valid for this release, as this image, over these steps, at this time."""
@@ -147,12 +154,16 @@ class Command:
         by: The person.
         at: When it was given.
         target: For a rollback, the release that should get all traffic, as the person confirmed it; empty for the one that fits.
+        id: Names the command.
+        reason: For a promotion, why it does not wait for the evidence, in the person's own words.
     """
 
     kind: CommandKind
     by: str
     at: float
     target: str = ""
+    id: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +182,7 @@ class Transition:
         decided_at: When it was decided; for a command, when the command was given.
         applied_at: When the proxy reported these weights; None until then.
         commanded_by: The person whose command it carries out; empty if the evidence or the plan itself decided.
+        command_id: Id of that command; empty if there is none.
     """
 
     time: float
@@ -184,6 +196,7 @@ class Transition:
     decided_at: float
     applied_at: float | None = None
     commanded_by: Annotated[str, Field(alias="word_of")] = ""
+    command_id: str = ""
 
     @property
     def is_event(self) -> bool:
@@ -279,8 +292,10 @@ class Journal:
         transitions: The last 200 decisions.
         rollouts: The last 20 rollouts that ended.
         last_command_at: When the last command that is done was given.
+        last_command_id: Id of the last command that is done or that was left aside.
         last_request_id: Id of the last request that was started.
         condemned: The last 50 releases whose canary failed. A release that becomes champion nevertheless is removed.
+        used_approvals: Ids of the last 100 approvals that were used up.
     """
 
     version: int = 0
@@ -293,8 +308,10 @@ class Journal:
     transitions: tuple[Transition, ...] = ()
     rollouts: tuple[EndedRollout, ...] = ()
     last_command_at: Annotated[float, Field(alias="obeyed")] = 0.0
+    last_command_id: str = ""
     last_request_id: Annotated[str, Field(alias="requested")] = ""
     condemned: tuple[Condemnation, ...] = ()
+    used_approvals: tuple[str, ...] = ()
 
     @property
     def champion(self) -> str | None:

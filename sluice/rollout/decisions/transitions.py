@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from sluice.rollout.decisions.states import (
+    KEPT_APPROVALS,
     KEPT_CONDEMNED,
     KEPT_FAILURES,
     KEPT_RELEASES,
@@ -68,6 +69,7 @@ def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: f
         evidence=dict(evidence),
         decided_at=plan.decided_at,
         commanded_by=plan.commanded_by,
+        command_id=journal.command.id if journal.command and plan.commanded_by else "",
     )
     after = dataclasses.replace(
         journal,
@@ -76,6 +78,7 @@ def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: f
         history=plan.history[-KEPT_RELEASES:],
         command=None if plan.completes_command else journal.command,
         last_command_at=journal.command.at if plan.completes_command and journal.command else journal.last_command_at,
+        last_command_id=journal.command.id if plan.completes_command and journal.command else journal.last_command_id,
         transitions=(*journal.transitions, transition)[-KEPT_TRANSITIONS:],
     )
     if not plan.ends:
@@ -98,7 +101,13 @@ def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: f
         request=None,
         rollouts=(*journal.rollouts, ended)[-KEPT_RELEASES:],
         approvals=tuple(approval for approval in journal.approvals if approval.release != release),
+        used_approvals=(*journal.used_approvals, *_list_used(journal, release))[-KEPT_APPROVALS:],
     )
+
+
+def _list_used(journal: Journal, release: str) -> list[str]:
+    """Return the ids of the approvals of a release, which the end of its rollout uses up."""
+    return [one.id for one in journal.approvals if one.release == release and one.id]
 
 
 def _update_condemned(journal: Journal, plan: Plan, release: str, now: float) -> tuple[Condemnation, ...]:

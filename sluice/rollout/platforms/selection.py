@@ -16,7 +16,7 @@ def open_journal(project: Project) -> JournalStore:
         ServiceError: The journal is in a cluster, and no cluster can be reached.
     """
     if project.settings.rollout.in_cluster:
-        from sluice.rollout.platforms.seldon.journal_annotations import open_seldon_journal  # noqa: PLC0415 - a second of imports
+        from sluice.rollout.platforms.seldon.resources.rollout_journals import open_seldon_journal  # noqa: PLC0415 - a second of imports
 
         return open_seldon_journal(project)
     from sluice.rollout.platforms.laptop.journal_file import open_journal_file  # noqa: PLC0415 - only the platform in use

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 from sluice.errors import StateError
@@ -79,6 +80,7 @@ def plan_approval(project: Project, digest: str, by: str, note: str = "", *, pus
         until=now + project.settings.rollout.approval_seconds,
         note=note,
         image=find_image(project, journal, digest) if push or journal.target == digest else "",
+        id=uuid.uuid4().hex if project.settings.rollout.in_cluster else "",
     )
 
 

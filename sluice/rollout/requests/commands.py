@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
-from sluice.errors import ServiceError, StateError
+from sluice.errors import ServiceError, StateError, UsageError
 from sluice.rollout.decisions.states import Command, CommandKind, Journal
+from sluice.rollout.failures import MAX_TEXT_LENGTH, shorten
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests.admission import (
     check_promotable,
@@ -37,23 +39,36 @@ def check_promote(project: Project, digest: str) -> None:
     _check_promotable(project, journal_store.read(), digest)
 
 
-def promote(project: Project, digest: str, by: str) -> None:
+def promote(project: Project, digest: str, by: str, why: str) -> None:
     """Take the running canary to the bake without waiting for the evidence.
 
-    The bake time and the approval still apply, and the canary can still be rolled back.
+    The bake time and the approval still apply, and the canary can still be rolled back. In a cluster, the account of this process
+    must be one that may approve.
+
+    Args:
+        project: The project.
+        digest: The release.
+        by: The person who orders it.
+        why: Why it does not wait for the evidence, in the person's own words.
 
     Raises:
+        UsageError: `why` is empty.
+        RefusedError: The account made the request itself.
         StateError: The release is not at a step, or has no valid approval.
         NotServingError: No supervisor or controller is running.
     """
+    if not why.strip():
+        raise UsageError("a promotion without evidence needs a reason", hint="Say why with --why.")
     check_promote(project, digest)
+    journal_store = open_journal(project)
+    command = _build_command(CommandKind.PROMOTE, journal_store.identify(by), reason=shorten(why, MAX_TEXT_LENGTH))
 
     def add_command(journal: Journal) -> Journal:
         _check_promotable(project, journal, digest)
         check_replaces(journal, CommandKind.PROMOTE)
-        return dataclasses.replace(journal, command=Command(kind=CommandKind.PROMOTE, by=by, at=time.time()))
+        return dataclasses.replace(journal, command=command)
 
-    open_journal(project).update(add_command)
+    journal_store.update(add_command)
 
 
 def check_abort(project: Project) -> str:
@@ -79,13 +94,15 @@ def abort(project: Project, by: str) -> str:
         NotServingError: No supervisor or controller is running.
     """
     release = check_abort(project)
+    journal_store = open_journal(project)
+    command = _build_command(CommandKind.ABORT, journal_store.identify(by))
 
     def add_command(journal: Journal) -> Journal:
         check_running(journal)
         check_replaces(journal, CommandKind.ABORT)
-        return dataclasses.replace(journal, command=Command(kind=CommandKind.ABORT, by=by, at=time.time()))
+        return dataclasses.replace(journal, command=command)
 
-    open_journal(project).update(add_command)
+    journal_store.update(add_command)
     return release
 
 
@@ -121,20 +138,20 @@ def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
     """
     journal_store = open_journal(project)
     check_supervised(journal_store)
-    ordered_at, target = time.time(), ""
+    command, target = _build_command(CommandKind.ROLLBACK, journal_store.identify(by)), ""
 
     def add_command(journal: Journal) -> Journal:
-        nonlocal ordered_at, target
+        nonlocal command, target
         target = check_rollback_target(journal, target or to)
         waiting = journal.command
         if waiting is not None and waiting.kind is CommandKind.ROLLBACK and waiting.target == target:
-            ordered_at = waiting.at  # another person ordered the same rollback a moment ago, so this call waits for that one
+            command = waiting  # another person ordered the same rollback a moment ago, so this call waits for that one
             return journal
-        return dataclasses.replace(journal, command=Command(kind=CommandKind.ROLLBACK, by=by, at=ordered_at, target=target))
+        return dataclasses.replace(journal, command=dataclasses.replace(command, target=target))
 
     journal_store.update(add_command)
     timeout = project.settings.serving.start_timeout_seconds
-    applied = _await_rollback(journal_store, ordered_at, target, timeout)
+    applied = _await_rollback(journal_store, command.id, target, timeout)
     if applied is not None:
         return applied
     raise ServiceError(
@@ -143,13 +160,18 @@ def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
     )
 
 
-def _await_rollback(journal_store: JournalStore, ordered_at: float, target: str, timeout: float) -> dict[str, Any] | None:
-    """Wait until the command that was ordered at this time is applied; return what `rollback` returns, or None on time-out."""
+def _build_command(kind: CommandKind, by: str, reason: str = "") -> Command:
+    return Command(kind=kind, by=by, at=time.time(), id=uuid.uuid4().hex, reason=reason)
+
+
+def _await_rollback(journal_store: JournalStore, command: str, target: str, timeout: float) -> dict[str, Any] | None:
+    """Wait until the command with this id is applied; return what `rollback` returns, or None on time-out."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         journal = journal_store.read()
-        made = (one for one in reversed(journal.transitions) if one.decided_at == ordered_at)
-        transition = next(made, None) if journal.last_command_at >= ordered_at else None
+        is_done = journal.command is None or journal.command.id != command
+        made = (one for one in reversed(journal.transitions) if one.command_id == command)
+        transition = next(made, None) if is_done else None
         if transition is not None and transition.weights.get(target) != sum(transition.weights.values()):
             raise StateError(transition.reason, hint="`sluice rollout status` shows the state of N-1.")
         if transition is not None and transition.applied_at:

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +31,14 @@ GH = "#!/bin/sh\ncat <<'END' | jq -r \"$4\"\n{answer}\nEND\n"
 
 @pytest.fixture(scope="module")
 def kube() -> Kube:
-    from rollout_namespaces import CRDS, KINDS, Kube, _plan_kind
+    from rollout_namespaces import OWN_KINDS, Kube
 
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("the jobs of CI: $KUBECONFIG names no cluster")
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         pytest.skip(f"the jobs of CI: {', '.join(missing)} is not installed")
     found = Kube()
-    group, kind, versions = KINDS["seldondeployments"]
-    if found.find(f"{CRDS}/seldondeployments.{group}") is None:
-        found.ask("POST", CRDS, _plan_kind("seldondeployments", group, kind, versions))
+    subprocess.run(["kubectl", "apply", "-k", str(OWN_KINDS)], check=True, capture_output=True)
     return found
 
 
@@ -122,12 +121,11 @@ def test_the_release_that_is_requested_is_the_one_that_was_tested_and_approved(
     assert trained == ["model-tests", "gate"], "only the model tests train, and only the gate's job gets the model"
 
     # What was approved, by whom, and what was requested.
-    approvals = [one for one in kube.list(f"/api/v1/namespaces/{namespace}/configmaps") if "approval" in (one.get("data") or {})]
-    (approval,) = (json.loads(one["data"]["approval"]) for one in approvals)
-    assert (approval["release"], approval["by"]) == (release, REVIEWER)
-    (deployment,) = kube.list(f"/apis/machinelearning.seldon.io/v1/namespaces/{namespace}/seldondeployments")
-    request = json.loads(deployment["metadata"]["annotations"]["sluice.dev/request"])
-    assert (request["release"], request["image"]) == (release, approval["image"])
+    (approval,) = (one["spec"] for one in kube.list(f"/apis/sluice.dev/v1alpha1/namespaces/{namespace}/rolloutapprovals"))
+    assert (approval["digest"], approval["reviewer"]) == (release, REVIEWER)
+    (rollout,) = kube.list(f"/apis/sluice.dev/v1alpha1/namespaces/{namespace}/modelrollouts")
+    request = rollout["spec"]["release"]
+    assert (request["digest"], request["image"]) == (release, approval["image"])
 
     # The reviewer saw the digest and the drift, and the gate was asked once.
     summary = (runner.clone("gate") / "github-summary.md").read_text()

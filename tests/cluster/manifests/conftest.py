@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from approvals_by_kubectl import ALICE, EDITOR, approve
+from approvals_by_kubectl import ALICE, BOB, EDITOR, approve
 from manifests_cluster import Installation, find_missing, kubectl, wait_for
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def installation() -> Iterator[Installation]:
         found.set_up()
         bound = ["create", "rolebinding", "editor", "--clusterrole=edit", f"--user={EDITOR}", "-n", found.production]
         assert kubectl(*bound).succeeded
-        wait_for(lambda: "immutable" in approve(found, ALICE, immutable=False).error, "the policy on approvals to take effect")
+        wait_for(lambda: "spec.approvedBy must be" in approve(found, ALICE, BOB).error, "the policy on approvals to take effect")
         yield found
     finally:
         found.tear_down()

@@ -97,18 +97,31 @@ def attempts(given):
     changed = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sluice-ledger", "annotations": {"changed": "yes"}}}
     yield "replace the ledger", ("PUT", ledger, changed)
     yield "delete the ledger", ("DELETE", f"{ledger}-copy")
-    labels = {"app.kubernetes.io/component": "approval", "sluice.dev/deployment": "churn"}
+    digest, account = "sha256:" + "a" * 64, f"system:serviceaccount:{pipelines}:sluice-pipeline"
+    image = f"registry.example/churn@{digest}"
+    sluice = f"/apis/sluice.dev/v1alpha1/namespaces/{production}"
     approval = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"generateName": "churn-approval-", "labels": labels},
-        "immutable": True,
-        "data": {"approval": "{}", "recorded_by": f"system:serviceaccount:{pipelines}:sluice-pipeline"},
+        "apiVersion": "sluice.dev/v1alpha1",
+        "kind": "RolloutApproval",
+        "metadata": {"generateName": "churn-"},
+        "spec": {
+            "rollout": "churn",
+            "digest": digest,
+            "image": image,
+            "steps": [100],
+            "until": "2100-01-01T00:00:00Z",
+            "approvedBy": account,
+        },
     }
-    yield "approve", ("POST", f"/api/v1/namespaces/{production}/configmaps", approval)
+    yield "approve", ("POST", f"{sluice}/rolloutapprovals", approval)
+    yield "read the journal", ("GET", f"{sluice}/modelrollouts/churn")
+    release = {"digest": digest, "image": image, "number": 1}
+    wanted = {"spec": {"release": release, "steps": [100], "requestedBy": account}}
+    yield "request a rollout", ("PATCH", f"{sluice}/modelrollouts/churn", wanted, merge)
+    ordered = {"spec": {"command": {"id": "1", "kind": "rollback", "by": account}}}
+    yield "roll back", ("PATCH", f"{sluice}/modelrollouts/churn", ordered, merge)
+    yield "write the journal", ("PATCH", f"{sluice}/modelrollouts/churn/status", {"status": {"phase": "promoted"}}, merge)
     seldon = f"/apis/machinelearning.seldon.io/v1/namespaces/{production}/seldondeployments"
-    yield "read the journal", ("GET", f"{seldon}/churn")
-    yield "request a rollout", ("PATCH", f"{seldon}/churn", {"metadata": {"annotations": {"sluice.dev/request": "{}"}}}, merge)
     yield "promote", ("PATCH", f"{seldon}/churn", {"spec": {"predictors": []}}, merge)
     kind = {"apiVersion": "machinelearning.seldon.io/v1", "kind": "SeldonDeployment", "metadata": {"name": "own"}}
     yield "create a deployment", ("POST", seldon, kind | {"spec": {"predictors": []}})

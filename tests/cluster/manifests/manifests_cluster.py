@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MANIFESTS = Path(__file__).resolve().parents[3] / "manifests"
 SELDON, ISTIO = "seldondeployments.machinelearning.seldon.io", "virtualservices.networking.istio.io"
-POLICIES = ("sluice-approvals", "sluice-steering", "sluice-results")
+POLICIES = ("sluice-approvals", "sluice-requests", "sluice-steering", "sluice-results")
 PROMETHEUS_RULES = "prometheusrules.monitoring.coreos.com"
 SERVICE_MONITORS = "servicemonitors.monitoring.coreos.com"
 EVENT_BINDINGS = "workfloweventbindings.argoproj.io"

@@ -54,10 +54,10 @@ def test_only_the_gates_account_writes_the_ledger(
     assert may(user, verb, "configmaps", installation.pipelines, name=name) == allowed
 
 
-@pytest.mark.parametrize("verb", ["create", "patch", "approve"])
+@pytest.mark.parametrize("verb", ["create", "patch", "update", "request", "rollback"])
 def test_the_gates_account_can_neither_request_nor_approve(installation: Installation, verb: str) -> None:
     user = installation.account("sluice-gate", installation.pipelines)
-    for resource in ("seldondeployments.machinelearning.seldon.io", "configmaps"):
+    for resource in ("modelrollouts.sluice.dev", "modelrollouts.sluice.dev/status", "rolloutapprovals.sluice.dev"):
         assert not may(user, verb, resource, installation.production)
 
 

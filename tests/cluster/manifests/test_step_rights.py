@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from manifests_cluster import Installation
 
+SLUICE = "sluice.dev"
 SELDON, ISTIO, ARGO, RBAC = "machinelearning.seldon.io", "networking.istio.io", "argoproj.io", "rbac.authorization.k8s.io"
 ACCOUNTS = ("sluice-pipeline", "sluice-reader", "sluice-gate", "sluice-integration", "sluice-canary")
 
@@ -39,13 +40,13 @@ class Right(NamedTuple):
 
 OWN_RESULT = {Right("pipelines", verb, "workflowtaskresults", ARGO) for verb in ("create", "patch")}
 JOURNAL = {
-    Right("production", "get", "seldondeployments", SELDON),
+    Right("production", "get", "modelrollouts", SLUICE),
     Right("production", "get", "leases", "coordination.k8s.io"),
-    Right("production", "list", "configmaps"),
+    Right("production", "list", "rolloutapprovals", SLUICE),
 }
 LEDGER = {Right("pipelines", verb, "configmaps", name="sluice-ledger") for verb in ("get", "update")}
 TRIALS = {Right("trials", verb, "pods") for verb in ("get", "create", "delete")} | {Right("trials", "get", "pods/log")}
-REQUEST = {Right("production", verb, "seldondeployments", SELDON) for verb in ("create", "patch")}
+REQUEST = {Right("production", verb, "modelrollouts", SLUICE) for verb in ("create", "patch", "request")}
 ALLOWED = {
     "sluice-pipeline": OWN_RESULT,
     "sluice-reader": OWN_RESULT | JOURNAL,
@@ -63,7 +64,10 @@ ASKED = (
     | {Right(place, "create", sub) for place in ("production", "pipelines", "trials") for sub in ("pods/exec", "pods/attach")}
     | {Right(place, "update", "pods/ephemeralcontainers") for place in ("production", "pipelines", "trials")}
     | {Right(place, "create", "serviceaccounts/token") for place in ("production", "pipelines", "triggers", "trials")}
-    | {Right(place, verb, "seldondeployments", SELDON) for place in ("production", "pipelines") for verb in (*VERBS, "approve")}
+    | {Right(place, verb, "seldondeployments", SELDON) for place in ("production", "pipelines") for verb in VERBS}
+    | {Right("production", verb, "modelrollouts", SLUICE) for verb in (*VERBS, "request", "rollback", "scale")}
+    | {Right("production", verb, "modelrollouts/status", SLUICE) for verb in VERBS}
+    | {Right("production", verb, "rolloutapprovals", SLUICE) for verb in VERBS}
     | {Right("production", verb, "virtualservices", ISTIO) for verb in VERBS}
     | {Right("production", verb, "leases", "coordination.k8s.io") for verb in VERBS}
     | {Right("pipelines", verb, kind, ARGO) for kind in ("workflows", "workflowtemplates", "cronworkflows") for verb in VERBS}

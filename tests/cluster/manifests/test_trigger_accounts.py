@@ -31,7 +31,9 @@ REFUSED = (
     ("serviceaccounts/token", "create"),
     ("rolebindings.rbac.authorization.k8s.io", "create"),
     ("seldondeployments.machinelearning.seldon.io", "patch"),
-    ("seldondeployments.machinelearning.seldon.io", "approve"),
+    ("modelrollouts.sluice.dev", "patch"),
+    ("modelrollouts.sluice.dev/status", "update"),
+    ("rolloutapprovals.sluice.dev", "create"),
 )
 
 

@@ -45,15 +45,17 @@ DEPLOYMENTS = 3
 
 @pytest.fixture(scope="session", autouse=True)
 def _approve_as_another_account() -> Iterator[None]:
-    """Let the account `ann` record the approvals, because a controller ignores approvals that its own account recorded.
+    """Let the account `ann` approve, and let each request and command be by the person that a test names.
 
-    The tests and the controllers have the same kubeconfig, so without this they would be the same account. The controllers are
-    not affected, because they are processes of their own.
+    The tests and the controllers have the same kubeconfig, so without this they would be the same account. Then nobody could
+    approve. The controllers are not affected, because they are processes of their own.
     """
     from sluice.rollout.platforms.seldon.api import Cluster
+    from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Cluster, "whoami", lambda _self: "ann")
+        patch.setattr(SeldonJournal, "identify", lambda _self, by: by)
         yield
 
 

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from api_proxy import ApiProxy
-from kube import ISTIO, SELDON
+from kube import ISTIO, SELDON, SLUICE
 
 from sluice.errors import SluiceError
 from sluice.kubernetes_calls import POD
 from sluice.project.projects import Project, read_project
 from sluice.rollout.platforms.seldon.api import connect
-from sluice.rollout.platforms.seldon.journal_annotations import SeldonJournal
 from sluice.rollout.platforms.seldon.objects.routes import read_weights
 from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod, read_pod
+from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
 from sluice.rollout.requests import approvals, commands, starts
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class DeploymentUnderTest:
         self.url = url
         self.project: Project = read_project(self.folder)
         self.cluster = connect(self.namespace.name)
-        self.journal = SeldonJournal(self.cluster, self.project.settings)
+        self.journal = SeldonJournal(self.cluster, self.project.settings, self.cluster.clock)
         self.proxy = ApiProxy(self.namespace.kube)
         self.clock = self.folder / "clock"
 
@@ -173,7 +173,8 @@ class DeploymentUnderTest:
     def start_controller(self) -> Controller:
         """Start a controller. It reaches the API server through `proxy`, unless the deployment is `direct`."""
         config = self.proxy.write_kubeconfig(self.folder / "kubeconfig", self.namespace.name)
-        environment = os.environ | {"PYTHONPATH": str(CLOCK), "SLUICE_TEST_CLOCK": str(self.clock)}
+        path = os.pathsep.join([str(CLOCK), str(HERE.parents[2])])  # the code of this checkout
+        environment = os.environ | {"PYTHONPATH": path, "SLUICE_TEST_CLOCK": str(self.clock)}
         if not self.direct:
             environment["KUBECONFIG"] = str(config)
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # Without bytecode, a controller takes seconds to start.
@@ -213,10 +214,11 @@ class DeploymentUnderTest:
             wait_for(lambda: self.read_journal().target is None, what="the end of the previous test's rollout")
 
     def close(self) -> None:
-        """Stop the controllers, and delete the SeldonDeployment."""
+        """Stop the controllers, and delete the ModelRollout and the SeldonDeployment."""
         for one in self.controllers:
             one.stop()
         self.proxy.close()
+        self.namespace.kube.delete(self.namespace.path(SLUICE, "modelrollouts", self.name))
         self.namespace.kube.delete(self.namespace.path(SELDON, "seldondeployments", self.name))
 
     def read_logs(self) -> str:
@@ -255,7 +257,7 @@ class DeploymentUnderTest:
     # --- state
 
     def read_journal(self) -> Journal:
-        """Read the journal from the SeldonDeployment."""
+        """Read the journal from the ModelRollout."""
         return self.journal.read()
 
     def wait_state(self, *names: str, seconds: float = 90.0) -> str:
@@ -308,6 +310,13 @@ class DeploymentUnderTest:
         return float(
             wait_for(lambda: self.transitions(digest)[-1].applied_at, 10, "the time at which the weights were confirmed")
         )
+
+    def kubectl(self, verb: str, *flags: str) -> str:
+        """Call kubectl for the ModelRollout, and return what it prints."""
+        command = ["kubectl", verb, f"modelrollout/{self.name}", "-n", self.namespace.name, *flags]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
 
     # --- checks
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kube import CRDS, SELDON, Kube
 from stand_in_images import push_model
@@ -15,15 +16,13 @@ from stand_in_images import push_model
 from sluice.release.registry.image_references import read_image_reference
 from sluice.rollout.platforms.laptop.child_processes import end_child, start_child
 
-if TYPE_CHECKING:
-    import subprocess
-
 KINDS = {
     "seldondeployments": ("machinelearning.seldon.io", "SeldonDeployment", ("v1",)),
     "virtualservices": ("networking.istio.io", "VirtualService", ("v1beta1", "v1alpha3")),
     "destinationrules": ("networking.istio.io", "DestinationRule", ("v1beta1", "v1alpha3")),
 }
 STAND_INS = Path(__file__).parent / "stand_ins"
+OWN_KINDS = Path(__file__).parents[3] / "manifests" / "crds"
 
 
 def find_missing() -> str:
@@ -91,7 +90,8 @@ class RolloutNamespace:
             end_child(self._operator)
 
     def register(self) -> None:
-        """Register the kinds that the cluster does not have. They accept any content."""
+        """Register Sluice's kinds, and those of others that the cluster does not have. The latter accept any content."""
+        subprocess.run(["kubectl", "apply", "-k", str(OWN_KINDS)], check=True, capture_output=True)
         for plural, (group, kind, versions) in KINDS.items():
             name = f"{plural}.{group}"
             if self.kube.find(f"{CRDS}/{name}") is None:

@@ -40,7 +40,7 @@ def drill(deployment: DeploymentUnderTest, load: Load, canary: str, kind: str) -
     approvals.approve(deployment.project, canary, by="ann")
     deployment.wait_state("step-2" if kind == "at 50 %" else "step-1")
     if kind in {"at 100 %", "champion to N-1"}:
-        commands.promote(deployment.project, canary, by="eve")
+        commands.promote(deployment.project, canary, by="eve", why="a test")
         deployment.wait_state("baking")
     if kind == "champion to N-1":
         assert deployment.wait_end(canary) == "promoted"

@@ -89,7 +89,7 @@ def test_a_rollback_by_hand_does_not_wait_for_an_executor_that_hangs(
             canary = deployment.start_rollout()
             deployment.wait_state("step-1")
             if state != "step-1":
-                commands.promote(deployment.project, canary, by="eve")
+                commands.promote(deployment.project, canary, by="eve", why="a test")
                 deployment.wait_state(state)
             deployment.set_fault(canary, port=8000, delay=30.0)
             if state == "step-1":  # A bake that a person ordered ends without metrics.
@@ -114,7 +114,7 @@ def test_a_rollout_stays_at_its_step_without_traffic(
         deployment.wait_state("step-1")
         check_state_stays(deployment, 8.0)
         if by_hand:
-            commands.promote(deployment.project, canary, by="eve")
+            commands.promote(deployment.project, canary, by="eve", why="a test")
             assert deployment.wait_end(canary) == "promoted"
             assert deployment.transitions(canary)[-1].reason.endswith("promoted by eve")
             return
@@ -199,7 +199,7 @@ def test_a_rollback_works_although_the_image_was_deleted_from_the_registry(
         def roll_back(deployment: DeploymentUnderTest, load: Load) -> str:
             champion = deployment.start_rollout(stable)
             deployment.wait_state("step-1")
-            commands.promote(deployment.project, champion, by="eve")
+            commands.promote(deployment.project, champion, by="eve", why="a test")
             assert deployment.wait_end(champion) == "promoted"
             pods = {pod.uid for pod in deployment.pods(champion)}
             canary = deployment.start_rollout(broken)
@@ -207,7 +207,7 @@ def test_a_rollback_works_although_the_image_was_deleted_from_the_registry(
             for image in (stable, broken):
                 delete_image(image)
             if state != "step-1":
-                commands.promote(deployment.project, canary, by="eve")
+                commands.promote(deployment.project, canary, by="eve", why="a test")
                 deployment.wait_state(state)
             if state == "promoted":
                 wait_for(lambda: deployment.read_journal().target is None)

@@ -44,13 +44,27 @@ def test_the_first_release_has_no_pod_before_its_approval_and_a_canary_advances_
         assert deployment.pods(first)
 
         third = deployment.start_rollout()
+        deployment.kubectl("wait", "--for=condition=Promoted", "--timeout=120s")
         assert deployment.wait_end(third) == "promoted"
         deployment.check_converged()
+        check_what_kubectl_shows(deployment)
         wait_for(lambda: not deployment.pods(first), what="the end of the Pods of the release before N-1")
         names = [one["annotations"]["sluice.dev/release"] for one in deployment.read_seldon_deployment()["spec"]["predictors"]]
         assert names == [second, third]
         assert [pod.crashes for pod in (*deployment.pods(second), *deployment.pods(third))] == [0, 0]
     assert not load.failed(), [one for one in load.answers if one.failed][:5]
+
+
+def check_what_kubectl_shows(deployment: DeploymentUnderTest) -> None:
+    """Check the printed columns, the conditions and the events after two promotions."""
+    journal = deployment.read_journal()
+    header, row = deployment.kubectl("get").splitlines()
+    assert header.split() == ["NAME", "PHASE", "CHAMPION", "CANARY", "TRAFFIC", "READY", "AGE"]
+    number = journal.history[-1].number
+    assert all(part in row for part in ("promoted", f"r{number}-", f"r{number} 100 %", "True"))
+    described = deployment.kubectl("describe")
+    for text in ("AwaitingApproval", "Step1", "Promoted", "sluice-controller", "excess error rate at most"):
+        assert text in described, described
 
 
 def test_the_shadow_rejects_a_canary_with_other_answers_and_a_holdback_keeps_traffic_on_stable_during_the_bake(
@@ -89,7 +103,7 @@ def test_a_canary_without_approval_gets_no_traffic_and_is_rejected_at_the_deadli
         canary = deployment.start_rollout(approved=False)
         deployment.wait_state("awaiting_approval")
         with pytest.raises(StateError, match="takes no canary traffic"):
-            commands.promote(deployment.project, canary, by="bob")
+            commands.promote(deployment.project, canary, by="bob", why="a test")
         assert deployment.wait_end(canary) == "rejected"
         deployment.check_converged()
         wait_for(lambda: not deployment.pods(canary), what="the end of the rejected release's Pods")
@@ -119,7 +133,7 @@ def test_a_person_can_end_a_rollout_and_roll_the_champion_back(
         before = deployment.read_journal().champion
         canary = deployment.start_rollout()
         deployment.wait_state("step-1")
-        commands.promote(deployment.project, canary, by="eve")
+        commands.promote(deployment.project, canary, by="eve", why="a test")
         assert deployment.wait_end(canary) == "promoted"
         done = commands.rollback(deployment.project, by="kim")
         assert (done["to"], done["left"]) == (before, canary)

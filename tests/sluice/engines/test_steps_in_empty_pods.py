@@ -30,8 +30,7 @@ from sluice.gate.stores.config_maps import ConfigMapStore
 from sluice.project.projects import read_project
 from sluice.release.registry.registry_client import RegistryClient
 from sluice.rollout.decisions.states import ChampionTerm, Journal
-from sluice.rollout.platforms.seldon.journal_annotations import dump_journal
-from sluice.rollout.platforms.seldon.request_annotations import JOURNAL_ANNOTATION
+from sluice.rollout.platforms.seldon.resources.rollout_statuses import dump_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +71,7 @@ exec {python} "$@"
 
 
 class ClusterObjects(ApiServer):
-    """The API server with a SeldonDeployment, and without approvals or a lease. It keeps the names of the steps that call it."""
+    """The API server with a ModelRollout, and without approvals or a lease. It keeps the names of the steps that call it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,15 +81,15 @@ class ClusterObjects(ApiServer):
         self.callers.add(self.caller)
         if self.caller in TOKENLESS:
             return self.refuse(403, "Forbidden")
-        if method == "GET" and path.endswith("/configmaps"):
+        if method == "GET" and path.endswith("/rolloutapprovals"):
             return 200, {"items": []}
         return super().answer(method, path, body)
 
     def make_champion(self, digest: str, ledger_head: str) -> None:
         """Write into the journal that a release is the champion, as the controller does at the end of a rollout."""
         term = ChampionTerm(release=digest, by="ann", at=1.0, ledger_head=ledger_head, number=1)
-        annotations = {JOURNAL_ANNOTATION: dump_journal(Journal(history=(term,), weights={digest: 100}))}
-        self.store(200, "churn", {"metadata": {"name": "churn", "annotations": annotations}})
+        journal = dump_journal(Journal(history=(term,), weights={digest: 100}))
+        self.store(200, "churn", {"metadata": {"name": "churn"}, "spec": {}, "status": {"journal": journal}})
 
     def champions(self) -> list[str | None]:
         """Return the champion of each question that the ledger's ConfigMap holds."""

@@ -16,7 +16,8 @@ VERBS = {
     "list": "list",
     "create": "create",
     "merge": "patch",
-    "apply": "patch",
+    "replace": "update",
+    "replace_status": "update",
     "delete": "delete",
     "watch": "watch",
 }
@@ -63,7 +64,8 @@ def _calls_in(name: str, function: ast.FunctionDef) -> list[Call]:
             continue
         for kind in loops.get(node.args[0].id, [node.args[0].id]):
             assert kind in KINDS, f"{name}: {ast.unparse(node)} uses a kind that this test cannot read"
-            found.append(Call(name, VERBS[node.func.attr], KINDS[kind].group, KINDS[kind].plural))
+            resource = KINDS[kind].plural + ("/status" if node.func.attr == "replace_status" else "")
+            found.append(Call(name, VERBS[node.func.attr], KINDS[kind].group, resource))
     return found
 
 

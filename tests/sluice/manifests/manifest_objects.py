@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 MANIFESTS = ROOT / "manifests"
 BUILDS = (
     "base",
+    "crds",
     "overlays/production",
     "overlays/production/serving",
     "overlays/argo",

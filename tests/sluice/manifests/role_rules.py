@@ -26,22 +26,24 @@ CONTROLLER, REQUESTER, APPROVER, READER = "sluice-controller", "sluice-requester
 GATE, INTEGRATION, RESULTS, RUN = "sluice-gate", "sluice-integration", "sluice-results", "sluice-run"
 TRIGGERS, EVENT_SENDER, SUBMITTER = "sluice-triggers", "sluice-event-sender", "sluice-submitter"
 CALLERS = {
-    "approval_objects.read_approvals": (CONTROLLER, REQUESTER, APPROVER, READER),
-    "approval_objects.write_approval": (APPROVER,),
+    "rollout_approvals.read_approvals": (CONTROLLER, REQUESTER, APPROVER, READER),
+    "rollout_approvals.write_approval": (APPROVER,),
     "platform._write_epoch": (CONTROLLER,),
-    "platform._move_predictors": (CONTROLLER,),
-    "platform._move_routes": (CONTROLLER,),
-    "controller._watch": (CONTROLLER,),
-    "journal_annotations._create": (REQUESTER,),
-    "journal_annotations.is_supervised": (REQUESTER, APPROVER, READER),
-    "journal_annotations.read": (CONTROLLER, REQUESTER, APPROVER, READER),
-    "journal_annotations.read_status": (REQUESTER, APPROVER, READER),
-    "journal_annotations.update": (CONTROLLER, REQUESTER, APPROVER),
-    "journal_annotations._annotate": (CONTROLLER, REQUESTER),
+    "deployments._write_deployment": (CONTROLLER,),
+    "deployments.move_routes": (CONTROLLER,),
+    "controller.run_controller": (CONTROLLER,),
+    "rollout_journals._write_spec": (REQUESTER,),
+    "rollout_journals.is_supervised": (REQUESTER, APPROVER, READER),
+    "rollout_journals.read": (CONTROLLER, REQUESTER, APPROVER, READER),
+    "rollout_journals.read_status": (REQUESTER, APPROVER, READER),
+    "rollout_journals.update": (CONTROLLER, REQUESTER, APPROVER),
+    "rollout_journals.write_status": (CONTROLLER,),
+    "rollout_records.read": (CONTROLLER,),
     "leases.acquire": (CONTROLLER,),
     "leases.raise_epoch": (CONTROLLER,),
     "leases.release": (CONTROLLER,),
-    "telemetry.emit": (CONTROLLER,),
+    "telemetry._publish": (CONTROLLER,),
+    "telemetry._read_uid": (CONTROLLER,),
     "cluster_snapshots.read_cluster_snapshot": (CONTROLLER,),
 }
 """Function of the rollout that calls the API server → the Roles that it runs with."""
@@ -57,8 +59,12 @@ class Rule:
     name: str = ""
 
 
-NOT_CALLED = {APPROVER: {Rule("machinelearning.seldon.io", "seldondeployments", "approve")}}
-"""What a Role allows although no code calls it. The policy on approvals checks this verb."""
+NOT_CALLED = {
+    REQUESTER: {Rule("sluice.dev", "modelrollouts", "request")},
+    # An approver orders a rollback with the call by which a requester makes a request.
+    APPROVER: {Rule("sluice.dev", "modelrollouts", "patch"), Rule("sluice.dev", "modelrollouts", "rollback")},
+}
+"""What a Role allows although no code calls it with this Role. The policy on requests checks the verbs request and rollback."""
 
 NOT_ALLOWED = Rule("", "configmaps", "create")
 """What the gate's code calls only where no manifest made the ledger. Whoever may create it could replace it by an empty one."""

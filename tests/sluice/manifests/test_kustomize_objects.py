@@ -18,7 +18,9 @@ from sluice.rollout.platforms.seldon.metrics_server import HEALTH_PATH
 if TYPE_CHECKING:
     from pathlib import Path
 
-CLUSTER_WIDE = {"Namespace", "PriorityClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+CLUSTER_WIDE = {
+    "CustomResourceDefinition", "Namespace", "PriorityClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+}  # fmt: skip
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 

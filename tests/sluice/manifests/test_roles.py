@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import ast
 import copy
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from api_calls import KINDS, VERBS, read_calls
-from manifest_objects import MANIFESTS, build, find, read_files, read_settings
-from role_rules import APPROVER, CALLERS, GATE, Rule, all_roles, find_problems, rules_of
+from manifest_objects import build, read_files, read_settings
+from role_rules import APPROVER, CALLERS, CONTROLLER, GATE, REQUESTER, Rule, all_roles, find_problems, rules_of
 
 import sluice.rollout.platforms.seldon
 from sluice.argo.component_kinds import CALL_AN_API_SERVER
 from sluice.project.settings import Settings
-from sluice.rollout.platforms.seldon import approval_objects
 
 ROLES = {item["metadata"]["name"]: item for item in all_roles()}
 PARTS = [
@@ -45,7 +42,7 @@ def test_every_call_is_read() -> None:
     from sluice.rollout.platforms.seldon.api import Cluster
 
     methods = {name for name in vars(Cluster) if not name.startswith("_")}
-    assert methods == {*VERBS, "whoami"}, "Cluster has a new method: add its verb to VERBS"
+    assert methods == {*VERBS, "whoami", "clock"}, "Cluster has a new method: add its verb to VERBS"
 
 
 def test_no_two_roles_have_the_same_name() -> None:
@@ -76,13 +73,29 @@ def test_with_one_more_verb_or_with_a_wildcard_the_role_is_wrong(name: str) -> N
             assert find_problems(role)
 
 
-def test_only_the_approver_creates_config_maps_and_only_the_gate_changes_one() -> None:
+ONLY_BY = {
+    ("configmaps", "update"): {GATE},
+    ("rolloutapprovals", "create"): {APPROVER},
+    ("modelrollouts", "rollback"): {APPROVER},
+    ("modelrollouts", "request"): {REQUESTER},
+    ("modelrollouts/status", "update"): {CONTROLLER},
+    ("seldondeployments", "update"): {CONTROLLER},
+    ("seldondeployments", "create"): {CONTROLLER},
+    ("seldondeployments", "patch"): {CONTROLLER},
+    ("virtualservices", "patch"): {CONTROLLER},
+}
+"""Resource and verb → the Roles that allow it."""
+
+
+def test_what_decides_about_traffic_is_allowed_to_one_role_each() -> None:
+    found: dict[tuple[str, str], set[str]] = {key: set() for key in ONLY_BY}
     for name, role in ROLES.items():
         for rule in rules_of(role):
             assert "*" not in {rule.group, rule.resource, rule.verb}, name
-            if rule.resource == "configmaps" and rule.verb not in {"get", "list", "watch"}:
-                assert (name, rule.verb) in {(APPROVER, "create"), (GATE, "update")}
-            assert (rule.verb == "approve") <= (name == APPROVER), name
+            found.setdefault((rule.resource, rule.verb), set()).add(name)
+    assert {key: found[key] for key in ONLY_BY} == ONLY_BY
+    assert ("configmaps", "create") not in found
+    assert ("rolloutapprovals", "update") not in found
 
 
 PRODUCTION, PIPELINES, TRIALS, KUBEFLOW = "sluice-production", "sluice-pipelines", "sluice-trials", "kubeflow"
@@ -177,39 +190,7 @@ def test_every_secret_is_empty_and_holds_the_token_of_one_account() -> None:
             assert "stringData" not in item, path
 
 
-def test_only_people_approve_unless_a_component_is_added() -> None:
+def test_only_people_approve() -> None:
     for path, item in read_files():
         if item["kind"] == "RoleBinding" and item["roleRef"]["name"] == APPROVER:
-            subjects = [(subject["kind"], subject["name"]) for subject in item["subjects"]]
-            opted_in = path.parts[:2] == ("components", "resumed-approvals")
-            assert subjects == [("ServiceAccount", "sluice-canary") if opted_in else ("Group", "sluice-approvers")], path
-    for path in MANIFESTS.rglob("kustomization.yaml"):
-        used = yaml.safe_load(path.read_text(encoding="utf-8")).get("components", [])
-        assert not [name for name in used if name.endswith("resumed-approvals")], path
-
-
-def test_the_component_for_resumed_approvals_adds_one_binding(tmp_path: Path) -> None:
-    built = build(write_overlay(tmp_path, "overlays/argo", "components/resumed-approvals"))
-    (added,) = [item for item in built if item not in build("overlays/argo")]
-    assert (added["kind"], added["roleRef"]["name"]) == ("RoleBinding", APPROVER)
-    assert added["metadata"]["namespace"] == PRODUCTION
-    assert [(one["name"], one["namespace"]) for one in added["subjects"]] == [("sluice-canary", PIPELINES)]
-
-
-def write_overlay(folder: Path, resource: str, component: str) -> Path:
-    """Write an overlay as a user makes it, with an overlay and a component of manifests/, and return its folder."""
-    places = {"resources": [resource], "components": [component]}
-    lines = [f"{key}: [{os.path.relpath(MANIFESTS / name, folder.resolve())}]" for key, (name,) in places.items()]
-    (folder / "kustomization.yaml").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-def test_the_policy_on_approvals_covers_what_the_controller_reads() -> None:
-    selector = find("ValidatingAdmissionPolicy", "sluice-approvals")["spec"]["matchConstraints"]["objectSelector"]
-    read = dict(part.split("=") for part in approval_objects.build_selector("churn").split(","))
-    exact = selector["matchLabels"]
-    exists = {one["key"] for one in selector["matchExpressions"] if one["operator"] == "Exists"}
-    assert exact.items() <= read.items()
-    assert exact.keys() | exists == read.keys(), (
-        "the controller would read an approval without one of these labels, but the policy would not check it"
-    )
+            assert [(subject["kind"], subject["name"]) for subject in item["subjects"]] == [("Group", "sluice-approvers")], path

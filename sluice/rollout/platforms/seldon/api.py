@@ -6,12 +6,12 @@ Every kind is addressed by its path, every call has a time limit, and every fail
 from __future__ import annotations
 
 import json
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError
 from sluice.kubernetes_calls import (
-    APPLY_PATCH,
     MERGE_PATCH,
     Kind,
     find_account,
@@ -20,9 +20,12 @@ from sluice.kubernetes_calls import (
     send_request,
 )
 from sluice.rollout.journals import ConflictError
+from sluice.rollout.platforms.seldon.server_times import ServerTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from sluice.rollout.clocks import Clock
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 5.0
 """Time limits of one call. A controller that waits for the API server cannot watch its canary."""
@@ -31,7 +34,8 @@ CONNECT_SECONDS, READ_SECONDS = 2.0, 5.0
 SELDON_DEPLOYMENT = Kind("machinelearning.seldon.io", "v1", "seldondeployments", "SeldonDeployment")
 VIRTUAL_SERVICE = Kind("networking.istio.io", "v1beta1", "virtualservices", "VirtualService")
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
-CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap")
+MODEL_ROLLOUT = Kind("sluice.dev", "v1alpha1", "modelrollouts", "ModelRollout")
+ROLLOUT_APPROVAL = Kind("sluice.dev", "v1alpha1", "rolloutapprovals", "RolloutApproval")
 EVENT = Kind("", "v1", "events", "Event")
 
 
@@ -50,6 +54,12 @@ class Cluster:
             namespace: The namespace of all objects.
         """
         self._client, self.namespace = client, namespace
+        self._time = ServerTime()
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the API server."""
+        return self._time.clock
 
     def get(self, kind: Kind, name: str) -> dict[str, Any] | None:
         """Return one object; None if it does not exist.
@@ -60,12 +70,13 @@ class Cluster:
         return self._call("GET", kind.path(self.namespace, name), absent_is_none=True)
 
     def list(self, kind: Kind, selector: str) -> list[dict[str, Any]]:
-        """Return the objects that a label selector matches.
+        """Return the objects that a label selector matches; all objects if it is empty.
 
         Raises:
             ServiceError: The API server does not answer, or refuses.
         """
-        found = self._call("GET", kind.path(self.namespace), query={"labelSelector": selector})
+        query = {"labelSelector": selector} if selector else {}
+        found = self._call("GET", kind.path(self.namespace), query=query)
         return list((found or {}).get("items") or [])
 
     def create(self, kind: Kind, body: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
@@ -99,24 +110,36 @@ class Cluster:
         path = kind.path(self.namespace, name)
         return self._call("PATCH", path, query={"fieldManager": manager}, body=patch, content=MERGE_PATCH) or {}
 
-    def apply(self, kind: Kind, name: str, body: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
-        """Change an object with server-side apply, and return the object as stored.
-
-        The fields in `body` become those of the field manager. All other fields stay as they are.
+    def replace(self, kind: Kind, name: str, found: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
+        """Replace an object, so that it has no field that somebody else added, and return the object as stored.
 
         Args:
             kind: Its kind.
             name: Its name.
-            body: The fields, without ``apiVersion`` and ``kind``.
+            found: The object as it was read, with the changes.
             manager: The field manager.
 
         Raises:
-            ConflictError: The object is at another ``metadata.resourceVersion`` than the one in `body`.
+            ConflictError: The object has changed since it was read, or does not exist.
             ServiceError: The API server does not answer, or refuses.
         """
-        planned = {"apiVersion": kind.api_version, "kind": kind.name, **body}
-        query = {"fieldManager": manager, "force": "true"}
-        return self._call("PATCH", kind.path(self.namespace, name), query=query, body=planned, content=APPLY_PATCH) or {}
+        return self._call("PUT", kind.path(self.namespace, name), query={"fieldManager": manager}, body=found) or {}
+
+    def replace_status(self, kind: Kind, name: str, found: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
+        """Replace the whole status of an object, and return the object as stored. Nothing else of it changes.
+
+        Args:
+            kind: Its kind.
+            name: Its name.
+            found: The object as it was read, with the new status.
+            manager: The field manager.
+
+        Raises:
+            ConflictError: The object has changed since it was read, or does not exist.
+            ServiceError: The API server does not answer, or refuses.
+        """
+        path = kind.path(self.namespace, name) + "/status"
+        return self._call("PUT", path, query={"fieldManager": manager}, body=found) or {}
 
     def delete(self, kind: Kind, name: str) -> None:
         """Delete an object. It is no error if the object does not exist."""
@@ -193,14 +216,17 @@ class Cluster:
         from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - a second of imports that only a cluster needs
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
+        sent = time.monotonic()
         try:
-            return send_request(self._client, method, path, query, body, headers, timeout)
+            answer = send_request(self._client, method, path, query, body, headers, timeout)
         except ApiException as error:
             raise _RefusedCallError(int(error.status or 0), read_refusal(error)) from error
         except (HTTPError, OSError) as error:
             raise ServiceError(
                 f"the API server does not answer: {error}", hint="Check that the cluster is running and that KUBECONFIG names it."
             ) from error
+        self._time.observe(answer.headers.get("Date"), sent=sent, received=time.monotonic())
+        return answer
 
 
 class _RefusedCallError(Exception):

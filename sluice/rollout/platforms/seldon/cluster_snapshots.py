@@ -10,6 +10,7 @@ from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVI
 from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
 from sluice.rollout.platforms.seldon.objects.routes import build_service_host, read_weights
 from sluice.rollout.platforms.seldon.objects.serving_pods import read_pod
+from sluice.rollout.platforms.seldon.resources.rollout_statuses import MAX_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,20 +18,25 @@ if TYPE_CHECKING:
     from sluice.rollout.platforms.seldon.api import Cluster
     from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
 
+EPOCH_ANNOTATION = "sluice.dev/epoch"
+"""Annotation of the SeldonDeployment and the VirtualService: the epoch of the controller that wrote it last."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSnapshot:
     """The Kubernetes objects that one control round read.
 
     Attributes:
-        deployment: The SeldonDeployment.
+        rollout: The ModelRollout.
+        deployment: The SeldonDeployment; None before the first release.
         service: The VirtualService; None while the operator has not written one.
         pods: The Pods of all predictors.
         hosts: The host of each release's Service, by release.
         applied_weights: Per cents above 0 by release, as the VirtualService has them; None if its routes differ from each other.
     """
 
-    deployment: Mapping[str, Any]
+    rollout: Mapping[str, Any]
+    deployment: Mapping[str, Any] | None
     service: Mapping[str, Any] | None
     pods: Sequence[ServingPod]
     hosts: Mapping[str, str]
@@ -39,29 +45,40 @@ class ClusterSnapshot:
     @property
     def predictors(self) -> list[dict[str, Any]]:
         """The predictors of the SeldonDeployment, in their order."""
-        return list(self.deployment.get("spec", {}).get("predictors") or [])
+        return list((self.deployment or {}).get("spec", {}).get("predictors") or [])
 
     def ready_pods(self, release: str | None) -> list[ServingPod]:
         """Return the ready Pods of a release."""
         return [pod for pod in self.pods if pod.ready and pod.release == release]
 
 
-def read_cluster_snapshot(cluster: Cluster, name: str) -> ClusterSnapshot | None:
-    """Read a SeldonDeployment with its routes and its Pods; return None if it does not exist.
+def read_cluster_snapshot(cluster: Cluster, name: str, rollout: Mapping[str, Any]) -> ClusterSnapshot:
+    """Read a SeldonDeployment with its routes and its Pods.
+
+    Args:
+        cluster: The namespace.
+        name: Name of the SeldonDeployment.
+        rollout: The ModelRollout, which was read before.
 
     Raises:
         ServiceError: The API server does not answer, or refuses.
     """
     deployment = cluster.get(SELDON_DEPLOYMENT, name)
-    if deployment is None:
-        return None
     service = cluster.get(VIRTUAL_SERVICE, name)
     pods = [read_pod(pod) for pod in cluster.list(POD, f"seldon-deployment-id={name}")]
-    predictors = deployment.get("spec", {}).get("predictors") or []
+    predictors = (deployment or {}).get("spec", {}).get("predictors") or []
     hosts = {
         read_predictor_digest(one): build_service_host(name, one["name"], cluster.namespace)
         for one in predictors
         if read_predictor_digest(one)
     }
     applied = read_weights(service, {host: release for release, host in hosts.items()}) if service else {}
-    return ClusterSnapshot(deployment=deployment, service=service, pods=pods, hosts=hosts, applied_weights=applied)
+    return ClusterSnapshot(
+        rollout=rollout, deployment=deployment, service=service, pods=pods, hosts=hosts, applied_weights=applied
+    )
+
+
+def read_annotated_epoch(found: Mapping[str, Any] | None) -> int:
+    """Return the epoch of the controller that wrote an object last; 0 if there is none, or none that a lease can count."""
+    text = str(((found or {}).get("metadata", {}).get("annotations") or {}).get(EPOCH_ANNOTATION, ""))
+    return int(text) if text.isascii() and text.isdecimal() and int(text) < MAX_EPOCH else 0

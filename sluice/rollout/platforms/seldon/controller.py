@@ -1,7 +1,8 @@
 """The process behind `sluice rollout controller`. It runs the control rounds in a cluster.
 
-A control round runs at a fixed interval, and at once when another process changes the SeldonDeployment. Several controllers may
-run: only the holder of the lease acts. A controller may be killed at any point: the next one reads the journal and continues.
+A control round runs at a fixed interval, and at once when another process changes the ModelRollout or the SeldonDeployment.
+Several controllers may run: only the holder of the lease acts. A controller may be killed at any point: the next one reads the
+journal and continues.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from typing import TYPE_CHECKING
 
 from sluice.errors import SluiceError
 from sluice.rollout.journals import ConflictError
-from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, connect
+from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT, SELDON_DEPLOYMENT, connect
 from sluice.rollout.platforms.seldon.executors import Executors
-from sluice.rollout.platforms.seldon.journal_annotations import SeldonJournal
 from sluice.rollout.platforms.seldon.leases import LeaseLock, lease_name
 from sluice.rollout.platforms.seldon.metrics_server import serve_metrics
 from sluice.rollout.platforms.seldon.platform import SeldonPlatform
 from sluice.rollout.platforms.seldon.registry_tags import RegistryTags
+from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
 from sluice.rollout.round import ControlLoop
 from sluice.rollout.signals import set_on_signals
 from sluice.rollout.verifications import verify_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sluice.project.projects import Project
     from sluice.rollout.platforms.seldon.api import Cluster
@@ -61,18 +62,21 @@ def run_controller(
     """
     stopping, wake = stop or threading.Event(), threading.Event()
     cluster = connect(project.settings.seldon.namespace)
-    journal = SeldonJournal(cluster, project.settings)
+    journal = SeldonJournal(cluster, project.settings, cluster.clock)
     holder = f"{os.environ.get('HOSTNAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-    lock = LeaseLock(cluster, lease_name(journal.name), holder, project.settings.seldon.lease_seconds)
+    lock = LeaseLock(cluster, lease_name(journal.name), holder, project.settings.seldon.lease_seconds, cluster.clock)
     tags = RegistryTags(plain_http=project.settings.serving.plain_http, notify=notify)
     platform, metrics = _build_platform(project, cluster, journal, lock, notify)
-    platform.tag, platform.verify = tags.move_tags, verify_images(project).verify
-    loop = ControlLoop(platform, project.settings.rollout, notify)
-    notify(f"controller {holder} controls SeldonDeployment {journal.name} in namespace {cluster.namespace}")
+    platform.tag, platform.verify = tags.move_tags, verify_images(project, cluster.clock).verify
+    loop = ControlLoop(platform, project.settings.rollout, notify, cluster.clock)
+    notify(f"controller {holder} controls ModelRollout {journal.name} in namespace {cluster.namespace}")
     with set_on_signals(stopping, wake), serve_metrics(metrics, port, notify):
         journal.account = _read_account(cluster, metrics, stopping, notify)
-        watcher = threading.Thread(target=_watch, args=(cluster, journal.name, stopping, wake), daemon=True, name="watch")
-        watcher.start()
+        for watch in (
+            lambda: cluster.watch(MODEL_ROLLOUT, journal.name, WATCH_SECONDS),
+            lambda: cluster.watch(SELDON_DEPLOYMENT, journal.name, WATCH_SECONDS),
+        ):
+            threading.Thread(target=_wake_on_changes, args=(watch, stopping, wake), daemon=True, name="watch").start()
         _run_rounds(loop, platform, metrics, stopping, wake, notify)
     platform.executors.close()
     loop.shadow.close()
@@ -91,7 +95,14 @@ def _build_platform(
     metrics, events = Metrics(journal.name), Events(cluster, journal.name, lock.holder)
 
     record, executors = partial(report_transition, metrics, events), Executors(project.settings.rollout.slow_seconds)
-    return SeldonPlatform(project.settings, cluster, journal, lock, notify, record, executors), metrics
+    platform = SeldonPlatform(project.settings, cluster, journal, lock, notify, record, executors, clock=cluster.clock)
+
+    def correct(text: str) -> None:
+        notify(text)
+        events.warn(text)
+
+    platform.correct = correct
+    return platform, metrics
 
 
 def _run_rounds(
@@ -143,11 +154,11 @@ def _read_account(cluster: Cluster, metrics: Metrics, stopping: threading.Event,
     return ""
 
 
-def _watch(cluster: Cluster, name: str, stopping: threading.Event, wake: threading.Event) -> None:
-    """Start a round whenever the SeldonDeployment changes. If it cannot be watched, the rounds run at their interval only."""
+def _wake_on_changes(watch: Callable[[], Iterator[None]], stopping: threading.Event, wake: threading.Event) -> None:
+    """Start a round whenever an object changes. If it cannot be watched, the rounds run at their interval only."""
     while not stopping.is_set():
         try:
-            for _ in cluster.watch(SELDON_DEPLOYMENT, name, WATCH_SECONDS):
+            for _ in watch():
                 wake.set()
                 if stopping.is_set():
                     return

@@ -17,15 +17,17 @@ from sluice.rollout.decisions.health import VERIFIED, Health, Verification
 from sluice.rollout.decisions.states import CommandKind, Journal
 from sluice.rollout.journals import CHECKPOINT, ConflictError, dump_checkpoint
 from sluice.rollout.observations import Confirmation, Observation, ServerRecord
-from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
-from sluice.rollout.platforms.seldon.cluster_snapshots import read_cluster_snapshot
+from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.platforms.seldon.cluster_snapshots import read_annotated_epoch, read_cluster_snapshot
+from sluice.rollout.platforms.seldon.deployments import ROLLOUT_MANAGER, DeploymentWriter, build_metadata
 from sluice.rollout.platforms.seldon.executors import Executors
-from sluice.rollout.platforms.seldon.journal_annotations import EPOCH_ANNOTATION, ROLLOUT_MANAGER, read_epoch
 from sluice.rollout.platforms.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
 from sluice.rollout.platforms.seldon.objects.pod_watches import PodWatch
-from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, build_deployment, build_predictors, list_served_releases
-from sluice.rollout.platforms.seldon.objects.routes import build_routes, list_routed_hosts
+from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, list_served_releases
+from sluice.rollout.platforms.seldon.objects.routes import list_routed_hosts
 from sluice.rollout.platforms.seldon.objects.serving_pods import ReadinessDelay, judge_health
+from sluice.rollout.platforms.seldon.resources.rollout_records import RolloutRecords
+from sluice.rollout.platforms.seldon.resources.rollout_statuses import Report, read_epoch, read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,9 +38,9 @@ if TYPE_CHECKING:
     from sluice.rollout.observations import RoundReport
     from sluice.rollout.platforms.seldon.api import Cluster
     from sluice.rollout.platforms.seldon.cluster_snapshots import ClusterSnapshot
-    from sluice.rollout.platforms.seldon.journal_annotations import SeldonJournal
     from sluice.rollout.platforms.seldon.leases import LeaseLock
     from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
+    from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
 
 NO_ROUTES = (
     "its Pods are ready, but there is no VirtualService: Seldon's operator writes one only with ISTIO_ENABLED=true. "
@@ -75,6 +77,7 @@ class SeldonPlatform:
         lock: The lease of this controller.
         notify: Called with each event, one line of text.
         record: Called with each transition that was written, and with each that was confirmed.
+        correct: Called with each change by others that was put right, one line of text.
         tag: Called with the images of champion and N-1 when they change; an image is empty if there is none.
         executors: Counts the requests.
         verify: Says whether the release of the running rollout may take traffic.
@@ -91,6 +94,7 @@ class SeldonPlatform:
     executors: RequestCounters = field(default_factory=Executors)
     tag: Callable[[str, str], object] = lambda _champion, _previous: None
     verify: Callable[[Journal], Verification] = lambda _journal: VERIFIED
+    correct: Callable[[str], object] = lambda _text: None
     clock: Clock = REAL_CLOCK
     status: dict[str, Any] = field(default_factory=dict)
     confirm_seconds: float = 2.0
@@ -102,7 +106,12 @@ class SeldonPlatform:
     _epoch: int = 0
     _delay: ReadinessDelay = field(default_factory=ReadinessDelay)
     _watch: PodWatch = field(default_factory=PodWatch)
-    _last_traffic: dict[str, float] = field(default_factory=dict)
+    _rollouts: RolloutRecords = field(init=False)
+    _objects: DeploymentWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rollouts = RolloutRecords(self.journal, self.lock, self.notify, self.clock)
+        self._objects = DeploymentWriter(self.settings, self.cluster, self.journal, self.lock, self.clock, self._correct)
 
     def observe(self) -> Observation | None:
         """Hold the lease, and read the objects, the Pods and the counters; return None if another controller acts.
@@ -114,16 +123,17 @@ class SeldonPlatform:
         """
         if not self._hold_lease():
             return None
-        snapshot = self._snapshot = read_cluster_snapshot(self.cluster, self.journal.name)
-        if snapshot is None:
-            self._health = {}
+        rollout = self._rollouts.read()
+        if rollout is None:
+            self._health, self._snapshot = {}, None
             checkpoint, self._to_resume = self._to_resume, None
             return Observation(journal=Journal(), health={}, weights={}, counts=None, can_apply=False, checkpoint=checkpoint)
+        snapshot = self._snapshot = read_cluster_snapshot(self.cluster, self.journal.name, rollout)
         self._refuse_superseded(snapshot)
-        journal, unread = self._read_journal(snapshot)
-        now = self.clock.steady()
-        for release in snapshot.applied_weights or ():
-            self._last_traffic[release] = now
+        unaccepted, unread = self._read_journal(snapshot)
+        journal, rollout = self._rollouts.accept(unaccepted, rollout)
+        snapshot = self._snapshot = dataclasses.replace(snapshot, rollout=rollout)
+        self._objects.observe_traffic(snapshot)
         # An executor that hangs takes seconds, and a person who orders a rollback must not wait for it.
         rolls_back = _is_rollback_command(journal)
         counts, problem = (None, "") if rolls_back else self._read_counts(snapshot)
@@ -150,10 +160,10 @@ class SeldonPlatform:
         self._checkpoint = checkpoint
 
     def write_journal(self, journal: Journal) -> Journal:
-        """Write a decision into the annotations of the SeldonDeployment, unless another process changed it meanwhile."""
+        """Write a decision into the status of the ModelRollout, unless another process changed it meanwhile."""
         snapshot = self._require_snapshot()
-        written, deployment = self.journal.write(journal, snapshot.deployment, epoch=self.lock.epoch)
-        self._snapshot = dataclasses.replace(snapshot, deployment=deployment)
+        written, rollout = self.journal.write(journal, snapshot.rollout, epoch=self.lock.epoch)
+        self._snapshot = dataclasses.replace(snapshot, rollout=rollout)
         return written
 
     def update_journal(self, change: Callable[[Journal], Journal]) -> None:
@@ -169,23 +179,27 @@ class SeldonPlatform:
         """
         snapshot = self._require_snapshot()
         if not journaled:
-            return self._move_routes(journal, snapshot)
+            return self._objects.move_routes(journal, snapshot)
+        held = self._health.get(journal.target or "", Health()).held_for_approval
+        serving = {journal.previous, *journal.desired_weights}
+        unverified = {one for one, found in self._health.items() if not found.verification.holds} - serving
         try:
-            moved = self._move_predictors(journal, snapshot)
+            written = self._objects.move_predictors(journal, snapshot, held_for_approval=held, unverified=unverified)
         except ConflictError:
             return True
         except ServiceError:
             with contextlib.suppress(ConflictError):
-                self._move_routes(journal, snapshot)
+                self._objects.move_routes(journal, snapshot)
             raise
+        self._snapshot = dataclasses.replace(snapshot, rollout=written or snapshot.rollout)
         try:
-            return self._move_routes(journal, snapshot) or moved
+            return self._objects.move_routes(journal, snapshot) or written is not None
         except ConflictError:
             return True
 
     def confirm(self, journal: Journal) -> Confirmation:
         """Read the objects again, and write what could not be written before."""
-        snapshot = self._snapshot = read_cluster_snapshot(self.cluster, self.journal.name) or self._require_snapshot()
+        snapshot = self._snapshot = read_cluster_snapshot(self.cluster, self.journal.name, self._require_snapshot().rollout)
         desired, applied = journal.desired_weights, snapshot.applied_weights
         where = "the SeldonDeployment still changes" if applied == desired else f"the routes apply {applied}"
         return Confirmation(
@@ -206,11 +220,21 @@ class SeldonPlatform:
         self.tag(champion.image if champion else "", previous.image if previous else "")
 
     def report(self, report: RoundReport) -> None:
-        """Keep the status for the lease, which carries it."""
+        """Keep the status for the lease, which carries it, and write what people read into the ModelRollout."""
         snapshot = self._snapshot
         if snapshot is None:
             self.status = {"reason": "no release was ever rolled out", "trouble": "", "account": self.journal.account}
             return
+        servers = [
+            {
+                "release": digest,
+                "ready": found.ready,
+                "failure": found.failure,
+                "waiting": found.verification.waiting or found.waiting,
+                "pods": len(snapshot.ready_pods(digest)),
+            }
+            for digest, found in self._health.items()
+        ]
         self.status = {
             "state": report.journal.state.name,
             "account": self.journal.account,
@@ -219,21 +243,24 @@ class SeldonPlatform:
             "reason": report.plan.reason,
             "trouble": report.problem,
             "evidence": dict(report.evidence) or None,
-            "servers": [
-                {
-                    "release": digest,
-                    "ready": found.ready,
-                    "failure": found.failure,
-                    "waiting": found.verification.waiting or found.waiting,
-                    "pods": len(snapshot.ready_pods(digest)),
-                }
-                for digest, found in self._health.items()
-            ],
+            "servers": servers,
         }
+        seen = Report(
+            message=report.plan.reason,
+            problem=report.problem,
+            applied_weights=dict(snapshot.applied_weights or {}),
+            evidence=dict(report.evidence),
+            servers=tuple(servers),
+        )
+        rollout = self._rollouts.publish(report.journal, snapshot.rollout, seen)
+        self._snapshot = dataclasses.replace(snapshot, rollout=rollout)
+
+    def _correct(self, text: str) -> None:
+        self.correct(text)
 
     def _require_snapshot(self) -> ClusterSnapshot:
         if self._snapshot is None:
-            raise ServiceError(f"there is no SeldonDeployment {self.journal.name}", hint="The next round reads it again.")
+            raise ServiceError(f"there is no ModelRollout {self.journal.name}", hint="The next round reads it again.")
         return self._snapshot
 
     def _hold_lease(self) -> bool:
@@ -263,40 +290,38 @@ class SeldonPlatform:
             return Checkpoint()  # the evidence is collected again
 
     def _write_epoch(self) -> None:
-        """Write the epoch into both objects, so that an earlier lease holder can no longer write over what it read of them."""
+        """Write the epoch into all objects, so that an earlier lease holder can no longer write over what it read of them."""
+        rollout = self.cluster.get(MODEL_ROLLOUT, self.journal.name)
         objects = {}
         for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
             objects[kind] = self.cluster.get(kind, self.journal.name)
-        if (highest := max(map(read_epoch, objects.values()))) >= self.lock.epoch:
+        highest = max(read_epoch(rollout), *map(read_annotated_epoch, objects.values()))
+        if highest >= self.lock.epoch:
             self.lock.raise_epoch(highest + 1)
+        if rollout is not None and (journal := read_journal(rollout)) is not None:
+            self.journal.write_status(journal, rollout, epoch=self.lock.epoch)
         for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
             if (found := objects[kind]) is not None:
-                metadata = self._build_metadata(found)
+                metadata = build_metadata(found, self.lock.epoch)
                 self.cluster.merge(kind, self.journal.name, {"metadata": metadata}, manager=ROLLOUT_MANAGER)
 
     def _refuse_superseded(self, snapshot: ClusterSnapshot) -> None:
-        later = max(read_epoch(snapshot.deployment), read_epoch(snapshot.service))
+        annotated = max(read_annotated_epoch(snapshot.deployment), read_annotated_epoch(snapshot.service))
+        later = max(read_epoch(snapshot.rollout), annotated)
         if later > self.lock.epoch:
             self.lock.epoch = self._epoch = 0
             raise SupersededError(
                 f"a controller with the later epoch {later} has taken over", hint="This controller waits for the lease."
             )
 
-    def _build_metadata(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what every write carries: the version that was read, and the epoch."""
-        return {
-            "resourceVersion": found["metadata"]["resourceVersion"],
-            "annotations": {EPOCH_ANNOTATION: str(self.lock.epoch)},
-        }
-
     def _read_journal(self, snapshot: ClusterSnapshot) -> tuple[Journal, str]:
         """Return the journal, and why its approvals cannot be read. Without them no canary advances, but rollbacks still work."""
         try:
-            return self.journal.parse(snapshot.deployment), ""
+            return self.journal.parse(snapshot.rollout), ""
         except DataError:
             raise
         except ServiceError as error:
-            journal = self.journal.parse_document(snapshot.deployment)
+            journal = self.journal.parse_document(snapshot.rollout)
             # A promotion needs an approval. The command stays in its annotation, because carrying it out now would refuse it for
             # good.
             promotes = journal.command is not None and journal.command.kind is CommandKind.PROMOTE
@@ -344,44 +369,6 @@ class SeldonPlatform:
         if request is None or journal.champion is not None:
             return False
         return journal.find_approval(request.release, request.steps, self.clock.now(), image=request.image) is None
-
-    def _move_predictors(self, journal: Journal, snapshot: ClusterSnapshot) -> bool:
-        """Give the SeldonDeployment the journal's predictors and weights; return whether it had to change."""
-        held = self._health.get(journal.target or "", Health()).held_for_approval
-        draining = self._list_draining(journal, snapshot)
-        unverified = {release for release, found in self._health.items() if not found.verification.holds} - {journal.previous}
-        desired = build_predictors(
-            snapshot.predictors, journal, self.settings, draining=draining, held_for_approval=held, unverified=unverified
-        )
-        if desired == snapshot.predictors:
-            return False
-        desired_deployment = build_deployment(self.settings, desired)
-        desired_deployment["metadata"] |= self._build_metadata(snapshot.deployment)
-        self.cluster.apply(SELDON_DEPLOYMENT, self.journal.name, desired_deployment, manager=ROLLOUT_MANAGER)
-        return True
-
-    def _move_routes(self, journal: Journal, snapshot: ClusterSnapshot) -> bool:
-        """Set the VirtualService's weights; return whether they had, or still have, to change."""
-        desired = journal.desired_weights
-        if snapshot.service is None or not desired or snapshot.applied_weights == desired:
-            return False
-        if not desired.keys() <= snapshot.hosts.keys():
-            return True  # a predictor is missing: half of the weights would give the other one all of the traffic
-        weights = {snapshot.hosts[release]: share for release, share in desired.items()}
-        try:
-            routes = build_routes(snapshot.service, weights)
-        except ValueError:
-            return True  # the operator adds the route as soon as all Deployments are ready
-        patch = {"metadata": self._build_metadata(snapshot.service), "spec": {"http": routes}}
-        self.cluster.merge(VIRTUAL_SERVICE, self.journal.name, patch, manager=ROLLOUT_MANAGER)
-        return True
-
-    def _list_draining(self, journal: Journal, snapshot: ClusterSnapshot) -> list[str]:
-        """Return the releases that had traffic not long ago."""
-        if not journal.desired_weights:
-            return []
-        now, drain = self.clock.steady(), self.settings.seldon.drain_seconds
-        return [release for release in snapshot.hosts if now - self._last_traffic.setdefault(release, now) < drain]
 
 
 def _is_rollback_command(journal: Journal) -> bool:

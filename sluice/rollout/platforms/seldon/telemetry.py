@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sluice.errors import SluiceError
 from sluice.rollout.decisions.states import Phase
-from sluice.rollout.platforms.seldon.api import EVENT, SELDON_DEPLOYMENT
+from sluice.rollout.platforms.seldon.api import EVENT, MODEL_ROLLOUT
+from sluice.rollout.platforms.seldon.resources.rollout_statuses import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,43 +110,61 @@ class Metrics:
 
 @dataclass(slots=True)
 class Events:
-    """Kubernetes events about the SeldonDeployment.
+    """Kubernetes events about the ModelRollout, which `kubectl describe` shows.
 
     Attributes:
         cluster: The namespace.
-        deployment: Name of the SeldonDeployment.
+        name: Name of the ModelRollout.
         instance: Name of this controller.
     """
 
     cluster: Cluster
-    deployment: str
+    name: str
     instance: str
     _count: int = field(default=0)
+    _uid: str = ""
 
     def emit(self, transition: Transition) -> None:
         """Publish a transition that was written. An error is ignored."""
+        reason = "".join(part.title() for part in transition.to_state.replace("-", "_").split("_"))
+        text = f"{transition.release[:19]}: {transition.reason}"
+        self._publish("Warning" if transition.to_state in _WARNINGS else "Normal", reason, text)
+
+    def warn(self, text: str) -> None:
+        """Publish that others changed something that the controller owns. An error is ignored."""
+        self._publish("Warning", "PutRight", text)
+
+    def _publish(self, kind: str, reason: str, text: str) -> None:
         self._count += 1
-        moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        body = {
-            "metadata": {"name": f"{self.deployment}.{time.time_ns():x}.{self._count}"},
-            "involvedObject": {
-                "apiVersion": SELDON_DEPLOYMENT.api_version,
-                "kind": SELDON_DEPLOYMENT.name,
-                "name": self.deployment,
-                "namespace": self.cluster.namespace,
-            },
-            "type": "Warning" if transition.to_state in _WARNINGS else "Normal",
-            "reason": "".join(part.title() for part in transition.to_state.replace("-", "_").split("_")),
-            "message": f"{transition.release[:19]}: {transition.reason}"[:_MAX_MESSAGE_LENGTH],
-            "source": {"component": MANAGER},
-            "reportingComponent": MANAGER,
-            "reportingInstance": self.instance,
-            "firstTimestamp": moment,
-            "lastTimestamp": moment,
-            "count": 1,
-        }
+        moment = format_time(self.cluster.clock.now())
         with contextlib.suppress(SluiceError):
+            body = {
+                "metadata": {"name": f"{self.name}.{time.time_ns():x}.{self._count}"},
+                "involvedObject": {
+                    "apiVersion": MODEL_ROLLOUT.api_version,
+                    "kind": MODEL_ROLLOUT.name,
+                    "name": self.name,
+                    "namespace": self.cluster.namespace,
+                    "uid": self._read_uid(),
+                },
+                "type": kind,
+                "reason": reason,
+                "message": text[:_MAX_MESSAGE_LENGTH],
+                "source": {"component": MANAGER},
+                "reportingComponent": MANAGER,
+                "reportingInstance": self.instance,
+                "firstTimestamp": moment,
+                "lastTimestamp": moment,
+                "count": 1,
+            }
             self.cluster.create(EVENT, body, manager=MANAGER)
+
+    def _read_uid(self) -> str:
+        """Return the uid of the ModelRollout, by which `kubectl describe` finds its events."""
+        if not self._uid:
+            found = self.cluster.get(MODEL_ROLLOUT, self.name) or {}
+            self._uid = str(found.get("metadata", {}).get("uid", ""))
+        return self._uid
 
 
 def report_transition(metrics: Metrics, events: Events, transition: Transition) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 SELDON = "/apis/machinelearning.seldon.io/v1"
+SLUICE = "/apis/sluice.dev/v1alpha1"
 ISTIO = "/apis/networking.istio.io/v1beta1"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 

@@ -17,7 +17,7 @@ from sluice.scoring.release_pods import PORT, plan_server_container, plan_server
 from sluice.scoring.scorer import DIGEST_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sluice.project.settings import Settings
     from sluice.rollout.decisions.states import Journal
@@ -50,8 +50,13 @@ class PackagedRelease:
 
     @property
     def predictor(self) -> str:
-        """The predictor's name: the release's number, and eight digits of its digest, because two stores may use one number."""
-        return f"r{self.number}-{self.digest.removeprefix('sha256:')[:_NAME_HEX]}"
+        """The predictor's name."""
+        return name_predictor(self.digest, self.number)
+
+
+def name_predictor(digest: str, number: int) -> str:
+    """Return the name of a release's predictor: its number, and digits of its digest, because two stores may use one number."""
+    return f"r{number}-{digest.removeprefix('sha256:')[:_NAME_HEX]}"
 
 
 def list_served_releases(journal: Journal) -> dict[str, PackagedRelease]:
@@ -103,74 +108,25 @@ def read_container_digest(model: Mapping[str, Any]) -> str:
     return next((str(one.get("value", "")) for one in model.get("env") or [] if one.get("name") == DIGEST_VARIABLE), "")
 
 
-def build_predictors(
-    live: Sequence[Mapping[str, Any]],
-    journal: Journal,
-    settings: Settings,
-    *,
-    draining: Iterable[str] = (),
-    held_for_approval: bool = False,
-    unverified: Collection[str] = (),
-) -> list[dict[str, Any]]:
-    """Return the predictors that the journal requires.
-
-    Existing predictors stay as they are, even if others changed them; only their traffic is set. Those that are not needed are
-    removed.
-
-    Args:
-        live: The predictors in the cluster.
-        journal: The journal.
-        settings: The settings of the project.
-        draining: Releases that are no longer needed and still answer their last requests.
-        held_for_approval: Whether the first release is not approved yet. Then it gets no replicas, because a predictor that is
-            alone takes all the traffic.
-        unverified: Releases that get no new predictor and no replicas, because nobody has verified their signatures.
-    """
-    named = list_served_releases(journal)
-    startable = {digest: release for digest, release in named.items() if digest not in unverified}
-    needed = {*named, *draining}
-    desired = [dict(predictor) for predictor in live if read_predictor_digest(predictor) in needed]
-    present = {read_predictor_digest(predictor) for predictor in desired}
-    replicas = _count_replicas(desired, journal, settings)
-    desired += [
-        build_predictor(release, settings, replicas=0 if held_for_approval else replicas)
-        for digest, release in startable.items()
-        if digest not in present
-    ]
-    if not desired:  # the operator refuses an empty list, so the first predictor stays without replicas
-        desired = [dict(predictor) | {"replicas": 0} for predictor in live[:1]]
-    elif not held_for_approval:
-        started = {"replicas": replicas}
-        waiting = [read_predictor_digest(one) in startable and one.get("replicas") == 0 for one in desired]
-        desired = [one | started if waits else one for one, waits in zip(desired, waiting, strict=True)]
-    return [one | {"traffic": journal.weights.get(read_predictor_digest(one), 0)} for one in desired]
-
-
-def build_deployment(settings: Settings, predictors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the fields of a SeldonDeployment that Sluice manages, for server-side apply."""
+def build_deployment(settings: Settings, spec: Mapping[str, Any], predictors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a SeldonDeployment, without ``apiVersion`` and ``kind``."""
     return {
         "metadata": {
             "name": deployment_name(settings),
             "labels": {"app.kubernetes.io/part-of": settings.project.name},
         },
-        "spec": {
-            "name": deployment_name(settings),
-            "protocol": "seldon",
-            "annotations": _build_annotations(settings),
-            "predictors": [dict(predictor) for predictor in predictors],
-        },
+        "spec": dict(spec) | {"predictors": [dict(predictor) for predictor in predictors]},
     }
+
+
+def build_spec(settings: Settings) -> dict[str, Any]:
+    """Return the spec of a SeldonDeployment without its predictors."""
+    return {"name": deployment_name(settings), "protocol": "seldon", "annotations": _build_annotations(settings)}
 
 
 def deployment_name(settings: Settings) -> str:
     """Return the name of the project's SeldonDeployment."""
     return settings.seldon.name or settings.project.name
-
-
-def _count_replicas(desired: Sequence[Mapping[str, Any]], journal: Journal, settings: Settings) -> int:
-    """Return the champion's present number of replicas, at least the configured one, because a canary ends with all traffic."""
-    champion = [int(one.get("replicas") or 0) for one in desired if read_predictor_digest(one) == journal.champion]
-    return max([settings.seldon.replicas, *champion])
 
 
 def _build_annotations(settings: Settings) -> dict[str, str]:

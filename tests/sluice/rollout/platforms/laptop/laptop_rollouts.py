@@ -19,7 +19,7 @@ def make_champion(project: Project, digest: str) -> None:
     starts.request_rollout(project, digest, by="bob")
     if statuses.read_status(project).champion:
         wait_for(lambda: statuses.read_status(project).state.startswith(("step", "baking")))
-        commands.promote(project, digest, by="eve")
+        commands.promote(project, digest, by="eve", why="a test")
     assert outcomes.wait_for_outcome(project, digest, timeout=GUARD_SECONDS) == "promoted"
 
 

@@ -36,7 +36,7 @@ def drill(project: Project, traffic: Traffic, state: str) -> tuple[float, float]
     starts.request_rollout(project, B, by="bob")
     wait_for(lambda: statuses.read_status(project).state == "step-1")
     if state != "step-1":
-        commands.promote(project, B, by="eve")
+        commands.promote(project, B, by="eve", why="a test")
         wait_for(lambda: statuses.read_status(project).state in {"baking", "promoted"})
     if state == "promoted":
         assert outcomes.wait_for_outcome(project, B, timeout=GUARD_SECONDS) == "promoted"

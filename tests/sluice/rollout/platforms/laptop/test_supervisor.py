@@ -104,7 +104,7 @@ def test_no_traffic_moves_without_an_approval(project: Project, serving: str) ->
     starts.request_rollout(project, B, by="bob")
     wait_for(lambda: statuses.read_status(project).state == "awaiting_approval")
     with pytest.raises(StateError, match="takes no canary traffic"):
-        commands.promote(project, B, by="bob")
+        commands.promote(project, B, by="bob", why="a test")
     with pytest.raises(StateError, match="is running"):
         starts.request_rollout(project, C, by="bob")
     starts.request_rollout(project, B, by="bob")
@@ -228,7 +228,7 @@ def test_requests_without_a_supervisor_are_refused(project: Project) -> None:
         lambda: commands.rollback(project, by="bob"),
         lambda: commands.check_rollback(project),
         lambda: commands.abort(project, by="bob"),
-        lambda: commands.promote(project, A, by="bob"),
+        lambda: commands.promote(project, A, by="bob", why="a test"),
         lambda: outcomes.wait_until_serving(project, 0.1),
     ):
         with pytest.raises(NotServingError):

@@ -8,6 +8,7 @@ then it overwrites what others wrote there.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -30,12 +31,12 @@ from sluice.rollout.decisions.evidence import NO_COUNTS, Counts
 from sluice.rollout.decisions.shadow_comparisons import Comparison
 from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Request
 from sluice.rollout.decisions.transitions import begin
-from sluice.rollout.platforms.seldon.api import CONFIG_MAP, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
-from sluice.rollout.platforms.seldon.journal_annotations import SeldonJournal
+from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from sluice.rollout.platforms.seldon.leases import LeaseLock
 from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
 from sluice.rollout.platforms.seldon.objects.routes import build_service_host, read_weights
 from sluice.rollout.platforms.seldon.platform import SeldonPlatform
+from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
 from sluice.rollout.round import ControlLoop
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
     from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
 
 NAME = "churn"
-WRITES = {"create", "patch"}
+WRITES = {"create", "patch", "update"}
+REQUESTER, APPROVER = "bob@example.com", "ann@example.com"
 START = 1_800_000_000.0
 
 
@@ -122,11 +124,13 @@ class SimulatedCluster:
     counts: dict[str, Counts] = field(default_factory=dict)
     lost: int = 0
     _carried: float = 0.0
+    _names: Any = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
         self.clock = Clock(now=lambda: self.now + self.clock_offset, steady=lambda: self.now, sleep=self.pass_time)
         self.lines: list[str] = []
+        self.api.now, self.api.mutate = lambda: self.now, _add_defaults
 
     # What people do
 
@@ -139,22 +143,29 @@ class SimulatedCluster:
         request = Request(
             id=f"{release}-{self.now}",
             release=release,
-            by="ann",
+            by=REQUESTER,
             at=self.now,
             steps=steps,
             number=number,
             image=f"churn@{release}",
         )
+        self.api.user = REQUESTER
         self.journal.update(lambda journal: begin(journal, request))
 
     def approve(self, release: str, seconds: float = 86400.0) -> None:
         steps = tuple(self.settings.rollout.steps)
         image = f"churn@{release}"
-        approval = Approval(release=release, steps=steps, by="ann", at=self.now, until=self.now + seconds, image=image)
+        name = f"{next(self._names):08}"
+        approval = Approval(
+            release=release, steps=steps, by=APPROVER, at=self.now, until=self.now + seconds, image=image, id=name
+        )
+        self.api.user = APPROVER
         self.journal.update(lambda journal: _replace(journal, approvals=(*journal.approvals, approval)))
 
     def command(self, kind: CommandKind) -> None:
-        self.journal.update(lambda journal: _replace(journal, command=Command(kind=kind, by="bob", at=self.now)))
+        self.api.user = APPROVER
+        command = Command(kind=kind, by=APPROVER, at=self.now, id=f"{next(self._names):08}", reason="a reason")
+        self.journal.update(lambda journal: _replace(journal, command=command))
 
     def make_champion(self, release: str, number: int) -> None:
         """Let a release become champion as the first release does: after its approval, without canary traffic."""
@@ -327,6 +338,14 @@ class SimulatedCluster:
             self.api.put(VIRTUAL_SERVICE, NAME, copy_object(found) | {"spec": spec})
 
 
+def _add_defaults(plural: str, found: dict[str, Any]) -> None:
+    """Change a SeldonDeployment as the operator's webhook does: it names the service of each model."""
+    if plural != SELDON_DEPLOYMENT.plural:
+        return
+    for predictor in found["spec"]["predictors"]:
+        predictor["graph"]["endpoint"] |= {"service_host": "localhost", "service_port": 9000}
+
+
 def _format_time(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat()
 
@@ -335,4 +354,4 @@ def _replace(journal: Journal, **changes: Any) -> Journal:
     return dataclasses.replace(journal, **changes)
 
 
-__all__ = ["CONFIG_MAP", "Killed", "MemoryApi", "SimulatedCluster", "SimulatedServer", "make_settings"]
+__all__ = ["Killed", "MemoryApi", "SimulatedCluster", "SimulatedServer", "make_settings"]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 from simulated_cluster import SimulatedCluster, SimulatedServer
 
-from sluice.rollout.decisions.states import Phase, Request
+from sluice.rollout.decisions.states import Phase
 from sluice.rollout.failures import ErrorKind
 from sluice.rollout.journals import JOURNAL
-from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT
-from sluice.rollout.platforms.seldon.journal_annotations import MAX_JOURNAL_BYTES, dump_journal
+from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT
 from sluice.rollout.platforms.seldon.objects.predictors import PackagedRelease, build_predictor
 from sluice.rollout.platforms.seldon.objects.serving_pods import read_pod
-from sluice.rollout.platforms.seldon.request_annotations import REQUEST_ANNOTATION, add_pending_requests
+from sluice.rollout.platforms.seldon.resources.rollout_specs import accept_spec
+from sluice.rollout.platforms.seldon.resources.rollout_statuses import MAX_JOURNAL_BYTES, dump_journal
 
 A, B = (f"sha256:{letter * 64}" for letter in "ab")
 ERROR = ErrorKind(kind="ValueError in model.py:7 (predict)", count=12, text="x" * 300, example="y" * 600)
@@ -38,12 +37,12 @@ def roll_back_bad_canary() -> SimulatedCluster:
     return cluster
 
 
-def make_request(**changes: object) -> dict[str, str]:
-    request = Request(id="again", release=B, by="ci", at=1.0, steps=(5, 100), number=2, image=f"churn@{B}")
-    return {REQUEST_ANNOTATION: json.dumps(dataclasses.asdict(request) | changes)}
+def make_spec(**changes: object) -> dict[str, object]:
+    release = {"digest": B, "image": f"churn@{B}", "number": 2}
+    return {"release": release, "steps": [5, 100], "requestedBy": "ci", "requestID": "again", **changes}
 
 
-def test_the_annotation_keeps_what_failed_and_the_condemned_release() -> None:
+def test_the_journal_keeps_what_failed_and_the_condemned_release() -> None:
     cluster = roll_back_bad_canary()
     journal = cluster.journal.read()
     assert journal.rollouts[-1].outcome is Phase.ROLLED_BACK
@@ -55,17 +54,16 @@ def test_the_annotation_keeps_what_failed_and_the_condemned_release() -> None:
 def test_the_controller_ignores_a_request_for_a_condemned_release_without_a_reason() -> None:
     cluster = roll_back_bad_canary()
     journal = cluster.journal.read()
-    assert add_pending_requests(journal, make_request(), now=cluster.now).request is None
-    assert add_pending_requests(journal, make_request(again="x" * 5000), now=cluster.now).request is None
-    accepted = add_pending_requests(journal, make_request(again="the node was full"), now=cluster.now)
+    assert accept_spec(journal, make_spec(), now=cluster.now).request is None
+    assert accept_spec(journal, make_spec(again="x" * 5000), now=cluster.now).request is None
+    accepted = accept_spec(journal, make_spec(again="the node was full"), now=cluster.now)
     assert accepted.request is not None
     assert "the node was full" in accepted.transitions[-1].reason
-    deployment = cluster.api.objects[SELDON_DEPLOYMENT.plural, "churn"]
-    deployment["metadata"]["annotations"] |= make_request()
+    cluster.api.merge(MODEL_ROLLOUT, "churn", {"spec": make_spec()}, manager="ci")
     assert cluster.journal.read().request is None
 
 
-def test_a_journal_with_many_failures_fits_its_annotation() -> None:
+def test_a_journal_with_many_failures_fits_its_object() -> None:
     journal = roll_back_bad_canary().journal.read()
     ended = journal.rollouts[-1]
     failure = dataclasses.replace(ended.failure, errors=(ERROR,) * 5, log=("z" * 200,) * 9)  # type: ignore[type-var]

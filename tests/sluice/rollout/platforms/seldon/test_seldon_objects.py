@@ -19,18 +19,17 @@ from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.states import ChampionTerm, Journal, Phase, Request, State, Transition
 from sluice.rollout.platforms.seldon import executors
 from sluice.rollout.platforms.seldon.executors import Executors, read_counts
-from sluice.rollout.platforms.seldon.journal_annotations import MAX_JOURNAL_BYTES, SeldonJournal, dump_journal
 from sluice.rollout.platforms.seldon.leases import LeaseLock, is_fresh
 from sluice.rollout.platforms.seldon.objects.predictors import (
     PackagedRelease,
     build_deployment,
     build_predictor,
-    build_predictors,
-    read_predictor_digest,
+    build_spec,
 )
 from sluice.rollout.platforms.seldon.objects.routes import build_routes, build_service_host, list_routed_hosts, read_weights
 from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod, judge_health, read_pod
-from sluice.rollout.platforms.seldon.request_annotations import JOURNAL_ANNOTATION
+from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
+from sluice.rollout.platforms.seldon.resources.rollout_statuses import MAX_JOURNAL_BYTES, dump_journal
 from sluice.rollout.requests.release_references import match_release
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def test_a_predictor_is_named_by_its_release_and_declares_its_ports() -> None:
 def test_no_annotation_of_a_pod_contains_an_equals_sign() -> None:
     """The executor would drop all annotations then, even its time limit."""
     settings = make_settings()
-    deployment = build_deployment(settings, [build_predictor(RELEASE, settings, replicas=1)])
+    deployment = build_deployment(settings, build_spec(settings), [build_predictor(RELEASE, settings, replicas=1)])
     values = [*deployment["spec"]["annotations"].values(), *deployment["spec"]["predictors"][0]["annotations"].values()]
     assert values
     assert not [value for value in values if "=" in value]
@@ -78,18 +77,6 @@ def test_requests_are_logged_only_if_a_url_is_set() -> None:
     assert "logger" not in build_predictor(RELEASE, settings, replicas=1)["graph"]
     wanted = settings.model_copy(update={"seldon": settings.seldon.model_copy(update={"request_log_url": "http://monitor"})})
     assert build_predictor(RELEASE, wanted, replicas=1)["graph"]["logger"] == {"mode": "all", "url": "http://monitor"}
-
-
-def test_a_missing_predictor_is_appended() -> None:
-    settings = make_settings()
-    journal = Journal(
-        history=(ChampionTerm(release=A, by="ann", at=1.0, number=1, image="churn@a"),), request=request(), weights={A: 100}
-    )
-    live = build_predictors([], dataclasses.replace(journal, request=None), settings)
-    planned = build_predictors(live, journal, settings)
-    assert [read_predictor_digest(one) for one in planned] == [A, B]
-    assert [one["traffic"] for one in planned] == [100, 0]
-    assert build_predictors(planned, journal, settings) == planned
 
 
 # Routes
@@ -295,19 +282,20 @@ def test_a_ready_pod_that_does_not_answer_is_an_error_and_a_starting_one_is_not(
 # The journal and the lease
 
 
-def test_a_journal_fits_an_annotation_and_keeps_its_latest_transitions() -> None:
-    transition = Transition(time=1.0, from_state="a", to_state="b", reason="x" * 2000, decided_at=1.0, weights={A: 100})
+def test_a_journal_fits_an_object_and_keeps_its_latest_transitions() -> None:
+    transition = Transition(time=1.0, from_state="a", to_state="b", reason="x" * 4000, decided_at=1.0, weights={A: 100})
     transitions = tuple(dataclasses.replace(transition, time=float(number)) for number in range(200))
     text = dump_journal(Journal(transitions=transitions, history=(ChampionTerm(release=A, by="ann", at=1.0),)))
     assert len(text) <= MAX_JOURNAL_BYTES
-    assert json.loads(text)["transitions"][-1]["time"] == 199.0
-    assert json.loads(text)["champion"] == A
+    document = json.loads(text)
+    assert document["transitions"][-1]["time"] == 199.0
+    assert document["champion"] == A
 
 
-def test_the_error_names_an_annotation_that_is_not_a_journal() -> None:
+def test_the_error_names_a_status_that_has_no_journal_in_it() -> None:
     journal = SeldonJournal(MemoryApi(), make_settings())  # type: ignore[arg-type]
     with pytest.raises(DataError, match="not a rollout journal"):
-        journal.parse({"metadata": {"annotations": {JOURNAL_ANNOTATION: "{"}}})
+        journal.parse({"metadata": {"name": "churn"}, "status": {"journal": "{"}})
 
 
 def test_a_lease_is_acquired_renewed_and_released() -> None:

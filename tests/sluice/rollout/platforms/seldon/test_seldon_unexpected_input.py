@@ -18,22 +18,15 @@ from simulated_cluster import NAME, SimulatedCluster, SimulatedServer, make_sett
 
 from sluice.errors import ServiceError
 from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON
-from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Phase, Request
-from sluice.rollout.journals import ConflictError
+from sluice.rollout.decisions.states import Command, CommandKind, Journal, Phase
+from sluice.rollout.journals import ConflictError, build_document
 from sluice.rollout.platforms.seldon import metrics_server
-from sluice.rollout.platforms.seldon.api import LEASE, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Cluster
-from sluice.rollout.platforms.seldon.approval_objects import write_approval
+from sluice.rollout.platforms.seldon.api import LEASE, MODEL_ROLLOUT, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Cluster
+from sluice.rollout.platforms.seldon.cluster_snapshots import EPOCH_ANNOTATION
 from sluice.rollout.platforms.seldon.controller import _read_account, _run_rounds
-from sluice.rollout.platforms.seldon.journal_annotations import EPOCH_ANNOTATION
 from sluice.rollout.platforms.seldon.metrics_server import serve_metrics
 from sluice.rollout.platforms.seldon.objects.serving_pods import read_pod
-from sluice.rollout.platforms.seldon.request_annotations import (
-    _COMMAND,
-    _REQUEST,
-    COMMAND_ANNOTATION,
-    REQUEST_ANNOTATION,
-    add_pending_requests,
-)
+from sluice.rollout.platforms.seldon.resources.rollout_specs import accept_spec
 from sluice.rollout.platforms.seldon.telemetry import Metrics
 
 if TYPE_CHECKING:
@@ -75,8 +68,8 @@ def test_a_rollback_does_not_need_approvals_that_cannot_be_read() -> None:
     control = reach(cluster, Phase.STEP)
 
     def before(verb: str, plural: str, _name: str) -> None:
-        if (verb, plural) == ("list", "configmaps"):
-            raise ServiceError("configmaps is forbidden")
+        if (verb, plural) == ("list", "rolloutapprovals"):
+            raise ServiceError("rolloutapprovals is forbidden")
 
     cluster.api.before = before
     for _ in range(60):
@@ -89,50 +82,54 @@ def test_a_rollback_does_not_need_approvals_that_cannot_be_read() -> None:
     assert cluster.weights() == {A: 100}
 
 
+SOUND_RELEASE = {"digest": B, "image": f"churn@{B}", "number": 2}
+SOUND = {"release": SOUND_RELEASE, "steps": [5, 25, 100], "requestedBy": "mallory"}
+
+
 @pytest.mark.parametrize(
     "strange",
     [
-        {"steps": ()},
-        {"steps": (5, 25)},
-        {"steps": (150, 100)},
-        {"steps": (-5, 100)},
-        {"at": 9e18},
-        {"at": math.nan},
-        {"number": -5},
-        {"number": 10**45},
-        {"release": "sha256:é"},
-        {"image": "churn:latest"},
-        {"ledger_head": "the head"},
+        {"steps": []},
+        {"steps": [5, 25]},
+        {"steps": [150, 100]},
+        {"steps": [-5, 100]},
+        {"steps": "all"},
+        {"requestedBy": ""},
+        {"requestedBy": None},
+        {"release": None},
+        {"release": SOUND_RELEASE | {"number": -5}},
+        {"release": SOUND_RELEASE | {"number": 10**45}},
+        {"release": SOUND_RELEASE | {"number": math.nan}},
+        {"release": SOUND_RELEASE | {"digest": "sha256:é"}},
+        {"release": SOUND_RELEASE | {"image": "churn:latest"}},
+        {"release": SOUND_RELEASE | {"ledgerHead": "the head"}},
+        {"again": "x" * 70_000},
     ],
 )
-def test_a_request_that_sluice_could_not_have_written_is_ignored(strange: dict[str, Any]) -> None:
-    """An account that may write the annotation can write anything there."""
+def test_a_request_that_the_schema_refuses_is_ignored(strange: dict[str, Any]) -> None:
+    """An installed schema may be an older one, so the controller does not rely on it."""
     cluster = SimulatedCluster(make_settings(**QUICK))
     cluster.make_champion(A, 1)
     cluster.servers[B] = SimulatedServer()
     cluster.now += 20
-    sound = Request(id="z", release=B, by="mallory", at=cluster.now, steps=(5, 25, 100), number=2, image=f"churn@{B}")
-    for request, taken in ((dataclasses.replace(sound, **strange), False), (sound, True)):
-        annotations = {REQUEST_ANNOTATION: _REQUEST.dump_json(request).decode()}
-        assert (add_pending_requests(Journal(), annotations, now=cluster.now).request is not None) is taken
-    bad = _REQUEST.dump_json(dataclasses.replace(sound, **strange)).decode()
-    cluster.api.merge(SELDON_DEPLOYMENT, NAME, {"metadata": {"annotations": {REQUEST_ANNOTATION: bad}}}, manager="m")
-    approval = Approval(release=B, steps=(5, 25, 100), by="ann", at=cluster.now, until=cluster.now + 9999, image=f"churn@{B}")
-    write_approval(cluster.api, NAME, approval)  # type: ignore[arg-type]
+    for spec, taken in ((SOUND | strange, False), (SOUND, True)):
+        assert (accept_spec(Journal(), spec, now=cluster.now).request is not None) is taken
+    cluster.api.merge(MODEL_ROLLOUT, NAME, {"spec": SOUND | strange}, manager="m")
+    cluster.approve(B)
     control = cluster.controller("two")
     for _ in range(30):
         cluster.tick(control)
     assert cluster.weights() == {A: 100}
 
 
-@pytest.mark.parametrize("strange", [{"at": math.nan}, {"at": math.inf}, {"by": "x" * 70_000}, {"target": "nowhere"}])
-def test_a_command_that_sluice_could_not_have_written_is_ignored(strange: dict[str, Any]) -> None:
-    """A command whose time was not a number once ended every round, even the automatic rollback."""
+@pytest.mark.parametrize(
+    "strange", [{"id": ""}, {"id": 7}, {"by": "x" * 70_000}, {"target": "nowhere"}, {"kind": "promote"}, {"kind": "ROLLBACK"}]
+)
+def test_a_command_that_the_schema_refuses_is_ignored(strange: dict[str, Any]) -> None:
     cluster = make_cluster(approved=True)
     control = reach(cluster, Phase.STEP)
-    command = dataclasses.replace(Command(kind=CommandKind.PROMOTE, by="x", at=cluster.now), **strange)
-    text = _COMMAND.dump_json(command).decode().replace(":null", ":NaN")
-    cluster.api.merge(SELDON_DEPLOYMENT, NAME, {"metadata": {"annotations": {COMMAND_ANNOTATION: text}}}, manager="m")
+    command = {"id": "1", "kind": "abort", "by": "x", **strange}
+    cluster.api.merge(MODEL_ROLLOUT, NAME, {"spec": {"command": command}}, manager="m")
     before = len(cluster.journal.read().transitions)
     cluster.tick(control)
     assert cluster.weights() == {A: 95, B: 5}
@@ -141,13 +138,57 @@ def test_a_command_that_sluice_could_not_have_written_is_ignored(strange: dict[s
     assert cluster.run(control, until=ended, max_rounds=20).champion == A
 
 
+def test_a_command_does_not_replace_one_of_higher_precedence() -> None:
+    waiting = Command(id="1", kind=CommandKind.ROLLBACK, by="kim", at=1.0, target=A)
+    journal = accept_spec(Journal(command=waiting), {"command": {"id": "2", "kind": "abort", "by": "x"}}, now=2.0)
+    assert journal.command == waiting
+    done = dataclasses.replace(journal, command=None)
+    assert accept_spec(done, {"command": {"id": "2", "kind": "abort", "by": "x"}}, now=3.0) == done, "it was left aside for good"
+
+
+def test_the_times_of_a_request_and_a_command_are_those_of_the_first_round_that_saw_them() -> None:
+    """A requester's clock has no effect: the deadline counts from the controller's acceptance, which is written at once."""
+    cluster = make_cluster()
+    control = cluster.controller("two")
+    while not cluster.tick(control):  # until it has the lease
+        pass
+    accepted = cluster.journal.read().request
+    assert accepted is not None
+    for _ in range(5):
+        cluster.tick(control)
+    assert cluster.journal.read().request == accepted
+    assert accepted.at < cluster.now
+
+
+def test_a_journal_in_the_annotations_is_taken_over_once() -> None:
+    cluster = SimulatedCluster(make_settings(**QUICK))
+    cluster.make_champion(A, 1)
+    journal = dataclasses.replace(cluster.journal.read(), approvals=())
+    deployment = cluster.api.objects[SELDON_DEPLOYMENT.plural, NAME]
+    text = json.dumps(build_document(journal))
+    deployment["metadata"]["annotations"] |= {"sluice.dev/journal": text, "sluice.dev/request": "{}", "other": "stays"}
+    del cluster.api.objects[MODEL_ROLLOUT.plural, NAME]
+    cluster.now += 20
+    control = cluster.controller("two")
+    while not cluster.tick(control):  # until it has the lease
+        pass
+    assert (cluster.journal.read().champion, cluster.weights()) == (A, {A: 100})
+    assert cluster.journal.read().history == journal.history
+    annotations = cluster.api.objects[SELDON_DEPLOYMENT.plural, NAME]["metadata"]["annotations"]
+    assert {name for name in annotations if name != EPOCH_ANNOTATION} == {"other"}
+    cluster.servers[B] = SimulatedServer()
+    cluster.request(B, 2)
+    cluster.approve(B)
+    assert cluster.run(control, until=ended).champion == B
+
+
 def test_a_promotion_waits_while_approvals_cannot_be_read() -> None:
     cluster = make_cluster(approved=True, bake_seconds=60.0)
     control = reach(cluster, Phase.STEP)
     cluster.command(CommandKind.PROMOTE)
 
     def before(verb: str, plural: str, _name: str) -> None:
-        if (verb, plural) == ("list", "configmaps"):
+        if (verb, plural) == ("list", "rolloutapprovals"):
             raise ServiceError("away")
 
     cluster.api.before = before

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from release_project import InlineThreads, Signer
 from seldon_canaries import QUICK, A, B, C, check_invariants, ended, make_cluster
-from simulated_cluster import SimulatedCluster, SimulatedServer, make_settings
+from simulated_cluster import NAME, SimulatedCluster, SimulatedServer, make_settings
 
 from sluice.errors import ServiceError
 from sluice.rollout.decisions.states import CommandKind, Phase
-from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
+from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT
+from sluice.rollout.platforms.seldon.objects.predictors import (
+    PackagedRelease,
+    build_deployment,
+    build_predictor,
+    build_spec,
+    read_predictor_digest,
+)
 from sluice.rollout.verifications import ReleaseVerifier
 
 if TYPE_CHECKING:
@@ -92,6 +99,28 @@ def test_a_forged_first_release_never_gets_replicas(registry: Registry) -> None:
         cluster.tick(control)
         assert (served(cluster), cluster.weights()) == (set(), {})
     assert cluster.journal.read().state.phase is Phase.REJECTED
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_predictor_that_a_requester_prepared_for_an_unverified_release_is_taken_away(registry: Registry, answers: bool) -> None:
+    registry.answers = answers
+    registry.forged.add(B)
+    first, beside = SimulatedCluster(make_settings(**QUICK)), make_cluster(approved=True)
+    for cluster, number in ((first, 1), (beside, 2)):
+        cluster.servers[B] = SimulatedServer(ready_after=0.0)
+        predictor = build_predictor(PackagedRelease(B, number, f"churn@{B}"), cluster.settings, replicas=1)
+        if cluster is first:
+            body = build_deployment(cluster.settings, build_spec(cluster.settings), [predictor])
+            cluster.api.create(SELDON_DEPLOYMENT, body, manager="requester")
+            cluster.request(B, 1)
+            cluster.approve(B)
+        else:
+            cluster.api.objects[SELDON_DEPLOYMENT.plural, NAME]["spec"]["predictors"].append(predictor)
+        control = control_with_keys(cluster, registry)
+        for _ in range(20):
+            cluster.tick(control)
+        assert B not in served(cluster)
+        assert B not in cluster.weights()
 
 
 def test_a_forged_release_never_reaches_the_shadow(registry: Registry) -> None:

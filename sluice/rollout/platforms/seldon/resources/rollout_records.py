@@ -1,0 +1,115 @@
+"""The ModelRollout of one controller: what it reads of it in each round, and what it writes into its status."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sluice.errors import ServiceError
+from sluice.rollout.decisions.states import Journal
+from sluice.rollout.journals import ConflictError
+from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT, SELDON_DEPLOYMENT
+from sluice.rollout.platforms.seldon.objects.renderings import adopt_deployment
+from sluice.rollout.platforms.seldon.resources.rollout_journals import STATUS_MANAGER
+from sluice.rollout.platforms.seldon.resources.rollout_statuses import Report, read_journal
+from sluice.rollout.platforms.seldon.resources.takeovers import OLD_ANNOTATIONS, find_earlier_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sluice.rollout.clocks import Clock
+    from sluice.rollout.platforms.seldon.leases import LeaseLock
+from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
+
+PUBLICATION_SECONDS = 5.0
+"""If only numbers changed, the status is written after this time. Anything else is written at once."""
+
+
+@dataclass(slots=True)
+class RolloutRecords:
+    """Reads and writes the ModelRollout of one project.
+
+    Attributes:
+        journal: The journal of the project.
+        lock: The lease of this controller.
+        notify: Called with each event, one line of text.
+        clock: Time.
+    """
+
+    journal: SeldonJournal
+    lock: LeaseLock
+    notify: Callable[[str], object]
+    clock: Clock
+    _published: tuple[Report, float] = (Report(), 0.0)
+
+    def read(self) -> Mapping[str, Any] | None:
+        """Return the ModelRollout; None if there is none. A journal that an earlier version of Sluice left is taken over first.
+
+        Raises:
+            DataError: That journal cannot be read.
+            ServiceError: The API server does not answer, or refuses.
+        """
+        cluster, name = self.journal.cluster, self.journal.name
+        rollout = cluster.get(MODEL_ROLLOUT, name)
+        if read_journal(rollout) is not None:
+            return rollout
+        deployment = cluster.get(SELDON_DEPLOYMENT, name)
+        earlier = find_earlier_journal(deployment)
+        if earlier is None or deployment is None:
+            return rollout
+        if rollout is None:
+            rollout = cluster.create(MODEL_ROLLOUT, {"metadata": {"name": name}, "spec": {}}, manager=STATUS_MANAGER)
+        adopted = adopt_deployment(deployment)
+        rollout = self.journal.write_status(earlier, rollout, epoch=self.lock.epoch, renderings=adopted)
+        self.notify("the journal in the annotations of the SeldonDeployment was taken over into the ModelRollout")
+        patch = {"metadata": {"annotations": dict.fromkeys(OLD_ANNOTATIONS)}}
+        cluster.merge(SELDON_DEPLOYMENT, name, patch, manager=STATUS_MANAGER)
+        return rollout
+
+    def accept(self, journal: Journal, rollout: Mapping[str, Any]) -> tuple[Journal, Mapping[str, Any]]:
+        """Write down a request or a command that the stored journal does not have yet, so that its time stays.
+
+        If it cannot be written, the round goes on with it, because a rollback must not wait for storage.
+
+        Args:
+            journal: The journal with the request and the command of the spec.
+            rollout: The ModelRollout that it was read from.
+
+        Returns:
+            The journal, and the ModelRollout as stored.
+
+        Raises:
+            ConflictError: Another process changed the ModelRollout.
+        """
+        stored = read_journal(rollout) or Journal()
+        if dataclasses.replace(journal, approvals=()) == stored:
+            return journal, rollout
+        try:
+            return self.journal.write(journal, rollout, epoch=self.lock.epoch)
+        except ConflictError:
+            raise
+        except ServiceError as error:
+            self.notify(f"problem: {error}")
+            return journal, rollout
+
+    def publish(self, journal: Journal, rollout: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
+        """Write what the round saw into the status, if it is new, and return the ModelRollout as stored.
+
+        Nothing is decided by it, so an error does not matter.
+        """
+        now, (before, published_at) = self.clock.steady(), self._published
+        is_behind = rollout["metadata"].get("generation") != (rollout.get("status") or {}).get("observedGeneration")
+        differs = _without_numbers(report) != _without_numbers(before)
+        if not (is_behind or differs or (report != before and now - published_at >= PUBLICATION_SECONDS)):
+            return rollout
+        with contextlib.suppress(ServiceError):
+            rollout = self.journal.write_status(journal, rollout, epoch=self.lock.epoch, report=report)
+            self._published = report, now
+        return rollout
+
+
+def _without_numbers(report: Report) -> Report:
+    """Return the parts of a report that do not change with each round."""
+    return dataclasses.replace(report, evidence={}, message="")
