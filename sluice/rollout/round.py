@@ -1,8 +1,8 @@
 """One control round, the same on every platform: observe, decide, journal, apply, confirm.
 
 The journal is written before anything is applied, so that a process that is killed at any point resumes from it. There is one
-exception: if a decision that takes traffic away from the canary cannot be journaled, stable gets all the traffic first, and the
-decision is made and written again by the next round.
+exception: a rollback that cannot be journaled moves the traffic first, and the decision is made and written again by the next
+round.
 """
 
 from __future__ import annotations
@@ -238,12 +238,9 @@ class ControlLoop:
         except ConflictError:
             raise
         except (ServiceError, OSError):
-            champion, canary = journal.champion, journal.target or ""
-            if journal.state.phase.exposed and champion and plan.weights.get(canary, 0) < journal.weights.get(canary, 0):
-                # Stable gets all traffic even if the canary should only move back: nothing is evidence without a journal.
+            if (weights := _list_urgent_weights(journal, plan)) is not None:
                 self.collector.discard_window()
-                stable_alone = dataclasses.replace(advanced, weights={champion: ALL_TRAFFIC, canary: 0})
-                self.platform.apply(stable_alone, journaled=False)
+                self.platform.apply(dataclasses.replace(advanced, weights=weights), journaled=False)
             raise
         moved = f"{journal.state.name} → {plan.state.name}: " if plan.state != journal.state else ""
         self.notify(f"{moved}{plan.reason}")
@@ -298,3 +295,16 @@ class ControlLoop:
             previous = journal.history[-2] if len(journal.history) > 1 else None
             self.platform.tag_champion(champion, previous)
             self._tagged = desired
+
+
+def _list_urgent_weights(journal: Journal, plan: Plan) -> dict[str, int] | None:
+    """Return the weights that must apply even if the decision cannot be written; None if it can wait until it is written.
+
+    A canary that loses traffic loses all of it, even if it should only move back, because nothing is evidence without a journal.
+    A person's rollback of the champion to N-1 is urgent, too.
+    """
+    champion, canary = journal.champion, journal.target or ""
+    if journal.state.phase.exposed and champion and plan.weights.get(canary, 0) < journal.weights.get(canary, 0):
+        return {champion: ALL_TRAFFIC, canary: 0}
+    rolls_back = journal.request is None and plan.ends and bool(plan.commanded_by)
+    return dict(plan.weights) if rolls_back else None

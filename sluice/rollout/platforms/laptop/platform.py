@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sluice.errors import IntegrityError
 from sluice.rollout.decisions.health import VERIFIED, Health, Verification
 from sluice.rollout.observations import Confirmation, Observation, ServerRecord
+from sluice.rollout.platforms.laptop.disk_reserves import hold_reserve
 from sluice.rollout.platforms.laptop.envoy_config import LOCALHOST, SLOTS
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ class LaptopPlatform:
 
     def report(self, report: RoundReport) -> None:
         """Store the samples that reports draw, and the status."""
+        hold_reserve(self.file.folder)
         if self.started:
             self._append_sample(report, time.time())
         self._write_status(report)
