@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 STEP_ACCOUNT = Path("/var/run/secrets/sluice.dev/serviceaccount")
 """Where Sluice mounts the token of a step's own account on KFP, which runs all steps of a pipeline as one account."""
 
+SIGNING_KEY = Path("/var/run/secrets/sluice.dev/signing/key.pem")
+"""Where Sluice mounts the private key of a step that signs."""
+
 POD_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes mounts the token of the Pod's account."""
 

@@ -46,6 +46,7 @@ class Options:
         concurrency: ``Allow``, ``Forbid`` or ``Replace``: what a CronWorkflow does while its last run is still running.
         service_account: Service account of the steps. If it is empty, the steps run as the default account of the namespace.
         service_accounts: Service accounts of single components, as pairs of the component's name and the account.
+        signing_secrets: Secrets with the private keys of the steps that sign, as pairs of the component's name and the Secret.
         step_tokens: Whether the main container of every step has the token of its account. If not, only that of the steps in
             `service_accounts` has one.
         repository: ConfigMap and key of the artifact repository, ``name`` or ``name/key``. If it is empty, Argo uses its default.
@@ -66,6 +67,7 @@ class Options:
     concurrency: str = ""
     service_account: str = ""
     service_accounts: tuple[tuple[str, str], ...] = ()
+    signing_secrets: tuple[tuple[str, str], ...] = ()
     step_tokens: bool = True
     repository: str = ""
     store: Store = field(default_factory=Store)

@@ -37,6 +37,9 @@ OWN_CALLS = {
 CALL_AN_API_SERVER = ("pin-snapshot", "pin-reference", "gate", "package", "integration-tests", "canary")
 """Names of Sluice's components whose steps on Argo need a token. All others run without one."""
 
+SIGNING_VARIABLES = {"gate": "SLUICE_GATE_KEY", "package": "SLUICE_SIGNING_KEY"}
+"""Name of each component whose step signs → the environment variable that names its private key."""
+
 CREATE_CLAIM, DELETE_CLAIM = "argostub/createpvc", "argostub/deletepvc"
 """Images of kfp-kubernetes' components CreatePVC and DeletePVC. KFP's driver recognizes them and starts no container."""
 

@@ -8,6 +8,7 @@ from sluice.doctor.clusters import check_argo, check_seldon
 from sluice.doctor.machine import check_machine
 from sluice.doctor.objects import check_kfp_accounts, check_settings_for_pods
 from sluice.doctor.services import check_kfp, check_registry
+from sluice.doctor.trust import check_trust
 
 if TYPE_CHECKING:
     from sluice.doctor.findings import Finding
@@ -24,6 +25,7 @@ def examine(project: Project, *, engine: str, platform: str) -> list[Finding]:
     """
     in_pods = engine in {"argo", "kfp"}
     findings = [*check_machine(project, serves_here=not (in_pods and platform == "seldon")), *check_registry(project)]
+    findings += check_trust(project)
     if in_pods:
         findings.append(check_settings_for_pods(project.settings))
     if engine == "argo":

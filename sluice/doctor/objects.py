@@ -28,6 +28,7 @@ def check_accounts(api: ApiServer, project: Project) -> list[Finding]:
     named = {
         "argo.service_account": ("serviceaccounts", table.service_account),
         **{f"argo.service_accounts.{key}": ("serviceaccounts", name) for key, name in table.service_accounts.items()},
+        **{f"argo.signing_secrets.{key}": ("secrets", name) for key, name in table.signing_secrets.items()},
         "argo.artifact_repository": ("configmaps", table.artifact_repository.partition("/")[0]),
     }
     return [check_object(api, key, plural, name) for key, (plural, name) in named.items() if name]
@@ -39,6 +40,7 @@ def check_kfp_accounts(project: Project) -> list[Finding]:
     named = {
         "kfp.service_account": ("serviceaccounts", table.service_account),
         **{f"kfp.token_secrets.{key}": ("secrets", name) for key, name in table.token_secrets.items()},
+        **{f"kfp.signing_secrets.{key}": ("secrets", name) for key, name in table.signing_secrets.items()},
     }
     wanted = {key: found for key, found in named.items() if found[1]}
     if not wanted:

@@ -91,6 +91,7 @@ def argo_options(project: Project | None, **given: Any) -> Options:  # noqa: ANN
         "namespace": table.namespace,
         "service_account": table.service_account,
         "service_accounts": tuple(table.service_accounts.items()),
+        "signing_secrets": tuple(table.signing_secrets.items()),
         "step_tokens": table.step_tokens,
         "repository": table.artifact_repository,
         "store": Store(driver=table.artifact_driver, root=table.artifact_root),

@@ -225,6 +225,10 @@ class LedgerDocument(LedgerPart):
         """Return whether a record has this link, or a person has confirmed that it is lost."""
         return any(record.link == link or (isinstance(record, LossRecord) and link in record.links) for record in self.records)
 
+    def find_link(self, link: str) -> AnyRecord | None:
+        """Return the record with this link; None if there is none."""
+        return next((record for record in self.records if record.link == link), None) if link else None
+
     def questions(self) -> tuple[QuestionRecord, ...]:
         """Return all questions in order."""
         return tuple(record for record in self.records if isinstance(record, QuestionRecord))

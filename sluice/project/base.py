@@ -30,6 +30,18 @@ ByComponent = Annotated[dict[str, ObjectName], AfterValidator(_write_names_as_kf
 """Name of a component → name of an object of Kubernetes that its step uses."""
 
 
+def _only_for_steps_that_sign(named: dict[str, str]) -> dict[str, str]:
+    """Refuse a component that signs nothing, because its step must not see a key."""
+    for name in named:
+        if name not in {"gate", "package"}:
+            raise ValueError(f"the step {name} signs nothing; only gate and package do")
+    return named
+
+
+SigningSecrets = Annotated[dict[str, ObjectName], AfterValidator(_only_for_steps_that_sign)]
+"""``gate`` or ``package`` → name of the Secret with the private key of this step."""
+
+
 class Table(BaseModel):
     """One table of sluice.toml. It is immutable, and an unknown key is an error."""
 

@@ -23,6 +23,7 @@ from sluice.project.tables.services.monitor import MonitorTable
 from sluice.project.tables.services.webhook import WebhookTable
 from sluice.project.tables.serving import ServingTable
 from sluice.project.tables.tests import TestsTable
+from sluice.project.tables.trust import TrustTable
 
 
 class Settings(BaseSettings):
@@ -38,6 +39,7 @@ class Settings(BaseSettings):
     thresholds: dict[str, float] = Field(default={}, description="Numbers that the project's tests compare results with.")
     tests: TestsTable = TestsTable()
     gate: GateTable = GateTable()
+    trust: TrustTable = TrustTable()
     serving: ServingTable = ServingTable()
     rollout: RolloutTable = RolloutTable()
     seldon: SeldonTable = SeldonTable()

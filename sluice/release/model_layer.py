@@ -10,13 +10,15 @@ This module needs only the standard library, because the serving environment ver
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 import struct
 import tarfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from sluice.errors import IntegrityError
 
@@ -58,6 +60,30 @@ FILE_MODE = 0o644
 FOLDER_MODE = 0o755
 _CHUNK_BYTES = 1 << 20
 _WHITEOUT = ".wh."
+_MAX_MANIFEST_BYTES = 4 << 20
+_MAX_HEADER_BYTES = 1 << 20
+
+
+class ByteSource(Protocol):
+    """Something that bytes are read from, such as an open file or a download."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; none at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerContents:
+    """What a model layer contains, as its bytes say.
+
+    Attributes:
+        digest: The digest of the layer.
+        model: The digest of the model file.
+        manifest: The manifest.
+    """
+
+    digest: str
+    model: str
+    manifest: dict[str, Any]
 
 
 class _HashingWriter:
@@ -149,6 +175,67 @@ def extract_layer(stream: IO[bytes], folder: Path) -> None:
                 path.chmod(FILE_MODE)
     except (tarfile.TarError, EOFError) as error:
         raise _unreadable(str(error)) from error
+
+
+class _BoundedEntry(tarfile.TarInfo):
+    """An entry of a tar whose author is not trusted: names and other headers of any length would be read into memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # tarfile calls it for each header
+        if not (self.isreg() or self.isdir()) and self.size > _MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header has {self.size:,} bytes")
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return found
+
+    def _proc_gnusparse_10(self, *_: object) -> None:  # tarfile calls it for a sparse file, whose map may be of any length
+        raise tarfile.ReadError("it contains a sparse file")
+
+
+class _HashingReader:
+    """A source of bytes that hashes what is read."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self.hash = hashlib.sha256()
+        self.source = source
+
+    def read(self, size: int) -> bytes:
+        data = self.source.read(size)
+        self.hash.update(data)
+        return data
+
+
+def read_layer_contents(source: ByteSource) -> LayerContents:
+    """Read a layer's tar once, from beginning to end, and keep nothing of it but the manifest. Nothing in it is loaded.
+
+    Raises:
+        IntegrityError: It is not the tar of a model layer, or it contains the model or the manifest twice.
+    """
+    reader = _HashingReader(source)
+    found: dict[str, bytes | str] = {}
+    try:
+        with tarfile.open(fileobj=reader, mode="r|", tarinfo=_BoundedEntry) as archive:  # type: ignore[call-overload]
+            for member in archive:
+                name = member.name.removeprefix(f"{LAYER_ROOT}/")
+                if name not in {MODEL_FILE, MANIFEST_FILE}:
+                    continue
+                content = archive.extractfile(member)
+                if content is None or name in found or (name == MANIFEST_FILE and member.size > _MAX_MANIFEST_BYTES):
+                    raise _unreadable(f"{member.name} is there twice, is no file, or is too large")
+                found[name] = content.read() if name == MANIFEST_FILE else _hash(content)
+        while reader.read(_CHUNK_BYTES):
+            pass  # the digest covers what comes after the end of the archive, too
+        manifest = json.loads(found[MANIFEST_FILE])
+    except (tarfile.TarError, EOFError, LookupError, ValueError, RecursionError) as error:
+        raise _unreadable(f"{type(error).__name__}: {error}") from error
+    if not isinstance(manifest, dict) or MODEL_FILE not in found:
+        raise _unreadable(f"it has no {MODEL_FILE}, or its {MANIFEST_FILE} is no table")
+    return LayerContents(PREFIX + reader.hash.hexdigest(), str(found[MODEL_FILE]), manifest)
+
+
+def _hash(content: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := content.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    return PREFIX + digest.hexdigest()
 
 
 def _write(folder: Path, target: IO[bytes] | None) -> str:

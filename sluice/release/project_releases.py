@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sluice.project.projects import Project
     from sluice.release.registry.registry_releases import RegistryReleases
     from sluice.release.store.releases import Release
+    from sluice.release.trust_rules import ReleaseDocuments
     from sluice.verdicts import Verdict
 
 FOLDER = "releases"
@@ -41,6 +42,9 @@ class Releases(Protocol):
 
     def attachments(self, digest: str) -> builtins.list[dict[str, Any]]:
         """Return the documents that are attached to a release, oldest first."""
+
+    def read_documents(self, digest: str) -> ReleaseDocuments:
+        """Return what a release says about itself, for whoever verifies it."""
 
     def unpack(self, digest: str) -> Path:
         """Return a folder with the release's verified files."""

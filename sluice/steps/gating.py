@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.data.holdout import open_holdout
-from sluice.errors import UndecidedError
+from sluice.errors import ConfigurationError, UndecidedError
 from sluice.gate import questions
 from sluice.gate.budgets import UNRECORDED, WARN_AT
 from sluice.gate.submitted_scores import check_scores, read_submitted_scores
 from sluice.project.projects import read_project
+from sluice.release.envelopes import read_signing_key
+from sluice.release.gate_statements import KEY_VARIABLE, read_answer, sign_answer
 from sluice.release.packaging import check_sources
 from sluice.rollout.requests.statuses import read_status
 from sluice.run_warnings import RunWarning
@@ -46,6 +48,10 @@ class GateAnswer:
         decision: The gate's own decision. An override never changes it.
         override: The override that is valid now; None if there is none, or if the gate promotes the model anyway.
         power: What the gate can see with this holdout.
+        champion: The digest of the champion that the model was compared with; None if there is none.
+        holdout: The digest of the holdout.
+        asked_at: When the question was recorded, in seconds since the epoch; None if it was not recorded, because the gate could
+            not judge.
     """
 
     model: str
@@ -53,6 +59,9 @@ class GateAnswer:
     decision: GateDecision
     override: OverrideRecord | None
     power: GatePower
+    champion: str | None
+    holdout: str
+    asked_at: float | None
 
     @property
     def passes(self) -> bool:
@@ -92,8 +101,8 @@ def ask_gate(model: str, metadata: Mapping[str, Any], scores: str, target: str) 
         True to promote the challenger, or if a person let it pass; False to keep the champion. Neither is an error.
 
     Raises:
-        ConfigurationError: A path in project.packages or serving.lock does not exist, or the ledger would be lost with the state
-            folder.
+        ConfigurationError: A path in project.packages or serving.lock does not exist, the ledger would be lost with the state
+            folder, or the key that must sign the answer is missing or cannot be used.
         DataError: The scores cannot be read, or one is not a number in [0, 1].
         IntegrityError: The model does not have the digest that training recorded, or the scores are not those of this model on
             exactly the gate rows.
@@ -103,12 +112,13 @@ def ask_gate(model: str, metadata: Mapping[str, Any], scores: str, target: str) 
     project = read_project()
     with running_step("gate") as step:
         check_places(project)
+        check_gate_key(project)
         check_sources(project)  # a question about a model that cannot be packaged would be wasted
         verify_model(Path(model), metadata)
         holdout = open_holdout(project)
         answer = decide(project, holdout, read_submitted_scores(Path(scores)), challenger=str(metadata["digest"]))
         record_warnings("gate", warn_about_holdout(project, holdout) + warn_of_lost_journal(project))
-        _write(answer, Path(target))
+        _write(sign(answer, project), Path(target))
         step.detail = answer.detail
         if answer.decision.undecided and not answer.passes:
             raise UndecidedError(
@@ -132,10 +142,50 @@ def decide(project: Project, holdout: Holdout, submitted: SubmittedScores, *, ch
         rule=read_rule(project),
         heads=read_heads(project),
     )
-    override = None if decision.promote else ledger.read().find_override(challenger, scores.digest, time.time())
+    recorded = ledger.read()
+    override = None if decision.promote else recorded.find_override(challenger, scores.digest, time.time())
+    asked = recorded.find_link(decision.ledger_head)
     return GateAnswer(
-        model=challenger, scores=scores.digest, decision=decision, override=override, power=describe_power(project, holdout)
+        model=challenger,
+        scores=scores.digest,
+        decision=decision,
+        override=override,
+        power=describe_power(project, holdout),
+        champion=champion,
+        holdout=holdout.digest,
+        asked_at=asked.at if asked else override.at if override else None,
     )
+
+
+def sign(answer: GateAnswer, project: Project) -> dict[str, Any]:
+    """Return the gate's public answer, signed if a key is configured.
+
+    The time in the statement is that of the question in the ledger, so that the same question gives the same release. An override
+    is a part of the answer, so the gate's key signs it as well. An answer to a question that was not recorded decides nothing,
+    and is not signed.
+
+    Raises:
+        ConfigurationError: The key cannot be used.
+    """
+    public = answer.to_dict()
+    if answer.asked_at is None:
+        return public
+    name = project.settings.project.name
+    return sign_answer(public, project=name, champion=answer.champion, holdout=answer.holdout, at=answer.asked_at)
+
+
+def check_gate_key(project: Project) -> None:
+    """Check before a question is spent that the answer can be signed if a signature is required.
+
+    Raises:
+        ConfigurationError: The key is missing or cannot be used.
+    """
+    key = read_signing_key(KEY_VARIABLE)
+    if key is None and project.settings.trust.gate_keys:
+        raise ConfigurationError(
+            f"trust.gate_keys requires that the gate signs its decisions, but ${KEY_VARIABLE} is not set",
+            hint=f"Set ${KEY_VARIABLE} to the gate's private key. docs/how-to/signing.md says how, also for Argo and KFP.",
+        )
 
 
 def warn_about_holdout(project: Project, holdout: Holdout) -> list[RunWarning]:
@@ -151,8 +201,7 @@ def warn_about_holdout(project: Project, holdout: Holdout) -> list[RunWarning]:
     ]
 
 
-def _write(answer: GateAnswer, target: Path) -> None:
-    public = answer.to_dict()
-    record_part("gate", public)
+def _write(public: dict[str, Any], target: Path) -> None:
+    record_part("gate", read_answer(public))  # lists of runs carry it, and the release's manifest has the envelope
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(public), encoding="utf-8")

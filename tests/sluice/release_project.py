@@ -1,21 +1,30 @@
-"""The temporary project of these tests, with its own transformer, and functions that inspect its servers' processes."""
+"""The temporary project of these tests, with its own transformer, its keys, and functions that inspect its servers' processes."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import subprocess
 import time
+from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from guards import GUARD_SECONDS
 
 from sluice.data.snapshots import digest_file
+from sluice.project.tables.trust import TrustTable
+from sluice.release import gate_statements, provenance
+from sluice.release.envelopes import read_public_keys
 from sluice.release.packaging import build_release
+from sluice.release.trust_rules import ReleaseDocuments, TrustKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    import pytest
 
     from sluice.project.projects import Project
 
@@ -154,3 +163,75 @@ def wait_until(holds: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def make_key(folder: Path, name: str = "key", algorithm: str = "ed25519") -> tuple[Path, Path]:
+    """Make a key pair with OpenSSL, as the hint of the error describes."""
+    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+    subprocess.run(["openssl", "genpkey", "-algorithm", algorithm, "-out", private], check=True, capture_output=True)
+    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True, capture_output=True)
+    return private, public
+
+
+@dataclasses.dataclass(frozen=True)
+class Signer:
+    """Signs gate's answers and images with keys of its own, as the steps `gate` and `package` do."""
+
+    folder: Path
+    project: str
+    monkeypatch: pytest.MonkeyPatch
+
+    @property
+    def keys(self) -> TrustKeys:
+        gate, image = (read_public_keys([self._key(name)[1]]) for name in ("gate", "image"))
+        return TrustKeys(gate=gate, provenance=image)
+
+    @property
+    def settings(self) -> TrustTable:
+        return TrustTable(gate_keys=[str(self._key("gate")[1])], provenance_keys=[str(self._key("image")[1])])
+
+    def sign_gate(self, model: str, **answer: object) -> dict[str, Any]:
+        """Return the gate's signed answer about a model."""
+        with self.monkeypatch.context() as patch:
+            patch.setenv(gate_statements.KEY_VARIABLE, str(self._key("gate")[0]))
+            answer = {"promote": True, "model": model, "scores": "", "override": None} | answer
+            return gate_statements.sign_answer(answer, project=self.project, champion=None, holdout=model, at=1.0)
+
+    @contextlib.contextmanager
+    def packaging(self) -> Iterator[None]:
+        """Have the key of the provenance, as the step `package` does."""
+        with self.monkeypatch.context() as patch:
+            patch.setenv(provenance.KEY_VARIABLE, str(self._key("image")[0]))
+            yield
+
+    def documents(self, release: str, image: str, *, model: str = f"sha256:{'f' * 64}", gate: object = None) -> ReleaseDocuments:
+        """Return what a release with this model says about itself: signed by both keys, unless it has another gate's answer."""
+        manifest = {
+            "project": self.project,
+            "code": {"commit": "", "dirty": False},
+            "model": {"digest": model, "build": "a:b", "parameters": {}},
+            "data": {"snapshot_digest": model, "holdout_digest": model},
+            "environment": {"lock_digest": model, "fingerprint": {}},
+            "gate": self.sign_gate(model) if gate is None else gate,
+            "verdicts": {},
+            "parent": None,
+        }
+        with self.packaging():
+            attached = provenance.sign_provenance(manifest, digest=release, image_digest=image)
+        return ReleaseDocuments(release=release, image=image, model=model, manifest=manifest, provenance=[attached])
+
+    def _key(self, name: str) -> tuple[Path, Path]:
+        made = self.folder / f"{name}.pem", self.folder / f"{name}.pub"
+        return made if made[0].exists() else make_key(self.folder, name)
+
+
+class InlineThreads(Executor):
+    """Runs everything at once in the caller's thread, for tests in which time is simulated."""
+
+    def submit(self, call: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(call(*given, **named))
+        except Exception as error:  # noqa: BLE001 - a future holds any error
+            future.set_exception(error)
+        return future

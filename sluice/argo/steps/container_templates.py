@@ -24,6 +24,7 @@ from sluice.argo.steps.container_texts import (
 from sluice.argo.steps.inputs_and_outputs import launcher_input, model_images, output_folders, step_input_artifacts, step_outputs
 from sluice.argo.steps.resources import apply_resources
 from sluice.argo.steps.retries import retry_strategy
+from sluice.argo.steps.signing_keys import mount_signing_key
 from sluice.argo.steps.workspaces import mount_workspace, uses_workspace
 from sluice.ir.graph import Container, ParameterType
 from sluice.ir.placeholders import is_plain, read_argument
@@ -72,6 +73,7 @@ def lower_container(compilation: Compilation, call: Call) -> tuple[str, list[tup
 
     pod = Pod()
     _apply_settings(compilation, pod, call, resolve)
+    mount_signing_key(compilation, pod, call)
     context = compilation.context(call)
     try:
         _fill(compilation, pod, executor, context)

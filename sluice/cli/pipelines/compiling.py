@@ -157,9 +157,9 @@ def compile_(
 
             explanation = explain_pipeline(pipeline, options)
     elif project is not None:
-        from sluice.engines.kfp.token_secrets import add_token_secrets
+        from sluice.engines.kfp.token_secrets import add_secrets
 
-        text = add_token_secrets(text, pipeline, project.settings.kfp.token_secrets)
+        text = add_secrets(text, pipeline, project.settings.kfp)
     if target is Target.KFP_CRD:
         from sluice.engines.compiling import compile_to_crd
 

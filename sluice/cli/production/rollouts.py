@@ -95,11 +95,8 @@ def _describe_serving(project: Project, status: RolloutStatus) -> str:
 
 def _describe_problems(project: Project, status: RolloutStatus) -> dict[str, object]:
     """Return the problem of the last round, what is wrong with each server, and what happened to a server last."""
-    failures: dict[str, object] = {
-        f"release {_find_release(project, server['release']).number}": problem
-        for server in status.servers
-        if (problem := _describe_server(server))
-    }
+    shown = {server["release"]: problem for server in status.servers if (problem := _describe_server(server))}
+    failures: dict[str, object] = {f"release {_find_release(project, one).number}": shown[one] for one in shown}
     event = status.server_event
     last = {"last event": f"{_write_time(event['time'])} {event['text']}"} if event else {}
     return ({"problem": status.trouble} if status.trouble else {}) | failures | last
@@ -343,9 +340,8 @@ def _show_rollback(project: Project, output: Format, outcome: str, serving: Name
     )
     names = ("would leave", "would serve") if outcome == "would-roll-back" else ("rolled back", "serves now")
     rows = {names[0]: left, names[1]: f"release {serving.number}  {serving.digest}"}
-    after = {"after": f"{done['seconds']:.2f} s"} if "seconds" in done else {}
-    data = {"number": serving.number, "digest": serving.digest, **done}
-    show(output, Envelope("rollout rollback", outcome, data), facts(rows | after))
+    rows |= {"after": f"{done['seconds']:.2f} s"} if "seconds" in done else {}
+    show(output, Envelope("rollout rollback", outcome, {"number": serving.number, "digest": serving.digest, **done}), facts(rows))
 
 
 @app.command("controller")

@@ -17,7 +17,7 @@ from sluice.engines.kfp.recorded_runs import RecordedRuns
 from sluice.engines.kfp.run_statuses import describe_run, find_nodes
 from sluice.engines.kfp.schedules import RecurringRuns, check_plan, describe_plan, describe_recurring, find_last_start
 from sluice.engines.kfp.task_nodes import read_tasks
-from sluice.engines.kfp.token_secrets import add_token_secrets
+from sluice.engines.kfp.token_secrets import add_secrets
 from sluice.engines.kfp.versions import Target, Version, find_version, named_filter, upload
 from sluice.engines.outcomes import explain_failure, find_failed
 from sluice.engines.reconnection import Patience, UnreachableError
@@ -72,7 +72,7 @@ class KfpEngine:
     def _read(self, pipeline: str) -> tuple[str, Pipeline]:
         check_pipeline(self.project, pipeline)
         text, graph = read_source(pipeline, self.project)
-        text = add_token_secrets(text, graph, self.project.settings.kfp.token_secrets)
+        text = add_secrets(text, graph, self.project.settings.kfp)
         find_warnings(pipeline, graph)
         if refused := find_unsupported_by_kfp(graph):
             first = refused[0]

@@ -11,6 +11,7 @@ from sluice.release.registry.image_references import ImageReference, read_image_
 from sluice.release.registry.numbering import number_release, tag_image
 from sluice.release.registry.pushing import PushResult, push_release
 from sluice.release.registry.registry_client import RegistryClient
+from sluice.release.registry.release_documents import attach_provenance, is_signing
 from sluice.release.registry.release_tags import layer_tag, number_tag, read_release_tags
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def publish(store: ReleaseStore, release: Release, destination: Destination) -> 
 
     The release keeps its number, unless another release has that number in the registry. If the registry has the release on an
     earlier serving image, the tags move to the new image. Steps use `RegistryReleases.publish`, which leaves a release in the
-    registry as it is.
+    registry as it is. If a key is configured, the image's provenance is signed and attached.
 
     Args:
         store: The store that contains the release.
@@ -114,6 +115,7 @@ def publish(store: ReleaseStore, release: Release, destination: Destination) -> 
         destination: The destination.
 
     Raises:
+        ConfigurationError: The signing key cannot be used.
         IntegrityError: Bytes of the release or of the base image do not have their digest.
         ServiceError: A registry refuses or does not answer.
         UnsupportedError: The base image is not built for the release's architecture.
@@ -125,6 +127,8 @@ def publish(store: ReleaseStore, release: Release, destination: Destination) -> 
         if number is None:
             number = number_release(registry, release.digest, image, wanted=release.number)
         tags = tags_of(release.digest, number)
+        if is_signing():
+            attach_provenance(registry, release, image)
         for tag in tags:
             if registry.find_manifest(tag) != image:
                 tag_image(registry, image, tag)

@@ -7,7 +7,9 @@ an image. For a registry without it, the client keeps this list itself, as an im
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from sluice.release.registry.registry_client import RegistryClient
     from sluice.release.store.layout import Descriptor
 
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_TIME_LENGTH = 40
 CREATED = "org.opencontainers.image.created"
 _TRIES = 10
 _PAUSE_SECONDS = 0.1
@@ -79,6 +83,24 @@ def read_documents(registry: RegistryClient, image: str) -> list[dict[str, Any]]
         kind = images.read_attachment_kind(manifest.get("artifactType", ""))
         read.append({"kind": kind, "digest": blob["digest"], "document": json.loads(_download(registry, blob))})
     return read
+
+
+def list_documents(registry: RegistryClient, image: str, kind: str) -> list[str]:
+    """Return the digests of the documents of one kind that are attached to an image, oldest first. They are not read.
+
+    Anybody who may push may attach anything, so what has another form is left out, and no manifest stays in memory.
+
+    Raises:
+        IntegrityError: The registry returns bytes that do not have their digest.
+        ServiceError: The registry does not answer.
+    """
+    artifact_type, found = images.attachment_type(kind), []
+    for each in _list_referrers(registry, image):
+        if each.get("artifactType") == artifact_type:
+            with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError):
+                manifest = _read_manifest(registry, each)
+                found.append((_created(manifest)[:_TIME_LENGTH], _DIGEST.fullmatch(manifest["layers"][0]["digest"])))
+    return [digest[0] for _, digest in sorted(found, key=lambda one: one[0]) if digest]
 
 
 def _created(manifest: Mapping[str, Any]) -> str:

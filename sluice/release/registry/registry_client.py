@@ -32,8 +32,13 @@ _TRIES = 4
 _FIRST_PAUSE_SECONDS = 0.2
 _TIMEOUT_SECONDS = 60.0
 _CHUNK_BYTES = 1 << 20
+MAX_ANSWER_BYTES = 4 << 20
+"""The largest answer that is kept in memory: the specification's limit for a manifest. A requester may name any registry, and its
+answer must not fill the memory of a controller.
+"""
 _SUBJECT_HEADER = "OCI-Subject"
 _NO_SUCH_API = {404, 405}
+_OF_THE_ENCODED_BODY = {"content-encoding", "content-length", "transfer-encoding"}
 _OK, _CREATED, _ACCEPTED_STATUS, _UNAUTHORIZED, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 201, 202, 401, 404, 429, 500
 
 
@@ -184,6 +189,26 @@ class RegistryClient:
                     hint="Try again. If it happens again, the registry, or something in between, alters data.",
                 )
 
+    @contextlib.contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[BlobStream]:
+        """Open a blob for reading it piece by piece, without a file. Its digest is not checked.
+
+        Raises:
+            ServiceError: The blob does not exist, or the registry does not answer.
+        """
+
+        def open_stream() -> httpx.Response:
+            request = self._client.build_request("GET", self._path(f"blobs/{descriptor['digest']}"), headers=self._headers())
+            answer = self._client.send(request, stream=True)
+            return answer if answer.status_code == _OK else _read_bounded(answer)
+
+        answer = self._retry(open_stream, self._scope(), f"blobs/{descriptor['digest']}")
+        try:
+            self._require(answer, _OK, "a blob")
+            yield BlobStream(answer.iter_bytes(_CHUNK_BYTES), self.host)
+        finally:
+            answer.close()
+
     def mount_blob(self, digest: str, repository: str) -> bool:
         """Make a blob of another repository in the same registry available here. Return False if the registry refuses."""
         answer = self._request("POST", "blobs/uploads/", params={"mount": digest, "from": repository}, other=repository)
@@ -237,13 +262,12 @@ class RegistryClient:
         params: dict[str, str] | None = None,
         content: bytes | None = None,
     ) -> httpx.Response:
-        return self._retry(
-            lambda: self._client.request(
-                method, self._path(path), headers=self._headers() | (headers or {}), params=params, content=content
-            ),
-            self._scope(other),
-            path,
-        )
+        def send() -> httpx.Response:
+            given = self._headers() | (headers or {})
+            request = self._client.build_request(method, self._path(path), headers=given, params=params, content=content)
+            return _read_bounded(self._client.send(request, stream=True))
+
+        return self._retry(send, self._scope(other), path)
 
     def _retry(self, send: Callable[[], httpx.Response], scope: str, what: str) -> httpx.Response:
         """Repeat a request until the registry answers it.
@@ -287,6 +311,54 @@ class RegistryClient:
             f"the registry {self.host} answered {answer.status_code} for {what} of {self.repository}{text}",
             hint="Check that your account may read and write this repository.",
         )
+
+
+def _read_bounded(answer: httpx.Response) -> httpx.Response:
+    """Read an answer whose body may be of any size, and return it with its decoded body.
+
+    Raises:
+        IntegrityError: The body is larger than `MAX_ANSWER_BYTES`.
+    """
+    body = bytearray()
+    with contextlib.closing(answer):
+        for chunk in answer.iter_bytes(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise IntegrityError(
+                    f"{answer.request.url.host} answered with more than {MAX_ANSWER_BYTES:,} bytes",
+                    hint="Check that serving.repository names a registry.",
+                )
+    headers = [(key, value) for key, value in answer.headers.multi_items() if key.lower() not in _OF_THE_ENCODED_BODY]
+    return httpx.Response(answer.status_code, headers=headers, content=bytes(body), request=answer.request)
+
+
+class BlobStream:
+    """The bytes of a blob as they arrive.
+
+    Args:
+        chunks: The bytes in pieces.
+        host: The registry's host, for the message.
+    """
+
+    def __init__(self, chunks: Iterator[bytes], host: str) -> None:
+        self._chunks, self._host, self._rest = chunks, host, bytearray()
+
+    def read(self, size: int) -> bytes:
+        """Return `size` bytes, or fewer at the end.
+
+        Raises:
+            ServiceError: The connection broke.
+        """
+        try:
+            while len(self._rest) < size and (chunk := next(self._chunks, b"")):
+                self._rest += chunk
+        except httpx.HTTPError as error:
+            raise ServiceError(
+                f"the registry {self._host} did not send a blob to its end: {error}", hint="Check that the registry is running."
+            ) from error
+        data = bytes(self._rest[:size])
+        del self._rest[:size]
+        return data
 
 
 def _chunks(source: Path) -> Iterator[bytes]:

@@ -26,6 +26,7 @@ from sluice.release.registry.pulling import (
 )
 from sluice.release.registry.pushing import push_release
 from sluice.release.registry.referrers import attach_document, read_documents
+from sluice.release.registry.release_documents import attach_provenance, is_signing, read_image_documents
 from sluice.release.store.layout import PREFIX
 from sluice.release.store.releases import CHAMPION, NUMBER_PREFIX, PREVIOUS, SHORTEST_PREFIX, check_kind
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from sluice.release.registry.registry_client import RegistryClient
     from sluice.release.store.releases import Release, ReleaseStore
+    from sluice.release.trust_rules import ReleaseDocuments
     from sluice.verdicts import Verdict
 
 _DIGEST = re.compile(rf"{PREFIX}[0-9a-f]{{64}}")
@@ -86,9 +88,11 @@ class RegistryReleases:
     def publish(self, digest: str) -> PublishedRelease:
         """Push a release, with the documents that are attached to it in the folder, unless the registry has it already.
 
-        A release keeps the image that it got first, also if the serving image was built again since.
+        A release keeps the image that it got first, also if the serving image was built again since. If a key is configured, the
+        image's provenance is signed and attached.
 
         Raises:
+            ConfigurationError: The signing key cannot be used.
             IntegrityError: Bytes of the release or of the serving image do not have their digest.
             ServiceError: The registry refuses or does not answer.
             StateError: Neither the folder nor the registry has the release.
@@ -96,10 +100,10 @@ class RegistryReleases:
             UsageError: The registry does not have the release, and serving.image is not set.
         """
         with self._connect() as registry:
-            found = find_by_layer(registry, digest)
+            found, built = find_by_layer(registry, digest), ""
             if found is None:
-                image = self._push(registry, self.cache.get(digest))
-                found = find_by_target(registry, image) or _refuse_unknown(registry, image)
+                built = self._push(registry, self.cache.get(digest))
+                found = find_by_target(registry, built) or _refuse_unknown(registry, built)
             else:
                 # An earlier push may have ended before the number was certain.
                 number = number_release(registry, digest, found.image["digest"], wanted=found.number)
@@ -107,15 +111,21 @@ class RegistryReleases:
             release = self._pull(registry, found)
             for attached in self.cache.attachments(digest):
                 attach_document(registry, found.image, attached["kind"], attached["document"])
+            # Whoever may push could have put another image under the release's tag, so only what this process builds is signed.
+            if is_signing() and (built or self._build(registry, release)) == found.image["digest"]:
+                attach_provenance(registry, release, found.image["digest"])
             return PublishedRelease(release, f"{registry.host}/{registry.repository}@{found.image['digest']}")
 
     def _push(self, registry: RegistryClient, release: Release) -> str:
-        destination = self._find_destination()
-        with destination.open_base() as source:
-            pushed = push_release(self.cache, release, destination.base, registry, source, tags=())
-        image = pushed.image.partition("@")[2]
+        image = self._build(registry, release)
         number_release(registry, release.digest, image, wanted=release.number)
         return image
+
+    def _build(self, registry: RegistryClient, release: Release) -> str:
+        """Put the image together in the registry, without a tag, and return its digest. A second time sends nothing."""
+        destination = self._find_destination()
+        with destination.open_base() as source:
+            return push_release(self.cache, release, destination.base, registry, source, tags=()).image.partition("@")[2]
 
     def list(self) -> list[Release]:
         """Return all releases of the registry and of the folder, oldest first. Nothing is downloaded except what they say.
@@ -211,6 +221,18 @@ class RegistryReleases:
             documents = read_documents(registry, found.image["digest"]) if found else []
         known = {(one["kind"], one["digest"]) for one in documents}
         return documents + [one for one in self.cache.attachments(digest) if (one["kind"], one["digest"]) not in known]
+
+    def read_documents(self, digest: str) -> ReleaseDocuments:
+        """Return what a release says about itself, as its image in the registry has it; otherwise as the folder has it.
+
+        Raises:
+            IntegrityError: The release's bytes do not have their digest.
+            ServiceError: The registry does not answer.
+            StateError: The release does not exist.
+        """
+        with self._connect() as registry:
+            found = find_by_layer(registry, digest)
+            return read_image_documents(registry, found.image["digest"]) if found else self.cache.read_documents(digest)
 
     def unpack(self, digest: str) -> Path:
         """Return a folder with the release's verified files. If only the registry has the release, it is downloaded first.

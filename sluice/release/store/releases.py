@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.errors import IntegrityError, StateError, UsageError
 from sluice.release import provenance
-from sluice.release.model_layer import write_layer
+from sluice.release.model_layer import read_layer_contents, write_layer
 from sluice.release.store import images
 from sluice.release.store.layout import MANIFEST_TYPE, PREFIX, Descriptor, Layout, hash_file
 from sluice.release.store.unpacked_layers import UNPACKED_FOLDER, is_unpacked, remove_unpacked, unpack_layer, unpacked_path
 from sluice.release.store.verification import read_layer_manifest, verify_release
+from sluice.release.trust_rules import ReleaseDocuments
 
 if TYPE_CHECKING:
     import builtins  # inside the class `list` is a method
@@ -85,8 +86,7 @@ class ReleaseStore:
             layer = self.layout.add_blob(lambda stream: write_layer(layer_folder, stream), images.LAYER_TYPE)
             image, manifest = self._add_image(index, layer)
             digest = layer["digest"]
-            statement = provenance.plan_statement(manifest, digest=digest, image_digest=image["digest"])
-            signed = provenance.sign_statement(statement, provenance.signing_key_path())
+            signed = provenance.sign_provenance(manifest, digest=digest, image_digest=image["digest"])
             self._attach(index, digest, image, provenance.ATTACHMENT_KIND, signed)
         return self.get(digest)
 
@@ -217,6 +217,25 @@ class ReleaseStore:
             kind = images.read_attachment_kind(descriptor["artifactType"])
             read.append({"kind": kind, "digest": blob["digest"], "document": self.layout.read_json(blob)})
         return read
+
+    def read_documents(self, digest: str) -> ReleaseDocuments:
+        """Return what a release says about itself, with digests that are computed from its bytes.
+
+        Raises:
+            IntegrityError: The release's bytes are damaged.
+            StateError: The release does not exist.
+        """
+        found = images.find_releases(self.layout.read_index())
+        _require(digest, found)
+        with self.layout.require_blob({"digest": digest}).open("rb") as source:
+            contents = read_layer_contents(source)
+        return ReleaseDocuments(
+            release=contents.digest,
+            image=found[digest][0]["digest"],
+            model=contents.model,
+            manifest=contents.manifest,
+            provenance=[one["document"] for one in self.attachments(digest) if one["kind"] == provenance.ATTACHMENT_KIND],
+        )
 
     def verify(self, ref: str, *, key: Path | None = None) -> builtins.list[Verdict]:
         """Check every byte of a release, and of the documents attached to it, against the digests.

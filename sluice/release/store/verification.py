@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.errors import IntegrityError
 from sluice.release import provenance
+from sluice.release.envelopes import list_subjects, read_public_keys, verify_envelope
 from sluice.release.model_layer import LAYER_ROOT, MANIFEST_FILE
 from sluice.release.store import images
 from sluice.verdicts import Outcome, Verdict
@@ -110,15 +111,15 @@ def _check_signature(layout: Layout, index: Mapping[str, Any], digest: str, key:
     Return an empty text if an attached provenance has a valid signature and is about this release.
     """
     attached = [item for item in images.find_attachments(index, digest) if _kind(item) == provenance.ATTACHMENT_KIND]
-    fault = "the release has no provenance"
+    keys, fault = read_public_keys([key]), "the release has no provenance"
     for descriptor in attached:
         try:
-            statement = provenance.verify_envelope(layout.read_json(layout.read_json(descriptor)["layers"][0]), key)
+            document = layout.read_json(layout.read_json(descriptor)["layers"][0])
+            statement = verify_envelope(document, keys, "the provenance")
         except IntegrityError as error:
             fault = error.message
             continue
-        subjects = [f"sha256:{subject['digest'].get('sha256')}" for subject in statement.get("subject", [])]
-        if digest in subjects:
+        if statement.get("predicateType") == provenance.PREDICATE_TYPE and digest in list_subjects(statement):
             return ""
         fault = "the signed provenance is about another release"
     return fault

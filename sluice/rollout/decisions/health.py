@@ -1,4 +1,4 @@
-"""The health of a release's server, as the plan sees it."""
+"""The health of a release's server, and whether its signatures were verified, as the plan sees them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,28 @@ SILENT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class Verification:
+    """Whether a release may take traffic, as its signatures say.
+
+    Attributes:
+        refusal: Why it may not; empty if nothing was refused.
+        waiting: Why nobody knows yet; empty if it is known.
+    """
+
+    refusal: str = ""
+    waiting: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the release may take traffic."""
+        return not (self.refusal or self.waiting)
+
+
+VERIFIED = Verification()
+"""The release may take traffic, or no signature is required."""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The health of one release's server.
 
@@ -22,12 +44,15 @@ class Health:
         waiting: What it still waits for; empty if that is not known.
         held_for_approval: It starts only after the approval, because a release that is alone takes all traffic.
         silent_seconds: For how long none of its servers has been ready that was ready before; 0 while one is.
+        verification: Whether its release was verified. Only the canary's is looked at: a champion and N-1 were canaries before,
+            and nothing may delay them.
     """
 
     ready: bool = False
     failure: str = ""
     waiting: str = ""
     held_for_approval: bool = False
+    verification: Verification = VERIFIED
     silent_seconds: float = 0.0
 
     @property

@@ -57,6 +57,13 @@ class _Situation:
         return self.journal.find_approval(request.release, request.steps, self.now, image=request.image)
 
     @property
+    def hindrance(self) -> str:
+        """Why the canary may take no traffic now, whatever the evidence says; empty if it may."""
+        if not self.canary.verification.holds:
+            return self.canary.verification.waiting or self.canary.verification.refusal
+        return "" if self.canary.ready else "the canary's server is not ready"
+
+    @property
     def late(self) -> bool:
         """Whether the deadline of the rollout has passed."""
         return self.now >= self.request.at + self.settings.deadline_seconds
@@ -225,8 +232,10 @@ def _describe_done(command: Command) -> str:
 
 def _carry_out_promote(situation: _Situation, command: Command) -> Plan:
     state, by = situation.journal.state, command.by
+    why = "" if situation.canary.verification.holds else situation.hindrance
     if not state.phase.exposed or not situation.approved:
         why = "the canary is not at a step, or its approval has expired"
+    if why:
         return dataclasses.replace(situation.complete_command(f"promote by {by} refused: {why}"), commanded_by=by)
     last, share = len(situation.request.steps) - 1, situation.bake_share
     why = f": {command.reason}" if command.reason else ""
@@ -238,7 +247,12 @@ def _carry_out_promote(situation: _Situation, command: Command) -> Plan:
 
 
 def _roll_back(situation: _Situation) -> Plan | None:
-    """Roll the canary back if the evidence fails it, if its server failed, or if the deadline has passed."""
+    """Roll the canary back if it is refused, the evidence fails it, its server failed, or the deadline has passed.
+
+    A refused release is not condemned, because nothing is known about its model, which another release may have as well.
+    """
+    if refusal := situation.canary.verification.refusal:
+        return situation.end(Phase.ROLLED_BACK, f"the release is refused: {refusal}")
     if situation.journal.state.phase.judged and situation.judgement.failed:
         return situation.condemn(situation.judgement.reason)
     if situation.canary.failure:
@@ -252,8 +266,7 @@ def _roll_back(situation: _Situation) -> Plan | None:
 def _divert(situation: _Situation) -> Plan | None:
     """Send all traffic to the canary while stable answers nobody, and return to the weights of the state when it answers again.
 
-    The bake begins anew then. Nothing else happens meanwhile: without stable there is no evidence, and no deadline ends a rollout
-    whose canary is the only one that answers.
+    The bake begins anew then. Meanwhile nothing is evidence, and the deadline waits, because only the canary answers.
     """
     journal, state, stable = situation.journal, situation.journal.state, situation.stable
     share = journal.weights.get(situation.request.release, 0)
@@ -261,8 +274,8 @@ def _divert(situation: _Situation) -> Plan | None:
         if not stable.ready:
             return situation.stay("stable answers nobody, so the canary has all the traffic until stable answers again")
         plan, back = situation.move(state.phase, state.returns_to, f"stable answers again: back to {state.returns_to} %"), None
-    elif state.phase.exposed and share < ALL_TRAFFIC and stable.answers_nobody and situation.canary.ready:
-        if situation.judgement.alarm or not situation.approved:
+    elif state.phase.exposed and share < ALL_TRAFFIC and stable.answers_nobody:
+        if situation.hindrance or situation.judgement.alarm or not situation.approved:
             return None
         silent = f"stable has answered nobody for {stable.silent_seconds:.0f} s"
         reason = f"{silent}, and the canary answers: it gets all traffic until stable answers again"
@@ -274,12 +287,14 @@ def _divert(situation: _Situation) -> Plan | None:
 
 def _describe_wait(situation: _Situation) -> str:
     """Describe what a rollout was waiting for when its deadline passed."""
-    if not situation.canary.ready:
-        return "the canary's server is not ready"
+    if situation.hindrance:
+        return situation.hindrance
     return situation.judgement.reason if situation.approved else "no approval is valid for this release and these steps"
 
 
 def _await_ready(situation: _Situation) -> Plan:
+    if not situation.canary.verification.holds:
+        return situation.stay(situation.hindrance)
     if situation.canary.held_for_approval:
         return situation.move(Phase.AWAITING_APPROVAL, 0, "the server of the first release starts after its approval")
     if not situation.canary.ready:
@@ -292,8 +307,8 @@ def _await_approval(situation: _Situation) -> Plan:
     approval = situation.approval
     if approval is None:
         return situation.stay("waits for an approval of this release and these steps")
-    if not situation.canary.ready:
-        return situation.stay("approved; the canary's server is not ready")
+    if situation.hindrance:
+        return situation.stay(f"approved; {situation.hindrance}")
     if situation.journal.champion is None:
         return _promote(situation, f"first release, approved by {approval.by}: there is no champion to compare it with")
     if situation.settings.shadow_requests:
@@ -350,7 +365,7 @@ def _wait_to_advance(situation: _Situation, *, promoted_by: str = "") -> Plan | 
         return situation.stay(situation.judgement.reason)
     if not situation.approved:
         return situation.stay("the approval has expired; waits for a new one")
-    return None if situation.canary.ready else situation.stay("the canary's server is not ready")
+    return situation.stay(situation.hindrance) if situation.hindrance else None
 
 
 def _enter_step(situation: _Situation, step: int, reason: str) -> Plan:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import NotServingError, RefusedError, StateError
+from sluice.release.gate_statements import is_overridden
 from sluice.release.project_releases import open_releases
 from sluice.rollout.decisions.states import Phase
 from sluice.rollout.platforms.selection import open_journal
@@ -42,7 +43,7 @@ def check_gate(project: Project, digest: str) -> None:
             f"release {release.number} was packaged without asking the gate, so it never takes production traffic",
             hint="`sluice run` makes a release and asks the gate about it.",
         )
-    if gate.get("promote") is True or _is_overridden(release.manifest, time.time()):
+    if gate.get("promote") is True or is_overridden(release.manifest, time.time()):
         return
     override = gate.get("override")
     expired = f", and the override by {override['by']} has expired or is about another model" if override else ""
@@ -50,15 +51,6 @@ def check_gate(project: Project, digest: str) -> None:
         f"the gate did not promote release {release.number}{expired}, so it never takes production traffic",
         hint=f"`sluice release show {release.number}` shows the gate's decision.",
     )
-
-
-def _is_overridden(manifest: Mapping[str, Any], now: float) -> bool:
-    """Return whether a person let the model of this release pass the gate, and that permission is still valid."""
-    gate = manifest["gate"]
-    override = gate.get("override") or {}
-    if not override or override.get("scores") != gate.get("scores"):
-        return False
-    return bool(override.get("model") == manifest["model"]["digest"] and override["at"] <= now < override["until"])
 
 
 def describe_override(manifest: Mapping[str, Any]) -> str:

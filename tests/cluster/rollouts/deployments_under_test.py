@@ -19,7 +19,7 @@ from kube import ISTIO, SELDON, SLUICE
 from sluice.errors import SluiceError
 from sluice.kubernetes_calls import POD
 from sluice.project.projects import Project, read_project
-from sluice.rollout.platforms.seldon.api import connect
+from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT, connect
 from sluice.rollout.platforms.seldon.objects.routes import read_weights
 from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod, read_pod
 from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
@@ -269,6 +269,15 @@ class DeploymentUnderTest:
                 f"{self.name} in the state {' or '.join(names)}",
             )
         )
+
+    def wait_accepted(self, digest: str) -> None:
+        """Wait until the controller has written down the request for a release."""
+
+        def is_accepted() -> bool:
+            status = (self.cluster.get(MODEL_ROLLOUT, self.name) or {}).get("status", {})
+            return bool(status.get("canary", {}).get("digest") == digest)
+
+        wait_for(is_accepted, what=f"the acceptance of {digest[:19]}")
 
     def wait_end(self, digest: str, seconds: float = 120.0) -> str:
         """Wait until a release's rollout has ended, and return its outcome."""

@@ -11,6 +11,7 @@ from load import Load
 from stand_in_images import delete_image
 from test_controller_faults import RATE, check_promoted, run
 
+from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT
 from sluice.rollout.requests import commands
 
 if TYPE_CHECKING:
@@ -148,17 +149,10 @@ def test_scaling_stable_does_not_disturb_a_rollout(
     """The operator writes no routes until the new Pods are ready. A rollback does not wait for them."""
 
     def scale(deployment: DeploymentUnderTest, replicas: int) -> None:
-        champion = deployment.read_journal().champion
-        found = deployment.read_seldon_deployment()
-        number = next(
-            index for index, one in enumerate(found["spec"]["predictors"]) if one["annotations"]["sluice.dev/release"] == champion
-        )
-        path = f"/spec/predictors/{number}/replicas"
-        deployment.namespace.kube.ask(
-            "PATCH",
-            f"/apis/machinelearning.seldon.io/v1/namespaces/{deployment.namespace.name}/seldondeployments/{deployment.name}",
-            [{"op": "replace", "path": path, "value": replicas}],
-            kind="application/json-patch+json",
+        deployment.cluster.merge(MODEL_ROLLOUT, deployment.name, {"spec": {"replicas": replicas}}, manager="platform team")
+        wait_for(
+            lambda: all(one["replicas"] == replicas for one in deployment.read_seldon_deployment()["spec"]["predictors"][-2:]),
+            what="the replicas of champion and canary",
         )
 
     def promote_healthy(deployment: DeploymentUnderTest, load: Load) -> str:

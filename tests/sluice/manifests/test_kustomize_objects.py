@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,28 @@ def test_an_overlay_in_another_namespace_binds_the_controller_there(name: str, t
     (binding,) = [one for one in found if one["kind"] == "RoleBinding" and one["metadata"]["name"] == "sluice-controller"]
     assert [one["namespace"] for one in binding["subjects"]] == ["elsewhere"]
     assert {one["metadata"]["namespace"] for one in found if one["kind"] not in CLUSTER_WIDE} == {"elsewhere"}
+
+
+def test_the_component_trust_gives_the_controller_the_public_keys_of_an_overlay(tmp_path: Path) -> None:
+    shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    for name in ("gate.pub", "provenance.pub"):
+        (tmp_path / name).write_text("a key")
+    generator = "configMapGenerator: [{name: sluice-trust-keys, files: [gate.pub, provenance.pub]}]\n"
+    where = "resources: [manifests/overlays/production/serving]\ncomponents: [manifests/components/trust]\n"
+    (tmp_path / "kustomization.yaml").write_text(f"namespace: sluice-production\n{where}{generator}")
+    found = build(tmp_path)
+    (keys,) = [one for one in found if one["metadata"]["name"].startswith("sluice-trust-keys-")]
+    (controller,) = [one for one in found if (one["kind"], one["metadata"]["name"]) == ("Deployment", "sluice-controller")]
+    spec = controller["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    (volume,) = [one for one in spec["volumes"] if one["name"] == "trust-keys"]
+    assert volume["configMap"] == {"name": keys["metadata"]["name"]}, "an optional volume would turn the verification off"
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] == "trust-keys"]
+    assert mount["readOnly"] is True
+    named = {one["name"]: json.loads(one["value"]) for one in container["env"] if one["name"].startswith("SLUICE_")}
+    assert set(named) == {"SLUICE_TRUST__GATE_KEYS", "SLUICE_TRUST__PROVENANCE_KEYS"}
+    assert {file for files in named.values() for file in files} == {f"{mount['mountPath']}/{name}" for name in keys["data"]}
+    assert "tmp" in {one["name"] for one in container["volumeMounts"]}, "the patch adds and replaces nothing"
 
 
 def deployment() -> dict[str, Any]:

@@ -6,23 +6,17 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from release_project import make_key
 
 from sluice.errors import ConfigurationError, IntegrityError
 from sluice.release import provenance
+from sluice.release.envelopes import read_public_keys, read_statement, verify_envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from sluice.release.store.releases import ReleaseStore
-
-
-def make_key(folder: Path, name: str = "key", algorithm: str = "ed25519") -> tuple[Path, Path]:
-    """Make a key pair with OpenSSL, as the hint of the error describes."""
-    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
-    subprocess.run(["openssl", "genpkey", "-algorithm", algorithm, "-out", private], check=True, capture_output=True)
-    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True, capture_output=True)
-    return private, public
 
 
 @pytest.fixture
@@ -47,7 +41,7 @@ def read_envelope(store: ReleaseStore) -> dict[str, Any]:
 
 def test_a_release_has_an_in_toto_statement(store: ReleaseStore, layer: Path) -> None:
     release = store.add(layer)
-    statement = provenance.read_statement(read_envelope(store))
+    statement = read_statement(read_envelope(store))
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["predicateType"] == "https://slsa.dev/provenance/v1"
     subjects = {subject["name"]: subject["digest"]["sha256"] for subject in statement["subject"]}
@@ -142,7 +136,7 @@ def test_an_edited_envelope_is_refused(signed: ReleaseStore, keys: tuple[Path, P
     else:
         envelope["signatures"] = []
     with pytest.raises(IntegrityError) as caught:
-        provenance.verify_envelope(envelope, keys[1])
+        verify_envelope(envelope, read_public_keys([keys[1]]), "the provenance")
     assert caught.value.exit_code == 4
 
 
@@ -183,4 +177,4 @@ def test_a_key_of_another_kind_is_an_error(
 
 def test_a_document_without_a_statement_is_an_error() -> None:
     with pytest.raises(IntegrityError, match="no in-toto statement"):
-        provenance.read_statement({"payload": 5})
+        read_statement({"payload": 5})

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from sluice.project.base import ByComponent, Table
+from sluice.project.base import ByComponent, SigningSecrets, Table
 
 
 class ArgoTable(Table):
@@ -38,6 +38,11 @@ class ArgoTable(Table):
         default={},
         description="Name of a component → its service account, for the steps that call an API server, such as "
         '`gate = "sluice-gate"`.',
+    )
+    signing_secrets: SigningSecrets = Field(
+        default={},
+        description="`gate` or `package` → the Secret whose key `key.pem` is the private key with which this step signs, such as "
+        '`gate = "sluice-gate-key"`. Only this step mounts it.',
     )
     step_tokens: bool = Field(
         default=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from sluice.project.base import ByComponent, Table
+from sluice.project.base import ByComponent, SigningSecrets, Table
 
 
 class KfpTable(Table):
@@ -35,5 +35,10 @@ class KfpTable(Table):
         default={},
         description="Name of a component → the Secret with the token of its own service account, such as "
         '`gate = "sluice-gate-token"`. KFP runs all steps as one account, so Sluice mounts the token in the step.',
+    )
+    signing_secrets: SigningSecrets = Field(
+        default={},
+        description="`gate` or `package` → the Secret whose key `key.pem` is the private key with which this step signs, such as "
+        '`gate = "sluice-gate-key"`. Only this step mounts it.',
     )
     pipeline_root: str = Field(default="", description="URI under which artifacts are stored. If empty, KFP's default.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sluice.errors import IntegrityError
+from sluice.rollout.decisions.health import VERIFIED, Health, Verification
 from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.platforms.laptop.disk_reserves import hold_reserve
 from sluice.rollout.platforms.laptop.envoy_config import LOCALHOST, SLOTS
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from sluice.project.projects import Project
     from sluice.rollout.decisions.evidence import Checkpoint, Counts
-    from sluice.rollout.decisions.health import Health
     from sluice.rollout.decisions.states import ChampionTerm, Journal, Transition
     from sluice.rollout.observations import RoundReport
     from sluice.rollout.platforms.laptop.envoy import EnvoyProxy
@@ -51,6 +51,7 @@ class LaptopPlatform:
         proxy: The proxy.
         notify: Called with each event, one line of text.
         release_port: Called right before the proxy first listens, so that the port becomes free for it.
+        verify: Says whether the release of the running rollout may take traffic.
         started: Whether the proxy has been started.
     """
 
@@ -60,6 +61,7 @@ class LaptopPlatform:
     proxy: EnvoyProxy
     notify: Callable[[str], object]
     release_port: Callable[[], object]
+    verify: Callable[[Journal], Verification] = lambda _journal: VERIFIED
     started: bool = False
     confirm_seconds: float = 0.0  # Envoy applies new weights at once, so one look is enough
     confirm_poll_seconds: float = 0.0
@@ -73,6 +75,7 @@ class LaptopPlatform:
     _next_status: float = 0.0
     _next_restart: float = 0.0
     _pause: float = 0.0
+    _verification: Verification = VERIFIED
 
     def observe(self) -> Observation:
         """Keep servers and proxy running, and read the journal, the proxy's weights and its counters.
@@ -83,6 +86,7 @@ class LaptopPlatform:
         """
         journal = self.file.read()
         checkpoint = None if self._resumed else self.file.read_checkpoint()
+        self._verification = self.verify(journal)
         self._keep_servers(journal)
         was_running = self._keep_proxy(journal)
         if was_running or self.proxy.is_alive():
@@ -162,7 +166,10 @@ class LaptopPlatform:
         self.file.write_status(self.file.read_status() | {"trouble": problem})
 
     def _keep_servers(self, journal: Journal) -> None:
-        """Run a server for each release that is needed. A release that lost its traffic first answers what it was sent."""
+        """Run a server for each release that is needed. A release that lost its traffic first answers what it was sent.
+
+        A canary that is not verified gets no server, unless it takes traffic already.
+        """
         steady = time.monotonic()
         for release in self._weights:
             self._last_traffic[release] = steady
@@ -170,7 +177,8 @@ class LaptopPlatform:
         drain = self.project.settings.rollout.request_timeout_seconds + _DRAIN_MARGIN_SECONDS
         present = self.proxy.releases()
         draining = [release for release in present if steady - self._last_traffic.get(release, -drain) < drain]
-        named = [release for release in (journal.champion, journal.previous, journal.target) if release]
+        canary = journal.target if self._verification.holds else None
+        named = [release for release in (journal.champion, journal.previous, canary) if release]
         # The proxy has three slots. Releases that run already come first, so a new one waits until a slot is drained.
         candidates = dict.fromkeys([*weighted, *named[:1], *(name for name in named if name in present), *draining, *named])
         needed = list(candidates)[: len(SLOTS)]
@@ -241,12 +249,15 @@ class LaptopPlatform:
                 known = True
             failure = found.failure or (self.servers.find_hang(release) if release == canary else "")
             health[release] = dataclasses.replace(found, ready=found.ready and known, failure=failure)
+        if canary is not None:
+            health[canary] = dataclasses.replace(health.get(canary, Health()), verification=self._verification)
         return health
 
     def _list_urls(self, release: str | None, health: Mapping[str, Health]) -> list[str]:
-        """Return the address of a release's server if it is ready; otherwise nothing."""
+        """Return the address of a release's server if it is ready and verified; otherwise nothing."""
         port = self.servers.read_ports().get(release) if release else None
-        return [f"http://{LOCALHOST}:{port}"] if release and port and health[release].ready else []
+        usable = release and port and health[release].ready and health[release].verification.holds
+        return [f"http://{LOCALHOST}:{port}"] if usable else []
 
     def _read_counts(self) -> dict[str, Counts]:
         return {release: reading.counts for release, reading in self._readings.items()}

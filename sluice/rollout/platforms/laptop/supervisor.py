@@ -23,6 +23,7 @@ from sluice.rollout.platforms.laptop.ports import reserve_port
 from sluice.rollout.platforms.laptop.servers import Servers
 from sluice.rollout.round import ControlLoop
 from sluice.rollout.signals import set_on_signals
+from sluice.rollout.verifications import verify_stored_releases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +55,7 @@ def run_supervisor(
     Raises:
         StateError: A supervisor of this project is running already.
         PortInUseError: Another process listens on the port. Nothing was started.
+        ConfigurationError: A key of ``[trust]`` cannot be used.
         DataError: The journal cannot be read.
         IntegrityError: The champion's bytes are not those that were released.
         ServiceError: Envoy cannot be started, or the state folder cannot be written.
@@ -75,7 +77,9 @@ def run_supervisor(
         )
         stack.callback(proxy.stop)
         stack.callback(file.write_status, {})
-        platform = LaptopPlatform(project, file, servers, proxy, notify, release_port=reserved.close)
+        platform = LaptopPlatform(
+            project, file, servers, proxy, notify, release_port=reserved.close, verify=verify_stored_releases(project).verify
+        )
         loop = ControlLoop(platform, project.settings.rollout, notify)
         _run_rounds(loop, platform, stopping, notify)
         notify("stopping the proxy and all servers")

@@ -27,6 +27,7 @@ from sluice.rollout.platforms.seldon.registry_tags import RegistryTags
 from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
 from sluice.rollout.round import ControlLoop
 from sluice.rollout.signals import set_on_signals
+from sluice.rollout.verifications import verify_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,6 +57,7 @@ def run_controller(
         stop: Ends the controller when it is set.
 
     Raises:
+        ConfigurationError: A key of ``[trust]`` cannot be used.
         ServiceError: No cluster can be reached, or the port cannot be used.
     """
     stopping, wake = stop or threading.Event(), threading.Event()
@@ -65,7 +67,7 @@ def run_controller(
     lock = LeaseLock(cluster, lease_name(journal.name), holder, project.settings.seldon.lease_seconds, cluster.clock)
     tags = RegistryTags(plain_http=project.settings.serving.plain_http, notify=notify)
     platform, metrics = _build_platform(project, cluster, journal, lock, notify)
-    platform.tag = tags.move_tags
+    platform.tag, platform.verify = tags.move_tags, verify_images(project, cluster.clock).verify
     loop = ControlLoop(platform, project.settings.rollout, notify, cluster.clock)
     notify(f"controller {holder} controls ModelRollout {journal.name} in namespace {cluster.namespace}")
     with set_on_signals(stopping, wake), serve_metrics(metrics, port, notify):

@@ -15,7 +15,7 @@ from sluice.rollout.platforms.seldon.objects.routes import build_routes
 from sluice.rollout.platforms.seldon.resources.rollout_specs import read_replicas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from sluice.project.settings import Settings
     from sluice.rollout.clocks import Clock
@@ -56,9 +56,15 @@ class DeploymentWriter:
             self._last_traffic[release] = self.clock.steady()
 
     def move_predictors(
-        self, journal: Journal, snapshot: ClusterSnapshot, *, held_for_approval: bool
+        self, journal: Journal, snapshot: ClusterSnapshot, *, held_for_approval: bool, unverified: Collection[str] = ()
     ) -> Mapping[str, Any] | None:
         """Give the SeldonDeployment the journal's predictors and weights.
+
+        Args:
+            journal: The journal.
+            snapshot: What this round read.
+            held_for_approval: Whether the first release is not approved yet.
+            unverified: Releases that get no server, because nobody has verified their signatures.
 
         Returns:
             The ModelRollout with what was rendered; None if nothing had to change.
@@ -74,9 +80,9 @@ class DeploymentWriter:
             self.settings,
             renderings,
             spec=build_spec(self.settings),
-            replicas=read_replicas(snapshot.rollout) or self.settings.seldon.replicas,
+            replicas=0 if held_for_approval else read_replicas(snapshot.rollout) or self.settings.seldon.replicas,
             draining=self._list_draining(journal, snapshot),
-            held_for_approval=held_for_approval,
+            unverified=unverified,
         )
         if not desired.differs:
             return None

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sluice.errors import DataError, ServiceError
 from sluice.rollout.clocks import REAL_CLOCK, Clock
 from sluice.rollout.decisions.evidence import Checkpoint
-from sluice.rollout.decisions.health import Health
+from sluice.rollout.decisions.health import VERIFIED, Health, Verification
 from sluice.rollout.decisions.states import CommandKind, Journal
 from sluice.rollout.journals import CHECKPOINT, ConflictError, dump_checkpoint
 from sluice.rollout.observations import Confirmation, Observation, ServerRecord
@@ -80,6 +80,7 @@ class SeldonPlatform:
         correct: Called with each change by others that was put right, one line of text.
         tag: Called with the images of champion and N-1 when they change; an image is empty if there is none.
         executors: Counts the requests.
+        verify: Says whether the release of the running rollout may take traffic.
         clock: Time.
         status: What the last round saw. The lease carries it.
     """
@@ -92,6 +93,7 @@ class SeldonPlatform:
     record: Callable[[Transition], object] = lambda _transition: None
     executors: RequestCounters = field(default_factory=Executors)
     tag: Callable[[str, str], object] = lambda _champion, _previous: None
+    verify: Callable[[Journal], Verification] = lambda _journal: VERIFIED
     correct: Callable[[str], object] = lambda _text: None
     clock: Clock = REAL_CLOCK
     status: dict[str, Any] = field(default_factory=dict)
@@ -136,6 +138,7 @@ class SeldonPlatform:
         rolls_back = _is_rollback_command(journal)
         counts, problem = (None, "") if rolls_back else self._read_counts(snapshot)
         self._health = self._judge_health(journal, snapshot)
+        asks_canary = not rolls_back and self._health.get(journal.target or "", Health()).verification.holds
         checkpoint, self._to_resume = self._to_resume, None  # only now, because everything before may fail
         return Observation(
             journal=journal,
@@ -145,7 +148,7 @@ class SeldonPlatform:
             stable_ready=bool(snapshot.ready_pods(journal.champion)),
             # The shadow asks the servers themselves: an executor counts its requests as requests of users.
             champion_urls=() if rolls_back else [pod.url(HTTP_PORT) for pod in snapshot.ready_pods(journal.champion)],
-            canary_urls=() if rolls_back else [pod.url(HTTP_PORT) for pod in snapshot.ready_pods(journal.target)],
+            canary_urls=[pod.url(HTTP_PORT) for pod in snapshot.ready_pods(journal.target)] if asks_canary else (),
             problem="" if rolls_back else problem or unread,
             checkpoint=checkpoint,
             events=self._watch.observe(self._health, snapshot.pods),
@@ -178,8 +181,10 @@ class SeldonPlatform:
         if not journaled:
             return self._objects.move_routes(journal, snapshot)
         held = self._health.get(journal.target or "", Health()).held_for_approval
+        serving = {journal.previous, *journal.desired_weights}
+        unverified = {one for one, found in self._health.items() if not found.verification.holds} - serving
         try:
-            written = self._objects.move_predictors(journal, snapshot, held_for_approval=held)
+            written = self._objects.move_predictors(journal, snapshot, held_for_approval=held, unverified=unverified)
         except ConflictError:
             return True
         except ServiceError:
@@ -225,7 +230,7 @@ class SeldonPlatform:
                 "role": name_role(report.journal, digest),
                 "ready": found.ready,
                 "failure": found.failure,
-                "waiting": found.waiting,
+                "waiting": found.verification.waiting or found.waiting,
                 "pods": len(snapshot.ready_pods(digest)),
             }
             for digest, found in self._health.items()
@@ -355,6 +360,8 @@ class SeldonPlatform:
                 ready = self._delay.observe(digest, ready=ready, now=self.clock.steady())
             silent = self._watch.measure_silence(digest, ready=bool(snapshot.ready_pods(digest)), now=self.clock.steady())
             health[digest] = dataclasses.replace(found, ready=ready, silent_seconds=silent)
+        if (canary := journal.target) is not None:
+            health[canary] = dataclasses.replace(health[canary], verification=self.verify(journal))
         return health
 
     def _is_held_for_approval(self, journal: Journal) -> bool:

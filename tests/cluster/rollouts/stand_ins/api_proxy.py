@@ -125,8 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length") or 0)
         body = self.rfile.read(length) if length else None
         path = self.path.partition("?")[0]
-        if owner.conflicts and self.command == "PATCH":
-            owner.write_before(path)
+        if owner.conflicts and self.command in {"PATCH", "PUT"}:
+            owner.write_before(path.removesuffix("/status"))
         watching = "watch=true" in self.path
         answer = owner.kube.open(self.command, self.path, body, kind=self.headers.get("content-type") or "", stream=watching)
         if self.command != "GET":

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from guards import GUARD_SECONDS
-from referrers_api import RegistryProxy
-from registry_servers import PROGRAM, free_port, put_base, registry_server
+from registry_servers import PROGRAM, RegistryProxy, free_port, put_base, registry_server
 
 from sluice.errors import IntegrityError, ServiceError, StateError, UsageError
 from sluice.project.projects import Project

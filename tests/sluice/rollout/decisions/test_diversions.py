@@ -10,12 +10,13 @@ from plan_journals import FAILED, NOTHING, PASSED, READY, approval, command, dec
 from sluice.project.tables.rollout import RolloutTable
 from sluice.rollout.decisions.evidence import Counts
 from sluice.rollout.decisions.evidence_collector import EvidenceCollector
-from sluice.rollout.decisions.health import SILENT_SECONDS, Health
+from sluice.rollout.decisions.health import SILENT_SECONDS, Health, Verification
 from sluice.rollout.decisions.interim_looks import Judgement
 from sluice.rollout.decisions.plan import plan_next
 from sluice.rollout.decisions.states import CommandKind, Journal, Phase
 from sluice.rollout.decisions.transitions import advance
 
+UNVERIFIED = Health(ready=True, verification=Verification(waiting="the registry does not answer"))
 SILENT = READY | {"b": Health(silent_seconds=12.0)}
 
 
@@ -52,6 +53,7 @@ def test_traffic_goes_to_a_canary_that_answers_while_stable_answers_nobody_and_r
     [
         ("a blip", {"b": Health(silent_seconds=SILENT_SECONDS - 0.1)}, NOTHING),
         ("stable answers", {"b": Health(ready=True, silent_seconds=99.0)}, NOTHING),
+        ("its signatures are not verified", {"b": Health(silent_seconds=99.0), "c": UNVERIFIED}, NOTHING),
         ("the canary does not answer", {"b": Health(silent_seconds=99.0), "c": Health()}, NOTHING),
         ("an alarm", {"b": Health(silent_seconds=99.0)}, Judgement(alarm="12 of 30 requests failed")),
     ],

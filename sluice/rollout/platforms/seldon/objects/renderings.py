@@ -19,7 +19,7 @@ from sluice.rollout.platforms.seldon.objects.predictors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sluice.project.settings import Settings
     from sluice.rollout.decisions.states import Journal
@@ -96,7 +96,7 @@ def plan_deployment(
     spec: Mapping[str, Any],
     replicas: int,
     draining: Iterable[str] = (),
-    held_for_approval: bool = False,
+    unverified: Collection[str] = (),
 ) -> DesiredDeployment:
     """Return the SeldonDeployment that the journal requires.
 
@@ -108,14 +108,15 @@ def plan_deployment(
         settings: The settings of the project, for a release that was never rendered.
         renderings: What the controller rendered before.
         spec: The spec without predictors, as the present settings render it. It is used for the first release only.
-        replicas: Replicas of each release that may take traffic.
+        replicas: Replicas of each release that may take traffic; 0 while the first release is not approved, because a predictor
+            that is alone takes all the traffic.
         draining: Releases that are no longer needed and still answer their last requests.
-        held_for_approval: Whether the first release is not approved yet. Then it gets no replicas, because a predictor that is
-            alone takes all the traffic.
+        unverified: Releases whose signatures nobody has verified. They get no predictor, and no replicas that they do not have.
     """
     live_spec = dict((live or {}).get("spec") or {})
     present = list(live_spec.pop("predictors", None) or [])
-    named = list_served_releases(journal)
+    needed = list_served_releases(journal)
+    named = {digest: one for digest, one in needed.items() if digest not in unverified or digest in renderings.predictors}
     corrections: list[str] = []
     desired: list[Mapping[str, Any]] = []
     for predictor in present:
@@ -137,7 +138,8 @@ def plan_deployment(
             corrections += [f"predictor {release.predictor} was removed by others"] if rendering else []
     if not desired:  # the operator refuses an empty list, so the first predictor stays without replicas
         desired = [dict(predictor) | {"replicas": 0} for predictor in present[:1]]
-    scaled = [_set_traffic(one, journal, named, 0 if held_for_approval else replicas) for one in desired]
+    startable = needed.keys() - set(unverified)
+    scaled = [_set_traffic(one, journal, startable, replicas) for one in desired]
     kept = renderings.spec
     changed = kept is not None and live is not None and fingerprint(live_spec) != kept.stored
     corrections += ["the spec of the SeldonDeployment was changed by others"] if changed else []
@@ -184,7 +186,7 @@ def fingerprint(part: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
-def _set_traffic(predictor: Mapping[str, Any], journal: Journal, named: Mapping[str, Any], replicas: int) -> dict[str, Any]:
+def _set_traffic(predictor: Mapping[str, Any], journal: Journal, startable: Collection[str], replicas: int) -> dict[str, Any]:
     digest = read_predictor_digest(predictor)
-    scaled = {"replicas": replicas} if digest in named else {}
+    scaled = {"replicas": replicas} if digest in startable else {}
     return dict(predictor) | scaled | {"traffic": journal.weights.get(digest, 0)}
