@@ -64,10 +64,8 @@ compile: setup  ## Write pipelines/compiled/ again
 	$(BIN)/sluice compile $$name --target kfp -o pipelines/compiled/kfp/$$name.yaml && \
 	$(BIN)/sluice compile $$name --target argo --kind WorkflowTemplate -o pipelines/compiled/argo/$$name.yaml || exit 1; done
 
-images: ## Build the step image and the serving image (buildah or docker)
-	@builder=$$(command -v buildah || command -v docker) || { echo "make images needs buildah or docker"; exit 1; }; \
-	$$builder build -t sluice-step:latest -f components/Dockerfile . && \
-	$$builder build -t sluice-serving:latest -f serving/Dockerfile .
+images:  ## Build the step image and the serving image (buildah or docker); with REGISTRY=…, push them and print their digests
+	@python3 tools/build_images.py $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(PLAIN_HTTP),--plain-http)
 
 locks: $(UV)  ## Resolve the locks again, within the bounds of pyproject.toml and serving/
 	$(LOCK) -c serving/model-libraries.txt pyproject.toml -o locks/tool.txt

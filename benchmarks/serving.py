@@ -55,8 +55,7 @@ from sluice.project.projects import read_project
 from sluice.release.golden_rows import UNSEEN_CATEGORY, read_golden_rows
 from sluice.release.packaging import build_release
 from sluice.scoring import server_launcher as launcher
-from sluice.scoring.release_client import HEALTH_PATH, PREDICT_PATH
-from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE
+from sluice.scoring.containers.server_containers import DIGEST_VARIABLE, FOLDER_VARIABLE, HEALTH_PATH, PREDICT_PATH
 from sluice.scoring.server_process import SELDON_ARGUMENTS
 
 if TYPE_CHECKING:

@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 import flask  # type: ignore[import-not-found]  # only the serving environment has it
 import numpy as np
 from seldon_core.flask_utils import SeldonMicroserviceException
+from seldon_core.gunicorn_utils import UserModelApplication
 from seldon_core.metrics import SeldonMetrics
 from seldon_core.proto.prediction_pb2 import SeldonMessage
 from seldon_core.user_model import SeldonComponent
@@ -37,10 +38,16 @@ from seldon_core.utils import json_to_seldon_message, seldon_message_to_json
 from werkzeug.exceptions import HTTPException
 
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
+from sluice.scoring.containers.server_containers import (
+    DIGEST_VARIABLE,
+    FOLDER_VARIABLE,
+    SILENCE_VARIABLE,
+    START_VARIABLE,
+)
 from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, MAX_REQUEST_BYTES, Faults, describe_kind
 from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
-from sluice.scoring.running_calls import STUCK_SECONDS, RunningCalls
-from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE, Scorer, load_scorer
+from sluice.scoring.scorer import Scorer, load_scorer
+from sluice.scoring.time_limits import STUCK_SECONDS, RunningCalls, SignsOfLife
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,6 +57,9 @@ BAD_DATA = "MICROSERVICE_BAD_DATA"
 BAD_OUTPUT = "MICROSERVICE_BAD_OUTPUT"
 INVALID_OUTPUT = "invalid output"
 INTERNAL_ERROR = "error in the server"
+DEFAULT_START_SECONDS, DEFAULT_SILENCE_SECONDS = 600.0, 30
+"""The time limits of a deployment that does not set them."""
+
 WORKER_CANNOT_BOOT = 3
 """The exit status of a worker after which gunicorn stops. After any other status it starts the worker again without end."""
 
@@ -71,6 +81,7 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
     def __init__(self) -> None:
         """Load nothing yet, because Seldon creates the object before it forks and calls `load` in the worker."""
         super().__init__()
+        _set_time_limits()
         logger.setLevel(logging.INFO)
         self._scorer: Scorer | None = None
         self._calls = RunningCalls()
@@ -96,6 +107,8 @@ class ModelServer(SeldonComponent):  # type: ignore[misc]
         compared = "equal to the last bit" if self._scorer.exact else "equal within 1e-12, on another class of processor"
         rows = len(self._scorer.golden.rows)
         logger.info("release %s is ready after %.2f s: the answers to %d golden rows are %s", digest, seconds, rows, compared)
+        if self._scorer.patch_level:
+            logger.info("%s", self._scorer.patch_level)
         if self._scorer.batches:
             logger.info("requests that wait at the same time share one call of the model")
         else:
@@ -294,6 +307,35 @@ def _read_variable(name: str) -> str:
             f"${name} is not set", hint="Deploy the release with `sluice serve` or `sluice rollout`, which set the variable."
         )
     return value
+
+
+def _set_time_limits() -> None:
+    """Give loading and answering limits of their own.
+
+    Seldon makes the time limit of a request (``seldon.io/rest-timeout``) gunicorn's limit for a worker without a sign of life. A
+    worker gives none while it loads, so a model that loads for longer would be killed and loaded again for ever. The proxy and
+    the executor keep the limit of a request.
+    """
+    load_config, signs = UserModelApplication.load_config, SignsOfLife()
+    start = float(os.environ.get(START_VARIABLE) or DEFAULT_START_SECONDS)
+    silence = int(os.environ.get(SILENCE_VARIABLE) or DEFAULT_SILENCE_SECONDS)
+
+    def load_config_with_limits(application: Any) -> None:  # noqa: ANN401 - gunicorn has no types
+        load_config(application)
+        settings, after_loading = application.cfg, application.cfg.post_worker_init
+
+        def begin_loading(_server: object, worker: Any) -> None:  # noqa: ANN401
+            signs.start(worker.tmp.fileno(), start)
+
+        def end_loading(worker: object) -> None:
+            signs.end()
+            after_loading(worker)
+
+        settings.set("timeout", silence)
+        settings.set("post_fork", begin_loading)
+        settings.set("post_worker_init", end_loading)
+
+    UserModelApplication.load_config = load_config_with_limits
 
 
 def _read_request(message: Any) -> tuple[list[str], list[Any], bool]:  # noqa: ANN401 - any JSON

@@ -59,6 +59,19 @@ class Kind:
 POD = Kind("", "v1", "pods", "Pod")
 
 
+class RefusedCallError(Exception):
+    """The API server refused a call. The caller makes an error with a hint of it.
+
+    Attributes:
+        status: The status of the answer; 0 if there is none.
+        message: The reason that the API server gave.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
 def find_account() -> Path | None:
     """Return the folder with the token with which this process calls the API server; None if it is in no Pod or has no token."""
     if "KUBERNETES_SERVICE_HOST" not in os.environ:
@@ -105,24 +118,30 @@ def send_request(
         timeout: Time limits of the connection and of each read, in seconds.
 
     Raises:
-        kubernetes.client.exceptions.ApiException: The API server refused. `read_refusal` returns its message.
+        RefusedCallError: The API server refused.
         urllib3.exceptions.HTTPError: It does not answer.
     """
-    return client.call_api(
-        path,
-        method,
-        query_params=list(query.items()),
-        header_params={"Accept": "application/json", **headers},
-        body=dict(body) if body is not None else None,
-        auth_settings=["BearerToken"],
-        _preload_content=False,
-        _request_timeout=timeout,
-    )[0]
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - the client's package is imported already
 
-
-def read_refusal(error: Any) -> str:  # noqa: ANN401 - the client has no types
-    """Return the message of the Status object with which the API server refused."""
     try:
-        return str(json.loads(error.body)["message"])
+        return client.call_api(
+            path,
+            method,
+            query_params=list(query.items()),
+            header_params={"Accept": "application/json", **headers},
+            body=dict(body) if body is not None else None,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=timeout,
+        )[0]
+    except ApiException as error:
+        refusal = read_message(error.body, f"{error.status} {error.reason}")
+        raise RefusedCallError(int(error.status or 0), refusal) from error
+
+
+def read_message(content: Any, otherwise: str) -> str:  # noqa: ANN401 - the body of an answer, as text or bytes
+    """Return the message of the Status object with which the API server refused; `otherwise` if the answer is none."""
+    try:
+        return str(json.loads(content)["message"])
     except (TypeError, ValueError, LookupError):
-        return f"{error.status} {error.reason}"
+        return otherwise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sluice.release.store.releases import ReleaseStore
+from sluice.run_warnings import RunWarning
 
 if TYPE_CHECKING:
     import builtins  # inside the class `list` is a method
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 FOLDER = "releases"
 """The folder of the releases in the project's state folder."""
+
+WARNINGS = "warnings"
+"""Kind of the attachment that holds the warnings about a release."""
 
 
 class Releases(Protocol):
@@ -62,6 +66,12 @@ def open_releases(project: Project) -> Releases:
         UsageError: serving.repository is not the name of a repository.
     """
     return open_registry_releases(project) if project.settings.serving.repository else open_folder(project)
+
+
+def read_warnings_about(project: Project, digest: str) -> list[RunWarning]:
+    """Return the warnings that were attached to a release."""
+    documents = [one["document"] for one in open_releases(project).attachments(digest) if one["kind"] == WARNINGS]
+    return [RunWarning.from_dict(values) for document in documents for values in document.get("warnings", [])]
 
 
 def open_folder(project: Project) -> ReleaseStore:

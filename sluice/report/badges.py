@@ -51,6 +51,7 @@ _BADGES = {
     "running": Badge("not ended", "…", "pause", "warn"),
     "shadow": Badge("shadow", "…", "pause", "quiet"),
     "baking": Badge("baking", "…", "pause", "quiet"),
+    "baking-diverted": Badge("baking, all traffic diverted", "!", "pause", "warn"),
 }
 NO_DRIFT = Badge("no drift found", "■", "keep", "quiet")
 UNPROVEN = Badge("unproven", "≈", "unproven", "warn")

@@ -35,6 +35,7 @@ _STARTUP_LINE = re.compile(
     r"\[[\d\- :+]+\] \[\d+\] \[INFO\] (?:Starting|Listening|Using|Booting)\b.*|"
     r"[\d\- :,]+ - (?:sluice\.serving:load|seldon_core\.\w+:\w+):\d+ - INFO: .*"
 )
+_REFUSAL = "refused: "
 _ERROR_LINE = re.compile(r"((?:\w+\.)*\w*(?:Error|Exception|Warning|Interrupt|Exit))(?::.*)?")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -91,10 +92,10 @@ class FailureSummary:
 
     @property
     def brief(self) -> str:
-        """The most frequent error in one short clause; empty if nothing is known."""
+        """The most frequent error in one short clause, or the server's last words; empty if nothing is known."""
         if self.errors:
             return shorten(self.errors[0].line, MAX_BRIEF_LENGTH)
-        return self._describe_statuses()
+        return self._describe_statuses() or shorten(find_last_words(self.log), MAX_BRIEF_LENGTH)
 
     def list_lines(self) -> list[str]:
         """Return the whole summary as lines for a person."""
@@ -130,6 +131,23 @@ def select_log_lines(lines: Sequence[str], *, show_values: bool) -> tuple[str, .
     shown = [found for line in _leave_out_startup(known) if (found := _hide_line(line))]
     note = f"({hidden} more lines are hidden, because they may contain values; rollout.show_values = true shows them)"
     return (*shown[-MAX_LOG_LINES:], *([note] if hidden else []))
+
+
+def find_last_words(lines: Sequence[str]) -> str:
+    """Return the line of a log that says why a server ended: its refusal, else its last error, else its last line. No values.
+
+    Args:
+        lines: The last lines of the log, oldest first.
+
+    Returns:
+        One line; empty if no line may be shown.
+    """
+    cleaned = [shorten(_ANSI.sub("", one), MAX_TEXT_LENGTH) for one in lines]
+    shown = _leave_out_startup([line for line in cleaned if _hide_line(line)])
+    refusals = [line[line.index(_REFUSAL) :] for line in shown if _REFUSAL in line]
+    errors = [found[1] for line in shown if (found := _ERROR_LINE.fullmatch(line))]
+    last = [line for line in map(_hide_line, shown) if line]
+    return (refusals or errors or last or [""])[-1]
 
 
 def shorten(text: str, length: int) -> str:

@@ -21,8 +21,8 @@ import httpx
 
 from sluice.rollout.decisions.blame import NO_REJECTIONS, Rejections
 from sluice.rollout.failures import MAX_TEXT_LENGTH, ErrorKind, shorten
+from sluice.scoring.containers.server_containers import PREDICT_PATH
 from sluice.scoring.faults import FAULTS_PATH, MAX_BODY_BYTES, describe_row
-from sluice.scoring.release_client import PREDICT_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from sluice.rollout.decisions.evidence import Checkpoint, Counts
     from sluice.rollout.decisions.health import Health
-    from sluice.rollout.decisions.plan import Plan
     from sluice.rollout.decisions.states import ChampionTerm, Journal, Transition
+    from sluice.rollout.decisions.transitions import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sluice.project.tables.rollout import RolloutTable
-    from sluice.rollout.decisions.plan import Plan
     from sluice.rollout.decisions.states import Journal, Transition
+    from sluice.rollout.decisions.transitions import Plan
     from sluice.rollout.faults import FaultFinder
     from sluice.rollout.observations import Confirmation, Observation, Platform
     from sluice.rollout.shadows import ShadowComparer
@@ -136,7 +136,7 @@ class ControlLoop:
         if waiting is not None and (now or self.faults.is_refreshed() or self.clock.steady() >= waiting.deadline):
             self._unexplained = None
             failure, transition = self._explain(waiting.transition), waiting.transition
-            if waiting.condemns or failure.errors or failure.statuses:
+            if waiting.condemns or failure.errors or failure.statuses or failure.log:
                 self._unwritten_failure = (transition.rollout, failure)
             if waiting.condemns and failure.brief:
                 self.notify(f"what failed: {failure.brief}")

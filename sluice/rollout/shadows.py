@@ -20,8 +20,8 @@ import numpy as np
 
 from sluice.errors import ServiceError
 from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON, Comparison
+from sluice.scoring.containers.server_containers import PREDICT_PATH
 from sluice.scoring.recent_requests import RECENT_PATH
-from sluice.scoring.release_client import PREDICT_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,6 +12,7 @@ import numpy as np
 from sluice.errors import DataError, ServiceError
 from sluice.release.feature_columns import frame_to_rows
 from sluice.release.golden_rows import GoldenRows, read_golden_rows
+from sluice.scoring.containers.server_containers import PREDICT_PATH
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-PREDICT_PATH = "/api/v1.0/predictions"
-HEALTH_PATH = "/health/status"
 _TIMEOUT_SECONDS = 30.0
 
 

@@ -5,24 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError
 from sluice.kubernetes_calls import find_account, load_account
-from sluice.scoring.release_client import HEALTH_PATH, ReleaseClient
-from sluice.scoring.scorer import DIGEST_VARIABLE
+from sluice.scoring.containers.server_containers import (
+    PORT,
+    TIMEOUT_ANNOTATION,
+    WORKERS_VARIABLE,
+    plan_probes,
+    plan_request_timeout,
+    plan_server_container,
+    plan_server_pod_spec,
+    plan_server_variables,
+)
+from sluice.scoring.release_client import ReleaseClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from sluice.project.projects import Project
+    from sluice.project.settings import Settings
 
-PORT = 9000
 _POLL_SECONDS = 0.5
 _CONTAINER = "release"
-_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 _LONGEST_SECONDS = 4 * 3600
 """Kubernetes ends the Pod after this time, so that it does not serve for ever if the step that started it was killed."""
 
@@ -32,50 +38,11 @@ def runs_in_pod() -> bool:
     return find_account() is not None
 
 
-def plan_server_container(
-    name: str,
-    image: str,
-    digest: str,
-    variables: Mapping[str, str] = MappingProxyType({}),
-    **fields: Any,  # noqa: ANN401 - fields of a Pod's container
-) -> dict[str, Any]:
-    """Return the container that serves a release, with minimal rights. It needs the Pod spec of `plan_server_pod_spec`.
+def plan_pod(settings: Settings, image: str, digest: str, *, owner: dict[str, str] | None) -> dict[str, Any]:
+    """Return the Pod that serves a release, with the settings with which production serves it.
 
     Args:
-        name: The name of the container.
-        image: The release's image, by digest.
-        digest: The digest of the release. The container gets it from here, never from the image that it verifies.
-        variables: Additional environment variables.
-        fields: Additional fields of the container.
-    """
-    return {
-        "name": name,
-        "image": image,
-        "env": [{"name": key, "value": value} for key, value in {DIGEST_VARIABLE: digest, **variables}.items()],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the container's own
-        **fields,
-    }
-
-
-def plan_server_pod_spec(container: dict[str, Any]) -> dict[str, Any]:
-    """Return the spec of a Pod for the container of `plan_server_container`."""
-    return {
-        "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
-        "containers": [container],
-    }
-
-
-def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[str, Any]:
-    """Return the Pod that serves a release.
-
-    Args:
+        settings: The settings of the project.
         image: The release's image, by digest.
         digest: The digest of the release.
         owner: ``name`` and ``uid`` of the Pod that owns it. Kubernetes deletes it with its owner. None if it runs in another
@@ -85,10 +52,16 @@ def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[s
         _CONTAINER,
         image,
         digest,
+        {WORKERS_VARIABLE: str(settings.seldon.workers), **plan_server_variables(settings)},
         ports=[{"name": "http", "containerPort": PORT}],
-        readinessProbe={"httpGet": {"path": HEALTH_PATH, "port": PORT}, "periodSeconds": 1},
-        resources={"requests": dict(_REQUESTS)},
+        resources={"requests": dict(settings.seldon.requests), "limits": dict(settings.seldon.limits)},
+        **plan_probes(settings),
     )
+    server["volumeMounts"].append({"name": "podinfo", "mountPath": "/etc/podinfo"})
+    spec = plan_server_pod_spec(server)
+    # Seldon's operator mounts the Pod's annotations there, and Seldon's server reads them.
+    annotations = [{"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}}]
+    spec["volumes"].append({"name": "podinfo", "downwardAPI": {"items": annotations}})
     reference = [{"apiVersion": "v1", "kind": "Pod", "name": owner["name"], "uid": owner["uid"]}] if owner else []
     return {
         "apiVersion": "v1",
@@ -96,13 +69,14 @@ def plan_pod(image: str, digest: str, *, owner: dict[str, str] | None) -> dict[s
         "metadata": {
             "generateName": "sluice-release-",
             "labels": {"app.kubernetes.io/managed-by": "sluice", "app.kubernetes.io/component": "release-under-test"},
+            "annotations": {TIMEOUT_ANNOTATION: plan_request_timeout(settings)},
             "ownerReferences": reference,
         },
         "spec": {
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 1,
             "activeDeadlineSeconds": _LONGEST_SECONDS,
-            **plan_server_pod_spec(server),
+            **spec,
         },
     }
 
@@ -200,7 +174,7 @@ def start_pod(project: Project, folder: Path, digest: str, image: str, *, log: P
     api = client.CoreV1Api(client.ApiClient(settings))
     try:
         owner = _read_own_pod(api, own) if namespace == own else None
-        pod = api.create_namespaced_pod(namespace, plan_pod(image, digest, owner=owner))
+        pod = api.create_namespaced_pod(namespace, plan_pod(project.settings, image, digest, owner=owner))
     except (client.exceptions.ApiException, KeyError) as error:
         raise ServiceError(
             f"the cluster does not allow this step to create a Pod in namespace {namespace}: {getattr(error, 'reason', error)}",

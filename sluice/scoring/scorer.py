@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from sluice.errors import IntegrityError, RefusedError, ServiceError
 from sluice.release.feature_columns import Cell, rows_to_frame
-from sluice.release.fingerprint import compare_fingerprints, read_fingerprint, same_cpu
+from sluice.release.fingerprint import compare_fingerprints, describe_patch_level, read_fingerprint, same_cpu
 from sluice.release.golden_rows import (
     PREDICTION_ERRORS,
     GoldenRows,
@@ -41,12 +41,6 @@ if TYPE_CHECKING:
 
     from sluice.scoring.batching import Predict
 
-FOLDER_VARIABLE = "SLUICE_RELEASE_FOLDER"
-"""Environment variable with the folder of the unpacked model layer that a server serves."""
-
-DIGEST_VARIABLE = "SLUICE_RELEASE_DIGEST"
-"""Environment variable with the digest that the layer must have. The deployment sets it, and the image never contains it."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scorer:
@@ -58,6 +52,7 @@ class Scorer:
         digest: The digest of the release.
         exact: Whether the golden rows were compared to the last bit.
         batches: Whether requests that wait at the same time are answered with one call of the model.
+        patch_level: How the patch level of Python differs from that of the training; empty if it does not.
     """
 
     predict: Predict
@@ -65,6 +60,7 @@ class Scorer:
     digest: str
     exact: bool
     batches: bool
+    patch_level: str = ""
 
     def score(self, names: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[float]:
         """Return the probabilities of the positive class, one per row.
@@ -108,7 +104,8 @@ def load_scorer(folder: Path, digest: str) -> Scorer:
     with threadpool_limits(1):  # as at training, because the number of threads changes the last bits
         found = _check_golden_rows(predict, golden, exact=exact)
         batches = rows_are_independent(predict, golden.frame(), found)
-    return Scorer(RequestBatcher(predict).predict if batches else predict, golden, digest, exact, batches)
+    answer = RequestBatcher(predict).predict if batches else predict
+    return Scorer(answer, golden, digest, exact, batches, describe_patch_level(fingerprint, here))
 
 
 def _read_manifest(folder: Path) -> Mapping[str, Any]:

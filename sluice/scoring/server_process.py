@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Self
 
 import sluice
 from sluice.errors import ConfigurationError, PortInUseError, ServiceError
-from sluice.scoring.faults import FAULTS_VARIABLE, plan_faults_variables
+from sluice.scoring.containers.server_containers import DIGEST_VARIABLE, FOLDER_VARIABLE, HEALTH_PATH, plan_server_variables
+from sluice.scoring.faults import FAULTS_VARIABLE
 from sluice.scoring.health_probes import HealthProbe, LivenessProbe
-from sluice.scoring.recent_requests import RECENT_VARIABLE, plan_recent_requests_variables
-from sluice.scoring.release_client import HEALTH_PATH, ReleaseClient
-from sluice.scoring.scorer import DIGEST_VARIABLE, FOLDER_VARIABLE
+from sluice.scoring.recent_requests import RECENT_VARIABLE
+from sluice.scoring.release_client import ReleaseClient
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -229,9 +229,7 @@ def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, 
                     stdout=output,
                     stderr=output,
                     cwd=folder,
-                    env=_plan_environment(os.environ, folder, digest)
-                    | plan_recent_requests_variables(project.settings.rollout.shadow_requests)
-                    | plan_faults_variables(show_values=project.settings.rollout.show_values),
+                    env=_plan_environment(os.environ, folder, digest) | plan_server_variables(project.settings),
                     pass_fds=(bound.fileno(), reading),
                     start_new_session=True,
                 )

@@ -11,9 +11,9 @@ from sluice.errors import ConfigurationError, IntegrityError
 from sluice.project.projects import read_project
 from sluice.release.envelopes import read_signing_key
 from sluice.release.packaging import build_release
-from sluice.release.project_releases import open_registry_releases, open_releases
+from sluice.release.project_releases import WARNINGS, open_registry_releases, open_releases
 from sluice.release.provenance import KEY_VARIABLE
-from sluice.run_warnings import RunWarning
+from sluice.steps.before_training.environments import check_serving_image
 from sluice.steps.before_training.places import check_places
 from sluice.steps.champions import read_champion
 from sluice.steps.curves import ATTACHMENT
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
     from sluice.project.projects import Project
     from sluice.release.store.releases import Release
-
-
-WARNINGS = "warnings"
-"""Kind of the attachment that holds the warnings about a release."""
 
 
 def package(
@@ -62,12 +58,14 @@ def package(
             or cannot be used.
         IntegrityError: The model does not have the digest that training recorded, or the gate judged another model or other
             scores.
+        RefusedError: The serving image cannot serve what this environment trains.
         ServiceError: The registry that serving.repository names does not accept the release.
     """
     project = read_project()
     with running_step("package") as step:
         check_places(project)
         check_signing_key(project)
+        note = check_serving_image(project)
         champion = read_champion(project)
         gate, judged = json.loads(Path(decision).read_text(encoding="utf-8")), read_row_scores(Path(scores))
         check_judged(gate, model=str(metadata["digest"]), scores=judged.digest)
@@ -92,7 +90,7 @@ def package(
         in_registry = bool(project.settings.serving.repository)
         image = open_registry_releases(project).publish(release.digest).image if in_registry else ""
         record_part("release", describe(release) | ({"image": image} if image else {}))
-        step.detail = f"release {release.number}, {release.digest[:19]}"
+        step.detail = f"release {release.number}, {release.digest[:19]}" + (f"; {note}" if note else "")
     return release.digest
 
 
@@ -138,9 +136,3 @@ def describe(release: Release) -> dict[str, Any]:
         "tags": sorted(release.tags),
         "manifest": release.manifest,
     }
-
-
-def read_warnings_about(project: Project, digest: str) -> list[RunWarning]:
-    """Return the warnings that were attached to a release."""
-    documents = [one["document"] for one in open_releases(project).attachments(digest) if one["kind"] == WARNINGS]
-    return [RunWarning.from_dict(values) for document in documents for values in document.get("warnings", [])]

@@ -57,7 +57,7 @@ def pin(location: str, target: Path, *, compare: bool = False) -> dict[str, Any]
     """
     project = read_project()
     with running_step("pin-snapshot") as step:
-        check_project(project)
+        note = check_project(project)
         found = resolve_snapshot(project, location)
         snapshot = _pin_place(project, found.name)
         metadata = _copy_pinned(snapshot, found.name, target) | {"origin": found.origin, "configured": found.configured}
@@ -69,6 +69,7 @@ def pin(location: str, target: Path, *, compare: bool = False) -> dict[str, Any]
         record_part("snapshot", metadata)
         origin = f" ({found.origin})" if found.origin else ""
         step.detail = f"{metadata['source']}{origin}, {snapshot.digest[:19]}" + ("" if novelty.new else f"; {novelty.detail}")
+        step.detail += f"; {note}" if note else ""
     return metadata
 
 

@@ -132,7 +132,13 @@ class CuttingProxy:
 
 
 def put_base(
-    registry: RegistryClient, folder: Path, *, tag: str = "latest", architecture: str = "amd64", user: str = "10001"
+    registry: RegistryClient,
+    folder: Path,
+    *,
+    tag: str = "latest",
+    architecture: str = "amd64",
+    user: str = "10001",
+    fingerprint: str = "",
 ) -> str:
     """Push a small image that has the form of a serving image, and return its digest."""
     buffer = BytesIO()
@@ -145,7 +151,12 @@ def put_base(
     config = {
         "architecture": architecture,
         "os": "linux",
-        "config": {"Cmd": ["serve"], "Env": ["A=1"], "User": user, "Labels": {"of-base": "yes"}},
+        "config": {
+            "Cmd": ["serve"],
+            "Env": ["A=1"],
+            "User": user,
+            "Labels": {"of-base": "yes", "sluice.fingerprint": fingerprint},
+        },
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
         "history": [{"created_by": "a build"}],
     }

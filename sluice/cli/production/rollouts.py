@@ -95,11 +95,8 @@ def _describe_serving(project: Project, status: RolloutStatus) -> str:
 
 def _describe_problems(project: Project, status: RolloutStatus) -> dict[str, object]:
     """Return the problem of the last round, what is wrong with each server, and what happened to a server last."""
-    failures: dict[str, object] = {
-        f"release {_find_release(project, server['release']).number}": problem
-        for server in status.servers
-        if (problem := _describe_server(server))
-    }
+    shown = {server["release"]: problem for server in status.servers if (problem := _describe_server(server))}
+    failures: dict[str, object] = {f"release {_find_release(project, one).number}": shown[one] for one in shown}
     event = status.server_event
     last = {"last event": f"{_write_time(event['time'])} {event['text']}"} if event else {}
     return ({"problem": status.trouble} if status.trouble else {}) | failures | last
@@ -134,12 +131,12 @@ def _describe_condemned(project: Project, status: RolloutStatus) -> dict[str, ob
 
 
 def _name_number(project: Project, digest: str) -> str:
-    """Return the number of a release; the beginning of its digest if no store holds it any more."""
-    from sluice.errors import StateError
+    """Return the number of a release; the beginning of its digest if no store holds it any more, or none answers."""
+    from sluice.errors import ServiceError, StateError
 
     try:
         return str(_find_release(project, digest).number)
-    except StateError:
+    except (StateError, ServiceError):
         return digest[:19]
 
 
@@ -300,15 +297,16 @@ def abort(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """End the running rollout and send all traffic to stable."""
-    from sluice.rollout.requests import commands
+    """End the running rollout and send all traffic to stable, if there is one."""
+    from sluice.rollout.requests import commands, statuses
 
     project = open_project(project_folder)
     release = _find_release(project, commands.check_abort(project))
     if dry_run:
         _show_result(output, "rollout abort", "would-abort", release, by=_identify(project, by))
         return
-    confirm(yes, output, f"End the rollout of release {release.number} and send all traffic to stable?")
+    rest = "send all traffic to stable" if statuses.read_status(project).champion else "leave production without a release"
+    confirm(yes, output, f"End the rollout of release {release.number} and {rest}?")
     commands.abort(project, by=_identify(project, by))
     _show_result(output, "rollout abort", "requested", release, by=_identify(project, by))
 
@@ -325,14 +323,25 @@ def rollback(
     from sluice.rollout.requests import commands
 
     project = open_project(project_folder)
-    target = commands.check_rollback(project)
+    target, left = commands.check_rollback(project)
     release = _find_release(project, target)
     if dry_run:
-        _show_result(output, "rollout rollback", "would-roll-back", release)
+        _show_rollback(project, output, "would-roll-back", release, {"to": target, "left": left})
         return
-    confirm(yes, output, f"Send all production traffic to release {release.number}?")
+    confirm(yes, output, f"Take all production traffic from release {_name_number(project, left)} to release {release.number}?")
     done = commands.rollback(project, by=_identify(project, by), to=target)
-    _show_result(output, "rollout rollback", "rolled-back", release, **done)
+    _show_rollback(project, output, "rolled-back", release, done)
+
+
+def _show_rollback(project: Project, output: Format, outcome: str, serving: NamedRelease, done: Mapping[str, Any]) -> None:
+    """Show which release was left and which one serves now. If all traffic was there already, no release was left."""
+    left = (
+        f"release {_name_number(project, done['left'])}  {done['left']}" if done["left"] else "nothing, as all traffic was there"
+    )
+    names = ("would leave", "would serve") if outcome == "would-roll-back" else ("rolled back", "serves now")
+    rows = {names[0]: left, names[1]: f"release {serving.number}  {serving.digest}"}
+    rows |= {"after": f"{done['seconds']:.2f} s"} if "seconds" in done else {}
+    show(output, Envelope("rollout rollback", outcome, {"number": serving.number, "digest": serving.digest, **done}), facts(rows))
 
 
 @app.command("controller")
@@ -369,7 +378,7 @@ def _identify(project: Project, by: str) -> str:
 
 def _find_warnings(project: Project, digest: str) -> dict[str, list[str]]:
     """Return the warnings about a release under their name; empty if there are none, or if the release is not in this store."""
-    from sluice.steps.packaging import read_warnings_about
+    from sluice.release.project_releases import read_warnings_about
 
     warnings = [f"{warning.text}. {warning.hint}" for warning in read_warnings_about(project, digest)]
     return {"warnings": warnings} if warnings else {}

@@ -108,12 +108,14 @@ def explain_interruption(project: Project, folder: Path) -> InterruptedRunError:
     """Return the error that says what Ctrl-C has ended. A rollout that has begun continues, because the supervisor runs it."""
     from sluice.rollout.requests.statuses import read_status
 
-    target = read_status(project).target
+    now = read_status(project)
+    target = now.target
     if target is None or target != (_read_release(folder) or {}).get("digest"):
         return InterruptedRunError("interrupted", hint="No file was left half-written. Run the command again.")
     return InterruptedRunError(
         "interrupted, but the rollout that this run started continues, and the canary may get live traffic",
-        hint="`sluice rollout status` shows the rollout. `sluice rollout abort` ends it and gives all traffic to stable.",
+        hint="`sluice rollout status` shows the rollout. `sluice rollout abort` ends it"
+        + (" and gives all traffic to stable." if now.champion else "."),
     )
 
 

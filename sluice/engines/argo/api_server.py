@@ -11,10 +11,11 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from sluice import kubernetes_calls
 from sluice.engines.argo.refusals import Refusal, explain
 from sluice.engines.reconnection import UnreachableError
 from sluice.errors import ServiceError, SluiceError
-from sluice.kubernetes_calls import APPLY_PATCH, MERGE_PATCH, POD, Kind, read_refusal, send_request
+from sluice.kubernetes_calls import APPLY_PATCH, MERGE_PATCH, POD, Kind, send_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -221,14 +222,12 @@ class ApiServer:
         headers: Mapping[str, str],
         timeout: tuple[float, float],
     ) -> Any:  # noqa: ANN401 - urllib3's response
-        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - a second of imports that only a cluster needs
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - only a cluster needs it
 
         try:
             return send_request(self._client, method, path, query, body, headers, timeout)
-        except ApiException as error:
-            refusal = Refusal(int(error.status or 0), read_refusal(error), f"{method} {path}", self.url)
-            raise RefusedCallError(refusal) from error
+        except kubernetes_calls.RefusedCallError as error:
+            raise RefusedCallError(Refusal(error.status, error.message, f"{method} {path}", self.url)) from error
         except (HTTPError, OSError) as error:
             raise UnreachableError(
                 f"the API server {self.url} does not answer: {_shorten(error)}",

@@ -87,14 +87,15 @@ def check_gate_inputs(project: Project, function: Any) -> list[str]:  # noqa: AN
 
     Raises:
         ConfigurationError: A path in project.packages or serving.lock does not exist.
+        RefusedError: The serving image cannot serve what this environment trains.
         DataError: The holdout cannot be read, or has too few rows of a class.
         StateError: The gate would refuse every question, for example because gate.budget was changed, or the ledger cannot be
             read, or was deleted, shortened or replaced.
     """
     if GATE not in function.pipeline_spec.components:
         return []
-    check_project(project)
-    return check_gate(project, now=time.time())
+    note = check_project(project)
+    return [*([note] if note else []), *check_gate(project, now=time.time())]
 
 
 def run_session(pipeline: str, arguments: Mapping[str, Any], artifacts: str) -> None:

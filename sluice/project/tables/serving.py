@@ -34,4 +34,6 @@ class ServingTable(Table):
         description="Namespace of the Pod that serves a release to the integration tests in a cluster. If empty, that of the "
         "step.",
     )
-    start_timeout_seconds: float = Field(default=60.0, gt=0, description="How long a server may take to become ready.")
+    start_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="How long a server may take to load its model and become ready."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sluice.errors import UsageError
 from sluice.release.registry.image_references import ImageReference, read_image_reference
@@ -33,9 +33,9 @@ class Repository:
     plain_http: bool = False
     verify: bool = True
 
-    def open(self) -> RegistryClient:
-        """Return a client for the repository."""
-        return RegistryClient(self.name.host, self.name.repository, plain_http=self.plain_http, verify=self.verify)
+    def open(self, **limits: Any) -> RegistryClient:  # noqa: ANN401 - a number each
+        """Return a client for the repository, with the limits of a `RegistryClient` if some are given."""
+        return RegistryClient(self.name.host, self.name.repository, plain_http=self.plain_http, verify=self.verify, **limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Destination:
     to: Repository
     base: ImageReference
 
-    def open_base(self) -> RegistryClient:
-        """Return a client for the repository of the serving image."""
-        return dataclasses.replace(self.to, name=self.base).open()
+    def open_base(self, **limits: Any) -> RegistryClient:  # noqa: ANN401 - a number each
+        """Return a client for the repository of the serving image, with the limits of a `RegistryClient` if some are given."""
+        return dataclasses.replace(self.to, name=self.base).open(**limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.errors import UnsupportedError
 from sluice.release.manifest import write_json
-from sluice.release.registry.registry_client import DOCKER_LIST, RegistryClient
+from sluice.release.registry.serving_images import check_same_environment, read_base_manifest, read_environment_label
 from sluice.release.store import images
-from sluice.release.store.layout import INDEX_TYPE, MANIFEST_TYPE, hash_file
+from sluice.release.store.layout import MANIFEST_TYPE, hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sluice.release.registry.image_references import ImageReference
+    from sluice.release.registry.registry_client import RegistryClient
     from sluice.release.store.layout import Descriptor
     from sluice.release.store.releases import Release, ReleaseStore
 
@@ -93,18 +93,22 @@ def push_release(
 
     Raises:
         IntegrityError: Bytes of the release or of the base image do not have their digest.
+        RefusedError: The base image has another environment than the one that the model was fitted in.
         ServiceError: A registry refuses or does not answer.
         UnsupportedError: The base image is not built for the release's architecture.
     """
     image = store.layout.read_json(_image_descriptor(store, release))
     release_config = store.layout.read_json(image["config"])
     layer = image["layers"][0]
-    manifest = _read_base(source, base.target, str(release_config["architecture"]))
+    manifest = read_base_manifest(source, base.target, str(release_config["architecture"]))
     counts = _Counts()
     with tempfile.TemporaryDirectory(prefix="sluice-push-") as name:
         folder = Path(name)
         source.read_blob(manifest["config"], folder / "config")
-        config = plan_pushed_config(json.loads((folder / "config").read_text(encoding="utf-8")), release_config)
+        base_config = json.loads((folder / "config").read_text(encoding="utf-8"))
+        if (serving := read_environment_label(base_config)) is not None:
+            check_same_environment(images.read_manifest_label(release_config)["environment"]["fingerprint"], serving, str(base))
+        config = plan_pushed_config(base_config, release_config)
         for each in manifest["layers"]:
             _copy_base_layer(each, registry, source, folder, counts)
         counts.add(layer, sent=registry.write_blob(layer, store.layout.require_blob(layer)))
@@ -137,26 +141,6 @@ class _Counts:
 def _image_descriptor(store: ReleaseStore, release: Release) -> Descriptor:
     found = images.find_releases(store.layout.read_index())
     return found[release.digest][0]
-
-
-def _read_base(source: RegistryClient, target: str, architecture: str) -> dict[str, Any]:
-    """Read the manifest of the base image for one architecture.
-
-    Raises:
-        UnsupportedError: The base image is not built for this architecture.
-    """
-    data, media_type = source.read_manifest(target)
-    document = json.loads(data)
-    if media_type not in {INDEX_TYPE, DOCKER_LIST}:
-        return dict(document)
-    for entry in document["manifests"]:
-        platform = entry.get("platform") or {}
-        if platform.get("architecture") == architecture and platform.get("os", "linux") == "linux":
-            return dict(json.loads(source.read_manifest(entry["digest"])[0]))
-    raise UnsupportedError(
-        f"the base image {source.repository}:{target} is not built for linux/{architecture}",
-        hint="Build the serving image for this architecture.",
-    )
 
 
 def _copy_base_layer(

@@ -51,19 +51,23 @@ class RegistryClient:
         repository: The repository.
         plain_http: Whether to use HTTP, for a registry on this machine or inside a cluster.
         verify: Whether the registry's certificate must be valid.
+        tries: How often a request is repeated that the registry does not answer.
+        timeout_seconds: Time limit of each connection, read and write.
     """
 
     host: str
     repository: str
     plain_http: bool = False
     verify: bool = True
+    tries: int = _TRIES
+    timeout_seconds: float = _TIMEOUT_SECONDS
     _client: httpx.Client = field(init=False)
     _authorization: str = ""
 
     def __post_init__(self) -> None:
         """Create the HTTP client. No request is sent yet."""
         base = f"{'http' if self.plain_http else 'https'}://{self.host}"
-        self._client = httpx.Client(base_url=base, timeout=_TIMEOUT_SECONDS, verify=self.verify, follow_redirects=True)
+        self._client = httpx.Client(base_url=base, timeout=self.timeout_seconds, verify=self.verify, follow_redirects=True)
 
     def __enter__(self) -> Self:
         """Return the client itself."""
@@ -275,7 +279,7 @@ class RegistryClient:
             ServiceError: The registry did not answer after several attempts, or it gives no token.
         """
         fault, pause, asked_for_token = "", _FIRST_PAUSE_SECONDS, False
-        for attempt in range(_TRIES + 1):
+        for attempt in range(self.tries + 1):
             try:
                 answer = send()
             except httpx.HTTPError as error:
@@ -289,7 +293,7 @@ class RegistryClient:
                 if answer.status_code < _SERVER_ERROR and answer.status_code != _TOO_MANY:
                     return answer
                 fault = f"status {answer.status_code}"
-            if attempt < _TRIES:
+            if attempt < self.tries:
                 time.sleep(pause)
                 pause *= 2
         raise ServiceError(

@@ -43,11 +43,16 @@ def plan_config(manifest: Mapping[str, Any], layer_digest: str) -> dict[str, Any
         "org.opencontainers.image.revision": manifest["code"]["commit"],
     }
     return {
-        "architecture": _ARCHITECTURES.get(machine, machine),
+        "architecture": name_architecture(machine),
         "os": "linux",
         "config": {"Labels": labels},
         "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
     }
+
+
+def name_architecture(machine: str) -> str:
+    """Return the OCI name of an architecture that Python calls `machine`."""
+    return _ARCHITECTURES.get(machine, machine)
 
 
 def plan_image(config: Descriptor, layer: Descriptor) -> dict[str, Any]:

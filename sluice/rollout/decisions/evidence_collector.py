@@ -94,7 +94,7 @@ class EvidenceCollector:
             self.recorded[champion] = self.recorded.get(champion, NO_COUNTS) + stable
         if journal.request is None:
             self.evidence = None
-        elif journal.state.phase.exposed:
+        elif journal.state.phase.exposed and journal.state.returns_to is None:
             target = journal.request.release
             evidence = self._enter(journal, journal.request)
             share = journal.weights.get(target, 0)

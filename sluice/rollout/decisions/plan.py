@@ -8,6 +8,7 @@ A rollback takes precedence over a promotion. A command from a person takes prec
 
 An alarm in the bake moves the canary back to the step before it, once.
 A canary that never took traffic ends as `rejected`. The next request starts from any of the four ends.
+While stable answers nobody, a canary that takes traffic and answers gets all of it. This does not promote it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from sluice.rollout.decisions.expected_times import compute_bake_share
 from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.states import ALL_TRAFFIC, ChampionTerm, CommandKind, Phase, State
+from sluice.rollout.decisions.transitions import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,35 +35,6 @@ LARGEST_COMPARED_SHARE = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The next decision.
-
-    Attributes:
-        state: The state to be in.
-        weights: Desired per cent by release; empty before the first release, otherwise they sum to 100.
-        reason: Why, in one sentence.
-        decided_at: When it was decided; for a command, when the command was given.
-        history: The terms of the champions, oldest first.
-        changes: Whether anything must be written. False means that the rollout stays as it is.
-        ends: Whether the rollout, or the champion's term, ends.
-        completes_command: Whether the waiting command is done.
-        commanded_by: The person whose command it carries out; empty if the evidence or the plan itself decided.
-        condemns: Whether the canary has failed, so that its release is not rolled out again without a reason.
-    """
-
-    state: State
-    weights: Mapping[str, int]
-    reason: str
-    decided_at: float
-    history: tuple[ChampionTerm, ...]
-    changes: bool = True
-    ends: bool = False
-    completes_command: bool = False
-    commanded_by: str = ""
-    condemns: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Situation:
     """Everything that a rule may look at while a rollout is running."""
 
@@ -69,6 +42,7 @@ class _Situation:
     request: Request
     judgement: Judgement
     canary: Health
+    stable: Health
     previous: Health
     now: float
     settings: RolloutTable
@@ -98,6 +72,11 @@ class _Situation:
     def bake_share(self) -> int:
         """The canary's per cent during the bake: all but the holdback, and never less than at the step before."""
         return compute_bake_share(self.request.steps, self.settings.holdback if self.journal.champion else 0)
+
+    @property
+    def is_diverted(self) -> bool:
+        """Whether all traffic was diverted to the canary."""
+        return self.journal.state.returns_to is not None
 
     def stay(self, reason: str) -> Plan:
         """Change nothing, and say what the rollout waits for."""
@@ -151,11 +130,12 @@ def plan_next(
         request=journal.request,
         judgement=judgement,
         canary=health.get(journal.request.release, Health()),
+        stable=health.get(journal.champion or "", Health()),
         previous=health.get(journal.previous or "", Health()),
         now=now,
         settings=settings,
     )
-    for rule in (_carry_out_command, _roll_back):
+    for rule in (_carry_out_command, _roll_back, _divert):
         if (plan := rule(situation)) is not None:
             return plan
     return _ADVANCE[journal.state.phase](situation)
@@ -277,10 +257,32 @@ def _roll_back(situation: _Situation) -> Plan | None:
         return situation.condemn(situation.judgement.reason)
     if situation.canary.failure:
         return situation.condemn(f"the canary's server failed: {situation.canary.failure}")
-    if situation.late:
+    if situation.late and not (situation.is_diverted and not situation.stable.ready):
         limit = f"not promoted within the deadline of {situation.settings.deadline_seconds:g} s"
         return situation.end(Phase.ROLLED_BACK, f"{limit}; last: {_describe_wait(situation)}")
     return None
+
+
+def _divert(situation: _Situation) -> Plan | None:
+    """Send all traffic to the canary while stable answers nobody, and return to the weights of the state when it answers again.
+
+    The bake begins anew then. Meanwhile nothing is evidence, and the deadline waits, because only the canary answers.
+    """
+    journal, state, stable = situation.journal, situation.journal.state, situation.stable
+    share = journal.weights.get(situation.request.release, 0)
+    if state.returns_to is not None:
+        if not stable.ready:
+            return situation.stay("stable answers nobody, so the canary has all the traffic until stable answers again")
+        plan, back = situation.move(state.phase, state.returns_to, f"stable answers again: back to {state.returns_to} %"), None
+    elif state.phase.exposed and share < ALL_TRAFFIC and stable.answers_nobody:
+        if situation.hindrance or situation.judgement.alarm or not situation.approved:
+            return None
+        silent = f"stable has answered nobody for {stable.silent_seconds:.0f} s"
+        reason = f"{silent}, and the canary answers: it gets all traffic until stable answers again"
+        plan, back = situation.move(state.phase, ALL_TRAFFIC, reason), share
+    else:
+        return None
+    return dataclasses.replace(plan, state=dataclasses.replace(state, since=situation.now, returns_to=back))
 
 
 def _describe_wait(situation: _Situation) -> str:
@@ -349,7 +351,8 @@ def _step_back(situation: _Situation) -> Plan:
     incident has begun. The canary is rolled back, to be safe.
     """
     alarm, request, last = situation.judgement.alarm, situation.request, len(situation.request.steps) - 2
-    if any(one.rollout == request.id and one.from_state == Phase.BAKING.value for one in situation.journal.transitions):
+    moved = [(one.from_state, one.to_state) for one in situation.journal.transitions if one.rollout == request.id]
+    if any(before == Phase.BAKING.value and after.startswith(Phase.STEP.value) for before, after in moved):
         return situation.end(Phase.ROLLED_BACK, f"{alarm}, as in the bake before")
     share = min(request.steps[last], LARGEST_COMPARED_SHARE) if last >= 0 else LARGEST_COMPARED_SHARE
     reason = f"{alarm}; moved back to {share} % to see whether the canary fails or the platform"

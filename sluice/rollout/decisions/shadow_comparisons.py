@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluice.rollout.decisions.interim_looks import LEVEL, Judgement, next_look
-from sluice.statistics.proportions import bounded_mean_interval
 
 if TYPE_CHECKING:
     from sluice.project.tables.rollout import RolloutTable
@@ -65,6 +64,8 @@ def add_comparison(before: Comparison, found: Comparison, settings: RolloutTable
     after = before + found
     if not settings.shadow_requests or after.requests < next_look(before.looked, settings.shadow_requests, settings.look_growth):
         return after
+    from sluice.statistics.proportions import bounded_mean_interval  # noqa: PLC0415 - scipy would delay every rollback command
+
     interval = bounded_mean_interval(after.difference, after.requests, level=2 * LEVEL - 1)
     return dataclasses.replace(after, looked=after.requests, low=interval.low, high=interval.high)
 

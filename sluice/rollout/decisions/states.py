@@ -23,6 +23,8 @@ KEPT_FAILURES = 5
 """Rollouts that keep what failed in them. It is long, and the size of a journal in a cluster is limited."""
 
 ALL_TRAFFIC = 100
+DIVERTED = "-diverted"
+"""End of the name of a state in which the canary has all the traffic, because stable answers nobody."""
 
 
 class Phase(StrEnum):
@@ -72,17 +74,21 @@ class State:
         step: Index into the steps of the request, while the canary is exposed.
         since: When the rollout entered this state.
         promoted_by: The person whose command started the bake; empty if the evidence started it.
+        returns_to: While all traffic is diverted to the canary, because stable answers nobody: the canary's per cent when stable
+            answers again. Otherwise None.
     """
 
     phase: Phase = Phase.IDLE
     step: int | None = None
     since: float = 0.0
     promoted_by: Annotated[str, Field(alias="word_of")] = ""
+    returns_to: int | None = None
 
     @property
     def name(self) -> str:
-        """The name of the phase. A step has its number, counted from one: ``"step-2"``."""
-        return f"{self.phase.value}-{(self.step or 0) + 1}" if self.phase is Phase.STEP else self.phase.value
+        """The name of the phase. A step has its number, counted from one: ``"step-2"``, or ``"step-2-diverted"``."""
+        name = f"{self.phase.value}-{(self.step or 0) + 1}" if self.phase is Phase.STEP else self.phase.value
+        return name if self.returns_to is None else f"{name}{DIVERTED}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
-"""The journal after a request, and after a plan. These functions are pure: the caller writes the journal that they return."""
+"""A plan, and the journal after a request and after a plan. The functions are pure: the caller writes what they return."""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluice.rollout.decisions.states import (
@@ -26,8 +27,37 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from sluice.rollout.decisions.plan import Plan
+    from sluice.rollout.decisions.states import ChampionTerm
     from sluice.rollout.failures import FailureSummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The next decision.
+
+    Attributes:
+        state: The state to be in.
+        weights: Desired per cent by release; empty before the first release, otherwise they sum to 100.
+        reason: Why, in one sentence.
+        decided_at: When it was decided; for a command, when the command was given.
+        history: The terms of the champions, oldest first.
+        changes: Whether anything must be written. False means that the rollout stays as it is.
+        ends: Whether the rollout, or the champion's term, ends.
+        completes_command: Whether the waiting command is done.
+        commanded_by: The person whose command it carries out; empty if the evidence or the plan itself decided.
+        condemns: Whether the canary has failed, so that its release is not rolled out again without a reason.
+    """
+
+    state: State
+    weights: Mapping[str, int]
+    reason: str
+    decided_at: float
+    history: tuple[ChampionTerm, ...]
+    changes: bool = True
+    ends: bool = False
+    completes_command: bool = False
+    commanded_by: str = ""
+    condemns: bool = False
 
 
 def begin(journal: Journal, request: Request) -> Journal:

@@ -106,8 +106,10 @@ def abort(project: Project, by: str) -> str:
     return release
 
 
-def check_rollback(project: Project) -> str:
-    """Return the release that a rollback would send all traffic to: stable if a canary takes traffic, otherwise N-1.
+def check_rollback(project: Project) -> tuple[str, str]:
+    """Return the release that a rollback would send all traffic to, and the release that it would leave.
+
+    It sends all traffic to stable if a canary takes traffic, otherwise to N-1.
 
     Raises:
         StateError: There is no such release.
@@ -115,7 +117,9 @@ def check_rollback(project: Project) -> str:
     """
     journal_store = open_journal(project)
     check_supervised(journal_store)
-    return find_rollback_target(journal_store.read())
+    journal = journal_store.read()
+    target = find_rollback_target(journal)
+    return target, (journal.champion if target != journal.champion else journal.target) or ""
 
 
 def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:

@@ -94,8 +94,17 @@ def check_promoted(outcome: str, evidence: Mapping[str, Any], number: int | str)
     failed = (evidence.get("failure") or {}).get("lines", [])[:1]
     raise RolledBackError(
         "; what failed: ".join([f"release {number} was {outcome.replace('_', ' ')}: {evidence['reason']}", *failed]),
-        hint="The stable release has all traffic. `sluice rollout history` shows the decisions, and what failed.",
+        hint=f"{describe_rest(evidence.get('stable'))} `sluice rollout history` shows the decisions, and what failed.",
     )
+
+
+def describe_rest(stable: str | None) -> str:
+    """Say who has the traffic when a rollout has ended without a promotion.
+
+    Args:
+        stable: The release that had all the traffic before the rollout; None or empty for the rollout of a first release.
+    """
+    return "The stable release has all traffic." if stable else "No release takes traffic, because there is no champion yet."
 
 
 def wait_for_explanation(project: Project, digest: str) -> None:

@@ -21,6 +21,7 @@ from sluice.gate.decision import MIN_PER_CLASS
 from sluice.release.feature_columns import read_columns
 from sluice.release.packaging import check_sources
 from sluice.run_warnings import RunWarning
+from sluice.steps.before_training.environments import check_serving_image
 from sluice.steps.before_training.places import check_places
 from sluice.steps.champions import read_champion_training_rows
 
@@ -51,22 +52,28 @@ UNRELATED_HINT = (
 )
 
 
-def check_project(project: Project) -> None:
-    """Check the files that a pipeline needs after the training: the holdout, the packages and the lock of a release.
+def check_project(project: Project) -> str:
+    """Check what a pipeline needs after the training: the holdout, the packages and the lock of a release, and the serving image.
+
+    Returns:
+        What `check_serving_image` says; empty if there is nothing to say.
 
     Raises:
         ConfigurationError: project.packages or serving.lock names something that does not exist, or what later steps need would
             be lost with the state folder.
         DataError: The holdout is missing or unreadable, or has too few rows of a class.
         IntegrityError: The holdout is not the declared one.
+        RefusedError: The serving image cannot serve what this environment trains.
     """
     check_sources(project)
     check_places(project)
+    note = check_serving_image(project)
     try:
         holdout = read_whole_holdout(project)
     except DataError as error:
         raise DataError(f"the holdout cannot be used: {error.message}", hint=error.hint) from error
     require_both_classes(project, holdout)
+    return note
 
 
 def check_rows(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -17,9 +19,10 @@ from sluice.project.settings import Settings
 from sluice.project.tables.serving import ServingTable
 from sluice.scoring.release_pods import plan_pod, start_pod
 
+REPOSITORY = Path(__file__).parents[3]
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from manifests_cluster import Installation
 
@@ -119,7 +122,8 @@ def test_a_pod_of_the_integration_tests_can_use_no_account_with_rights_and_no_se
 
 def test_the_pod_that_serves_a_release_is_admitted_for_trials_as_sluice_plans_it(installation: Installation) -> None:
     user = installation.account("sluice-integration", installation.pipelines)
-    planned = plan_pod("registry.example.com/churn@sha256:" + "1" * 64, "sha256:" + "2" * 64, owner=None)
+    settings = Settings(**tomllib.loads((REPOSITORY / "sluice.toml").read_text()))
+    planned = plan_pod(settings, "registry.example.com/churn@sha256:" + "1" * 64, "sha256:" + "2" * 64, owner=None)
     admitted = kubectl("create", "--dry-run=server", "-n", installation.trials, "-f", "-", given=planned, user=user)
     assert admitted.succeeded, admitted.error
     assert not admitted.error, "the API server warns"

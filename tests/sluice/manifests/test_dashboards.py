@@ -86,7 +86,8 @@ def test_label_values_are_values_that_the_code_writes(expression: str) -> None:
     request = Request(id="1", release="sha256:1", by="", at=0.0, steps=(5, 100))
     numbers = set(describe(enter_state(None, request, State(phase=Phase.STEP, step=0), RolloutTable()), RolloutTable()))
     assert set(re.findall(r'number="(\w+)"', expression)) <= numbers
-    phases = {phase.value for phase in Phase} | {"step-1"}
+    diverted = State(phase=Phase.STEP, step=0, returns_to=5).name
+    phases = {phase.value for phase in Phase} | {"step-1", diverted}
     for pattern in re.findall(r'phase=~?"([^"]+)"', expression):
         for part in pattern.split("|"):
             assert any(re.fullmatch(part, phase) for phase in phases), pattern

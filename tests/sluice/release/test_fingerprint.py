@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from sluice.release.fingerprint import LIBRARIES, compare_fingerprints, describe_cpuinfo, read_fingerprint, same_cpu
+from sluice.release.fingerprint import (
+    LIBRARIES,
+    compare_fingerprints,
+    describe_cpuinfo,
+    describe_patch_level,
+    read_fingerprint,
+    same_cpu,
+)
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -64,6 +71,37 @@ def test_each_difference_is_reported(key: str) -> None:
 def test_libraries_are_compared_by_version(expected: dict[str, str], actual: dict[str, str], difference: str) -> None:
     here = read_fingerprint()
     assert compare_fingerprints(here | {"libraries": expected}, here | {"libraries": actual}) == [difference]
+
+
+@pytest.mark.parametrize(
+    ("fitted", "served", "fatal", "told"),
+    [
+        ("3.11.7", "3.11.7", False, False),
+        ("3.11.7", "3.11.2", False, True),
+        ("3.11.7", "3.12.7", True, False),
+        ("3.11.7", "4.11.7", True, False),
+        ("3.12.0rc1", "3.12.0", True, False),
+        ("3.12.0rc1", "3.12.0rc2", True, False),
+        ("3.11.7", "absent", True, False),
+    ],
+)
+def test_only_the_patch_level_of_a_final_python_may_differ(fitted: str, served: str, fatal: bool, told: bool) -> None:
+    here = read_fingerprint()
+    expected, actual = here | {"python": fitted}, here | {"python": served}
+    assert bool(compare_fingerprints(expected, actual)) is fatal
+    described = describe_patch_level(expected, actual)
+    assert described == (
+        f"the model is fitted with Python {fitted} and served with {served}; a patch level changes no answer" * told
+    )
+
+
+def test_the_program_prints_what_the_label_of_an_image_contains() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sluice.release.fingerprint"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    here = read_fingerprint()
+    assert json.loads(done.stdout) == {key: here[key] for key in ("python", "implementation", "machine", "libraries")}
+    assert compare_fingerprints(here, json.loads(done.stdout)) == []
 
 
 def test_another_processor_is_no_difference_but_another_class() -> None:

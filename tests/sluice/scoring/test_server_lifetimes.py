@@ -273,7 +273,7 @@ def test_a_model_that_hangs_makes_the_server_unhealthy(layer: Path) -> None:
 import sys; sys.path.insert(0, sys.argv[1])
 import time
 from serving.model_server import AnswerError, ModelServer
-from sluice.scoring.running_calls import STUCK_SECONDS
+from sluice.scoring.time_limits import STUCK_SECONDS
 server = ModelServer(); server.load()
 with server._calls.track():
     print(server.health_status())

@@ -116,6 +116,8 @@ class _ServerState:
         hung: Why the server was replaced although its process ran; empty if it was not, or if that was long ago.
         answers: The requests of users that it has answered so far.
         answered_at: When it last answered a request of a user, or became ready.
+        silent_since: Since when it has answered nobody, because it hung or crashed; None while it answers or starts for the first
+            time.
         log: The file with the output of its processes; None before the first start.
         log_start: The position in this file at which the output of the first of these processes begins. Before it are the lines
             of earlier rollouts of this release.
@@ -132,6 +134,7 @@ class _ServerState:
     hung: str = ""
     answers: int = 0
     answered_at: float = 0.0
+    silent_since: float | None = None
     log: Path | None = None
     log_start: int = 0
     integrity_error: IntegrityError | None = None
@@ -152,6 +155,7 @@ class Servers:
     notify: Callable[[str], object]
     _states: dict[str, _ServerState] = field(default_factory=dict)
     _events: list[ServerEvent] = field(default_factory=list)
+    _updated_at: float = 0.0
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, thread_name_prefix="servers"))
 
     def set_releases(self, releases: Collection[str]) -> list[str]:
@@ -169,6 +173,7 @@ class Servers:
         Args:
             now: Seconds of a clock that never goes back.
         """
+        self._updated_at = now
         for release, state in self._states.items():
             if state.process is None:
                 self._start(release, state, now)
@@ -209,7 +214,12 @@ class Servers:
     def read_health(self) -> dict[str, Health]:
         """Return the health of each server, by release."""
         return {
-            release: Health(ready=state.ready_at is not None, failure=state.failure) for release, state in self._states.items()
+            release: Health(
+                ready=state.ready_at is not None,
+                failure=state.failure,
+                silent_seconds=0.0 if state.silent_since is None else self._updated_at - state.silent_since,
+            )
+            for release, state in self._states.items()
         }
 
     def find_integrity_error(self, release: str) -> IntegrityError | None:
@@ -270,6 +280,7 @@ class Servers:
             return
         if ready:
             state.ready_at = state.answered_at = now
+            state.silent_since = None
             self.notify(f"the server of {release[:19]} is ready (pid {process.pid})")
         elif now - state.started_at > self.start_timeout:
             self._record_crash(
@@ -282,6 +293,7 @@ class Servers:
     def _replace_hung(self, release: str, state: _ServerState, now: float) -> None:
         """Kill a server that does not answer, and start it again at once. It would not end when it is asked to."""
         state.crashes += 1
+        state.silent_since = now - HANG_SECONDS
         state.hung = f"it did not answer for {HANG_SECONDS:.0f} s, so it was killed"
         if state.crashes >= MAX_CRASHES:
             state.failure = state.hung
@@ -291,6 +303,7 @@ class Servers:
 
     def _record_crash(self, release: str, state: _ServerState, now: float, reason: str) -> None:
         state.crashes += 1
+        state.silent_since = now if state.silent_since is None else state.silent_since
         self._stop_process(state)
         pause = _plan_pause(state.crashes)
         state.retry_at = now + pause

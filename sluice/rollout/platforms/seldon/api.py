@@ -14,11 +14,12 @@ from sluice.errors import ServiceError
 from sluice.kubernetes_calls import (
     MERGE_PATCH,
     Kind,
+    RefusedCallError,
     find_account,
     load_account,
-    read_refusal,
     send_request,
 )
+from sluice.kubernetes_connections import QuickConnection, connect_quickly
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.server_times import ServerTime
 
@@ -47,10 +48,10 @@ class Cluster:
     """
 
     def __init__(self, client: Any, namespace: str) -> None:  # noqa: ANN401 - the client has no types
-        """Use a client of the package ``kubernetes``. `connect` does that.
+        """Use a connection. `connect` does that.
 
         Args:
-            client: The client.
+            client: A `QuickConnection`, or a client of the package ``kubernetes``.
             namespace: The namespace of all objects.
         """
         self._client, self.namespace = client, namespace
@@ -155,8 +156,8 @@ class Cluster:
         path = kind.path(self.namespace)
         try:
             answer = self._request("GET", path, query, None, {}, (CONNECT_SECONDS, seconds + READ_SECONDS))
-        except _RefusedCallError as error:
-            raise error.translate("GET", path) from error.__cause__
+        except RefusedCallError as error:
+            raise _translate(error, "GET", path) from error
         try:
             for _ in answer:
                 yield
@@ -194,10 +195,10 @@ class Cluster:
         headers = {"Content-Type": content} if body is not None else {}
         try:
             answer = self._request(method, path, query or {}, body, headers, (CONNECT_SECONDS, READ_SECONDS))
-        except _RefusedCallError as error:
+        except RefusedCallError as error:
             if absent_is_none and error.status == HTTPStatus.NOT_FOUND:
                 return None
-            raise error.translate(method, path) from error.__cause__
+            raise _translate(error, method, path) from error
         try:
             document: dict[str, Any] = json.loads(answer.data)
         except ValueError as error:
@@ -213,14 +214,14 @@ class Cluster:
         headers: Mapping[str, str],
         timeout: tuple[float, float],
     ) -> Any:  # noqa: ANN401 - urllib3's response
-        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - a second of imports that only a cluster needs
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - only a cluster needs it
 
         sent = time.monotonic()
         try:
-            answer = send_request(self._client, method, path, query, body, headers, timeout)
-        except ApiException as error:
-            raise _RefusedCallError(int(error.status or 0), read_refusal(error)) from error
+            if isinstance(self._client, QuickConnection):
+                answer = self._client.send(method, path, query, body, headers, timeout)
+            else:
+                answer = send_request(self._client, method, path, query, body, headers, timeout)
         except (HTTPError, OSError) as error:
             raise ServiceError(
                 f"the API server does not answer: {error}", hint="Check that the cluster is running and that KUBECONFIG names it."
@@ -229,21 +230,12 @@ class Cluster:
         return answer
 
 
-class _RefusedCallError(Exception):
-    """The API server refused a call."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
-
-    def translate(self, method: str, path: str) -> ServiceError:
-        """Return this as an error of Sluice."""
-        if self.status in {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND}:
-            return ConflictError(self.message, hint="Read the object again, and decide on what it contains now.")
-        hint = (
-            "The account lacks a permission. The Roles in manifests/ contain it." if self.status == HTTPStatus.FORBIDDEN else ""
-        )
-        return ServiceError(f"the API server refused {method} {path}: {self.message}", hint=hint or "Nothing was changed.")
+def _translate(error: RefusedCallError, method: str, path: str) -> ServiceError:
+    """Return a refusal as an error of Sluice."""
+    if error.status in {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND}:
+        return ConflictError(error.message, hint="Read the object again, and decide on what it contains now.")
+    hint = "The account lacks a permission. The Roles in manifests/ contain it." if error.status == HTTPStatus.FORBIDDEN else ""
+    return ServiceError(f"the API server refused {method} {path}: {error.message}", hint=hint or "Nothing was changed.")
 
 
 def connect(namespace: str = "") -> Cluster:
@@ -255,7 +247,9 @@ def connect(namespace: str = "") -> Cluster:
     Raises:
         ServiceError: This process runs in no cluster, and there is no kubeconfig.
     """
-    from kubernetes import client, config  # noqa: PLC0415 - a second of imports that only a cluster needs
+    if (connection := connect_quickly()) is not None:
+        return Cluster(connection, namespace or connection.namespace)
+    from kubernetes import client, config  # noqa: PLC0415 - a second of imports that few kubeconfigs need
     from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
 
     settings = client.Configuration()

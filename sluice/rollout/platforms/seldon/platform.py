@@ -23,7 +23,7 @@ from sluice.rollout.platforms.seldon.deployments import ROLLOUT_MANAGER, Deploym
 from sluice.rollout.platforms.seldon.executors import Executors
 from sluice.rollout.platforms.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
 from sluice.rollout.platforms.seldon.objects.pod_watches import PodWatch
-from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, list_served_releases
+from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, list_served_releases, name_role
 from sluice.rollout.platforms.seldon.objects.routes import list_routed_hosts
 from sluice.rollout.platforms.seldon.objects.serving_pods import ReadinessDelay, judge_health
 from sluice.rollout.platforms.seldon.resources.rollout_records import RolloutRecords
@@ -207,9 +207,8 @@ class SeldonPlatform:
         )
 
     def read_server_record(self, release: str) -> ServerRecord:
-        """Return the log that the Pods' status contains. The status has it only if the server's process failed."""
-        pods = self._snapshot.pods if self._snapshot else ()
-        return ServerRecord(log=next((one.last_log.splitlines() for one in pods if one.release == release and one.last_log), ()))
+        """Return the log that the Pods' status contained. The status has it only if the server's process failed."""
+        return ServerRecord(log=self._watch.last_logs.get(release, "").splitlines())
 
     def record_transition(self, transition: Transition) -> None:
         """Publish a transition as a Kubernetes event and as metrics."""
@@ -228,6 +227,7 @@ class SeldonPlatform:
         servers = [
             {
                 "release": digest,
+                "role": name_role(report.journal, digest),
                 "ready": found.ready,
                 "failure": found.failure,
                 "waiting": found.verification.waiting or found.waiting,
@@ -358,7 +358,8 @@ class SeldonPlatform:
             ready = found.ready
             if digest == journal.target and not exposed:
                 ready = self._delay.observe(digest, ready=ready, now=self.clock.steady())
-            health[digest] = dataclasses.replace(found, ready=ready)
+            silent = self._watch.measure_silence(digest, ready=bool(snapshot.ready_pods(digest)), now=self.clock.steady())
+            health[digest] = dataclasses.replace(found, ready=ready, silent_seconds=silent)
         if (canary := journal.target) is not None:
             health[canary] = dataclasses.replace(health[canary], verification=self.verify(journal))
         return health

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sluice.errors import SluiceError
-from sluice.rollout.decisions.states import Phase
+from sluice.rollout.decisions.states import DIVERTED, Phase
 from sluice.rollout.platforms.seldon.api import EVENT, MODEL_ROLLOUT
 from sluice.rollout.platforms.seldon.resources.rollout_statuses import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from sluice.rollout.decisions.states import Transition
@@ -55,6 +55,19 @@ class Metrics:
         self._evidence = Gauge(
             "sluice_rollout_evidence", "Numbers of the running rollout.", (*labels, "number"), registry=registry
         )
+        self._servers = Gauge(
+            "sluice_rollout_ready_servers",
+            "Pods that answer: those of the champion, of the canary and of N-1 (previous).",
+            (*labels, "role"),
+            registry=registry,
+        )
+        self._losses = Counter(
+            "sluice_rollout_server_losses",
+            "How often no Pod of the champion, of the canary or of N-1 (previous) was ready any more.",
+            (*labels, "role"),
+            registry=registry,
+        )
+        self._answering: dict[str, str] = {}
         self._transitions = Counter(
             "sluice_rollout_transitions", "Transitions by the state that they enter.", (*labels, "phase"), registry=registry
         )
@@ -95,9 +108,19 @@ class Metrics:
         for number, value in (status.get("evidence") or {}).items():
             if value is not None:
                 self._evidence.labels(self._deployment, number).set(value)
+        self._observe_servers(status.get("servers", []))
+
+    def _observe_servers(self, servers: Sequence[Mapping[str, Any]]) -> None:
+        """Publish how many servers answer, and count each release that answered at the round before and does not any more."""
+        answering = {str(one["role"]): str(one["release"]) for one in servers if one["pods"]}
+        for one in servers:
+            role, release = str(one["role"]), str(one["release"])
+            self._servers.labels(self._deployment, role).set(one["pods"])
+            self._losses.labels(self._deployment, role).inc(self._answering.get(role) == release and role not in answering)
+        self._answering = answering
 
     def _clear_rollout_gauges(self) -> None:
-        for family in (self._phase, self._weight, self._evidence):
+        for family in (self._phase, self._weight, self._evidence, self._servers):
             family.clear()
 
     def observe_transition(self, transition: Transition) -> None:
@@ -126,9 +149,8 @@ class Events:
 
     def emit(self, transition: Transition) -> None:
         """Publish a transition that was written. An error is ignored."""
-        reason = "".join(part.title() for part in transition.to_state.replace("-", "_").split("_"))
         text = f"{transition.release[:19]}: {transition.reason}"
-        self._publish("Warning" if transition.to_state in _WARNINGS else "Normal", reason, text)
+        self._publish("Warning" if _warns(transition) else "Normal", _name_reason(transition), text)
 
     def warn(self, text: str) -> None:
         """Publish that others changed something that the controller owns. An error is ignored."""
@@ -165,6 +187,16 @@ class Events:
             found = self.cluster.get(MODEL_ROLLOUT, self.name) or {}
             self._uid = str(found.get("metadata", {}).get("uid", ""))
         return self._uid
+
+
+def _warns(transition: Transition) -> bool:
+    return transition.is_event or transition.to_state in _WARNINGS or transition.to_state.endswith(DIVERTED)
+
+
+def _name_reason(transition: Transition) -> str:
+    """Return the reason of an event, for example ``RolledBack``. What happened to a server enters no state."""
+    state = "server-changed" if transition.is_event else transition.to_state
+    return "".join(part.title() for part in state.replace("-", "_").split("_"))
 
 
 def report_transition(metrics: Metrics, events: Events, transition: Transition) -> None:

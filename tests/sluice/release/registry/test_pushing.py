@@ -11,7 +11,8 @@ import httpx
 import pytest
 from registry_servers import PASSWORD, PROGRAM, USER, CuttingProxy, put_base, registry_server
 
-from sluice.errors import ServiceError, UnsupportedError, UsageError
+from sluice.errors import RefusedError, ServiceError, UnsupportedError, UsageError
+from sluice.release.fingerprint import describe_for_label, read_fingerprint
 from sluice.release.model_layer import write_layer
 from sluice.release.registry.image_references import ImageReference, read_image_reference
 from sluice.release.registry.pushing import PushResult, push_release
@@ -79,6 +80,32 @@ def test_the_image_is_the_base_image_with_the_model_layer_on_top(
     assert (config["config"]["Cmd"], config["config"]["User"], config["architecture"]) == (["serve"], "10001", "amd64")
     assert config["config"]["Labels"]["of-base"] == "yes"
     assert json.loads(config["config"]["Labels"]["sluice.manifest"]) == release.manifest
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"python": "3.99.1"}, "python is 3.99.1, but the model was fitted with"),
+        ({"machine": "s390x"}, "machine is s390x"),
+        ({"libraries": {}}, "numpy is absent"),
+    ],
+)
+def test_a_release_is_not_pushed_onto_an_image_that_would_refuse_it(
+    host: str, store: ReleaseStore, release: Release, tmp_path: Path, change: dict[str, object], refusal: str
+) -> None:
+    label = json.dumps(read_fingerprint() | change)
+    with pytest.raises(RefusedError, match=f"the serving image {host}/serving:latest has another environment .*{refusal}"):
+        push(store, release, base_in(host, tmp_path, fingerprint=label), host)
+    with RegistryClient(host, "churn/releases", plain_http=True) as registry:
+        assert registry.list_tags() == []
+        assert not registry.has_blob(release.digest)
+
+
+@pytest.mark.parametrize("label", ["", "no JSON", "[]", describe_for_label(read_fingerprint())])
+def test_a_release_is_pushed_onto_an_image_with_the_same_environment_or_without_a_label(
+    host: str, store: ReleaseStore, release: Release, tmp_path: Path, label: str
+) -> None:
+    assert push(store, release, base_in(host, tmp_path, fingerprint=label), host).image
 
 
 def test_the_same_release_is_the_same_image_and_nothing_is_sent_again(

@@ -8,9 +8,9 @@ from typing import Any
 from sluice.project.tables.rollout import RolloutTable
 from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.interim_looks import Judgement
-from sluice.rollout.decisions.plan import Plan, plan_next
+from sluice.rollout.decisions.plan import plan_next
 from sluice.rollout.decisions.states import Approval, ChampionTerm, Command, CommandKind, Journal, Phase, Request, State
-from sluice.rollout.decisions.transitions import advance
+from sluice.rollout.decisions.transitions import Plan, advance
 
 SETTINGS = RolloutTable(bake_seconds=60.0, deadline_seconds=1000.0, approval_seconds=500.0)
 READY = {name: Health(ready=True) for name in "abc"}

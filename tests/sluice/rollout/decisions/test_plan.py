@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from sluice.project.tables.rollout import RolloutTable
 from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.interim_looks import Judgement
-from sluice.rollout.decisions.plan import Plan, plan_next
+from sluice.rollout.decisions.plan import plan_next
 from sluice.rollout.decisions.states import Approval, CommandKind, Journal, Phase, State
-from sluice.rollout.decisions.transitions import advance, begin
+from sluice.rollout.decisions.transitions import Plan, advance, begin
 
 
 def test_a_good_canary_takes_5_25_100_per_cent_and_becomes_champion() -> None:

@@ -26,6 +26,7 @@ COUNTS = st.integers(0, 400).flatmap(
     lambda requests: st.tuples(st.just(requests), st.integers(0, min(requests, 4) if requests % 3 else requests))
 )
 GOOD = st.tuples(st.just("window"), st.just((600, 0)), st.just((600, 0)))
+SILENT = Health(silent_seconds=30.0)
 BAD = st.tuples(st.just("window"), st.just((20, 10)), st.just((400, 0)))
 EVENTS = st.one_of(
     GOOD,
@@ -36,7 +37,9 @@ EVENTS = st.one_of(
     st.tuples(st.just("command"), st.sampled_from(list(CommandKind)), st.none()),
     st.tuples(st.just("request"), st.sampled_from("abcd"), st.none()),
     st.tuples(
-        st.just("health"), st.sampled_from("abcd"), st.sampled_from([Health(ready=True), Health(), Health(failure="crash loop")])
+        st.just("health"),
+        st.sampled_from("abcd"),
+        st.sampled_from([Health(ready=True), Health(), Health(failure="crash loop"), SILENT]),
     ),
     st.tuples(st.just("time"), st.floats(0.1, 300.0), st.none()),
 )
@@ -69,6 +72,7 @@ def test_the_guarantees_hold_in_every_history(
         rollout.happen(*event)
         rollout.check_round()
     rollout.happen("time", 1000.0, None)
+    rollout.health = {name: Health(ready=True) for name in "abcd"}  # a diverted rollout ends when stable answers
     rollout.check_round()
     rollout.check_round()
     assert rollout.journal.request is None, "every rollout ends by its deadline"
@@ -101,6 +105,8 @@ class SimulatedRollout:
             change["command"] = Command(kind=first, by="kim", at=self.now)
         elif kind == "request" and self.journal.request is None and first != self.journal.champion:
             self.journal = begin(self.journal, request(first, self.now, tuple(self.settings.steps)))
+        elif kind == "window" and self.journal.state.returns_to is not None:
+            pass  # without stable there is no evidence
         elif kind == "window" and self.journal.request and self.journal.state.phase.exposed:
             self.enter()
             share = self.journal.weights[self.journal.request.release]
@@ -140,6 +146,7 @@ class SimulatedRollout:
         if before.state.phase is Phase.BAKING and judgement.alarm and before.target and not before.command:
             assert self.journal.weights[before.target] <= 25, "an alarm in the bake takes traffic away from the canary at once"
         self.check_advance(before, judgement)
+        self.check_diversion(before, judgement)
 
     def check_weights(self) -> None:
         weights = self.journal.weights
@@ -149,6 +156,25 @@ class SimulatedRollout:
             assert {name for name, weight in weights.items() if weight} == {self.journal.champion}
         if self.journal.request and not self.journal.state.phase.exposed:
             assert not weights.get(self.journal.request.release)
+
+    def check_diversion(self, before: Journal, judgement: Judgement) -> None:
+        """Traffic is diverted only from a stable that answers nobody to a canary that answers, and this never promotes."""
+        stable, target = self.health.get(before.champion or "", Health()), before.target
+        diverts = self.journal.state.returns_to is not None and before.state.returns_to is None
+        if diverts:
+            assert target is not None
+            assert before.state.phase.exposed
+            assert stable.answers_nobody
+            assert self.health[target].ready
+            assert not judgement.failed
+            assert not judgement.alarm
+            assert self.journal.state.returns_to == before.weights[target] < 100
+        if diverts or before.state.returns_to is not None:
+            assert self.journal.champion != target, "nobody becomes champion because stable answers nobody"
+        if before.state.returns_to is not None and stable.ready and self.journal.request:
+            assert self.journal.state.returns_to is None, "traffic returns as soon as stable answers"
+        if self.journal.state.returns_to is not None:
+            assert self.journal.weights == {self.journal.champion: 0, self.journal.target: 100}
 
     def check_advance(self, before: Journal, judgement: Judgement) -> None:
         target = before.target
@@ -163,5 +189,6 @@ class SimulatedRollout:
         assert self.now < before.request.at + self.settings.deadline_seconds if before.request else True
         first = before.state.phase is Phase.AWAITING_APPROVAL and not (before.champion and self.settings.shadow_requests)
         promoted_by_command = before.state.promoted_by or (before.command and before.command.kind is CommandKind.PROMOTE)
-        assert first or promoted_by_command or judgement.passed, "no canary advances without evidence"
+        diverted = self.journal.state.returns_to is not None
+        assert first or promoted_by_command or judgement.passed or diverted, "no canary advances without evidence"
         assert not promoted or not before.champion or before.state.phase is Phase.BAKING

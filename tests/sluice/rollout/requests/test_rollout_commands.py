@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 
 from sluice.cli.production import releases, rollouts
 from sluice.cli.production.rollouts import app
+from sluice.errors import RolledBackError
 from sluice.project.projects import read_project
 from sluice.rollout.decisions.states import Condemnation, EndedRollout, Journal, Phase, Request, Transition
 from sluice.rollout.failures import ErrorKind, FailureSummary
 from sluice.rollout.platforms.selection import open_journal
-from sluice.rollout.requests import approvals
+from sluice.rollout.requests import approvals, histories, outcomes
 from sluice.rollout.requests.release_references import NamedRelease
 
 if TYPE_CHECKING:
@@ -97,6 +98,24 @@ def test_a_stable_that_hung_and_was_replaced_stays_in_the_status_and_in_the_hist
     history = CliRunner().invoke(app, ["history", "--project", str(folder)], env={"COLUMNS": "300"}).output.splitlines()
     assert re.search(rf"rolled_back +unchanged +{text}", next(line for line in history if text in line))
     assert "unchanged" not in next(line for line in history if "by kim" in line)
+
+
+@pytest.mark.parametrize(
+    ("stable", "hint"), [(name_release("a"), "The stable release has all traffic."), (None, "No release takes traffic, because")]
+)
+def test_the_hint_after_a_rejection_names_no_stable_release_that_does_not_exist(stable: str | None, hint: str) -> None:
+    evidence = {"reason": "its server failed", "stable": stable, "failure": {"lines": ["refused: python is 3.12.1"]}}
+    with pytest.raises(RolledBackError, match="release 7 was rejected: its server failed; what failed: refused") as ended:
+        outcomes.check_promoted("rejected", evidence, 7)
+    assert ended.value.hint.startswith(hint)
+
+
+def test_a_first_release_that_was_rejected_leaves_no_stable_in_its_record(folder: Path) -> None:
+    """`folder` has a first release that was rolled back."""
+    record = histories.read_rollout(read_project(folder), B)
+    with pytest.raises(RolledBackError) as ended:
+        outcomes.check_promoted("rolled_back", record, 1)
+    assert "stable" not in ended.value.hint
 
 
 def condemn(folder: Path, request: Request | None = None) -> None:

@@ -15,6 +15,7 @@ from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.cli import app
 from sluice.data.holdout import read_whole_holdout
 from sluice.data.labelled_rows import read_labelled_rows
+from sluice.release.project_releases import read_warnings_about
 from sluice.release.store.releases import ReleaseStore
 from sluice.statistics.auc import compare_independent_auc, estimate_auc
 from sluice.steps.before_training.ages import LOSS_TAIL, describe_loss, judge_age
@@ -22,7 +23,7 @@ from sluice.steps.champions import read_champion
 from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
 from sluice.steps.holdouts.statuses import read_holdout_status
-from sluice.steps.packaging import package, read_warnings_about
+from sluice.steps.packaging import package
 from sluice.steps.records import RUN_FOLDER_VARIABLE
 from sluice.steps.scoring import score_gate_rows
 from sluice.steps.standalone.layers import train_now

@@ -17,12 +17,35 @@ if TYPE_CHECKING:
     from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
 
 
+_KEPT_LOGS = 5
+
+
 @dataclass(slots=True)
 class PodWatch:
-    """Compares the Pods of each round with those of the round before."""
+    """Compares the Pods of each round with those of the round before.
 
+    Attributes:
+        last_logs: The end of the log of the last failed run of a release's server. A release that is rejected loses its Pods at
+            once, so it is kept for the releases that were seen last.
+    """
+
+    last_logs: dict[str, str] = field(default_factory=dict)
+    _silent_since: dict[str, float] = field(default_factory=dict)
     _ready: dict[str, bool] = field(default_factory=dict)
     _restarts: dict[str, int] = field(default_factory=dict)
+
+    def measure_silence(self, release: str, *, ready: bool, now: float) -> float:
+        """Return the seconds for which no Pod of a release has been ready; 0 if one is ready now.
+
+        Args:
+            release: The release.
+            ready: Whether one of its Pods is ready.
+            now: Seconds of a clock that never goes back.
+        """
+        if ready:
+            self._silent_since.pop(release, None)
+            return 0.0
+        return now - self._silent_since.setdefault(release, now)
 
     def observe(self, releases: Iterable[str], pods: Sequence[ServingPod]) -> list[ServerEvent]:
         """Return what happened to the servers of these releases since the last call.
@@ -31,6 +54,8 @@ class PodWatch:
             releases: The champion, N-1 and the canary.
             pods: The Pods of all predictors.
         """
+        logs = self.last_logs | {pod.release: pod.last_log for pod in pods if pod.last_log}
+        self.last_logs = {release: logs[release] for release in list(logs)[-_KEPT_LOGS:]}
         events = []
         for release in releases:
             own = [pod for pod in pods if pod.release == release and not pod.terminating]

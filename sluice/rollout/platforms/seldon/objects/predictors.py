@@ -10,11 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sluice.scoring.faults import plan_faults_variables
-from sluice.scoring.recent_requests import plan_recent_requests_variables
-from sluice.scoring.release_client import HEALTH_PATH
-from sluice.scoring.release_pods import PORT, plan_server_container, plan_server_pod_spec
-from sluice.scoring.scorer import DIGEST_VARIABLE
+from sluice.scoring.containers.server_containers import (
+    DIGEST_VARIABLE,
+    PORT,
+    TIMEOUT_ANNOTATION,
+    WORKERS_VARIABLE,
+    plan_probes,
+    plan_request_timeout,
+    plan_server_container,
+    plan_server_pod_spec,
+    plan_server_variables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +35,6 @@ PREDICTOR_LABEL = "sluice.dev/predictor"
 """Label of a Pod: the predictor that it belongs to."""
 
 CONTAINER = "model"
-WORKERS_VARIABLE = "GUNICORN_WORKERS"
 HTTP_PORT, GRPC_PORT, METRICS_PORT = PORT, 9500, 6000
 _NAME_HEX = 8
 
@@ -65,6 +70,11 @@ def list_served_releases(journal: Journal) -> dict[str, PackagedRelease]:
     if journal.request is not None:
         named.append(PackagedRelease(journal.request.release, journal.request.number, journal.request.image))
     return {one.digest: one for one in named}
+
+
+def name_role(journal: Journal, release: str) -> str:
+    """Return what a served release is at present: ``champion``, ``canary`` or ``previous``."""
+    return "champion" if release == journal.champion else "canary" if release == journal.target else "previous"
 
 
 def build_predictor(release: PackagedRelease, settings: Settings, *, replicas: int) -> dict[str, Any]:
@@ -130,7 +140,7 @@ def deployment_name(settings: Settings) -> str:
 
 
 def _build_annotations(settings: Settings) -> dict[str, str]:
-    annotations = {"seldon.io/rest-timeout": str(round(settings.rollout.request_timeout_seconds * 1000))}
+    annotations = {TIMEOUT_ANNOTATION: plan_request_timeout(settings)}
     if settings.seldon.gateway:
         annotations["seldon.io/istio-gateway"] = settings.seldon.gateway
     if settings.seldon.host:
@@ -148,12 +158,7 @@ def _build_pod(release: PackagedRelease, settings: Settings) -> dict[str, Any]:
 
 
 def _build_container(release: PackagedRelease, settings: Settings) -> dict[str, Any]:
-    variables = {
-        WORKERS_VARIABLE: str(settings.seldon.workers),
-        **plan_recent_requests_variables(settings.rollout.shadow_requests),
-        **plan_faults_variables(show_values=settings.rollout.show_values),
-    }
-    health = {"httpGet": {"path": HEALTH_PATH, "port": "http"}}
+    variables = {WORKERS_VARIABLE: str(settings.seldon.workers), **plan_server_variables(settings)}
     return plan_server_container(
         CONTAINER,
         release.image,
@@ -164,10 +169,7 @@ def _build_container(release: PackagedRelease, settings: Settings) -> dict[str, 
             {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
         ],
-        # A server that hangs gets no requests after about 6 seconds, and is restarted after about 20. A busy server is slow, so
-        # four misses in a row are needed for a restart.
-        readinessProbe=health | {"periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
-        livenessProbe=health | {"initialDelaySeconds": 60, "periodSeconds": 5, "timeoutSeconds": 4, "failureThreshold": 4},
+        **plan_probes(settings),
         # Kubernetes copies the end of the log into the Pod's status if the server fails, so that the controller can say why
         # without the right to read logs.
         terminationMessagePolicy="FallbackToLogsOnError",

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sluice.rollout.decisions.health import MAX_CRASHES, Health
+from sluice.rollout.failures import find_last_words
 from sluice.rollout.platforms.seldon.objects.predictors import CONTAINER, find_model_container, read_container_digest
 
 if TYPE_CHECKING:
@@ -149,17 +150,24 @@ def _read_last_log(containers: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
+def _quote_last_words(ended: Mapping[str, Any]) -> str:
+    """Return what a container wrote last before it ended, as the end of a sentence; empty if that may not be shown."""
+    found = find_last_words(str(ended.get("message") or "").splitlines())
+    return f": {found}" if found else ""
+
+
 def _read_problem(containers: Sequence[Mapping[str, Any]], conditions: Mapping[str, Mapping[str, Any]]) -> str:
     """Return why a Pod is not ready. A container that waits or has ended explains more than a failed readiness probe."""
     for container in containers:
         state = container.get("state", {})
         ended = state.get("terminated") or container.get("lastState", {}).get("terminated")
         if (waiting := state.get("waiting")) and waiting.get("reason") not in {"ContainerCreating", "PodInitializing"}:
-            last = f" (it ended with code {ended.get('exitCode')})" if ended else ""
+            last = f" (it ended with code {ended.get('exitCode')}{_quote_last_words(ended)})" if ended else ""
             return f"{waiting.get('reason', 'waiting')}: {waiting.get('message', '')}".rstrip(": ") + last
         if state.get("terminated"):
-            return f"ended: container {container['name']} with code {state['terminated'].get('exitCode')}"
+            return f"ended: container {container['name']} with code {ended.get('exitCode')}{_quote_last_words(ended)}"
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
         return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}".rstrip(": ")
-    return ""
+    started = any(one.get("started") and not one.get("ready") for one in containers if one["name"] == CONTAINER)
+    return "its health check fails" if started else ""

@@ -62,6 +62,28 @@ def test_a_stable_that_hangs_is_replaced_and_reported_and_the_canary_is_not_blam
 
 
 @pytest.mark.slow
+def test_while_stable_answers_nobody_the_canary_gets_all_the_traffic(project: Project, serving: str, backends: Backends) -> None:
+    make_champion(project, A)
+    with Traffic(serving) as traffic:
+        start_canary(project, B)
+        wait_for(lambda: statuses.read_status(project).state == "step-1")
+        backends.set_mode(A, live=False)  # the server that replaces the one that hangs does not become ready either
+        os.kill(find_server(project, A)["pid"], signal.SIGSTOP)
+        wait_for(lambda: statuses.read_status(project).seen_weights == {B: 100}, seconds=60)
+        status = statuses.read_status(project)
+        assert (status.champion, status.state, status.weights) == (A, "step-1-diverted", {A: 0, B: 100})
+        assert "answer" in status.reason
+        served = len(traffic.answers) + 50  # some requests were on their way
+        wait_for(lambda: len(traffic.answers) > served + 100, seconds=60)
+        assert {(code, release) for _, code, release in traffic.answers[served:]} == {(200, B)}
+        backends.set_mode(A, live=True)
+        wait_for(lambda: statuses.read_status(project).seen_weights == {A: 50, B: 50}, seconds=60)
+        wait_for(lambda: any(release == A for _, _, release in traffic.answers[served:]), seconds=60)
+    assert statuses.read_status(project).state == "step-1"
+    assert "stable answers again: back to 50 %" in list_reasons(project)
+
+
+@pytest.mark.slow
 def test_a_champion_that_hangs_without_traffic_is_replaced(project: Project, serving: str) -> None:
     make_champion(project, A)
     hung = find_server(project, A)["pid"]
@@ -121,6 +143,7 @@ def run_until_hung(servers: Servers, *, answers_a_second: int) -> float:
 def test_a_server_that_fails_its_probes_and_answers_nobody_is_replaced(servers: Servers) -> None:
     replaced_at = run_until_hung(servers, answers_a_second=0)
     assert MAX_MISSES * ANSWER_SECONDS <= replaced_at <= 15.0
+    assert servers.read_health()[A].silent_seconds == MAX_MISSES * ANSWER_SECONDS
     (event,) = servers.take_events()
     assert event.release == A
     assert not servers.take_events()
@@ -128,3 +151,4 @@ def test_a_server_that_fails_its_probes_and_answers_nobody_is_replaced(servers: 
 
 def test_a_busy_server_that_answers_requests_is_not_replaced(servers: Servers) -> None:
     assert run_until_hung(servers, answers_a_second=1) == 60.0
+    assert servers.read_health()[A].silent_seconds == 0

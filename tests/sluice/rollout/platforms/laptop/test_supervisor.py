@@ -82,7 +82,7 @@ def test_a_rollback_by_command_restores_n_minus_1_and_no_request_fails(
     make_champion(project, B)
     with Traffic(serving) as traffic:
         wait_for(lambda: traffic.of(B) > 20)
-        assert commands.check_rollback(project) == A
+        assert commands.check_rollback(project)[0] == A
         done = commands.rollback(project, by="kim")
         wait_for(lambda: traffic.of(A, since=done["applied_at"] + 0.3) > 20)
     assert done["to"] == A

@@ -74,6 +74,7 @@ class SimulatedServer:
         error_rate: Share of its requests that fail.
         slow_rate: Share of its requests that are slow.
         broken: Why its container does not run, for example ``CrashLoopBackOff``; empty while it runs.
+        log: The end of the log of its last run, if that run failed.
         unready_since: When it stopped being ready; None while it is ready.
         difference: Mean difference of its answers in the shadow from those of stable.
         ready_after: Seconds from its start until it is ready.
@@ -84,6 +85,7 @@ class SimulatedServer:
     error_rate: float = 0.001
     slow_rate: float = 0.002
     broken: str = ""
+    log: str = ""
     unready_since: float | None = None
     difference: float = 0.02
     ready_after: float = 25.0
@@ -304,6 +306,7 @@ class SimulatedCluster:
         ready = self._ready(release)
         changed = server.since if server.unready_since is None else server.unready_since
         state = {"waiting": {"reason": server.broken}} if server.broken else {"running": {}}
+        last = {"lastState": {"terminated": {"exitCode": 3, "message": server.log}}} if server.log else {}
         return {
             "metadata": {
                 "uid": f"{release}-{server.since}",
@@ -317,7 +320,7 @@ class SimulatedCluster:
                 "conditions": [
                     {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": _format_time(changed)}
                 ],
-                "containerStatuses": [{"name": "model", "restartCount": 3 if server.broken else 0, "state": state}],
+                "containerStatuses": [{"name": "model", "restartCount": 3 if server.broken else 0, "state": state, **last}],
             },
         }
 

@@ -57,6 +57,8 @@ def test_a_predictor_is_named_by_its_release_and_declares_its_ports() -> None:
     assert container["env"] == [
         {"name": "SLUICE_RELEASE_DIGEST", "value": B},
         {"name": "GUNICORN_WORKERS", "value": "2"},
+        {"name": "SLUICE_START_SECONDS", "value": "120"},
+        {"name": "SLUICE_SILENCE_SECONDS", "value": "8"},
         {"name": "SLUICE_KEEP_FAULTS", "value": "hidden"},
     ], "a server keeps no answered requests unless the shadow is on, and hides values"
     assert container["readinessProbe"]["httpGet"]["path"] == "/health/status"

@@ -127,7 +127,7 @@ def test_a_rollback_that_the_evidence_already_carried_out_leaves_the_champion(
     cluster.run(control, until=lambda journal: journal.champion == B)
     roll_out(c, 3)
     cluster.run(control, until=lambda journal: journal.state.name == "step-1")
-    confirmed = commands.check_rollback(project)
+    confirmed, _ = commands.check_rollback(project)
     cluster.servers[c].error_rate = 1.0
     cluster.run(control, until=lambda journal: journal.request is None)
     with acting(cluster, control):
@@ -146,7 +146,7 @@ def test_two_rollbacks_after_an_abort_both_succeed_and_move_nothing(project: Pro
     cluster.run(control, until=lambda journal: journal.state.name == "step-1")
     cluster.now = max(cluster.now, time.time())
     cluster.tick(control)
-    confirmed = commands.check_rollback(project)
+    confirmed, _ = commands.check_rollback(project)
     cluster.command(CommandKind.ABORT)
     cluster.run(control, until=lambda journal: journal.request is None)
     done = []
