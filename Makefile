@@ -29,13 +29,13 @@ demo: setup  ## Play the whole story on this machine (release, canary, promotion
 	$(BIN)/sluice demo
 
 test: setup data  ## Run the tests of the tool and the four test layers of the example, within 6 minutes
-	$(BIN)/pytest tests/sluice tests/churn tests/tools -m "not slow and not cluster" -n 2 --dist loadfile
+	$(BIN)/pytest tests/sluice tests/churn tests/tools -m "not slow and not cluster" -n 3 --dist loadfile
 	@shown=$$(mktemp); { $(BIN)/sluice test code && $(BIN)/sluice test data; } >$$shown 2>&1 & first=$$!; \
 	$(BIN)/sluice test model && $(BIN)/sluice test integration; second=$$?; \
 	wait $$first; first=$$?; cat $$shown; rm $$shown; exit $$((first ? first : second))
 
 test-all: setup data  ## Run the slow tests: simulations, killed processes, drills and the demo
-	$(BIN)/pytest tests/sluice tests/churn -m "slow and not cluster" -n 2 --dist loadfile
+	$(BIN)/pytest tests/sluice tests/churn -m "slow and not cluster" -n 3 --dist load
 
 test-cluster: setup  ## Run the tests on a Kubernetes cluster ($KUBECONFIG)
 	$(BIN)/pytest tests -m cluster
