@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.checks.suites.inputs import LATEST_MODEL
+from sluice.data.holdout import holdout_digest
 from sluice.data.snapshots import digest_file
 from sluice.errors import StateError
+from sluice.release.golden_answers import answer_in_process
 from sluice.release.packaging import build_release
 from sluice.release.project_releases import open_releases
 from sluice.steps import packaging
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
     from sluice.release.store.releases import Release
 
 GATE_FOLDER = "gate"
-DECISION_FILE, SCORES_FILE, CURVES_FILE = "decision.json", "scores.npz", "curves.json"
-"""What the gate answered outside a run, the challenger's scores of the gate rows, and its curves on the test rows."""
+DECISION_FILE, SCORES_FILE, CURVES_FILE, GOLDEN_FILE = "decision.json", "scores.npz", "curves.json", "golden.json"
+"""What the gate answered outside a run, and of the challenger: its scores of the gate rows, its curves, and its golden rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +112,14 @@ def build_candidate(project: Project) -> Release:
     if candidate.decision is not None:
         gate = project.state / GATE_FOLDER
         files = [str(layer_folder(project, layer) / RESULT_FILE) for layer in candidate.verdicts]
-        found = (gate / CURVES_FILE, gate / DECISION_FILE, gate / SCORES_FILE, *([reference] if reference.exists() else []))
-        return releases.get(packaging.package(str(candidate.model), candidate.training, files, *map(str, found)))
+        made = [gate / name for name in (CURVES_FILE, DECISION_FILE, SCORES_FILE, GOLDEN_FILE)]
+        made += [reference] if reference.exists() else []
+        return releases.get(packaging.package(str(candidate.model), candidate.training, files, *map(str, made)))
     champion = read_champion(project)
     folder = build_release(
         project,
         model=candidate.model,
+        golden=answer_in_process(project, candidate.model, holdout=holdout_digest(project)),
         snapshot_digest=candidate.snapshot_digest,
         snapshot_source=str(candidate.training.get("snapshot_source", "")),
         drift_reference=packaging.read_reference(reference) if reference.exists() else None,
