@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,45 @@ def test_only_the_default_branch_asks_the_gate_and_only_a_person_approves() -> N
     assert (rule["when"], JOBS["approve"]["environment"]) == ("manual", "production")
     (command,) = find_commands("approve")
     assert command[1:] == ["rollout", "approve", "$RELEASE", "--by", "$GITLAB_USER_LOGIN", "--note", "$CI_JOB_URL"]
+
+
+STUB = """#!/bin/sh
+echo "$*" >> calls
+case "$*" in
+  "gate ask"*) echo '{{"outcome": "{outcome}"}}'; exit {asked};;
+  "release build"*) echo '{built}'; exit {packaged};;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "asked", "built", "packaged", "release"),
+    [
+        ("promote", 0, {"data": {"digest": "sha256:1"}}, 0, "RELEASE=sha256:1\n"),
+        ("overridden", 0, {"data": {"digest": "sha256:1"}}, 0, "RELEASE=sha256:1\n"),
+        ("kept", 0, {}, 0, ""),
+        ("error", 0, {}, 0, ""),
+        ("error", 4, {}, 0, None),
+        ("promote", 0, {"outcome": "error"}, 5, None),
+        ("promote", 0, {"data": {}}, 0, None),
+    ],
+)
+def test_the_gates_job_packages_only_what_the_gate_lets_pass_and_fails_if_a_command_fails(
+    tmp_path: Path, outcome: str, asked: int, built: dict[str, Any], packaged: int, release: str | None
+) -> None:
+    programs = tmp_path / ".venv/bin"
+    programs.mkdir(parents=True)
+    (programs / "python").symlink_to(sys.executable)
+    (programs / "sluice").write_text(STUB.format(outcome=outcome, asked=asked, built=json.dumps(built), packaged=packaged))
+    (programs / "sluice").chmod(0o755)
+    script = "\n".join(JOBS["gate"]["script"])
+    # GitLab's runner joins the commands of a job, and runs them with these options.
+    done = subprocess.run(["bash", "-eo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, check=False)
+    assert (done.returncode == 0) == (release is not None)
+    if release is not None:
+        assert (tmp_path / "release.env").read_text() == release
+    calls = (tmp_path / "calls").read_text()
+    assert ("release build" in calls) == (asked == 0 and outcome in {"promote", "overridden"})
 
 
 @pytest.mark.parametrize("job", sorted(JOBS))

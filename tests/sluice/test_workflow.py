@@ -122,12 +122,53 @@ def test_the_release_is_approved_in_the_name_of_the_environments_reviewer_or_not
         "GITHUB_ACTOR": "pusher",
         "GITHUB_OUTPUT": str(output),
     }
-    done = subprocess.run(["bash", "-e", "-c", script], env=environment, check=False)
+    done = subprocess.run(["bash", "-eo", "pipefail", "-c", script], env=environment, check=False)
     assert (done.returncode == 0) == (approver is not None)
     assert not output.exists() if approver is None else output.read_text() == f"name={approver}\n"
     approve = next(step for step in steps if "rollout approve" in step.get("run", ""))
     assert approve["env"] == {"REVIEWER": "${{ steps.reviewer.outputs.name }}"}
     assert 'rollout approve "$RELEASE" --by "$REVIEWER"' in approve["run"]
+
+
+def find_script(job: str, step: str) -> str:
+    return str(next(one["run"] for one in JOBS[job]["steps"] if one.get("id") == step))
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the steps read the answers with jq")
+@pytest.mark.parametrize(
+    ("step", "answer", "code", "output"),
+    [
+        ("ask", {"outcome": "promote"}, 0, "outcome=promote\n"),
+        ("ask", {"outcome": "kept"}, 0, "outcome=kept\n"),
+        ("ask", {"outcome": "error"}, 4, ""),
+        ("ask", {"outcome": "error"}, 5, ""),
+        ("ask", {}, 0, ""),
+        ("package", {"data": {"digest": "sha256:1"}}, 0, "release=sha256:1\n"),
+        ("package", {"outcome": "error"}, 5, ""),
+        ("package", {"data": {}}, 0, ""),
+    ],
+)
+def test_a_step_of_the_gates_job_fails_if_its_command_fails_or_answers_nothing(
+    tmp_path: Path, step: str, answer: dict[str, Any], code: int, output: str
+) -> None:
+    command = tmp_path / ".venv/bin/sluice"
+    command.parent.mkdir(parents=True)
+    command.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\nexit {code}\n")
+    command.chmod(0o755)
+    shell = WORKFLOW.get("defaults", {}).get("run", {}).get("shell")
+    options = ["-eo", "pipefail"] if shell == "bash" else ["-e"]  # as GitHub documents its shells
+    written = tmp_path / "output"
+    written.touch()
+    environment = {"PATH": os.environ["PATH"], "GITHUB_OUTPUT": str(written)}
+    done = subprocess.run(
+        ["bash", *options, "-c", find_script("gate", step)], cwd=tmp_path, env=environment, capture_output=True, check=False
+    )
+    assert (done.returncode == 0, written.read_text()) == (bool(output), output)
+
+
+def test_a_release_is_packaged_only_after_an_answer_that_lets_the_model_pass() -> None:
+    (step,) = (one for one in JOBS["gate"]["steps"] if one.get("id") == "package")
+    assert step["if"] == "steps.ask.outputs.outcome == 'promote' || steps.ask.outputs.outcome == 'overridden'"
 
 
 def test_every_workflow_command_is_a_make_target_or_a_command_of_sluice_with_these_options() -> None:
