@@ -15,7 +15,7 @@ from sluice.data.snapshots import digest_file
 from sluice.errors import StateError
 from sluice.release.golden_answers import answer_in_process
 from sluice.release.packaging import build_release
-from sluice.release.project_releases import open_releases
+from sluice.release.project_releases import open_folder, open_releases
 from sluice.steps import packaging
 from sluice.steps.champions import read_champion
 from sluice.steps.standalone.results import (
@@ -97,24 +97,27 @@ def plan_candidate(project: Project) -> Candidate:
 
 
 def build_candidate(project: Project) -> Release:
-    """Build a release of the model that was trained last, and push it if serving.repository names a registry.
+    """Build a release of the model that was trained last.
+
+    If serving.repository names a registry and the gate was asked about the model, the release is pushed. A release without the
+    gate's decision stays in the state folder, because it never takes production traffic, and a pull request may not push.
 
     It contains the verdicts in `.sluice/layers` that are about this code, this snapshot and this model, and the gate's decision
-    if the gate was asked about this model. The gate is not asked now. A release without the gate's decision is not pushed.
+    if the gate was asked about this model. The gate is not asked now.
 
     Raises:
         ServiceError: The registry does not accept the release.
         StateError: No model was trained in this project yet.
     """
     candidate = plan_candidate(project)
-    releases = open_releases(project)
     reference = project.state / LATEST_MODEL.parent / REFERENCE_FILE
     if candidate.decision is not None:
         gate = project.state / GATE_FOLDER
         files = [str(layer_folder(project, layer) / RESULT_FILE) for layer in candidate.verdicts]
         made = [gate / name for name in (CURVES_FILE, DECISION_FILE, SCORES_FILE, GOLDEN_FILE)]
         made += [reference] if reference.exists() else []
-        return releases.get(packaging.package(str(candidate.model), candidate.training, files, *map(str, made)))
+        digest = packaging.package(str(candidate.model), candidate.training, files, *map(str, made))
+        return open_releases(project).get(digest)
     champion = read_champion(project)
     folder = build_release(
         project,
@@ -127,7 +130,7 @@ def build_candidate(project: Project) -> Release:
         gate=None,
         parent=champion.digest if champion else None,
     )
-    return releases.add(folder)
+    return open_folder(project).add(folder)
 
 
 def _why_left_out(layer: str, result: Mapping[str, Any], subject: str) -> str:
