@@ -132,6 +132,8 @@ class Runner:
             found = known.get(words[1], {}).get(words[3], "")
         elif words[0] == "needs":
             found = "success" if words[2] == "result" else self.outputs[words[1]].get(words[3], "")
+        elif words[0] == "secrets":
+            found = ""  # the optional secrets are not set
         elif first == "github.event_name":
             found = self.event
         elif first == "github.event.pull_request.head.repo.full_name":
