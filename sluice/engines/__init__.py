@@ -180,6 +180,10 @@ class Engine(Protocol):
     def name(self) -> str:
         """``local``, ``argo`` or ``kfp``."""
 
+    @property
+    def resume_approves(self) -> bool:
+        """Whether `resume` approves the release. If not, it only lets the run go on, and a person approves the rollout."""
+
     def prepare(self, pipeline: str, *, force: bool = False, dry_run: bool = False) -> str:
         """Bring a pipeline to the engine's server, if it is not there as it is now.
 
@@ -238,7 +242,7 @@ class Engine(Protocol):
         """Run a failed run again from the steps that failed. The results of the other steps stay."""
 
     def resume(self, run: str, *, by: str, why: str = "") -> str:
-        """Answer the approval that a run waits for, and return the name of the step that waited."""
+        """Answer the step that a run waits at, and return the name of this step. `resume_approves` says what that means."""
 
     def list(self, limit: int = 20) -> tuple[RunSummary, ...]:
         """Return the last runs of the project, newest first."""
@@ -256,4 +260,4 @@ class Engine(Protocol):
         """Stop or continue starting runs, and return ``changed`` or ``unchanged``."""
 
     def schedule_remove(self) -> str:
-        """Delete the project's schedule, and return ``removed`` or ``unchanged``. Its runs stay."""
+        """Delete the project's schedule, and return ``removed`` or ``unchanged``. Whether its runs stay depends on the engine."""

@@ -1,4 +1,4 @@
-"""`sluice doctor`: look whether everything that a run needs is there, and say the fix for what is not."""
+"""`sluice doctor`: check that everything is there that a run needs, and say how to fix what is missing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def doctor(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Look whether everything that a run needs is there, and say the fix for what is not."""
+    """Check that everything is there that a run needs, and say how to fix what is missing."""
     from sluice.doctor.examination import examine
 
     project = open_project(project_folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -157,17 +158,49 @@ def resume(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Answer the approval that a run waits for, so that the rollout of its release starts."""
+    """Answer the step that a run waits at.
+
+    On Argo the run goes on and requests the rollout of its release, which a person approves with `sluice rollout approve`. On the
+    local engine, the release is approved.
+    """
     engine = _open(project_folder, run, engine_name)
-    waits = engine.read(run)
-    confirm(yes, output, f"Approve release {waits.summary.release or '(unknown)'} of run {run} for production?")
+    release = engine.read(run).summary.release
+    answer = _approval(run, release) if engine.resume_approves else _continuation(run, release)
+    confirm(yes, output, answer.question, change=answer.change)
     step = engine.resume(run, by=by or getpass.getuser(), why=why)
-    _report("resume", run, "resumed", f"the step {step} has its answer", output)
+    _report("resume", run, "resumed", f"the step {step} has its answer: {answer.effect}", output, answer.hint)
 
 
-def _report(command: str, run: str, outcome: str, detail: str, output: Format) -> None:
-    data: dict[str, Any] = {"run": run, "detail": detail}
-    show(output, Envelope(f"runs {command}", outcome, data), facts({"run": run, outcome: detail}))
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What an answer to a waiting run means: the question before it, what it changes, what follows, and what is left to do."""
+
+    question: str
+    change: str
+    effect: str
+    hint: str = ""
+
+
+def _approval(run: str, release: str) -> _Answer:
+    named = f"release {release}" if release else "the release"
+    question = f"Approve {named} of run {run} for production?"
+    return _Answer(question, "approves a release for production", f"{named} is approved")
+
+
+def _continuation(run: str, release: str) -> _Answer:
+    named = f"release {release}" if release else "its release"
+    return _Answer(
+        f"Let run {run} go on, so that it requests the rollout of {named}? This does not approve the rollout.",
+        "lets a run request a rollout",
+        f"the run goes on and requests the rollout of {named}",
+        f"`sluice rollout approve {release or 'RELEASE'}`, by a person with the Role sluice-approver, unless that was done",
+    )
+
+
+def _report(command: str, run: str, outcome: str, detail: str, output: Format, hint: str = "") -> None:
+    following = {"next": hint} if hint else {}
+    data: dict[str, Any] = {"run": run, "detail": detail, **following}
+    show(output, Envelope(f"runs {command}", outcome, data), facts({"run": run, outcome: detail, **following}))
 
 
 def logs(

@@ -113,7 +113,7 @@ def remove(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Delete the project's schedule. Its runs stay."""
+    """Delete the project's schedule. On Argo its runs stay; KFP deletes them too."""
     _, engine = _open(project_folder, engine_name)
     confirm(yes, output, "Delete the project's schedule?", change="deletes the schedule")
     outcome = engine.schedule_remove()

@@ -21,132 +21,23 @@ from sluice.cli.options_and_output import (
     open_project,
     show,
 )
+from sluice.cli.production.rollout_facts import find_release, list_status_facts, name_number, write_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sluice.project.projects import Project
     from sluice.rollout.requests.release_references import NamedRelease
-    from sluice.rollout.requests.statuses import RolloutStatus
 
 app = typer.Typer(help="Roll a release out in steps (5 → 25 → 100 % of the traffic), or roll it back.", no_args_is_help=True)
 
 RefArgument = Annotated[
     str, typer.Argument(help="The release: its number, release-<n>, champion, previous, or the beginning of its digest.")
 ]
-MAX_CONDEMNED = 3
-"""Condemned releases that the status shows."""
-
-ByOption = Annotated[str, typer.Option("--by", help="The person who orders this; default: the user of this machine.")]
-
-
-def _find_release(project: Project, ref: str) -> NamedRelease:
-    from sluice.rollout.requests.release_references import find_release
-
-    return find_release(project, ref)
-
-
-def _describe_release(project: Project, digest: str | None) -> str:
-    return f"release {_find_release(project, digest).number}  {digest[:19]}" if digest else "none"
-
-
-def _status_facts(project: Project, status: RolloutStatus) -> dict[str, object]:
-    weights = {
-        f"release {_find_release(project, digest).number}": f"{weight} %" for digest, weight in status.weights.items() if weight
-    }
-    return (
-        {
-            "serving": status.url or _describe_serving(project, status),
-            "state": status.state,
-            "champion": _describe_release(project, status.champion),
-            "previous": _describe_release(project, status.previous),
-            "canary": _describe_release(project, status.target),
-            "traffic": ", ".join(f"{name} {weight}" for name, weight in weights.items()) or "none",
-            "reason": status.reason,
-        }
-        | _describe_expected_time(status)
-        | _describe_rejections(status.evidence or {})
-        | _describe_failure(status.failure)
-        | _describe_condemned(project, status)
-        | _describe_problems(project, status)
-    )
-
-
-def _describe_expected_time(status: RolloutStatus) -> dict[str, object]:
-    """Return when the next interim look is expected, if a canary takes traffic."""
-    from sluice.rollout.decisions.expected_times import describe_duration
-
-    evidence = status.evidence or {}
-    seconds = evidence.get("seconds_to_next_look")
-    if seconds is None:
-        return {}
-    rate = f"{evidence['requests_per_second']:.3g} requests a second"
-    return {
-        "next look": f"at {evidence['next_look']} canary requests of this step, in about {describe_duration(seconds)} at {rate}"
-    }
-
-
-def _describe_serving(project: Project, status: RolloutStatus) -> str:
-    if project.settings.rollout.in_cluster:
-        absent = "no controller is running: install manifests/, or start `sluice rollout controller`"
-        return "by Seldon Core" if status.supervised else absent
-    return "no supervisor is running: `sluice serve` starts it"
-
-
-def _describe_problems(project: Project, status: RolloutStatus) -> dict[str, object]:
-    """Return the problem of the last round, what is wrong with each server, and what happened to a server last."""
-    shown = {server["release"]: problem for server in status.servers if (problem := _describe_server(server))}
-    failures: dict[str, object] = {f"release {_find_release(project, one).number}": shown[one] for one in shown}
-    event = status.server_event
-    last = {"last event": f"{_write_time(event['time'])} {event['text']}"} if event else {}
-    return ({"problem": status.trouble} if status.trouble else {}) | failures | last
-
-
-def _write_time(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-def _describe_rejections(evidence: Mapping[str, Any]) -> dict[str, object]:
-    """Return how many requests were answered with a 4xx during the rollout, if there were any."""
-    canary, stable = evidence.get("canary_rejected", 0), evidence.get("stable_rejected", 0)
-    return {"rejected": f"{canary} requests at the canary, {stable} at stable (4xx; not judged)"} if canary or stable else {}
-
-
-def _describe_failure(failure: Mapping[str, Any] | None) -> dict[str, object]:
-    """Return what failed in the last rollout, one line for each error."""
-    return {"what failed": "\n".join(failure["lines"])} if failure and failure["lines"] else {}
-
-
-def _describe_condemned(project: Project, status: RolloutStatus) -> dict[str, object]:
-    """Return the releases that were condemned last, with the time and the reason, newest first."""
-    from sluice.rollout.requests.condemnations import read_condemnations
-
-    if not status.condemned:
-        return {}
-    newest = list(reversed(read_condemnations(project).items()))
-    lines = [f"release {_name_number(project, digest)}: {told}" for digest, told in newest[:MAX_CONDEMNED]]
-    more = len(newest) - len(lines)
-    lines += [f"and {more} more (`sluice release list`)"] if more else []
-    return {"condemned": "\n".join(lines)}
-
-
-def _name_number(project: Project, digest: str) -> str:
-    """Return the number of a release; the beginning of its digest if no store holds it any more, or none answers."""
-    from sluice.errors import ServiceError, StateError
-
-    try:
-        return str(_find_release(project, digest).number)
-    except (StateError, ServiceError):
-        return digest[:19]
-
-
-def _describe_server(server: Mapping[str, Any]) -> str:
-    """Return what is wrong with a server; empty if nothing is."""
-    if server.get("failure"):
-        return f"its server failed: {server['failure']}"
-    if server.get("hung"):
-        return f"its server hung: {server['hung']}" + ("" if server.get("ready") else "; the new one is starting")
-    return f"its server is not ready: {server['waiting']}" if server.get("waiting") and not server.get("ready") else ""
+_BY_HELP = "The person who orders this; default: the user of this machine. In a cluster it has no effect: the account counts."
+_APPROVER_HELP = "The person who approves; default: the user of this machine. In a cluster, the account approves for this person."
+ByOption = Annotated[str, typer.Option("--by", help=_BY_HELP)]
+ApproverOption = Annotated[str, typer.Option("--by", help=_APPROVER_HELP)]
 
 
 @app.command("status")
@@ -156,7 +47,7 @@ def status(output: OutputOption = Format.TABLE, project_folder: ProjectOption = 
 
     project = open_project(project_folder)
     now = read_status(project)
-    show(output, Envelope("rollout status", now.state, dataclasses.asdict(now)), facts(_status_facts(project, now)))
+    show(output, Envelope("rollout status", now.state, dataclasses.asdict(now)), facts(list_status_facts(project, now)))
 
 
 @app.command("history")
@@ -174,7 +65,7 @@ def history(output: OutputOption = Format.TABLE, project_folder: ProjectOption =
         weights = ", ".join(f"{digest[7:13]} {weight} %" for digest, weight in line.get("weights", {}).items() if weight)
         to_state = "unchanged" if line["from"] == line["to"] and not line["word_of"] else line["to"]
         reason = escape("\n".join([line["reason"], *_list_failure_lines(line)]))
-        table.add_row(_write_time(line["time"]), line["from"], to_state, weights, reason)
+        table.add_row(write_time(line["time"]), line["from"], to_state, weights, reason)
     show(output, Envelope("rollout history", "done", {"transitions": transitions}), table)
 
 
@@ -201,7 +92,7 @@ def start(
     from sluice.rollout.requests import starts, statuses, step_shares
 
     project = open_project(project_folder)
-    release = _find_release(project, ref)
+    release = find_release(project, ref)
     starts.check_request(project, release.digest, again=again)
     now = statuses.read_status(project)
     if release.digest in {now.champion, now.target}:
@@ -209,12 +100,14 @@ def start(
         ended = _wait(project, release) if wait and not dry_run and release.digest == now.target else {}
         _show_result(output, "rollout start", "promoted" if ended else "unchanged", release, reason=why, **ended)
         return
+    account = _identify(project, by)
     if not dry_run:
-        starts.request_rollout(project, release.digest, by=_identify(project, by), again=again)
+        starts.request_rollout(project, release.digest, by=account, again=again)
     outcome = "would-start" if dry_run else "requested"
     steps = step_shares.find_steps(project, open_journal(project).read(), release.digest)
     expected = step_shares.describe_steps(project, steps) if now.champion else []
-    details: dict[str, Any] = _find_warnings(project, release.digest) | _find_condemnation(project, release.digest)
+    details: dict[str, Any] = {"by": account} | _find_warnings(project, release.digest)
+    details |= _find_condemnation(project, release.digest)
     if wait and not dry_run:
         details, outcome = details | _wait(project, release), "promoted"
     _show_result(output, "rollout start", outcome, release, steps=list(steps), expected=expected, **details)
@@ -239,27 +132,32 @@ def _wait(project: Project, release: NamedRelease) -> dict[str, Any]:
 @app.command("approve")
 def approve(
     ref: RefArgument,
-    by: ByOption = "",
+    by: ApproverOption = "",
     note: Annotated[str, typer.Option(help="Why; stored with the approval.")] = "",
     dry_run: DryRunOption = False,
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
     """Approve one release for production traffic, by its digest."""
+    from sluice.rollout.decisions.states import name_approver
     from sluice.rollout.requests import approvals, step_shares
     from sluice.rollout.requests.admission import read_override
 
     project = open_project(project_folder)
-    release = _find_release(project, ref)
+    release = find_release(project, ref)
     decide = approvals.plan_approval if dry_run else approvals.approve
     former = approvals.find_running_approval(project, release.digest)
-    approval = former or decide(project, release.digest, _identify(project, by), note)
+    account = "" if former else _identify(project, by)
+    person = by or account
+    approval = former or decide(project, release.digest, person, note)
     image = {"image": approval.image} if approval.image else {}
     overridden = read_override(project, release.digest)
     image |= {"override": overridden} if overridden else {}
-    until = _write_time(approval.until)
+    until = write_time(approval.until)
     expected = step_shares.describe_steps(project, approval.steps)
-    details: dict[str, Any] = {"by": approval.by, "steps": list(approval.steps), "expected": expected, "until": until} | image
+    # If somebody else approved in this second, that approval counts.
+    approver = approval.by if former or approval.by != person else name_approver(account, person)
+    details: dict[str, Any] = {"by": approver, "steps": list(approval.steps), "expected": expected, "until": until} | image
     details |= _find_warnings(project, release.digest) | _find_condemnation(project, release.digest)
     outcome = "unchanged" if former else "would-approve" if dry_run else "approved"
     _show_result(output, "rollout approve", outcome, release, **details)
@@ -279,14 +177,15 @@ def promote(
     from sluice.rollout.requests import commands
 
     project = open_project(project_folder)
-    release = _find_release(project, ref)
+    release = find_release(project, ref)
     commands.check_promote(project, release.digest)
+    account = _identify(project, by)
     if dry_run:
-        _show_result(output, "rollout promote", "would-promote", release, by=_identify(project, by))
+        _show_result(output, "rollout promote", "would-promote", release, by=account)
         return
     confirm(yes, output, f"Promote release {release.number} to 100 % without waiting for the evidence?")
-    commands.promote(project, release.digest, by=_identify(project, by), why=why)
-    _show_result(output, "rollout promote", "requested", release, by=_identify(project, by))
+    commands.promote(project, release.digest, by=account, why=why)
+    _show_result(output, "rollout promote", "requested", release, by=account)
 
 
 @app.command("abort")
@@ -301,14 +200,14 @@ def abort(
     from sluice.rollout.requests import commands, statuses
 
     project = open_project(project_folder)
-    release = _find_release(project, commands.check_abort(project))
+    release, account = find_release(project, commands.check_abort(project)), _identify(project, by)
     if dry_run:
-        _show_result(output, "rollout abort", "would-abort", release, by=_identify(project, by))
+        _show_result(output, "rollout abort", "would-abort", release, by=account)
         return
     rest = "send all traffic to stable" if statuses.read_status(project).champion else "leave production without a release"
     confirm(yes, output, f"End the rollout of release {release.number} and {rest}?")
-    commands.abort(project, by=_identify(project, by))
-    _show_result(output, "rollout abort", "requested", release, by=_identify(project, by))
+    commands.abort(project, by=account)
+    _show_result(output, "rollout abort", "requested", release, by=account)
 
 
 @app.command("rollback")
@@ -324,11 +223,12 @@ def rollback(
 
     project = open_project(project_folder)
     target, left = commands.check_rollback(project)
-    release = _find_release(project, target)
+    release = find_release(project, target)
     if dry_run:
-        _show_rollback(project, output, "would-roll-back", release, {"to": target, "left": left})
+        planned = {"to": target, "left": left, "by": _identify(project, by)}
+        _show_rollback(project, output, "would-roll-back", release, planned)
         return
-    confirm(yes, output, f"Take all production traffic from release {_name_number(project, left)} to release {release.number}?")
+    confirm(yes, output, f"Take all production traffic from release {name_number(project, left)} to release {release.number}?")
     done = commands.rollback(project, by=_identify(project, by), to=target)
     _show_rollback(project, output, "rolled-back", release, done)
 
@@ -336,11 +236,12 @@ def rollback(
 def _show_rollback(project: Project, output: Format, outcome: str, serving: NamedRelease, done: Mapping[str, Any]) -> None:
     """Show which release was left and which one serves now. If all traffic was there already, no release was left."""
     left = (
-        f"release {_name_number(project, done['left'])}  {done['left']}" if done["left"] else "nothing, as all traffic was there"
+        f"release {name_number(project, done['left'])}  {done['left']}" if done["left"] else "nothing, as all traffic was there"
     )
     names = ("would leave", "would serve") if outcome == "would-roll-back" else ("rolled back", "serves now")
     rows = {names[0]: left, names[1]: f"release {serving.number}  {serving.digest}"}
     rows |= {"after": f"{done['seconds']:.2f} s"} if "seconds" in done else {}
+    rows |= {"by": done["by"]}
     show(output, Envelope("rollout rollback", outcome, {"number": serving.number, "digest": serving.digest, **done}), facts(rows))
 
 
@@ -370,10 +271,10 @@ def controller(
 
 
 def _identify(project: Project, by: str) -> str:
-    """Return the name that was given; if it is empty, the account in a cluster, and the user of this machine on a laptop."""
+    """Return the name that is recorded: in a cluster the account, on a laptop the given name or else the user of this machine."""
     from sluice.rollout.platforms.selection import open_journal
 
-    return by or open_journal(project).identify(name_person(by))
+    return open_journal(project).identify(name_person(by))
 
 
 def _find_warnings(project: Project, digest: str) -> dict[str, list[str]]:

@@ -82,6 +82,11 @@ class ArgoEngine:
         return NAME
 
     @property
+    def resume_approves(self) -> bool:
+        """No: the run goes on and requests the rollout, and nobody approves their own request."""
+        return False
+
+    @property
     def _selector(self) -> str:
         return f"{PROJECT_LABEL}={self.project.settings.project.name}"
 
@@ -255,7 +260,7 @@ class ArgoEngine:
         raise _busy(run)
 
     def resume(self, run: str, *, by: str, why: str = "") -> str:
-        """Answer the approval that the run waits for.
+        """Answer the step that the run waits at, so that the run goes on and requests its rollout.
 
         Raises:
             StateError: The run waits for no answer.

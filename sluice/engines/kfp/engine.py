@@ -66,6 +66,11 @@ class KfpEngine:
         return NAME
 
     @property
+    def resume_approves(self) -> bool:
+        """No: `resume` refuses."""
+        return False
+
+    @property
     def _prefix(self) -> str:
         return self.project.settings.project.name
 

@@ -57,7 +57,7 @@ def read_log(client: Any, run: str, found: TaskNode, *, pod: str = "") -> list[s
         if (text := _read_text(client, run, each, step)) is not None:
             return text.splitlines()
     if found.node.fields.get("state") == "RUNNING":
-        # A KFP with a single user looks for the pod in no namespace (seen on 2.17.0), so it finds none.
+        # KFP's API server with a single user asks Kubernetes for the pod without a namespace (seen on 2.17.0), and finds none.
         raise DataError(f"KFP cannot read the log of {step} yet", hint="The log is there when the step has ended.")
     raise DataError(f"KFP cannot read the log of {step}", hint="Its pod was deleted, and KFP has no archive of logs.")
 

@@ -79,6 +79,11 @@ class LocalEngine:
         """The name of the engine."""
         return NAME
 
+    @property
+    def resume_approves(self) -> bool:
+        """Yes: nobody else could approve on this machine."""
+        return True
+
     def folder(self, run: str) -> Path:
         """Return the folder with the records of a run.
 

@@ -10,9 +10,12 @@ from sluice.project.base import Table
 class SeldonTable(Table):
     """``[seldon]``: production in a cluster. It is used if ``rollout.splitter`` is ``seldon``."""
 
-    name: str = Field(default="", description="Name of the SeldonDeployment. If empty, the name of the project.")
+    name: str = Field(
+        default="", description="Name of the ModelRollout and of the SeldonDeployment. If empty, the name of the project."
+    )
     namespace: str = Field(
-        default="", description="Namespace of the SeldonDeployment. If empty, the namespace of the Pod or of the kubeconfig."
+        default="",
+        description="Namespace of the ModelRollout and of the SeldonDeployment. If empty, that of the Pod or of the kubeconfig.",
     )
     replicas: int = Field(default=1, ge=1, description="Replicas of a release. A canary has as many as the champion.")
     requests: dict[str, str] = Field(

@@ -151,6 +151,11 @@ class Approval:
         return (self.release, self.steps, self.image) == (release, steps, image) and self.at <= now < self.until
 
 
+def name_approver(account: str, reviewer: str) -> str:
+    """Return who approved, as people read it: the account, and the person whose decision it recorded if that is another one."""
+    return f"{account} for {reviewer}" if reviewer not in {"", account} else account
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """A command that a person gave. The supervisor or controller reads it from the journal.

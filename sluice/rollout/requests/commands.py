@@ -132,8 +132,8 @@ def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
             release has all traffic already, because its canary was rolled back in the meantime, nothing moves.
 
     Returns:
-        ``to`` and ``left`` (digests), ``decided_at``, ``applied_at`` (when the proxy reported that it sends nothing elsewhere)
-        and ``seconds`` between the two.
+        ``to`` and ``left`` (digests), ``by`` (who is recorded), ``decided_at``, ``applied_at`` (when the proxy reported that it
+        sends nothing elsewhere) and ``seconds`` between the two.
 
     Raises:
         StateError: There is no release to go back to, it is another release by now, or its server does not become ready.
@@ -157,7 +157,7 @@ def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
     timeout = project.settings.serving.start_timeout_seconds
     applied = _await_rollback(journal_store, command.id, target, timeout)
     if applied is not None:
-        return applied
+        return {"by": command.by, **applied}
     raise ServiceError(
         f"the rollback to {target[:19]} was not applied within {timeout:g} s: {read_status(project).reason}",
         hint="The supervisor or controller continues with it. `sluice rollout status` shows when it is done.",
@@ -169,7 +169,7 @@ def _build_command(kind: CommandKind, by: str, reason: str = "") -> Command:
 
 
 def _await_rollback(journal_store: JournalStore, command: str, target: str, timeout: float) -> dict[str, Any] | None:
-    """Wait until the command with this id is applied; return what `rollback` returns, or None on time-out."""
+    """Wait until the command with this id is applied; return what `rollback` returns without ``by``, or None on time-out."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         journal = journal_store.read()

@@ -78,6 +78,7 @@ def test_the_model_layer_judges_a_given_model(run: Run, trained: Path) -> None:
     assert result.metrics()["coverage"] == 1.0
 
 
+@pytest.mark.slow
 def test_the_same_suite_runs_with_pytest_alone(shop: Project, trained: Path) -> None:
     (shop.root / "tests" / "model" / "test_model.py").write_text(MODEL_SUITE)
     missing = bare_pytest(shop, "tests/model")
@@ -142,6 +143,7 @@ def test_the_error_for_a_model_that_cannot_be_read_ends_the_layer(run: Run, tmp_
     assert "the champion cannot be compared" in result.verdicts[0].detail
 
 
+@pytest.mark.slow
 def test_the_suite_gets_the_given_snapshot(run: Run, shop: Project) -> None:
     broken = shop.root / "data" / "broken.csv"
     broken.write_text("key,left\n1,0\n")

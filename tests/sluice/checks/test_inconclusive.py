@@ -123,6 +123,7 @@ def test_a_reason_does_not_allow_a_failed_check(run: Run, shop: Project) -> None
     assert result.outcome is Outcome.FAIL
 
 
+@pytest.mark.slow
 def test_plain_pytest_fails_too(shop: Project) -> None:
     """`pytest tests/code` on a laptop and the layer agree about a verdict that blocks."""
     (shop.root / "tests" / "conftest.py").write_text('pytest_plugins = ["sluice.checks.plugin"]\n')

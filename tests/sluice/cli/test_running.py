@@ -14,6 +14,7 @@ from rich.prompt import Confirm
 
 from sluice.cli.options_and_output import Format
 from sluice.cli.production import rollouts
+from sluice.cli.production.rollout_facts import list_status_facts
 from sluice.cli.work import running
 from sluice.engines.outcomes import exit_code_of
 from sluice.errors import RefusedError
@@ -169,7 +170,7 @@ def test_a_dry_run_of_the_start_says_how_long_each_step_takes(
     journal_of(project)
     open_journal_file(project).write_status({"evidence": {"requests_per_second": 10.0}})
     monkeypatch.setattr(starts, "check_request", lambda *_, **__: None)
-    monkeypatch.setattr(rollouts, "_find_release", lambda *_: NamedRelease(B, 2))
+    monkeypatch.setattr(rollouts, "find_release", lambda *_: NamedRelease(B, 2))
     rollouts.start("2", dry_run=True, output=Format.JSON, project_folder=project.root)
     data = json.loads(capsys.readouterr().out)["data"]
     assert data["steps"] == [5, 25, 100]
@@ -182,10 +183,10 @@ def test_the_status_says_when_the_next_look_is_due(project: Project) -> None:
     status = dataclasses.replace(
         read_status(project), evidence={"next_look": 300, "seconds_to_next_look": 240.0, "requests_per_second": 12.5}
     )
-    assert rollouts._status_facts(project, status)["next look"] == (
+    assert list_status_facts(project, status)["next look"] == (
         "at 300 canary requests of this step, in about 4 min at 12.5 requests a second"
     )
-    assert "next look" not in rollouts._status_facts(project, dataclasses.replace(status, evidence={"requests_per_second": 12.5}))
+    assert "next look" not in list_status_facts(project, dataclasses.replace(status, evidence={"requests_per_second": 12.5}))
 
 
 def test_ctrl_c_says_that_a_started_rollout_continues(project: Project, run: Path) -> None:

@@ -46,6 +46,17 @@ def test_the_page_has_the_settings_of_the_overlay(engine: str) -> None:
         assert values.items() <= page[table].items(), table
 
 
+@pytest.mark.parametrize("engine", ["argo", "kfp"])
+def test_the_page_names_the_overlay_the_step_image_and_where_production_is(engine: str) -> None:
+    """Without these, no step starts, or the first one finds no champion."""
+    settings = read_page(engine)
+    assert settings["steps"]["image"]
+    assert settings["rollout"]["splitter"] == "seldon"
+    assert settings["seldon"]["namespace"] == "sluice-production"
+    page = (MANIFESTS.parent / "docs" / "how-to" / f"{engine}.md").read_text(encoding="utf-8")
+    assert f"kubectl apply -k manifests/overlays/{engine}`" in page
+
+
 def test_pipelines_are_compiled_for_the_level_that_their_namespace_enforces() -> None:
     namespaces = {item["metadata"]["name"]: item["metadata"] for item in build("overlays/argo") if item["kind"] == "Namespace"}
     for settings in (read_settings("argo")["argo"], read_page("argo")["argo"]):

@@ -144,3 +144,19 @@ def test_the_page_names_the_services_as_the_manifests_do() -> None:
     for folder in re.findall(r"`manifests/(components/[\w-]+|overlays/[\w-]+)`", page):
         assert (MANIFESTS / folder / "kustomization.yaml").is_file(), folder
     assert "http://sluice-monitor.sluice-triggers:8090/events" in page
+
+
+def test_the_page_creates_the_namespace_before_the_secrets_and_the_secrets_before_the_services() -> None:
+    page = (MANIFESTS.parent / "docs" / "how-to" / "drift.md").read_text(encoding="utf-8")
+    (commands,) = (
+        block for block in re.findall(r"^```\w*\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if "create secret" in block
+    )
+    first, *creations, last = commands.splitlines()
+    file = MANIFESTS.parent / first.removeprefix("kubectl apply -f ")
+    assert yaml.safe_load(file.read_text(encoding="utf-8"))["metadata"]["name"] == "sluice-triggers"
+    assert last == f"kubectl apply -k manifests/{OVERLAY}"
+    created = {
+        match[1] for line in creations if (match := re.search(r"^kubectl -n sluice-triggers create secret \S+ (\S+) ", line))
+    }
+    needed = {volume["secret"]["secretName"] for name in SERVICES for volume in pod(name)["volumes"] if "secret" in volume}
+    assert created == needed

@@ -29,6 +29,7 @@ def change_version(layer: Path) -> str:
     return layer_digest(layer)
 
 
+@pytest.mark.slow
 def test_the_server_gives_the_scores_that_the_model_had_at_training(trained: Trained, layer: Path) -> None:
     rows = pd.concat([trained.features, trained.features.head(7)], ignore_index=True)
     assert len(rows) > ROWS_IN_A_REQUEST
@@ -41,6 +42,7 @@ def test_the_server_gives_the_scores_that_the_model_had_at_training(trained: Tra
     assert [scores.tolist() for scores in in_process] == [found.tolist(), first.tolist()]
 
 
+@pytest.mark.slow
 def test_a_release_of_another_environment_is_not_scored(trained: Trained, layer_copy: Path) -> None:
     digest = change_version(layer_copy)
     with pytest.raises(ServiceError, match=r"scikit-learn is .*, but the model was fitted with 0\.1"):

@@ -103,6 +103,7 @@ def test_rejected_requests_are_kept_with_the_body_that_was_sent(fresh: ReleaseSe
         assert httpx.get(f"{fresh.url}/faults", headers=page, trust_env=False).status_code == 403
 
 
+@pytest.mark.slow
 def test_only_the_last_rejected_requests_are_kept(fresh: ReleaseServer) -> None:
     for _ in range(MAX_KEPT_REQUESTS + 5):
         fresh.post("{")
@@ -130,6 +131,7 @@ def test_failures_of_the_release_are_counted_by_kind_without_values_of_the_reque
     assert fresh.log.read_text().count("the model failed on these rows") == 1
 
 
+@pytest.mark.slow
 def test_a_project_may_allow_values_in_explanations(
     trained: Trained, layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def test_a_refusal_to_serve_is_reported_with_its_reason(trained: Trained, layer:
         socket.create_connection(("127.0.0.1", server.port))
 
 
+@pytest.mark.slow
 def test_code_of_the_working_tree_is_not_used(trained: Trained, layer_copy: Path, tmp_path: Path) -> None:
     shutil.rmtree(layer_copy / "code")  # the project's working tree still has the package
     with pytest.raises(ServiceError, match="No module named 'parcels'"):
@@ -237,6 +238,7 @@ def test_the_server_class_may_be_in_a_module_of_the_project(trained: Trained, tm
         start_server(read_project(root), layer, f"sha256:{layer.name}", log=tmp_path / "log")
 
 
+@pytest.mark.slow
 def test_polling_shows_when_a_server_is_ready_and_when_it_has_ended(trained: Trained, layer: Path, tmp_path: Path) -> None:
     server = spawn(trained.project, layer, f"sha256:{layer.name}", log=tmp_path / "log")
     try:

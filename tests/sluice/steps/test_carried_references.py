@@ -75,6 +75,7 @@ def test_the_training_freezes_what_the_drift_step_would_freeze_from_the_training
     assert metadata["snapshot_source"] == "parcels.parquet"
 
 
+@pytest.mark.slow
 def test_without_the_training_data_the_reference_of_the_release_is_compared(elsewhere: Project, tmp_path: Path) -> None:
     (release,) = open_releases(elsewhere).list()
     assert list(read_drift_reference(elsewhere, release).columns) == FEATURES

@@ -194,6 +194,7 @@ def test_scores_need_the_columns_of_the_model(champion: Project, tmp_path: Path)
 # Labels
 
 
+@pytest.mark.slow
 def test_a_champion_whose_labels_changed_their_meaning_has_drifted(champion: Project, tmp_path: Path) -> None:
     rows = make_rows(900, 7)
     change = compare_labels(champion, write(rows.assign(late=1 - rows["late"]), tmp_path / "recent.parquet"))
@@ -219,6 +220,7 @@ def test_rows_that_the_champion_knows_say_nothing(champion: Project, project: Pr
         compare_labels(champion, "holdout.parquet")
 
 
+@pytest.mark.slow
 def test_rows_of_the_training_data_and_of_the_holdout_are_not_scored_as_recent_rows(
     champion: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,7 @@ def test_killing_the_engine_leaves_no_process(small_project: Project) -> None:
         folder.rmdir()
 
 
+@pytest.mark.slow
 def test_ctrl_c_prints_one_message_and_leaves_no_process(small_project: Project) -> None:
     marker = uuid.uuid4().hex
     command = [sys.executable, "-m", "sluice", "run", "endless", "--snapshot", marker]

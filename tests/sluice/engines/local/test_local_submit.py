@@ -79,6 +79,7 @@ def test_a_local_run_is_watched_listed_shown_and_has_its_log(small_project: Proj
     assert invoke(small_project, "runs", "watch", run["id"])[0] == 0
 
 
+@pytest.mark.slow
 def test_a_failed_run_exits_with_the_code_of_its_step_and_prints_its_log(small_project: Project) -> None:
     code, text = invoke(small_project, "submit", "failing", "--engine", "local")
     assert code == 4

@@ -131,7 +131,7 @@ def test_the_status_marks_a_condemned_release(folder: Path) -> None:
 
 def test_who_approves_a_release_that_was_started_again_sees_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     condemn(folder, Request(id="r2", release=B, by="bob", at=3.0, steps=(5, 25, 100), again="the disk was full"))
-    monkeypatch.setattr(rollouts, "_find_release", lambda *_: NamedRelease(B, 2))
+    monkeypatch.setattr(rollouts, "find_release", lambda *_: NamedRelease(B, 2))
     monkeypatch.setattr(rollouts, "_find_warnings", lambda *_: {})
     monkeypatch.setattr(approvals, "check_gate", lambda *_: None)
     arguments = ["approve", "2", "--dry-run", "--project", str(folder)]
@@ -143,7 +143,7 @@ def test_who_approves_a_release_that_was_started_again_sees_why(folder: Path, mo
 def test_a_second_approval_of_a_running_rollout_says_that_nothing_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request = Request(id="r2", release=B, by="bob", at=3.0, steps=(5, 25, 100))
     open_journal(read_project(folder)).update(lambda old: dataclasses.replace(old, request=request))
-    monkeypatch.setattr(rollouts, "_find_release", lambda *_: NamedRelease(B, 2))
+    monkeypatch.setattr(rollouts, "find_release", lambda *_: NamedRelease(B, 2))
     monkeypatch.setattr(rollouts, "_find_warnings", lambda *_: {})
     monkeypatch.setattr(approvals, "check_gate", lambda *_: None)
     shown = [

@@ -81,6 +81,7 @@ def test_a_second_rotation_to_the_same_file_changes_nothing(project: Project, fr
     assert len(rotations(project)) == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_rotation_is_completed_and_recorded_once(
     project: Project, champion: str, fresh_holdout: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:

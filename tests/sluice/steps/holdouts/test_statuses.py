@@ -63,6 +63,7 @@ def test_features_that_drifted_make_the_holdout_old(project: Project) -> None:
     assert "sluice holdout rotate" in warning.hint
 
 
+@pytest.mark.slow
 def test_a_champion_that_is_worse_on_new_rows_makes_the_holdout_old(project: Project, champion: str) -> None:
     """The features are the same, so only the champion's AUC on rows that it does not know shows the change."""
     assert champion

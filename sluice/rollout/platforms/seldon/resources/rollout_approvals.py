@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from sluice.rollout.decisions.states import Approval, Command, CommandKind, Phase
+from sluice.rollout.decisions.states import Approval, Command, CommandKind, Phase, name_approver
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import ROLLOUT_APPROVAL
 from sluice.rollout.platforms.seldon.resources.rollout_specs import Account, Digest, Image, SpecModel, Text
@@ -122,7 +122,7 @@ def _read_approval(item: Mapping[str, Any], rollout: str) -> Approval | None:
         id=str(metadata["uid"]),
         release=spec.digest,
         steps=spec.steps,
-        by=f"{spec.approved_by} for {spec.reviewer}" if spec.reviewer else spec.approved_by,
+        by=name_approver(spec.approved_by, spec.reviewer),
         account=spec.approved_by,
         at=created.timestamp(),
         until=spec.until.timestamp(),

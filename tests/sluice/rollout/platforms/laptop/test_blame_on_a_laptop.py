@@ -73,6 +73,7 @@ def go_away(url: str) -> None:
             connection.sendall(head + body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", [send_malformed, send_oversized, go_away])
 def test_what_outsiders_send_does_not_move_a_healthy_canary(
     project: Project, serving: str, attack: Callable[..., None], act: Callable[[str], object]
@@ -148,6 +149,7 @@ def test_a_canary_whose_server_cannot_say_what_it_rejected_does_not_advance(
         assert statuses.read_status(project).state == "step-1", f"it has advanced {time.time() - began:.1f} s later"
 
 
+@pytest.mark.slow
 def test_a_rollback_says_what_failed_without_values_of_requests(project: Project, backends: Backends, serving: str) -> None:
     make_champion(project, A)
     backends.set_mode(B, errors=1.0, status=500)

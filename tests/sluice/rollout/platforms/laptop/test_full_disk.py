@@ -94,6 +94,7 @@ def test_a_champion_is_rolled_back_on_a_full_disk_and_the_rollback_is_recorded(
     wait_for((project.state / "rollout" / RESERVE).exists)
 
 
+@pytest.mark.slow
 def test_the_traffic_of_a_rollback_moves_although_another_process_takes_every_byte_that_becomes_free(
     project: Project, disk: Path, serving: str
 ) -> None:

@@ -161,6 +161,7 @@ def test_a_server_that_is_killed_is_restarted(project: Project, serving: str) ->
     wait_for(lambda: httpx.post(f"{serving}/api/v1.0/predictions", json={}, trust_env=False).status_code == 200)
 
 
+@pytest.mark.slow
 def test_a_crash_looping_canary_is_rolled_back(project: Project, backends: Backends, serving: str) -> None:
     make_champion(project, A)
     start_canary(project, B)
@@ -178,6 +179,7 @@ def test_a_crash_looping_canary_is_rolled_back(project: Project, backends: Backe
     wait_for(lambda: statuses.read_status(project).seen_weights == {A: 100})  # the status is written at the end of the round
 
 
+@pytest.mark.slow
 def test_an_envoy_that_is_killed_restarts_with_the_weights_of_the_journal(project: Project, serving: str) -> None:
     make_champion(project, A)
     start_canary(project, B)

@@ -149,6 +149,7 @@ def test_a_signed_decision_cannot_be_carried_to_another_model_or_another_code(
         assert digest not in backends.prepared
 
 
+@pytest.mark.slow
 def test_a_rollback_to_n_minus_1_needs_no_signature(
     project: Project, releases: Releases, signer: Signer, backends: Backends
 ) -> None:
