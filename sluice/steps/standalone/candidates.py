@@ -27,6 +27,7 @@ from sluice.steps.standalone.results import (
     layer_folder,
     read_document,
 )
+from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,6 +107,7 @@ def build_candidate(project: Project) -> Release:
     if the gate was asked about this model. The gate is not asked now.
 
     Raises:
+        IntegrityError: The model's file was altered, or its training data were compared with another holdout.
         ServiceError: The registry does not accept the release.
         StateError: No model was trained in this project yet.
     """
@@ -119,10 +121,11 @@ def build_candidate(project: Project) -> Release:
         digest = packaging.package(str(candidate.model), candidate.training, files, *map(str, made))
         return open_releases(project).get(digest)
     champion = read_champion(project)
+    model = verify_model(candidate.model, candidate.training)
     folder = build_release(
         project,
-        model=candidate.model,
-        golden=answer_in_process(project, candidate.model, holdout=holdout_digest(project)),
+        model=model,
+        golden=answer_in_process(project, model, holdout=holdout_digest(project)),
         snapshot_digest=candidate.snapshot_digest,
         snapshot_source=str(candidate.training.get("snapshot_source", "")),
         drift_reference=packaging.read_reference(reference) if reference.exists() else None,

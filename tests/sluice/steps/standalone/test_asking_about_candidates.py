@@ -10,7 +10,7 @@ from gate_project import GateProject
 from registry_servers import registry_server
 
 from sluice.checks.suites.inputs import find_release, unpack_release
-from sluice.errors import CheckFailedError, RefusedError, ServiceError, StateError
+from sluice.errors import CheckFailedError, IntegrityError, RefusedError, ServiceError, StateError
 from sluice.release.model_layer import MODEL_FILE
 from sluice.release.project_releases import open_releases
 from sluice.rollout.requests.admission import check_gate
@@ -146,6 +146,14 @@ def test_a_release_without_the_gates_decision_needs_no_registry(
         assert (unpack_release(project, release.digest) / MODEL_FILE).is_file()
         with pytest.raises(ServiceError, match="requires a user and a password"):
             open_releases(project).list()
+
+
+def test_a_model_whose_file_was_altered_is_neither_loaded_nor_packaged(toy: GateProject) -> None:
+    project = toy.read()
+    model = train_now(project)
+    model.write_bytes(model.read_bytes() + b" ")
+    with pytest.raises(IntegrityError, match="but training recorded"):
+        build_candidate(project)
 
 
 def test_the_gate_is_asked_only_about_a_model_that_was_tested(toy: GateProject) -> None:
