@@ -52,6 +52,7 @@ from churn.data import load_churn_data
 from churn.model import build_model
 from sluice.data.locations import locate_snapshot
 from sluice.project.projects import read_project
+from sluice.release.golden_answers import load_and_answer
 from sluice.release.golden_rows import UNSEEN_CATEGORY, read_golden_rows
 from sluice.release.packaging import build_release
 from sluice.scoring import server_launcher as launcher
@@ -145,7 +146,8 @@ def make_subjects(folder: Path) -> Iterator[Subject]:
     for name, (pipeline, types) in pipelines.items():
         file = folder / f"{name}.joblib"
         joblib.dump(pipeline.fit(rows.drop(columns=["churned", "customer_id"]), rows["churned"]), file)
-        layer = build_release(project, model=file, snapshot_digest=f"sha256:{'0' * 64}", verdicts={}, gate=None, parent=None)
+        golden, snapshot = load_and_answer(project, file), f"sha256:{'0' * 64}"
+        layer = build_release(project, model=file, golden=golden, snapshot_digest=snapshot, verdicts={}, gate=None, parent=None)
         golden = read_golden_rows(layer)
         whole = [row for row in golden.rows if None not in row and UNSEEN_CATEGORY not in row]
         yield Subject(

@@ -37,7 +37,7 @@ class Challenger:
         data: The data tests.
         train: The training.
         tested: The model tests.
-        scored: The scoring of the gate rows.
+        scored: The scoring of the gate rows, and the answers to the golden rows.
         gate: The gate.
     """
 
@@ -67,7 +67,8 @@ def make_challenger(snapshot: OutputArtifactChannel) -> Challenger:
     tested = model_tests(model=trained.outputs["model"])
     # A question to the gate uses up a part of the holdout's budget. Therefore the answer never comes from a cache, and
     # there is no question about a model that failed its tests. Scoring loads the model, which runs code from the model's file.
-    # So it is a step of its own: the gate's pod, which may write the ledger, gets the scores and loads no model.
+    # So it is a step of its own: the gate's pod, which may write the ledger, gets the scores and loads no model. Packaging, which
+    # may have a key and the rights to push, gets the golden rows.
     scored = score(model=trained.outputs["model"]).after(tested).set_caching_options(enable_caching=False)
     decided = gate(model=trained.outputs["model"], scores=scored.outputs["scores"])
     decided.set_caching_options(enable_caching=False)
@@ -84,6 +85,7 @@ def make_release(challenger: Challenger) -> tuple[PipelineTask, PipelineTask]:
         curves=challenger.tested.outputs["curves"],
         decision=challenger.gate.outputs["decision"],
         scores=challenger.scored.outputs["scores"],
+        golden_rows=challenger.scored.outputs["golden_rows"],
         drift_reference=challenger.train.outputs["drift_reference"],
     )
     integrated = integration_tests(release=packaged.outputs["Output"])

@@ -14,6 +14,7 @@ def package(
     curves: dsl.Input[dsl.Artifact],
     decision: dsl.Input[dsl.Artifact],
     scores: dsl.Input[dsl.Artifact],
+    golden_rows: dsl.Input[dsl.Artifact],
     drift_reference: dsl.Input[dsl.Artifact],
     record: dsl.Output[dsl.Artifact],
 ) -> str:
@@ -24,6 +25,5 @@ def package(
 
     keep_record(record.path, record.metadata)
     verdicts = [code_verdicts.path, data_verdicts.path, model_verdicts.path]
-    return packaging.package(
-        model.path, read_metadata(model.metadata), verdicts, curves.path, decision.path, scores.path, drift_reference.path
-    )
+    judged = (curves.path, decision.path, scores.path, golden_rows.path)
+    return packaging.package(model.path, read_metadata(model.metadata), verdicts, *judged, drift_reference.path)

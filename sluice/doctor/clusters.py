@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sluice.project.tables.pipelines.argo import ArgoTable
 
 LARGEST_SKEW_SECONDS = 5.0
-"""Difference of the clocks above which leases, approvals and schedules are judged wrongly."""
+"""Difference of the clocks above which this machine judges the ends of approvals and overrides, and schedules, wrongly."""
 
 ARGO, SELDON, ISTIO = "argoproj.io/v1alpha1", "machinelearning.seldon.io/v1", "networking.istio.io/v1beta1"
 PROMETHEUS, SLUICE = "monitoring.coreos.com/v1", "sluice.dev/v1alpha1"
@@ -44,11 +44,12 @@ ARGO_PERMISSIONS = (
 )
 """What `sluice submit`, `runs`, `logs` and `schedule` call."""
 
-SELDON_PERMISSIONS = (
-    Permission("sluice.dev", "modelrollouts", ("get", "create", "patch")),
+REQUESTER_PERMISSIONS = (
+    Permission("sluice.dev", "modelrollouts", ("get", "create", "patch", "request")),
     Permission("sluice.dev", "rolloutapprovals", ("list",)),
+    Permission("coordination.k8s.io", "leases", ("get",)),
 )
-"""What a person or a step needs to request a rollout. The controller's Role is in manifests/."""
+"""What whoever requests a rollout needs. A test compares it with the Role `sluice-requester` in manifests/base/roles.yaml."""
 
 
 def check_argo(project: Project) -> list[Finding]:
@@ -80,7 +81,7 @@ def check_seldon(project: Project) -> list[Finding]:
         own = "kubectl apply -k manifests/crds registers them."
         findings.append(check_resources(api, SLUICE, ("modelrollouts", "rolloutapprovals"), own))
         findings.append(check_operator(api))
-        findings += check_permissions(api, SELDON_PERMISSIONS)
+        findings.append(check_requester(api))
         findings.append(check_gateway(project.settings.seldon.url))
         found = check_resources(api, PROMETHEUS, ("servicemonitors",), "")
         if found.outcome == FAIL:
@@ -101,7 +102,10 @@ def check_server(api: ApiServer) -> list[Finding]:
     text = f"the clock of the API server of namespace {api.namespace} differs by {abs(skew):.0f} s"
     if abs(skew) <= LARGEST_SKEW_SECONDS:
         return [version, Finding("clock", PASS, text)]
-    return [version, Finding("clock", FAIL, text, "Set this machine's clock with NTP. Leases and schedules depend on it.")]
+    fix = (
+        "Set this machine's clock with NTP. The ends of approvals and overrides, and what it says about schedules, depend on it."
+    )
+    return [version, Finding("clock", FAIL, text, fix)]
 
 
 def check_resources(api: ApiServer, group_version: str, plurals: Iterable[str], fix: str) -> Finding:
@@ -129,6 +133,19 @@ def check_permissions(api: ApiServer, permissions: Iterable[Permission]) -> list
         else:
             findings.append(Finding(subject, PASS, f"may {', '.join(each.verbs)} in namespace {api.namespace}"))
     return findings
+
+
+def check_requester(api: ApiServer) -> Finding:
+    """Say whether this account may request a rollout. That is a note, because an approver or a submitter need not be able to."""
+    missing = [f"{verb} {each.resource}" for each in REQUESTER_PERMISSIONS for verb in each.verbs if not _may(api, each, verb)]
+    subject, namespace = "requests of rollouts", api.namespace
+    if not missing:
+        return Finding(subject, PASS, f"this account may request rollouts in namespace {namespace}")
+    text = f"this account may not request rollouts in namespace {namespace}, because it may not {', '.join(missing)}"
+    fix = (
+        f"If it shall request rollouts, bind it to the Role sluice-requester of namespace {namespace}. No other role needs this."
+    )
+    return Finding(subject, NOTE, text, fix)
 
 
 def _quote(verbs: list[str]) -> str:

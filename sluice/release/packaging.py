@@ -8,20 +8,16 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import joblib
-from threadpoolctl import threadpool_limits
-
-from sluice.data.holdout import holdout_digest, read_holdout
+from sluice.data.holdout import holdout_digest
 from sluice.data.snapshots import digest_file
-from sluice.errors import ConfigurationError, DataError, IntegrityError
+from sluice.errors import ConfigurationError, IntegrityError
 from sluice.release.fingerprint import read_fingerprint
-from sluice.release.golden_rows import GOLDEN_FILE, GoldenRows, make_golden_rows
+from sluice.release.golden_rows import GOLDEN_FILE
 from sluice.release.manifest import ManifestInputs, plan_manifest, read_code_version, write_json
 from sluice.release.model_layer import (
     CACHE_FOLDER,
     CODE_FOLDER,
     DRIFT_REFERENCE_FILE,
-    LOAD_ERRORS,
     MANIFEST_FILE,
     MODEL_FILE,
     layer_digest,
@@ -32,15 +28,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sluice.project.projects import Project
+    from sluice.release.golden_rows import GoldenRows
 
 _IGNORE = shutil.ignore_patterns(CACHE_FOLDER, "*.pyc", ".*")
 """What a package's folder contains and a release does not."""
 
 
-def build_release(
+def build_release(  # noqa: PLR0913 - what a release binds; each is named at the call
     project: Project,
     *,
     model: Path,
+    golden: GoldenRows,
     snapshot_digest: str,
     verdicts: Mapping[str, Sequence[Mapping[str, Any]]],
     gate: Mapping[str, Any] | None,
@@ -48,14 +46,12 @@ def build_release(
     snapshot_source: str = "",
     drift_reference: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Make the model layer of a fitted model.
-
-    The caller must have checked the bytes of `model` against the digest from training, because this function loads the model to
-    answer the golden rows.
+    """Make the model layer of a fitted model, which is copied and never loaded.
 
     Args:
         project: The project.
-        model: The fitted pipeline, written with joblib.
+        model: The fitted pipeline, written with joblib. The caller must have checked its bytes against the digest from training.
+        golden: The golden rows with this model's answers (`sluice.release.golden_answers`).
         snapshot_digest: The digest of the data that the model was fitted on.
         verdicts: Test layer (``code``, ``data``, ``model``) → its verdicts as plain JSON.
         gate: The gate's public decision. None if the gate was not asked.
@@ -71,9 +67,7 @@ def build_release(
         ConfigurationError: A path in project.packages or serving.lock does not exist.
         DataError: The holdout or the model cannot be read.
         IntegrityError: The holdout is not the declared one, or a package contains a link.
-        RefusedError: The model fails on rows of the holdout, or it would answer differently when served than at training.
     """
-    golden = _make_golden(project, model)
     settings = project.settings
     inputs = ManifestInputs(
         project=settings.project.name,
@@ -126,22 +120,6 @@ def check_sources(project: Project) -> None:
     read_lock_digest(project)
     for package in project.settings.project.packages:
         _find_package(project, package)
-
-
-def _make_golden(project: Project, model: Path) -> GoldenRows:
-    features = read_holdout(project, part="test").features
-    project.put_first_on_path()
-    try:
-        fitted = joblib.load(model)
-    except FileNotFoundError as error:
-        raise DataError(f"there is no model file {model}", hint="Train a model with `sluice run`.") from error
-    except LOAD_ERRORS as error:
-        raise DataError(
-            f"the model {model} cannot be loaded: {type(error).__name__}: {error}",
-            hint="`sluice run` trains it again with the project's present code.",
-        ) from error
-    with threadpool_limits(1):
-        return make_golden_rows(fitted, features)
 
 
 def _write_layer_folder(

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluice.data.holdout import holdout_digest
 from sluice.data.row_scores import read_row_scores
 from sluice.errors import ConfigurationError, IntegrityError
 from sluice.project.projects import read_project
 from sluice.release.envelopes import read_signing_key
+from sluice.release.golden_answers import read_golden_answers
 from sluice.release.packaging import build_release
 from sluice.release.project_releases import WARNINGS, open_registry_releases, open_releases
 from sluice.release.provenance import KEY_VARIABLE
@@ -35,6 +37,7 @@ def package(
     curves: str,
     decision: str,
     scores: str,
+    golden: str,
     drift_reference: str = "",
 ) -> str:
     """Build the model layer, and add it to the project's releases, which are in a registry if serving.repository names one.
@@ -48,6 +51,8 @@ def package(
         decision: Local path of the gate's public decision (JSON).
         scores: Local path of the scores of the gate rows that the gate judged by (.npz). The challenger's are stored, because the
             gate needs them once the release is champion.
+        golden: Local path of the golden rows with the model's answers (JSON). The step that wrote them loaded the model. This
+            step may have a key and the rights to push, so it never does.
         drift_reference: Local path of the frozen reference for drift (JSON); empty if there is none.
 
     Returns:
@@ -56,8 +61,8 @@ def package(
     Raises:
         ConfigurationError: The release would be lost with the state folder, or the key that must sign its provenance is missing
             or cannot be used.
-        IntegrityError: The model does not have the digest that training recorded, or the gate judged another model or other
-            scores.
+        IntegrityError: The model does not have the digest that training recorded, the gate judged another model or other
+            scores, or the golden rows are those of another model or holdout.
         RefusedError: The serving image cannot serve what this environment trains.
         ServiceError: The registry that serving.repository names does not accept the release.
     """
@@ -70,9 +75,11 @@ def package(
         gate, judged = json.loads(Path(decision).read_text(encoding="utf-8")), read_row_scores(Path(scores))
         check_judged(gate, model=str(metadata["digest"]), scores=judged.digest)
         layers = [json.loads(Path(name).read_text(encoding="utf-8")) for name in verdicts]
+        verified, digest = verify_model(Path(model), metadata), str(metadata["digest"])
         folder = build_release(
             project,
-            model=verify_model(Path(model), metadata),
+            model=verified,
+            golden=read_golden_answers(Path(golden), model=digest, holdout=holdout_digest(project)),
             snapshot_digest=str(metadata["snapshot_digest"]),
             verdicts={layer["layer"]: layer["verdicts"] for layer in layers},
             gate=gate,

@@ -64,15 +64,16 @@ def train_and_ask(project: Project, folder: Path) -> tuple[bool, dict[str, Any],
     folder.mkdir()
     model = train_now(project)
     metadata = json.loads((project.state / "models/training.json").read_text())
-    files = {name: str(folder / name) for name in ("decision", "scores", "curves")} | {"model": str(model)}
+    files = {name: str(folder / name) for name in ("decision", "scores", "curves", "golden")} | {"model": str(model)}
     measure_curves(files["model"], metadata, files["curves"])
-    score_gate_rows(files["model"], metadata, files["scores"])
+    score_gate_rows(files["model"], metadata, files["scores"], files["golden"])
     answer = ask_gate(files["model"], metadata, files["scores"], files["decision"])
     return answer, metadata, files
 
 
 def promote(project: Project, metadata: dict[str, Any], files: dict[str, str]) -> None:
-    digest = package(files["model"], metadata, [], files["curves"], files["decision"], files["scores"])
+    made = [files[name] for name in ("curves", "decision", "scores", "golden")]
+    digest = package(files["model"], metadata, [], *made)
     term = ChampionTerm(release=digest, by="ann", at=1.0)
     open_journal(project).update(lambda journal: dataclasses.replace(journal, history=(term,), weights={digest: 100}))
     pin_snapshot(str(project.path("data/customers.parquet")), project.state / "snapshots")

@@ -18,6 +18,7 @@ from sluice.data.snapshots import digest_file
 from sluice.project.tables.trust import TrustTable
 from sluice.release import gate_statements, provenance
 from sluice.release.envelopes import read_public_keys
+from sluice.release.golden_answers import load_and_answer
 from sluice.release.packaging import build_release
 from sluice.release.trust_rules import ReleaseDocuments, TrustKeys
 
@@ -134,6 +135,7 @@ class Trained:
     def package(self, **changes: object) -> Path:
         values: dict[str, object] = {
             "model": self.model,
+            "golden": load_and_answer(self.project, Path(str(changes.get("model", self.model)))),
             "snapshot_digest": digest_file(self.project.path("parcels.parquet")),
             "verdicts": {"code": [], "data": [], "model": [{"check": "auc", "outcome": "pass", "observed": 0.8}]},
             "gate": {"promote": True, "first": True, "unproven": True},

@@ -122,12 +122,89 @@ def test_the_release_is_approved_in_the_name_of_the_environments_reviewer_or_not
         "GITHUB_ACTOR": "pusher",
         "GITHUB_OUTPUT": str(output),
     }
-    done = subprocess.run(["bash", "-e", "-c", script], env=environment, check=False)
+    done = subprocess.run(["bash", "-eo", "pipefail", "-c", script], env=environment, check=False)
     assert (done.returncode == 0) == (approver is not None)
     assert not output.exists() if approver is None else output.read_text() == f"name={approver}\n"
     approve = next(step for step in steps if "rollout approve" in step.get("run", ""))
     assert approve["env"] == {"REVIEWER": "${{ steps.reviewer.outputs.name }}"}
     assert 'rollout approve "$RELEASE" --by "$REVIEWER"' in approve["run"]
+
+
+def find_script(job: str, step: str) -> str:
+    return str(next(one["run"] for one in JOBS[job]["steps"] if one.get("id") == step))
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the steps read the answers with jq")
+@pytest.mark.parametrize(
+    ("step", "answer", "code", "output"),
+    [
+        ("ask", {"outcome": "promote"}, 0, "outcome=promote\n"),
+        ("ask", {"outcome": "kept"}, 0, "outcome=kept\n"),
+        ("ask", {"outcome": "error"}, 4, ""),
+        ("ask", {"outcome": "error"}, 5, ""),
+        ("ask", {}, 0, ""),
+        ("package", {"data": {"digest": "sha256:1"}}, 0, "release=sha256:1\n"),
+        ("package", {"outcome": "error"}, 5, ""),
+        ("package", {"data": {}}, 0, ""),
+    ],
+)
+def test_a_step_of_the_gates_job_fails_if_its_command_fails_or_answers_nothing(
+    tmp_path: Path, step: str, answer: dict[str, Any], code: int, output: str
+) -> None:
+    command = tmp_path / ".venv/bin/sluice"
+    command.parent.mkdir(parents=True)
+    command.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\nexit {code}\n")
+    command.chmod(0o755)
+    shell = WORKFLOW.get("defaults", {}).get("run", {}).get("shell")
+    options = ["-eo", "pipefail"] if shell == "bash" else ["-e"]  # as GitHub documents its shells
+    written = tmp_path / "output"
+    written.touch()
+    environment = {"PATH": os.environ["PATH"], "GITHUB_OUTPUT": str(written)}
+    done = subprocess.run(
+        ["bash", *options, "-c", find_script("gate", step)], cwd=tmp_path, env=environment, capture_output=True, check=False
+    )
+    assert (done.returncode == 0, written.read_text()) == (bool(output), output)
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the steps read the answers with jq")
+@pytest.mark.parametrize(
+    ("step", "secret", "variable"),
+    [("ask", "GATE_KEY", "SLUICE_GATE_KEY"), ("package", "SIGNING_KEY", "SLUICE_SIGNING_KEY")],
+)
+@pytest.mark.parametrize("key", ["-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----", ""])
+def test_a_private_key_is_a_file_only_while_the_command_that_signs_with_it_runs(
+    tmp_path: Path, step: str, secret: str, variable: str, key: str
+) -> None:
+    (described,) = (one for one in JOBS["gate"]["steps"] if one.get("id") == step)
+    assert described["env"] == {secret: f"${{{{ secrets.{variable} }}}}"}
+    command = tmp_path / ".venv/bin/sluice"
+    command.parent.mkdir(parents=True)
+    seen = f'[ -z "${variable}" ] || {{ cat "${variable}" > seen; stat -c %a "${variable}" > rights; }}'
+    answer = json.dumps({"outcome": "promote", "data": {"digest": "sha256:1"}})
+    command.write_text(f"#!/bin/sh\nenv > environment\n{seen}\necho '{answer}'\n")
+    command.chmod(0o755)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {"PATH": os.environ["PATH"], "GITHUB_OUTPUT": str(tmp_path / "output"), secret: key, "TMPDIR": str(temporary)}
+    subprocess.run(["bash", "-eo", "pipefail", "-c", described["run"]], cwd=tmp_path, env=environment, check=True)
+    if key:
+        assert (tmp_path / "seen").read_text() == f"{key}\n"
+        assert (tmp_path / "rights").read_text() == "600\n"
+    else:
+        assert not (tmp_path / "seen").exists()
+    assert "PRIVATE KEY" not in (tmp_path / "environment").read_text()
+    assert list(temporary.iterdir()) == []
+
+
+def test_no_other_job_gets_a_private_key() -> None:
+    for name, job in JOBS.items():
+        text = yaml.safe_dump(job)
+        assert (name == "gate") == ("SLUICE_GATE_KEY" in text) == ("SLUICE_SIGNING_KEY" in text)
+
+
+def test_a_release_is_packaged_only_after_an_answer_that_lets_the_model_pass() -> None:
+    (step,) = (one for one in JOBS["gate"]["steps"] if one.get("id") == "package")
+    assert step["if"] == "steps.ask.outputs.outcome == 'promote' || steps.ask.outputs.outcome == 'overridden'"
 
 
 def test_every_workflow_command_is_a_make_target_or_a_command_of_sluice_with_these_options() -> None:

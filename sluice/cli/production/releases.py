@@ -41,7 +41,7 @@ def _store(project: Project) -> Releases:
 def build(dry_run: DryRunOption = False, output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
     """Package the model that was trained last, with the gate's decision if `sluice gate ask` asked about it.
 
-    Without the gate's decision, the release never takes production traffic.
+    Without the gate's decision, the release never takes production traffic, and it is not pushed.
     """
     from sluice.steps.packaging import describe
     from sluice.steps.standalone.candidates import build_candidate, plan_candidate

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.checks.suites.inputs import LATEST_MODEL
+from sluice.data.holdout import holdout_digest
 from sluice.data.snapshots import digest_file
 from sluice.errors import StateError
+from sluice.release.golden_answers import answer_in_process
 from sluice.release.packaging import build_release
-from sluice.release.project_releases import open_releases
+from sluice.release.project_releases import open_folder, open_releases
 from sluice.steps import packaging
 from sluice.steps.champions import read_champion
 from sluice.steps.standalone.results import (
@@ -25,6 +27,7 @@ from sluice.steps.standalone.results import (
     layer_folder,
     read_document,
 )
+from sluice.steps.training import verify_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
     from sluice.release.store.releases import Release
 
 GATE_FOLDER = "gate"
-DECISION_FILE, SCORES_FILE, CURVES_FILE = "decision.json", "scores.npz", "curves.json"
-"""What the gate answered outside a run, the challenger's scores of the gate rows, and its curves on the test rows."""
+DECISION_FILE, SCORES_FILE, CURVES_FILE, GOLDEN_FILE = "decision.json", "scores.npz", "curves.json", "golden.json"
+"""What the gate answered outside a run, and of the challenger: its scores of the gate rows, its curves, and its golden rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,27 +98,34 @@ def plan_candidate(project: Project) -> Candidate:
 
 
 def build_candidate(project: Project) -> Release:
-    """Build a release of the model that was trained last, and push it if serving.repository names a registry.
+    """Build a release of the model that was trained last.
+
+    If serving.repository names a registry and the gate was asked about the model, the release is pushed. A release without the
+    gate's decision stays in the state folder, because it never takes production traffic, and a pull request may not push.
 
     It contains the verdicts in `.sluice/layers` that are about this code, this snapshot and this model, and the gate's decision
-    if the gate was asked about this model. The gate is not asked now. A release without the gate's decision is not pushed.
+    if the gate was asked about this model. The gate is not asked now.
 
     Raises:
+        IntegrityError: The model's file was altered, or its training data were compared with another holdout.
         ServiceError: The registry does not accept the release.
         StateError: No model was trained in this project yet.
     """
     candidate = plan_candidate(project)
-    releases = open_releases(project)
     reference = project.state / LATEST_MODEL.parent / REFERENCE_FILE
     if candidate.decision is not None:
         gate = project.state / GATE_FOLDER
         files = [str(layer_folder(project, layer) / RESULT_FILE) for layer in candidate.verdicts]
-        found = (gate / CURVES_FILE, gate / DECISION_FILE, gate / SCORES_FILE, *([reference] if reference.exists() else []))
-        return releases.get(packaging.package(str(candidate.model), candidate.training, files, *map(str, found)))
+        made = [gate / name for name in (CURVES_FILE, DECISION_FILE, SCORES_FILE, GOLDEN_FILE)]
+        made += [reference] if reference.exists() else []
+        digest = packaging.package(str(candidate.model), candidate.training, files, *map(str, made))
+        return open_releases(project).get(digest)
     champion = read_champion(project)
+    model = verify_model(candidate.model, candidate.training)
     folder = build_release(
         project,
-        model=candidate.model,
+        model=model,
+        golden=answer_in_process(project, model, holdout=holdout_digest(project)),
         snapshot_digest=candidate.snapshot_digest,
         snapshot_source=str(candidate.training.get("snapshot_source", "")),
         drift_reference=packaging.read_reference(reference) if reference.exists() else None,
@@ -123,7 +133,7 @@ def build_candidate(project: Project) -> Release:
         gate=None,
         parent=champion.digest if champion else None,
     )
-    return releases.add(folder)
+    return open_folder(project).add(folder)
 
 
 def _why_left_out(layer: str, result: Mapping[str, Any], subject: str) -> str:

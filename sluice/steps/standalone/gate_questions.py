@@ -23,7 +23,14 @@ from sluice.steps.curves import measure_curves
 from sluice.steps.gating import ask_gate
 from sluice.steps.ledgers import read_rule
 from sluice.steps.scoring import score_gate_rows
-from sluice.steps.standalone.candidates import CURVES_FILE, DECISION_FILE, GATE_FOLDER, SCORES_FILE, plan_candidate
+from sluice.steps.standalone.candidates import (
+    CURVES_FILE,
+    DECISION_FILE,
+    GATE_FOLDER,
+    GOLDEN_FILE,
+    SCORES_FILE,
+    plan_candidate,
+)
 from sluice.steps.standalone.results import read_document
 from sluice.steps.training import verify_model
 from sluice.verdicts import Verdict
@@ -153,7 +160,7 @@ def ask_about_candidate(project: Project) -> dict[str, Any]:
     (folder / DECISION_FILE).unlink(missing_ok=True)
     model, scores = str(candidate.model), str(folder / SCORES_FILE)
     measure_curves(model, candidate.training, str(folder / CURVES_FILE))
-    score_gate_rows(model, candidate.training, scores)
+    score_gate_rows(model, candidate.training, scores, str(folder / GOLDEN_FILE))
     ask_gate(model, candidate.training, scores, str(folder / DECISION_FILE))
     return read_document(folder / DECISION_FILE)
 

@@ -217,11 +217,15 @@ def _check_model(world: World, project: Project, model: Path, metadata: dict[str
 def _make_release(world: World, model: Path, metadata: dict[str, Any]) -> Refusal | None:
     """Ask the gate, package the model, and load the release as a server does."""
     scratch = model.parent
-    outputs = {"decision": str(scratch / "decision.json"), "scores": str(scratch / "scores.npz")}
+    outputs = {
+        "decision": str(scratch / "decision.json"),
+        "scores": str(scratch / "scores.npz"),
+        "golden": str(scratch / "golden.json"),
+    }
     if world.before_gate is not None:
         world.before_gate(world)
     try:
-        score_gate_rows(str(model), metadata, outputs["scores"])
+        score_gate_rows(str(model), metadata, outputs["scores"], outputs["golden"])
         passes = ask_gate(str(model), metadata, outputs["scores"], outputs["decision"])
     except SluiceError as error:
         return _refuse_error("gate", error)
@@ -230,7 +234,7 @@ def _make_release(world: World, model: Path, metadata: dict[str, Any]) -> Refusa
         return _refuse("gate", [Verdict.from_dict(verdict)])
     try:
         measure_curves(str(model), metadata, str(scratch / "curves.json"))
-        world.release = package(str(model), metadata, [], str(scratch / "curves.json"), outputs["decision"], outputs["scores"])
+        world.release = package(str(model), metadata, [], str(scratch / "curves.json"), *outputs.values())
         folder = ReleaseStore(world.project.state / "releases").unpack(world.release)
     except SluiceError as error:
         return _refuse_error("package", error)

@@ -114,9 +114,10 @@ class Runner:
             "GITHUB_OUTPUT": str(output),
             "GITHUB_STEP_SUMMARY": str(clone / "github-summary.md"),
         }
-        done = subprocess.run(
-            ["bash", "-e", "-c", script], cwd=clone, env=environment, capture_output=True, text=True, check=False
-        )
+        # GitHub's own default for `run` has no pipefail. It has, if the workflow names the shell.
+        options = {"bash": "-eo pipefail", "": "-e"}[self.workflow.get("defaults", {}).get("run", {}).get("shell", "")]
+        command = ["bash", *options.split(), "-c", script]
+        done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return dict(line.split("=", 1) for line in output.read_text().splitlines())
 
@@ -131,6 +132,8 @@ class Runner:
             found = known.get(words[1], {}).get(words[3], "")
         elif words[0] == "needs":
             found = "success" if words[2] == "result" else self.outputs[words[1]].get(words[3], "")
+        elif words[0] == "secrets":
+            found = ""  # the optional secrets are not set
         elif first == "github.event_name":
             found = self.event
         elif first == "github.event.pull_request.head.repo.full_name":
@@ -147,6 +150,8 @@ class Runner:
         """Return whether the condition of a step holds."""
         if condition == "always()":
             return True
+        if " || " in condition:
+            return any(self.holds(part, known, environment) for part in condition.split(" || "))
         name, sign, value = condition.split()
         found = environment[name.removeprefix("env.")] if name.startswith("env.") else self.evaluate(name, known)
         expected = value.strip("'") if value.startswith("'") else self.evaluate(value, known)

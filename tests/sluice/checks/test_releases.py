@@ -15,6 +15,7 @@ from sluice.data.holdout import read_labelled_rows
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, StateError
 from sluice.project.projects import Project, read_project
+from sluice.release.golden_answers import load_and_answer
 from sluice.release.packaging import build_release
 from sluice.release.store.releases import ReleaseStore
 from sluice.verdicts import Outcome
@@ -55,6 +56,7 @@ def packaged(shop: Project) -> Iterator[tuple[ReleaseStore, str]]:
     layer = build_release(
         project,
         model=model,
+        golden=load_and_answer(project, model),
         snapshot_digest=digest_file(project.root / "data" / "customers.csv"),
         verdicts={},
         gate=None,

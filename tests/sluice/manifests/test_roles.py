@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from api_calls import KINDS, VERBS, read_calls
 from manifest_objects import build, read_files, read_settings
-from role_rules import APPROVER, CALLERS, CONTROLLER, GATE, REQUESTER, Rule, all_roles, find_problems, rules_of
+from role_rules import APPROVER, CALLERS, CONTROLLER, GATE, REQUESTER, Rule, all_roles, find_problems, needed_by, rules_of
 
 import sluice.rollout.platforms.seldon
 from sluice.argo.component_kinds import CALL_AN_API_SERVER
+from sluice.doctor.clusters import REQUESTER_PERMISSIONS
 from sluice.project.settings import Settings
 
 ROLES = {item["metadata"]["name"]: item for item in all_roles()}
@@ -85,6 +86,11 @@ ONLY_BY = {
     ("virtualservices", "patch"): {CONTROLLER},
 }
 """Resource and verb → the Roles that allow it."""
+
+
+def test_the_doctor_asks_for_exactly_what_a_requester_needs() -> None:
+    asked = {Rule(each.group, each.resource, verb) for each in REQUESTER_PERMISSIONS for verb in each.verbs}
+    assert asked == needed_by(REQUESTER) == set(rules_of(ROLES[REQUESTER]))
 
 
 def test_what_decides_about_traffic_is_allowed_to_one_role_each() -> None:

@@ -139,7 +139,7 @@ class GateProject:
         """Run the step `score`, and return the file that it writes."""
         self.read()
         scores = model.with_suffix(".scores")
-        score_gate_rows(str(model), {"digest": digest_file(model), **metadata}, str(scores))
+        score_gate_rows(str(model), {"digest": digest_file(model), **metadata}, str(scores), str(model.with_suffix(".golden")))
         return scores
 
     def ask(self, model: Path) -> Answer:
@@ -156,14 +156,16 @@ class GateProject:
             written = json.loads(decision.read_text()) if decision.exists() else {}
         return Answer(passes, written, model, scores)
 
-    def release(self, answer: Answer) -> str:
-        """Run the step `package`, and return the digest of the release."""
+    def release(self, answer: Answer, *, curves: Path | None = None) -> str:
+        """Run the step `package`, and return the digest of the release. Without `curves`, the model is loaded to measure them."""
         self.read()
-        curves = self.root / "curves.json"
         metadata = {"digest": digest_file(answer.model), "snapshot_digest": digest_file(self.root / "train.parquet"), "rows": 1}
-        measure_curves(str(answer.model), metadata, str(curves))
+        if curves is None:
+            curves = self.root / "curves.json"
+            measure_curves(str(answer.model), metadata, str(curves))
         decision = answer.model.with_suffix(".decision")
-        return package(str(answer.model), metadata, [], str(curves), str(decision), str(answer.scores))
+        golden = answer.model.with_suffix(".golden")
+        return package(str(answer.model), metadata, [], str(curves), str(decision), str(answer.scores), str(golden))
 
     def promote(self, answer: Answer) -> str:
         """Package a model, and make its release the champion, as the last step of a rollout writes it."""

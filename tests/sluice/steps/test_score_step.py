@@ -1,4 +1,4 @@
-"""The gate's step loads no model, and all steps of a run compare with the champion that its first step found."""
+"""The gate and the packaging load no model, and all steps of a run compare with the champion that the first step found."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from gate_project import GateProject
 from sluice.data.snapshots import digest_file
 from sluice.errors import IntegrityError, StateError
 from sluice.gate.submitted_scores import read_submitted_scores
+from sluice.release.model_layer import MODEL_FILE
+from sluice.release.store.releases import ReleaseStore
 from sluice.rollout.requests.statuses import read_status
 from sluice.steps.champions import CHAMPION, read_champion_of_run
 from sluice.steps.curves import measure_curves
@@ -63,6 +65,29 @@ def test_the_gate_decides_about_a_model_without_loading_it(toy: GateProject) -> 
     assert not trace.exists()
     joblib.load(hostile)
     assert trace.exists(), "loading the model would have been noticed"
+
+
+def test_a_model_is_packaged_without_loading_it(toy: GateProject) -> None:
+    honest, hostile, trace = toy.train("weak", ("b",)), toy.root / "hostile", toy.root / "loaded"
+    joblib.dump(Hostile(trace), hostile)
+    digest = digest_file(hostile)
+    dataclasses.replace(read_submitted_scores(toy.score(honest)), model=digest).write(hostile.with_suffix(".scores"))
+    golden = json.loads(honest.with_suffix(".golden").read_text()) | {"model": digest}
+    hostile.with_suffix(".golden").write_text(json.dumps(golden))
+    answer = toy.decide(hostile, hostile.with_suffix(".scores"))
+    measure_curves(str(honest), {"digest": digest_file(honest)}, str(toy.root / "curves.json"))
+    release = toy.release(answer, curves=toy.root / "curves.json")
+    assert (ReleaseStore(toy.read().state / "releases").unpack(release) / MODEL_FILE).read_bytes() == hostile.read_bytes()
+    assert not trace.exists()
+    joblib.load(hostile)
+    assert trace.exists(), "loading the model would have been noticed"
+
+
+def test_golden_rows_of_another_model_are_not_packaged(toy: GateProject) -> None:
+    weak, good = toy.ask(toy.train("weak", ("b",))), toy.ask(toy.train("good", ("a", "b")))
+    weak.model.with_suffix(".golden").write_bytes(good.model.with_suffix(".golden").read_bytes())
+    with pytest.raises(IntegrityError, match="the golden rows are of the model"):
+        toy.release(weak)
 
 
 def test_scores_of_another_model_are_refused_before_a_question_is_counted(toy: GateProject) -> None:
@@ -147,9 +172,9 @@ def test_only_what_the_gate_judged_is_packaged(toy: GateProject) -> None:
     weak, champion = toy.ask(toy.train("weak", ("b",))), toy.root / "champion"
     metadata = {"digest": digest_file(champion), "snapshot_digest": ABSENT}
     with pytest.raises(IntegrityError, match="the gate judged the model"):
-        package(str(champion), metadata, [], "", str(weak.model.with_suffix(".decision")), str(weak.scores))
+        package(str(champion), metadata, [], "", str(weak.model.with_suffix(".decision")), str(weak.scores), "")
     with pytest.raises(IntegrityError, match="the gate judged the scores"):
-        package(str(champion), metadata, [], "", str(champion.with_suffix(".decision")), str(weak.scores))
+        package(str(champion), metadata, [], "", str(champion.with_suffix(".decision")), str(weak.scores), "")
     check_judged({}, model="m", scores="s")
     check_judged({"model": "m", "scores": "s"}, model="m", scores="s")
     with pytest.raises(IntegrityError, match="the gate judged the scores s, but the step got the scores other"):

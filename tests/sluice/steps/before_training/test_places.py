@@ -52,7 +52,7 @@ def test_the_gate_and_the_packaging_refuse_before_they_do_anything(
         ask_gate("no-model", {}, "", "")
     monkeypatch.delenv("SLUICE_SERVING__REPOSITORY")
     with pytest.raises(ConfigurationError, match="no other step finds the release"):
-        package("no-model", {}, [], "", "", "")
+        package("no-model", {}, [], "", "", "", "")
 
 
 def test_the_first_step_refuses_so_that_nothing_is_trained_in_vain(

@@ -54,7 +54,7 @@ def test_another_environment_is_refused_by_the_first_step_and_by_the_packaging(
     assert "make images" in refused.value.hint
     assert not (tmp_path / "snapshot").exists()
     with pytest.raises(RefusedError, match=refusal):
-        package("no-model", {}, [], "", "", "")
+        package("no-model", {}, [], "", "", "", "")
 
 
 def test_another_patch_level_is_told_and_not_refused(

@@ -72,7 +72,7 @@ def ask(project: Project, folder: Path) -> list[str]:
     train(project)
     metadata = json.loads((project.state / "models/training.json").read_text(encoding="utf-8"))
     model, scores = str((project.state / LATEST_MODEL).resolve()), str(folder / "scores")
-    score_gate_rows(model, metadata, scores)
+    score_gate_rows(model, metadata, scores, str(folder / "golden"))
     ask_gate(model, metadata, scores, str(folder / "decision"))
     return [warning["kind"] for warning in read_warnings(folder)]
 

@@ -104,7 +104,7 @@ def test_questions_to_the_old_holdout_count_against_the_budget_of_the_new_one(
     assert len(fresh_holdout)
     model = train_now(project)
     metadata = json.loads((project.state / "models/training.json").read_text())
-    score_gate_rows(str(model), metadata, str(tmp_path / "s"))
+    score_gate_rows(str(model), metadata, str(tmp_path / "s"), str(tmp_path / "g"))
     assert ask_gate(str(model), metadata, str(tmp_path / "s"), str(tmp_path / "d"))
     plan = plan_rotation(project, "new.parquet")
     assert (plan.use.used, plan.use.carried, plan.use.left) == (1, 1, plan.use.budget - 1)

@@ -166,12 +166,13 @@ def test_the_training_step_records_the_age_and_the_release_keeps_the_warnings(
     assert list(part["drifted"]) == ["weight"]
 
     model = (project.state / LATEST_MODEL).resolve()
-    files = {name: str(tmp_path / name) for name in ("curves", "decision", "scores", "verdicts")}
+    files = {name: str(tmp_path / name) for name in ("curves", "decision", "scores", "golden", "verdicts")}
     measure_curves(str(model), metadata, files["curves"])
-    score_gate_rows(str(model), metadata, files["scores"])
+    score_gate_rows(str(model), metadata, files["scores"], files["golden"])
     assert ask_gate(str(model), metadata, files["scores"], files["decision"])
     (tmp_path / "verdicts").write_text(json.dumps({"layer": "code", "verdicts": []}))
-    digest = package(str(model), metadata, [files["verdicts"]], files["curves"], files["decision"], files["scores"])
+    made = [files[name] for name in ("curves", "decision", "scores", "golden")]
+    digest = package(str(model), metadata, [files["verdicts"]], *made)
     assert [warning.kind for warning in read_warnings_about(project, digest)] == ["old-holdout"]
     result = CliRunner().invoke(app, ["rollout", "approve", digest, "--dry-run", "--output", "json"])
     assert "the holdout is old" in json.loads(result.stdout)["data"]["warnings"][0]

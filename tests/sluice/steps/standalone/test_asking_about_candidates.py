@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from gate_project import GateProject
+from registry_servers import registry_server
 
-from sluice.errors import CheckFailedError, RefusedError, StateError
+from sluice.checks.suites.inputs import find_release, unpack_release
+from sluice.errors import CheckFailedError, IntegrityError, RefusedError, ServiceError, StateError
+from sluice.release.model_layer import MODEL_FILE
+from sluice.release.project_releases import open_releases
 from sluice.rollout.requests.admission import check_gate
 from sluice.steps.ledgers import open_ledger
 from sluice.steps.standalone import layers
@@ -123,6 +127,33 @@ def test_a_candidate_that_the_gate_was_not_asked_about_takes_no_traffic(toy: Gat
     release = build_candidate(project)
     with pytest.raises(RefusedError, match="without asking the gate"):
         check_gate(project, release.digest)
+
+
+def test_a_release_without_the_gates_decision_needs_no_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A pull request packages a model and serves it for the integration tests, without an account of the registry."""
+    monkeypatch.setenv("SLUICE_ROOT", str(tmp_path))
+    with registry_server(tmp_path_factory.mktemp("registry"), password=True) as host:
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "no-account"))
+        monkeypatch.setenv("SLUICE_SERVING__REPOSITORY", f"{host}/toy/releases")
+        monkeypatch.setenv("SLUICE_SERVING__IMAGE", f"{host}/serving:latest")
+        monkeypatch.setenv("SLUICE_SERVING__PLAIN_HTTP", "true")
+        project = GateProject(tmp_path).read()
+        train_now(project)
+        release = build_candidate(project)
+        assert find_release(project, release.digest) == release.digest
+        assert (unpack_release(project, release.digest) / MODEL_FILE).is_file()
+        with pytest.raises(ServiceError, match="requires a user and a password"):
+            open_releases(project).list()
+
+
+def test_a_model_whose_file_was_altered_is_neither_loaded_nor_packaged(toy: GateProject) -> None:
+    project = toy.read()
+    model = train_now(project)
+    model.write_bytes(model.read_bytes() + b" ")
+    with pytest.raises(IntegrityError, match="but training recorded"):
+        build_candidate(project)
 
 
 def test_the_gate_is_asked_only_about_a_model_that_was_tested(toy: GateProject) -> None:

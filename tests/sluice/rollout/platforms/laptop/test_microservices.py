@@ -98,6 +98,7 @@ import joblib, numpy as np, pandas as pd, sys
 from pathlib import Path
 from sluice.data.snapshots import digest_file
 from sluice.project.projects import read_project
+from sluice.release.golden_answers import load_and_answer
 from sluice.release.packaging import build_release
 from sluice.release.store.releases import ReleaseStore
 
@@ -110,8 +111,9 @@ for name, seed in (("orders", 1), ("holdout", 2)):
 rows = project.load_object("orders.model:load", key="data.load")(project.root / "orders.parquet")
 model = project.load_object("orders.model:build", key="model.build")().fit(rows.drop(columns=["key", "late"]), rows["late"])
 joblib.dump(model, project.root / "model.joblib")
+file = project.root / "model.joblib"
 folder = build_release(
-    project, model=project.root / "model.joblib", snapshot_digest=digest_file(project.root / "orders.parquet"),
+    project, model=file, golden=load_and_answer(project, file), snapshot_digest=digest_file(project.root / "orders.parquet"),
     verdicts={"code": [], "data": [], "model": []}, gate={"promote": True, "first": True}, parent=None,
 )
 print(ReleaseStore(project.state / "releases").add(folder).digest)
