@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from sluice.rollout.decisions.states import Approval, Command, CommandKind, Phase, name_approver
+from sluice.rollout.decisions.states import Approval, Command, CommandKind, name_approver
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import ROLLOUT_APPROVAL
 from sluice.rollout.platforms.seldon.resources.rollout_specs import Account, Digest, Image, SpecModel, Text
@@ -68,14 +68,14 @@ def is_own_request(journal: Journal, approval: Approval) -> bool:
     return request is not None and (request.release, request.by) == (approval.release, approval.account)
 
 
-def add_promotion(journal: Journal) -> Journal:
+def add_promotion(journal: Journal, now: float) -> Journal:
     """Return the journal with the command to promote that a valid approval with ``skipEvidence`` gives, if there is one."""
     request, state = journal.request, journal.state
     if request is None or journal.command is not None or not state.phase.exposed or state.promoted_by:
         return journal
     for one in journal.approvals:
-        covers = (one.release, one.steps, one.image) == (request.release, request.steps, request.image)
-        if one.skip_evidence and covers and one.id != journal.last_command_id and state.phase in {Phase.STEP, Phase.BAKING}:
+        covers = one.covers(request.release, request.steps, now, image=request.image)
+        if one.skip_evidence and covers and one.id != journal.last_command_id:
             command = Command(id=one.id, kind=CommandKind.PROMOTE, by=one.by, at=one.at, reason=one.note)
             return dataclasses.replace(journal, command=command)
     return journal

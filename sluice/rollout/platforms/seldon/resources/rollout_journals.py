@@ -79,7 +79,7 @@ class SeldonJournal:
         """
         journal = self.parse_document(rollout)
         approvals = read_approvals(self.cluster, self.name, journal, not_by=self.account)
-        return add_promotion(dataclasses.replace(journal, approvals=approvals))
+        return add_promotion(dataclasses.replace(journal, approvals=approvals), self.clock.now())
 
     def parse_document(self, rollout: Mapping[str, Any] | None) -> Journal:
         """Return the journal without approvals, which are not in the ModelRollout. No release advances by it.

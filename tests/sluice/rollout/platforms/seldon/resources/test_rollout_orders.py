@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from asking import acting, approve, request
+from asking import acting, approve, request, run_canary
 from simulated_cluster import APPROVER, NAME, REQUESTER, SimulatedCluster, SimulatedServer
 
 from sluice.errors import RefusedError, ServiceError, StateError
@@ -25,12 +26,7 @@ A, B = (f"sha256:{letter * 64}" for letter in "ab")
 
 def test_a_promotion_without_evidence_is_an_approval_with_a_reason(project: Project, cluster: SimulatedCluster) -> None:
     """The requester's account cannot write one. A spec has no command for it."""
-    control = cluster.controller("two")
-    cluster.api.objects[LEASE.plural, "churn-rollout"]["spec"]["holderIdentity"] = ""
-    cluster.servers[B] = SimulatedServer()
-    cluster.request(B, 2)
-    cluster.approve(B)
-    cluster.run(control, until=lambda journal: journal.state.name == "step-1")
+    control = run_canary(cluster, until=lambda journal: journal.state.name == "step-1")
     cluster.api.user = REQUESTER
     with pytest.raises(RefusedError, match="nobody approves their own request"):
         commands.promote(project, B, by="bob", why="no time")
@@ -45,13 +41,21 @@ def test_a_promotion_without_evidence_is_an_approval_with_a_reason(project: Proj
     assert sum("on fire" in one.reason for one in cluster.journal.read().transitions) == 1
 
 
+def test_an_approval_that_has_expired_promotes_nothing(cluster: SimulatedCluster) -> None:
+    control = run_canary(cluster, until=lambda journal: journal.state.name == "step-1")
+    approval = dataclasses.replace(
+        cluster.journal.read().approvals[-1], id="expired", until=cluster.now, skip_evidence=True, note="too late"
+    )
+    cluster.api.user = APPROVER
+    cluster.journal.update(lambda journal: dataclasses.replace(journal, approvals=(*journal.approvals, approval)))
+    assert [one.skip_evidence for one in cluster.journal.read().approvals] == [False, True]
+    cluster.tick(control)
+    assert cluster.journal.read().state.name == "step-1"
+
+
 def test_a_promote_command_in_a_spec_is_ignored(project: Project, cluster: SimulatedCluster) -> None:
-    control = cluster.controller("two")
-    cluster.api.objects[LEASE.plural, "churn-rollout"]["spec"]["holderIdentity"] = ""
-    cluster.servers[B] = SimulatedServer(error_rate=0.02)
-    cluster.request(B, 2)
-    cluster.approve(B)
-    cluster.run(control, until=lambda journal: journal.state.name == "step-1")
+    server = SimulatedServer(error_rate=0.02)
+    control = run_canary(cluster, server, until=lambda journal: journal.state.name == "step-1")
     command = {"id": "1", "kind": "promote", "by": "whoever I say"}
     cluster.api.merge(MODEL_ROLLOUT, NAME, {"spec": {"command": command}}, manager="requester")
     for _ in range(3):
@@ -138,12 +142,7 @@ def test_a_rollback_that_the_evidence_already_carried_out_leaves_the_champion(
 
 
 def test_two_rollbacks_after_an_abort_both_succeed_and_move_nothing(project: Project, cluster: SimulatedCluster) -> None:
-    control = cluster.controller("two")
-    cluster.api.objects[LEASE.plural, "churn-rollout"]["spec"]["holderIdentity"] = ""
-    cluster.servers[B] = SimulatedServer()
-    cluster.request(B, 2)
-    cluster.approve(B)
-    cluster.run(control, until=lambda journal: journal.state.name == "step-1")
+    control = run_canary(cluster, until=lambda journal: journal.state.name == "step-1")
     cluster.now = max(cluster.now, time.time())
     cluster.tick(control)
     confirmed, _ = commands.check_rollback(project)
@@ -165,12 +164,7 @@ def test_two_rollbacks_after_an_abort_both_succeed_and_move_nothing(project: Pro
 
 
 def test_a_rollback_to_a_release_whose_server_failed_is_refused(project: Project, cluster: SimulatedCluster) -> None:
-    control = cluster.controller("two")
-    cluster.api.objects[LEASE.plural, "churn-rollout"]["spec"]["holderIdentity"] = ""
-    cluster.servers[B] = SimulatedServer()
-    cluster.request(B, 2)
-    cluster.approve(B)
-    cluster.run(control, until=lambda journal: journal.champion == B)
+    control = run_canary(cluster, until=lambda journal: journal.champion == B)
     cluster.servers[A].broken = "ImagePullBackOff"
     cluster._run_pods()
     with acting(cluster, control), pytest.raises(StateError, match="N-1's server failed: ImagePullBackOff"):
