@@ -57,13 +57,17 @@ class ReleaseDocuments:
     provenance: Sequence[object] = ()
 
 
-def find_refusal(documents: ReleaseDocuments, keys: TrustKeys, *, release: str, project: str, now: float) -> str:
+def find_refusal(
+    documents: ReleaseDocuments, keys: TrustKeys, *, release: str, ledger_head: str, project: str, now: float
+) -> str:
     """Say in one clause why a release may not take traffic; return an empty text if it may.
 
     Args:
         documents: What the release says about itself. Its author may have written anything.
         keys: The keys that are required.
         release: The digest of the release that somebody asked for.
+        ledger_head: The question in the gate's ledger that the request names; empty if it names none. The rollout journal keeps
+            it, and the gate finds by it that questions were removed from the ledger. So it must be the one that the gate signed.
         project: The name of the project that is served.
         now: The time at which an override of the gate must be valid, in seconds since the epoch.
     """
@@ -71,6 +75,7 @@ def find_refusal(documents: ReleaseDocuments, keys: TrustKeys, *, release: str, 
         _check_identity(documents, release)
         if keys.gate:
             _check_gate(documents, keys.gate, project, now)
+            _check_ledger_head(documents, ledger_head)
         if keys.provenance:
             _check_provenance(documents, keys.provenance)
     except IntegrityError as error:
@@ -109,6 +114,13 @@ def _check_gate(documents: ReleaseDocuments, keys: Sequence[PublicKey], project:
     override = answer.get("override")
     nor = "its override is not valid now" if override else "nobody overrode it"
     raise IntegrityError(f"the gate did not promote this model, and {nor}")
+
+
+def _check_ledger_head(documents: ReleaseDocuments, named: str) -> None:
+    signed = str(documents.manifest["gate"].get("ledger_head") or "")
+    if named != signed:
+        asked = f"the question {named} of the gate's ledger" if named else "no question of the gate's ledger"
+        raise IntegrityError(f"the request names {asked}, and the gate has signed {signed or 'none'}")
 
 
 def _check_provenance(documents: ReleaseDocuments, keys: Sequence[PublicKey]) -> None:

@@ -107,7 +107,14 @@ class ReleaseVerifier:
             return self._found
         # A process that starts while the canary takes traffic repeats what was decided when the rollout began.
         moment = request.at if exposed else self.clock.now()
-        refusal = find_refusal(documents, self.keys, release=request.release, project=self.project, now=moment)
+        refusal = find_refusal(
+            documents,
+            self.keys,
+            release=request.release,
+            ledger_head=request.ledger_head,
+            project=self.project,
+            now=moment,
+        )
         if not refusal:
             others = [(other, found) for other, found in self._verified.items() if other != key]
             self._verified = {**dict(others[1 - KEPT_RELEASES :]), key: documents}

@@ -6,9 +6,8 @@ A rollback takes precedence over a promotion. A command from a person takes prec
                         └────────┬────────┘                └──────┬──────┘
                         rejected, aborted              rolled_back, aborted
 
-An alarm in the bake moves the canary back to the step before it, once.
-A canary that never took traffic ends as `rejected`. The next request starts from any of the four ends.
-While stable answers nobody, a canary that takes traffic and answers gets all of it. This does not promote it.
+An alarm in the bake moves the canary back to the step before it, once. A canary that never took traffic ends as `rejected`. The
+next request starts from any of the four ends. While stable answers nobody, a canary with traffic that answers gets all of it.
 """
 
 from __future__ import annotations
@@ -187,10 +186,7 @@ def _refuse_while_idle(journal: Journal, command: Command) -> str:
 
 
 def _refuse_to_wait(previous: Health, command: Command, now: float, settings: RolloutTable) -> str:
-    """Return why a rollback stops waiting for N-1; empty if it may wait.
-
-    Otherwise a rollback that waits for ever would also end each later rollout.
-    """
+    """Return why a rollback stops waiting for N-1, because it would end each later rollout; empty if it may wait."""
     if previous.failure:
         return f"N-1's server failed: {previous.failure}"
     if not previous.ready and now >= command.at + settings.deadline_seconds:
@@ -241,9 +237,10 @@ def _carry_out_promote(situation: _Situation, command: Command) -> Plan:
     why = f": {command.reason}" if command.reason else ""
     reason = f"moved to {share} % without waiting for the evidence, by the command of {by}{why}"
     plan = situation.move(Phase.BAKING, share, reason, step=last, promoted_by=by)
-    if state.phase is Phase.BAKING:
-        plan = dataclasses.replace(plan, state=dataclasses.replace(plan.state, since=state.since))
-    return dataclasses.replace(plan, completes_command=True, commanded_by=by)
+    since = state.since if state.phase is Phase.BAKING else plan.state.since
+    back, weights = (share, situation.journal.weights) if situation.is_diverted else (None, plan.weights)
+    after = dataclasses.replace(plan.state, since=since, returns_to=back)
+    return dataclasses.replace(plan, state=after, weights=weights, completes_command=True, commanded_by=by)
 
 
 def _roll_back(situation: _Situation) -> Plan | None:
@@ -266,13 +263,15 @@ def _roll_back(situation: _Situation) -> Plan | None:
 def _divert(situation: _Situation) -> Plan | None:
     """Send all traffic to the canary while stable answers nobody, and return to the weights of the state when it answers again.
 
-    The bake begins anew then. Meanwhile nothing is evidence, and the deadline waits, because only the canary answers.
+    The bake begins anew then. Meanwhile nothing is evidence, and the deadline waits, because only the canary answers. Only a bake
+    that a person ordered goes on, so that a stable that never answers again can be replaced.
     """
     journal, state, stable = situation.journal, situation.journal.state, situation.stable
     share = journal.weights.get(situation.request.release, 0)
     if state.returns_to is not None:
         if not stable.ready:
-            return situation.stay("stable answers nobody, so the canary has all the traffic until stable answers again")
+            reason = "stable answers nobody, so the canary has all the traffic until stable answers again"
+            return None if state.promoted_by else situation.stay(reason)
         plan, back = situation.move(state.phase, state.returns_to, f"stable answers again: back to {state.returns_to} %"), None
     elif state.phase.exposed and share < ALL_TRAFFIC and stable.answers_nobody:
         if situation.hindrance or situation.judgement.alarm or not situation.approved:
@@ -338,10 +337,10 @@ def _bake(situation: _Situation) -> Plan:
     left = situation.journal.state.since + situation.settings.bake_seconds - situation.now
     if left > 0:
         return situation.stay(f"baking for {left:.0f} s more; {situation.judgement.reason}")
-    promoted_by = situation.journal.state.promoted_by
-    if (waiting := _wait_to_advance(situation, promoted_by=promoted_by)) is not None:
+    by = situation.journal.state.promoted_by
+    if (waiting := _wait_to_advance(situation, promoted_by=by)) is not None:
         return waiting
-    return _promote(situation, f"baked; promoted by {promoted_by}" if promoted_by else f"baked; {situation.judgement.reason}")
+    return _promote(situation, f"baked; promoted by {by}" if by else f"baked; {situation.judgement.reason}")
 
 
 def _step_back(situation: _Situation) -> Plan:

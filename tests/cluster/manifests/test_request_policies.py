@@ -94,6 +94,20 @@ def test_an_approver_rolls_back_and_aborts_but_does_not_request(installation: In
     assert_refused(create(make_rollout(installation, ALICE), ALICE), "cannot create resource")
 
 
+def test_a_requester_does_not_cancel_a_rollback_that_the_controller_has_not_read(
+    installation: Installation, rollout: str
+) -> None:
+    """The controller may be away, and the rollback must still be there when it comes back."""
+    rollback = order("rollback", ALICE)
+    assert patch(installation, rollout, rollback, ALICE).succeeded
+    for change in (order("abort", REQUESTER), {"spec": {"command": None}}):
+        assert_refused(patch(installation, rollout, change, REQUESTER), "a rollback waits for the controller")
+    assert patch(installation, rollout, request(REQUESTER), REQUESTER).succeeded, "everything else may change"
+    seen = {"status": {"lastCommandID": rollback["spec"]["command"]["id"]}}
+    assert patch(installation, rollout, seen, "", "--subresource=status").succeeded
+    assert patch(installation, rollout, order("abort", REQUESTER), REQUESTER).succeeded
+
+
 @pytest.mark.parametrize("account", ["sluice-gate", "sluice-pipeline", "sluice-reader", "sluice-integration"])
 def test_no_other_step_of_a_pipeline_requests(installation: Installation, rollout: str, account: str) -> None:
     user = installation.account(account, installation.pipelines)

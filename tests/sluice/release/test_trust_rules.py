@@ -86,8 +86,8 @@ def manifest(gate: object) -> dict[str, Any]:
     }
 
 
-def judge(documents: ReleaseDocuments, keys: TrustKeys, *, project: str = "p", now: float = NOW) -> str:
-    return find_refusal(documents, keys, release=LAYER, project=project, now=now)
+def judge(documents: ReleaseDocuments, keys: TrustKeys, *, project: str = "p", now: float = NOW, ledger_head: str = OTHER) -> str:
+    return find_refusal(documents, keys, release=LAYER, ledger_head=ledger_head, project=project, now=now)
 
 
 def test_a_release_that_both_keys_signed_may_take_traffic(author: Author, keys: TrustKeys) -> None:
@@ -167,6 +167,18 @@ def test_another_model_file_under_a_signed_digest_is_refused(author: Author, key
 
 def test_a_decision_about_another_project_is_refused(author: Author, keys: TrustKeys) -> None:
     assert judge(author.documents(), keys, project="q") == "the gate's decision is about the project 'p', and not about 'q'"
+
+
+@pytest.mark.parametrize(
+    ("named", "said"), [("", "no question of the gate's ledger"), (MODEL, f"the question {MODEL} of the gate's ledger")]
+)
+def test_a_request_that_names_another_question_than_the_gate_signed_is_refused(
+    author: Author, keys: TrustKeys, named: str, said: str
+) -> None:
+    """The rollout journal keeps the question, and by it the gate finds that questions were removed from its ledger."""
+    refusal = judge(author.documents(), keys, ledger_head=named)
+    assert refusal == f"the request names {said}, and the gate has signed {OTHER}"
+    assert judge(author.documents(), TrustKeys(provenance=keys.provenance), ledger_head=named) == ""
 
 
 @pytest.mark.parametrize("changed", [{"promote": False}, {"ledger_head": "sha256:6"}, {"verdict": {}}, {"unproven": False}])

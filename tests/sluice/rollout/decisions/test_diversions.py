@@ -99,6 +99,18 @@ def test_a_person_may_send_the_traffic_to_stable_nevertheless(kind: CommandKind)
     assert plan.commanded_by == "kim"
 
 
+def test_a_promotion_by_a_person_gives_nothing_back_to_a_stable_that_answers_nobody_and_ends_without_it() -> None:
+    """Otherwise stable would get the holdback for one round, and a stable that never answers could not be replaced."""
+    promotes = dataclasses.replace(diverted(), command=command(CommandKind.PROMOTE))
+    plan, journal = decide(promotes, health=SILENT)
+    assert (plan.state.name, plan.weights, plan.state.promoted_by) == ("baking-diverted", {"b": 0, "c": 100}, "kim")
+    assert not decide(journal, now=60.0, health=SILENT)[0].changes, "the bake takes its time"
+    plan, promoted = decide(journal, now=70.1, health=SILENT)
+    assert (plan.state.phase, promoted.champion, promoted.weights) == (Phase.PROMOTED, "c", {"b": 0, "c": 100})
+    plan, _ = decide(journal, now=30.0)
+    assert (plan.state.name, plan.weights, plan.state.promoted_by) == ("baking", {"b": 5, "c": 95}, "kim"), "stable answers again"
+
+
 def test_a_diversion_in_the_bake_is_no_alarm() -> None:
     """Otherwise a later alarm would roll the canary back, as if the bake had been left because of an alarm before."""
     journal = decide(diverted(Phase.BAKING, 2))[1]

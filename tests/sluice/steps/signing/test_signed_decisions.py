@@ -20,6 +20,8 @@ from sluice.steps.records import RUN_FOLDER_VARIABLE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sluice.release.trust_rules import ReleaseDocuments
+
 TRUST = '[trust]\ngate_keys = ["gate.pub"]\nprovenance_keys = ["image.pub"]\n'
 
 
@@ -52,7 +54,11 @@ class SignedProject(GateProject):
     def find_refusal(self, release: str) -> str:
         keys = TrustKeys(gate=self.gate_keys, provenance=read_public_keys([self.root / "image.pub"]))
         documents = self.releases.read_documents(release)
-        return find_refusal(documents, keys, release=release, project="toy", now=time.time())
+        return self.judge(documents, keys, now=time.time())
+
+    def judge(self, documents: ReleaseDocuments, keys: TrustKeys, *, now: float) -> str:
+        asked = documents.manifest["gate"].get("ledger_head") or ""
+        return find_refusal(documents, keys, release=documents.release, ledger_head=asked, project="toy", now=now)
 
 
 @pytest.fixture
@@ -128,7 +134,7 @@ def test_an_override_is_signed_by_the_gate_and_not_by_the_person(toy: SignedProj
     assert toy.find_refusal(release) == ""
     documents = toy.releases.read_documents(release)
     keys = TrustKeys(gate=toy.gate_keys)
-    later = find_refusal(documents, keys, release=release, project="toy", now=now + 7200)
+    later = toy.judge(documents, keys, now=now + 7200)
     assert later == "the gate did not promote this model, and its override is not valid now"
     file = weak.model.with_suffix(".decision")
     file.write_text(json.dumps(passed.decision | {"override": passed.decision["override"] | {"until": now + 10**6}}))

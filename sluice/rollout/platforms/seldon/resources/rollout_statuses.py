@@ -15,7 +15,7 @@ from sluice.errors import DataError
 from sluice.rollout.decisions.states import Journal, Phase
 from sluice.rollout.journals import JOURNAL, build_document
 from sluice.rollout.platforms.seldon.objects.predictors import name_predictor
-from sluice.rollout.platforms.seldon.resources.rollout_specs import read_request
+from sluice.rollout.platforms.seldon.resources.rollout_specs import read_command, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,10 +117,23 @@ def build_status(
         "history": [_build_ended(one) for one in journal.rollouts],
         "conditions": _build_conditions(journal, rollout, report, now),
         "epoch": epoch,
+        "lastCommandID": _find_last_command(journal, rollout),
         "rendered": renderings.dump() if renderings else (rollout.get("status") or {}).get("rendered"),
         "journal": dump_journal(journal),
     }
     return {name: value for name, value in status.items() if value not in (None, "")}
+
+
+def _find_last_command(journal: Journal, rollout: Mapping[str, Any]) -> str:
+    """Return the id of the last command of the spec that the journal has.
+
+    A policy lets nobody but an approver replace a rollback in the spec before its id is here.
+    """
+    command = read_command(rollout.get("spec") or {}, now=0.0)
+    waiting = journal.command.id if journal.command else ""
+    if command is not None and command.id in {waiting, journal.last_command_id}:
+        return command.id
+    return str((rollout.get("status") or {}).get("lastCommandID") or "")
 
 
 def dump_journal(journal: Journal) -> str:

@@ -63,6 +63,22 @@ def test_a_promote_command_in_a_spec_is_ignored(project: Project, cluster: Simul
     assert cluster.journal.read().weights == {A: 95, B: 5}
 
 
+def test_the_status_names_a_command_of_the_spec_when_the_controller_has_read_it(cluster: SimulatedCluster) -> None:
+    """A policy lets a requester replace a rollback only after that."""
+    control = run_canary(cluster, until=lambda journal: journal.state.name == "step-1")
+
+    def last() -> object:
+        return cluster.api.get(MODEL_ROLLOUT, NAME)["status"].get("lastCommandID")
+
+    command = {"id": "order-1", "kind": "rollback", "by": APPROVER}
+    cluster.api.merge(MODEL_ROLLOUT, NAME, {"spec": {"command": command}}, manager="approver")
+    assert last() is None
+    for _ in range(3):
+        cluster.tick(control)
+    assert last() == "order-1"
+    assert cluster.journal.read().state.name == "rolled_back"
+
+
 def test_waiting_for_an_outcome_survives_an_api_server_that_does_not_answer(project: Project, cluster: SimulatedCluster) -> None:
     request(project, cluster)
     approve(project, cluster)
