@@ -1,7 +1,7 @@
 """A proxy between a controller and the API server that can cause faults.
 
-It can refuse connections, leave requests without an answer, or change an object right before a write, so that the write
-conflicts.
+It can refuse connections, leave requests without an answer, refuse to store a status as if etcd's disk were full, or change an
+object right before a write, so that the write conflicts.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import itertools
 import json
 import socket
 import threading
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +30,14 @@ class ApiProxy:
         outage: ``"refused"``: it closes all connections at once, also those that are open. ``"silent"``: it answers no request.
             Empty: there is no outage.
         conflicts: Whether it changes each object itself right before every second write to it.
+        full: Whether it refuses each write of a status, as the API server does if etcd has no space left.
         writes: Method, path and status of each request that it passed on, except for GET.
         available: Is set while there is no outage.
     """
 
     def __init__(self, kube: Kube) -> None:
         self.kube = kube
-        self.outage, self.conflicts = "", False
+        self.outage, self.conflicts, self.full = "", False, False
         self.writes: list[tuple[str, str, int]] = []
         self._written: dict[str, bool] = {}
         self._counter = itertools.count()
@@ -127,6 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if owner.conflicts and self.command in {"PATCH", "PUT"}:
             owner.write_before(path.removesuffix("/status"))
+        if owner.full and self.command == "PUT" and path.endswith("/status"):
+            owner.writes.append((self.command, path, HTTPStatus.INTERNAL_SERVER_ERROR))
+            self._answer_full()
+            return
         watching = "watch=true" in self.path
         answer = owner.kube.open(self.command, self.path, body, kind=self.headers.get("content-type") or "", stream=watching)
         if self.command != "GET":
@@ -145,6 +151,15 @@ class _Handler(BaseHTTPRequestHandler):
         for chunk in answer.stream(65536):
             self.wfile.write(chunk)
             self.wfile.flush()
+
+    def _answer_full(self) -> None:
+        status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500}
+        body = json.dumps(status | {"message": "etcdserver: mvcc: database space exceeded"}).encode()
+        self.send_response(HTTPStatus.INTERNAL_SERVER_ERROR)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _pass  # noqa: N815 - the names that http.server expects
 

@@ -26,11 +26,19 @@ FILES = {
 """The files in the image, which Python finds beside the script."""
 
 _MANIFEST, _CONFIG = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json"
-_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+_TAR_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_LAYER = f"{_TAR_LAYER}+gzip"
 
 
-def push_model(base: ImageReference, to: ImageReference, *flags: str, mark: str = "") -> str:
+def push_model(base: ImageReference, to: ImageReference, *flags: str, mark: str = "", model_layer: bytes = b"") -> str:
     """Push an image that runs the stand-in model with these flags. Each `mark` makes another image.
+
+    Args:
+        base: An image with Python.
+        to: The repository.
+        flags: Flags of the stand-in model.
+        mark: A label of the image.
+        model_layer: The uncompressed tar of a release, which becomes the last layer; empty for none.
 
     Returns:
         The image's name by digest.
@@ -54,13 +62,14 @@ def push_model(base: ImageReference, to: ImageReference, *flags: str, mark: str 
             "Cmd": ["python3", "-u", "/stand_in_model.py", *flags],
             "Labels": {"mark": mark},
         }
-        config["rootfs"]["diff_ids"].append(_digest(unpacked))
+        config["rootfs"]["diff_ids"] += [_digest(one) for one in (unpacked, model_layer) if one]
         config.pop("history", None)
         blobs = [
             _write(registry, folder, json.dumps(config).encode(), _CONFIG),
             _write(registry, folder, layer, _LAYER),
+            *([_write(registry, folder, model_layer, _TAR_LAYER)] if model_layer else []),
         ]
-        planned = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": blobs[0], "layers": [*manifest["layers"], blobs[1]]}
+        planned = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": blobs[0], "layers": [*manifest["layers"], *blobs[1:]]}
         data = json.dumps(planned).encode()
         registry.write_manifest(_digest(data), data, _MANIFEST)
     return f"{to.host}/{to.repository}@{_digest(data)}"
