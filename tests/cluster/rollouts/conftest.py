@@ -4,18 +4,18 @@ A stand-in replaces Seldon's operator. If something that the tests need is missi
 tests read these environment variables besides KUBECONFIG:
 
 SLUICE_TEST_REPOSITORY     Repository in a registry that accepts images over plain HTTP and from which the cluster pulls, for
-example
-                           `registry.local:5000/sluice-test`. The tests push the image of the stand-in model to it, and they need
-                           no image builder.
+                           example `registry.local:5000/sluice-test`. The tests push the image of the stand-in model to it, and
+                           they need no image builder.
 SLUICE_TEST_PYTHON_IMAGE   An image with Python 3.9 or newer in the same registry. The stand-ins run in it.
 SLUICE_TEST_PROXY          URL of a data plane that follows VirtualServices. By default the tests start an Envoy, which must be
                            able to reach the addresses of the cluster's Services.
 SLUICE_TEST_SELDON         `1`: Seldon's real operator acts in the tests' namespace. By default the stand-in acts there. An
-operator
-                           that is installed in the cluster ignores namespaces with the label `seldon.io/controller-id`.
+                           operator that is installed in the cluster ignores namespaces with the label `seldon.io/controller-id`.
 SLUICE_TEST_RELEASES       Images of releases of this repository's example, which `sluice release push` made, separated by commas:
                            two good releases, and optionally further releases whose models fail on live rows. Without this
                            variable the test of the real serving image is skipped.
+SLUICE_TEST_CHAOS_SECONDS, SLUICE_TEST_CHAOS_SEED
+                           How long the chaos run lasts (60 s by default), and the seed that repeats one.
 
 The tests and the controllers run outside the cluster, so they must be able to reach the addresses of its Pods.
 """

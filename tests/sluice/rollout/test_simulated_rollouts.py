@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from benchmarks.rollouts import Result, simulate_many
 
 pytestmark = pytest.mark.slow
 
-NUMBER = 2000
+NUMBER = int(os.environ.get("SLUICE_SIMULATIONS", "2000"))
 
 
 def simulate(name: str, number: int = NUMBER) -> list[Result]:
