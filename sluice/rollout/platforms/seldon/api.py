@@ -20,6 +20,7 @@ from sluice.kubernetes_calls import (
     send_request,
 )
 from sluice.kubernetes_connections import QuickConnection, connect_quickly
+from sluice.kubernetes_retries import PATIENCE_SECONDS, retry_call
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.server_times import ServerTime
 
@@ -47,14 +48,15 @@ class Cluster:
         namespace: The namespace of all objects.
     """
 
-    def __init__(self, client: Any, namespace: str) -> None:  # noqa: ANN401 - the client has no types
+    def __init__(self, client: Any, namespace: str, patience_seconds: float = PATIENCE_SECONDS) -> None:  # noqa: ANN401 - the client has no types
         """Use a connection. `connect` does that.
 
         Args:
             client: A `QuickConnection`, or a client of the package ``kubernetes``.
             namespace: The namespace of all objects.
+            patience_seconds: How long a call is repeated while the API server cannot answer now.
         """
-        self._client, self.namespace = client, namespace
+        self._client, self.namespace, self._patience = client, namespace, patience_seconds
         self._time = ServerTime()
 
     @property
@@ -216,16 +218,19 @@ class Cluster:
     ) -> Any:  # noqa: ANN401 - urllib3's response
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - only a cluster needs it
 
-        sent = time.monotonic()
         try:
-            if isinstance(self._client, QuickConnection):
-                answer = self._client.send(method, path, query, body, headers, timeout)
-            else:
-                answer = send_request(self._client, method, path, query, body, headers, timeout)
+            return retry_call(lambda: self._send(method, path, query, body, headers, timeout), method, seconds=self._patience)
         except (HTTPError, OSError) as error:
             raise ServiceError(
                 f"the API server does not answer: {error}", hint="Check that the cluster is running and that KUBECONFIG names it."
             ) from error
+
+    def _send(self, method: str, path: str, *rest: Any) -> Any:  # noqa: ANN401 - the parameters of `send_request`
+        sent = time.monotonic()
+        if isinstance(self._client, QuickConnection):
+            answer = self._client.send(method, path, *rest)
+        else:
+            answer = send_request(self._client, method, path, *rest)
         self._time.observe(answer.headers.get("Date"), sent=sent, received=time.monotonic())
         return answer
 
@@ -238,22 +243,23 @@ def _translate(error: RefusedCallError, method: str, path: str) -> ServiceError:
     return ServiceError(f"the API server refused {method} {path}: {error.message}", hint=hint or "Nothing was changed.")
 
 
-def connect(namespace: str = "") -> Cluster:
+def connect(namespace: str = "", *, patience_seconds: float = PATIENCE_SECONDS) -> Cluster:
     """Connect to the cluster that this process runs in; outside a cluster, to the one of the kubeconfig's current context.
 
     Args:
         namespace: The namespace. If it is empty, that of the Pod or of the context is used.
+        patience_seconds: How long a call is repeated while the API server cannot answer now.
 
     Raises:
         ServiceError: This process runs in no cluster, and there is no kubeconfig.
     """
     if (connection := connect_quickly()) is not None:
-        return Cluster(connection, namespace or connection.namespace)
+        return Cluster(connection, namespace or connection.namespace, patience_seconds)
     from kubernetes import client, config  # noqa: PLC0415 - a second of imports that few kubeconfigs need
     from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
 
     settings = client.Configuration()
-    settings.retries = False  # the next control round reads everything again and repeats a failed call
+    settings.retries = False  # `retry_call` repeats what may be repeated
     try:
         if account := find_account():
             own = load_account(settings, account)
@@ -262,4 +268,4 @@ def connect(namespace: str = "") -> Cluster:
             own = config.list_kube_config_contexts()[1].get("context", {}).get("namespace", "default")
     except (ConfigException, OSError) as error:
         raise ServiceError(f"no cluster can be reached: {error}", hint="Set KUBECONFIG, or run this in a cluster.") from error
-    return Cluster(client.ApiClient(settings), namespace or own)
+    return Cluster(client.ApiClient(settings), namespace or own, patience_seconds)

@@ -61,7 +61,8 @@ def run_controller(
         ServiceError: No cluster can be reached, or the port cannot be used.
     """
     stopping, wake = stop or threading.Event(), threading.Event()
-    cluster = connect(project.settings.seldon.namespace)
+    # A round must not wait for an API server that cannot answer now, because the next round tries again.
+    cluster = connect(project.settings.seldon.namespace, patience_seconds=0.0)
     journal = SeldonJournal(cluster, project.settings, cluster.clock)
     holder = f"{os.environ.get('HOSTNAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     lock = LeaseLock(cluster, lease_name(journal.name), holder, project.settings.seldon.lease_seconds, cluster.clock)
