@@ -25,7 +25,7 @@ from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.server_times import ServerTime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sluice.rollout.clocks import Clock
 
@@ -35,6 +35,7 @@ CONNECT_SECONDS, READ_SECONDS = 2.0, 5.0
 
 SELDON_DEPLOYMENT = Kind("machinelearning.seldon.io", "v1", "seldondeployments", "SeldonDeployment")
 VIRTUAL_SERVICE = Kind("networking.istio.io", "v1beta1", "virtualservices", "VirtualService")
+DESTINATION_RULE = Kind("networking.istio.io", "v1beta1", "destinationrules", "DestinationRule")
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 MODEL_ROLLOUT = Kind("sluice.dev", "v1alpha1", "modelrollouts", "ModelRollout")
 ROLLOUT_APPROVAL = Kind("sluice.dev", "v1alpha1", "rolloutapprovals", "RolloutApproval")
@@ -46,17 +47,27 @@ class Cluster:
 
     Attributes:
         namespace: The namespace of all objects.
+        may_write: Says whether objects may be written now. A controller that has lost the lease may not.
     """
 
-    def __init__(self, client: Any, namespace: str, patience_seconds: float = PATIENCE_SECONDS) -> None:  # noqa: ANN401 - the client has no types
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 - the client has no types
+        namespace: str,
+        patience_seconds: float = PATIENCE_SECONDS,
+        limit_seconds: float = READ_SECONDS,
+    ) -> None:
         """Use a connection. `connect` does that.
 
         Args:
             client: A `QuickConnection`, or a client of the package ``kubernetes``.
             namespace: The namespace of all objects.
             patience_seconds: How long a call is repeated while the API server cannot answer now.
+            limit_seconds: The time limit of each read from the connection.
         """
         self._client, self.namespace, self._patience = client, namespace, patience_seconds
+        self._limits = (min(CONNECT_SECONDS, limit_seconds), limit_seconds)
+        self.may_write: Callable[[], bool] = lambda: True
         self._time = ServerTime()
 
     @property
@@ -149,12 +160,12 @@ class Cluster:
         self._call("DELETE", kind.path(self.namespace, name), absent_is_none=True)
 
     def watch(self, kind: Kind, name: str, seconds: int) -> Iterator[None]:
-        """Yield once for each change of one object, for some seconds.
+        """Yield once for each change of one object, or of any object of the kind if `name` is empty, for some seconds.
 
         Raises:
             ServiceError: The API server does not answer, or refuses.
         """
-        query = {"watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(seconds)}
+        query = {"watch": "true", "timeoutSeconds": str(seconds)} | ({"fieldSelector": f"metadata.name={name}"} if name else {})
         path = kind.path(self.namespace)
         try:
             answer = self._request("GET", path, query, None, {}, (CONNECT_SECONDS, seconds + READ_SECONDS))
@@ -164,7 +175,7 @@ class Cluster:
             for _ in answer:
                 yield
         except Exception as error:
-            raise ServiceError(f"the watch on {name} ended: {error}") from error
+            raise ServiceError(f"the watch on {name or kind.plural} ended: {error}") from error
         finally:
             answer.release_conn()
 
@@ -195,8 +206,13 @@ class Cluster:
         absent_is_none: bool = False,
     ) -> dict[str, Any] | None:
         headers = {"Content-Type": content} if body is not None else {}
+        if method != "GET" and not self.may_write():
+            raise ServiceError(
+                "this controller does not hold the lease any more, so it writes nothing",
+                hint="The controller with the lease acts.",
+            )
         try:
-            answer = self._request(method, path, query or {}, body, headers, (CONNECT_SECONDS, READ_SECONDS))
+            answer = self._request(method, path, query or {}, body, headers, self._limits)
         except RefusedCallError as error:
             if absent_is_none and error.status == HTTPStatus.NOT_FOUND:
                 return None
@@ -243,18 +259,19 @@ def _translate(error: RefusedCallError, method: str, path: str) -> ServiceError:
     return ServiceError(f"the API server refused {method} {path}: {error.message}", hint=hint or "Nothing was changed.")
 
 
-def connect(namespace: str = "", *, patience_seconds: float = PATIENCE_SECONDS) -> Cluster:
+def connect(namespace: str = "", *, patience_seconds: float = PATIENCE_SECONDS, limit_seconds: float = READ_SECONDS) -> Cluster:
     """Connect to the cluster that this process runs in; outside a cluster, to the one of the kubeconfig's current context.
 
     Args:
         namespace: The namespace. If it is empty, that of the Pod or of the context is used.
         patience_seconds: How long a call is repeated while the API server cannot answer now.
+        limit_seconds: The time limit of each read from the connection.
 
     Raises:
         ServiceError: This process runs in no cluster, and there is no kubeconfig.
     """
     if (connection := connect_quickly()) is not None:
-        return Cluster(connection, namespace or connection.namespace, patience_seconds)
+        return Cluster(connection, namespace or connection.namespace, patience_seconds, limit_seconds)
     from kubernetes import client, config  # noqa: PLC0415 - a second of imports that few kubeconfigs need
     from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
 
@@ -268,4 +285,4 @@ def connect(namespace: str = "", *, patience_seconds: float = PATIENCE_SECONDS) 
             own = config.list_kube_config_contexts()[1].get("context", {}).get("namespace", "default")
     except (ConfigException, OSError) as error:
         raise ServiceError(f"no cluster can be reached: {error}", hint="Set KUBECONFIG, or run this in a cluster.") from error
-    return Cluster(client.ApiClient(settings), namespace or own, patience_seconds)
+    return Cluster(client.ApiClient(settings), namespace or own, patience_seconds, limit_seconds)
