@@ -65,11 +65,12 @@ class RefusedCallError(Exception):
     Attributes:
         status: The status of the answer; 0 if there is none.
         message: The reason that the API server gave.
+        retry_after: After how many seconds the API server wants to be asked again; None if it does not say.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.status, self.message = status, message
+        self.status, self.message, self.retry_after = status, message, retry_after
 
 
 def find_account() -> Path | None:
@@ -135,8 +136,19 @@ def send_request(
             _request_timeout=timeout,
         )[0]
     except ApiException as error:
-        refusal = read_message(error.body, f"{error.status} {error.reason}")
-        raise RefusedCallError(int(error.status or 0), refusal) from error
+        raise read_refusal(error) from error
+
+
+def read_refusal(error: Any) -> RefusedCallError:  # noqa: ANN401 - an ApiException, whose package has no types
+    """Return the refusal in an ``ApiException`` of the package ``kubernetes``."""
+    message = read_message(error.body, f"{error.status} {error.reason}")
+    return RefusedCallError(int(error.status or 0), message, read_retry_after(error.headers))
+
+
+def read_retry_after(headers: Mapping[str, str] | None) -> float | None:
+    """Return the seconds in the header ``Retry-After``; None if it is missing or is a date, which Kubernetes never sends."""
+    text = (headers or {}).get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdecimal() else None
 
 
 def read_message(content: Any, otherwise: str) -> str:  # noqa: ANN401 - the body of an answer, as text or bytes

@@ -20,7 +20,7 @@ import urllib3
 from urllib3.util import Timeout
 from urllib3.util.ssl_ import create_urllib3_context
 
-from sluice.kubernetes_calls import RefusedCallError, find_account, read_message
+from sluice.kubernetes_calls import RefusedCallError, find_account, read_message, read_retry_after
 
 if TYPE_CHECKING:
     import ssl
@@ -88,7 +88,8 @@ class QuickConnection:
             retries=False,
         )
         if not 200 <= answer.status < 300:  # noqa: PLR2004 - the statuses of success
-            raise RefusedCallError(answer.status, read_message(answer.data, f"{answer.status} {answer.reason}"))
+            message = read_message(answer.data, f"{answer.status} {answer.reason}")
+            raise RefusedCallError(answer.status, message, read_retry_after(answer.headers))
         return answer
 
 

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError
-from sluice.kubernetes_calls import find_account, load_account
+from sluice.kubernetes_calls import RefusedCallError, find_account, load_account
+from sluice.kubernetes_retries import call_method
 from sluice.scoring.containers.server_containers import (
     PORT,
     TIMEOUT_ANNOTATION,
@@ -104,7 +105,7 @@ class ReleasePod(ReleaseClient):
         deadline = time.monotonic() + timeout
         why = "no node was found for it"
         while time.monotonic() < deadline:
-            pod = self._api.read_namespaced_pod(self.name, self.namespace)
+            pod = call_method(self._api.read_namespaced_pod, self.name, self.namespace)
             if any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or ()):
                 self.url = f"http://{pod.status.pod_ip}:{PORT}"
                 return
@@ -174,10 +175,10 @@ def start_pod(project: Project, folder: Path, digest: str, image: str, *, log: P
     api = client.CoreV1Api(client.ApiClient(settings))
     try:
         owner = _read_own_pod(api, own) if namespace == own else None
-        pod = api.create_namespaced_pod(namespace, plan_pod(project.settings, image, digest, owner=owner))
-    except (client.exceptions.ApiException, KeyError) as error:
+        pod = call_method(api.create_namespaced_pod, namespace, plan_pod(project.settings, image, digest, owner=owner))
+    except (RefusedCallError, KeyError) as error:
         raise ServiceError(
-            f"the cluster does not allow this step to create a Pod in namespace {namespace}: {getattr(error, 'reason', error)}",
+            f"the cluster does not allow this step to create a Pod in namespace {namespace}: {error}",
             hint="Give the step's service account the verbs get, create and delete on pods, and get on pods/log there.",
         ) from error
     server = ReleasePod(api, pod, digest=digest, folder=folder, log=log)
@@ -186,5 +187,5 @@ def start_pod(project: Project, folder: Path, digest: str, image: str, *, log: P
 
 
 def _read_own_pod(api: Any, namespace: str) -> dict[str, str]:  # noqa: ANN401 - the client has no types
-    own = api.read_namespaced_pod(os.environ["HOSTNAME"], namespace)
+    own = call_method(api.read_namespaced_pod, os.environ["HOSTNAME"], namespace)
     return {"name": own.metadata.name, "uid": own.metadata.uid}

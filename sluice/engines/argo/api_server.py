@@ -16,6 +16,7 @@ from sluice.engines.argo.refusals import Refusal, explain
 from sluice.engines.reconnection import UnreachableError
 from sluice.errors import ServiceError, SluiceError
 from sluice.kubernetes_calls import APPLY_PATCH, MERGE_PATCH, POD, Kind, send_request
+from sluice.kubernetes_retries import retry_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -225,7 +226,7 @@ class ApiServer:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - only a cluster needs it
 
         try:
-            return send_request(self._client, method, path, query, body, headers, timeout)
+            return retry_call(lambda: send_request(self._client, method, path, query, body, headers, timeout), method)
         except kubernetes_calls.RefusedCallError as error:
             raise RefusedCallError(Refusal(error.status, error.message, f"{method} {path}", self.url)) from error
         except (HTTPError, OSError) as error:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError, StateError
 from sluice.gate.stores.protocol import Stored
-from sluice.kubernetes_calls import find_account, load_account
+from sluice.kubernetes_calls import RefusedCallError, find_account, load_account
+from sluice.kubernetes_retries import call_method
 
 if TYPE_CHECKING:
     from sluice.gate.stores.protocol import LedgerStore
@@ -89,12 +90,11 @@ class ConfigMapStore:
 
     def _call(self, method: str, *arguments: object) -> dict[str, Any] | None:
         """Call the API server. None means that the object does not exist, or that another process changed or made it."""
-        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - a second of imports that only a cluster needs
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - only a cluster needs it
 
         try:
-            answer = getattr(self._api, method)(*arguments, _request_timeout=_TIMEOUT)
-        except ApiException as error:
+            answer = call_method(getattr(self._api, method), *arguments, _request_timeout=_TIMEOUT)
+        except RefusedCallError as error:
             if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
                 return None
             hint = "Nothing was recorded. Try again."
@@ -103,7 +103,7 @@ class ConfigMapStore:
                     "The account lacks a permission. Apply manifests/components/gate in that namespace, and run this as the "
                     "account of the gate, or as a person who may change that ConfigMap."
                 )
-            raise ServiceError(f"the API server refused the gate's ledger, {self.place}: {error.reason}", hint=hint) from error
+            raise ServiceError(f"the API server refused the gate's ledger, {self.place}: {error.message}", hint=hint) from error
         except (HTTPError, OSError) as error:
             raise ServiceError(
                 f"the API server does not answer, so the gate's ledger cannot be used: {error}",

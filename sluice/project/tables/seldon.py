@@ -34,9 +34,16 @@ class SeldonTable(Table):
     request_log_url: str = Field(
         default="", description="URL to which the executors send requests and answers, for the drift monitor."
     )
-    url: str = Field(default="", description="URL of the gateway for users. Only the status and the reports show it.")
+    url: str = Field(
+        default="",
+        description="URL of the gateway for users. The status shows it, and the controller asks it before it promotes a first "
+        "release.",
+    )
     drain_seconds: float = Field(default=30.0, ge=0, description="Time between the last traffic of a release and its removal.")
     look_seconds: float = Field(default=1.0, gt=0, le=30, description="Time between two readings of the executors' counters.")
     lease_seconds: float = Field(
-        default=15.0, ge=2, description="How long the lease of a controller that has stopped keeps other controllers from acting."
+        default=3.0,
+        ge=2,
+        le=60,
+        description="How long the lease of a controller that has stopped keeps other controllers from acting.",
     )

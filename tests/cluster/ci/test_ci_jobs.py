@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -31,14 +30,14 @@ GH = "#!/bin/sh\ncat <<'END' | jq -r \"$4\"\n{answer}\nEND\n"
 
 @pytest.fixture(scope="module")
 def kube() -> Kube:
-    from rollout_namespaces import OWN_KINDS, Kube
+    from rollout_namespaces import Kube, register_own_kinds
 
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("the jobs of CI: $KUBECONFIG names no cluster")
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         pytest.skip(f"the jobs of CI: {', '.join(missing)} is not installed")
     found = Kube()
-    subprocess.run(["kubectl", "apply", "-k", str(OWN_KINDS)], check=True, capture_output=True)
+    register_own_kinds(found)
     return found
 
 

@@ -183,6 +183,9 @@ class Installation:
             items = sorted(self.build(overlay), key=lambda item: item["kind"] != "Namespace")
             result = self.apply(items)
             assert result.succeeded, result.error
+        # After a kind was registered or changed, the API server refuses its objects for a moment.
+        own = [f"{plural}.sluice.dev" for plural in ("modelrollouts", "rolloutapprovals")]
+        wait_for(lambda: all(kubectl("get", kind, "-n", self.production).succeeded for kind in own), "Sluice's kinds")
         kubectl("create", "namespace", self.monitoring)
 
     def tear_down(self) -> None:

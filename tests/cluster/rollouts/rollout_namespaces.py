@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kube import CRDS, SELDON, Kube
+from kube import CRDS, SELDON, SLUICE, Kube, RefusedError
 from stand_in_images import push_model
 
 from sluice.release.registry.image_references import read_image_reference
 from sluice.rollout.platforms.laptop.child_processes import end_child, start_child
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KINDS = {
     "seldondeployments": ("machinelearning.seldon.io", "SeldonDeployment", ("v1",)),
@@ -91,12 +95,13 @@ class RolloutNamespace:
 
     def register(self) -> None:
         """Register Sluice's kinds, and those of others that the cluster does not have. The latter accept any content."""
-        subprocess.run(["kubectl", "apply", "-k", str(OWN_KINDS)], check=True, capture_output=True)
+        register_own_kinds(self.kube)
         for plural, (group, kind, versions) in KINDS.items():
             name = f"{plural}.{group}"
             if self.kube.find(f"{CRDS}/{name}") is None:
                 self.kube.ask("POST", CRDS, _plan_kind(plural, group, kind, versions))
                 self.registered.append(name)
+        wait_until_served(self.kube, {plural: f"/apis/{group}/{versions[0]}" for plural, (group, _, versions) in KINDS.items()})
 
     def path(self, root: str, plural: str, name: str = "") -> str:
         """Return the API path of a kind in this namespace, or of one object."""
@@ -113,6 +118,41 @@ class RolloutNamespace:
         """Return the end of the stand-in operator's log."""
         log = self.folder / "operator.log"
         return log.read_text()[-2000:] if log.exists() else ""
+
+
+def register_own_kinds(kube: Kube) -> None:
+    """Register Sluice's kinds, and wait until the API server serves them."""
+    subprocess.run(["kubectl", "apply", "-k", str(OWN_KINDS)], check=True, capture_output=True)
+    wait_until_served(kube, {"modelrollouts": SLUICE, "rolloutapprovals": SLUICE})
+
+
+def wait_until_served(kube: Kube, roots: Mapping[str, str]) -> None:
+    """Wait until the API server has accepted the names of kinds and lists their objects.
+
+    After a kind was registered or changed, the API server refuses its objects for a moment, because it makes their storage ready.
+
+    Args:
+        kube: The API server.
+        roots: The path of the API version of each kind, by the kind's plural.
+
+    Raises:
+        AssertionError: A kind cannot be listed within a minute.
+    """
+    names = [f"crd/{plural}.{root.split('/')[2]}" for plural, root in roots.items()]
+    subprocess.run(["kubectl", "wait", "--for=condition=Established", "--timeout=60s", *names], check=True, capture_output=True)
+    deadline = time.monotonic() + 60
+    for plural, root in roots.items():
+        while (refusal := _try_to_list(kube, f"{root}/{plural}")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not refusal, f"{plural} cannot be listed: {refusal}"
+
+
+def _try_to_list(kube: Kube, path: str) -> str:
+    try:
+        kube.list(path)
+    except RefusedError as error:
+        return str(error)
+    return ""
 
 
 def _plan_kind(plural: str, group: str, kind: str, versions: tuple[str, ...]) -> dict[str, Any]:

@@ -129,7 +129,17 @@ def test_the_controller_leaves_a_failed_node_soon() -> None:
     waits = {one["key"].rpartition("/")[2]: one["tolerationSeconds"] for one in pod()["tolerations"]}
     assert set(waits) == {"not-ready", "unreachable"}
     assert max(waits.values()) <= 30
-    assert deployment()["spec"]["replicas"] == 1
+
+
+def test_a_second_controller_waits_on_another_node_and_the_draining_of_nodes_leaves_one() -> None:
+    assert deployment()["spec"]["replicas"] == 2
+    (budget,) = [item["spec"] for item in build("base") if item["kind"] == "PodDisruptionBudget"]
+    assert budget["minAvailable"] == 1
+    labels = deployment()["spec"]["template"]["metadata"]["labels"].items()
+    assert budget["selector"]["matchLabels"].items() <= labels
+    (preferred,) = pod()["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert preferred["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    assert preferred["podAffinityTerm"]["labelSelector"]["matchLabels"].items() <= labels
 
 
 def test_the_controllers_command_is_a_command_of_sluice() -> None:

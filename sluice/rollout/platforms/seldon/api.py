@@ -20,11 +20,12 @@ from sluice.kubernetes_calls import (
     send_request,
 )
 from sluice.kubernetes_connections import QuickConnection, connect_quickly
+from sluice.kubernetes_retries import PATIENCE_SECONDS, retry_call
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.server_times import ServerTime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sluice.rollout.clocks import Clock
 
@@ -34,6 +35,7 @@ CONNECT_SECONDS, READ_SECONDS = 2.0, 5.0
 
 SELDON_DEPLOYMENT = Kind("machinelearning.seldon.io", "v1", "seldondeployments", "SeldonDeployment")
 VIRTUAL_SERVICE = Kind("networking.istio.io", "v1beta1", "virtualservices", "VirtualService")
+DESTINATION_RULE = Kind("networking.istio.io", "v1beta1", "destinationrules", "DestinationRule")
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 MODEL_ROLLOUT = Kind("sluice.dev", "v1alpha1", "modelrollouts", "ModelRollout")
 ROLLOUT_APPROVAL = Kind("sluice.dev", "v1alpha1", "rolloutapprovals", "RolloutApproval")
@@ -45,16 +47,27 @@ class Cluster:
 
     Attributes:
         namespace: The namespace of all objects.
+        may_write: Says whether objects may be written now. A controller that has lost the lease may not.
     """
 
-    def __init__(self, client: Any, namespace: str) -> None:  # noqa: ANN401 - the client has no types
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 - the client has no types
+        namespace: str,
+        patience_seconds: float = PATIENCE_SECONDS,
+        limit_seconds: float = READ_SECONDS,
+    ) -> None:
         """Use a connection. `connect` does that.
 
         Args:
             client: A `QuickConnection`, or a client of the package ``kubernetes``.
             namespace: The namespace of all objects.
+            patience_seconds: How long a call is repeated while the API server cannot answer now.
+            limit_seconds: The time limit of each read from the connection.
         """
-        self._client, self.namespace = client, namespace
+        self._client, self.namespace, self._patience = client, namespace, patience_seconds
+        self._limits = (min(CONNECT_SECONDS, limit_seconds), limit_seconds)
+        self.may_write: Callable[[], bool] = lambda: True
         self._time = ServerTime()
 
     @property
@@ -147,12 +160,12 @@ class Cluster:
         self._call("DELETE", kind.path(self.namespace, name), absent_is_none=True)
 
     def watch(self, kind: Kind, name: str, seconds: int) -> Iterator[None]:
-        """Yield once for each change of one object, for some seconds.
+        """Yield once for each change of one object, or of any object of the kind if `name` is empty, for some seconds.
 
         Raises:
             ServiceError: The API server does not answer, or refuses.
         """
-        query = {"watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(seconds)}
+        query = {"watch": "true", "timeoutSeconds": str(seconds)} | ({"fieldSelector": f"metadata.name={name}"} if name else {})
         path = kind.path(self.namespace)
         try:
             answer = self._request("GET", path, query, None, {}, (CONNECT_SECONDS, seconds + READ_SECONDS))
@@ -162,7 +175,7 @@ class Cluster:
             for _ in answer:
                 yield
         except Exception as error:
-            raise ServiceError(f"the watch on {name} ended: {error}") from error
+            raise ServiceError(f"the watch on {name or kind.plural} ended: {error}") from error
         finally:
             answer.release_conn()
 
@@ -193,8 +206,13 @@ class Cluster:
         absent_is_none: bool = False,
     ) -> dict[str, Any] | None:
         headers = {"Content-Type": content} if body is not None else {}
+        if method != "GET" and not self.may_write():
+            raise ServiceError(
+                "this controller does not hold the lease any more, so it writes nothing",
+                hint="The controller with the lease acts.",
+            )
         try:
-            answer = self._request(method, path, query or {}, body, headers, (CONNECT_SECONDS, READ_SECONDS))
+            answer = self._request(method, path, query or {}, body, headers, self._limits)
         except RefusedCallError as error:
             if absent_is_none and error.status == HTTPStatus.NOT_FOUND:
                 return None
@@ -216,16 +234,19 @@ class Cluster:
     ) -> Any:  # noqa: ANN401 - urllib3's response
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - only a cluster needs it
 
-        sent = time.monotonic()
         try:
-            if isinstance(self._client, QuickConnection):
-                answer = self._client.send(method, path, query, body, headers, timeout)
-            else:
-                answer = send_request(self._client, method, path, query, body, headers, timeout)
+            return retry_call(lambda: self._send(method, path, query, body, headers, timeout), method, seconds=self._patience)
         except (HTTPError, OSError) as error:
             raise ServiceError(
                 f"the API server does not answer: {error}", hint="Check that the cluster is running and that KUBECONFIG names it."
             ) from error
+
+    def _send(self, method: str, path: str, *rest: Any) -> Any:  # noqa: ANN401 - the parameters of `send_request`
+        sent = time.monotonic()
+        if isinstance(self._client, QuickConnection):
+            answer = self._client.send(method, path, *rest)
+        else:
+            answer = send_request(self._client, method, path, *rest)
         self._time.observe(answer.headers.get("Date"), sent=sent, received=time.monotonic())
         return answer
 
@@ -238,22 +259,24 @@ def _translate(error: RefusedCallError, method: str, path: str) -> ServiceError:
     return ServiceError(f"the API server refused {method} {path}: {error.message}", hint=hint or "Nothing was changed.")
 
 
-def connect(namespace: str = "") -> Cluster:
+def connect(namespace: str = "", *, patience_seconds: float = PATIENCE_SECONDS, limit_seconds: float = READ_SECONDS) -> Cluster:
     """Connect to the cluster that this process runs in; outside a cluster, to the one of the kubeconfig's current context.
 
     Args:
         namespace: The namespace. If it is empty, that of the Pod or of the context is used.
+        patience_seconds: How long a call is repeated while the API server cannot answer now.
+        limit_seconds: The time limit of each read from the connection.
 
     Raises:
         ServiceError: This process runs in no cluster, and there is no kubeconfig.
     """
     if (connection := connect_quickly()) is not None:
-        return Cluster(connection, namespace or connection.namespace)
+        return Cluster(connection, namespace or connection.namespace, patience_seconds, limit_seconds)
     from kubernetes import client, config  # noqa: PLC0415 - a second of imports that few kubeconfigs need
     from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
 
     settings = client.Configuration()
-    settings.retries = False  # the next control round reads everything again and repeats a failed call
+    settings.retries = False  # `retry_call` repeats what may be repeated
     try:
         if account := find_account():
             own = load_account(settings, account)
@@ -262,4 +285,4 @@ def connect(namespace: str = "") -> Cluster:
             own = config.list_kube_config_contexts()[1].get("context", {}).get("namespace", "default")
     except (ConfigException, OSError) as error:
         raise ServiceError(f"no cluster can be reached: {error}", hint="Set KUBECONFIG, or run this in a cluster.") from error
-    return Cluster(client.ApiClient(settings), namespace or own)
+    return Cluster(client.ApiClient(settings), namespace or own, patience_seconds, limit_seconds)

@@ -10,16 +10,12 @@ from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVI
 from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
 from sluice.rollout.platforms.seldon.objects.routes import build_service_host, read_weights
 from sluice.rollout.platforms.seldon.objects.serving_pods import read_pod
-from sluice.rollout.platforms.seldon.resources.rollout_statuses import MAX_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sluice.rollout.platforms.seldon.api import Cluster
     from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
-
-EPOCH_ANNOTATION = "sluice.dev/epoch"
-"""Annotation of the SeldonDeployment and the VirtualService: the epoch of the controller that wrote it last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +42,11 @@ class ClusterSnapshot:
     def predictors(self) -> list[dict[str, Any]]:
         """The predictors of the SeldonDeployment, in their order."""
         return list((self.deployment or {}).get("spec", {}).get("predictors") or [])
+
+    @property
+    def releases(self) -> list[str]:
+        """The releases of the predictors, in their order."""
+        return [read_predictor_digest(one) for one in self.predictors]
 
     def ready_pods(self, release: str | None) -> list[ServingPod]:
         """Return the ready Pods of a release."""
@@ -76,9 +77,3 @@ def read_cluster_snapshot(cluster: Cluster, name: str, rollout: Mapping[str, Any
     return ClusterSnapshot(
         rollout=rollout, deployment=deployment, service=service, pods=pods, hosts=hosts, applied_weights=applied
     )
-
-
-def read_annotated_epoch(found: Mapping[str, Any] | None) -> int:
-    """Return the epoch of the controller that wrote an object last; 0 if there is none, or none that a lease can count."""
-    text = str(((found or {}).get("metadata", {}).get("annotations") or {}).get(EPOCH_ANNOTATION, ""))
-    return int(text) if text.isascii() and text.isdecimal() and int(text) < MAX_EPOCH else 0

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 from sluice.errors import SluiceError
 from sluice.rollout.journals import ConflictError
-from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT, SELDON_DEPLOYMENT, connect
+from sluice.rollout.platforms.seldon.api import DESTINATION_RULE, MODEL_ROLLOUT, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, connect
 from sluice.rollout.platforms.seldon.executors import Executors
-from sluice.rollout.platforms.seldon.leases import LeaseLock, lease_name
+from sluice.rollout.platforms.seldon.leases.lease_locks import LeaseLock, lease_name
+from sluice.rollout.platforms.seldon.leases.lease_renewals import LeaseRenewal
 from sluice.rollout.platforms.seldon.metrics_server import serve_metrics
 from sluice.rollout.platforms.seldon.platform import SeldonPlatform
 from sluice.rollout.platforms.seldon.registry_tags import RegistryTags
@@ -61,10 +62,13 @@ def run_controller(
         ServiceError: No cluster can be reached, or the port cannot be used.
     """
     stopping, wake = stop or threading.Event(), threading.Event()
-    cluster = connect(project.settings.seldon.namespace)
+    # A round must not wait for an API server that cannot answer now, because the next round tries again.
+    cluster = connect(project.settings.seldon.namespace, patience_seconds=0.0)
     journal = SeldonJournal(cluster, project.settings, cluster.clock)
     holder = f"{os.environ.get('HOSTNAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-    lock = LeaseLock(cluster, lease_name(journal.name), holder, project.settings.seldon.lease_seconds, cluster.clock)
+    seconds = project.settings.seldon.lease_seconds
+    leases = connect(cluster.namespace, patience_seconds=0.0, limit_seconds=seconds / 3)
+    lock = LeaseLock(leases, lease_name(journal.name), holder, seconds, cluster.clock)
     tags = RegistryTags(plain_http=project.settings.serving.plain_http, notify=notify)
     platform, metrics = _build_platform(project, cluster, journal, lock, notify)
     platform.tag, platform.verify = tags.move_tags, verify_images(project, cluster.clock).verify
@@ -72,12 +76,20 @@ def run_controller(
     notify(f"controller {holder} controls ModelRollout {journal.name} in namespace {cluster.namespace}")
     with set_on_signals(stopping, wake), serve_metrics(metrics, port, notify):
         journal.account = _read_account(cluster, metrics, stopping, notify)
+        cluster.may_write = platform.tenure.may_write
         for watch in (
             lambda: cluster.watch(MODEL_ROLLOUT, journal.name, WATCH_SECONDS),
             lambda: cluster.watch(SELDON_DEPLOYMENT, journal.name, WATCH_SECONDS),
+            lambda: cluster.watch(VIRTUAL_SERVICE, journal.name, WATCH_SECONDS),
+            lambda: cluster.watch(DESTINATION_RULE, "", WATCH_SECONDS),
         ):
             threading.Thread(target=_wake_on_changes, args=(watch, stopping, wake), daemon=True, name="watch").start()
-        _run_rounds(loop, platform, metrics, stopping, wake, notify)
+        renewal = LeaseRenewal(lock, platform.build_annotations, wake.set, notify)
+        renewal.start()
+        try:
+            _run_rounds(loop, platform, metrics, stopping, wake, notify)
+        finally:
+            renewal.stop()
     platform.executors.close()
     loop.shadow.close()
     loop.faults.close()
@@ -96,12 +108,7 @@ def _build_platform(
 
     record, executors = partial(report_transition, metrics, events), Executors(project.settings.rollout.slow_seconds)
     platform = SeldonPlatform(project.settings, cluster, journal, lock, notify, record, executors, clock=cluster.clock)
-
-    def correct(text: str) -> None:
-        notify(text)
-        events.warn(text)
-
-    platform.correct = correct
+    platform.warn = events.warn
     return platform, metrics
 
 

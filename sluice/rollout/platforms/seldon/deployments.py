@@ -1,4 +1,4 @@
-"""What the controller writes to move traffic: the predictors of the SeldonDeployment and the routes of its VirtualService."""
+"""What the controller writes into the SeldonDeployment: its predictors, their replicas and their share of the traffic."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sluice.errors import ServiceError
-from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
-from sluice.rollout.platforms.seldon.cluster_snapshots import EPOCH_ANNOTATION
-from sluice.rollout.platforms.seldon.objects.predictors import build_deployment, build_spec
+from sluice.rollout.journals import ConflictError
+from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT
+from sluice.rollout.platforms.seldon.objects.epochs import EPOCH_ANNOTATION, ROLLOUT_MANAGER, read_annotated_epoch
+from sluice.rollout.platforms.seldon.objects.predictors import build_deployment, build_spec, read_predictor_digest
 from sluice.rollout.platforms.seldon.objects.renderings import plan_deployment, read_renderings, record_renderings
-from sluice.rollout.platforms.seldon.objects.routes import build_routes
 from sluice.rollout.platforms.seldon.resources.rollout_specs import read_replicas
 
 if TYPE_CHECKING:
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from sluice.rollout.decisions.states import Journal
     from sluice.rollout.platforms.seldon.api import Cluster
     from sluice.rollout.platforms.seldon.cluster_snapshots import ClusterSnapshot
-    from sluice.rollout.platforms.seldon.leases import LeaseLock
+    from sluice.rollout.platforms.seldon.leases.lease_locks import LeaseLock
     from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
 
-ROLLOUT_MANAGER = "sluice-rollout"
-"""Field manager of the predictors and the routes, which only the controller writes."""
+_ATTEMPTS = 5
+"""So many times a rollback writes the SeldonDeployment while others write it too."""
 
 
 @dataclass(slots=True)
 class DeploymentWriter:
-    """Writes the SeldonDeployment and the routes of one project.
+    """Writes the SeldonDeployment of one project.
 
     Attributes:
         settings: The settings of the project.
@@ -94,26 +94,35 @@ class DeploymentWriter:
             return self.journal.write_status(journal, snapshot.rollout, epoch=self.lock.epoch, renderings=renderings)
         return snapshot.rollout
 
-    def move_routes(self, journal: Journal, snapshot: ClusterSnapshot) -> bool:
-        """Set the VirtualService's weights; return whether they had, or still have, to change.
+    def move_traffic(self, journal: Journal, snapshot: ClusterSnapshot) -> bool:
+        """Set the shares of the traffic and nothing else; return whether they had to change.
+
+        This needs no journal. If somebody wrote the SeldonDeployment meanwhile, it is read and written again, because a rollback
+        must not wait.
 
         Raises:
-            ConflictError: The VirtualService has changed since it was read.
+            ConflictError: A controller with a later epoch has written it, or others write it all the time.
             ServiceError: The API server does not answer, or refuses.
         """
-        desired = journal.desired_weights
-        if snapshot.service is None or not desired or snapshot.applied_weights == desired:
-            return False
-        if not desired.keys() <= snapshot.hosts.keys():
-            return True  # a predictor is missing: half of the weights would give the other one all of the traffic
-        weights = {snapshot.hosts[release]: share for release, share in desired.items()}
-        try:
-            routes = build_routes(snapshot.service, weights)
-        except ValueError:
-            return True  # the operator adds the route as soon as all Deployments are ready
-        patch = {"metadata": build_metadata(snapshot.service, self.lock.epoch), "spec": {"http": routes}}
-        self.cluster.merge(VIRTUAL_SERVICE, self.journal.name, patch, manager=ROLLOUT_MANAGER)
-        return True
+        live, weights = snapshot.deployment, journal.weights
+        for attempt in range(_ATTEMPTS):
+            if live is None:
+                return False
+            if read_annotated_epoch(live) > self.lock.epoch:
+                raise ConflictError("a controller with a later epoch has written the SeldonDeployment")
+            present = live["spec"].get("predictors") or []
+            moved = [dict(one) | {"traffic": weights.get(read_predictor_digest(one), 0)} for one in present]
+            if moved == present:
+                return False
+            try:
+                self._write_deployment({"spec": live["spec"] | {"predictors": moved}}, live)
+            except ConflictError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                live = self.cluster.get(SELDON_DEPLOYMENT, self.journal.name)
+            else:
+                return True
+        raise AssertionError
 
     def _write_deployment(self, desired: dict[str, Any], live: Mapping[str, Any] | None) -> dict[str, Any]:
         if live is None:
@@ -129,11 +138,3 @@ class DeploymentWriter:
             return []
         now, drain = self.clock.steady(), self.settings.seldon.drain_seconds
         return [release for release in snapshot.hosts if now - self._last_traffic.setdefault(release, now) < drain]
-
-
-def build_metadata(found: Mapping[str, Any], epoch: int) -> dict[str, Any]:
-    """Return what every change carries: the version that was read, and the epoch of the controller."""
-    return {
-        "resourceVersion": found["metadata"]["resourceVersion"],
-        "annotations": {EPOCH_ANNOTATION: str(epoch)},
-    }

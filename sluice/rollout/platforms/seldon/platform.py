@@ -8,26 +8,26 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import ValidationError
-
 from sluice.errors import DataError, ServiceError
 from sluice.rollout.clocks import REAL_CLOCK, Clock
 from sluice.rollout.decisions.evidence import Checkpoint
 from sluice.rollout.decisions.health import VERIFIED, Health, Verification
 from sluice.rollout.decisions.states import CommandKind, Journal
-from sluice.rollout.journals import CHECKPOINT, ConflictError, dump_checkpoint
+from sluice.rollout.journals import ConflictError, dump_checkpoint
 from sluice.rollout.observations import Confirmation, Observation, ServerRecord
-from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
-from sluice.rollout.platforms.seldon.cluster_snapshots import read_annotated_epoch, read_cluster_snapshot
-from sluice.rollout.platforms.seldon.deployments import ROLLOUT_MANAGER, DeploymentWriter, build_metadata
+from sluice.rollout.platforms.seldon.cluster_snapshots import read_cluster_snapshot
+from sluice.rollout.platforms.seldon.deployments import DeploymentWriter
 from sluice.rollout.platforms.seldon.executors import Executors
-from sluice.rollout.platforms.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
+from sluice.rollout.platforms.seldon.leases.lease_locks import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
 from sluice.rollout.platforms.seldon.objects.pod_watches import PodWatch
 from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, list_served_releases, name_role
 from sluice.rollout.platforms.seldon.objects.routes import list_routed_hosts
 from sluice.rollout.platforms.seldon.objects.serving_pods import ReadinessDelay, judge_health
 from sluice.rollout.platforms.seldon.resources.rollout_records import RolloutRecords
-from sluice.rollout.platforms.seldon.resources.rollout_statuses import Report, read_epoch, read_journal
+from sluice.rollout.platforms.seldon.resources.rollout_statuses import Report
+from sluice.rollout.platforms.seldon.resources.tenures import Tenure
+from sluice.rollout.platforms.seldon.routing.gateway_checks import GatewayCheck
+from sluice.rollout.platforms.seldon.routing.route_writer import RouteWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,9 +38,11 @@ if TYPE_CHECKING:
     from sluice.rollout.observations import RoundReport
     from sluice.rollout.platforms.seldon.api import Cluster
     from sluice.rollout.platforms.seldon.cluster_snapshots import ClusterSnapshot
-    from sluice.rollout.platforms.seldon.leases import LeaseLock
+    from sluice.rollout.platforms.seldon.leases.lease_locks import LeaseLock
     from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
     from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
+
+LOST_ROUTES = "its Pods are ready, but its VirtualService is gone. The controller restores it in this round"
 
 NO_ROUTES = (
     "its Pods are ready, but there is no VirtualService: Seldon's operator writes one only with ISTIO_ENABLED=true. "
@@ -62,10 +64,6 @@ class RequestCounters(Protocol):
         """Close the connections."""
 
 
-class SupersededError(ServiceError):
-    """A controller with a later epoch has written, so this one must not write any more."""
-
-
 @dataclass(slots=True)
 class SeldonPlatform:
     """The platform behind `sluice rollout controller`.
@@ -77,7 +75,8 @@ class SeldonPlatform:
         lock: The lease of this controller.
         notify: Called with each event, one line of text.
         record: Called with each transition that was written, and with each that was confirmed.
-        correct: Called with each change by others that was put right, one line of text.
+        warn: Called with the reason and the text of each event that people should see, for example that a change by others was
+            put right.
         tag: Called with the images of champion and N-1 when they change; an image is empty if there is none.
         executors: Counts the requests.
         verify: Says whether the release of the running rollout may take traffic.
@@ -94,7 +93,7 @@ class SeldonPlatform:
     executors: RequestCounters = field(default_factory=Executors)
     tag: Callable[[str, str], object] = lambda _champion, _previous: None
     verify: Callable[[Journal], Verification] = lambda _journal: VERIFIED
-    correct: Callable[[str], object] = lambda _text: None
+    warn: Callable[[str, str], object] = lambda _reason, _text: None
     clock: Clock = REAL_CLOCK
     status: dict[str, Any] = field(default_factory=dict)
     confirm_seconds: float = 2.0
@@ -103,15 +102,20 @@ class SeldonPlatform:
     _health: dict[str, Health] = field(default_factory=dict)
     _checkpoint: Checkpoint = field(default_factory=Checkpoint)
     _to_resume: Checkpoint | None = None
-    _epoch: int = 0
     _delay: ReadinessDelay = field(default_factory=ReadinessDelay)
     _watch: PodWatch = field(default_factory=PodWatch)
     _rollouts: RolloutRecords = field(init=False)
     _objects: DeploymentWriter = field(init=False)
+    _routes: RouteWriter = field(init=False)
+    _gateway: GatewayCheck = field(init=False)
+    tenure: Tenure = field(init=False)
 
     def __post_init__(self) -> None:
         self._rollouts = RolloutRecords(self.journal, self.lock, self.notify, self.clock)
         self._objects = DeploymentWriter(self.settings, self.cluster, self.journal, self.lock, self.clock, self._correct)
+        self._routes = RouteWriter(self.journal, self.lock, self.clock, self._warn)
+        self._gateway = GatewayCheck(self.settings.seldon.url)
+        self.tenure = Tenure(self.journal, self.lock, self.notify, self._warn)
 
     def observe(self) -> Observation | None:
         """Hold the lease, and read the objects, the Pods and the counters; return None if another controller acts.
@@ -129,14 +133,14 @@ class SeldonPlatform:
             checkpoint, self._to_resume = self._to_resume, None
             return Observation(journal=Journal(), health={}, weights={}, counts=None, can_apply=False, checkpoint=checkpoint)
         snapshot = self._snapshot = read_cluster_snapshot(self.cluster, self.journal.name, rollout)
-        self._refuse_superseded(snapshot)
+        self.tenure.refuse_superseded(snapshot.deployment, snapshot.service, rollout=rollout)
         unaccepted, unread = self._read_journal(snapshot)
         journal, rollout = self._rollouts.accept(unaccepted, rollout)
         snapshot = self._snapshot = dataclasses.replace(snapshot, rollout=rollout)
         self._objects.observe_traffic(snapshot)
         # An executor that hangs takes seconds, and a person who orders a rollback must not wait for it.
         rolls_back = _is_rollback_command(journal)
-        counts, problem = (None, "") if rolls_back else self._read_counts(snapshot)
+        counts, problem = (None, "") if rolls_back else self._read_counts(snapshot, journal)
         self._health = self._judge_health(journal, snapshot)
         asks_canary = not rolls_back and self._health.get(journal.target or "", Health()).verification.holds
         checkpoint, self._to_resume = self._to_resume, None  # only now, because everything before may fail
@@ -160,9 +164,9 @@ class SeldonPlatform:
         self._checkpoint = checkpoint
 
     def write_journal(self, journal: Journal) -> Journal:
-        """Write a decision into the status of the ModelRollout, unless another process changed it meanwhile."""
+        """Write a decision into the status of the ModelRollout, unless another process changed the journal meanwhile."""
         snapshot = self._require_snapshot()
-        written, rollout = self.journal.write(journal, snapshot.rollout, epoch=self.lock.epoch)
+        written, rollout = self._rollouts.write(journal, snapshot.rollout)
         self._snapshot = dataclasses.replace(snapshot, rollout=rollout)
         return written
 
@@ -179,7 +183,7 @@ class SeldonPlatform:
         """
         snapshot = self._require_snapshot()
         if not journaled:
-            return self._objects.move_routes(journal, snapshot)
+            return self._move_traffic(journal, snapshot)
         held = self._health.get(journal.target or "", Health()).held_for_approval
         serving = {journal.previous, *journal.desired_weights}
         unverified = {one for one, found in self._health.items() if not found.verification.holds} - serving
@@ -189,13 +193,28 @@ class SeldonPlatform:
             return True
         except ServiceError:
             with contextlib.suppress(ConflictError):
-                self._objects.move_routes(journal, snapshot)
+                self._routes.move(journal, snapshot)
             raise
         self._snapshot = dataclasses.replace(snapshot, rollout=written or snapshot.rollout)
         try:
-            return self._objects.move_routes(journal, snapshot) or written is not None
+            return self._routes.move(journal, snapshot) or written is not None
         except ConflictError:
             return True
+
+    def _move_traffic(self, journal: Journal, snapshot: ClusterSnapshot) -> bool:
+        """Move only the traffic, in both objects, because the operator undoes weights that only the routes have."""
+        try:
+            moved = self._objects.move_traffic(journal, snapshot)
+        except ServiceError:
+            with contextlib.suppress(ConflictError):
+                self._routes.move(journal, snapshot)
+            raise
+        try:
+            return self._routes.move(journal, snapshot) or moved
+        except ConflictError:  # the operator has followed already, or somebody else wrote
+            again = read_cluster_snapshot(self.cluster, self.journal.name, snapshot.rollout)
+            self.tenure.refuse_superseded(again.deployment, again.service, rollout=again.rollout)
+            return self._routes.move(journal, again)
 
     def confirm(self, journal: Journal) -> Confirmation:
         """Read the objects again, and write what could not be written before."""
@@ -252,11 +271,16 @@ class SeldonPlatform:
             evidence=dict(report.evidence),
             servers=tuple(servers),
         )
-        rollout = self._rollouts.publish(report.journal, snapshot.rollout, seen)
+        rollout = self._routes.record(report.journal, snapshot)
+        rollout = self._rollouts.publish(report.journal, rollout, seen)
         self._snapshot = dataclasses.replace(snapshot, rollout=rollout)
 
     def _correct(self, text: str) -> None:
-        self.correct(text)
+        self._warn("PutRight", text)
+
+    def _warn(self, reason: str, text: str) -> None:
+        self.notify(text)
+        self.warn(reason, text)
 
     def _require_snapshot(self) -> ClusterSnapshot:
         if self._snapshot is None:
@@ -264,55 +288,20 @@ class SeldonPlatform:
         return self._snapshot
 
     def _hold_lease(self) -> bool:
-        """Take or renew the lease; return whether this controller acts. If it has just begun to act, read the stored evidence."""
-        if self.lock.renewal_due and not self.lock.acquire(self._build_annotations()):
-            self._epoch = 0
-            return False
-        if not self.lock.is_held:
-            return False
-        if self._epoch != self.lock.epoch:
-            self.notify(f"holding the lease {self.lock.name}, epoch {self.lock.epoch}")
-            self._checkpoint = self._to_resume = self._read_checkpoint()
-            self._write_epoch()
-            self._epoch = self.lock.epoch
-        return True
+        """Return whether this controller acts. If it has just begun to act, continue with the stored evidence."""
+        checkpoint = self.tenure.begin(self.build_annotations())
+        if checkpoint is not None:
+            self._checkpoint = self._to_resume = checkpoint
+        return self.tenure.acts
 
-    def _build_annotations(self) -> dict[str, str]:
+    def build_annotations(self) -> dict[str, str]:
+        """Return what a renewal of the lease writes: nothing before this controller has read what the one before has stored."""
+        if not self.tenure.acts:
+            return {}
         return {
             STATUS_ANNOTATION: json.dumps(self.status, allow_nan=False),
             EVIDENCE_ANNOTATION: dump_checkpoint(self._checkpoint).decode(),
         }
-
-    def _read_checkpoint(self) -> Checkpoint:
-        try:
-            return CHECKPOINT.validate_json(self.lock.annotations.get(EVIDENCE_ANNOTATION, ""))
-        except ValidationError:
-            return Checkpoint()  # the evidence is collected again
-
-    def _write_epoch(self) -> None:
-        """Write the epoch into all objects, so that an earlier lease holder can no longer write over what it read of them."""
-        rollout = self.cluster.get(MODEL_ROLLOUT, self.journal.name)
-        objects = {}
-        for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
-            objects[kind] = self.cluster.get(kind, self.journal.name)
-        highest = max(read_epoch(rollout), *map(read_annotated_epoch, objects.values()))
-        if highest >= self.lock.epoch:
-            self.lock.raise_epoch(highest + 1)
-        if rollout is not None and (journal := read_journal(rollout)) is not None:
-            self.journal.write_status(journal, rollout, epoch=self.lock.epoch)
-        for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE):
-            if (found := objects[kind]) is not None:
-                metadata = build_metadata(found, self.lock.epoch)
-                self.cluster.merge(kind, self.journal.name, {"metadata": metadata}, manager=ROLLOUT_MANAGER)
-
-    def _refuse_superseded(self, snapshot: ClusterSnapshot) -> None:
-        annotated = max(read_annotated_epoch(snapshot.deployment), read_annotated_epoch(snapshot.service))
-        later = max(read_epoch(snapshot.rollout), annotated)
-        if later > self.lock.epoch:
-            self.lock.epoch = self._epoch = 0
-            raise SupersededError(
-                f"a controller with the later epoch {later} has taken over", hint="This controller waits for the lease."
-            )
 
     def _read_journal(self, snapshot: ClusterSnapshot) -> tuple[Journal, str]:
         """Return the journal, and why its approvals cannot be read. Without them no canary advances, but rollbacks still work."""
@@ -327,12 +316,12 @@ class SeldonPlatform:
             promotes = journal.command is not None and journal.command.kind is CommandKind.PROMOTE
             return dataclasses.replace(journal, command=None) if promotes else journal, str(error)
 
-    def _read_counts(self, snapshot: ClusterSnapshot) -> tuple[Mapping[str, Counts] | None, str]:
+    def _read_counts(self, snapshot: ClusterSnapshot, journal: Journal) -> tuple[Mapping[str, Counts] | None, str]:
         """Return what the executors counted, and the problem if they cannot be read."""
         if snapshot.applied_weights is None:
             return None, "the routes of the VirtualService have different weights"
         if snapshot.service is None and any(pod.ready for pod in snapshot.pods):
-            return None, NO_ROUTES
+            return None, LOST_ROUTES if journal.desired_weights else NO_ROUTES
         pods = [pod for pod in snapshot.pods if pod.ip and (pod.ready or not pod.terminating)]
         try:
             return self.executors.read(pods, self.clock.now()), ""
@@ -358,6 +347,9 @@ class SeldonPlatform:
             ready = found.ready
             if digest == journal.target and not exposed:
                 ready = self._delay.observe(digest, ready=ready, now=self.clock.steady())
+                if ready and journal.champion is None:
+                    problem = self._gateway.find_problem(digest, self.clock.steady())
+                    found, ready = dataclasses.replace(found, waiting=problem), not problem
             silent = self._watch.measure_silence(digest, ready=bool(snapshot.ready_pods(digest)), now=self.clock.steady())
             health[digest] = dataclasses.replace(found, ready=ready, silent_seconds=silent)
         if (canary := journal.target) is not None:

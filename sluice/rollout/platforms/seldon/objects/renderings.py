@@ -17,6 +17,7 @@ from sluice.rollout.platforms.seldon.objects.predictors import (
     list_served_releases,
     read_predictor_digest,
 )
+from sluice.rollout.platforms.seldon.objects.route_forms import RouteForm, load_form
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -48,16 +49,19 @@ class Renderings:
     Attributes:
         spec: The spec of the SeldonDeployment without its predictors; None before the first release.
         predictors: The predictors by release.
+        routes: The routes as Seldon's operator wrote them; None if they were never seen.
     """
 
     spec: Rendering | None = None
     predictors: Mapping[str, Rendering] = field(default_factory=dict)
+    routes: RouteForm | None = None
 
     def dump(self) -> str:
         """Return compact JSON, for the status of the ModelRollout."""
         predictors = {digest: {"rendered": one.rendered, "stored": one.stored} for digest, one in self.predictors.items()}
         spec = {"spec": {"rendered": self.spec.rendered, "stored": self.spec.stored}} if self.spec else {}
-        return json.dumps(spec | {"predictors": predictors}, separators=(",", ":"))
+        routes = {"routes": self.routes.dump()} if self.routes else {}
+        return json.dumps(spec | {"predictors": predictors} | routes, separators=(",", ":"))
 
 
 def read_renderings(rollout: Mapping[str, Any]) -> Renderings:
@@ -67,6 +71,7 @@ def read_renderings(rollout: Mapping[str, Any]) -> Renderings:
     return Renderings(
         spec=Rendering(spec["rendered"], spec["stored"]) if spec else None,
         predictors={digest: Rendering(one["rendered"], one["stored"]) for digest, one in (found.get("predictors") or {}).items()},
+        routes=load_form(found.get("routes")),
     )
 
 
@@ -167,7 +172,7 @@ def record_renderings(desired: DesiredDeployment, stored: Mapping[str, Any], for
         before = former.predictors.get(digest)
         is_kept = before is not None and fingerprint(one) == before.stored
         predictors[digest] = Rendering(before.rendered if before and is_kept else one, fingerprint(kept[digest]))
-    return Renderings(Rendering(desired.spec, fingerprint(stored_spec)), predictors)
+    return Renderings(Rendering(desired.spec, fingerprint(stored_spec)), predictors, former.routes)
 
 
 def adopt_deployment(live: Mapping[str, Any]) -> Renderings:

@@ -16,7 +16,7 @@ from sluice.rollout.clocks import REAL_CLOCK, Clock
 from sluice.rollout.decisions.states import Approval, CommandKind, Journal
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import LEASE, MODEL_ROLLOUT, connect
-from sluice.rollout.platforms.seldon.leases import STATUS_ANNOTATION, is_fresh, lease_name
+from sluice.rollout.platforms.seldon.leases.lease_locks import STATUS_ANNOTATION, is_fresh, lease_name
 from sluice.rollout.platforms.seldon.objects.predictors import deployment_name
 from sluice.rollout.platforms.seldon.resources.rollout_approvals import (
     add_promotion,

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sluice.rollout.clocks import Clock
-    from sluice.rollout.platforms.seldon.leases import LeaseLock
+    from sluice.rollout.platforms.seldon.leases.lease_locks import LeaseLock
 from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
+
+_ATTEMPTS = 5
+"""So many times a decision is written while others write the ModelRollout too."""
 
 PUBLICATION_SECONDS = 5.0
 """If only numbers changed, the status is written after this time. Anything else is written at once."""
@@ -94,6 +97,30 @@ class RolloutRecords:
             self.notify(f"problem: {error}")
             return journal, rollout
 
+    def write(self, journal: Journal, rollout: Mapping[str, Any]) -> tuple[Journal, Mapping[str, Any]]:
+        """Write a decision, and return the journal and the ModelRollout as stored.
+
+        If others changed only the metadata since, or the spec while the canary loses traffic, the decision still stands. Then it
+        is written again at once, because a rollback must not wait for the next round. A new command is accepted by that round.
+
+        Args:
+            journal: The journal after the decision.
+            rollout: The ModelRollout from which it was derived.
+
+        Raises:
+            ConflictError: The decision may not stand any more, or others write all the time.
+            ServiceError: The API server does not answer, or refuses.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self.journal.write(journal, rollout, epoch=self.lock.epoch)
+            except ConflictError:
+                found = self.journal.cluster.get(MODEL_ROLLOUT, self.journal.name)
+                if attempt == _ATTEMPTS - 1 or found is None or not _still_stands(journal, rollout, found):
+                    raise
+                rollout = found
+        raise AssertionError
+
     def publish(self, journal: Journal, rollout: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
         """Write what the round saw into the status, if it is new, and return the ModelRollout as stored.
 
@@ -108,6 +135,16 @@ class RolloutRecords:
             rollout = self.journal.write_status(journal, rollout, epoch=self.lock.epoch, report=report)
             self._published = report, now
         return rollout
+
+
+def _still_stands(journal: Journal, before: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Return whether a decision may be written although the ModelRollout has changed since."""
+    if (found.get("status") or {}) != (before.get("status") or {}) or found["metadata"]["uid"] != before["metadata"]["uid"]:
+        return False
+    stored = read_journal(before) or Journal()
+    canary = stored.target or ""
+    loses = bool(canary) and journal.weights.get(canary, 0) < stored.weights.get(canary, 0)
+    return loses or found.get("spec") == before.get("spec")
 
 
 def _without_numbers(report: Report) -> Report:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sluice.errors import DataError
 from sluice.rollout.decisions.states import Journal, Phase
 from sluice.rollout.journals import JOURNAL, build_document
+from sluice.rollout.platforms.seldon.objects.epochs import MAX_EPOCH
 from sluice.rollout.platforms.seldon.objects.predictors import name_predictor
 from sluice.rollout.platforms.seldon.resources.rollout_specs import read_command, read_request
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 MAX_JOURNAL_BYTES = 400_000
 """Size limit of the journal, because an object may have 1.5 MB in etcd. The oldest transitions go first."""
-
-MAX_EPOCH = 2**31 - 2
-"""The highest epoch: a lease counts its holders in 32 bits."""
 
 _FAILED = {Phase.ROLLED_BACK, Phase.ABORTED, Phase.REJECTED}
 

@@ -32,7 +32,7 @@ from sluice.rollout.decisions.shadow_comparisons import Comparison
 from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Request
 from sluice.rollout.decisions.transitions import begin
 from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
-from sluice.rollout.platforms.seldon.leases import LeaseLock
+from sluice.rollout.platforms.seldon.leases.lease_locks import LeaseLock
 from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
 from sluice.rollout.platforms.seldon.objects.routes import build_service_host, read_weights
 from sluice.rollout.platforms.seldon.platform import SeldonPlatform
@@ -104,6 +104,8 @@ class SimulatedCluster:
         api: The API server.
         servers: The releases' servers.
         operator_works: Whether the operator reconciles.
+        operator_writes: How often it wrote the VirtualService.
+        gateway: The gateway in the operator's settings.
         metrics_work: Whether the executors' metrics can be read.
         shared_error_rate: If set, every release fails at this rate.
         now: Seconds since the epoch.
@@ -119,6 +121,8 @@ class SimulatedCluster:
     api: MemoryApi = field(default_factory=MemoryApi)
     servers: dict[str, SimulatedServer] = field(default_factory=dict)
     operator_works: bool = True
+    operator_writes: int = 0
+    gateway: str = "seldon-gateway"
     metrics_work: bool = True
     shared_error_rate: float | None = None
     now: float = START
@@ -328,17 +332,37 @@ class SimulatedCluster:
         predictors = self.predictors()
         if not predictors or not all(self._ready(read_predictor_digest(one)) for one in predictors):
             return
-        routes = [
+        spec = plan_operator_routes(predictors, self.gateway)
+        found = self.api.objects.get((VIRTUAL_SERVICE.plural, NAME)) or {"metadata": {"name": NAME}}
+        if found.get("spec") != spec:
+            self.operator_writes += 1
+            self.api.put(VIRTUAL_SERVICE, NAME, copy_object(found) | {"spec": spec})
+
+
+def plan_operator_routes(predictors: list[dict[str, Any]], gateway: str) -> dict[str, Any]:
+    """Return the spec of the VirtualService as operator 1.17.1 writes it."""
+
+    def plan_destinations(port: int) -> list[dict[str, Any]]:
+        return [
             {
-                "destination": {"host": build_service_host(NAME, one["name"], NAMESPACE), "port": {"number": 8000}},
+                "destination": {
+                    "host": build_service_host(NAME, one["name"], NAMESPACE),
+                    "port": {"number": port},
+                    "subset": one["name"],
+                },
                 **({"weight": one["traffic"]} if one.get("traffic") else {}),
             }
             for one in predictors
         ]
-        spec = {"http": [{"match": [{"uri": {"prefix": f"/seldon/{NAMESPACE}/{NAME}/"}}], "route": routes}]}
-        found = self.api.objects.get((VIRTUAL_SERVICE.plural, NAME)) or {"metadata": {"name": NAME}}
-        if found.get("spec") != spec:
-            self.api.put(VIRTUAL_SERVICE, NAME, copy_object(found) | {"spec": spec})
+
+    rest = {"match": [{"uri": {"prefix": f"/seldon/{NAMESPACE}/{NAME}/"}}], "rewrite": {"uri": "/"}}
+    headers = {"seldon": {"exact": NAME}, "namespace": {"exact": NAMESPACE}}
+    grpc = {"match": [{"uri": {"regex": ".*tensorflow.*|.*seldon.protos.*|.*inference.*"}, "headers": headers}]}
+    return {
+        "hosts": ["*"],
+        "gateways": [gateway],
+        "http": [rest | {"route": plan_destinations(8000)}, grpc | {"route": plan_destinations(5001)}],
+    }
 
 
 def _add_defaults(plural: str, found: dict[str, Any]) -> None:

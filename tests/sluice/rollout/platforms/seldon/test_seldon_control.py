@@ -11,7 +11,7 @@ from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT, ROLLOUT_APPROVAL
 from sluice.rollout.platforms.seldon.cluster_snapshots import read_cluster_snapshot
 from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
-from sluice.rollout.platforms.seldon.platform import SupersededError
+from sluice.rollout.platforms.seldon.resources.tenures import SupersededError
 
 JUMP = QUICK["deadline_seconds"] + 100.0
 """Seconds by which a clock jumps: more than any time that the controller measures."""
@@ -276,7 +276,8 @@ def test_a_controller_that_was_paused_writes_nothing_over_its_successor(cluster:
     stale = old.platform.journal.read()
     with pytest.raises(ConflictError):
         old.platform.journal.write(stale, earlier.rollout, epoch=old.platform.lock.epoch)
+    found = read_cluster_snapshot(cluster.api, NAME, cluster.api.get(MODEL_ROLLOUT, NAME))
     with pytest.raises(SupersededError):
-        old.platform._refuse_superseded(read_cluster_snapshot(cluster.api, NAME, cluster.api.get(MODEL_ROLLOUT, NAME)))
+        old.platform.tenure.refuse_superseded(found.deployment, found.service, rollout=found.rollout)
     old.platform.lock.epoch, old.platform.lock._renewed = 2, cluster.now  # it still believes that it holds the lease
     assert cluster.run(new, until=ended).champion == B

@@ -19,7 +19,7 @@ from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.states import ChampionTerm, Journal, Phase, Request, State, Transition
 from sluice.rollout.platforms.seldon import executors
 from sluice.rollout.platforms.seldon.executors import Executors, read_counts
-from sluice.rollout.platforms.seldon.leases import LeaseLock, is_fresh
+from sluice.rollout.platforms.seldon.leases.lease_locks import LeaseLock, is_fresh
 from sluice.rollout.platforms.seldon.objects.predictors import (
     PackagedRelease,
     build_deployment,

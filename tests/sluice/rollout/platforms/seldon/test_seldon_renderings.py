@@ -33,7 +33,7 @@ def pod_of(cluster: SimulatedCluster, number: int = 0) -> dict[str, Any]:
 
 def controller_with_corrections(cluster: SimulatedCluster) -> tuple[ControlLoop, list[str]]:
     control, corrections = cluster.controller("two"), list[str]()
-    control.platform.correct = corrections.append  # type: ignore[attr-defined]
+    control.platform.warn = lambda reason, text: corrections.append(text) if reason == "PutRight" else None  # type: ignore[attr-defined]
     while not cluster.tick(control):  # until it has the lease
         pass
     return control, corrections

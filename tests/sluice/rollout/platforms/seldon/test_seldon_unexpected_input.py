@@ -22,9 +22,9 @@ from sluice.rollout.decisions.states import Command, CommandKind, Journal, Phase
 from sluice.rollout.journals import ConflictError, build_document
 from sluice.rollout.platforms.seldon import metrics_server
 from sluice.rollout.platforms.seldon.api import LEASE, MODEL_ROLLOUT, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Cluster
-from sluice.rollout.platforms.seldon.cluster_snapshots import EPOCH_ANNOTATION
 from sluice.rollout.platforms.seldon.controller import _read_account, _run_rounds
 from sluice.rollout.platforms.seldon.metrics_server import serve_metrics
+from sluice.rollout.platforms.seldon.objects.epochs import EPOCH_ANNOTATION
 from sluice.rollout.platforms.seldon.objects.serving_pods import read_pod
 from sluice.rollout.platforms.seldon.resources.rollout_specs import accept_spec
 from sluice.rollout.platforms.seldon.telemetry import Metrics

@@ -13,7 +13,7 @@ from simulated_cluster import APPROVER, NAME, REQUESTER, SimulatedCluster
 from sluice.errors import NotServingError, RefusedError, StateError
 from sluice.rollout.decisions.states import CommandKind
 from sluice.rollout.platforms.seldon.api import LEASE, MODEL_ROLLOUT, ROLLOUT_APPROVAL
-from sluice.rollout.platforms.seldon.leases import STATUS_ANNOTATION
+from sluice.rollout.platforms.seldon.leases.lease_locks import STATUS_ANNOTATION
 from sluice.rollout.requests import approvals, commands, published_releases, statuses
 from sluice.rollout.requests.release_references import find_release
 

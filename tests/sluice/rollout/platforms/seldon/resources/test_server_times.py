@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.rollout.platforms.seldon.api import LEASE, Cluster
-from sluice.rollout.platforms.seldon.leases import is_fresh
+from sluice.rollout.platforms.seldon.leases.lease_locks import is_fresh
 from sluice.rollout.platforms.seldon.server_times import ServerTime
 
 START = 1_800_000_000.0

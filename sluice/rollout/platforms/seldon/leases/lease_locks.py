@@ -7,6 +7,7 @@ into the objects that it changes. Every write applies only to the version of the
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 STATUS_ANNOTATION, EVIDENCE_ANNOTATION = "sluice.dev/status", "sluice.dev/evidence"
 MANAGER = "sluice-controller"
 _FRESH_FACTOR = 2.0
+_SAFE_SHARE = 2 / 3
+"""After this share of the lease's time without a renewal, its holder stops acting, well before another controller may begin."""
 
 
 def lease_name(deployment: str) -> str:
@@ -54,6 +57,8 @@ class LeaseLock:
         clock: Time.
         epoch: The epoch of this controller, higher than all before; 0 while it does not hold the lease.
         annotations: The annotations of the Lease when it was read last.
+        taken_from: The controller that stopped renewing the lease before this one acquired it; empty if it was free.
+        is_kept: Whether a thread acquires and renews the lease, so that the control rounds need not.
     """
 
     cluster: Cluster
@@ -63,6 +68,9 @@ class LeaseLock:
     clock: Clock = REAL_CLOCK
     epoch: int = 0
     annotations: dict[str, str] = field(default_factory=dict)
+    taken_from: str = ""
+    is_kept: bool = False
+    _guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _renewed: float = 0.0
     _observed: tuple[str, str] = ("", "")
     _observed_at: float = 0.0
@@ -70,12 +78,12 @@ class LeaseLock:
     @property
     def is_held(self) -> bool:
         """Whether this controller certainly still holds the lease: it stops well before the others may acquire it."""
-        return self.epoch > 0 and self.clock.steady() - self._renewed < 0.6 * self.seconds
+        return self.epoch > 0 and self.clock.steady() - self._renewed < _SAFE_SHARE * self.seconds
 
     @property
     def renewal_due(self) -> bool:
-        """Whether it is time to acquire or renew the lease."""
-        return not self.epoch or self.clock.steady() - self._renewed > self.seconds / 6
+        """Whether a control round has to acquire or renew the lease."""
+        return not self.is_kept and (not self.epoch or self.clock.steady() - self._renewed > self.seconds / 6)
 
     def acquire(self, annotations: Mapping[str, str]) -> bool:
         """Acquire the lease if it is free, renew it if this controller holds it, and return whether this controller holds it now.
@@ -86,8 +94,13 @@ class LeaseLock:
         Raises:
             ServiceError: The API server does not answer, or refuses.
         """
+        with self._guard:
+            return self._acquire(annotations)
+
+    def _acquire(self, annotations: Mapping[str, str]) -> bool:
         started = self.clock.steady()
         lease = self.cluster.get(LEASE, self.name)
+        before = (lease or {}).get("spec", {}).get("holderIdentity") or ""
         try:
             if lease is None:
                 spec = self._build_spec(transitions=1, acquired=True)
@@ -101,6 +114,8 @@ class LeaseLock:
                 lease = self.cluster.merge(LEASE, self.name, update, manager=MANAGER)
         except ConflictError:
             return self.is_held  # another process wrote the lease, so the next round reads it again
+        if int(lease["spec"]["leaseTransitions"]) != self.epoch:
+            self.taken_from = before if before != self.holder else ""
         self.epoch, self._renewed = int(lease["spec"]["leaseTransitions"]), started
         self.annotations = dict(lease["metadata"].get("annotations") or {})
         return True
@@ -115,22 +130,29 @@ class LeaseLock:
             ConflictError: Another controller has acquired the lease.
             ServiceError: The API server does not answer, or refuses.
         """
-        lease = self.cluster.get(LEASE, self.name)
-        if lease is None or lease["spec"].get("holderIdentity") != self.holder:
-            raise ConflictError(f"another controller has acquired the lease {self.name}")
-        version = {"resourceVersion": lease["metadata"]["resourceVersion"]}
-        self.cluster.merge(LEASE, self.name, {"metadata": version, "spec": {"leaseTransitions": epoch}}, manager=MANAGER)
-        self.epoch = epoch
+        with self._guard:
+            lease = self.cluster.get(LEASE, self.name)
+            if lease is None or lease["spec"].get("holderIdentity") != self.holder:
+                raise ConflictError(f"another controller has acquired the lease {self.name}")
+            version = {"resourceVersion": lease["metadata"]["resourceVersion"]}
+            self.cluster.merge(LEASE, self.name, {"metadata": version, "spec": {"leaseTransitions": epoch}}, manager=MANAGER)
+            self.epoch = epoch
+
+    def give_up(self) -> None:
+        """Stop acting. The thread or the next control round asks for the lease again and gets a new epoch."""
+        with self._guard:
+            self.epoch = 0
 
     def release(self) -> None:
         """Release the lease, so that another controller can acquire it at once."""
-        if not self.epoch:
-            return
-        lease = self.cluster.get(LEASE, self.name)
-        if lease is not None and lease["spec"].get("holderIdentity") == self.holder:
-            patch = {"metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]}, "spec": {"holderIdentity": ""}}
-            self.cluster.merge(LEASE, self.name, patch, manager=MANAGER)
-        self.epoch = 0
+        with self._guard:
+            if not self.epoch:
+                return
+            lease = self.cluster.get(LEASE, self.name)
+            if lease is not None and lease["spec"].get("holderIdentity") == self.holder:
+                patch = {"metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]}, "spec": {"holderIdentity": ""}}
+                self.cluster.merge(LEASE, self.name, patch, manager=MANAGER)
+            self.epoch = 0
 
     def _build_update(self, lease: Mapping[str, Any], annotations: Mapping[str, str]) -> dict[str, Any] | None:
         """Return what to write; None while another controller holds the lease."""
