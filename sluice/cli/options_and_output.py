@@ -7,6 +7,7 @@ import getpass
 import itertools
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +19,7 @@ from rich.console import Console
 from sluice.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Sequence
 
     from rich.console import RenderableType
 
@@ -148,14 +149,14 @@ def open_project(folder: Path | None) -> Project:
     return project
 
 
-def facts(rows: Mapping[str, object]) -> RenderableType:
-    """Return a table of two columns: names and values."""
+def facts(rows: Mapping[str, object] | Sequence[tuple[str, object]]) -> RenderableType:
+    """Return a table of two columns: names and values. A sequence of pairs may have the same name more than once."""
     from rich.markup import escape
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
+    table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in rows.items():
+    for name, value in rows.items() if isinstance(rows, Mapping) else rows:
         table.add_row(name, escape(str(value)))
     return table

@@ -13,6 +13,8 @@ from sluice.rollout.decisions.states import Journal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sluice.rollout.clocks import Clock
+
 JOURNAL: TypeAdapter[Journal] = TypeAdapter(Journal)
 CHECKPOINT: TypeAdapter[Checkpoint] = TypeAdapter(Checkpoint)
 
@@ -25,10 +27,12 @@ class JournalStore(Protocol):
     """Stores a journal and what belongs to it, in files or in annotations of a cluster's objects.
 
     Attributes:
+        clock: The time that everybody who writes into the journal uses. In a cluster it is the API server's.
         poll_seconds: The pause between two looks, for a caller that waits for a change.
         absence_seconds: How long a caller that waits for an outcome tolerates that no supervisor or controller is running.
     """
 
+    clock: Clock
     poll_seconds: float
     absence_seconds: float
 
@@ -69,6 +73,14 @@ def build_document(journal: Journal) -> dict[str, Any]:
     """
     document: dict[str, Any] = JOURNAL.dump_python(journal, mode="json", by_alias=True)
     return document | {"champion": journal.champion, "previous": journal.previous}
+
+
+def find_newest_time(journal: Journal) -> float:
+    """Return the newest time at which something in the journal happened, in seconds since the epoch; 0 if nothing did."""
+    times = [term.at for term in journal.history] + [approval.at for approval in journal.approvals]
+    times += [max(one.time, one.decided_at, one.applied_at or 0.0) for one in journal.transitions]
+    times += [one.ended for one in journal.rollouts] + [one.at for one in (journal.request, journal.command) if one]
+    return max(times, default=0.0)
 
 
 def dump_checkpoint(checkpoint: Checkpoint) -> bytes:

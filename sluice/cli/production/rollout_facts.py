@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sluice.project.projects import Project
     from sluice.rollout.requests.release_references import NamedRelease
@@ -78,6 +78,31 @@ def _describe_problems(project: Project, status: RolloutStatus) -> dict[str, obj
     event = status.server_event
     last = {"last event": f"{write_time(event['time'])} {event['text']}"} if event else {}
     return ({"problem": status.trouble} if status.trouble else {}) | failures | last
+
+
+def list_history_rows(transitions: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return each transition as its time and a short text of several lines, so that it can be read in a terminal of 80 columns.
+
+    Args:
+        transitions: What `read_transitions` returned.
+    """
+    return [(write_time(line["time"]), "\n".join(_list_transition_lines(line))) for line in transitions]
+
+
+def _list_transition_lines(line: Mapping[str, Any]) -> list[str]:
+    unchanged = line["from"] == line["to"]
+    moved = f"{line['from']}, unchanged" if unchanged and not line["word_of"] else f"{line['from']} → {line['to']}"
+    traffic = ", ".join(f"{_shorten(digest)} {weight} %" for digest, weight in line.get("weights", {}).items() if weight)
+    about = f"{_shorten(line['release'])}: " if line.get("release") else ""
+    by = line["word_of"]
+    account = f" (by {by})" if by and by not in line["reason"] else ""
+    failures = [f"  {one}" for one in (line.get("failure") or {}).get("lines", [])]
+    return [f"{moved}  [{traffic or 'no traffic'}]", f"{about}{line['reason']}{account}", *failures]
+
+
+def _shorten(digest: str) -> str:
+    """Return the digits of a digest by which people recognise a release."""
+    return digest.removeprefix("sha256:")[:8]
 
 
 def write_time(seconds: float) -> str:

@@ -21,7 +21,7 @@ from sluice.cli.options_and_output import (
     open_project,
     show,
 )
-from sluice.cli.production.rollout_facts import find_release, list_status_facts, name_number, write_time
+from sluice.cli.production.rollout_facts import find_release, list_history_rows, list_status_facts, name_number, write_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,25 +52,12 @@ def status(output: OutputOption = Format.TABLE, project_folder: ProjectOption = 
 
 @app.command("history")
 def history(output: OutputOption = Format.TABLE, project_folder: ProjectOption = None) -> None:
-    """List every transition with time, states, traffic and reason, oldest first."""
-    from rich.markup import escape
-    from rich.table import Table
-
+    """List every transition with time, states, traffic, reason and account, oldest first."""
     from sluice.rollout.requests.histories import read_transitions
 
     project = open_project(project_folder)
     transitions = read_transitions(project)
-    table = Table("time", "from", "to", "traffic", "reason", box=None, pad_edge=False)
-    for line in transitions:
-        weights = ", ".join(f"{digest[7:13]} {weight} %" for digest, weight in line.get("weights", {}).items() if weight)
-        to_state = "unchanged" if line["from"] == line["to"] and not line["word_of"] else line["to"]
-        reason = escape("\n".join([line["reason"], *_list_failure_lines(line)]))
-        table.add_row(write_time(line["time"]), line["from"], to_state, weights, reason)
-    show(output, Envelope("rollout history", "done", {"transitions": transitions}), table)
-
-
-def _list_failure_lines(line: Mapping[str, Any]) -> list[str]:
-    return [f"  {one}" for one in (line.get("failure") or {}).get("lines", [])]
+    show(output, Envelope("rollout history", "done", {"transitions": transitions}), facts(list_history_rows(transitions)))
 
 
 @app.command("start")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -63,7 +62,8 @@ def plan_approval(project: Project, digest: str, by: str, note: str = "", *, pus
     """
     if not by.strip():
         raise StateError("an approval needs the name of the person who approves", hint="Name that person with --by.")
-    journal = open_journal(project).read()
+    journal_store = open_journal(project)
+    journal = journal_store.read()
     if digest == journal.champion and digest != journal.target:
         raise StateError(
             f"release {digest[:19]} is already the champion, so there is nothing to approve",
@@ -71,7 +71,7 @@ def plan_approval(project: Project, digest: str, by: str, note: str = "", *, pus
         )
     check_gate(project, digest)
     check_not_condemned(project, journal, digest)
-    now = time.time()
+    now = journal_store.clock.now()
     return Approval(
         release=digest,
         steps=find_steps(project, journal, digest),
@@ -86,16 +86,18 @@ def plan_approval(project: Project, digest: str, by: str, note: str = "", *, pus
 
 def find_running_approval(project: Project, digest: str) -> Approval | None:
     """Return the approval that is valid now for the running rollout of a release; None if there is none, or no such rollout."""
-    journal = open_journal(project).read()
-    return find_valid_approval(project, journal, digest) if journal.target == digest else None
+    journal_store = open_journal(project)
+    journal = journal_store.read()
+    return find_valid_approval(project, journal, digest, journal_store.clock.now()) if journal.target == digest else None
 
 
 def find_approval(project: Project, digest: str) -> Approval | None:
     """Return the approval that is valid now for a release, or None."""
-    return find_valid_approval(project, open_journal(project).read(), digest)
+    journal_store = open_journal(project)
+    return find_valid_approval(project, journal_store.read(), digest, journal_store.clock.now())
 
 
-def find_valid_approval(project: Project, journal: Journal, digest: str) -> Approval | None:
-    """Return the approval of a journal that is valid now for a release, over the steps and for the image that it would use."""
+def find_valid_approval(project: Project, journal: Journal, digest: str, now: float) -> Approval | None:
+    """Return the approval of a journal that counts at a time for a release, over its steps and for its image."""
     image = find_image(project, journal, digest)
-    return journal.find_approval(digest, find_steps(project, journal, digest), time.time(), image=image)
+    return journal.find_approval(digest, find_steps(project, journal, digest), now, image=image)

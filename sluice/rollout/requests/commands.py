@@ -36,7 +36,7 @@ def check_promote(project: Project, digest: str) -> None:
     """
     journal_store = open_journal(project)
     check_supervised(journal_store)
-    _check_promotable(project, journal_store.read(), digest)
+    _check_promotable(project, journal_store, journal_store.read(), digest)
 
 
 def promote(project: Project, digest: str, by: str, why: str) -> None:
@@ -61,10 +61,10 @@ def promote(project: Project, digest: str, by: str, why: str) -> None:
         raise UsageError("a promotion without evidence needs a reason", hint="Say why with --why.")
     check_promote(project, digest)
     journal_store = open_journal(project)
-    command = _build_command(CommandKind.PROMOTE, journal_store.identify(by), reason=shorten(why, MAX_TEXT_LENGTH))
+    command = _build_command(journal_store, CommandKind.PROMOTE, by, reason=shorten(why, MAX_TEXT_LENGTH))
 
     def add_command(journal: Journal) -> Journal:
-        _check_promotable(project, journal, digest)
+        _check_promotable(project, journal_store, journal, digest)
         check_replaces(journal, CommandKind.PROMOTE)
         return dataclasses.replace(journal, command=command)
 
@@ -95,7 +95,7 @@ def abort(project: Project, by: str) -> str:
     """
     release = check_abort(project)
     journal_store = open_journal(project)
-    command = _build_command(CommandKind.ABORT, journal_store.identify(by))
+    command = _build_command(journal_store, CommandKind.ABORT, by)
 
     def add_command(journal: Journal) -> Journal:
         check_running(journal)
@@ -142,7 +142,7 @@ def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
     """
     journal_store = open_journal(project)
     check_supervised(journal_store)
-    command, target = _build_command(CommandKind.ROLLBACK, journal_store.identify(by)), ""
+    command, target = _build_command(journal_store, CommandKind.ROLLBACK, by), ""
 
     def add_command(journal: Journal) -> Journal:
         nonlocal command, target
@@ -164,8 +164,9 @@ def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
     )
 
 
-def _build_command(kind: CommandKind, by: str, reason: str = "") -> Command:
-    return Command(kind=kind, by=by, at=time.time(), id=uuid.uuid4().hex, reason=reason)
+def _build_command(journal_store: JournalStore, kind: CommandKind, by: str, reason: str = "") -> Command:
+    account = journal_store.identify(by)
+    return Command(kind=kind, by=account, at=journal_store.clock.now(), id=uuid.uuid4().hex, reason=reason)
 
 
 def _await_rollback(journal_store: JournalStore, command: str, target: str, timeout: float) -> dict[str, Any] | None:
@@ -190,5 +191,5 @@ def _await_rollback(journal_store: JournalStore, command: str, target: str, time
     return None
 
 
-def _check_promotable(project: Project, journal: Journal, digest: str) -> None:
-    check_promotable(journal, digest, find_valid_approval(project, journal, digest))
+def _check_promotable(project: Project, journal_store: JournalStore, journal: Journal, digest: str) -> None:
+    check_promotable(journal, digest, find_valid_approval(project, journal, digest, journal_store.clock.now()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -62,14 +61,13 @@ def request_rollout(project: Project, digest: str, by: str, *, again: str = "") 
     journal_store = open_journal(project)
     check_supervised(journal_store)
     check_gate(project, digest)
-    now = time.time()
     steps = find_steps(project, journal_store.read(), digest)
     number, image = publish_release(project, digest)
     request = Request(
         id=uuid.uuid4().hex,
         release=digest,
         by=journal_store.identify(by),
-        at=now,
+        at=journal_store.clock.now(),
         steps=steps,
         number=number,
         image=image,

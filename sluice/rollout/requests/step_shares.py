@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from sluice.errors import StateError
@@ -43,7 +42,7 @@ def find_steps(project: Project, journal: Journal, digest: str) -> tuple[int, ..
     settings = project.settings.rollout
     if settings.shares is not None:
         return settings.shares
-    now = time.time()
+    now = open_journal(project).clock.now()
     approved = (one.steps for one in reversed(journal.approvals) if one.release == digest and one.until > now)
     fitting = next((steps for steps in approved if _fit(steps, settings)), None)
     if fitting is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from approvals_by_kubectl import ALICE, CONTROLLER, GROUPS, REQUESTER
+from approvals_by_kubectl import ALICE, CONTROLLER, GROUPS, REQUESTER, approve, create, make_rollout
 from manifests_cluster import (
     ISTIO,
     POLICIES,
@@ -99,7 +100,8 @@ def test_a_right_is_found_even_if_its_kind_is_not_registered(installation: Insta
 ALLOWED = {
     # (resource, verb): the accounts that may do it: c(ontroller), r(equester), a(pprover), p(ipeline's canary step)
     ("modelrollouts.sluice.dev", "get"): "crap",
-    ("modelrollouts.sluice.dev", "watch"): "c",
+    ("modelrollouts.sluice.dev", "list"): "rap",
+    ("modelrollouts.sluice.dev", "watch"): "crap",
     ("modelrollouts.sluice.dev", "create"): "crp",
     ("modelrollouts.sluice.dev", "patch"): "rap",
     ("modelrollouts.sluice.dev", "update"): "",
@@ -109,7 +111,9 @@ ALLOWED = {
     ("modelrollouts.sluice.dev", "scale"): "",
     ("modelrollouts.sluice.dev/status", "update"): "c",
     ("modelrollouts.sluice.dev/status", "patch"): "",
+    ("rolloutapprovals.sluice.dev", "get"): "rap",
     ("rolloutapprovals.sluice.dev", "list"): "crap",
+    ("rolloutapprovals.sluice.dev", "watch"): "rap",
     ("rolloutapprovals.sluice.dev", "create"): "a",
     ("rolloutapprovals.sluice.dev", "update"): "",
     ("rolloutapprovals.sluice.dev", "patch"): "",
@@ -137,6 +141,7 @@ ALLOWED = {
     ("pods", "create"): "",
     ("pods", "delete"): "",
     ("events", "create"): "c",
+    ("events", "list"): "rap",
     ("secrets", "get"): "",
     ("serviceaccounts/token", "create"): "",
     ("rolebindings.rbac.authorization.k8s.io", "create"): "",
@@ -168,3 +173,77 @@ def test_pod_security_is_enforced_in_both_namespaces(installation: Installation)
     assert "PodSecurity" in run(installation.pipelines).error
     assert run(installation.production).succeeded
     assert "PodSecurity" in run(installation.production, hostNetwork=True).error
+
+
+READER = "sluice-reader"
+CONDITION = {
+    "type": "Promoted",
+    "status": "True",
+    "reason": "Promoted",
+    "message": "release r1-aaaaaaaa is the champion",
+    "lastTransitionTime": "2030-01-01T00:00:00Z",
+    "observedGeneration": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def promoted(installation: Installation) -> str:
+    """Create a ModelRollout whose status says that its release was promoted, with an event, and return its name."""
+    body = make_rollout(installation, REQUESTER)
+    name = str(body["metadata"]["name"])
+    assert create(body, REQUESTER).succeeded
+    status = {"status": {"phase": "promoted", "conditions": [CONDITION]}}
+    place = ["-n", installation.production]
+    written = kubectl("patch", "modelrollout", name, "--subresource=status", "--type=merge", "-p", json.dumps(status), *place)
+    assert written.succeeded, written.error
+    uid = kubectl("get", "modelrollout", name, "-o", "jsonpath={.metadata.uid}", *place).out
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{name}.1", "namespace": installation.production},
+        "involvedObject": {
+            "apiVersion": "sluice.dev/v1alpha1",
+            "kind": "ModelRollout",
+            "name": name,
+            "namespace": installation.production,
+            "uid": uid,
+        },
+        "type": "Warning",
+        "reason": "PutRight",
+        "message": "predictor r1-aaaaaaaa was changed by others; it was put right",
+    }
+    made = kubectl("create", "-f", "-", given=event)
+    assert made.succeeded, made.error
+    return name
+
+
+@pytest.mark.parametrize("who", [REQUESTER, ALICE, READER])
+def test_people_get_wait_and_describe(installation: Installation, promoted: str, who: str) -> None:
+    user = installation.account(READER, installation.pipelines) if who == READER else who
+    groups = GROUPS.get(who, ())
+    place = ["-n", installation.production]
+
+    listed = kubectl("get", "modelrollouts", *place, user=user, groups=groups)
+    assert listed.succeeded, listed.error
+    assert promoted in listed.out
+    waited = kubectl(
+        "wait", f"modelrollout/{promoted}", "--for=condition=Promoted", "--timeout=60s", *place, user=user, groups=groups
+    )
+    assert waited.succeeded, waited.error
+    described = kubectl("describe", "modelrollout", promoted, *place, user=user, groups=groups)
+    assert described.succeeded, described.error
+    assert "release r1-aaaaaaaa is the champion" in described.out
+    assert "was changed by others; it was put right" in described.out, "kubectl describe shows the events"
+
+
+@pytest.mark.parametrize("who", [REQUESTER, ALICE, READER])
+def test_people_see_the_approvals(installation: Installation, who: str) -> None:
+    approved = approve(installation, ALICE)
+    assert approved.succeeded, approved.error
+    name, place = approved.out.strip(), ["-n", installation.production]
+    user = installation.account(READER, installation.pipelines) if who == READER else who
+    groups = GROUPS.get(who, ())
+    listed = kubectl("get", "rolloutapprovals", *place, user=user, groups=groups)
+    assert name.partition("/")[2] in listed.out, listed.error
+    described = kubectl("describe", name, *place, user=user, groups=groups)
+    assert ALICE in described.out, described.error

@@ -43,10 +43,8 @@ class Right(NamedTuple):
 
 OWN_RESULT = {Right("pipelines", verb, "workflowtaskresults", ARGO) for verb in ("create", "patch")}
 JOURNAL = {
-    Right("production", "get", "modelrollouts", SLUICE),
-    Right("production", "get", "leases", "coordination.k8s.io"),
-    Right("production", "list", "rolloutapprovals", SLUICE),
-}
+    Right("production", verb, kind, SLUICE) for kind in ("modelrollouts", "rolloutapprovals") for verb in ("get", "list", "watch")
+} | {Right("production", "get", "leases", "coordination.k8s.io"), Right("production", "list", "events")}
 LEDGER = {Right("pipelines", verb, "configmaps", name="sluice-ledger") for verb in ("get", "update")}
 TRIALS = {Right("trials", verb, "pods") for verb in ("get", "create", "delete")} | {Right("trials", "get", "pods/log")}
 REQUEST = {Right("production", verb, "modelrollouts", SLUICE) for verb in ("create", "patch", "request")}
@@ -73,6 +71,7 @@ ASKED = (
     | {Right("production", verb, "rolloutapprovals", SLUICE) for verb in VERBS}
     | {Right("production", verb, "virtualservices", ISTIO) for verb in VERBS}
     | {Right("production", verb, "leases", "coordination.k8s.io") for verb in VERBS}
+    | {Right("production", verb, "events") for verb in VERBS}
     | {Right("pipelines", verb, kind, ARGO) for kind in ("workflows", "workflowtemplates", "cronworkflows") for verb in VERBS}
     | {Right("pipelines", verb, "workflowtaskresults", ARGO) for verb in VERBS}
     | {Right(place, verb, "rolebindings", RBAC) for place in ("production", "pipelines", "trials") for verb in VERBS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -62,9 +63,12 @@ def check_what_kubectl_shows(deployment: DeploymentUnderTest) -> None:
     assert header.split() == ["NAME", "PHASE", "CHAMPION", "CANARY", "TRAFFIC", "READY", "AGE"]
     number = journal.history[-1].number
     assert all(part in row for part in ("promoted", f"r{number}-", f"r{number} 100 %", "True"))
+    assert max(map(len, (header, row))) <= 100, row
     described = deployment.kubectl("describe")
     for text in ("AwaitingApproval", "Step1", "Promoted", "sluice-controller", "excess error rate at most"):
         assert text in described, described
+    messages = json.loads(deployment.kubectl("get", "-o", "json"))["status"]["conditions"]
+    assert all(one["message"] for one in messages), messages
 
 
 def test_the_shadow_rejects_a_canary_with_other_answers_and_a_holdback_keeps_traffic_on_stable_during_the_bake(

@@ -71,6 +71,10 @@ NOT_CALLED = {
 }
 """What a Role allows although no code calls it with this Role. The policy on requests checks the verbs request and rollback."""
 
+KUBECTL = {Rule("sluice.dev", kind, verb) for kind in ("modelrollouts", "rolloutapprovals") for verb in ("get", "list", "watch")}
+KUBECTL |= {Rule("", "events", "list")}
+"""What `kubectl get`, `wait` and `describe` call, for people: `wait` lists and watches, and `describe` lists the events."""
+
 NOT_ALLOWED = Rule("", "configmaps", "create")
 """What the gate's code calls only where no manifest made the ledger. Whoever may create it could replace it by an empty one."""
 
@@ -136,6 +140,11 @@ def needed_by(role: str) -> set[Rule]:
     if role == INTEGRATION:
         return read_client_calls(sluice.scoring.release_pods)
     assert role in {CONTROLLER, REQUESTER, APPROVER, READER}, f"nothing says what the Role {role} is for"
+    return called_by(role) | (KUBECTL if role != CONTROLLER else set())
+
+
+def called_by(role: str) -> set[Rule]:
+    """Return what a Role of the rollout must allow for Sluice itself, without what people call with kubectl."""
     called = {Rule(*call.rule) for call in read_calls() if role in CALLERS[call.function]}
     return called | NOT_CALLED.get(role, set())
 

@@ -4,6 +4,7 @@
 - ``evidence.json`` is the checkpoint. If its last write is lost, a tenth of a second of counts is lost.
 - ``supervisor.json`` is the supervisor's status: the servers, the addresses and what the rollout waits for.
 - ``samples.jsonl`` contains the counts and weights over time that reports draw.
+- ``clock.json`` is the reference by which all processes of one boot read the same time, even if the system's clock is set.
 """
 
 from __future__ import annotations
@@ -12,24 +13,99 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import math
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from sluice.errors import DataError
+from sluice.rollout.clocks import Clock, TimeReference, choose_reference
 from sluice.rollout.decisions.evidence import Checkpoint
 from sluice.rollout.decisions.states import Journal
-from sluice.rollout.journals import CHECKPOINT, JOURNAL, ConflictError, build_document, dump_checkpoint
+from sluice.rollout.journals import CHECKPOINT, JOURNAL, ConflictError, build_document, dump_checkpoint, find_newest_time
 from sluice.rollout.platforms.laptop.atomic_files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from sluice.project.projects import Project
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Unlike CLOCK_MONOTONIC, Linux's CLOCK_BOOTTIME goes on while the machine is suspended, so the time stays that of the day."""
+
+_REFERENCE: TypeAdapter[TimeReference] = TypeAdapter(TimeReference)
+
 MAX_SAMPLE_BYTES = 32 * 1024 * 1024
 """Above this size the file of samples is renamed, and a new one begins, because a supervisor may run for months."""
+
+
+def read_steady() -> float:
+    """Return the seconds of the steady clock that all processes of this boot share."""
+    return time.clock_gettime(_STEADY_CLOCK)
+
+
+def read_boot_id() -> str:
+    """Return the id of the present boot; empty on a system that has none."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+class ClockFile:
+    """The time that all processes of one boot share. A system clock that is set does not change it.
+
+    Args:
+        path: The file with the reference.
+        find_newest: Returns the newest time in the journal, before which the time never is.
+    """
+
+    def __init__(self, path: Path, find_newest: Callable[[], float]) -> None:
+        self.path, self._find_newest = path, find_newest
+        self._reference: TimeReference | None = None
+        self._shared = False
+
+    def now(self) -> float:
+        """Return the time in seconds since the epoch."""
+        steady = read_steady()
+        if self._reference is None:
+            newest, boot = self._find_newest(), read_boot_id()
+            self._reference = choose_reference(self._read(), boot=boot, steady=steady, system=time.time(), newest=newest)
+        return self._reference.read(steady)
+
+    def keep(self) -> None:
+        """Share the time with the other processes, and store it, so that it does not go back after a reboot.
+
+        If another process was the first to share the time of this boot, its time counts from now on.
+
+        Raises:
+            OSError: The file cannot be written. The time of this process goes on.
+        """
+        if self._shared:
+            self._write()
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            now, steady = self.now(), read_steady()
+            self._reference = choose_reference(self._read(), boot=read_boot_id(), steady=steady, system=now)
+            self._write()
+            self._shared = True
+
+    def _write(self) -> None:
+        now, steady = self.now(), read_steady()
+        write_atomically(self.path, _REFERENCE.dump_json(TimeReference(read_boot_id(), steady, now)), durable=False)
+
+    def _read(self) -> TimeReference | None:
+        """Return the stored reference; None if there is none, or if the file has anything else in it."""
+        try:
+            found = _REFERENCE.validate_json(self.path.read_bytes())
+        except (OSError, ValidationError):
+            return None
+        return found if math.isfinite(found.time) and math.isfinite(found.steady) else None
 
 
 class JournalFile:
@@ -37,6 +113,9 @@ class JournalFile:
 
     Args:
         folder: ``rollout`` below the project's state folder. The first write creates it.
+
+    Attributes:
+        clock: The time that the supervisor and all commands share.
     """
 
     poll_seconds, absence_seconds = 0.05, 30.0
@@ -49,6 +128,8 @@ class JournalFile:
         self.lock_path = folder / "supervisor.lock"
         self.alive_path = folder / "supervisor.alive"
         self._checkpoint_path = folder / "evidence.json"
+        self._time = ClockFile(folder / "clock.json", lambda: find_newest_time(self.read()))
+        self.clock = Clock(now=self._time.now)
 
     def read(self) -> Journal:
         """Return the journal; an empty one if none was ever written.
@@ -140,6 +221,11 @@ class JournalFile:
         """Return the name that the person states, because a laptop has nothing to check it with."""
         return by
 
+    def keep_time(self) -> None:
+        """Share the time of this process with all others. If that cannot be written, this process goes on with its time."""
+        with contextlib.suppress(OSError):
+            self._time.keep()
+
     def is_supervised(self) -> bool:
         """Return whether a supervisor is running. If none is, the status was left behind by an earlier one.
 
@@ -156,6 +242,7 @@ class JournalFile:
         return False
 
     def _write(self, journal: Journal, found: int) -> Journal:
+        self.keep_time()
         written = dataclasses.replace(journal, version=found + 1)
         write_atomically(self.path, json.dumps(build_document(written), indent=1, allow_nan=False).encode())
         return written

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sluice.errors import IntegrityError
+from sluice.rollout.clocks import describe_difference
 from sluice.rollout.decisions.health import VERIFIED, Health, Verification
 from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.platforms.laptop.disk_reserves import hold_reserve
@@ -69,13 +70,17 @@ class LaptopPlatform:
     _readings: dict[str, TrafficReading] = field(default_factory=dict)
     _endpoints: dict[str, int] = field(default_factory=dict)
     _last_traffic: dict[str, float] = field(default_factory=dict)
-    _began: float = field(default_factory=time.time)
+    _began: float = field(init=False)
     _resumed: bool = False
     _next_sample: float = 0.0
     _next_status: float = 0.0
     _next_restart: float = 0.0
     _pause: float = 0.0
     _verification: Verification = VERIFIED
+    _clock_differs: bool = False
+
+    def __post_init__(self) -> None:
+        self._began = self.file.clock.now()
 
     def observe(self) -> Observation:
         """Keep servers and proxy running, and read the journal, the proxy's weights and its counters.
@@ -111,7 +116,7 @@ class LaptopPlatform:
 
     def store_evidence(self, checkpoint: Checkpoint, *, changed: bool) -> None:
         """Write the evidence to the disk: during a rollout after each round, otherwise as often as a sample."""
-        if changed and (checkpoint.evidence is not None or time.time() >= self._next_sample):
+        if changed and (checkpoint.evidence is not None or self.file.clock.now() >= self._next_sample):
             with contextlib.suppress(OSError):  # a full disk must not stop a rollback
                 self.file.write_checkpoint(checkpoint)
 
@@ -157,7 +162,7 @@ class LaptopPlatform:
         """Store the samples that reports draw, and the status."""
         hold_reserve(self.file.folder)
         if self.started:
-            self._append_sample(report, time.time())
+            self._append_sample(report, self.file.clock.now())
         self._write_status(report)
 
     def report_problem(self, problem: str) -> None:
@@ -280,7 +285,7 @@ class LaptopPlatform:
             for release, reading in self._readings.items()
         }
         sample = {
-            "time": time.time(),
+            "time": now,
             "weights": dict.fromkeys(arms, 0) | self._weights,
             "arms": arms,
             "e_value": report.evidence.get("e_value"),
@@ -288,12 +293,21 @@ class LaptopPlatform:
         }
         self.file.append_sample(sample)
 
+    def _tell_time(self) -> None:
+        """Share the time with the commands, and say it if somebody has set the system's clock."""
+        self.file.keep_time()
+        described = describe_difference(self.file.clock.now(), time.time())
+        if bool(described) != self._clock_differs:
+            self._clock_differs = bool(described)
+            self.notify(described or "the system's clock agrees with the time that rollouts use again")
+
     def _write_status(self, report: RoundReport) -> None:
         """Write who serves and what the rollout waits for."""
         steady = time.monotonic()
         if steady < self._next_status and not report.plan.changes:
             return
         self._next_status = steady + _STATUS_SECONDS
+        self._tell_time()
         self.file.write_status(
             {
                 "pid": os.getpid(),

@@ -64,6 +64,7 @@ def run_supervisor(
     file = open_journal_file(project)
     with _hold_lock(file), set_on_signals(stopping), contextlib.ExitStack() as stack:
         file.read()
+        file.keep_time()
         for draft in file.folder.glob(".*.json.*"):  # left behind by a writer that was killed
             draft.unlink(missing_ok=True)
         reserved = stack.enter_context(reserve_port(project.settings.serving.port if port is None else port))
@@ -78,9 +79,9 @@ def run_supervisor(
         stack.callback(proxy.stop)
         stack.callback(file.write_status, {})
         platform = LaptopPlatform(
-            project, file, servers, proxy, notify, release_port=reserved.close, verify=verify_stored_releases(project).verify
+            project, file, servers, proxy, notify, reserved.close, verify_stored_releases(project, file.clock).verify
         )
-        loop = ControlLoop(platform, project.settings.rollout, notify)
+        loop = ControlLoop(platform, project.settings.rollout, notify, file.clock)
         _run_rounds(loop, platform, stopping, notify)
         notify("stopping the proxy and all servers")
 

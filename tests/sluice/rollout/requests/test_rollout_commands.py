@@ -13,6 +13,7 @@ from rollout_backends import name_release
 from typer.testing import CliRunner
 
 from sluice.cli.production import releases, rollouts
+from sluice.cli.production.rollout_facts import write_time
 from sluice.cli.production.rollouts import app
 from sluice.errors import RolledBackError
 from sluice.project.projects import read_project
@@ -96,8 +97,36 @@ def test_a_stable_that_hung_and_was_replaced_stays_in_the_status_and_in_the_hist
     status = CliRunner().invoke(app, ["status", "--project", str(folder)], env={"COLUMNS": "300"}).output
     assert re.search(rf"last event +\S+ \S+ {text}", status)
     history = CliRunner().invoke(app, ["history", "--project", str(folder)], env={"COLUMNS": "300"}).output.splitlines()
-    assert re.search(rf"rolled_back +unchanged +{text}", next(line for line in history if text in line))
-    assert "unchanged" not in next(line for line in history if "by kim" in line)
+    found = [next(number for number, line in enumerate(history) if part in line) for part in (text, "by kim")]
+    assert history[found[0] - 1].rstrip().endswith("rolled_back, unchanged  [no traffic]")
+    assert history[found[1] - 1].rstrip().endswith("rolled_back → rolled_back  [no traffic]")
+
+
+def test_the_history_is_readable_in_80_columns_and_names_who_asked_and_approved(folder: Path) -> None:
+    ci, ann = "system:serviceaccount:sluice-pipelines:sluice-canary", "ann@example.com"
+    stable = name_release("a")
+    moves = [
+        ("idle", "awaiting_ready", f"requested by {ci}", {stable: 100}, ""),
+        ("awaiting_ready", "awaiting_approval", "the canary's server is ready", {stable: 100}, ""),
+        ("awaiting_approval", "step-1", f"approved by {ann}", {stable: 95, B: 5}, ""),
+        ("step-1", "aborted", "the rollout was ended", {stable: 100, B: 0}, "kim@example.com"),
+    ]
+    transitions = tuple(
+        Transition(
+            time=1e9, from_state=before, to_state=after, reason=why, release=B, weights=shares, decided_at=1e9, commanded_by=by
+        )
+        for before, after, why, shares, by in moves
+    )
+    open_journal(read_project(folder)).update(lambda old: dataclasses.replace(old, transitions=transitions))
+    shown = CliRunner().invoke(app, ["history", "--project", str(folder)], env={"COLUMNS": "80"}).output
+    lines = [line.rstrip() for line in shown.splitlines()]
+    assert max(map(len, lines)) <= 80
+    step = next(number for number, line in enumerate(lines) if "→ step-1" in line)
+    assert lines[step] == f"{write_time(1e9)}  awaiting_approval → step-1  [{stable[7:15]} 95 %, {B[7:15]} 5 %]"
+    assert lines[step + 1] == f"{' ' * 21}{B[7:15]}: approved by {ann}"
+    text = " ".join(line[21:] for line in lines)
+    assert f"requested by {ci}" in text
+    assert "the rollout was ended (by kim@example.com)" in text
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ class SeldonJournal:
         Raises:
             ConflictError: The ModelRollout has changed since it was read.
         """
-        seen = report if report is not None else _read_report(rollout)
+        seen = report if report is not None else _read_report(rollout, journal)
         status = build_status(journal, rollout, seen, epoch=epoch, now=self.clock.now(), renderings=renderings)
         return self.cluster.replace_status(MODEL_ROLLOUT, self.name, {**rollout, "status": status}, manager=STATUS_MANAGER)
 
@@ -255,11 +255,13 @@ def _without_empty(value: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_report(rollout: Mapping[str, Any]) -> Report:
-    """Return what the status says about the last control round."""
+def _read_report(rollout: Mapping[str, Any], journal: Journal) -> Report:
+    """Return what the status says about the last control round. A new state has the reason of its transition as its message."""
     status = rollout.get("status") or {}
+    last = journal.transitions[-1] if journal.transitions else None
+    is_new = last is not None and status.get("phase") != journal.state.name
     return Report(
-        message=status.get("message", ""),
+        message=last.reason if last and is_new else status.get("message", ""),
         applied_weights=status.get("appliedWeights") or {},
         evidence=status.get("evidence") or {},
         servers=tuple(status.get("servers") or ()),

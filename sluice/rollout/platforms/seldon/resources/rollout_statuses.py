@@ -103,7 +103,7 @@ def build_status(
     status = {
         "observedGeneration": generation,
         "phase": journal.state.name,
-        "message": report.message,
+        "message": report.message if request or journal.command else explain_idle(journal, rollout.get("spec") or {}, now=now),
         "champion": _build_term(journal.history[-1]) if journal.history else None,
         "previous": _build_term(journal.history[-2]) if len(journal.history) > 1 else None,
         "canary": _build_canary(request) if request else None,
@@ -202,25 +202,73 @@ def _build_conditions(journal: Journal, rollout: Mapping[str, Any], report: Repo
 def _judge_conditions(
     journal: Journal, rollout: Mapping[str, Any], report: Report, now: float
 ) -> dict[str, tuple[bool, str, str]]:
-    """Return for each condition whether it holds, a reason in camel case, and a message."""
-    servers = {str(one.get("release")): one for one in report.servers}
-    champion = servers.get(journal.champion or "", {})
-    ready = bool(champion.get("ready"))
-    running = journal.request is not None
-    waits = journal.state.phase is Phase.AWAITING_APPROVAL
-    last = journal.rollouts[-1] if journal.rollouts and not running else None
-    requested = read_request(rollout.get("spec") or {}, now=now)
+    """Return for each condition whether it holds, a reason in camel case, and a message, which is never empty."""
+    spec, running = rollout.get("spec") or {}, journal.request is not None
+    requested = read_request(spec, now=now)
     promoted = requested is not None and not running and requested.release == journal.champion
-    failed = last is not None and not promoted and last.outcome in _FAILED
+    failed = not running and not promoted and _is_refused(journal, requested)
     phase = "".join(part.capitalize() for part in journal.state.phase.value.split("_"))
-    absent = "there is no champion yet" if journal.champion is None else "the champion's server is not ready"
+    running_text = report.message or f"the rollout is in state {journal.state.name}"
+    progress = running_text if running else explain_idle(journal, spec, now=now)
+    ready, why_ready = _judge_champion(journal, report)
+    waits = journal.state.phase is Phase.AWAITING_APPROVAL
     return {
-        "Ready": (ready, "ChampionAnswers" if ready else "ChampionNotReady", "" if ready else report.problem or absent),
-        "Progressing": (running, phase, report.message if running else ""),
-        "AwaitingApproval": (waits, phase, report.message if waits else ""),
-        "Promoted": (promoted, phase, ""),
-        "Failed": (failed, phase, last.reason if failed and last else ""),
+        "Ready": (ready, "ChampionAnswers" if ready else "ChampionNotReady", why_ready),
+        "Progressing": (running, phase, progress if running else f"no rollout is running: {progress}"),
+        "AwaitingApproval": (waits, phase, progress if waits else "no release waits for an approval"),
+        "Promoted": (promoted, phase, progress),
+        "Failed": (failed, phase, progress if failed else "the requested release has not failed"),
     }
+
+
+def _judge_champion(journal: Journal, report: Report) -> tuple[bool, str]:
+    """Return whether the champion answers, and the message that says it."""
+    if journal.champion is None:
+        return False, report.problem or "there is no champion yet, so nothing answers"
+    term = journal.history[-1]
+    name = name_predictor(term.release, term.number)
+    server = next((one for one in report.servers if one.get("release") == term.release), {})
+    if server.get("ready"):
+        return True, f"the champion {name} answers"
+    details = [str(server[key]) for key in ("failure", "waiting") if server.get(key)]
+    return False, report.problem or "; ".join([f"the server of the champion {name} is not ready", *details])
+
+
+def _is_refused(journal: Journal, requested: Request | None) -> bool:
+    """Whether the requested release is condemned, or its rollout failed and was the last one. No rollout is running."""
+    if requested is not None and not requested.again and journal.find_condemnation(requested.release) is not None:
+        return True
+    last = journal.rollouts[-1] if journal.rollouts else None
+    return last is not None and last.outcome in _FAILED and (requested is None or requested.release == last.release)
+
+
+def explain_idle(journal: Journal, spec: Mapping[str, Any], *, now: float) -> str:
+    """Say why no rollout is running: how the last one ended, or why the request of the spec starts none. It is never empty.
+
+    Args:
+        journal: The journal, without a running rollout.
+        spec: The spec of the ModelRollout.
+        now: Seconds since the epoch.
+    """
+    requested = read_request(spec, now=now)
+    if requested is None:
+        last = f"; release {_describe_ended(journal.rollouts[-1])}" if journal.rollouts else ""
+        return ("the request in the spec cannot be understood" if spec.get("release") else "no release is requested") + last
+    name = name_predictor(requested.release, requested.number)
+    if requested.release == journal.champion:
+        return f"release {name} is the champion"
+    ended = next((one for one in reversed(journal.rollouts) if one.release == requested.release), None)
+    found = journal.find_condemnation(requested.release)
+    if found is not None and not requested.again:
+        what = _describe_ended(ended) if ended is not None else f"{name} has failed as a canary: {found.reason}"
+        return f"release {what}; it is condemned, so it starts again only with a reason in spec.again"
+    if ended is not None:
+        return f"release {_describe_ended(ended)}"
+    return f"the request of release {name} waits for the controller"
+
+
+def _describe_ended(one: EndedRollout) -> str:
+    return f"{name_predictor(one.release, one.number)} was {one.outcome.value.replace('_', ' ')}: {one.reason}"
 
 
 def format_time(seconds: float) -> str:

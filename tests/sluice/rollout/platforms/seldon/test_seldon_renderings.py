@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 from seldon_canaries import A, B, ended, make_cluster, reach
 from simulated_cluster import NAME, SimulatedCluster, SimulatedServer, make_settings
 
-from sluice.rollout.decisions.states import Phase
+from sluice.rollout.decisions.states import Phase, State, Transition
 from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from sluice.rollout.platforms.seldon.objects.predictors import PackagedRelease, build_deployment, build_predictor, build_spec
 
@@ -198,6 +199,19 @@ def test_the_status_shows_what_a_platform_team_needs() -> None:
     assert status["observedGeneration"] == cluster.api.objects[MODEL_ROLLOUT.plural, NAME]["metadata"]["generation"]
 
 
+def test_a_status_that_is_written_with_a_decision_has_the_reason_of_the_decision() -> None:
+    """The status of the next control round may come seconds later, and the message must not be that of the state before."""
+    cluster = make_cluster(approved=True)
+    reach(cluster, Phase.STEP)
+    stored = cluster.api.objects[MODEL_ROLLOUT.plural, NAME]
+    journal = cluster.journal.read()
+    moved = Transition(time=cluster.now, from_state="step-1", to_state="baking", reason="it is good", decided_at=cluster.now)
+    decided = dataclasses.replace(journal, state=State(phase=Phase.BAKING), transitions=(*journal.transitions, moved))
+    status = cluster.journal.write_status(decided, stored, epoch=stored["status"]["epoch"])["status"]
+    assert status["message"] == "it is good"
+    assert {one["message"] for one in status["conditions"] if one["type"] in {"Progressing", "Promoted"}} == {"it is good"}
+
+
 def test_a_failed_rollout_shows_as_failed_until_another_release_is_champion() -> None:
     cluster = make_cluster(SimulatedServer(error_rate=1.0), approved=True)
     control = cluster.controller("two")
@@ -205,5 +219,6 @@ def test_a_failed_rollout_shows_as_failed_until_another_release_is_champion() ->
     cluster.tick(control)
     conditions = {one["type"]: one for one in cluster.api.objects[MODEL_ROLLOUT.plural, NAME]["status"]["conditions"]}
     assert (conditions["Failed"]["status"], conditions["Promoted"]["status"]) == ("True", "False")
-    assert conditions["Failed"]["message"] == cluster.journal.read().rollouts[-1].reason
+    reason = cluster.journal.read().rollouts[-1].reason
+    assert conditions["Failed"]["message"].startswith(f"release r2-bbbbbbbb was rolled back: {reason}; it is condemned")
     assert cluster.api.objects[VIRTUAL_SERVICE.plural, NAME]
