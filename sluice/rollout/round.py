@@ -301,8 +301,10 @@ def _list_urgent_weights(journal: Journal, plan: Plan) -> dict[str, int] | None:
     """Return the weights that must apply even if the decision cannot be written; None if it can wait until it is written.
 
     A canary that loses traffic loses all of it, even if it should only move back, because nothing is evidence without a journal.
-    A person's rollback of the champion to N-1 is urgent, too.
+    A person's rollback of the champion to N-1 is urgent, too. A part of a person's command moves no more than that part.
     """
+    if plan.partial:
+        return dict(plan.weights)
     champion, canary = journal.champion, journal.target or ""
     if journal.state.phase.exposed and champion and plan.weights.get(canary, 0) < journal.weights.get(canary, 0):
         return {champion: ALL_TRAFFIC, canary: 0}

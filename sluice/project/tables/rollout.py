@@ -99,6 +99,12 @@ class RolloutTable(Table):
     deadline_seconds: float = Field(
         default=3600.0, gt=0, description="A rollout that has not ended after this time is ended, with all traffic on stable."
     )
+    pods_wait_seconds: float = Field(
+        default=120.0,
+        ge=0,
+        description="How long a rollback or an abort by a person waits for Pods, if the release that gets the traffic has too few"
+        " ready ones in the cluster. Meanwhile it gets as much as they can take, and then all of it. 0 moves everything at once.",
+    )
     approval_seconds: float = Field(default=86400.0, gt=0, description="How long an approval is valid.")
     slow_seconds: float = Field(
         default=0.5,

@@ -46,6 +46,7 @@ class Health:
         silent_seconds: For how long none of its servers has been ready that was ready before; 0 while one is.
         verification: Whether its release was verified. Only the canary's is looked at: a champion and N-1 were canaries before,
             and nothing may delay them.
+        pods: How many of its servers are ready; None if the platform does not count them, because their number is fixed.
     """
 
     ready: bool = False
@@ -54,6 +55,7 @@ class Health:
     held_for_approval: bool = False
     verification: Verification = VERIFIED
     silent_seconds: float = 0.0
+    pods: int | None = None
 
     @property
     def answers_nobody(self) -> bool:

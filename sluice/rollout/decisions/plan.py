@@ -8,103 +8,30 @@ A rollback takes precedence over a promotion. A command from a person takes prec
 
 An alarm in the bake moves the canary back to the step before it, once. A canary that never took traffic ends as `rejected`. The
 next request starts from any of the four ends. While stable answers nobody, a canary with traffic that answers gets all of it.
+A canary advances, and a person's command moves traffic, only as far as the ready Pods can take it (``moves.capacities``).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluice.rollout.decisions.expected_times import compute_bake_share
 from sluice.rollout.decisions.health import Health
+from sluice.rollout.decisions.moves.capacities import describe_shortage, limit_share
+from sluice.rollout.decisions.moves.situations import Situation, move_part, split_traffic, stay_in_state
 from sluice.rollout.decisions.states import ALL_TRAFFIC, ChampionTerm, CommandKind, Phase, State
-from sluice.rollout.decisions.transitions import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sluice.project.tables.rollout import RolloutTable
     from sluice.rollout.decisions.interim_looks import Judgement
-    from sluice.rollout.decisions.states import Approval, Command, Journal, Request
+    from sluice.rollout.decisions.states import Command, Journal
+    from sluice.rollout.decisions.transitions import Plan
 
 
 LARGEST_COMPARED_SHARE = 25
 """Largest share, in per cent, to which an alarm in the bake moves the canary back. With more, the comparison takes longer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Situation:
-    """Everything that a rule may look at while a rollout is running."""
-
-    journal: Journal
-    request: Request
-    judgement: Judgement
-    canary: Health
-    stable: Health
-    previous: Health
-    now: float
-    settings: RolloutTable
-
-    @property
-    def approved(self) -> bool:
-        return self.approval is not None
-
-    @property
-    def approval(self) -> Approval | None:
-        request = self.request
-        return self.journal.find_approval(request.release, request.steps, self.now, image=request.image)
-
-    @property
-    def hindrance(self) -> str:
-        """Why the canary may take no traffic now, whatever the evidence says; empty if it may."""
-        if not self.canary.verification.holds:
-            return self.canary.verification.waiting or self.canary.verification.refusal
-        return "" if self.canary.ready else "the canary's server is not ready"
-
-    @property
-    def late(self) -> bool:
-        """Whether the deadline of the rollout has passed."""
-        return self.now >= self.request.at + self.settings.deadline_seconds
-
-    @property
-    def bake_share(self) -> int:
-        """The canary's per cent during the bake: all but the holdback, and never less than at the step before."""
-        return compute_bake_share(self.request.steps, self.settings.holdback if self.journal.champion else 0)
-
-    @property
-    def is_diverted(self) -> bool:
-        """Whether all traffic was diverted to the canary."""
-        return self.journal.state.returns_to is not None
-
-    def stay(self, reason: str) -> Plan:
-        """Change nothing, and say what the rollout waits for."""
-        return _stay(self.journal, reason, self.now)
-
-    def complete_command(self, reason: str) -> Plan:
-        """Mark the command as done without moving any traffic."""
-        return dataclasses.replace(self.stay(reason), changes=True, completes_command=True)
-
-    def move(self, phase: Phase, share: int, reason: str, *, step: int | None = None, promoted_by: str = "") -> Plan:
-        """Enter `phase` with `share` per cent of the traffic for the canary."""
-        state = State(phase=phase, step=step, since=self.now, promoted_by=promoted_by)
-        return Plan(
-            state=state,
-            weights=_split(self.journal.champion, self.request.release, share),
-            reason=reason,
-            decided_at=self.now,
-            history=self.journal.history,
-        )
-
-    def end(self, phase: Phase, reason: str) -> Plan:
-        """End the rollout with all traffic on stable. A canary that never took traffic is rejected, not rolled back."""
-        if not self.journal.state.phase.exposed and phase is Phase.ROLLED_BACK:
-            phase = Phase.REJECTED
-        return dataclasses.replace(self.move(phase, 0, reason), ends=True, completes_command=True)
-
-    def condemn(self, reason: str) -> Plan:
-        """End the rollout because the canary has failed."""
-        return dataclasses.replace(self.end(Phase.ROLLED_BACK, reason), condemns=True)
 
 
 def plan_next(
@@ -124,7 +51,7 @@ def plan_next(
     """
     if journal.request is None:
         return _plan_idle(journal, health, now, settings)
-    situation = _Situation(
+    situation = Situation(
         journal=journal,
         request=journal.request,
         judgement=judgement,
@@ -140,37 +67,34 @@ def plan_next(
     return _ADVANCE[journal.state.phase](situation)
 
 
-def _stay(journal: Journal, reason: str, now: float) -> Plan:
-    return Plan(
-        state=journal.state, weights=journal.weights, reason=reason, decided_at=now, history=journal.history, changes=False
-    )
-
-
-def _split(stable: str | None, canary: str, share: int) -> dict[str, int]:
-    """Return weights with `share` per cent for the canary. Both releases are in it, even with 0."""
-    if stable is None:
-        return {canary: ALL_TRAFFIC} if share == ALL_TRAFFIC else {}
-    return {stable: ALL_TRAFFIC - share, canary: share}
-
-
 def _plan_idle(journal: Journal, health: Mapping[str, Health], now: float, settings: RolloutTable) -> Plan:
     """Decide while no rollout is running. Only a command to roll back to N-1 can change anything then."""
     command = journal.command
     if command is None:
-        return _stay(journal, "no rollout is running" if journal.champion else "there is no champion yet", now)
-    done = dataclasses.replace(_stay(journal, "", command.at), changes=True, completes_command=True, commanded_by=command.by)
-    previous = health.get(journal.previous or "", Health())
+        return stay_in_state(journal, "no rollout is running" if journal.champion else "there is no champion yet", now)
+    kept = split_traffic(journal.champion, journal.previous or "", 0) if len(journal.desired_weights) > 1 else journal.weights
+    done = stay_in_state(journal, "", command.at)
+    done = dataclasses.replace(done, weights=kept, changes=True, completes_command=True, commanded_by=command.by)
+    previous, champion = health.get(journal.previous or "", Health()), health.get(journal.champion or "", Health())
     if command.kind is CommandKind.ROLLBACK and command.target and command.target == journal.champion:
         return dataclasses.replace(done, reason=_describe_done(command))
     if why := _refuse_while_idle(journal, command) or _refuse_to_wait(previous, command, now, settings):
         return dataclasses.replace(done, reason=f"{command.kind.value} by {command.by} refused: {why}")
     if not previous.ready:
-        return _stay(journal, f"rollback by {command.by} waits: N-1's server is not ready", now)
+        return move_part(journal, kept, f"rollback by {command.by} waits: N-1's server is not ready", command, now)
+    share, missing = ALL_TRAFFIC, describe_shortage(ALL_TRAFFIC, previous.pods, champion.pods, "N-1's")
+    if missing and now < command.at + settings.pods_wait_seconds:
+        share = limit_share(share, previous.pods, champion.pods)
+    weights = split_traffic(journal.previous, journal.champion or "", ALL_TRAFFIC - share)
+    if share < ALL_TRAFFIC:
+        reason = f"rollback to N-1 by {command.by}: {share} % moved; waits for {missing}"
+        return move_part(journal, weights, reason, command, now)
+    late = f"; {missing} did not become ready within {settings.pods_wait_seconds:g} s" if missing else ""
     return dataclasses.replace(
         done,
         state=State(phase=Phase.ROLLED_BACK, since=now),
-        weights=_split(journal.previous, journal.champion or "", 0),
-        reason=f"rolled back to N-1 by {command.by}",
+        weights=weights,
+        reason=f"rolled back to N-1 by {command.by}{late}",
         history=journal.history[:-1],
         ends=True,
     )
@@ -194,23 +118,24 @@ def _refuse_to_wait(previous: Health, command: Command, now: float, settings: Ro
     return ""
 
 
-def _carry_out_command(situation: _Situation) -> Plan | None:
+def _carry_out_command(situation: Situation) -> Plan | None:
     """Carry out the command that waits. A promotion does not apply to a canary that failed or that is past its deadline."""
     command = situation.journal.command
     if command is None:
         return None
     if command.kind is CommandKind.PROMOTE:
-        return None if situation.judgement.failed or situation.late else _carry_out_promote(situation, command)
+        failed = situation.judgement.failed or situation.canary.failure
+        return None if failed or situation.late else _carry_out_promote(situation, command)
     plan = _carry_out_abort_or_rollback(situation, command)
-    return dataclasses.replace(plan, decided_at=command.at, commanded_by=command.by)
+    return plan if plan.partial or not plan.changes else dataclasses.replace(plan, decided_at=command.at, commanded_by=command.by)
 
 
-def _carry_out_abort_or_rollback(situation: _Situation, command: Command) -> Plan:
+def _carry_out_abort_or_rollback(situation: Situation, command: Command) -> Plan:
     if command.kind is CommandKind.ABORT:
-        return situation.end(Phase.ABORTED, f"aborted by {command.by}")
+        return situation.end_by_command(Phase.ABORTED, f"aborted by {command.by}", command)
     to_stable = command.target in {"", situation.journal.champion}
     if situation.journal.state.phase.exposed and to_stable:
-        return situation.end(Phase.ROLLED_BACK, f"rolled back by {command.by}")
+        return situation.end_by_command(Phase.ROLLED_BACK, f"rolled back by {command.by}", command)
     if command.target and to_stable:
         return situation.complete_command(_describe_done(command))
     if not situation.previous.ready:
@@ -226,7 +151,7 @@ def _describe_done(command: Command) -> str:
     return f"rollback by {command.by}: {command.target[:19]} has all the traffic already"
 
 
-def _carry_out_promote(situation: _Situation, command: Command) -> Plan:
+def _carry_out_promote(situation: Situation, command: Command) -> Plan:
     state, by = situation.journal.state, command.by
     why = "" if situation.canary.verification.holds else situation.hindrance
     if not state.phase.exposed or not situation.approved:
@@ -234,6 +159,8 @@ def _carry_out_promote(situation: _Situation, command: Command) -> Plan:
     if why:
         return dataclasses.replace(situation.complete_command(f"promote by {by} refused: {why}"), commanded_by=by)
     last, share = len(situation.request.steps) - 1, situation.bake_share
+    if missing := describe_shortage(share, situation.canary.pods, situation.stable.pods, "the canary's"):
+        return situation.stay(f"promote by {by} waits for {missing} before {share} %")
     why = f": {command.reason}" if command.reason else ""
     reason = f"moved to {share} % without waiting for the evidence, by the command of {by}{why}"
     plan = situation.move(Phase.BAKING, share, reason, step=last, promoted_by=by)
@@ -243,7 +170,7 @@ def _carry_out_promote(situation: _Situation, command: Command) -> Plan:
     return dataclasses.replace(plan, state=after, weights=weights, completes_command=True, commanded_by=by)
 
 
-def _roll_back(situation: _Situation) -> Plan | None:
+def _roll_back(situation: Situation) -> Plan | None:
     """Roll the canary back if it is refused, the evidence fails it, its server failed, or the deadline has passed.
 
     A refused release is not condemned, because nothing is known about its model, which another release may have as well.
@@ -260,7 +187,7 @@ def _roll_back(situation: _Situation) -> Plan | None:
     return None
 
 
-def _divert(situation: _Situation) -> Plan | None:
+def _divert(situation: Situation) -> Plan | None:
     """Send all traffic to the canary while stable answers nobody, and return to the weights of the state when it answers again.
 
     The bake begins anew then. Meanwhile nothing is evidence, and the deadline waits, because only the canary answers. Only a bake
@@ -272,6 +199,9 @@ def _divert(situation: _Situation) -> Plan | None:
         if not stable.ready:
             reason = "stable answers nobody, so the canary has all the traffic until stable answers again"
             return None if state.promoted_by else situation.stay(reason)
+        missing = describe_shortage(ALL_TRAFFIC - state.returns_to, stable.pods, situation.canary.pods, "stable's")
+        if missing:
+            return situation.stay(f"stable answers again; the canary keeps all the traffic and waits for {missing}")
         plan, back = situation.move(state.phase, state.returns_to, f"stable answers again: back to {state.returns_to} %"), None
     elif state.phase.exposed and share < ALL_TRAFFIC and stable.answers_nobody:
         if situation.hindrance or situation.judgement.alarm or not situation.approved:
@@ -284,14 +214,16 @@ def _divert(situation: _Situation) -> Plan | None:
     return dataclasses.replace(plan, state=dataclasses.replace(state, since=situation.now, returns_to=back))
 
 
-def _describe_wait(situation: _Situation) -> str:
+def _describe_wait(situation: Situation) -> str:
     """Describe what a rollout was waiting for when its deadline passed."""
     if situation.hindrance:
         return situation.hindrance
-    return situation.judgement.reason if situation.approved else "no approval is valid for this release and these steps"
+    if not situation.approved:
+        return "no approval is valid for this release and these steps"
+    return situation.shortage if situation.judgement.passed and situation.shortage else situation.judgement.reason
 
 
-def _await_ready(situation: _Situation) -> Plan:
+def _await_ready(situation: Situation) -> Plan:
     if not situation.canary.verification.holds:
         return situation.stay(situation.hindrance)
     if situation.canary.held_for_approval:
@@ -302,7 +234,7 @@ def _await_ready(situation: _Situation) -> Plan:
     return situation.move(Phase.AWAITING_APPROVAL, 0, "the canary's server is ready")
 
 
-def _await_approval(situation: _Situation) -> Plan:
+def _await_approval(situation: Situation) -> Plan:
     approval = situation.approval
     if approval is None:
         return situation.stay("waits for an approval of this release and these steps")
@@ -310,19 +242,21 @@ def _await_approval(situation: _Situation) -> Plan:
         return situation.stay(f"approved; {situation.hindrance}")
     if situation.journal.champion is None:
         return _promote(situation, f"first release, approved by {approval.by}: there is no champion to compare it with")
+    if situation.shortage:
+        return situation.stay(f"approved; {situation.shortage}")
     if situation.settings.shadow_requests:
         return situation.move(Phase.SHADOW, 0, f"approved by {approval.by}")
     return _enter_step(situation, 0, f"approved by {approval.by}")
 
 
-def _leave_shadow(situation: _Situation) -> Plan:
+def _leave_shadow(situation: Situation) -> Plan:
     """Enter the first step if the canary's answers are close enough to those of stable."""
     if (waiting := _wait_to_advance(situation)) is not None:
         return waiting
     return _enter_step(situation, 0, situation.judgement.reason)
 
 
-def _leave_step(situation: _Situation) -> Plan:
+def _leave_step(situation: Situation) -> Plan:
     """Enter the next step if the last interim look passed; otherwise stay."""
     if (waiting := _wait_to_advance(situation)) is not None:
         return waiting
@@ -330,7 +264,7 @@ def _leave_step(situation: _Situation) -> Plan:
     return _enter_step(situation, 0 if step is None else step + 1, situation.judgement.reason)
 
 
-def _bake(situation: _Situation) -> Plan:
+def _bake(situation: Situation) -> Plan:
     """Promote the canary if the bake time is over and the last interim look passed, or a person ordered the promotion."""
     if situation.judgement.alarm:
         return _step_back(situation)
@@ -343,7 +277,7 @@ def _bake(situation: _Situation) -> Plan:
     return _promote(situation, f"baked; promoted by {by}" if by else f"baked; {situation.judgement.reason}")
 
 
-def _step_back(situation: _Situation) -> Plan:
+def _step_back(situation: Situation) -> Plan:
     """Move the canary back to a step, where the comparison with stable shows whether the canary fails or the platform.
 
     This happens once in a rollout. If the alarm is raised again, either the canary fails only under the full load, or a second
@@ -358,23 +292,24 @@ def _step_back(situation: _Situation) -> Plan:
     return situation.move(Phase.STEP, share, reason, step=last if last >= 0 else None)
 
 
-def _wait_to_advance(situation: _Situation, *, promoted_by: str = "") -> Plan | None:
+def _wait_to_advance(situation: Situation, *, promoted_by: str = "") -> Plan | None:
     """Return the plan that waits, with the reason; None if the canary may advance now."""
     if not promoted_by and not situation.judgement.passed:
         return situation.stay(situation.judgement.reason)
     if not situation.approved:
         return situation.stay("the approval has expired; waits for a new one")
-    return situation.stay(situation.hindrance) if situation.hindrance else None
+    waiting = situation.hindrance or situation.shortage
+    return situation.stay(waiting) if waiting else None
 
 
-def _enter_step(situation: _Situation, step: int, reason: str) -> Plan:
+def _enter_step(situation: Situation, step: int, reason: str) -> Plan:
     share = situation.request.steps[step]
     if share == ALL_TRAFFIC:
         return situation.move(Phase.BAKING, situation.bake_share, reason, step=step)
     return situation.move(Phase.STEP, share, reason, step=step)
 
 
-def _promote(situation: _Situation, reason: str) -> Plan:
+def _promote(situation: Situation, reason: str) -> Plan:
     request = situation.request
     term = ChampionTerm(
         release=request.release,
@@ -390,7 +325,7 @@ def _promote(situation: _Situation, reason: str) -> Plan:
     return dataclasses.replace(promoted, history=history, ends=True, completes_command=True)
 
 
-_ADVANCE: Mapping[Phase, Callable[[_Situation], Plan]] = {
+_ADVANCE: Mapping[Phase, Callable[[Situation], Plan]] = {
     Phase.AWAITING_READY: _await_ready,
     Phase.AWAITING_APPROVAL: _await_approval,
     Phase.SHADOW: _leave_shadow,

@@ -46,6 +46,7 @@ class Plan:
         completes_command: Whether the waiting command is done.
         commanded_by: The person whose command it carries out; empty if the evidence or the plan itself decided.
         condemns: Whether the canary has failed, so that its release is not rolled out again without a reason.
+        partial: Whether it moves a part of the traffic that a person ordered to move. The rest waits for Pods.
     """
 
     state: State
@@ -58,6 +59,7 @@ class Plan:
     completes_command: bool = False
     commanded_by: str = ""
     condemns: bool = False
+    partial: bool = False
 
 
 def begin(journal: Journal, request: Request) -> Journal:

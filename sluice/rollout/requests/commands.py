@@ -155,6 +155,8 @@ def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
 
     journal_store.update(add_command)
     timeout = project.settings.serving.start_timeout_seconds
+    if project.settings.rollout.in_cluster:
+        timeout += project.settings.rollout.pods_wait_seconds
     applied = _await_rollback(journal_store, command.id, target, timeout)
     if applied is not None:
         return {"by": command.by, **applied}

@@ -69,6 +69,7 @@ def read_status(project: Project) -> RolloutStatus:
     journal = journal_store.read()
     supervised = journal_store.is_supervised()
     reported = journal_store.read_status() if supervised else {}
+    is_moving = journal.request is not None or journal.command is not None
     ended = journal.rollouts[-1].reason if journal.rollouts else "no release was ever rolled out"
     return RolloutStatus(
         url=reported.get("url", ""),
@@ -78,7 +79,7 @@ def read_status(project: Project) -> RolloutStatus:
         target=journal.target,
         weights=dict(journal.weights),
         seen_weights=reported.get("seen_weights", {}),
-        reason=reported.get("reason", "") or "no supervisor or controller is running" if journal.request else ended,
+        reason=reported.get("reason", "") or "no supervisor or controller is running" if is_moving else ended,
         evidence=reported.get("evidence"),
         approvals=[dataclasses.asdict(approval) | {"steps": list(approval.steps)} for approval in journal.approvals],
         servers=reported.get("servers", []),

@@ -139,7 +139,7 @@ class SeldonPlatform:
         snapshot = self._snapshot = dataclasses.replace(snapshot, rollout=rollout)
         self._objects.observe_traffic(snapshot)
         # An executor that hangs takes seconds, and a person who orders a rollback must not wait for it.
-        rolls_back = _is_rollback_command(journal)
+        rolls_back = _is_new_rollback_command(journal)
         counts, problem = (None, "") if rolls_back else self._read_counts(snapshot, journal)
         self._health = self._judge_health(journal, snapshot)
         asks_canary = not rolls_back and self._health.get(journal.target or "", Health()).verification.holds
@@ -364,6 +364,9 @@ class SeldonPlatform:
         return journal.find_approval(request.release, request.steps, self.clock.now(), image=request.image) is None
 
 
-def _is_rollback_command(journal: Journal) -> bool:
-    """Whether a person ordered an abort or a rollback, which needs no evidence."""
-    return journal.command is not None and journal.command.kind is not CommandKind.PROMOTE
+def _is_new_rollback_command(journal: Journal) -> bool:
+    """Whether a person ordered an abort or a rollback, which needs no evidence. While it waits for Pods, evidence counts."""
+    command, last = journal.command, journal.transitions[-1] if journal.transitions else None
+    if command is None or command.kind is CommandKind.PROMOTE:
+        return False
+    return last is None or not command.id or last.command_id != command.id

@@ -196,13 +196,24 @@ class Events:
 
 
 def _warns(transition: Transition) -> bool:
-    return transition.is_event or transition.to_state in _WARNINGS or transition.to_state.endswith(DIVERTED)
+    return (
+        transition.is_event
+        or _answers_command(transition)
+        or transition.to_state in _WARNINGS
+        or transition.to_state.endswith(DIVERTED)
+    )
 
 
 def _name_reason(transition: Transition) -> str:
     """Return the reason of an event, for example ``RolledBack``. What happened to a server enters no state."""
-    state = "server-changed" if transition.is_event else transition.to_state
+    state = "command-answered" if _answers_command(transition) else transition.to_state
+    state = "server-changed" if transition.is_event else state
     return "".join(part.title() for part in state.replace("-", "_").split("_"))
+
+
+def _answers_command(transition: Transition) -> bool:
+    """Return whether it answers a command without entering a state: a part was moved, or the command was refused."""
+    return bool(transition.commanded_by) and transition.from_state == transition.to_state
 
 
 def report_transition(metrics: Metrics, events: Events, transition: Transition) -> None:

@@ -124,21 +124,21 @@ def judge_health(
         start_timeout_seconds: A Pod that is not ready for this long counts as failed.
     """
     own = [pod for pod in pods if pod.release == release.digest and not pod.terminating]
-    ready = any(pod.ready and pod.image == release.image for pod in own)
-    if ready and (exposed or routed):
-        return Health(ready=routed)
+    count = sum(pod.ready and pod.image == release.image for pod in own)
+    if count and (exposed or routed):
+        return Health(ready=routed, pods=count)
     unready = [pod for pod in own if not (pod.ready and pod.image == release.image)]
     problems = "; ".join(dict.fromkeys(pod.problem or "it is not ready" for pod in unready)) or ("" if own else "it has no Pod")
     if exposed:
-        return Health(failure=f"none of its Pods is ready: {problems}")
+        return Health(failure=f"none of its Pods is ready: {problems}", pods=count)
     for pod in unready:
         reason = pod.problem.partition(":")[0]
         if reason in _PERMANENT_PROBLEMS and (reason != "CrashLoopBackOff" or pod.crashes >= MAX_CRASHES):
-            return Health(failure=problems)
+            return Health(failure=problems, pods=count)
         if now - max(pod.created_at, pod.waiting_since) > start_timeout_seconds:
-            return Health(failure=f"not ready within {start_timeout_seconds:g} s: {problems}")
-    count = f"{len(unready)} of its {len(own)} Pods: " if len(own) > 1 and unready else ""
-    return Health(waiting=count + problems if problems else "the operator has not routed to it yet")
+            return Health(failure=f"not ready within {start_timeout_seconds:g} s: {problems}", pods=count)
+    which = f"{len(unready)} of its {len(own)} Pods: " if len(own) > 1 and unready else ""
+    return Health(waiting=which + problems if problems else "the operator has not routed to it yet", pods=count)
 
 
 def _read_last_log(containers: Sequence[Mapping[str, Any]]) -> str:

@@ -145,17 +145,19 @@ def judge(*pods: ServingPod, exposed: bool = False, routed: bool = True, now: fl
 
 
 def test_one_ready_pod_is_enough() -> None:
-    assert judge(pod(), pod(ready=True)) == Health(ready=True)
+    assert judge(pod(), pod(ready=True)) == Health(ready=True, pods=1)
 
 
 def test_every_pod_must_become_ready_until_the_routes_exist() -> None:
     """The operator writes no routes while one of two Pods does not start, so the rollout must say what it waits for."""
     pending = pod(uid="v", problem="Unschedulable: Insufficient cpu")
-    assert judge(pod(ready=True), routed=False) == Health(waiting="the operator has not routed to it yet")
-    assert judge(pod(ready=True), pending, routed=False) == Health(waiting="1 of its 2 Pods: Unschedulable: Insufficient cpu")
+    assert judge(pod(ready=True), routed=False) == Health(waiting="the operator has not routed to it yet", pods=1)
+    assert judge(pod(ready=True), pending, routed=False) == Health(
+        waiting="1 of its 2 Pods: Unschedulable: Insufficient cpu", pods=1
+    )
     assert "not ready within 60 s: Unschedulable" in judge(pod(ready=True), pending, routed=False, now=61.0).failure
-    assert judge(pod(ready=True), pending, now=61.0) == Health(ready=True), "it serves with one Pod less"
-    assert judge(pod(ready=True), exposed=True, routed=False) == Health()
+    assert judge(pod(ready=True), pending, now=61.0) == Health(ready=True, pods=1), "it serves with one Pod less"
+    assert judge(pod(ready=True), exposed=True, routed=False) == Health(pods=1)
 
 
 def test_a_pod_of_another_image_or_release_does_not_count() -> None:
@@ -165,7 +167,7 @@ def test_a_pod_of_another_image_or_release_does_not_count() -> None:
 
 
 def test_a_starting_pod_is_waited_for_until_the_time_limit() -> None:
-    assert judge(pod()) == Health(waiting="it is not ready")
+    assert judge(pod()) == Health(waiting="it is not ready", pods=0)
     assert "not ready within 60 s" in judge(pod(problem="Unschedulable: no node"), now=61.0).failure
 
 
