@@ -66,7 +66,6 @@ namespace = "{namespace}"
 requests = {{cpu = "5m", memory = "32Mi"}}
 drain_seconds = {drain}
 look_seconds = 0.5
-lease_seconds = 4.0
 url = "{url}"
 """
 

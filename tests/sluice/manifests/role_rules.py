@@ -44,6 +44,7 @@ CALLERS = {
     "rollout_journals.write_status": (CONTROLLER,),
     "rollout_records.read": (CONTROLLER,),
     "rollout_records.write": (CONTROLLER,),
+    "rollout_records._restore": (CONTROLLER,),
     "lease_locks._acquire": (CONTROLLER,),
     "lease_locks.raise_epoch": (CONTROLLER,),
     "lease_locks.release": (CONTROLLER,),
@@ -65,11 +66,14 @@ class Rule:
 
 
 NOT_CALLED = {
+    # A restored ModelRollout has the replicas that it had, and the policy on requests checks the verb scale.
+    CONTROLLER: {Rule("sluice.dev", "modelrollouts", "scale")},
     REQUESTER: {Rule("sluice.dev", "modelrollouts", "request")},
     # An approver orders a rollback with the call by which a requester makes a request.
     APPROVER: {Rule("sluice.dev", "modelrollouts", "patch"), Rule("sluice.dev", "modelrollouts", "rollback")},
 }
-"""What a Role allows although no code calls it with this Role. The policy on requests checks the verbs request and rollback."""
+"""What a Role allows although no code calls it with this Role. The policy on requests checks the verbs
+request, rollback and scale."""
 
 KUBECTL = {Rule("sluice.dev", kind, verb) for kind in ("modelrollouts", "rolloutapprovals") for verb in ("get", "list", "watch")}
 KUBECTL |= {Rule("", "events", "list")}

@@ -111,7 +111,7 @@ class SeldonPlatform:
     tenure: Tenure = field(init=False)
 
     def __post_init__(self) -> None:
-        self._rollouts = RolloutRecords(self.journal, self.lock, self.notify, self.clock)
+        self._rollouts = RolloutRecords(self.journal, self.lock, self.notify, self.clock, self._warn)
         self._objects = DeploymentWriter(self.settings, self.cluster, self.journal, self.lock, self.clock, self._correct)
         self._routes = RouteWriter(self.journal, self.lock, self.clock, self._warn)
         self._gateway = GatewayCheck(self.settings.seldon.url)
@@ -241,7 +241,11 @@ class SeldonPlatform:
         """Keep the status for the lease, which carries it, and write what people read into the ModelRollout."""
         snapshot = self._snapshot
         if snapshot is None:
-            self.status = {"reason": "no release was ever rolled out", "trouble": "", "account": self.journal.account}
+            self.status = {
+                "reason": "no release was ever rolled out",
+                "trouble": "",
+                "account": self.journal.account,
+            }
             return
         servers = [
             {
@@ -273,6 +277,7 @@ class SeldonPlatform:
         )
         rollout = self._routes.record(report.journal, snapshot)
         rollout = self._rollouts.publish(report.journal, rollout, seen)
+        self._rollouts.remember(report.journal, rollout)
         self._snapshot = dataclasses.replace(snapshot, rollout=rollout)
 
     def _correct(self, text: str) -> None:
@@ -301,6 +306,7 @@ class SeldonPlatform:
         return {
             STATUS_ANNOTATION: json.dumps(self.status, allow_nan=False),
             EVIDENCE_ANNOTATION: dump_checkpoint(self._checkpoint).decode(),
+            **self._rollouts.describe_champions(),
         }
 
     def _read_journal(self, snapshot: ClusterSnapshot) -> tuple[Journal, str]:

@@ -160,6 +160,8 @@ class Events:
                 ``RolloutRestored``.
             text: What happened.
         """
+        if reason == "RolloutRestored":
+            self._uid = ""  # the ModelRollout is another object now
         self._publish("Warning", reason, text)
 
     def _publish(self, kind: str, reason: str, text: str) -> None:

@@ -4,6 +4,7 @@ It behaves as operator 1.17.1 was seen to behave:
 
 - It makes a Deployment and a Service for each predictor.
 - It writes one VirtualService, and restores it after a change by another client, only while every Deployment is ready.
+- After that, it writes a DestinationRule for each predictor. It does not notice when another client deletes one.
 - It deletes the Deployments and Services of removed predictors after it has written the routes.
 
 Pods become ready sooner than with Seldon, because the executor's probe starts after 1 s and not after 20 s.
@@ -115,6 +116,20 @@ class Operator:
         elif there["spec"] != spec:
             version = {"resourceVersion": there["metadata"]["resourceVersion"]}
             self.kube.merge(f"{self._all(ISTIO, 'virtualservices')}/{name}", {"metadata": version, "spec": spec}, "manager")
+        for one in found["spec"]["predictors"]:
+            self.ensure_rule(found, one["name"])
+
+    def ensure_rule(self, owner: dict[str, Any], predictor: str) -> None:
+        """Write the DestinationRule of a predictor, if there is none."""
+        name = f"{owner['metadata']['name']}-{predictor}"
+        path = self._all(ISTIO, "destinationrules")
+        if self.kube.find(f"{path}/{name}") is None:
+            subsets = [{"name": predictor, "labels": {"version": predictor}}]
+            policy = {"connectionPool": {"http": {"idleTimeout": "60s"}}}
+            spec = {"host": f"{name}.{self.namespace}.svc.cluster.local", "subsets": subsets, "trafficPolicy": policy}
+            body = {"apiVersion": "networking.istio.io/v1beta1", "kind": "DestinationRule"}
+            body |= {"metadata": {"name": name, "ownerReferences": owner_references(owner)}, "spec": spec}
+            self.kube.ask("POST", path, body, fieldManager="manager")
 
     def remove(self, owner: str, deployments: set[str], services: set[str]) -> None:
         """Delete the Deployments and Services that the SeldonDeployment no longer needs."""
