@@ -18,7 +18,7 @@ import numpy as np
 from sluice.data.external_errors import describe_error
 from sluice.data.labelled_rows import LabelledRows, read_frame, read_labelled_rows
 from sluice.data.row_sets import RowSet, describe_row_set, hash_id
-from sluice.data.snapshots import check_readable, is_folder, pin_for_reading
+from sluice.data.snapshots import check_readable, is_folder, pin_for_reading, pin_snapshot
 from sluice.errors import DataError, IntegrityError
 
 if TYPE_CHECKING:
@@ -118,8 +118,12 @@ def split_holdout(ids: Iterable[object], *, gate_fraction: float) -> npt.NDArray
     return np.fromiter((int.from_bytes(hash_id(value)[:_HASH_BYTES], "big") < limit for value in ids), dtype=bool)
 
 
-def pin_holdout(project: Project) -> Snapshot:
+def pin_holdout(project: Project, scratch: Path | None = None) -> Snapshot:
     """Pin the holdout and compare its digest with the declared one. If none is declared, the digest of the first read counts.
+
+    Args:
+        project: The project.
+        scratch: Another folder for the copy than the state folder. Then a digest of the first read is not recorded.
 
     Raises:
         DataError: The holdout is missing or cannot be read.
@@ -129,10 +133,10 @@ def pin_holdout(project: Project) -> Snapshot:
     location = project.locate(settings.holdout)
     if is_folder(location):
         raise DataError(f"the holdout {settings.holdout} is a folder, but one file is needed", hint="Give the path of the file.")
-    snapshot = pin_for_reading(location, project.state / SNAPSHOT_FOLDER)
+    snapshot = pin_snapshot(location, scratch) if scratch else pin_for_reading(location, project.state / SNAPSHOT_FOLDER)
     if settings.holdout_digest is not None:
         _require_digest(snapshot, settings.holdout_digest, "data.holdout_digest in sluice.toml declares")
-    else:
+    elif scratch is None:
         _require_first_digest(snapshot, project.state / _FIRST_USE_FILE)
     return snapshot
 
@@ -166,15 +170,19 @@ def read_holdout(project: Project, *, part: HoldoutPart) -> LabelledRows:
     return rows.take(picked)
 
 
-def read_whole_holdout(project: Project) -> Holdout:
+def read_whole_holdout(project: Project, scratch: Path | None = None) -> Holdout:
     """Read the whole holdout, even if one of its parts has no rows.
+
+    Args:
+        project: The project.
+        scratch: As for `pin_holdout`.
 
     Raises:
         ConfigurationError: ``data.load`` does not name a loader.
         DataError: The holdout is missing or unreadable, or breaks its contract.
         IntegrityError: It is not the holdout that was declared or first read.
     """
-    return split_rows(project, *_read_all(project))
+    return split_rows(project, *_read_all(project, scratch))
 
 
 def open_holdout(project: Project) -> Holdout:
@@ -203,8 +211,8 @@ def split_rows(project: Project, pinned: Snapshot, rows: LabelledRows) -> Holdou
     return Holdout(pinned=pinned, rows=rows, row_set=describe_row_set(rows.ids, rows.labels), is_gate=is_gate)
 
 
-def _read_all(project: Project) -> tuple[Snapshot, LabelledRows]:
-    pinned = pin_holdout(project)
+def _read_all(project: Project, scratch: Path | None = None) -> tuple[Snapshot, LabelledRows]:
+    pinned = pin_holdout(project, scratch)
     check_readable(pinned)
     return pinned, read_labelled_rows(project, pinned.path, source=pinned.source)
 

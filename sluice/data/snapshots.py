@@ -126,6 +126,33 @@ def pin_for_reading(location: str, folder: Path) -> Snapshot:
     return pin_snapshot(location, folder if writable else Path(_scratch_folder().name))
 
 
+def probe_source(location: str) -> int:
+    """Open a data set and read its beginning, without a copy of it. A folder at a URL is read as a whole.
+
+    Args:
+        location: A local path or any URL that fsspec reads, as for `pin_snapshot`.
+
+    Returns:
+        How many bytes were read, at most one mebibyte of a file.
+
+    Raises:
+        DataError: The source is missing, empty or unreadable, or a local Parquet file is none.
+    """
+    if is_folder(location):
+        if is_url(location):
+            path, _ = pin_folder(location, Path(_scratch_folder().name), url=True)
+            return sum((path / name).stat().st_size for name in list_parts(path))
+        check_readable(Snapshot(Path(location), "", location))
+        return sum((Path(location) / name).stat().st_size for name in list_parts(Path(location)))
+    with _open_source(location) as stream:
+        found = len(next(_read_chunks(location, stream), b""))
+    if not found:
+        raise DataError(f"{location} is empty: 0 bytes", hint="Copy or export the file again.")
+    if not is_url(location):
+        check_readable(Snapshot(Path(location), "", location))
+    return found
+
+
 def check_readable(snapshot: Snapshot) -> None:
     """Check that a pinned file has the format that its suffix names. The data tests check its contents.
 

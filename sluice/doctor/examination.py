@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sluice.doctor.clusters import check_argo, check_seldon
+from sluice.doctor.data import check_data
 from sluice.doctor.machine import check_machine
 from sluice.doctor.objects import check_kfp_accounts, check_settings_for_pods
 from sluice.doctor.services import check_kfp, check_registry
@@ -25,7 +26,7 @@ def examine(project: Project, *, engine: str, platform: str) -> list[Finding]:
     """
     in_pods = engine in {"argo", "kfp"}
     findings = [*check_machine(project, serves_here=not (in_pods and platform == "seldon")), *check_registry(project)]
-    findings += check_trust(project)
+    findings += [*check_data(project, in_pods=in_pods), *check_trust(project, engine=engine)]
     if in_pods:
         findings.append(check_settings_for_pods(project.settings))
     if engine == "argo":

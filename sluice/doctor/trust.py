@@ -9,6 +9,7 @@ from sluice.errors import SluiceError
 from sluice.release import gate_statements, provenance
 from sluice.release.envelopes import identify_key, read_signing_key
 from sluice.rollout.verifications import read_trust_keys
+from sluice.steps.before_training.keys import PAGE, check_gate_key, check_signing_key, list_unsigned_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,19 +18,50 @@ if TYPE_CHECKING:
     from sluice.release.envelopes import PublicKey
 
 SUBJECT = "signatures"
-PAGE = "docs/how-to/signing.md"
 
 
-def check_trust(project: Project) -> list[Finding]:
-    """Return the findings about the keys with which a release is verified before it takes traffic."""
+def check_trust(project: Project, *, engine: str = "local") -> list[Finding]:
+    """Return the findings about the keys with which a release is verified before it takes traffic, and about the private ones.
+
+    Args:
+        project: The project.
+        engine: ``local``, ``argo`` or ``kfp``. On a cluster's engine, the private keys are in Secrets, which the settings name.
+    """
     try:
         keys = read_trust_keys(project)
-        return [
+        findings = [
             _check_keys("gate_keys", keys.gate, gate_statements.KEY_VARIABLE),
             _check_keys("provenance_keys", keys.provenance, provenance.KEY_VARIABLE),
         ]
+        return findings + (_check_local_keys(project) if engine == "local" else _check_secrets(project, engine))
     except SluiceError as error:
         return [Finding(SUBJECT, FAIL, error.message, error.hint)]
+
+
+def _check_local_keys(project: Project) -> list[Finding]:
+    """Return a finding for each private key without which a run on this machine stops before the training."""
+    findings: list[Finding] = []
+    for check in (check_gate_key, check_signing_key):
+        try:
+            check(project)
+        except SluiceError as error:
+            fix = f"{error.hint} A machine that only serves, requests or approves needs no private key."
+            findings.append(Finding(SUBJECT, FAIL, f"`sluice run` does not train: {error.message}", fix))
+    return findings
+
+
+def _check_secrets(project: Project, engine: str) -> list[Finding]:
+    """Return a finding for each step that must sign and for which the settings of the engine name no Secret."""
+    secrets = {"argo": project.settings.argo.signing_secrets, "kfp": project.settings.kfp.signing_secrets}[engine]
+    return [
+        Finding(
+            SUBJECT,
+            FAIL,
+            f"{setting} requires that the step `{step}` signs, but {engine}.signing_secrets names no Secret for it",
+            f"Make the Secret, and name it in sluice.toml: {PAGE}.",
+        )
+        for step, setting in list_unsigned_steps(project.settings, secrets).items()
+    ]
 
 
 def _check_keys(name: str, keys: Sequence[PublicKey], variable: str) -> Finding:

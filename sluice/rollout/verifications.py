@@ -145,12 +145,8 @@ def read_trust_keys(project: Project) -> TrustKeys:
     )
 
 
-def verify_stored_releases(project: Project, clock: Clock = REAL_CLOCK) -> ReleaseVerifier:
+def verify_stored_releases(project: Project) -> ReleaseVerifier:
     """Return what verifies the releases of the project's own store, which serve without an image.
-
-    Args:
-        project: The project.
-        clock: Time, on a laptop the one that the commands share.
 
     Raises:
         ConfigurationError: A key cannot be used.
@@ -159,7 +155,7 @@ def verify_stored_releases(project: Project, clock: Clock = REAL_CLOCK) -> Relea
     def read(request: Request) -> ReleaseDocuments:
         return open_releases(project).read_documents(request.release)
 
-    return ReleaseVerifier(read_trust_keys(project), project.settings.project.name, read, clock)
+    return ReleaseVerifier(read_trust_keys(project), project.settings.project.name, read)
 
 
 def verify_images(project: Project, clock: Clock = REAL_CLOCK) -> ReleaseVerifier:

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.data.holdout import open_holdout
-from sluice.errors import ConfigurationError, UndecidedError
+from sluice.errors import UndecidedError
 from sluice.gate import questions
 from sluice.gate.budgets import UNRECORDED, WARN_AT
 from sluice.gate.submitted_scores import check_scores, read_submitted_scores
 from sluice.project.projects import read_project
-from sluice.release.envelopes import read_signing_key
-from sluice.release.gate_statements import KEY_VARIABLE, read_answer, sign_answer
+from sluice.release.gate_statements import read_answer, sign_answer
 from sluice.release.packaging import check_sources
 from sluice.rollout.requests.statuses import read_status
 from sluice.run_warnings import RunWarning
+from sluice.steps.before_training.keys import check_gate_key
 from sluice.steps.before_training.places import check_places, warn_of_lost_journal
 from sluice.steps.ledgers import describe_power, open_ledger, read_heads, read_rule
 from sluice.steps.records import record_part, record_warnings, running_step
@@ -172,20 +172,6 @@ def sign(answer: GateAnswer, project: Project) -> dict[str, Any]:
         return public
     name = project.settings.project.name
     return sign_answer(public, project=name, champion=answer.champion, holdout=answer.holdout, at=answer.asked_at)
-
-
-def check_gate_key(project: Project) -> None:
-    """Check before a question is spent that the answer can be signed if a signature is required.
-
-    Raises:
-        ConfigurationError: The key is missing or cannot be used.
-    """
-    key = read_signing_key(KEY_VARIABLE)
-    if key is None and project.settings.trust.gate_keys:
-        raise ConfigurationError(
-            f"trust.gate_keys requires that the gate signs its decisions, but ${KEY_VARIABLE} is not set",
-            hint=f"Set ${KEY_VARIABLE} to the gate's private key. docs/how-to/signing.md says how, also for Argo and KFP.",
-        )
 
 
 def warn_about_holdout(project: Project, holdout: Holdout) -> list[RunWarning]:

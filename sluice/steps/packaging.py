@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.data.holdout import holdout_digest
 from sluice.data.row_scores import read_row_scores
-from sluice.errors import ConfigurationError, IntegrityError
+from sluice.errors import IntegrityError
 from sluice.project.projects import read_project
-from sluice.release.envelopes import read_signing_key
 from sluice.release.golden_answers import read_golden_answers
 from sluice.release.packaging import build_release
 from sluice.release.project_releases import WARNINGS, open_registry_releases, open_releases
-from sluice.release.provenance import KEY_VARIABLE
 from sluice.steps.before_training.environments import check_serving_image
+from sluice.steps.before_training.keys import check_signing_key
 from sluice.steps.before_training.places import check_places
 from sluice.steps.champions import read_champion
 from sluice.steps.curves import ATTACHMENT
@@ -26,7 +25,6 @@ from sluice.steps.training import verify_model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sluice.project.projects import Project
     from sluice.release.store.releases import Release
 
 
@@ -99,19 +97,6 @@ def package(
         record_part("release", describe(release) | ({"image": image} if image else {}))
         step.detail = f"release {release.number}, {release.digest[:19]}" + (f"; {note}" if note else "")
     return release.digest
-
-
-def check_signing_key(project: Project) -> None:
-    """Check before anything is stored that the provenance can be signed if a signature is required.
-
-    Raises:
-        ConfigurationError: The key is missing or cannot be used.
-    """
-    if read_signing_key(KEY_VARIABLE) is None and project.settings.trust.provenance_keys:
-        raise ConfigurationError(
-            f"trust.provenance_keys requires that packaging signs the provenance, but ${KEY_VARIABLE} is not set",
-            hint=f"Set ${KEY_VARIABLE} to the private key. docs/how-to/signing.md says how, also for Argo and KFP.",
-        )
 
 
 def check_judged(decision: Mapping[str, Any], *, model: str, scores: str) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.errors import NotServingError
 from sluice.project.projects import Project, read_project
 from sluice.rollout.requests import statuses
+from sluice.steps.before_training.keys import check_gate_key, check_signing_key
 from sluice.steps.before_training.requirements import check_project
 from sluice.steps.ledgers import check_gate
 from sluice.steps.records import interruptible, running_step
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 LIFELINE_VARIABLE = "SLUICE_LIFELINE"
 """Environment variable with the file descriptor of the pipe's read end."""
 
-CANARY, GATE = "comp-canary", "comp-gate"
-"""Keys of the canary step and of the gate's step in a pipeline's IR. KFP derives them from the components' names."""
+CANARY, GATE, PACKAGE = "comp-canary", "comp-gate", "comp-package"
+"""Keys of the steps in a pipeline's IR. KFP derives them from the components' names."""
 
 
 def end_when_engine_ends(lifeline: int) -> None:
@@ -86,7 +87,7 @@ def check_gate_inputs(project: Project, function: Any) -> list[str]:  # noqa: AN
     is only a warning, because a person may have let the model pass that is about to be trained.
 
     Raises:
-        ConfigurationError: A path in project.packages or serving.lock does not exist.
+        ConfigurationError: A path in project.packages or serving.lock does not exist, or a private key that must sign is missing.
         RefusedError: The serving image cannot serve what this environment trains.
         DataError: The holdout cannot be read, or has too few rows of a class.
         StateError: The gate would refuse every question, for example because gate.budget was changed, or the ledger cannot be
@@ -94,6 +95,9 @@ def check_gate_inputs(project: Project, function: Any) -> list[str]:  # noqa: AN
     """
     if GATE not in function.pipeline_spec.components:
         return []
+    check_gate_key(project)
+    if PACKAGE in function.pipeline_spec.components:
+        check_signing_key(project)
     note = check_project(project)
     return [*([note] if note else []), *check_gate(project, now=time.time())]
 

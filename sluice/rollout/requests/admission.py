@@ -43,7 +43,7 @@ def check_gate(project: Project, digest: str) -> None:
             f"release {release.number} was packaged without asking the gate, so it never takes production traffic",
             hint="`sluice run` makes a release and asks the gate about it.",
         )
-    if gate.get("promote") is True or is_overridden(release.manifest, open_journal(project).clock.now()):
+    if gate.get("promote") is True or is_overridden(release.manifest, time.time()):
         return
     override = gate.get("override")
     expired = f", and the override by {override['by']} has expired or is about another model" if override else ""

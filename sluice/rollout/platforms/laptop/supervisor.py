@@ -78,9 +78,7 @@ def run_supervisor(
         )
         stack.callback(proxy.stop)
         stack.callback(file.write_status, {})
-        platform = LaptopPlatform(
-            project, file, servers, proxy, notify, reserved.close, verify_stored_releases(project, file.clock).verify
-        )
+        platform = LaptopPlatform(project, file, servers, proxy, notify, reserved.close, verify_stored_releases(project).verify)
         loop = ControlLoop(platform, project.settings.rollout, notify, file.clock)
         _run_rounds(loop, platform, stopping, notify)
         notify("stopping the proxy and all servers")

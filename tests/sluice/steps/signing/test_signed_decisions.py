@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from gate_project import GateProject
 from release_project import make_key
 
+from sluice.engines.local.session import check_gate_inputs
 from sluice.errors import ConfigurationError, UndecidedError
 from sluice.release import gate_statements, provenance
 from sluice.release.envelopes import read_public_keys, verify_envelope
 from sluice.release.trust_rules import TrustKeys, find_refusal
+from sluice.steps.before_training.keys import check_signing_secrets
+from sluice.steps.before_training.requirements import check_project
 from sluice.steps.ledgers import open_ledger
 from sluice.steps.records import RUN_FOLDER_VARIABLE
 
@@ -166,3 +170,29 @@ def test_without_its_key_the_gate_is_not_asked_and_nothing_is_packaged(toy: Sign
     with pytest.raises(ConfigurationError, match=r"\$SLUICE_SIGNING_KEY is not set"):
         GateProject.release(toy, answer)
     assert len(toy.releases.list()) == 1
+
+
+PIPELINE = SimpleNamespace(pipeline_spec=SimpleNamespace(components={"comp-gate": {}, "comp-package": {}}))
+
+
+def test_a_run_stops_before_the_training_if_a_private_key_is_missing(toy: SignedProject) -> None:
+    with pytest.raises(ConfigurationError, match=r"\$SLUICE_GATE_KEY is not set"):
+        check_gate_inputs(toy.read(), PIPELINE)
+    toy.monkeypatch.setenv(gate_statements.KEY_VARIABLE, str(toy.private["gate"]))
+    with pytest.raises(ConfigurationError, match=r"\$SLUICE_SIGNING_KEY is not set"):
+        check_gate_inputs(toy.read(), PIPELINE)
+    toy.monkeypatch.setenv(provenance.KEY_VARIABLE, str(toy.private["image"]))
+    check_gate_inputs(toy.read(), PIPELINE)
+
+
+def test_the_first_step_in_a_pod_fails_if_a_later_step_must_sign_and_no_secret_is_named(toy: SignedProject) -> None:
+    toy.monkeypatch.setenv("SLUICE_EPHEMERAL", "1")
+    toy.monkeypatch.setenv("SLUICE_SERVING__REPOSITORY", "registry.example.com/toy")
+    toy.monkeypatch.setenv("SLUICE_GATE__CONFIG_MAP", "pipelines/ledger")
+    with pytest.raises(ConfigurationError, match=r"trust\.gate_keys requires that the step `gate` signs"):
+        check_project(toy.read())
+    toy.monkeypatch.setenv("SLUICE_ARGO__SIGNING_SECRETS", '{"gate": "sluice-gate-key"}')
+    with pytest.raises(ConfigurationError, match=r"trust\.provenance_keys requires that the step `package` signs"):
+        check_project(toy.read())
+    toy.monkeypatch.setenv("SLUICE_STEPS__ENV", '{"SLUICE_SIGNING_KEY": "/mounted/by/the/pipeline.pem"}')
+    check_signing_secrets(toy.read())
