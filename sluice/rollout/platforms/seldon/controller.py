@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from sluice.errors import SluiceError
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT, SELDON_DEPLOYMENT, connect
-from sluice.rollout.platforms.seldon.executors import Executors
+from sluice.rollout.platforms.seldon.counters.counting import make_counters
 from sluice.rollout.platforms.seldon.leases import LeaseLock, lease_name
 from sluice.rollout.platforms.seldon.metrics_server import serve_metrics
 from sluice.rollout.platforms.seldon.platform import SeldonPlatform
@@ -78,7 +78,7 @@ def run_controller(
         ):
             threading.Thread(target=_wake_on_changes, args=(watch, stopping, wake), daemon=True, name="watch").start()
         _run_rounds(loop, platform, metrics, stopping, wake, notify)
-    platform.executors.close()
+    platform.counters.close()
     loop.shadow.close()
     loop.faults.close()
     tags.close()
@@ -94,14 +94,18 @@ def _build_platform(
 
     metrics, events = Metrics(journal.name), Events(cluster, journal.name, lock.holder)
 
-    record, executors = partial(report_transition, metrics, events), Executors(project.settings.rollout.slow_seconds)
-    platform = SeldonPlatform(project.settings, cluster, journal, lock, notify, record, executors, clock=cluster.clock)
+    record, counters = partial(report_transition, metrics, events), make_counters(project.settings, cluster.clock)
+    platform = SeldonPlatform(project.settings, cluster, journal, lock, notify, counters, record, clock=cluster.clock)
 
     def correct(text: str) -> None:
         notify(text)
         events.warn(text)
 
-    platform.correct = correct
+    def warn(text: str) -> None:
+        notify(text)
+        events.warn(text, "DirectRequests")
+
+    platform.correct, platform.warn = correct, warn
     return platform, metrics
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -19,8 +19,8 @@ from sluice.rollout.journals import CHECKPOINT, ConflictError, dump_checkpoint
 from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from sluice.rollout.platforms.seldon.cluster_snapshots import read_annotated_epoch, read_cluster_snapshot
+from sluice.rollout.platforms.seldon.counters.counting import ServedTraffic
 from sluice.rollout.platforms.seldon.deployments import ROLLOUT_MANAGER, DeploymentWriter, build_metadata
-from sluice.rollout.platforms.seldon.executors import Executors
 from sluice.rollout.platforms.seldon.leases import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
 from sluice.rollout.platforms.seldon.objects.pod_watches import PodWatch
 from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, list_served_releases, name_role
@@ -30,7 +30,7 @@ from sluice.rollout.platforms.seldon.resources.rollout_records import RolloutRec
 from sluice.rollout.platforms.seldon.resources.rollout_statuses import Report, read_epoch, read_journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from sluice.project.settings import Settings
     from sluice.rollout.decisions.evidence import Counts
@@ -38,28 +38,14 @@ if TYPE_CHECKING:
     from sluice.rollout.observations import RoundReport
     from sluice.rollout.platforms.seldon.api import Cluster
     from sluice.rollout.platforms.seldon.cluster_snapshots import ClusterSnapshot
+    from sluice.rollout.platforms.seldon.counters.counting import RequestCounters
     from sluice.rollout.platforms.seldon.leases import LeaseLock
-    from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
     from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
 
 NO_ROUTES = (
     "its Pods are ready, but there is no VirtualService: Seldon's operator writes one only with ISTIO_ENABLED=true. "
     "Ambassador is not supported, because it serves a split of 100:0 as 50:50"
 )
-
-
-class RequestCounters(Protocol):
-    """What counts the requests."""
-
-    def read(self, pods: Sequence[ServingPod], now: float) -> dict[str, Counts]:
-        """Return cumulative counts by release; they never fall.
-
-        Raises:
-            ServiceError: They cannot all be read.
-        """
-
-    def close(self) -> None:
-        """Close the connections."""
 
 
 class SupersededError(ServiceError):
@@ -79,7 +65,8 @@ class SeldonPlatform:
         record: Called with each transition that was written, and with each that was confirmed.
         correct: Called with each change by others that was put right, one line of text.
         tag: Called with the images of champion and N-1 when they change; an image is empty if there is none.
-        executors: Counts the requests.
+        counters: Counts the requests.
+        warn: Called when requests were seen that are no evidence, one line of text.
         verify: Says whether the release of the running rollout may take traffic.
         clock: Time.
         status: What the last round saw. The lease carries it.
@@ -90,11 +77,12 @@ class SeldonPlatform:
     journal: SeldonJournal
     lock: LeaseLock
     notify: Callable[[str], object]
+    counters: RequestCounters
     record: Callable[[Transition], object] = lambda _transition: None
-    executors: RequestCounters = field(default_factory=Executors)
     tag: Callable[[str, str], object] = lambda _champion, _previous: None
     verify: Callable[[Journal], Verification] = lambda _journal: VERIFIED
     correct: Callable[[str], object] = lambda _text: None
+    warn: Callable[[str], object] = lambda _text: None
     clock: Clock = REAL_CLOCK
     status: dict[str, Any] = field(default_factory=dict)
     confirm_seconds: float = 2.0
@@ -104,6 +92,7 @@ class SeldonPlatform:
     _checkpoint: Checkpoint = field(default_factory=Checkpoint)
     _to_resume: Checkpoint | None = None
     _epoch: int = 0
+    _notice: str = ""
     _delay: ReadinessDelay = field(default_factory=ReadinessDelay)
     _watch: PodWatch = field(default_factory=PodWatch)
     _rollouts: RolloutRecords = field(init=False)
@@ -241,7 +230,7 @@ class SeldonPlatform:
             "url": self.settings.seldon.url,
             "seen_weights": dict(snapshot.applied_weights or {}),
             "reason": report.plan.reason,
-            "trouble": report.problem,
+            "trouble": report.problem or self._notice,
             "evidence": dict(report.evidence) or None,
             "servers": servers,
         }
@@ -328,16 +317,22 @@ class SeldonPlatform:
             return dataclasses.replace(journal, command=None) if promotes else journal, str(error)
 
     def _read_counts(self, snapshot: ClusterSnapshot) -> tuple[Mapping[str, Counts] | None, str]:
-        """Return what the executors counted, and the problem if they cannot be read."""
+        """Return what was counted, and what keeps a release from advancing by it."""
+        problem = ""
         if snapshot.applied_weights is None:
-            return None, "the routes of the VirtualService have different weights"
-        if snapshot.service is None and any(pod.ready for pod in snapshot.pods):
-            return None, NO_ROUTES
+            problem = "the routes of the VirtualService have different weights"
+        elif snapshot.service is None and any(pod.ready for pod in snapshot.pods):
+            problem = NO_ROUTES
         pods = [pod for pod in snapshot.pods if pod.ip and (pod.ready or not pod.terminating)]
+        traffic = ServedTraffic(pods=pods, hosts=snapshot.hosts, weights=snapshot.applied_weights)
         try:
-            return self.executors.read(pods, self.clock.now()), ""
+            found = self.counters.read(traffic, self.clock.now())
         except ServiceError as error:
-            return None, str(error)
+            return None, problem or str(error)
+        if found.notice and not self._notice:
+            self.warn(found.notice)
+        self._notice = found.notice
+        return (None, problem) if problem else (found.counts, found.problem)
 
     def _judge_health(self, journal: Journal, snapshot: ClusterSnapshot) -> dict[str, Health]:
         """Return the health of each release. It is ready if its Pods answer and every route knows it."""

@@ -152,9 +152,9 @@ class Events:
         text = f"{transition.release[:19]}: {transition.reason}"
         self._publish("Warning" if _warns(transition) else "Normal", _name_reason(transition), text)
 
-    def warn(self, text: str) -> None:
-        """Publish that others changed something that the controller owns. An error is ignored."""
-        self._publish("Warning", "PutRight", text)
+    def warn(self, text: str, reason: str = "PutRight") -> None:
+        """Publish a warning. Without a reason, others changed something that the controller owns. An error is ignored."""
+        self._publish("Warning", reason, text)
 
     def _publish(self, kind: str, reason: str, text: str) -> None:
         self._count += 1

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from memory_api import NAMESPACE, MemoryApi, copy_object
+from simulated_gateway import SimulatedGateway
 
 from sluice.errors import ServiceError
 from sluice.kubernetes_calls import POD
@@ -32,6 +33,7 @@ from sluice.rollout.decisions.shadow_comparisons import Comparison
 from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Request
 from sluice.rollout.decisions.transitions import begin
 from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.platforms.seldon.counters.counting import ExecutorCounters, GatewayCounters
 from sluice.rollout.platforms.seldon.leases import LeaseLock
 from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
 from sluice.rollout.platforms.seldon.objects.routes import build_service_host, read_weights
@@ -108,7 +110,8 @@ class SimulatedCluster:
         shared_error_rate: If set, every release fails at this rate.
         now: Seconds since the epoch.
         clock_offset: How far the controller's clock differs from `now`, in seconds.
-        counts: Cumulative counts by release.
+        counts: Cumulative counts of the executors by release.
+        gateway: The counters of the gateway.
         lost: Requests that a release got although it was not ready.
         lines: What the controllers reported.
     """
@@ -124,6 +127,7 @@ class SimulatedCluster:
     now: float = START
     clock_offset: float = 0.0
     counts: dict[str, Counts] = field(default_factory=dict)
+    gateway: SimulatedGateway = field(default_factory=SimulatedGateway)
     lost: int = 0
     _carried: float = 0.0
     _names: Any = field(default_factory=itertools.count)
@@ -181,13 +185,14 @@ class SimulatedCluster:
 
     def controller(self, holder: str = "one") -> ControlLoop:
         lock = LeaseLock(self.api, "churn-rollout", f"{holder}-{self.now}", 15.0, clock=self.clock)  # type: ignore[arg-type]
+        counters = GatewayCounters(self.gateway, self, self.clock)
         platform = SeldonPlatform(
             self.settings,
             self.api,  # type: ignore[arg-type]
             self.journal,
             lock,
             self.lines.append,
-            executors=self,
+            ExecutorCounters(self) if self.settings.seldon.counters == "executors" else counters,
             clock=self.clock,
         )
         control = ControlLoop(platform, self.settings.rollout, self.lines.append, clock=self.clock)
@@ -248,8 +253,11 @@ class SimulatedCluster:
 
     def weights(self) -> dict[str, int]:
         service = self.api.objects.get((VIRTUAL_SERVICE.plural, NAME))
-        hosts = {build_service_host(NAME, one["name"], NAMESPACE): read_predictor_digest(one) for one in self.predictors()}
-        return (read_weights(service, hosts) or {}) if service else {}
+        return (read_weights(service, self.hosts()) or {}) if service else {}
+
+    def hosts(self) -> dict[str, str]:
+        """Return the release of each host."""
+        return {build_service_host(NAME, one["name"], NAMESPACE): read_predictor_digest(one) for one in self.predictors()}
 
     def predictors(self) -> list[dict[str, Any]]:
         return self.api.objects.get((SELDON_DEPLOYMENT.plural, NAME), {}).get("spec", {}).get("predictors", [])
@@ -272,15 +280,18 @@ class SimulatedCluster:
         if not requests or not weights:
             return
         split = self.random.multinomial(requests, [share / sum(weights.values()) for share in weights.values()])
+        hosts = {release: host for host, release in self.hosts().items()}
         for release, sent in zip(weights, split.tolist(), strict=True):
             server = self.servers.get(release, SimulatedServer())
             if not self._ready(release):
                 self.lost += sent  # no executor counts a request that no server answers
+                self.gateway.count_unreached(hosts[release], sent)
                 continue
             rate = server.error_rate if self.shared_error_rate is None else self.shared_error_rate
             errors = int(self.random.binomial(sent, rate))
             slow = int(self.random.binomial(sent, server.slow_rate))
             self.counts[release] = self.counts.get(release, NO_COUNTS) + Counts(sent, errors, sent, slow)
+            self.gateway.count(hosts[release], requests=sent, errors=errors, slow=slow)
 
     def _ready(self, release: str) -> bool:
         server = self.servers.get(release)
