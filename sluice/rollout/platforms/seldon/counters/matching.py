@@ -4,10 +4,10 @@ The gateway counts every request on every path. An executor counts predictions o
 directly. What both counted is evidence: the smaller of the two increments, for each kind of request by itself. So a direct
 request adds nothing that the gateway did not count, and it takes nothing away.
 
-The two are read one after the other, so one may count a request a reading earlier than the other. What is left over at a reading
-can still be matched at the next one, and then it is dropped. Otherwise a direct request could count for an old request of the
-gateway on another path. A duration that an executor counted can be matched for `LATE_SECONDS`, because Envoy reports durations
-late.
+The two are read one after the other, so one may count a request earlier than the other. What is left over at a reading can still
+be matched at the next one, and for `WAIT_SECONDS` if several readings follow each other at once. Then it is dropped. Otherwise a
+direct request could count for an old request of the gateway on another path. A duration that an executor counted can be matched
+for `LATE_SECONDS`, because Envoy reports durations late.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from sluice.rollout.platforms.seldon.counters.tallies import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+WAIT_SECONDS = 2.0
+"""How long at least a request that only one side counted waits for the other."""
 
 LATE_SECONDS = 10.0
 """How long a duration waits for the gateway's. Envoy writes its histograms every 5 s, and Istio does not change that."""
@@ -90,8 +93,8 @@ def match(before: Open, gateway: Tally, executors: Tally, *, now: float) -> Matc
     reading, direct = before.readings + 1, 0
     agreed, left_gateway, left_executors = {_ALONE: gateway.unreached}, {}, {}
     for kind in _MATCHED:
-        seconds = LATE_SECONDS if kind in _DURATIONS else 0.0
-        ours, _ = _keep(before.gateway.get(kind, ()), reading, now, 0.0)
+        seconds = LATE_SECONDS if kind in _DURATIONS else WAIT_SECONDS
+        ours, _ = _keep(before.gateway.get(kind, ()), reading, now, WAIT_SECONDS)
         theirs, dropped = _keep(before.executors.get(kind, ()), reading, now, seconds)
         ours = [*ours, Rest(reading, now, getattr(gateway, kind))]
         theirs = [*theirs, Rest(reading, now, getattr(executors, kind))]
@@ -104,7 +107,7 @@ def match(before: Open, gateway: Tally, executors: Tally, *, now: float) -> Matc
 
 def _keep(rests: Sequence[Rest], reading: int, now: float, seconds: float) -> tuple[list[Rest], int]:
     """Return what can still be matched, and how many requests are dropped: those before the last reading that are too old."""
-    kept = [one for one in rests if one.reading >= reading - 1 or now - one.at <= seconds]
+    kept = [one for one in rests if one.reading >= reading - 1 or now - one.at < seconds]
     return kept, _count(rests) - _count(kept)
 
 

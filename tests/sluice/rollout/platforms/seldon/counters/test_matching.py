@@ -63,6 +63,12 @@ def test_a_request_that_one_side_counts_a_reading_earlier_is_matched_at_the_next
     assert add_up([(NO_REQUESTS, user), (user, NO_REQUESTS)]) == user
 
 
+def test_readings_that_follow_each_other_at_once_do_not_separate_the_two_sides() -> None:
+    """A change of the ModelRollout starts a round at once."""
+    user, quiet = Tally(answered=3, failed=1), [(NO_REQUESTS, NO_REQUESTS)] * 5
+    assert add_up([(NO_REQUESTS, user), *quiet, (user, NO_REQUESTS)], seconds=0.05) == user
+
+
 def test_a_later_direct_request_does_not_count_for_an_old_request_on_another_path() -> None:
     metadata, direct = Tally(answered=500), Tally(answered=500)
     assert add_up([(metadata, NO_REQUESTS), (NO_REQUESTS, NO_REQUESTS), (NO_REQUESTS, direct)]) == NO_REQUESTS
