@@ -8,9 +8,12 @@ import httpx
 
 from sluice.doctor.findings import FAIL, NOTE, PASS, Finding
 from sluice.engines.argo.api_server import ApiServer, RefusedCallError
+from sluice.errors import ServiceError
+from sluice.rollout.platforms.seldon.counters.gateway import Gateway
 
 if TYPE_CHECKING:
     from sluice.engines import Engine
+    from sluice.project.tables.seldon import SeldonTable
 
 OPERATOR = "control-plane=seldon-controller-manager"
 """Label of the Deployment of Seldon Core's operator 1.x."""
@@ -57,3 +60,41 @@ def check_gateway(url: str) -> Finding:
     except httpx.HTTPError as error:
         return Finding(subject, FAIL, f"{url} does not answer: {error}", "Correct seldon.url, or look at the ingress gateway.")
     return Finding(subject, PASS, f"{url} answers (status {answer.status_code})")
+
+
+def check_gateway_metrics(api: ApiServer, table: SeldonTable) -> Finding:
+    """Ask whether the gateway's metrics can be read, without which no release advances.
+
+    The default name is known only inside the cluster. From outside, the API server says whether the Service has proxies.
+    """
+    subject = "gateway's metrics"
+    if table.counters == "executors":
+        text = 'seldon.counters is "executors", so any Pod that reaches an executor can decide a rollout'
+        return Finding(subject, NOTE, text, 'Set seldon.counters = "gateway".')
+    gateway = Gateway(table.gateway_metrics)
+    try:
+        gateway.read(())
+    except ServiceError as error:
+        return _check_service(api, subject, httpx.URL(table.gateway_metrics).host, error)
+    finally:
+        gateway.close()
+    return Finding(subject, PASS, f"every proxy at {table.gateway_metrics} gives its metrics")
+
+
+def _check_service(api: ApiServer, subject: str, host: str, problem: ServiceError) -> Finding:
+    """Return the finding about a Service whose proxies do not answer here."""
+    name, _, rest = host.partition(".")
+    namespace = rest.partition(".")[0]
+    if not namespace or namespace.isdecimal() or ":" in host:  # the name of another network, or an address
+        return Finding(subject, FAIL, str(problem), str(problem.hint))
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    try:
+        slices = api.call("GET", path, query={"labelSelector": f"kubernetes.io/service-name={name}"})["items"]
+    except RefusedCallError:
+        text = f"{problem}; this account may not ask whether the Service {host} has proxies"
+        return Finding(subject, NOTE, text, "The status of the rollout says whether the controller can read them.")
+    proxies = sum(len(one.get("endpoints") or ()) for one in slices)
+    if not proxies:
+        return Finding(subject, FAIL, f"{problem}; no Service {host} selects a Pod", str(problem.hint))
+    text = f"the Service {host} has {proxies} proxies; they cannot be read from here, but only in the cluster"
+    return Finding(subject, NOTE, text, "The status of the rollout says whether the controller can read them.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.argo.component_kinds import CALL_AN_API_SERVER
-from sluice.doctor.cluster_services import check_artifact_store, check_gateway, check_operator
+from sluice.doctor.cluster_services import check_artifact_store, check_gateway, check_gateway_metrics, check_operator
 from sluice.doctor.findings import FAIL, NOTE, PASS, Finding, collecting
 from sluice.doctor.objects import check_accounts, check_security
 from sluice.engines.argo.api_server import ApiServer, RefusedCallError
@@ -83,6 +83,7 @@ def check_seldon(project: Project) -> list[Finding]:
         findings.append(check_operator(api))
         findings.append(check_requester(api))
         findings.append(check_gateway(project.settings.seldon.url))
+        findings.append(check_gateway_metrics(api, project.settings.seldon))
         found = check_resources(api, PROMETHEUS, ("servicemonitors",), "")
         if found.outcome == FAIL:
             found = Finding(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from scipy.optimize import brentq
-from scipy.special import betaincinv, ndtri, rel_entr
+from scipy.special import bdtr, bdtrc, betaincinv, ndtri, rel_entr
 
 from sluice.statistics.samples import check_level
 from sluice.verdicts import Interval
@@ -107,6 +107,24 @@ def upper_bound_difference(errors_a: int, n_a: int, errors_b: int, n_b: int, *, 
     above = _upper_rate(errors_a, n_a, 1 - level) - rate_a
     below = rate_b - _lower_rate(errors_b, n_b, 1 - level)
     return min(1.0, rate_a - rate_b + math.hypot(above, below))
+
+
+def binomial_p_value(successes: int, trials: int, share: float) -> float:
+    """Return the two-sided p-value of an exact binomial test: twice the smaller tail (Clopper & Pearson, Biometrika 1934).
+
+    Args:
+        successes: What was observed.
+        trials: Out of how many. Without trials, the p-value is 1.
+        share: The share under the null hypothesis, in [0, 1].
+
+    Raises:
+        ValueError: A count is negative, there are more successes than trials, or the share lies outside [0, 1].
+    """
+    _check_counts(successes, trials)
+    if not 0 <= share <= 1:
+        raise ValueError(f"the share must lie in [0, 1], not be {share}")
+    at_least = float(bdtrc(successes - 1, trials, share)) if successes else 1.0
+    return min(1.0, 2 * min(float(bdtr(successes, trials, share)), at_least))
 
 
 def _upper_rate(successes: int, trials: int, tail: float) -> float:

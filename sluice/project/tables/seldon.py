@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
 
 from sluice.project.base import Table
+
+MetricsUrl = Annotated[str, StringConstraints(pattern=r"^http://[^/\s]+/\S*$")]
+"""URL of metrics. It is plain HTTP, because each address of its host is asked by itself, and certificates name no addresses."""
 
 
 class SeldonTable(Table):
@@ -39,8 +44,17 @@ class SeldonTable(Table):
         description="URL of the gateway for users. The status shows it, and the controller asks it before it promotes a first "
         "release.",
     )
+    counters: Literal["gateway", "executors"] = Field(
+        default="gateway",
+        description="What counts as evidence: requests that the gateway's metrics have as well (`gateway`), or all that the "
+        "executors answered (`executors`). With the latter, any Pod that reaches an executor can decide a rollout.",
+    )
+    gateway_metrics: MetricsUrl = Field(
+        default="http://sluice-gateway-metrics.istio-system:15020/stats/prometheus",
+        description="URL of the metrics of the gateway's proxies. Each address of its host is one proxy.",
+    )
     drain_seconds: float = Field(default=30.0, ge=0, description="Time between the last traffic of a release and its removal.")
-    look_seconds: float = Field(default=1.0, gt=0, le=30, description="Time between two readings of the executors' counters.")
+    look_seconds: float = Field(default=1.0, gt=0, le=30, description="Time between two readings of the counters.")
     lease_seconds: float = Field(
         default=3.0,
         ge=2,

@@ -76,13 +76,16 @@ class BlameCollector:
         self.decided += found.rejected if found.asked else 0
 
     def add_to_counts(self, counts: Mapping[str, Counts] | None) -> dict[str, Counts] | None:
-        """Return cumulative counts in which the rejections that a release is blamed for are requests and errors."""
+        """Return cumulative counts in which the rejections that a release is blamed for are requests and errors.
+
+        A server also knows of requests that did not come through the proxy. So a release is blamed for no more rejections than
+        were counted.
+        """
         if counts is None:
             return None
+        added = {release: min(self.blamed[release], found.rejected) for release, found in counts.items()}
         return {
-            release: dataclasses.replace(
-                found, requests=found.requests + self.blamed[release], errors=found.errors + self.blamed[release]
-            )
+            release: dataclasses.replace(found, requests=found.requests + added[release], errors=found.errors + added[release])
             for release, found in counts.items()
         }
 

@@ -9,6 +9,7 @@ SLUICE_TEST_REPOSITORY     Repository in a registry that accepts images over pla
 SLUICE_TEST_PYTHON_IMAGE   An image with Python 3.9 or newer in the same registry. The stand-ins run in it.
 SLUICE_TEST_PROXY          URL of a data plane that follows VirtualServices. By default the tests start an Envoy, which must be
                            able to reach the addresses of the cluster's Services.
+SLUICE_TEST_PROXY_METRICS  URL of that data plane's metrics, as in `seldon.gateway_metrics`. It is needed with SLUICE_TEST_PROXY.
 SLUICE_TEST_SELDON         `1`: Seldon's real operator acts in the tests' namespace. By default the stand-in acts there. An
                            operator that is installed in the cluster ignores namespaces with the label `seldon.io/controller-id`.
 SLUICE_TEST_RELEASES       Images of releases of this repository's example, which `sluice release push` made, separated by commas:
@@ -78,8 +79,9 @@ def namespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RolloutNames
 
 @pytest.fixture(scope="session")
 def proxy_url(namespace: RolloutNamespace) -> Iterator[str]:
-    """Return the URL of the data plane. Start an Envoy if $SLUICE_TEST_PROXY names none."""
+    """Return the URL of the data plane, and note the URL of its metrics. Start an Envoy if $SLUICE_TEST_PROXY names none."""
     if given := os.environ.get("SLUICE_TEST_PROXY"):
+        namespace.gateway_metrics = os.environ["SLUICE_TEST_PROXY_METRICS"]
         yield given.rstrip("/")
         return
     from deployments_under_test import STAND_INS, wait_for
@@ -88,9 +90,10 @@ def proxy_url(namespace: RolloutNamespace) -> Iterator[str]:
     from sluice.rollout.platforms.laptop.ports import reserve_port
 
     folder = namespace.folder / "envoy"
-    with reserve_port(0) as held:
-        port = held.getsockname()[1]
-    command = [sys.executable, str(STAND_INS / "data_plane.py"), namespace.name, str(folder), str(port)]
+    with reserve_port(0) as held, reserve_port(0) as held_too:
+        port, metrics_port = held.getsockname()[1], held_too.getsockname()[1]
+    namespace.gateway_metrics = f"http://127.0.0.1:{metrics_port}/stats/prometheus"
+    command = [sys.executable, str(STAND_INS / "data_plane.py"), namespace.name, str(folder), str(port), str(metrics_port)]
     process = start_child(command, log=namespace.folder / "data_plane.log")
     url = f"http://127.0.0.1:{port}"
     try:

@@ -67,6 +67,8 @@ requests = {{cpu = "5m", memory = "32Mi"}}
 drain_seconds = {drain}
 look_seconds = 0.5
 url = "{url}"
+gateway_metrics = "{gateway_metrics}"
+{seldon_settings}
 """
 
 
@@ -127,6 +129,7 @@ class DeploymentUnderTest:
         proxy_url: URL of the data plane, without a path.
         steps, deadline, start_timeout, drain, request_timeout: Settings in sluice.toml, with times in seconds.
         rollout_settings: Further lines of the table `rollout`, for example for a shadow or a holdback.
+        seldon_settings: Further lines of the table `seldon`.
         direct: Whether its controllers connect to the API server directly and not through the tests' `ApiProxy`.
         controllers: All controllers that were started, in this order.
     """
@@ -141,6 +144,7 @@ class DeploymentUnderTest:
     direct: bool = False
     request_timeout: float = 1.5
     rollout_settings: str = ""
+    seldon_settings: str = ""
     controllers: list[Controller] = field(default_factory=list)
     _numbers: int = 0
 
@@ -158,6 +162,8 @@ class DeploymentUnderTest:
             rollout_settings=self.rollout_settings,
             namespace=self.namespace.name,
             url=url,
+            gateway_metrics=self.namespace.gateway_metrics,
+            seldon_settings=self.seldon_settings,
         )
         (self.folder / "sluice.toml").write_text(text)
         self.url = url

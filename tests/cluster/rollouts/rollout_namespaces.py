@@ -52,6 +52,7 @@ class RolloutNamespace:
         seldon: Whether a real operator acts in the namespace. If not, the stand-in does.
         name: The name of the namespace.
         registered: Kinds that the cluster did not have and that the tests registered. They accept any content.
+        gateway_metrics: URL of the data plane's metrics; empty until it runs.
         model_image: Image of the stand-in model.
         broken_image: Image of a stand-in model that ends as soon as it starts.
     """
@@ -60,6 +61,7 @@ class RolloutNamespace:
     seldon: bool = field(default_factory=lambda: os.environ.get("SLUICE_TEST_SELDON") == "1")
     name: str = field(default_factory=lambda: f"sluice-rollout-{uuid.uuid4().hex[:6]}")
     registered: list[str] = field(default_factory=list)
+    gateway_metrics: str = ""
     model_image: str = ""
     broken_image: str = ""
     _operator: subprocess.Popen[bytes] | None = None

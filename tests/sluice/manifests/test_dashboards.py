@@ -14,7 +14,7 @@ from sluice.project.tables.rollout import RolloutTable
 from sluice.rollout.decisions.evidence_updates import enter_state
 from sluice.rollout.decisions.judgements import describe
 from sluice.rollout.decisions.states import Phase, Request, State
-from sluice.rollout.platforms.seldon import executors
+from sluice.rollout.platforms.seldon.counters import executors
 from sluice.rollout.platforms.seldon.telemetry import Metrics
 from sluice.triggers.monitor.metrics import MonitorMetrics
 from sluice.triggers.webhook.metrics import WebhookMetrics

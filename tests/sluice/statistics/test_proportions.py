@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from sluice.statistics.proportions import (
+    binomial_p_value,
     bounded_mean_interval,
     clopper_pearson_interval,
     upper_bound_difference,
@@ -141,3 +142,17 @@ def test_a_bounded_mean_without_values_or_with_an_impossible_sum() -> None:
     for total, n in ((-0.1, 5), (5.1, 5), (float("nan"), 5)):
         with pytest.raises(ValueError, match="sum of"):
             bounded_mean_interval(total, n)
+
+
+@given(counts, st.floats(0.01, 0.99))
+def test_the_p_value_is_twice_the_smaller_tail(count: tuple[int, int], share: float) -> None:
+    successes, trials = count
+    lower, upper = binom.cdf(successes, trials, share), binom.sf(successes - 1, trials, share)
+    assert binomial_p_value(successes, trials, share) == pytest.approx(min(1.0, 2 * min(lower, upper)), rel=1e-6, abs=1e-300)
+
+
+def test_the_p_value_at_the_ends() -> None:
+    assert binomial_p_value(0, 0, 0.5) == binomial_p_value(7, 7, 1.0) == binomial_p_value(0, 7, 0.0) == 1.0
+    assert binomial_p_value(1, 7, 0.0) == 0.0
+    with pytest.raises(ValueError, match="share"):
+        binomial_p_value(1, 7, 1.5)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from sluice.errors import SluiceError
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import DESTINATION_RULE, MODEL_ROLLOUT, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, connect
-from sluice.rollout.platforms.seldon.executors import Executors
+from sluice.rollout.platforms.seldon.counters.counting import make_counters
 from sluice.rollout.platforms.seldon.leases.lease_locks import LeaseLock, lease_name
 from sluice.rollout.platforms.seldon.leases.lease_renewals import LeaseRenewal
 from sluice.rollout.platforms.seldon.metrics_server import serve_metrics
@@ -90,7 +90,7 @@ def run_controller(
             _run_rounds(loop, platform, metrics, stopping, wake, notify)
         finally:
             renewal.stop()
-    platform.executors.close()
+    platform.counters.close()
     loop.shadow.close()
     loop.faults.close()
     tags.close()
@@ -106,8 +106,8 @@ def _build_platform(
 
     metrics, events = Metrics(journal.name), Events(cluster, journal.name, lock.holder)
 
-    record, executors = partial(report_transition, metrics, events), Executors(project.settings.rollout.slow_seconds)
-    platform = SeldonPlatform(project.settings, cluster, journal, lock, notify, record, executors, clock=cluster.clock)
+    record, counters = partial(report_transition, metrics, events), make_counters(project.settings, cluster.clock)
+    platform = SeldonPlatform(project.settings, cluster, journal, lock, notify, counters, record, clock=cluster.clock)
     platform.warn = events.warn
     return platform, metrics
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sluice.errors import DataError, ServiceError
 from sluice.rollout.clocks import REAL_CLOCK, Clock
@@ -16,8 +16,8 @@ from sluice.rollout.decisions.states import CommandKind, Journal
 from sluice.rollout.journals import ConflictError, dump_checkpoint
 from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.platforms.seldon.cluster_snapshots import read_cluster_snapshot
+from sluice.rollout.platforms.seldon.counters.counting import ServedTraffic
 from sluice.rollout.platforms.seldon.deployments import DeploymentWriter
-from sluice.rollout.platforms.seldon.executors import Executors
 from sluice.rollout.platforms.seldon.leases.lease_locks import EVIDENCE_ANNOTATION, STATUS_ANNOTATION
 from sluice.rollout.platforms.seldon.objects.pod_watches import PodWatch
 from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, list_served_releases, name_role
@@ -30,7 +30,7 @@ from sluice.rollout.platforms.seldon.routing.gateway_checks import GatewayCheck
 from sluice.rollout.platforms.seldon.routing.route_writer import RouteWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from sluice.project.settings import Settings
     from sluice.rollout.decisions.evidence import Counts
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from sluice.rollout.observations import RoundReport
     from sluice.rollout.platforms.seldon.api import Cluster
     from sluice.rollout.platforms.seldon.cluster_snapshots import ClusterSnapshot
+    from sluice.rollout.platforms.seldon.counters.counting import RequestCounters
     from sluice.rollout.platforms.seldon.leases.lease_locks import LeaseLock
-    from sluice.rollout.platforms.seldon.objects.serving_pods import ServingPod
     from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
 
 LOST_ROUTES = "its Pods are ready, but its VirtualService is gone. The controller restores it in this round"
@@ -48,20 +48,6 @@ NO_ROUTES = (
     "its Pods are ready, but there is no VirtualService: Seldon's operator writes one only with ISTIO_ENABLED=true. "
     "Ambassador is not supported, because it serves a split of 100:0 as 50:50"
 )
-
-
-class RequestCounters(Protocol):
-    """What counts the requests."""
-
-    def read(self, pods: Sequence[ServingPod], now: float) -> dict[str, Counts]:
-        """Return cumulative counts by release; they never fall.
-
-        Raises:
-            ServiceError: They cannot all be read.
-        """
-
-    def close(self) -> None:
-        """Close the connections."""
 
 
 @dataclass(slots=True)
@@ -78,7 +64,7 @@ class SeldonPlatform:
         warn: Called with the reason and the text of each event that people should see, for example that a change by others was
             put right.
         tag: Called with the images of champion and N-1 when they change; an image is empty if there is none.
-        executors: Counts the requests.
+        counters: Counts the requests.
         verify: Says whether the release of the running rollout may take traffic.
         clock: Time.
         status: What the last round saw. The lease carries it.
@@ -89,8 +75,8 @@ class SeldonPlatform:
     journal: SeldonJournal
     lock: LeaseLock
     notify: Callable[[str], object]
+    counters: RequestCounters
     record: Callable[[Transition], object] = lambda _transition: None
-    executors: RequestCounters = field(default_factory=Executors)
     tag: Callable[[str, str], object] = lambda _champion, _previous: None
     verify: Callable[[Journal], Verification] = lambda _journal: VERIFIED
     warn: Callable[[str, str], object] = lambda _reason, _text: None
@@ -102,6 +88,7 @@ class SeldonPlatform:
     _health: dict[str, Health] = field(default_factory=dict)
     _checkpoint: Checkpoint = field(default_factory=Checkpoint)
     _to_resume: Checkpoint | None = None
+    _notice: str = ""
     _delay: ReadinessDelay = field(default_factory=ReadinessDelay)
     _watch: PodWatch = field(default_factory=PodWatch)
     _rollouts: RolloutRecords = field(init=False)
@@ -264,7 +251,7 @@ class SeldonPlatform:
             "url": self.settings.seldon.url,
             "seen_weights": dict(snapshot.applied_weights or {}),
             "reason": report.plan.reason,
-            "trouble": report.problem,
+            "trouble": report.problem or self._notice,
             "evidence": dict(report.evidence) or None,
             "servers": servers,
         }
@@ -323,16 +310,22 @@ class SeldonPlatform:
             return dataclasses.replace(journal, command=None) if promotes else journal, str(error)
 
     def _read_counts(self, snapshot: ClusterSnapshot, journal: Journal) -> tuple[Mapping[str, Counts] | None, str]:
-        """Return what the executors counted, and the problem if they cannot be read."""
+        """Return what was counted, and what keeps a release from advancing by it."""
+        problem = ""
         if snapshot.applied_weights is None:
-            return None, "the routes of the VirtualService have different weights"
-        if snapshot.service is None and any(pod.ready for pod in snapshot.pods):
-            return None, LOST_ROUTES if journal.desired_weights else NO_ROUTES
+            problem = "the routes of the VirtualService have different weights"
+        elif snapshot.service is None and any(pod.ready for pod in snapshot.pods):
+            problem = LOST_ROUTES if journal.desired_weights else NO_ROUTES
         pods = [pod for pod in snapshot.pods if pod.ip and (pod.ready or not pod.terminating)]
+        traffic = ServedTraffic(pods=pods, hosts=snapshot.hosts, weights=snapshot.applied_weights)
         try:
-            return self.executors.read(pods, self.clock.now()), ""
+            found = self.counters.read(traffic, self.clock.now())
         except ServiceError as error:
-            return None, str(error)
+            return None, problem or str(error)
+        if found.notice and not self._notice:
+            self._warn("DirectRequests", found.notice)
+        self._notice = found.notice
+        return (None, problem) if problem else (found.counts, found.problem)
 
     def _judge_health(self, journal: Journal, snapshot: ClusterSnapshot) -> dict[str, Health]:
         """Return the health of each release. It is ready if its Pods answer and every route knows it."""

@@ -156,8 +156,8 @@ class Events:
         """Publish something unusual, for example that others changed what the controller owns. An error is ignored.
 
         Args:
-            reason: The reason of the event: ``PutRight``, ``RoutesRestored``, ``RoutesNotApplied``, ``LeaseTakenOver`` or
-                ``RolloutRestored``.
+            reason: The reason of the event: ``PutRight``, ``RoutesRestored``, ``RoutesNotApplied``, ``LeaseTakenOver``,
+                ``RolloutRestored`` or ``DirectRequests``.
             text: What happened.
         """
         if reason == "RolloutRestored":

@@ -1,8 +1,11 @@
-"""A real Envoy that follows the VirtualServices of a namespace: ``python data_plane.py NAMESPACE FOLDER PORT``.
+"""A real Envoy that follows the VirtualServices of a namespace: ``python data_plane.py NAMESPACE FOLDER PORT METRICS_PORT``.
 
 Like Istio's gateway, it routes by prefix, rewrite and weight to the cluster IPs of the Services. If a route has several
 destinations, one without a weight gets no traffic. It does not support header matches and subsets. The header ``x-upstream`` of
 each answer names the Service that the request was sent to, even if that Service did not answer.
+
+Its metrics are at ``/stats/prometheus`` of the second port. The clusters have the names that Istio gives them, and the metrics
+have the tags of Istio's bootstrap (https://github.com/istio/istio/blob/master/tools/packaging/common/envoy_bootstrap.json).
 """
 
 from __future__ import annotations
@@ -24,6 +27,13 @@ if TYPE_CHECKING:
 _TYPE = "type.googleapis.com/envoy.{}"
 _UPSTREAM_HEADER = [
     {"header": {"key": "x-upstream", "value": "%UPSTREAM_CLUSTER%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+]
+
+
+_TAGS = [
+    {"tag_name": "cluster_name", "regex": r"^cluster\.((.+?(\..+?\.svc\.cluster\.local)?)\.)"},
+    {"tag_name": "response_code", "regex": r"_rq(_(\d{3}))$"},
+    {"tag_name": "response_code_class", "regex": r"_rq(_(\dxx))$"},
 ]
 
 
@@ -50,7 +60,7 @@ class DataPlane:
         for item in list(self.routes.objects.values()):
             for prefix, rewrite, targets in read_routes(item):
                 hosts |= {(host, port) for host, port, _ in targets}
-                weighted = {"clusters": [{"name": f"{host}:{port}", "weight": weight} for host, port, weight in targets]}
+                weighted = {"clusters": [{"name": name_cluster(host, port), "weight": weight} for host, port, weight in targets]}
                 action: dict[str, Any] = {"weighted_clusters": weighted, "timeout": "10s", "prefix_rewrite": rewrite}
                 routes.append({"match": {"prefix": prefix}, "route": action})
         clusters = [self.plan_cluster(host, port) for host, port in sorted(hosts)]
@@ -66,7 +76,7 @@ class DataPlane:
         if service is not None:
             address = {"socket_address": {"address": service["spec"]["clusterIP"], "port_value": port}}
             endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
-        named = f"{host}:{port}"
+        named = name_cluster(host, port)
         load = {"cluster_name": named, "endpoints": endpoints}
         return {"name": named, "type": "STATIC", "connect_timeout": "1s", "load_assignment": load}
 
@@ -86,6 +96,11 @@ class DataPlane:
             self.write()
 
 
+def name_cluster(host: str, port: int) -> str:
+    """Name a cluster as Istio does."""
+    return f"outbound|{port}||{host}"
+
+
 def read_routes(item: dict[str, Any]) -> Iterator[tuple[str, str, list[tuple[str, int, int]]]]:
     """Yield prefix, rewrite and destinations (host, port, weight) of each VirtualService route that matches only a prefix."""
     for route in item["spec"].get("http", []):
@@ -100,7 +115,7 @@ def read_routes(item: dict[str, Any]) -> Iterator[tuple[str, str, list[tuple[str
                 yield prefix, route.get("rewrite", {}).get("uri", prefix), destinations
 
 
-def plan_bootstrap(folder: Path, port: int) -> dict[str, Any]:
+def plan_bootstrap(folder: Path, port: int, metrics_port: int) -> dict[str, Any]:
     """Return Envoy's bootstrap configuration."""
 
     def source(name: str) -> dict[str, Any]:
@@ -123,6 +138,8 @@ def plan_bootstrap(folder: Path, port: int) -> dict[str, Any]:
     }
     return {
         "node": {"id": "tests", "cluster": "tests"},
+        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": metrics_port}}},
+        "stats_config": {"use_all_default_tags": False, "stats_tags": _TAGS},
         "dynamic_resources": {"cds_config": source("clusters")},
         "static_resources": {"listeners": [listener]},
     }
@@ -130,14 +147,14 @@ def plan_bootstrap(folder: Path, port: int) -> dict[str, Any]:
 
 def main() -> None:
     """Follow the VirtualServices until the process ends. Envoy ends with it."""
-    namespace, folder, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    namespace, folder, port, metrics_port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     folder.mkdir(parents=True, exist_ok=True)
     plane = DataPlane(Kube(), namespace, folder)
     plane.services.listed.wait()
     plane.routes.listed.wait()
     plane.write()
     bootstrap = folder / "bootstrap.json"
-    bootstrap.write_text(json.dumps(plan_bootstrap(folder, port)))
+    bootstrap.write_text(json.dumps(plan_bootstrap(folder, port, metrics_port)))
     command = [str(find_envoy()), "-c", str(bootstrap), "-l", "warning", "--use-dynamic-base-id", "--concurrency", "1"]
     start_child(command, log=folder / "envoy.log")
     plane.follow()

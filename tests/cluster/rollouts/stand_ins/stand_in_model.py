@@ -5,6 +5,7 @@
 - ``status``: the status of predictions.
 - ``delay``: seconds before a prediction is answered.
 - ``share``: the share of predictions that ``status`` and ``delay`` apply to, from 0 to 1.
+- ``only``: a text; ``status`` and ``delay`` apply only to predictions whose request contains it.
 - ``probability``: the answer instead of 0.5.
 - ``ready``: if false, the readiness probe fails.
 - ``crash``: if true, the process ends now and whenever this container starts again.
@@ -74,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.fault.get("crash"):
                 os._exit(CRASHED)
             return
-        hit = random.random() < self.fault.get("share", 1.0)  # noqa: S311
+        hit = random.random() < self.fault.get("share", 1.0) and self.fault.get("only", "").encode() in body  # noqa: S311
         time.sleep(self.fault.get("delay", 0.0) if hit else 0.0)
         answer = {
             "data": {"names": ["probability"], "ndarray": [[self.fault.get("probability", 0.5)]]},

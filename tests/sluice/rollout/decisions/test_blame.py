@@ -28,6 +28,14 @@ def test_blamed_rejections_are_requests_and_errors_of_the_canary_only() -> None:
     assert blame.add_to_counts(None) is None
 
 
+def test_a_release_is_blamed_for_no_more_rejections_than_came_through_the_proxy() -> None:
+    """A Pod that asks a server directly adds to what the server rejected, and not to what the proxy counted."""
+    blame = BlameCollector()
+    blame.add("r", B, Rejections(rejected=500, asked=8, accepted=8))
+    assert blame.add_to_counts({B: Counts(20, 0, rejected=0)}) == {B: Counts(20, 0, rejected=0)}
+    assert blame.add_to_counts({B: Counts(40, 0, rejected=3)}) == {B: Counts(43, 3, rejected=3)}
+
+
 def test_blamed_rejections_never_fall_although_a_rollout_of_the_same_release_begins_again() -> None:
     blame = BlameCollector()
     blame.add("r", B, Rejections(rejected=10, asked=4, accepted=4))

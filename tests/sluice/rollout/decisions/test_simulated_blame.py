@@ -43,7 +43,7 @@ def test_malformed_requests_change_no_decision(error_rate: float, holdback: int)
 
 
 def test_a_canary_that_rejects_everything_is_rolled_back_although_the_proxy_counts_no_error() -> None:
-    platform = MemoryPlatform(RolloutTable())
+    platform = MemoryPlatform(RolloutTable(), malformed_rate=200.0)  # of which the canary gets 5 %
     platform.make_champion(A)
     platform.request(B)
     platform.approve(B)

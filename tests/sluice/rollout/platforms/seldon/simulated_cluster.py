@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from memory_api import NAMESPACE, MemoryApi, copy_object
+from simulated_gateway import SimulatedGateway
 
 from sluice.errors import ServiceError
 from sluice.kubernetes_calls import POD
@@ -32,6 +33,7 @@ from sluice.rollout.decisions.shadow_comparisons import Comparison
 from sluice.rollout.decisions.states import Approval, Command, CommandKind, Journal, Request
 from sluice.rollout.decisions.transitions import begin
 from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.platforms.seldon.counters.counting import ExecutorCounters, GatewayCounters
 from sluice.rollout.platforms.seldon.leases.lease_locks import LeaseLock
 from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
 from sluice.rollout.platforms.seldon.objects.routes import build_service_host, read_weights
@@ -105,12 +107,13 @@ class SimulatedCluster:
         servers: The releases' servers.
         operator_works: Whether the operator reconciles.
         operator_writes: How often it wrote the VirtualService.
-        gateway: The gateway in the operator's settings.
+        operator_gateway: The gateway in the operator's settings.
         metrics_work: Whether the executors' metrics can be read.
         shared_error_rate: If set, every release fails at this rate.
         now: Seconds since the epoch.
         clock_offset: How far the controller's clock differs from `now`, in seconds.
-        counts: Cumulative counts by release.
+        counts: Cumulative counts of the executors by release.
+        gateway: The counters of the gateway.
         lost: Requests that a release got although it was not ready.
         lines: What the controllers reported.
     """
@@ -122,12 +125,13 @@ class SimulatedCluster:
     servers: dict[str, SimulatedServer] = field(default_factory=dict)
     operator_works: bool = True
     operator_writes: int = 0
-    gateway: str = "seldon-gateway"
+    operator_gateway: str = "seldon-gateway"
     metrics_work: bool = True
     shared_error_rate: float | None = None
     now: float = START
     clock_offset: float = 0.0
     counts: dict[str, Counts] = field(default_factory=dict)
+    gateway: SimulatedGateway = field(default_factory=SimulatedGateway)
     lost: int = 0
     _carried: float = 0.0
     _names: Any = field(default_factory=itertools.count)
@@ -185,13 +189,14 @@ class SimulatedCluster:
 
     def controller(self, holder: str = "one") -> ControlLoop:
         lock = LeaseLock(self.api, "churn-rollout", f"{holder}-{self.now}", 15.0, clock=self.clock)  # type: ignore[arg-type]
+        counters = GatewayCounters(self.gateway, self, self.clock)
         platform = SeldonPlatform(
             self.settings,
             self.api,  # type: ignore[arg-type]
             self.journal,
             lock,
             self.lines.append,
-            executors=self,
+            ExecutorCounters(self) if self.settings.seldon.counters == "executors" else counters,
             clock=self.clock,
         )
         control = ControlLoop(platform, self.settings.rollout, self.lines.append, clock=self.clock)
@@ -252,8 +257,11 @@ class SimulatedCluster:
 
     def weights(self) -> dict[str, int]:
         service = self.api.objects.get((VIRTUAL_SERVICE.plural, NAME))
-        hosts = {build_service_host(NAME, one["name"], NAMESPACE): read_predictor_digest(one) for one in self.predictors()}
-        return (read_weights(service, hosts) or {}) if service else {}
+        return (read_weights(service, self.hosts()) or {}) if service else {}
+
+    def hosts(self) -> dict[str, str]:
+        """Return the release of each host."""
+        return {build_service_host(NAME, one["name"], NAMESPACE): read_predictor_digest(one) for one in self.predictors()}
 
     def predictors(self) -> list[dict[str, Any]]:
         return self.api.objects.get((SELDON_DEPLOYMENT.plural, NAME), {}).get("spec", {}).get("predictors", [])
@@ -276,15 +284,18 @@ class SimulatedCluster:
         if not requests or not weights:
             return
         split = self.random.multinomial(requests, [share / sum(weights.values()) for share in weights.values()])
+        hosts = {release: host for host, release in self.hosts().items()}
         for release, sent in zip(weights, split.tolist(), strict=True):
             server = self.servers.get(release, SimulatedServer())
             if not self._ready(release):
                 self.lost += sent  # no executor counts a request that no server answers
+                self.gateway.count_unreached(hosts[release], sent)
                 continue
             rate = server.error_rate if self.shared_error_rate is None else self.shared_error_rate
             errors = int(self.random.binomial(sent, rate))
             slow = int(self.random.binomial(sent, server.slow_rate))
             self.counts[release] = self.counts.get(release, NO_COUNTS) + Counts(sent, errors, sent, slow)
+            self.gateway.count(hosts[release], requests=sent, errors=errors, slow=slow)
 
     def _ready(self, release: str) -> bool:
         server = self.servers.get(release)
@@ -332,7 +343,7 @@ class SimulatedCluster:
         predictors = self.predictors()
         if not predictors or not all(self._ready(read_predictor_digest(one)) for one in predictors):
             return
-        spec = plan_operator_routes(predictors, self.gateway)
+        spec = plan_operator_routes(predictors, self.operator_gateway)
         found = self.api.objects.get((VIRTUAL_SERVICE.plural, NAME)) or {"metadata": {"name": NAME}}
         if found.get("spec") != spec:
             self.operator_writes += 1

@@ -17,8 +17,8 @@ from sluice.rollout.clocks import Clock
 from sluice.rollout.decisions.evidence import Counts
 from sluice.rollout.decisions.health import Health
 from sluice.rollout.decisions.states import ChampionTerm, Journal, Phase, Request, State, Transition
-from sluice.rollout.platforms.seldon import executors
-from sluice.rollout.platforms.seldon.executors import Executors, read_counts
+from sluice.rollout.platforms.seldon.counters import executors
+from sluice.rollout.platforms.seldon.counters.executors import Executors, read_counts
 from sluice.rollout.platforms.seldon.leases.lease_locks import LeaseLock, is_fresh
 from sluice.rollout.platforms.seldon.objects.predictors import (
     PackagedRelease,
