@@ -76,7 +76,7 @@ EDITS = [remove_prefix, add_mirror, add_host, remove_stable, remove_all, add_fie
 @pytest.mark.parametrize("phase", [Phase.STEP, Phase.BAKING])
 def test_deleted_routes_are_restored_in_the_next_round_while_the_operator_writes_none(phase: Phase, gateway: str) -> None:
     cluster = make_cluster(approved=True)
-    cluster.gateway = gateway
+    cluster.operator_gateway = gateway
     control, events = control_with_events(cluster, phase)
     cluster.servers[B].broken = "CrashLoopBackOff"  # so the operator writes no routes
     before = plan_operator_routes(cluster.predictors(), gateway)
@@ -140,7 +140,7 @@ def test_the_controller_follows_an_operator_with_other_settings_and_does_not_wri
     cluster: SimulatedCluster,
 ) -> None:
     control, events = control_with_events(cluster)
-    cluster.gateway = "mesh/another"
+    cluster.operator_gateway = "mesh/another"
     for _ in range(30):
         cluster.tick(control)
     assert spec_of(cluster)["gateways"] == ["mesh/another"]
