@@ -33,20 +33,27 @@ class Builder:
     Attributes:
         program: Its path.
         base: The base image of both images; empty for that of the Dockerfiles.
+        plain_http: Whether the registries of the base image and of the pushed images speak HTTP. Docker has a setting of its
+            daemon for this.
     """
 
     program: str
     base: str = ""
+    plain_http: bool = False
 
     @property
     def is_buildah(self) -> bool:
         """Whether it is buildah, which runs a container in three commands and writes the digest of a push to a file."""
         return Path(self.program).name == "buildah"
 
+    @property
+    def _tls(self) -> list[str]:
+        return ["--tls-verify=false"] if self.plain_http and self.is_buildah else []
+
     def build(self, image: str, dockerfile: str) -> None:
-        """Build an image from the folder in which this runs."""
+        """Build an image from the folder in which this runs. This pulls the base image."""
         base = ["--build-arg", f"BASE={self.base}"] if self.base else []
-        self._run("build", "-t", image, *base, "-f", dockerfile, ".")
+        self._run("build", *self._tls, "-t", image, *base, "-f", dockerfile, ".")
 
     def add_label(self, image: str, value: str) -> None:
         """Give an image the label with its fingerprint. Its layers stay the same."""
@@ -65,14 +72,13 @@ class Builder:
         finally:
             self._run("rm", container, quiet=True)
 
-    def push(self, image: str, target: str, *, plain_http: bool) -> str:
+    def push(self, image: str, target: str) -> str:
         """Push an image under another name, and return it by digest."""
         repository = target.rpartition(":")[0]
         if self.is_buildah:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder, "digest")
-                tls = ["--tls-verify=false"] if plain_http else []
-                self._run("push", *tls, "--digestfile", str(file), image, f"docker://{target}")
+                self._run("push", *self._tls, "--digestfile", str(file), image, f"docker://{target}")
                 return f"{repository}@{file.read_text(encoding='utf-8').strip()}"
         self._run("tag", image, target)
         self._run("push", target)
@@ -86,13 +92,13 @@ class Builder:
         return subprocess.run([self.program, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def find_builder(base: str) -> Builder | None:
+def find_builder(base: str, *, plain_http: bool) -> Builder | None:
     """Return buildah, otherwise docker; None if neither is installed."""
     found = shutil.which("buildah") or shutil.which("docker")
-    return Builder(found, base) if found else None
+    return Builder(found, base, plain_http) if found else None
 
 
-def build_images(builder: Builder, *, registry: str, tag: str, plain_http: bool) -> list[str]:
+def build_images(builder: Builder, *, registry: str, tag: str) -> list[str]:
     """Build both images, and push them if a registry is given.
 
     Returns:
@@ -103,10 +109,7 @@ def build_images(builder: Builder, *, registry: str, tag: str, plain_http: bool)
     builder.add_label(f"{SERVING}:{tag}", builder.read_fingerprint(f"{SERVING}:{tag}"))
     if not registry:
         return [f"{image}:{tag}" for image in DOCKERFILES]
-    pushed = {
-        image: builder.push(f"{image}:{tag}", f"{registry.rstrip('/')}/{image}:{tag}", plain_http=plain_http)
-        for image in DOCKERFILES
-    }
+    pushed = {image: builder.push(f"{image}:{tag}", f"{registry.rstrip('/')}/{image}:{tag}") for image in DOCKERFILES}
     return [
         f"{pushed[STEP]}    steps.image, and images in the kustomization of the controller",
         f"{pushed[SERVING]}    serving.image",
@@ -119,15 +122,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--registry", default="", help="Registry, with a path if it has one, that both images are pushed to.")
     parser.add_argument("--tag", default="latest", help="Tag of both images.")
     parser.add_argument("--base", default="", help="Base image of both; default: python:3.11-slim.")
-    parser.add_argument("--plain-http", action="store_true", help="Push over HTTP (buildah; docker has a setting of its daemon).")
+    parser.add_argument("--plain-http", action="store_true", help="Pull the base image and push over HTTP (buildah).")
     options = parser.parse_args(arguments)
-    builder = find_builder(options.base)
+    builder = find_builder(options.base, plain_http=options.plain_http)
     if builder is None:
         sys.stderr.write("make images needs buildah or docker\n")
         return 2
     os.chdir(Path(__file__).parents[1])
     try:
-        lines = build_images(builder, registry=options.registry, tag=options.tag, plain_http=options.plain_http)
+        lines = build_images(builder, registry=options.registry, tag=options.tag)
     except subprocess.CalledProcessError as error:
         sys.stderr.write(f"{' '.join(map(str, error.cmd[:2]))} failed with exit code {error.returncode}\n")
         return 1

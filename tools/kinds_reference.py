@@ -16,7 +16,7 @@ KINDS = ("modelrollouts", "rolloutapprovals")
 BEGINNING = """# ModelRollout and RolloutApproval
 
 These are the two kinds of `manifests/crds`. [rollout.md](rollout.md#requests-and-approvals) explains how they are used, and
-[installation.md](installation.md#who-may-approve) who may write what. This page is made from the schemas by
+[cluster.md](cluster.md#who-may-approve) who may write what. This page is made from the schemas by
 `python tools/kinds_reference.py`.
 """
 

@@ -91,7 +91,7 @@ def check_settings_for_pods(settings: Settings) -> Finding:
     if missing:
         text = f"the first step fails, because these settings are missing: {', '.join(missing)}"
         return Finding(
-            subject, FAIL, text, "Set them in sluice.toml or in steps.env. docs/installation.md says what a cluster needs."
+            subject, FAIL, text, "Set them in sluice.toml or in steps.env. docs/cluster.md says what a Pod needs."
         )
     return Finding(subject, PASS, "the first step finds the registry, the gate's ledger and the holdout's digest")
 

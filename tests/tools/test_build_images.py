@@ -67,6 +67,18 @@ def test_both_images_are_pushed_and_named_by_digest(tmp_path: Path, program: str
     assert sum("registry.example.com/team/sluice-serving:v7" in words[-1] for words in told if words[0] == "push") == 1
 
 
+@pytest.mark.parametrize(("program", "option"), [("buildah", True), ("docker", False)])
+def test_over_plain_http_the_base_image_is_pulled_as_the_images_are_pushed(tmp_path: Path, program: str, option: bool) -> None:
+    done, told = run(
+        tmp_path, program, "--registry", "registry.example.com/team", "--base", "10.0.0.1:5000/python:3.11", "--plain-http"
+    )
+    assert done.returncode == 0, done.stderr
+    pulls = [words for words in told if words[0] == "build" and "BASE=10.0.0.1:5000/python:3.11" in words]
+    pushes = [words for words in told if words[0] == "push"]
+    assert (len(pulls), len(pushes)) == (2, 2)
+    assert all(("--tls-verify=false" in words) is option for words in pulls + pushes)
+
+
 def test_a_build_that_fails_ends_before_anything_is_pushed(tmp_path: Path) -> None:
     done, told = run(tmp_path, "buildah", "--registry", "registry.example.com", broken="build")
     assert done.returncode == 1

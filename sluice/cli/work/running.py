@@ -141,7 +141,8 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
         console.print(f"  [yellow]![/] {escape(overridden)}")
     _show_condemnation(project, release["digest"], console)
     _show_expected_time(project, release["digest"], console)
-    if not approver and sys.stdin.isatty() and (approved := _ask(release["number"], console)) is not None:
+    in_cluster = project.settings.rollout.in_cluster  # there, nobody approves the request of their own account
+    if not approver and not in_cluster and sys.stdin.isatty() and (approved := _ask(release["number"], console)) is not None:
         if not approved:
             record_rejection(folder, getpass.getuser())
             return
@@ -149,7 +150,8 @@ def answer_approval(project: Project, folder: Path, console: Console, *, approve
     if approver:
         approvals.approve(project, release["digest"], by=approver, note="sluice run")
     else:
-        console.print(f"  [yellow]…[/] waiting for [bold]sluice rollout approve {release['number']}[/] in another terminal")
+        where = "by another account, which has the Role sluice-approver" if in_cluster else "in another terminal"
+        console.print(f"  [yellow]…[/] waiting for [bold]sluice rollout approve {release['number']}[/] {where}")
 
 
 def _show_condemnation(project: Project, digest: str, console: Console) -> None:

@@ -37,7 +37,7 @@ def check_places(project: Project) -> None:
     for key in find_missing_places(project.settings):
         raise ConfigurationError(
             f"{_LOST}, and {key} is not set, so {PLACES[key]}",
-            hint=f"Set {key} in sluice.toml or in steps.env. docs/installation.md says what a cluster needs.",
+            hint=f"Set {key} in sluice.toml or in steps.env. docs/cluster.md says what a Pod needs.",
         )
 
 

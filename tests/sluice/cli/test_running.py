@@ -86,6 +86,23 @@ def test_a_release_is_not_rejected_if_the_terminal_closes(
     assert not (run / "refused-by.txt").exists()
 
 
+def test_in_a_cluster_nobody_is_asked_because_the_account_of_the_run_requests_the_rollout(
+    project: Project, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(*_: object, **__: object) -> bool:
+        raise AssertionError
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(Confirm, "ask", ask)
+    for name in ("_show_condemnation", "_show_expected_time"):
+        monkeypatch.setattr(running, name, lambda *_: None)
+    table = project.settings.rollout.model_copy(update={"splitter": "seldon"})
+    running.answer_approval(
+        Project(project.root, project.settings.model_copy(update={"rollout": table})), run, Console(width=200), approver=""
+    )
+    assert "sluice rollout approve 2 by another account, which has the Role sluice-approver" in capsys.readouterr().out
+
+
 def test_the_approval_prompt_shows_the_gates_answer_and_who_overrode_it(
     project: Project, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from io import StringIO
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,7 +91,8 @@ def test_the_question_for_approval_comes_after_the_warnings(run: Path, monkeypat
     monkeypatch.setattr(Confirm, "ask", ask)
     monkeypatch.setattr(running, "_show_expected_time", lambda *_: None)
     monkeypatch.setattr(running, "_show_condemnation", lambda *_: None)
-    running.answer_approval(None, run, Console(file=out, width=200), approver="")  # type: ignore[arg-type]
+    laptop: Any = SimpleNamespace(settings=SimpleNamespace(rollout=SimpleNamespace(in_cluster=False)))
+    running.answer_approval(laptop, run, Console(file=out, width=200), approver="")
     assert (run / "refused-by.txt").exists()
 
 
