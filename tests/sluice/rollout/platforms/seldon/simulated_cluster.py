@@ -79,6 +79,7 @@ class SimulatedServer:
         difference: Mean difference of its answers in the shadow from those of stable.
         ready_after: Seconds from its start until it is ready.
         replicas: Replicas of its predictor.
+        most_pods: How many of its Pods become ready at most; None for all.
         since: When it was started.
     """
 
@@ -90,6 +91,7 @@ class SimulatedServer:
     difference: float = 0.02
     ready_after: float = 25.0
     replicas: int = 0
+    most_pods: int | None = None
     since: float = 0.0
 
 
@@ -298,19 +300,27 @@ class SimulatedCluster:
         for key in [key for key in self.api.objects if key[0] == POD.plural]:
             del self.api.objects[key]
         for release, predictor in desired.items():
-            if self.servers.setdefault(release, SimulatedServer()).replicas:
-                self.api.objects[POD.plural, predictor["name"]] = self._pod(release, predictor)
+            for number in range(self.servers.setdefault(release, SimulatedServer()).replicas):
+                pod = self._pod(release, predictor, number)
+                self.api.objects[POD.plural, pod["metadata"]["name"]] = pod
 
-    def _pod(self, release: str, predictor: Mapping[str, Any]) -> dict[str, Any]:
+    def count_ready(self, release: str) -> int:
+        """Return how many Pods of a release are ready."""
+        server = self.servers.get(release)
+        if server is None or not self._ready(release):
+            return 0
+        return server.replicas if server.most_pods is None else min(server.replicas, server.most_pods)
+
+    def _pod(self, release: str, predictor: Mapping[str, Any], number: int) -> dict[str, Any]:
         server = self.servers[release]
-        ready = self._ready(release)
+        ready = number < self.count_ready(release)
         changed = server.since if server.unready_since is None else server.unready_since
         state = {"waiting": {"reason": server.broken}} if server.broken else {"running": {}}
         last = {"lastState": {"terminated": {"exitCode": 3, "message": server.log}}} if server.log else {}
         return {
             "metadata": {
-                "uid": f"{release}-{server.since}",
-                "name": predictor["name"],
+                "uid": f"{release}-{server.since}-{number}",
+                "name": predictor["name"] + (f"-{number}" if number else ""),
                 "creationTimestamp": _format_time(server.since),
                 "labels": {"seldon-deployment-id": NAME},
             },
@@ -326,7 +336,8 @@ class SimulatedCluster:
 
     def _reconcile(self) -> None:
         predictors = self.predictors()
-        if not predictors or not all(self._ready(read_predictor_digest(one)) for one in predictors):
+        served = [read_predictor_digest(one) for one in predictors]
+        if not served or not all(self._ready(one) and self.count_ready(one) == self.servers[one].replicas for one in served):
             return
         routes = [
             {
