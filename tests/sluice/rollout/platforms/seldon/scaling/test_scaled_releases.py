@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +17,7 @@ from sluice.rollout.decisions.states import CommandKind, Journal, Phase
 from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT, SELDON_DEPLOYMENT
 from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
 from sluice.rollout.platforms.seldon.resources import rollout_journals
+from sluice.rollout.requests import commands
 from sluice.rollout.requests.statuses import read_status as read_rollout_status
 
 if TYPE_CHECKING:
@@ -131,6 +134,26 @@ def test_the_command_line_shows_how_far_a_rollback_is(monkeypatch: pytest.Monkey
     status = read_rollout_status(Project(tmp_path, cluster.settings))
     assert status.reason == f"rollback to N-1 by {APPROVER}: 25 % moved; waits for N-1's Pods (1 of 4 ready)"
     assert (status.state, status.champion, status.weights) == ("promoted", B, {A: 25, B: 75})
+
+
+def test_the_command_tells_its_person_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cluster, control = make_two_releases(4)
+    cluster.servers[A].most_pods = 2
+    cluster.pass_time(1.0)
+    told: list[str] = []
+
+    def wait(_seconds: float) -> None:
+        if told:
+            cluster.servers[A].most_pods = None
+        cluster.tick(control)
+
+    monkeypatch.setattr(rollout_journals, "connect", lambda _namespace: cluster.api)
+    monkeypatch.setattr(commands, "time", SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=wait))
+    cluster.api.user = APPROVER
+    done = commands.rollback(Project(tmp_path, cluster.settings), by="kim", notify=told.append)
+    assert told == [f"rollback to N-1 by {APPROVER}: 50 % moved; waits for N-1's Pods (2 of 4 ready)"]
+    assert (done["to"], done["left"], done["by"]) == (A, B, APPROVER)
+    assert cluster.weights() == {A: 100}
 
 
 def test_a_killed_controller_leaves_a_rollback_that_the_next_one_completes() -> None:
