@@ -216,7 +216,7 @@ def rollback(
         _show_rollback(project, output, "would-roll-back", release, planned)
         return
     confirm(yes, output, f"Take all production traffic from release {name_number(project, left)} to release {release.number}?")
-    done = commands.rollback(project, by=_identify(project, by), to=target)
+    done = commands.rollback(project, by=_identify(project, by), to=target, notify=lambda line: typer.echo(line, err=True))
     _show_rollback(project, output, "rolled-back", release, done)
 
 

@@ -23,6 +23,8 @@ from sluice.rollout.requests.approvals import find_valid_approval
 from sluice.rollout.requests.statuses import read_status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sluice.project.projects import Project
     from sluice.rollout.journals import JournalStore
 
@@ -122,7 +124,7 @@ def check_rollback(project: Project) -> tuple[str, str]:
     return target, (journal.champion if target != journal.champion else journal.target) or ""
 
 
-def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
+def rollback(project: Project, by: str, *, to: str = "", notify: Callable[[str], object] = lambda _: None) -> dict[str, Any]:
     """Send all production traffic to stable (or to N-1 if no canary takes traffic), and wait until the proxy applies that.
 
     Args:
@@ -130,6 +132,7 @@ def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
         by: The person who orders the rollback.
         to: The release that `check_rollback` named and that the person confirmed; empty for the release that fits now. If this
             release has all traffic already, because its canary was rolled back in the meantime, nothing moves.
+        notify: Called with one line of text whenever a part of the traffic has moved and the rest waits for Pods.
 
     Returns:
         ``to`` and ``left`` (digests), ``by`` (who is recorded), ``decided_at``, ``applied_at`` (when the proxy reported that it
@@ -157,7 +160,7 @@ def rollback(project: Project, by: str, *, to: str = "") -> dict[str, Any]:
     timeout = project.settings.serving.start_timeout_seconds
     if project.settings.rollout.in_cluster:
         timeout += project.settings.rollout.pods_wait_seconds
-    applied = _await_rollback(journal_store, command.id, target, timeout)
+    applied = _await_rollback(journal_store, command.id, target, timeout, notify)
     if applied is not None:
         return {"by": command.by, **applied}
     raise ServiceError(
@@ -171,14 +174,20 @@ def _build_command(journal_store: JournalStore, kind: CommandKind, by: str, reas
     return Command(kind=kind, by=account, at=journal_store.clock.now(), id=uuid.uuid4().hex, reason=reason)
 
 
-def _await_rollback(journal_store: JournalStore, command: str, target: str, timeout: float) -> dict[str, Any] | None:
+def _await_rollback(
+    journal_store: JournalStore, command: str, target: str, timeout: float, notify: Callable[[str], object]
+) -> dict[str, Any] | None:
     """Wait until the command with this id is applied; return what `rollback` returns without ``by``, or None on time-out."""
-    deadline = time.monotonic() + timeout
+    deadline, told = time.monotonic() + timeout, ""
     while time.monotonic() < deadline:
         journal = journal_store.read()
         is_done = journal.command is None or journal.command.id != command
         made = (one for one in reversed(journal.transitions) if one.command_id == command)
-        transition = next(made, None) if is_done else None
+        last = next(made, None)
+        transition = last if is_done else None
+        if last is not None and not is_done and last.reason != told:
+            told = last.reason
+            notify(told)
         if transition is not None and transition.weights.get(target) != sum(transition.weights.values()):
             raise StateError(transition.reason, hint="`sluice rollout status` shows the state of N-1.")
         if transition is not None and transition.applied_at:

@@ -24,7 +24,7 @@ from approvals_by_kubectl import (
 from manifests_cluster import ISTIO, SELDON, kubectl, may, skip_unless_registered
 
 if TYPE_CHECKING:
-    from manifests_cluster import Installation
+    from manifests_cluster import Installation, KubectlResult
 
 RELEASE = {"digest": DIGEST, "image": IMAGE, "number": 1}
 OWNER = {"apiVersion": "v1", "kind": "Pod", "name": "gone", "uid": "00000000-0000-0000-0000-000000000000"}
@@ -63,6 +63,9 @@ def request(by: str) -> dict[str, Any]:
         ({"release": {"digest": DIGEST}}, "Required value"),
         ({"again": "x" * 1001}, "spec.again"),
         ({"replicas": 0}, "spec.replicas"),
+        ({"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}, "minReplicas must be at most maxReplicas"),
+        ({"autoscaling": {"minReplicas": 0, "maxReplicas": 2}}, "spec.autoscaling.minReplicas"),
+        ({"autoscaling": {"maxReplicas": 2}}, "spec.autoscaling.minReplicas"),
         ({"command": {"id": "1", "kind": "promote", "by": REQUESTER}}, "spec.command.kind"),
     ],
 )
@@ -83,6 +86,56 @@ def test_a_requester_requests_and_aborts_in_their_own_name_only(installation: In
 def test_a_requester_neither_rolls_back_nor_scales(installation: Installation, rollout: str) -> None:
     assert_refused(patch(installation, rollout, order("rollback", REQUESTER), REQUESTER), "needs the verb `rollback`")
     assert_refused(patch(installation, rollout, {"spec": {"replicas": 900}}, REQUESTER), "needs the verb `scale`")
+
+
+SCALER = "erin@example.com"
+"""A person of the platform team: the Role sluice-scaler and nothing else."""
+
+
+@pytest.fixture
+def scaler(installation: Installation) -> str:
+    flags = ["--role=sluice-scaler", f"--user={SCALER}", "-n", installation.production]
+    kubectl("create", "rolebinding", "scaler-of-the-test", *flags)  # there already in a second test
+    return SCALER
+
+
+def scale(installation: Installation, name: str, user: str) -> KubectlResult:
+    flags = ["--replicas=3", "-n", installation.production]
+    return kubectl("scale", name, *flags, user=user, groups=GROUPS.get(user, ()))
+
+
+@pytest.mark.parametrize("user", [ALICE, SCALER])
+def test_approvers_and_the_platform_team_scale(installation: Installation, rollout: str, scaler: str, user: str) -> None:
+    result = scale(installation, rollout, user)
+    assert result.succeeded, result.error
+    found = kubectl("get", rollout, "-n", installation.production, "-o", "jsonpath={.spec.replicas}")
+    assert found.out == "3"
+    for change in ({"replicas": 2}, {"autoscaling": {"minReplicas": 2, "maxReplicas": 4}}, {"autoscaling": None}):
+        result = patch(installation, rollout, {"spec": change}, user)
+        assert result.succeeded, result.error
+    assert_refused(patch(installation, rollout, request(scaler), scaler), "needs the verb `request`")
+    assert_refused(patch(installation, rollout, order("rollback", scaler), scaler), "needs the verb `rollback`")
+
+
+@pytest.mark.parametrize("user", [REQUESTER, EDITOR])
+def test_nobody_else_scales(installation: Installation, rollout: str, user: str) -> None:
+    assert_refused(scale(installation, rollout, user), "forbidden")
+    for verb in ("update", "patch"):
+        assert not may(user, verb, "modelrollouts.sluice.dev/scale", installation.production, groups=GROUPS[user])
+    if user == REQUESTER:
+        asked = {"spec": {"autoscaling": {"minReplicas": 1, "maxReplicas": 900}}}
+        assert_refused(patch(installation, rollout, asked, user), "needs the verb `scale`")
+        assert_refused(create(make_rollout(installation, user, replicas=9), user), "needs the verb `scale`")
+        assert_refused(create(make_rollout(installation, user, **asked["spec"]), user), "needs the verb `scale`")
+
+
+def test_the_autoscaler_of_kubernetes_may_scale_and_the_controller_states_the_replicas(installation: Installation) -> None:
+    autoscaler = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
+    for verb in ("get", "update"):
+        assert may(autoscaler, verb, "modelrollouts.sluice.dev/scale", installation.production)
+    controller = installation.account(CONTROLLER)
+    assert may(controller, "patch", "modelrollouts.sluice.dev/scale", installation.production)
+    assert not may(controller, "patch", "modelrollouts.sluice.dev", installation.production)
 
 
 def test_an_approver_rolls_back_and_aborts_but_does_not_request(installation: Installation, rollout: str) -> None:

@@ -60,7 +60,7 @@ def check_what_kubectl_shows(deployment: DeploymentUnderTest) -> None:
     """Check the printed columns, the conditions and the events after two promotions."""
     journal = deployment.read_journal()
     header, row = deployment.kubectl("get").splitlines()
-    assert header.split() == ["NAME", "PHASE", "CHAMPION", "CANARY", "TRAFFIC", "READY", "AGE"]
+    assert header.split() == ["NAME", "PHASE", "CHAMPION", "CANARY", "TRAFFIC", "PODS", "READY", "AGE"]
     number = journal.history[-1].number
     assert all(part in row for part in ("promoted", f"r{number}-", f"r{number} 100 %", "True"))
     assert max(map(len, (header, row))) <= 100, row

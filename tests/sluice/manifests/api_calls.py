@@ -19,9 +19,12 @@ VERBS = {
     "replace": "update",
     "replace_status": "update",
     "delete": "delete",
+    "scale": "patch",
     "watch": "watch",
 }
 """Method of `api.Cluster` → verb of the API server."""
+
+_SUBRESOURCES = {"replace_status": "/status", "scale": "/scale"}
 
 
 @dataclass(frozen=True, order=True)
@@ -64,7 +67,7 @@ def _calls_in(name: str, function: ast.FunctionDef) -> list[Call]:
             continue
         for kind in loops.get(node.args[0].id, [node.args[0].id]):
             assert kind in KINDS, f"{name}: {ast.unparse(node)} uses a kind that this test cannot read"
-            resource = KINDS[kind].plural + ("/status" if node.func.attr == "replace_status" else "")
+            resource = KINDS[kind].plural + _SUBRESOURCES.get(node.func.attr, "")
             found.append(Call(name, VERBS[node.func.attr], KINDS[kind].group, resource))
     return found
 

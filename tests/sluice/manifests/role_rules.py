@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 CONTROLLER, REQUESTER, APPROVER, READER = "sluice-controller", "sluice-requester", "sluice-approver", "sluice-reader"
+SCALER = "sluice-scaler"
 GATE, INTEGRATION, RESULTS, RUN = "sluice-gate", "sluice-integration", "sluice-results", "sluice-run"
 TRIGGERS, EVENT_SENDER, SUBMITTER = "sluice-triggers", "sluice-event-sender", "sluice-submitter"
 CALLERS = {
@@ -48,6 +49,9 @@ CALLERS = {
     "lease_locks._acquire": (CONTROLLER,),
     "lease_locks.raise_epoch": (CONTROLLER,),
     "lease_locks.release": (CONTROLLER,),
+    "rollout_autoscalers._follow": (CONTROLLER,),
+    "rollout_autoscalers._write": (CONTROLLER,),
+    "rollout_autoscalers._remove": (CONTROLLER,),
     "telemetry._publish": (CONTROLLER,),
     "telemetry._read_uid": (CONTROLLER,),
     "cluster_snapshots.read_cluster_snapshot": (CONTROLLER,),
@@ -89,6 +93,11 @@ OF_OTHER_PROGRAMS = {
     # backend/src/v2/config/env.go and objectstore/object_store.go of Kubeflow Pipelines 2.17, and Argo's executor.
     RUN: _REPORTS | {Rule("", "configmaps", "get", "kfp-launcher"), Rule("", "secrets", "get", "mlpipeline-minio-artifact")},
     # server/event/dispatch of Argo Workflows 4.1.
+    # `kubectl scale` reads the object and patches its subresource; other clients replace it. The policy checks the verb `scale`.
+    SCALER: {
+        *(Rule("sluice.dev", "modelrollouts", verb) for verb in ("get", "patch", "scale")),
+        *(Rule("sluice.dev", "modelrollouts/scale", verb) for verb in ("get", "update", "patch")),
+    },
     EVENT_SENDER: {
         Rule("argoproj.io", "workfloweventbindings", "list"),
         Rule("argoproj.io", "workflowtemplates", "get", "churn-retrain"),

@@ -34,7 +34,7 @@ def test_the_role_of_each_call_is_known() -> None:
 
 def test_every_call_is_read() -> None:
     """Every module that uses a kind passes it to a method of `Cluster` that `read_calls` knows."""
-    read = {(call.function.partition(".")[0], call.plural) for call in read_calls()}
+    read = {(call.function.partition(".")[0], call.plural.partition("/")[0]) for call in read_calls()}
     for path in Path(sluice.rollout.platforms.seldon.__path__[0]).rglob("*.py"):
         named = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)} & set(KINDS)
         used = {(path.stem, KINDS[name].plural) for name in named}

@@ -39,6 +39,7 @@ DESTINATION_RULE = Kind("networking.istio.io", "v1beta1", "destinationrules", "D
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 MODEL_ROLLOUT = Kind("sluice.dev", "v1alpha1", "modelrollouts", "ModelRollout")
 ROLLOUT_APPROVAL = Kind("sluice.dev", "v1alpha1", "rolloutapprovals", "RolloutApproval")
+AUTOSCALER = Kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 EVENT = Kind("", "v1", "events", "Event")
 
 
@@ -154,6 +155,16 @@ class Cluster:
         """
         path = kind.path(self.namespace, name) + "/status"
         return self._call("PUT", path, query={"fieldManager": manager}, body=found) or {}
+
+    def scale(self, kind: Kind, name: str, replicas: int, *, manager: str) -> None:
+        """Set the replicas of an object by its subresource ``scale``, as `kubectl scale` does.
+
+        Raises:
+            ConflictError: The object does not exist.
+            ServiceError: The API server does not answer, or refuses.
+        """
+        path, patch = kind.path(self.namespace, name) + "/scale", {"spec": {"replicas": replicas}}
+        self._call("PATCH", path, query={"fieldManager": manager}, body=patch, content=MERGE_PATCH)
 
     def delete(self, kind: Kind, name: str) -> None:
         """Delete an object. It is no error if the object does not exist."""

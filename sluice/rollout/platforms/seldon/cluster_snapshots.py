@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.kubernetes_calls import POD
 from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
-from sluice.rollout.platforms.seldon.objects.predictors import read_predictor_digest
+from sluice.rollout.platforms.seldon.objects.predictors import DEPLOYMENT_LABEL, read_predictor_digest
 from sluice.rollout.platforms.seldon.objects.routes import build_service_host, read_weights
 from sluice.rollout.platforms.seldon.objects.serving_pods import read_pod
 
@@ -66,7 +66,7 @@ def read_cluster_snapshot(cluster: Cluster, name: str, rollout: Mapping[str, Any
     """
     deployment = cluster.get(SELDON_DEPLOYMENT, name)
     service = cluster.get(VIRTUAL_SERVICE, name)
-    pods = [read_pod(pod) for pod in cluster.list(POD, f"seldon-deployment-id={name}")]
+    pods = [read_pod(pod) for pod in cluster.list(POD, f"{DEPLOYMENT_LABEL}={name}")]
     predictors = (deployment or {}).get("spec", {}).get("predictors") or []
     hosts = {
         read_predictor_digest(one): build_service_host(name, one["name"], cluster.namespace)

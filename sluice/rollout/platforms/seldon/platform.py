@@ -23,6 +23,7 @@ from sluice.rollout.platforms.seldon.objects.pod_watches import PodWatch
 from sluice.rollout.platforms.seldon.objects.predictors import HTTP_PORT, list_served_releases, name_role
 from sluice.rollout.platforms.seldon.objects.routes import list_routed_hosts
 from sluice.rollout.platforms.seldon.objects.serving_pods import ReadinessDelay, judge_health
+from sluice.rollout.platforms.seldon.resources.rollout_autoscalers import RolloutAutoscaler
 from sluice.rollout.platforms.seldon.resources.rollout_records import RolloutRecords
 from sluice.rollout.platforms.seldon.resources.rollout_statuses import Report
 from sluice.rollout.platforms.seldon.resources.tenures import Tenure
@@ -96,6 +97,7 @@ class SeldonPlatform:
     _routes: RouteWriter = field(init=False)
     _gateway: GatewayCheck = field(init=False)
     tenure: Tenure = field(init=False)
+    _autoscaler: RolloutAutoscaler = field(init=False)
 
     def __post_init__(self) -> None:
         self._rollouts = RolloutRecords(self.journal, self.lock, self.notify, self.clock, self._warn)
@@ -103,6 +105,7 @@ class SeldonPlatform:
         self._routes = RouteWriter(self.journal, self.lock, self.clock, self._warn)
         self._gateway = GatewayCheck(self.settings.seldon.url)
         self.tenure = Tenure(self.journal, self.lock, self.notify, self._warn)
+        self._autoscaler = RolloutAutoscaler(self.cluster, self.settings.seldon.replicas, self.notify, self._correct)
 
     def observe(self) -> Observation | None:
         """Hold the lease, and read the objects, the Pods and the counters; return None if another controller acts.
@@ -234,6 +237,9 @@ class SeldonPlatform:
                 "account": self.journal.account,
             }
             return
+        # While several releases have traffic, each has less load than a release that has all of it.
+        scaling = self._autoscaler.follow(snapshot.rollout, is_split=len(report.journal.desired_weights) > 1)
+        problem = report.problem or scaling
         servers = [
             {
                 "release": digest,
@@ -251,13 +257,13 @@ class SeldonPlatform:
             "url": self.settings.seldon.url,
             "seen_weights": dict(snapshot.applied_weights or {}),
             "reason": report.plan.reason,
-            "trouble": report.problem or self._notice,
+            "trouble": problem or self._notice,
             "evidence": dict(report.evidence) or None,
             "servers": servers,
         }
         seen = Report(
             message=report.plan.reason,
-            problem=report.problem,
+            problem=problem,
             applied_weights=dict(snapshot.applied_weights or {}),
             evidence=dict(report.evidence),
             servers=tuple(servers),

@@ -124,10 +124,10 @@ class Metrics:
             family.clear()
 
     def observe_transition(self, transition: Transition) -> None:
-        """Count a transition that was written, or measure one that was confirmed as applied."""
-        if transition.applied_at is None:
+        """Count a transition that was written and enters a state, or measure one that was confirmed as applied."""
+        if transition.applied_at is None and not _answers_command(transition):
             self._transitions.labels(self._deployment, transition.to_state).inc()
-        else:
+        elif transition.applied_at is not None:
             self._apply.labels(self._deployment).observe(max(0.0, transition.applied_at - transition.decided_at))
 
 

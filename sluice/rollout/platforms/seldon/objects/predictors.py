@@ -34,6 +34,9 @@ RELEASE_ANNOTATION = "sluice.dev/release"
 PREDICTOR_LABEL = "sluice.dev/predictor"
 """Label of a Pod: the predictor that it belongs to."""
 
+DEPLOYMENT_LABEL = "seldon-deployment-id"
+"""Label that Seldon's operator gives to all Pods of a SeldonDeployment: its name."""
+
 CONTAINER = "model"
 HTTP_PORT, GRPC_PORT, METRICS_PORT = PORT, 9500, 6000
 _NAME_HEX = 8

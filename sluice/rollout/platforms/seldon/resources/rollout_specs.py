@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from sluice.errors import DataError
 from sluice.project.tables.rollout import are_canary_steps
 from sluice.rollout.decisions.states import Command, CommandKind, Request
 from sluice.rollout.decisions.transitions import begin
@@ -58,6 +59,14 @@ class CommandSpec(SpecModel):
     kind: Literal["abort", "rollback"]
     by: Account
     target: Digest | None = None
+
+
+class AutoscalingSpec(SpecModel):
+    """The autoscaler that a platform team asks for."""
+
+    min_replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)]
+    max_replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)]
+    target: Annotated[int, Field(ge=1, le=500, alias="targetCPUUtilizationPercentage")] = 80
 
 
 class _RequestSpec(SpecModel):
@@ -137,6 +146,24 @@ def read_replicas(rollout: Mapping[str, Any]) -> int:
     """Return the replicas of each release that may take traffic; 0 if the spec does not say it."""
     replicas = (rollout.get("spec") or {}).get("replicas")
     return replicas if isinstance(replicas, int) and 0 < replicas <= MAX_REPLICAS else 0
+
+
+def read_autoscaling(rollout: Mapping[str, Any]) -> AutoscalingSpec | None:
+    """Return the autoscaler that a spec asks for; None if it asks for none.
+
+    Raises:
+        DataError: The spec asks for one that is not acceptable, which an API server with the present schema would refuse.
+    """
+    asked = (rollout.get("spec") or {}).get("autoscaling")
+    if asked is None:
+        return None
+    try:
+        found = AutoscalingSpec.model_validate(asked)
+    except ValidationError as error:
+        raise DataError(f"spec.autoscaling is not acceptable: {error}", hint="The autoscaler stays as it is.") from error
+    if found.min_replicas > found.max_replicas:
+        raise DataError("spec.autoscaling: minReplicas must be at most maxReplicas", hint="The autoscaler stays as it is.")
+    return found
 
 
 def build_spec_patch(changed: Journal, journal: Journal) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sluice.errors import DataError
 from sluice.rollout.decisions.states import Journal, Phase
 from sluice.rollout.journals import JOURNAL, build_document
 from sluice.rollout.platforms.seldon.objects.epochs import MAX_EPOCH
-from sluice.rollout.platforms.seldon.objects.predictors import name_predictor
+from sluice.rollout.platforms.seldon.objects.predictors import DEPLOYMENT_LABEL, PREDICTOR_LABEL, name_predictor
 from sluice.rollout.platforms.seldon.resources.rollout_specs import read_command, read_request
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def build_status(
         "champion": _build_term(journal.history[-1]) if journal.history else None,
         "previous": _build_term(journal.history[-2]) if len(journal.history) > 1 else None,
         "canary": _build_canary(request) if request else None,
+        **_describe_scale(journal, rollout, report),
         "traffic": _describe_traffic(journal),
         "weights": dict(journal.weights),
         "appliedWeights": dict(report.applied_weights),
@@ -170,10 +171,31 @@ def _build_ended(one: EndedRollout) -> dict[str, Any]:
     }
 
 
-def _describe_traffic(journal: Journal) -> str:
+def _describe_scale(journal: Journal, rollout: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    """Return what the subresource ``scale`` shows: the Pods of the release that gets the most traffic, in doubt the champion's.
+
+    An autoscaler measures these Pods. During the bake they are the canary's, because the champion's have little to do then.
+    """
+    numbers = _list_numbers(journal)
+    busiest = max(numbers, key=lambda one: (journal.weights.get(one, 0), one == journal.champion), default=None)
+    if busiest is None or not journal.history:
+        return {"replicas": 0}
+    pods = next((int(one.get("pods", 0)) for one in report.servers if one.get("release") == busiest), 0)
+    predictor = name_predictor(busiest, numbers[busiest])
+    name = rollout["metadata"]["name"]
+    return {"replicas": pods, "selector": f"{DEPLOYMENT_LABEL}={name},{PREDICTOR_LABEL}={predictor}"}
+
+
+def _list_numbers(journal: Journal) -> dict[str, int]:
+    """Return the number of each release that the journal names, by release."""
     numbers = {term.release: term.number for term in journal.history}
     if journal.request is not None:
         numbers[journal.request.release] = journal.request.number
+    return numbers
+
+
+def _describe_traffic(journal: Journal) -> str:
+    numbers = _list_numbers(journal)
     return ", ".join(f"r{numbers.get(release, 0)} {share} %" for release, share in journal.desired_weights.items())
 
 

@@ -89,6 +89,9 @@ class MemoryApi:
         self._expect(kind, name, found)
         return self.put(kind, name, copy_object(dict(found)))
 
+    def scale(self, kind: Kind, name: str, replicas: int, *, manager: str) -> None:
+        self.merge(kind, name, {"spec": {"replicas": replicas}}, manager=manager)
+
     def delete(self, kind: Kind, name: str) -> None:
         self.before("delete", kind.plural, name)
         self.objects.pop((kind.plural, name), None)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from memory_api import NAMESPACE, MemoryApi, copy_object
 from simulated_gateway import SimulatedGateway
+from simulated_routes import plan_operator_routes
 
 from sluice.errors import ServiceError
 from sluice.kubernetes_calls import POD
@@ -81,6 +82,7 @@ class SimulatedServer:
         difference: Mean difference of its answers in the shadow from those of stable.
         ready_after: Seconds from its start until it is ready.
         replicas: Replicas of its predictor.
+        most_pods: How many of its Pods become ready at most; None for all.
         since: When it was started.
     """
 
@@ -92,6 +94,7 @@ class SimulatedServer:
     difference: float = 0.02
     ready_after: float = 25.0
     replicas: int = 0
+    most_pods: int | None = None
     since: float = 0.0
 
 
@@ -313,19 +316,27 @@ class SimulatedCluster:
         for key in [key for key in self.api.objects if key[0] == POD.plural]:
             del self.api.objects[key]
         for release, predictor in desired.items():
-            if self.servers.setdefault(release, SimulatedServer()).replicas:
-                self.api.objects[POD.plural, predictor["name"]] = self._pod(release, predictor)
+            for number in range(self.servers.setdefault(release, SimulatedServer()).replicas):
+                pod = self._pod(release, predictor, number)
+                self.api.objects[POD.plural, pod["metadata"]["name"]] = pod
 
-    def _pod(self, release: str, predictor: Mapping[str, Any]) -> dict[str, Any]:
+    def count_ready(self, release: str) -> int:
+        """Return how many Pods of a release are ready."""
+        server = self.servers.get(release)
+        if server is None or not self._ready(release):
+            return 0
+        return server.replicas if server.most_pods is None else min(server.replicas, server.most_pods)
+
+    def _pod(self, release: str, predictor: Mapping[str, Any], number: int) -> dict[str, Any]:
         server = self.servers[release]
-        ready = self._ready(release)
+        ready = number < self.count_ready(release)
         changed = server.since if server.unready_since is None else server.unready_since
         state = {"waiting": {"reason": server.broken}} if server.broken else {"running": {}}
         last = {"lastState": {"terminated": {"exitCode": 3, "message": server.log}}} if server.log else {}
         return {
             "metadata": {
-                "uid": f"{release}-{server.since}",
-                "name": predictor["name"],
+                "uid": f"{release}-{server.since}-{number}",
+                "name": predictor["name"] + (f"-{number}" if number else ""),
                 "creationTimestamp": _format_time(server.since),
                 "labels": {"seldon-deployment-id": NAME},
             },
@@ -341,39 +352,14 @@ class SimulatedCluster:
 
     def _reconcile(self) -> None:
         predictors = self.predictors()
-        if not predictors or not all(self._ready(read_predictor_digest(one)) for one in predictors):
+        served = [read_predictor_digest(one) for one in predictors]
+        if not served or not all(self._ready(one) and self.count_ready(one) == self.servers[one].replicas for one in served):
             return
-        spec = plan_operator_routes(predictors, self.operator_gateway)
+        spec = plan_operator_routes(NAME, NAMESPACE, predictors, self.operator_gateway)
         found = self.api.objects.get((VIRTUAL_SERVICE.plural, NAME)) or {"metadata": {"name": NAME}}
         if found.get("spec") != spec:
             self.operator_writes += 1
             self.api.put(VIRTUAL_SERVICE, NAME, copy_object(found) | {"spec": spec})
-
-
-def plan_operator_routes(predictors: list[dict[str, Any]], gateway: str) -> dict[str, Any]:
-    """Return the spec of the VirtualService as operator 1.17.1 writes it."""
-
-    def plan_destinations(port: int) -> list[dict[str, Any]]:
-        return [
-            {
-                "destination": {
-                    "host": build_service_host(NAME, one["name"], NAMESPACE),
-                    "port": {"number": port},
-                    "subset": one["name"],
-                },
-                **({"weight": one["traffic"]} if one.get("traffic") else {}),
-            }
-            for one in predictors
-        ]
-
-    rest = {"match": [{"uri": {"prefix": f"/seldon/{NAMESPACE}/{NAME}/"}}], "rewrite": {"uri": "/"}}
-    headers = {"seldon": {"exact": NAME}, "namespace": {"exact": NAMESPACE}}
-    grpc = {"match": [{"uri": {"regex": ".*tensorflow.*|.*seldon.protos.*|.*inference.*"}, "headers": headers}]}
-    return {
-        "hosts": ["*"],
-        "gateways": [gateway],
-        "http": [rest | {"route": plan_destinations(8000)}, grpc | {"route": plan_destinations(5001)}],
-    }
 
 
 def _add_defaults(plural: str, found: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from memory_api import copy_object
 from seldon_canaries import A, B, ended, make_cluster
-from simulated_cluster import NAME, SimulatedCluster, SimulatedServer, plan_operator_routes
+from simulated_cluster import NAME, NAMESPACE, SimulatedCluster, SimulatedServer
+from simulated_routes import plan_operator_routes
 
 from sluice.errors import ServiceError
 from sluice.rollout.decisions.states import Phase
@@ -79,12 +80,12 @@ def test_deleted_routes_are_restored_in_the_next_round_while_the_operator_writes
     cluster.operator_gateway = gateway
     control, events = control_with_events(cluster, phase)
     cluster.servers[B].broken = "CrashLoopBackOff"  # so the operator writes no routes
-    before = plan_operator_routes(cluster.predictors(), gateway)
+    before = plan_operator_routes(NAME, NAMESPACE, cluster.predictors(), gateway)
     del cluster.api.objects[ROUTES, NAME]
     control.run_round()
     after = spec_of(cluster)
     assert cluster.weights() == cluster.journal.read().desired_weights
-    expected = plan_operator_routes(cluster.predictors(), gateway)
+    expected = plan_operator_routes(NAME, NAMESPACE, cluster.predictors(), gateway)
     assert after == expected, "the operator finds what it would write itself"
     assert [one["destination"] for one in after["http"][0]["route"]] == [one["destination"] for one in before["http"][0]["route"]]
     assert [reason for reason, _ in events if reason.startswith("Routes")] == ["RoutesRestored"]
@@ -102,7 +103,7 @@ def test_routes_that_were_never_seen_are_restored_in_the_form_of_operator_1_17_1
     while not cluster.tick(control):
         pass
     assert cluster.weights() == {A: 100}
-    assert spec_of(cluster) == plan_operator_routes(cluster.predictors()[:1], "seldon-gateway")
+    assert spec_of(cluster) == plan_operator_routes(NAME, NAMESPACE, cluster.predictors()[:1], "seldon-gateway")
 
 
 @pytest.mark.parametrize("edit", EDITS)
