@@ -28,8 +28,8 @@ DIGEST = "0" * 64
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Build the overlay of the guide as a reader does: its two files beside manifests/, and the keys."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the overlay of the guide as a reader does: its two files beside manifests/, and the keys."""
     folder = tmp_path_factory.mktemp("guide")
     shutil.copytree(MANIFESTS, folder / "manifests")
     (folder / "deploy" / "serving").mkdir(parents=True)
@@ -37,6 +37,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         (folder / name).write_text(OVERLAY[name])
     for name in ("gate.pub", "provenance.pub"):
         (folder / "deploy" / "serving" / name).write_text("a key")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(folder: Path) -> list[dict[str, Any]]:
     return build(folder / "deploy")
 
 
@@ -62,6 +67,17 @@ def test_the_controller_has_the_image_the_keys_the_settings_and_the_pull_secret(
     assert settings["data"] == {"SLUICE_ROLLOUT__SPLITTER": "seldon", "SLUICE_SELDON__REPLICAS": "1"}
     assert container["envFrom"] == [{"configMapRef": {"name": settings["metadata"]["name"]}}]
     assert pick(built, "ServiceAccount", "sluice-controller")["imagePullSecrets"] == [{"name": "sluice-registry"}]
+
+
+def test_the_overlay_can_be_for_another_namespace(folder: Path) -> None:
+    """docs/cluster.md says which of the two names of the namespace changes."""
+    other = folder / "elsewhere"
+    shutil.copytree(folder / "deploy" / "serving", other / "serving")
+    file = other / "serving" / "kustomization.yaml"
+    file.write_text(file.read_text().replace("\nnamespace: sluice-production\n", "\nnamespace: elsewhere\n"))
+    found = build(other / "serving")
+    assert {one["metadata"].get("namespace", "elsewhere") for one in found} == {"elsewhere"}
+    assert pick(found, "ConfigMap", "sluice-controller")["data"]["SLUICE_SELDON__REPLICAS"] == "1"
 
 
 def test_the_accounts_of_the_guide_are_bound_to_one_role_each(built: list[dict[str, Any]]) -> None:
