@@ -6,8 +6,7 @@ request adds nothing that the gateway did not count, and it takes nothing away.
 
 The two are read one after the other, so one may count a request earlier than the other. What is left over at a reading can still
 be matched at the next one, and for `WAIT_SECONDS` if several readings follow each other at once. Then it is dropped. Otherwise a
-direct request could count for an old request of the gateway on another path. A duration that an executor counted can be matched
-for `LATE_SECONDS`, because Envoy reports durations late.
+direct request could count for an old request of the gateway on another path. Durations have rules of their own (``durations``).
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sluice.rollout.platforms.seldon.counters.durations import NO_DURATIONS, OpenDurations, match_durations
+from sluice.rollout.platforms.seldon.counters.rests import Rest, count_rests, keep_rests, take_oldest
 from sluice.rollout.platforms.seldon.counters.tallies import Tally
 
 if TYPE_CHECKING:
@@ -23,29 +24,11 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 2.0
 """How long at least a request that only one side counted waits for the other."""
 
-LATE_SECONDS = 10.0
-"""How long a duration waits for the gateway's. Envoy writes its histograms every 5 s, and Istio does not change that."""
-
 _ALONE = "unreached"
 """The one kind that the gateway alone counts."""
 
 _DURATIONS = ("timed", "slow")
-_MATCHED = ("answered", "failed", "rejected", *_DURATIONS)
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Requests that only one side counted at a reading.
-
-    Attributes:
-        reading: The number of the reading.
-        at: When that was, in seconds, by a clock that never goes back.
-        requests: How many.
-    """
-
-    reading: int
-    at: float
-    requests: int
+_MATCHED = ("answered", "failed", "rejected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +39,13 @@ class Open:
         readings: The readings so far.
         gateway: What only the gateway counted.
         executors: What only the executors counted.
+        durations: The durations that the gateway has not reported.
     """
 
     readings: int = 0
     gateway: Mapping[str, Sequence[Rest]] = field(default_factory=dict)
     executors: Mapping[str, Sequence[Rest]] = field(default_factory=dict)
+    durations: Mapping[str, OpenDurations] = field(default_factory=dict)
 
 
 NOTHING_OPEN = Open()
@@ -93,34 +78,23 @@ def match(before: Open, gateway: Tally, executors: Tally, *, now: float) -> Matc
     reading, direct = before.readings + 1, 0
     agreed, left_gateway, left_executors = {_ALONE: gateway.unreached}, {}, {}
     for kind in _MATCHED:
-        seconds = LATE_SECONDS if kind in _DURATIONS else WAIT_SECONDS
-        ours, _ = _keep(before.gateway.get(kind, ()), reading, now, WAIT_SECONDS)
-        theirs, dropped = _keep(before.executors.get(kind, ()), reading, now, seconds)
+        ours = keep_rests(before.gateway.get(kind, ()), reading, now, WAIT_SECONDS)
+        theirs = keep_rests(before.executors.get(kind, ()), reading, now, WAIT_SECONDS)
+        direct += count_rests(before.executors.get(kind, ())) - count_rests(theirs)
         ours = [*ours, Rest(reading, now, getattr(gateway, kind))]
         theirs = [*theirs, Rest(reading, now, getattr(executors, kind))]
-        agreed[kind] = min(_count(ours), _count(theirs))
-        left_gateway[kind], left_executors[kind] = _take(ours, agreed[kind]), _take(theirs, agreed[kind])
-        direct += dropped if kind not in _DURATIONS else 0
-    left = Open(readings=reading, gateway=left_gateway, executors=left_executors)
+        agreed[kind] = min(count_rests(ours), count_rests(theirs))
+        left_gateway[kind], left_executors[kind] = take_oldest(ours, agreed[kind]), take_oldest(theirs, agreed[kind])
+    uncarried = [one for kind in ("answered", "failed") for one in left_executors[kind] if one.reading == reading]
+    durations = {}
+    for kind in _DURATIONS:
+        agreed[kind], durations[kind] = match_durations(
+            before.durations.get(kind, NO_DURATIONS),
+            getattr(gateway, kind),
+            getattr(executors, kind),
+            uncarried=count_rests(uncarried),
+            reading=reading,
+            now=now,
+        )
+    left = Open(readings=reading, gateway=left_gateway, executors=left_executors, durations=durations)
     return Matched(agreed=Tally(**agreed), direct=direct, left=left)
-
-
-def _keep(rests: Sequence[Rest], reading: int, now: float, seconds: float) -> tuple[list[Rest], int]:
-    """Return what can still be matched, and how many requests are dropped: those before the last reading that are too old."""
-    kept = [one for one in rests if one.reading >= reading - 1 or now - one.at < seconds]
-    return kept, _count(rests) - _count(kept)
-
-
-def _count(rests: Sequence[Rest]) -> int:
-    return sum(one.requests for one in rests)
-
-
-def _take(rests: Sequence[Rest], requests: int) -> list[Rest]:
-    """Return what is left after so many requests were taken, the oldest first."""
-    left = []
-    for one in rests:
-        taken = min(one.requests, requests)
-        requests -= taken
-        if one.requests > taken:
-            left.append(Rest(one.reading, one.at, one.requests - taken))
-    return left

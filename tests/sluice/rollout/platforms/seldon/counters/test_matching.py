@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.rollout.decisions.evidence import Counts
-from sluice.rollout.platforms.seldon.counters.matching import LATE_SECONDS, NOTHING_OPEN, match
+from sluice.rollout.platforms.seldon.counters.durations import LATE_SECONDS
+from sluice.rollout.platforms.seldon.counters.matching import NOTHING_OPEN, match
 from sluice.rollout.platforms.seldon.counters.tallies import KINDS, NO_REQUESTS, Tally, tally_counts, tally_since
 
 if TYPE_CHECKING:
@@ -53,8 +54,23 @@ def test_direct_requests_take_nothing_away_and_nothing_exceeds_the_gateway(readi
     without = add_up([(gateway, executors) for gateway, executors, _ in readings])
     total = add_up([(gateway, executors + direct) for gateway, executors, direct in readings])
     carried = sum((gateway for gateway, _, _ in readings), NO_REQUESTS)
-    for kind in KINDS:
+    for kind in ("answered", "failed", "rejected", "unreached"):
         assert getattr(without, kind) <= getattr(total, kind) <= getattr(carried, kind), kind
+
+
+@given(st.lists(st.tuples(by_executors, by_executors, st.booleans()), max_size=8))
+def test_durations_that_the_gateway_reports_late_count_once_whatever_is_asked_directly(
+    seconds: list[tuple[Tally, Tally, bool]],
+) -> None:
+    """The gateway reports its durations now and then, and the rest at the end."""
+    readings, waiting = [], NO_REQUESTS
+    for users, direct, reports in seconds:
+        waiting += Tally(timed=users.timed, slow=users.slow)
+        late, waiting = (waiting, NO_REQUESTS) if reports else (NO_REQUESTS, waiting)
+        ended = Tally(answered=users.answered, failed=users.failed, rejected=users.rejected)
+        readings.append((ended + late, users + direct))
+    total = add_up([*readings, (waiting, NO_REQUESTS)])
+    assert total == sum((users for users, _, _ in seconds), NO_REQUESTS)
 
 
 def test_a_request_that_one_side_counts_a_reading_earlier_is_matched_at_the_next() -> None:
@@ -75,11 +91,25 @@ def test_a_later_direct_request_does_not_count_for_an_old_request_on_another_pat
     assert add_up([(NO_REQUESTS, direct), (NO_REQUESTS, NO_REQUESTS), (metadata, NO_REQUESTS)]) == NO_REQUESTS
 
 
-def test_a_duration_is_matched_while_envoy_may_be_late_with_it_and_not_later() -> None:
-    early, late = Tally(answered=4, timed=4, slow=2), Tally(timed=4, slow=2)
-    quiet = [(NO_REQUESTS, NO_REQUESTS)] * 4
-    assert add_up([(Tally(answered=4), early), *quiet, (late, NO_REQUESTS)]) == early
-    assert add_up([(Tally(answered=4), early), *quiet, (late, NO_REQUESTS)], LATE_SECONDS) == Tally(answered=4)
+def test_durations_of_the_executors_count_at_once_if_the_gateway_carried_every_answer() -> None:
+    user = Tally(answered=4, timed=4, slow=2)
+    assert add_up([(Tally(answered=4), user)]) == user
+    assert add_up([(Tally(answered=4), user), (Tally(timed=4, slow=2), NO_REQUESTS)]) == user, "and only once"
+
+
+def test_beside_direct_requests_only_what_must_be_users_counts_before_the_gateway_reports_it() -> None:
+    users, direct = Tally(answered=40, timed=40), Tally(answered=30, timed=30, slow=30)
+    assert add_up([(Tally(answered=40), users + direct)]) == Tally(answered=40, timed=40)
+    slow = Tally(answered=40, timed=40, slow=40)
+    assert add_up([(Tally(answered=40), slow + direct)]) == slow
+    assert add_up([(Tally(answered=40), slow + Tally(answered=30, timed=30))]) == Tally(answered=40, timed=40, slow=10)
+
+
+def test_a_duration_waits_for_the_gateway_while_envoy_may_be_late_with_it_and_not_longer() -> None:
+    early, late = Tally(answered=4, timed=4, slow=4), Tally(timed=4, slow=4)
+    direct, quiet = Tally(answered=8, timed=8), [(NO_REQUESTS, NO_REQUESTS)] * 4
+    assert add_up([(Tally(answered=4), early + direct), *quiet, (late, NO_REQUESTS)]) == early
+    assert add_up([(Tally(answered=4), early + direct), *quiet, (late, NO_REQUESTS)], LATE_SECONDS).slow == 0
 
 
 def test_what_is_left_over_twice_was_a_direct_request() -> None:
