@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 RATE = 60.0
 MAX_TAKEOVER_SECONDS, MAX_RESTORE_SECONDS = 60.0, 60.0
-"""Guards against hanging, because several deployments share a busy machine. The figures are printed. With 15 programs that wait for
-two cores, they were 3.9 s for the take-over and 0.4 s for the routes."""
+"""Guards against hanging, because several deployments share a busy machine. The figures are printed. With 15 programs that wait
+for two cores, they were 3.9 s for the take-over and 0.4 s for the routes."""
 
 QUIET_SECONDS = 5.0
 """Two programs that write in turns do it several times in this time."""
