@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from deployments_under_test import Controller, DeploymentUnderTest
 
 RATE = 60.0
-MAX_TAKEOVER_SECONDS, MAX_RESTORE_SECONDS = 15.0, 10.0
-"""Upper limits while three deployments share a busy machine. The figures are printed. On a quiet machine they are 3 to 4 s and
-below 1 s."""
+MAX_TAKEOVER_SECONDS, MAX_RESTORE_SECONDS = 60.0, 60.0
+"""Guards against hanging, because several deployments share a busy machine. The figures are printed. With 15 programs that wait
+for two cores, they were 3.9 s for the take-over and 0.4 s for the routes."""
 
 QUIET_SECONDS = 5.0
 """Two programs that write in turns do it several times in this time."""
@@ -128,7 +128,7 @@ def delete_routes_while_a_canary_crash_loops(deployment: DeploymentUnderTest, lo
 def check_quiet(deployment: DeploymentUnderTest) -> None:
     """Check that nobody writes the routes for some seconds, after they have become what they stay."""
     seen, since = "", time.monotonic()
-    deadline = since + 60
+    deadline = since + 120
 
     def is_quiet() -> bool:
         nonlocal seen, since

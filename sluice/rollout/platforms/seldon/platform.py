@@ -290,6 +290,7 @@ class SeldonPlatform:
         checkpoint = self.tenure.begin(self.build_annotations())
         if checkpoint is not None:
             self._checkpoint = self._to_resume = checkpoint
+            self._routes.forget()
         return self.tenure.acts
 
     def build_annotations(self) -> dict[str, str]:

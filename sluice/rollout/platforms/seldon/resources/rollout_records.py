@@ -117,9 +117,10 @@ class RolloutRecords:
 
     def describe_champions(self) -> dict[str, str]:
         """Return the annotation of the Lease that says which releases are champion and N-1; empty if that is not known."""
-        if self._remembered is None or self._remembered[0] != self.lock.epoch or not self._remembered[1].history:
+        remembered = self._remembered  # the thread that renews the lease calls this while a round replaces it
+        if remembered is None or remembered[0] != self.lock.epoch or not remembered[1].history:
             return {}
-        _, journal, rollout = self._remembered
+        _, journal, rollout = remembered
         return {CHAMPIONS_ANNOTATION: dump_champions(journal, read_renderings(rollout))}
 
     def accept(self, journal: Journal, rollout: Mapping[str, Any]) -> tuple[Journal, Mapping[str, Any]]:

@@ -87,6 +87,10 @@ class RouteWriter:
         self._problem = ""
         return changed
 
+    def forget(self) -> None:
+        """Forget the routes, because another controller has acted meanwhile. The status has what it saw last."""
+        self._form, self._other, self._settled = None, None, ({}, 0.0)
+
     def record(self, journal: Journal, snapshot: ClusterSnapshot) -> Mapping[str, Any]:
         """Remember the routes that are there now, and return the ModelRollout, whose status then has them.
 

@@ -153,6 +153,24 @@ def test_the_controller_follows_an_operator_with_other_settings_and_does_not_wri
     assert spec_of(cluster)["gateways"] == ["mesh/another"], "it remembers the later settings"
 
 
+def test_a_controller_that_acts_again_does_not_restore_routes_from_before(cluster: SimulatedCluster) -> None:
+    first, _ = control_with_events(cluster)
+    second = cluster.controller("three")
+    cluster.gateway = "mesh/another"
+    cluster.rate = 0.0
+    while not cluster.tick(second):
+        pass
+    for _ in range(10):
+        cluster.tick(second)
+    while not cluster.tick(first):
+        pass
+    cluster.servers[A].unready_since = cluster.now
+    cluster.pass_time(0.0)
+    del cluster.api.objects[ROUTES, NAME]
+    first.run_round()
+    assert spec_of(cluster)["gateways"] == ["mesh/another"]
+
+
 def test_after_routes_were_restored_neither_the_controller_nor_the_operator_writes_them_again(cluster: SimulatedCluster) -> None:
     control, _ = control_with_events(cluster)
     cluster.servers[A].unready_since = cluster.now
