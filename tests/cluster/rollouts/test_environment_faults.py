@@ -117,7 +117,7 @@ def test_a_rollout_stays_at_its_step_without_traffic(
         if by_hand:
             commands.promote(deployment.project, canary, by="eve", why="a test")
             assert deployment.wait_end(canary) == "promoted"
-            assert deployment.transitions(canary)[-1].reason.endswith("promoted by eve")
+            assert deployment.transitions(canary)[-1].reason.endswith("promoted by ann for eve")
             return
         run(deployment, lambda deployment, _load: check_promoted(deployment, canary))
 

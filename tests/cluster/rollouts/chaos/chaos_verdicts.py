@@ -36,7 +36,7 @@ class Rollback:
     Attributes:
         transition: The transition.
         seconds: From the decision until the routes were confirmed.
-        fault_seconds: From the end of the last fault that was in its way; None if none was.
+        fault_seconds: From the end of the last fault that was in its way, 0 if that lasted longer; None if none was.
     """
 
     transition: Transition
@@ -101,7 +101,7 @@ def list_rollbacks(told: Sequence[ToldStory], overlaps: Callable[[float, float],
             faults = overlaps(transition.decided_at - LEASE_SECONDS, transition.applied_at)
             last = max((fault.end for fault in faults), default=None)
             seconds = transition.applied_at - transition.decided_at
-            after = None if last is None else transition.applied_at - max(last, transition.decided_at)
+            after = None if last is None else max(0.0, transition.applied_at - max(last, transition.decided_at))
             found.append(Rollback(transition, seconds, after))
     return found
 
