@@ -90,9 +90,7 @@ def check_settings_for_pods(settings: Settings) -> Finding:
     missing = [key for key in find_missing_places(settings) if not settings.steps.env.get(_variable(key))]
     if missing:
         text = f"the first step fails, because these settings are missing: {', '.join(missing)}"
-        return Finding(
-            subject, FAIL, text, "Set them in sluice.toml or in steps.env. docs/cluster.md says what a Pod needs."
-        )
+        return Finding(subject, FAIL, text, "Set them in sluice.toml or in steps.env. docs/cluster.md says what a Pod needs.")
     return Finding(subject, PASS, "the first step finds the registry, the gate's ledger and the holdout's digest")
 
 
