@@ -157,8 +157,8 @@ def test_an_event_about_servers_is_a_warning(before: str, after: str, kind: str,
 
 def test_a_change_by_hand_that_was_undone_is_a_warning_of_its_own() -> None:
     api = MemoryApi()
-    Events(api, "churn", "one").warn("predictor r1-aaaaaaaa was changed by others; it was put right")  # type: ignore[arg-type]
+    text = "predictor r1-aaaaaaaa was changed by others; it was put right"
+    Events(api, "churn", "one").warn("PutRight", text)  # type: ignore[arg-type]
     (event,) = api.objects.values()
-    assert (event["type"], event["reason"]) == ("Warning", "PutRight")
-    assert event["message"] == "predictor r1-aaaaaaaa was changed by others; it was put right"
+    assert (event["type"], event["reason"], event["message"]) == ("Warning", "PutRight", text)
     assert event["involvedObject"]["kind"] == "ModelRollout"

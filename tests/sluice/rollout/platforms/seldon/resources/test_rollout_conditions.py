@@ -25,7 +25,7 @@ def request(digest: str = B, number: int = 2, **more: Any) -> dict[str, Any]:
 
 def read_conditions(journal: Journal, spec: dict[str, Any], report: Report) -> dict[str, tuple[str, str]]:
     """Return the status and the message of each condition."""
-    status = build_status(journal, {"metadata": {"generation": 1}, "spec": spec}, report, epoch=1, now=NOW)
+    status = build_status(journal, {"metadata": {"name": "churn", "generation": 1}, "spec": spec}, report, epoch=1, now=NOW)
     return {one["type"]: (one["status"], one["message"]) for one in status["conditions"]}
 
 
@@ -162,7 +162,7 @@ def test_a_condemned_release_that_is_requested_without_a_reason_says_why_nothing
 
 
 def test_the_message_of_the_status_says_how_the_last_rollout_ended_and_what_a_command_waits_for() -> None:
-    rollout = {"metadata": {}, "spec": request()}
+    rollout = {"metadata": {"name": "churn"}, "spec": request()}
     ended = end_rollout(CHAMPION, Phase.ABORTED, "aborted by kim")
     report = Report(message="rollback by kim waits: N-1's server is not ready")
     assert build_status(ended, rollout, report, epoch=1, now=NOW)["message"] == "release r2-bbbbbbbb was aborted: aborted by kim"

@@ -156,7 +156,7 @@ def test_the_controller_follows_an_operator_with_other_settings_and_does_not_wri
 def test_a_controller_that_acts_again_does_not_restore_routes_from_before(cluster: SimulatedCluster) -> None:
     first, _ = control_with_events(cluster)
     second = cluster.controller("three")
-    cluster.gateway = "mesh/another"
+    cluster.operator_gateway = "mesh/another"
     cluster.rate = 0.0
     while not cluster.tick(second):
         pass

@@ -97,8 +97,8 @@ def test_replicas_that_are_stated_stay(running: tuple[SimulatedCluster, ControlL
 @pytest.mark.parametrize("change", ["changed", "deleted"])
 def test_what_others_change_in_the_autoscaler_is_put_right(running: tuple[SimulatedCluster, ControlLoop], change: str) -> None:
     cluster, control = running
-    corrections: list[str] = []
-    control.platform.correct = corrections.append  # type: ignore[attr-defined]
+    corrections: list[tuple[str, str]] = []
+    control.platform.warn = lambda reason, text: corrections.append((reason, text))  # type: ignore[attr-defined]
     ask(cluster, ASKED)
     made = copy.deepcopy(follow(cluster, control)["spec"])
     if change == "changed":
@@ -106,7 +106,7 @@ def test_what_others_change_in_the_autoscaler_is_put_right(running: tuple[Simula
     else:
         cluster.api.delete(AUTOSCALER, "churn")
     assert follow(cluster, control)["spec"] == made
-    assert corrections == [f"the HorizontalPodAutoscaler was {change} by others; it was put right"]
+    assert corrections == [("PutRight", f"the HorizontalPodAutoscaler was {change} by others; it was put right")]
 
 
 def test_a_changed_request_changes_the_autoscaler_and_its_end_deletes_it(running: tuple[SimulatedCluster, ControlLoop]) -> None:
