@@ -25,6 +25,9 @@ LARGEST_SKEW_SECONDS = 5.0
 ARGO, SELDON, ISTIO = "argoproj.io/v1alpha1", "machinelearning.seldon.io/v1", "networking.istio.io/v1beta1"
 PROMETHEUS, SLUICE = "monitoring.coreos.com/v1", "sluice.dev/v1alpha1"
 
+REQUESTS = "requests of rollouts"
+"""Subject of the finding about whether this account may request rollouts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Permission:
@@ -139,7 +142,7 @@ def check_permissions(api: ApiServer, permissions: Iterable[Permission]) -> list
 def check_requester(api: ApiServer) -> Finding:
     """Say whether this account may request a rollout. That is a note, because an approver or a submitter need not be able to."""
     missing = [f"{verb} {each.resource}" for each in REQUESTER_PERMISSIONS for verb in each.verbs if not _may(api, each, verb)]
-    subject, namespace = "requests of rollouts", api.namespace
+    subject, namespace = REQUESTS, api.namespace
     if not missing:
         return Finding(subject, PASS, f"this account may request rollouts in namespace {namespace}")
     text = f"this account may not request rollouts in namespace {namespace}, because it may not {', '.join(missing)}"

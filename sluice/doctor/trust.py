@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 SUBJECT = "signatures"
 
 
-def check_trust(project: Project, *, engine: str = "local") -> list[Finding]:
+def check_trust(project: Project, *, engine: str = "local", requests: bool = True) -> list[Finding]:
     """Return the findings about the keys with which a release is verified before it takes traffic, and about the private ones.
 
     Args:
         project: The project.
         engine: ``local``, ``argo`` or ``kfp``. On a cluster's engine, the private keys are in Secrets, which the settings name.
+        requests: Whether this account may request rollouts. If it may not, it needs no private key, and a missing one is a note.
     """
     try:
         keys = read_trust_keys(project)
@@ -33,20 +34,22 @@ def check_trust(project: Project, *, engine: str = "local") -> list[Finding]:
             _check_keys("gate_keys", keys.gate, gate_statements.KEY_VARIABLE),
             _check_keys("provenance_keys", keys.provenance, provenance.KEY_VARIABLE),
         ]
-        return findings + (_check_local_keys(project) if engine == "local" else _check_secrets(project, engine))
+        return findings + (
+            _check_local_keys(project, FAIL if requests else NOTE) if engine == "local" else _check_secrets(project, engine)
+        )
     except SluiceError as error:
         return [Finding(SUBJECT, FAIL, error.message, error.hint)]
 
 
-def _check_local_keys(project: Project) -> list[Finding]:
-    """Return a finding for each private key without which a run on this machine stops before the training."""
+def _check_local_keys(project: Project, outcome: str) -> list[Finding]:
+    """Return a finding with this outcome for each private key without which a run on this machine stops before the training."""
     findings: list[Finding] = []
     for check in (check_gate_key, check_signing_key):
         try:
             check(project)
         except SluiceError as error:
             fix = f"{error.hint} A machine that only serves, requests or approves needs no private key."
-            findings.append(Finding(SUBJECT, FAIL, f"`sluice run` does not train: {error.message}", fix))
+            findings.append(Finding(SUBJECT, outcome, f"`sluice run` does not train: {error.message}", fix))
     return findings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from sluice.errors import RefusedError
 from sluice.project.projects import read_project
@@ -12,6 +13,9 @@ from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests import approvals, histories, outcomes, starts, statuses, step_shares
 from sluice.rollout.requests.admission import check_not_condemned
 from sluice.steps.records import read_rejection, record_part, running_step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 POLL_SECONDS, CLUSTER_POLL_SECONDS = 0.2, 2.0
 """Pause between two looks for an approval: on a laptop, and in a cluster."""
@@ -77,6 +81,7 @@ def run_canary(release: str, by: str) -> str:
     with running_step("canary") as step:
         releases = open_releases(project)
         number = releases.get(release).number
+        is_first = open_journal(project).read().champion is None
         starts.request_rollout(project, release, by=by)
         steps = step_shares.find_steps(project, open_journal(project).read(), release)
         if project.settings.rollout.in_cluster and approvals.find_approval(project, release) is None:
@@ -84,7 +89,7 @@ def run_canary(release: str, by: str) -> str:
             sys.stderr.write(f"{waiting}\n")  # the log is what a person sees of a step that is still running in a cluster
             step.wait(waiting)
         else:
-            step.wait(f"release {number} gets {' → '.join(map(str, steps))} % of the traffic")
+            step.wait(_describe_traffic(number, steps, is_first=is_first))
         outcome = outcomes.wait_for_outcome(project, release, timeout=project.settings.rollout.deadline_seconds)
         time.sleep(SECONDS_RECORDED_AFTER_END)
         outcomes.wait_for_explanation(project, release)
@@ -94,6 +99,12 @@ def run_canary(release: str, by: str) -> str:
         outcomes.check_promoted(outcome, evidence, number)
         step.detail = f"release {number} is champion"
     return outcome
+
+
+def _describe_traffic(number: int | str, steps: Sequence[int], *, is_first: bool) -> str:
+    """Say which shares a release gets. The first one has nothing to be compared with, so it gets all of the traffic at once."""
+    shares = "100" if is_first else " → ".join(map(str, steps))
+    return f"release {number} gets {shares} % of the traffic{', because there is no champion yet' if is_first else ''}"
 
 
 def _describe_missing_approval(number: int | str, by: str, deadline_seconds: float) -> str:

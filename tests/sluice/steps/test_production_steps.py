@@ -10,7 +10,7 @@ import pytest
 
 from sluice.rollout.decisions.states import ChampionTerm, Condemnation, Journal
 from sluice.rollout.platforms.selection import open_journal
-from sluice.rollout.requests import admission, starts
+from sluice.rollout.requests import admission, outcomes, starts
 from sluice.steps import production
 
 if TYPE_CHECKING:
@@ -44,3 +44,33 @@ def test_a_step_ends_at_once_with_exit_code_4_if_the_release_is_condemned(
     assert "is condemned, because its canary failed" in last["error"]
     assert "--again WHY" in last["hint"]
     assert open_journal(tiny).read() == before
+
+
+class StoppedError(Exception):
+    """The test has seen what it needs."""
+
+
+@pytest.mark.parametrize(
+    ("history", "text"),
+    [
+        ((), "release 2 gets 100 % of the traffic, because there is no champion yet"),
+        ((ChampionTerm(release=A, by="bob", at=1.0),), "release 2 gets 5 → 25 → 100 % of the traffic"),
+    ],
+    ids=["first", "second"],
+)
+def test_the_canary_step_says_which_shares_the_release_gets(
+    tiny: Project, run: Path, monkeypatch: pytest.MonkeyPatch, history: tuple[ChampionTerm, ...], text: str
+) -> None:
+    def stop(*_: object, **__: object) -> str:
+        raise StoppedError
+
+    monkeypatch.chdir(tiny.root)
+    store = SimpleNamespace(get=lambda _: SimpleNamespace(number=2))
+    monkeypatch.setattr(production, "open_releases", lambda _project: store)
+    monkeypatch.setattr(starts, "request_rollout", lambda *_, **__: None)
+    monkeypatch.setattr(outcomes, "wait_for_outcome", stop)
+    open_journal(tiny).update(lambda _: Journal(history=history, weights={A: 100} if history else {}))
+    with pytest.raises(StoppedError):
+        production.run_canary(B, by="ci")
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert [each["detail"] for each in events if each["event"] == "waiting"] == [text]
