@@ -1,4 +1,4 @@
-"""The reference lists every command, key, error and exit code."""
+"""The reference lists every command, key, error and exit code, and the links between the pages lead somewhere."""
 
 from __future__ import annotations
 
@@ -51,10 +51,39 @@ def test_every_command_is_documented() -> None:
         assert row, name
 
 
-def test_relative_links_in_the_documentation_exist() -> None:
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+def list_anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes from the headings of a page. A second heading with the same text gets a number."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    anchors: set[str] = set()
+    for heading in re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        anchor = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        number = sum(1 for other in anchors if re.fullmatch(rf"{re.escape(anchor)}(-\d+)?", other))
+        anchors.add(f"{anchor}-{number}" if number and anchor in anchors else anchor)
+    return anchors
+
+
+def list_broken_links(page: Path) -> list[str]:
+    """Return the links of a page to a file that does not exist, or to a heading that its page does not have."""
+    broken: list[str] = []
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8")):
+        to = page.parent / target if target else page
+        if not to.exists() or (anchor and to.suffix == ".md" and anchor not in list_anchors(to)):
+            broken.append(f"{target}#{anchor}" if anchor else target)
+    return broken
+
+
+def test_relative_links_in_the_documentation_and_their_anchors_exist() -> None:
+    pages = (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
+    assert {page.name: broken for page in pages if (broken := list_broken_links(page))} == {}
+
+
+def test_a_link_to_a_missing_file_or_heading_is_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# The `first` one: 100 %\n\n```\n# a comment\n```\n\n## Twice\n\n## Twice\n")
+    good = "[a](other.md) [b](other.md#the-first-one-100-) [c](other.md#twice-1) [d](#here) [e](https://example.com/#x)"
+    page = tmp_path / "page.md"
+    page.write_text(f"## Here\n{good}\n[f](gone.md#x) [g](other.md#a-comment) [h](#there)\n")
+    assert list_broken_links(page) == ["gone.md#x", "other.md#a-comment", "#there"]
 
 
 STATISTICS = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
