@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import textwrap
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GUIDE = (ROOT / "docs" / "installation.md").read_text(encoding="utf-8")
+LOOKUP = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 SHELL = "\n".join(text for kind, text in BLOCKS if not kind)
 OVERLAY = {text.partition("\n")[0].removeprefix("# "): text for kind, text in BLOCKS if kind == "yaml"}
@@ -80,13 +82,41 @@ def test_the_overlay_can_be_for_another_namespace(folder: Path) -> None:
     assert pick(found, "ConfigMap", "sluice-controller")["data"]["SLUICE_SELDON__REPLICAS"] == "1"
 
 
-def test_the_accounts_of_the_guide_are_bound_to_one_role_each(built: list[dict[str, Any]]) -> None:
+def test_the_overlay_can_let_another_gateway_reach_the_servers(folder: Path) -> None:
+    """docs/cluster.md has the patch."""
+    (patch,) = re.findall(
+        r"^```yaml\n# a patch for deploy/serving/kustomization\.yaml\n(.*?)^```$", LOOKUP, re.MULTILINE | re.DOTALL
+    )
+    other = folder / "another-gateway"
+    shutil.copytree(folder / "deploy" / "serving", other / "serving")
+    file = other / "serving" / "kustomization.yaml"
+    file.write_text(f"{file.read_text()}{textwrap.indent(patch, '  ')}")
+    before, after = (
+        pick(build(one / "serving"), "NetworkPolicy", "sluice-serving")["spec"] for one in (folder / "deploy", other)
+    )
+    assert [list(peer) for peer in after["ingress"][0]["from"]] == [["namespaceSelector", "podSelector"], ["ipBlock"]]
+    assert after["ingress"][0].pop("from") != before["ingress"][0].pop("from")
+    assert after == before, "the ports and the other peers stay"
+
+
+def test_the_policy_for_the_paths_of_the_gateway_allows_those_of_the_guide() -> None:
+    (text,) = re.findall(r"^```yaml\n(apiVersion: security\.istio\.io.*?)^```$", LOOKUP, re.MULTILINE | re.DOTALL)
+    ((operation,),) = [[to["operation"] for to in rule["to"]] for rule in yaml.safe_load(text)["spec"]["rules"]]
+    (prefix,) = operation["paths"]
+    allowed = set(re.findall(r"`(/seldon/[^`]+)`", GUIDE))
+    assert set(operation["notPaths"]) == allowed
+    assert {path.partition("/api/")[2] for path in allowed} == {"v1.0/predictions", "v1.0/health/status"}
+    assert all(path.startswith(prefix.removesuffix("*")) for path in allowed)
+
+
+def test_the_accounts_of_the_guide_are_bound_to_their_roles_and_to_no_other_one(built: list[dict[str, Any]]) -> None:
     names = re.search(r"^for name in (bob ann); do$", SHELL, re.MULTILINE)
     assert names
-    for name, role in zip(names[1].split(), ("sluice-requester", "sluice-approver"), strict=True):
+    for name, roles in zip(names[1].split(), ({"sluice-requester"}, {"sluice-approver", "sluice-scaler"}), strict=True):
         bound = [one for one in built if one["kind"] == "RoleBinding" and name in [each["name"] for each in one["subjects"]]]
-        assert [one["roleRef"]["name"] for one in bound] == [role]
-        assert bound[0]["subjects"] == [{"kind": "ServiceAccount", "name": name, "namespace": "people"}]
+        assert {one["roleRef"]["name"] for one in bound} == roles
+        assert len(bound) == len(roles)
+        assert all(one["subjects"] == [{"kind": "ServiceAccount", "name": name, "namespace": "people"}] for one in bound)
 
 
 def test_the_settings_of_the_guide_extend_sluice_toml(tmp_path: Path) -> None:
@@ -127,10 +157,12 @@ def test_each_make_target_variable_and_path_of_the_guide_exists() -> None:
             assert f"$({name})" in makefile if is_variable else re.search(rf"^{name}:", makefile, re.MULTILINE), word
     for name in re.findall(r"`([A-Z_]+)=", GUIDE):
         assert f"$(if $({name})" in makefile or name == "ISTIO_ENABLED", name
-    for row in re.findall(r"^\| (`[^|]+) \|", GUIDE.partition("## What else is in manifests/")[2], re.MULTILINE):
+    rows = re.findall(r"^\| (`[^|]+) \|", LOOKUP.partition("## What is in manifests/")[2], re.MULTILINE)
+    assert len(rows) == 4
+    for row in rows:
         for name in re.findall(r"`([a-z/]+)`", row):
             assert (MANIFESTS / name / "kustomization.yaml").is_file(), name
-    for name in re.findall(r"`((?:overlays|manifests)/[a-z/.]+)`", GUIDE):
+    for name in re.findall(r"[` ]((?:overlays|manifests)/[a-z/.]+)[`\n]", GUIDE):
         assert (MANIFESTS / name.removeprefix("manifests/")).exists(), name
 
 
