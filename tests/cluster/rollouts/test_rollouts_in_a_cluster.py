@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deployments_under_test import DeploymentUnderTest
+    from rollout_namespaces import RolloutNamespace
 
 RATE = 100.0
 
@@ -99,9 +100,10 @@ def test_the_shadow_rejects_a_canary_with_other_answers_and_a_holdback_keeps_tra
 
 
 def test_a_canary_without_approval_gets_no_traffic_and_is_rejected_at_the_deadline(
-    make_deployment: Callable[..., DeploymentUnderTest],
+    make_deployment: Callable[..., DeploymentUnderTest], namespace: RolloutNamespace
 ) -> None:
-    deployment = make_deployment("late", deadline=20.0)
+    # With the real operator, a Pod is ready after 20 s at the soonest.
+    deployment = make_deployment("late", deadline=60.0 if namespace.seldon else 20.0)
     champion = deployment.ensure_champion()
     with Load(deployment.url, 20.0) as load:
         canary = deployment.start_rollout(approved=False)
