@@ -25,7 +25,7 @@ from sluice.rollout.platforms.seldon.objects.routes import list_routed_hosts
 from sluice.rollout.platforms.seldon.objects.serving_pods import ReadinessDelay, judge_health
 from sluice.rollout.platforms.seldon.resources.rollout_autoscalers import RolloutAutoscaler
 from sluice.rollout.platforms.seldon.resources.rollout_records import RolloutRecords
-from sluice.rollout.platforms.seldon.resources.rollout_statuses import Report
+from sluice.rollout.platforms.seldon.resources.rollout_statuses import Report, read_journal
 from sluice.rollout.platforms.seldon.resources.tenures import Tenure
 from sluice.rollout.platforms.seldon.routing.gateway_checks import GatewayCheck
 from sluice.rollout.platforms.seldon.routing.route_writer import RouteWriter
@@ -124,6 +124,8 @@ class SeldonPlatform:
             return Observation(journal=Journal(), health={}, weights={}, counts=None, can_apply=False, checkpoint=checkpoint)
         snapshot = self._snapshot = read_cluster_snapshot(self.cluster, self.journal.name, rollout)
         self.tenure.refuse_superseded(snapshot.deployment, snapshot.service, rollout=rollout)
+        if snapshot.service is None and self._restore_routes(snapshot):
+            snapshot = self._snapshot = read_cluster_snapshot(self.cluster, self.journal.name, rollout)
         unaccepted, unread = self._read_journal(snapshot)
         journal, rollout = self._rollouts.accept(unaccepted, rollout)
         snapshot = self._snapshot = dataclasses.replace(snapshot, rollout=rollout)
@@ -315,6 +317,21 @@ class SeldonPlatform:
             # good.
             promotes = journal.command is not None and journal.command.kind is CommandKind.PROMOTE
             return dataclasses.replace(journal, command=None) if promotes else journal, str(error)
+
+    def _restore_routes(self, snapshot: ClusterSnapshot) -> bool:
+        """Restore routes that are gone before anything else is read, because until then no request is answered.
+
+        They get the weights that the journal has, so nothing is decided. Return whether they may be there now.
+        """
+        journal = read_journal(snapshot.rollout)
+        if journal is None or not journal.desired_weights:
+            return False
+        try:
+            return self._routes.move(journal, snapshot)
+        except ConflictError:  # the operator was faster
+            return True
+        except ServiceError:
+            return False
 
     def _read_counts(self, snapshot: ClusterSnapshot, journal: Journal) -> tuple[Mapping[str, Counts] | None, str]:
         """Return what was counted, and what keeps a release from advancing by it."""

@@ -93,6 +93,27 @@ def test_deleted_routes_are_restored_in_the_next_round_while_the_operator_writes
     assert owner["uid"] == cluster.api.objects[SELDON_DEPLOYMENT.plural, NAME]["metadata"]["uid"]
 
 
+def test_deleted_routes_are_restored_before_anything_is_counted(cluster: SimulatedCluster) -> None:
+    """A gateway or an executor that hangs takes seconds, and no request is answered meanwhile."""
+    control, _ = control_with_events(cluster)
+    seen: list[dict[str, int]] = []
+
+    class Counters:
+        def read(self, _traffic: object, _now: float) -> None:
+            seen.append(cluster.weights())
+            raise ServiceError("the gateway's metrics cannot be read")
+
+        def close(self) -> None:
+            """There is nothing to close."""
+
+    control.platform.counters = Counters()  # type: ignore[attr-defined]
+    cluster.servers[A].unready_since = cluster.now  # so the operator writes no routes
+    cluster.pass_time(0.0)
+    del cluster.api.objects[ROUTES, NAME]
+    control.run_round()
+    assert seen == [cluster.journal.read().desired_weights]
+
+
 def test_routes_that_were_never_seen_are_restored_in_the_form_of_operator_1_17_1(cluster: SimulatedCluster) -> None:
     """An earlier version of Sluice did not remember them."""
     cluster.servers[B].ready_after = 1e9  # so the operator writes no routes
@@ -205,10 +226,17 @@ def test_a_message_about_lost_routes_does_not_blame_the_operators_settings(clust
     cluster.servers[A].unready_since = cluster.now
     cluster.pass_time(0.0)
     del cluster.api.objects[ROUTES, NAME]
-    control.run_round()
-    trouble = control.platform.status["trouble"]  # type: ignore[attr-defined]
-    assert "VirtualService is gone" in trouble
-    assert "ISTIO_ENABLED" not in trouble
+
+    def refuse(verb: str, plural: str, _name: str) -> None:
+        if (verb, plural) == ("create", ROUTES):
+            raise ServiceError("the API server refused it")
+
+    cluster.api.before = refuse
+    seen = len(cluster.lines)
+    cluster.tick(control)
+    lines = cluster.lines[seen:]
+    assert any(f"the VirtualService {NAME} cannot be written" in line for line in lines), lines
+    assert not any("ISTIO_ENABLED" in line for line in lines), lines
 
 
 def test_weights_that_others_changed_are_put_right_and_reported_once(cluster: SimulatedCluster) -> None:
