@@ -169,7 +169,7 @@ class Installation:
             item["spec"]["replicas"] = 0  # The project builds its image, so it does not exist here.
         if item["kind"] == "Namespace":
             metadata["labels"] |= {"seldon.io/controller-id": "none", "sluice.test/session": self.session}
-        if metadata.get("namespace") in {"kubeflow", "monitoring"}:
+        if metadata.get("namespace") in {"kubeflow", "monitoring", "istio-system"}:  # this cluster may not have them
             metadata["namespace"] = self.pipelines if metadata["namespace"] == "kubeflow" else self.monitoring
         return item
 
@@ -179,6 +179,7 @@ class Installation:
 
     def set_up(self) -> None:
         """Install the overlays for production, for pipelines on Argo and for the triggers."""
+        kubectl("create", "namespace", self.monitoring)
         for overlay in ("overlays/production", "overlays/argo", "overlays/triggers"):
             items = sorted(self.build(overlay), key=lambda item: item["kind"] != "Namespace")
             result = self.apply(items)
@@ -186,7 +187,6 @@ class Installation:
         # After a kind was registered or changed, the API server refuses its objects for a moment.
         own = [f"{plural}.sluice.dev" for plural in ("modelrollouts", "rolloutapprovals")]
         wait_for(lambda: all(kubectl("get", kind, "-n", self.production).succeeded for kind in own), "Sluice's kinds")
-        kubectl("create", "namespace", self.monitoring)
 
     def tear_down(self) -> None:
         """Delete everything, the policies first, so that they do not refuse the other deletions."""
