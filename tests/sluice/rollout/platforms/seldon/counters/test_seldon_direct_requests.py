@@ -5,6 +5,7 @@ It sends good requests so that a bad canary passes, or requests that fail so tha
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from sluice.rollout.round import ControlLoop
 
 A, B = (f"sha256:{letter * 64}" for letter in "ab")
-SEEDS = pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
+ATTACKS = int(os.environ.get("SLUICE_ATTACKS", "10"))
+SEEDS = pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, ATTACKS))])
 
 
 @dataclass
