@@ -206,18 +206,22 @@ class Signer:
             patch.setenv(provenance.KEY_VARIABLE, str(self._key("image")[0]))
             yield
 
-    def documents(self, release: str, image: str, *, model: str = f"sha256:{'f' * 64}", gate: object = None) -> ReleaseDocuments:
-        """Return what a release with this model says about itself: signed by both keys, unless it has another gate's answer."""
-        manifest = {
+    def plan_manifest(self, model: str, gate: object) -> dict[str, Any]:
+        """Return the manifest of a release with this model and this gate's answer."""
+        return {
             "project": self.project,
             "code": {"commit": "", "dirty": False},
             "model": {"digest": model, "build": "a:b", "parameters": {}},
             "data": {"snapshot_digest": model, "holdout_digest": model},
             "environment": {"lock_digest": model, "fingerprint": {}},
-            "gate": self.sign_gate(model) if gate is None else gate,
+            "gate": gate,
             "verdicts": {},
             "parent": None,
         }
+
+    def documents(self, release: str, image: str, *, model: str = f"sha256:{'f' * 64}", gate: object = None) -> ReleaseDocuments:
+        """Return what a release with this model says about itself: signed by both keys, unless it has another gate's answer."""
+        manifest = self.plan_manifest(model, self.sign_gate(model) if gate is None else gate)
         with self.packaging():
             attached = provenance.sign_provenance(manifest, digest=release, image_digest=image)
         return ReleaseDocuments(release=release, image=image, model=model, manifest=manifest, provenance=[attached])

@@ -47,7 +47,7 @@ class SignedReleases:
         digest = f"sha256:{sha256(model).hexdigest()}"
         asked = f"sha256:{'0' * 64}" if forged == "other model" else digest
         gate = self.signer.sign_gate(asked, promote=forged != "kept")
-        manifest = self._plan_manifest(digest, {"promote": True} if forged == "no gate" else gate)
+        manifest = self.signer.plan_manifest(digest, {"promote": True} if forged == "no gate" else gate)
         with tempfile.TemporaryDirectory() as name:
             folder, layer = Path(name) / "layer", Path(name) / "layer.tar"
             folder.mkdir()
@@ -58,18 +58,6 @@ class SignedReleases:
         if forged != "no provenance":
             self._attach(manifest, release, image)
         return release, image
-
-    def _plan_manifest(self, model: str, gate: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "project": self.signer.project,
-            "code": {"commit": "", "dirty": False},
-            "model": {"digest": model, "build": "a:b", "parameters": {}},
-            "data": {"snapshot_digest": model, "holdout_digest": model},
-            "environment": {"lock_digest": model, "fingerprint": {}},
-            "gate": gate,
-            "verdicts": {},
-            "parent": None,
-        }
 
     def _push(self, layer: bytes) -> str:
         base, to = read_image_reference(self.namespace.python_image), read_image_reference(self.namespace.repository)
