@@ -170,8 +170,10 @@ class Cluster:
         """Delete an object. It is no error if the object does not exist."""
         self._call("DELETE", kind.path(self.namespace, name), absent_is_none=True)
 
-    def watch(self, kind: Kind, name: str, seconds: int) -> Iterator[None]:
-        """Yield once for each change of one object, or of any object of the kind if `name` is empty, for some seconds.
+    def watch(self, kind: Kind, name: str, seconds: int) -> Iterator[str]:
+        """Yield the type of each change of one object, or of any object of the kind if `name` is empty, for some seconds.
+
+        The types are those of the API server: ``ADDED``, ``MODIFIED``, ``DELETED`` and others. It is empty if it cannot be read.
 
         Raises:
             ServiceError: The API server does not answer, or refuses.
@@ -183,8 +185,8 @@ class Cluster:
         except RefusedCallError as error:
             raise _translate(error, "GET", path) from error
         try:
-            for _ in answer:
-                yield
+            for line in answer:
+                yield _read_change(line)
         except Exception as error:
             raise ServiceError(f"the watch on {name or kind.plural} ended: {error}") from error
         finally:
@@ -268,6 +270,13 @@ def _translate(error: RefusedCallError, method: str, path: str) -> ServiceError:
         return ConflictError(error.message, hint="Read the object again, and decide on what it contains now.")
     hint = "The account lacks a permission. The Roles in manifests/ contain it." if error.status == HTTPStatus.FORBIDDEN else ""
     return ServiceError(f"the API server refused {method} {path}: {error.message}", hint=hint or "Nothing was changed.")
+
+
+def _read_change(line: bytes) -> str:
+    try:
+        return str(json.loads(line)["type"])
+    except (ValueError, LookupError, TypeError):
+        return ""
 
 
 def connect(namespace: str = "", *, patience_seconds: float = PATIENCE_SECONDS, limit_seconds: float = READ_SECONDS) -> Cluster:

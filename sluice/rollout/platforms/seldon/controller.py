@@ -77,13 +77,15 @@ def run_controller(
     with set_on_signals(stopping, wake), serve_metrics(metrics, port, notify):
         journal.account = _read_account(cluster, metrics, stopping, notify)
         cluster.may_write = platform.tenure.may_write
-        for watch in (
-            lambda: cluster.watch(MODEL_ROLLOUT, journal.name, WATCH_SECONDS),
-            lambda: cluster.watch(SELDON_DEPLOYMENT, journal.name, WATCH_SECONDS),
-            lambda: cluster.watch(VIRTUAL_SERVICE, journal.name, WATCH_SECONDS),
-            lambda: cluster.watch(DESTINATION_RULE, "", WATCH_SECONDS),
+        for kind, name, on_deletion in (
+            (MODEL_ROLLOUT, journal.name, None),
+            (SELDON_DEPLOYMENT, journal.name, None),
+            (VIRTUAL_SERVICE, journal.name, platform.restore_deleted_routes),
+            (DESTINATION_RULE, "", None),
         ):
-            threading.Thread(target=_wake_on_changes, args=(watch, stopping, wake), daemon=True, name="watch").start()
+            watch = partial(cluster.watch, kind, name, WATCH_SECONDS)
+            arguments = (watch, stopping, wake, on_deletion)
+            threading.Thread(target=_wake_on_changes, args=arguments, daemon=True, name="watch").start()
         renewal = LeaseRenewal(lock, platform.build_annotations, wake.set, notify)
         renewal.start()
         try:
@@ -161,11 +163,15 @@ def _read_account(cluster: Cluster, metrics: Metrics, stopping: threading.Event,
     return ""
 
 
-def _wake_on_changes(watch: Callable[[], Iterator[None]], stopping: threading.Event, wake: threading.Event) -> None:
+def _wake_on_changes(
+    watch: Callable[[], Iterator[str]], stopping: threading.Event, wake: threading.Event, on_deletion: Callable[[], object] | None
+) -> None:
     """Start a round whenever an object changes. If it cannot be watched, the rounds run at their interval only."""
     while not stopping.is_set():
         try:
-            for _ in watch():
+            for change in watch():
+                if change == "DELETED" and on_deletion is not None:
+                    on_deletion()
                 wake.set()
                 if stopping.is_set():
                     return

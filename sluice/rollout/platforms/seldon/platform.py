@@ -318,6 +318,11 @@ class SeldonPlatform:
             promotes = journal.command is not None and journal.command.kind is CommandKind.PROMOTE
             return dataclasses.replace(journal, command=None) if promotes else journal, str(error)
 
+    def restore_deleted_routes(self) -> None:
+        """Restore routes that somebody has just deleted. The thread that watches them calls this beside a round."""
+        if self.tenure.may_write():
+            self._routes.restore_deleted()
+
     def _restore_routes(self, snapshot: ClusterSnapshot) -> bool:
         """Restore routes that are gone before anything else is read, because until then no request is answered.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.errors import ServiceError
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import VIRTUAL_SERVICE
+from sluice.rollout.platforms.seldon.cluster_snapshots import read_snapshot_without_routes
 from sluice.rollout.platforms.seldon.objects.epochs import EPOCH_ANNOTATION, ROLLOUT_MANAGER, build_metadata
 from sluice.rollout.platforms.seldon.objects.renderings import read_renderings
 from sluice.rollout.platforms.seldon.objects.route_forms import (
@@ -27,6 +28,7 @@ from sluice.rollout.platforms.seldon.objects.route_forms import (
     read_form,
 )
 from sluice.rollout.platforms.seldon.objects.routes import build_routes
+from sluice.rollout.platforms.seldon.resources.rollout_statuses import read_epoch, read_journal
 from sluice.rollout.platforms.seldon.routing.destination_rules import DestinationRules
 
 if TYPE_CHECKING:
@@ -86,6 +88,21 @@ class RouteWriter:
             raise
         self._problem = ""
         return changed
+
+    def restore_deleted(self) -> None:
+        """Write deleted routes again at once, with the weights that the journal has, so nothing is decided.
+
+        The thread that watches the routes calls this beside a control round, which asks servers and the gateway first. A round
+        that runs meanwhile finds the routes at another version than it read, and reads again. If this fails, the round does it.
+        """
+        with contextlib.suppress(ServiceError):  # a conflict is one too: somebody else was faster
+            snapshot = read_snapshot_without_routes(self.journal.cluster, self.journal.name)
+            journal = read_journal(snapshot.rollout) if snapshot else None
+            if snapshot is None or journal is None or read_epoch(snapshot.rollout) > self.lock.epoch:
+                return
+            desired, known = journal.desired_weights, self._remembered(snapshot) is not None
+            if known and desired and desired.keys() <= snapshot.hosts.keys():
+                self._restore(snapshot, {snapshot.hosts[release]: share for release, share in desired.items()})
 
     def forget(self) -> None:
         """Forget the routes, because another controller has acted meanwhile. The status has what it saw last."""

@@ -345,3 +345,39 @@ def test_a_first_release_is_promoted_only_when_the_gateway_reaches_it() -> None:
         assert cluster.journal.read().champion is None
         cluster.tick(control)
     assert cluster.run(control, until=lambda journal: journal.champion == A, max_rounds=3)
+
+
+def test_deleted_routes_are_restored_at_once_beside_a_round(cluster: SimulatedCluster) -> None:
+    """A round first asks servers and the gateway. Until the routes are there, the gateway answers no request."""
+    control, events = control_with_events(cluster)
+    desired, expected = cluster.journal.read().desired_weights, copy_object(spec_of(cluster))
+    del cluster.api.objects[ROUTES, NAME]
+    calls = list[tuple[str, str]]()
+    cluster.api.before = lambda verb, plural, _name: calls.append((verb, plural))
+    control.platform.restore_deleted_routes()  # type: ignore[attr-defined]
+    assert cluster.weights() == desired
+    assert spec_of(cluster) == expected
+    assert len(calls) == 3, "it reads two objects and writes one"
+    assert [reason for reason, _ in events] == ["RoutesRestored"]
+    state = cluster.journal.read().state
+    control.run_round()
+    assert cluster.journal.read().state == state
+    assert len(events) == 1
+
+
+def test_deleted_routes_are_left_alone_beside_a_round_if_they_must_not_come_back(cluster: SimulatedCluster) -> None:
+    control, events = control_with_events(cluster)
+    restore = control.platform.restore_deleted_routes  # type: ignore[attr-defined]
+    del cluster.api.objects[ROUTES, NAME]
+    deployment = cluster.api.objects[SELDON_DEPLOYMENT.plural, NAME]
+
+    cluster.api.objects[SELDON_DEPLOYMENT.plural, NAME] = {**deployment, "metadata": {"deletionTimestamp": "now"}}
+    restore()  # somebody removes the whole deployment
+    del cluster.api.objects[SELDON_DEPLOYMENT.plural, NAME]
+    restore()
+    cluster.api.objects[SELDON_DEPLOYMENT.plural, NAME] = deployment
+
+    control.platform.lock.give_up()  # type: ignore[attr-defined]
+    restore()  # another controller acts
+    assert (ROUTES, NAME) not in cluster.api.objects
+    assert events == []
