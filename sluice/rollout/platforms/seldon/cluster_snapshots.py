@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluice.kubernetes_calls import POD
-from sluice.rollout.platforms.seldon.api import MODEL_ROLLOUT, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from sluice.rollout.platforms.seldon.api import SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from sluice.rollout.platforms.seldon.objects.predictors import DEPLOYMENT_LABEL, read_predictor_digest
 from sluice.rollout.platforms.seldon.objects.routes import build_service_host, read_weights
 from sluice.rollout.platforms.seldon.objects.serving_pods import read_pod
@@ -67,34 +67,13 @@ def read_cluster_snapshot(cluster: Cluster, name: str, rollout: Mapping[str, Any
     deployment = cluster.get(SELDON_DEPLOYMENT, name)
     service = cluster.get(VIRTUAL_SERVICE, name)
     pods = [read_pod(pod) for pod in cluster.list(POD, f"{DEPLOYMENT_LABEL}={name}")]
-    hosts = _list_hosts(deployment, name, cluster.namespace)
+    predictors = (deployment or {}).get("spec", {}).get("predictors") or []
+    hosts = {
+        read_predictor_digest(one): build_service_host(name, one["name"], cluster.namespace)
+        for one in predictors
+        if read_predictor_digest(one)
+    }
     applied = read_weights(service, {host: release for release, host in hosts.items()}) if service else {}
     return ClusterSnapshot(
         rollout=rollout, deployment=deployment, service=service, pods=pods, hosts=hosts, applied_weights=applied
     )
-
-
-def read_snapshot_without_routes(cluster: Cluster, name: str) -> ClusterSnapshot | None:
-    """Read what routes are written from, after they were deleted, in as few calls as possible.
-
-    Args:
-        cluster: The namespace.
-        name: Name of the ModelRollout and of the SeldonDeployment.
-
-    Returns:
-        A snapshot without Pods; None if one of the two objects does not exist or is being deleted.
-
-    Raises:
-        ServiceError: The API server does not answer, or refuses.
-    """
-    rollout, deployment = (cluster.get(kind, name) for kind in (MODEL_ROLLOUT, SELDON_DEPLOYMENT))
-    if not rollout or not deployment or any("deletionTimestamp" in one.get("metadata", {}) for one in (rollout, deployment)):
-        return None
-    hosts = _list_hosts(deployment, name, cluster.namespace)
-    return ClusterSnapshot(rollout=rollout, deployment=deployment, service=None, pods=(), hosts=hosts, applied_weights={})
-
-
-def _list_hosts(deployment: Mapping[str, Any] | None, name: str, namespace: str) -> dict[str, str]:
-    predictors = (deployment or {}).get("spec", {}).get("predictors") or []
-    digests = {one["name"]: read_predictor_digest(one) for one in predictors}
-    return {digest: build_service_host(name, predictor, namespace) for predictor, digest in digests.items() if digest}

@@ -28,7 +28,7 @@ from sluice.rollout.platforms.seldon.resources.rollout_records import RolloutRec
 from sluice.rollout.platforms.seldon.resources.rollout_statuses import Report, read_journal
 from sluice.rollout.platforms.seldon.resources.tenures import Tenure
 from sluice.rollout.platforms.seldon.routing.gateway_checks import GatewayCheck
-from sluice.rollout.platforms.seldon.routing.route_writer import RouteWriter
+from sluice.rollout.platforms.seldon.routing.route_writer import LOST_ROUTES, NO_ROUTES, RouteWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,13 +42,6 @@ if TYPE_CHECKING:
     from sluice.rollout.platforms.seldon.counters.counting import RequestCounters
     from sluice.rollout.platforms.seldon.leases.lease_locks import LeaseLock
     from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
-
-LOST_ROUTES = "its Pods are ready, but its VirtualService is gone. The controller restores it in this round"
-
-NO_ROUTES = (
-    "its Pods are ready, but there is no VirtualService: Seldon's operator writes one only with ISTIO_ENABLED=true. "
-    "Ambassador is not supported, because it serves a split of 100:0 as 50:50"
-)
 
 
 @dataclass(slots=True)
@@ -289,6 +282,7 @@ class SeldonPlatform:
 
     def _hold_lease(self) -> bool:
         """Return whether this controller acts. If it has just begun to act, continue with the stored evidence."""
+        self._snapshot = self._snapshot if self.tenure.acts else None
         checkpoint = self.tenure.begin(self.build_annotations())
         if checkpoint is not None:
             self._checkpoint = self._to_resume = checkpoint
@@ -320,8 +314,8 @@ class SeldonPlatform:
 
     def restore_deleted_routes(self) -> None:
         """Restore routes that somebody has just deleted. The thread that watches them calls this beside a round."""
-        if self.tenure.may_write():
-            self._routes.restore_deleted()
+        if self.tenure.acts and (snapshot := self._snapshot):
+            self._routes.restore_deleted(snapshot)
 
     def _restore_routes(self, snapshot: ClusterSnapshot) -> bool:
         """Restore routes that are gone before anything else is read, because until then no request is answered.

@@ -44,6 +44,7 @@ class DataPlane:
         self.folder = folder
         self.changed = threading.Condition()
         self.version = self.written = 0
+        self.hosts = set[tuple[str, int]]()
         root = f"/api/v1/namespaces/{namespace}/services"
         self.services = Informer(kube, root, self.mark)
         self.routes = Informer(kube, f"{ISTIO}/namespaces/{namespace}/virtualservices", self.mark)
@@ -55,14 +56,18 @@ class DataPlane:
             self.changed.notify()
 
     def write(self) -> None:
-        """Write clusters and routes from the present objects. Clusters come first, so that every route has its cluster."""
-        routes, hosts = [], set()
+        """Write clusters and routes from the present objects. Clusters come first, so that every route has its cluster.
+
+        As in Istio, the cluster of a Service stays while no route names it.
+        """
+        routes, hosts = [], {one for one in self.hosts if self.find_service(one[0]) is not None}
         for item in list(self.routes.objects.values()):
             for prefix, rewrite, targets in read_routes(item):
                 hosts |= {(host, port) for host, port, _ in targets}
                 weighted = {"clusters": [{"name": name_cluster(host, port), "weight": weight} for host, port, weight in targets]}
                 action: dict[str, Any] = {"weighted_clusters": weighted, "timeout": "10s", "prefix_rewrite": rewrite}
                 routes.append({"match": {"prefix": prefix}, "route": action})
+        self.hosts = hosts
         clusters = [self.plan_cluster(host, port) for host, port in sorted(hosts)]
         self.publish("clusters", "config.cluster.v3.Cluster", clusters)
         virtual = {"name": "all", "domains": ["*"], "routes": routes, "response_headers_to_add": _UPSTREAM_HEADER}
@@ -70,15 +75,18 @@ class DataPlane:
 
     def plan_cluster(self, host: str, port: int) -> dict[str, Any]:
         """Return the cluster of a Service. It has no endpoint if the Service does not exist."""
-        name, namespace = host.split(".")[:2]
-        service = self.services.objects.get(f"{namespace}/{name}")
-        endpoints = []
+        service, endpoints = self.find_service(host), []
         if service is not None:
             address = {"socket_address": {"address": service["spec"]["clusterIP"], "port_value": port}}
             endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
         named = name_cluster(host, port)
         load = {"cluster_name": named, "endpoints": endpoints}
         return {"name": named, "type": "STATIC", "connect_timeout": "1s", "load_assignment": load}
+
+    def find_service(self, host: str) -> dict[str, Any] | None:
+        """Return the Service behind a host; None if it does not exist."""
+        name, namespace = host.split(".")[:2]
+        return self.services.objects.get(f"{namespace}/{name}")
 
     def publish(self, name: str, kind: str, resources: list[dict[str, Any]]) -> None:
         """Write the resources to a file, and replace the old file in one operation."""

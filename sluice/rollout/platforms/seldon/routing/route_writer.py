@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from sluice.errors import ServiceError
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import VIRTUAL_SERVICE
-from sluice.rollout.platforms.seldon.cluster_snapshots import read_snapshot_without_routes
 from sluice.rollout.platforms.seldon.objects.epochs import EPOCH_ANNOTATION, ROLLOUT_MANAGER, build_metadata
 from sluice.rollout.platforms.seldon.objects.renderings import read_renderings
 from sluice.rollout.platforms.seldon.objects.route_forms import (
@@ -28,7 +27,7 @@ from sluice.rollout.platforms.seldon.objects.route_forms import (
     read_form,
 )
 from sluice.rollout.platforms.seldon.objects.routes import build_routes
-from sluice.rollout.platforms.seldon.resources.rollout_statuses import read_epoch, read_journal
+from sluice.rollout.platforms.seldon.resources.rollout_statuses import read_journal
 from sluice.rollout.platforms.seldon.routing.destination_rules import DestinationRules
 
 if TYPE_CHECKING:
@@ -39,6 +38,13 @@ if TYPE_CHECKING:
     from sluice.rollout.platforms.seldon.cluster_snapshots import ClusterSnapshot
     from sluice.rollout.platforms.seldon.leases.lease_locks import LeaseLock
     from sluice.rollout.platforms.seldon.resources.rollout_journals import SeldonJournal
+
+LOST_ROUTES = "its Pods are ready, but its VirtualService is gone. The controller restores it in this round"
+
+NO_ROUTES = (
+    "its Pods are ready, but there is no VirtualService: Seldon's operator writes one only with ISTIO_ENABLED=true. "
+    "Ambassador is not supported, because it serves a split of 100:0 as 50:50"
+)
 
 OPERATOR_SECONDS = 1.0
 """An operator that may write puts its routes right within this time."""
@@ -89,20 +95,24 @@ class RouteWriter:
         self._problem = ""
         return changed
 
-    def restore_deleted(self) -> None:
+    def restore_deleted(self, snapshot: ClusterSnapshot) -> None:
         """Write deleted routes again at once, with the weights that the journal has, so nothing is decided.
 
         The thread that watches the routes calls this beside a control round, which asks servers and the gateway first. A round
         that runs meanwhile finds the routes at another version than it read, and reads again. If this fails, the round does it.
+
+        Args:
+            snapshot: What the last round read and wrote, because no request is answered while it is read again. If the
+                SeldonDeployment is another one since, Kubernetes deletes the routes again, as they have no owner.
         """
-        with contextlib.suppress(ServiceError):  # a conflict is one too: somebody else was faster
-            snapshot = read_snapshot_without_routes(self.journal.cluster, self.journal.name)
-            journal = read_journal(snapshot.rollout) if snapshot else None
-            if snapshot is None or journal is None or read_epoch(snapshot.rollout) > self.lock.epoch:
-                return
-            desired, known = journal.desired_weights, self._remembered(snapshot) is not None
-            if known and desired and desired.keys() <= snapshot.hosts.keys():
-                self._restore(snapshot, {snapshot.hosts[release]: share for release, share in desired.items()})
+        journal, deployment = read_journal(snapshot.rollout), snapshot.deployment
+        if journal is None or deployment is None or "deletionTimestamp" in deployment["metadata"]:
+            return
+        desired, known = journal.desired_weights, self._remembered(snapshot) is not None
+        if known and desired and desired.keys() <= snapshot.hosts.keys():
+            lost = dataclasses.replace(snapshot, service=None)
+            with contextlib.suppress(ServiceError):  # a conflict is one too: somebody else was faster
+                self._restore(lost, {snapshot.hosts[release]: share for release, share in desired.items()})
 
     def forget(self) -> None:
         """Forget the routes, because another controller has acted meanwhile. The status has what it saw last."""
