@@ -145,12 +145,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.data)
             return
         self.send_header("connection", "close")
+        self.send_header("transfer-encoding", "chunked")  # as the API server does; without it a client waits for a full buffer
         self.close_connection = True
         self.end_headers()
-        self.wfile.flush()
         for chunk in answer.stream(65536):
-            self.wfile.write(chunk)
-            self.wfile.flush()
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        self.wfile.write(b"0\r\n\r\n")
 
     def _answer_full(self) -> None:
         status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500}
