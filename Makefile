@@ -35,7 +35,7 @@ test: setup data  ## Run the tests of the tool and the four test layers of the e
 	wait $$first; first=$$?; cat $$shown; rm $$shown; exit $$((first ? first : second))
 
 test-all: setup data  ## Run the slow tests: simulations, killed processes, drills and the demo
-	$(BIN)/pytest tests/sluice tests/churn -m "slow and not cluster" -n 3 --dist load
+	$(BIN)/pytest tests/sluice tests/churn -m "slow and not cluster" -n 3 --dist load --durations 30
 
 test-cluster: setup  ## Run the tests on a Kubernetes cluster ($KUBECONFIG)
 	$(BIN)/pytest tests -m cluster
