@@ -8,6 +8,7 @@
 - ``only``: a text; ``status`` and ``delay`` apply only to predictions whose request contains it.
 - ``probability``: the answer instead of 0.5.
 - ``ready``: if false, the readiness probe fails.
+- ``hang``: if true, no request is answered any more, nor a probe, until the process is started again.
 - ``crash``: if true, the process ends now and whenever this container starts again.
 
 Like the real server, it gives its last requests at ``GET /recent`` if a shadow needs them, and at ``GET /faults`` the requests
@@ -21,6 +22,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from http import HTTPStatus
@@ -37,6 +39,8 @@ RECENT_REQUESTS = int(os.environ.get("SLUICE_RECENT_REQUESTS") or 0)
 FAULT_FILE = Path("/tmp/fault.json")  # noqa: S108 - a volume of the Pod, which remains when the container restarts
 CRASHED = 3
 STARTED = time.time()
+HANGING = threading.Event()
+"""Is never set."""
 
 
 def read_fault() -> dict[str, Any]:
@@ -53,6 +57,13 @@ class Handler(BaseHTTPRequestHandler):
     recent: deque[dict[str, Any]] = deque(maxlen=RECENT_REQUESTS)  # noqa: RUF012 - shared by the whole process
     faults = Faults()
     number = 0
+
+    def parse_request(self) -> bool:
+        """Read a request, and never go on with it while the server hangs."""
+        parsed = super().parse_request()
+        if self.fault.get("hang"):
+            HANGING.wait()
+        return parsed
 
     def do_GET(self) -> None:
         """Answer a health check, or give the last requests or the faults."""
@@ -71,6 +82,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/fault":
             FAULT_FILE.write_bytes(body)
             type(self).fault = read_fault()
+            FAULT_FILE.write_text(json.dumps(self.fault | {"hang": False}))
             self._answer(200, self.fault)
             if self.fault.get("crash"):
                 os._exit(CRASHED)
