@@ -138,6 +138,9 @@ def _carry_out_abort_or_rollback(situation: Situation, command: Command) -> Plan
         return situation.end_by_command(Phase.ROLLED_BACK, f"rolled back by {command.by}", command)
     if command.target and to_stable:
         return situation.complete_command(_describe_done(command))
+    if command.target not in {"", situation.journal.previous}:
+        why = f"{command.target[:19]} is neither the champion nor N-1 any more"
+        return situation.complete_command(f"rollback by {command.by} refused: {why}")
     if not situation.previous.ready:
         why = "N-1's server is not ready, and the canary does not have to end for it"
         return situation.complete_command(f"rollback by {command.by} refused: {why}")

@@ -303,7 +303,9 @@ class Journal:
         transitions: The last 200 decisions.
         rollouts: The last 20 rollouts that ended.
         last_command_at: When the last command that is done was given.
-        last_command_id: Id of the last command that is done or that was left aside.
+        last_command_id: Id of the last command that was taken from the spec of a ModelRollout, to be carried out or left aside.
+            The spec keeps a command, so without this an old one would be carried out again.
+        done_promotions: Ids of the promotions without evidence that were carried out or refused in this rollout.
         last_request_id: Id of the last request that was started.
         condemned: The last 50 releases whose canary failed. A release that becomes champion nevertheless is removed.
         used_approvals: Ids of the last 100 approvals that were used up.
@@ -320,6 +322,7 @@ class Journal:
     rollouts: tuple[EndedRollout, ...] = ()
     last_command_at: Annotated[float, Field(alias="obeyed")] = 0.0
     last_command_id: str = ""
+    done_promotions: tuple[str, ...] = ()
     last_request_id: Annotated[str, Field(alias="requested")] = ""
     condemned: tuple[Condemnation, ...] = ()
     used_approvals: tuple[str, ...] = ()

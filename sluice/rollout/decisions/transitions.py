@@ -81,6 +81,7 @@ def begin(journal: Journal, request: Request) -> Journal:
         request=request,
         last_request_id=request.id,
         command=journal.command if waits else None,
+        done_promotions=(),
         state=State(phase=Phase.AWAITING_READY, since=request.at),
         transitions=(*journal.transitions, transition)[-KEPT_TRANSITIONS:],
     )
@@ -110,7 +111,7 @@ def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: f
         history=plan.history[-KEPT_RELEASES:],
         command=None if plan.completes_command else journal.command,
         last_command_at=journal.command.at if plan.completes_command and journal.command else journal.last_command_at,
-        last_command_id=journal.command.id if plan.completes_command and journal.command else journal.last_command_id,
+        done_promotions=(*journal.done_promotions, *_list_done_promotions(journal, plan)),
         transitions=(*journal.transitions, transition)[-KEPT_TRANSITIONS:],
     )
     if not plan.ends:
@@ -135,6 +136,12 @@ def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: f
         approvals=tuple(approval for approval in journal.approvals if approval.release != release),
         used_approvals=(*journal.used_approvals, *_list_used(journal, release))[-KEPT_APPROVALS:],
     )
+
+
+def _list_done_promotions(journal: Journal, plan: Plan) -> list[str]:
+    command = journal.command
+    done = plan.completes_command and command is not None and command.kind is CommandKind.PROMOTE
+    return [command.id] if done and command is not None else []
 
 
 def _list_used(journal: Journal, release: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.errors import NotServingError, RefusedError, StateError
 from sluice.release.gate_statements import is_overridden
 from sluice.release.project_releases import open_releases
-from sluice.rollout.decisions.states import Phase
+from sluice.rollout.decisions.states import CommandKind, Phase
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests.condemnations import find_condemnation
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sluice.project.projects import Project
-    from sluice.rollout.decisions.states import Approval, CommandKind, EndedRollout, Journal
+    from sluice.rollout.decisions.states import Approval, EndedRollout, Journal
     from sluice.rollout.journals import JournalStore
 
 
@@ -95,11 +95,17 @@ def check_supervised(journal_store: JournalStore) -> None:
 
 
 def check_free(journal: Journal, digest: str) -> None:
-    """Check that no rollout of another release is running.
+    """Check that no rollout of another release is running, and that no rollback waits, which a rollout would cancel.
 
     Raises:
-        StateError: Another rollout is running.
+        StateError: Another rollout is running, or a rollback waits.
     """
+    command = journal.command
+    if journal.request is None and command is not None and command.kind is CommandKind.ROLLBACK:
+        raise StateError(
+            f"a rollback by {command.by} waits, and a rollout that begins now would cancel it",
+            hint="Start the rollout when the rollback is done. `sluice rollout status` shows what it waits for.",
+        )
     if journal.request is not None and journal.request.release != digest:
         raise StateError(
             f"a rollout of {journal.request.release[:19]} is running ({journal.state.name})",

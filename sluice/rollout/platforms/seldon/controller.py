@@ -77,13 +77,12 @@ def run_controller(
     with set_on_signals(stopping, wake), serve_metrics(metrics, port, notify):
         journal.account = _read_account(cluster, metrics, stopping, notify)
         cluster.may_write = platform.tenure.may_write
-        for kind, name, on_deletion in (
-            (MODEL_ROLLOUT, journal.name, None),
-            (SELDON_DEPLOYMENT, journal.name, None),
-            (VIRTUAL_SERVICE, journal.name, platform.restore_deleted_routes),
-            (DESTINATION_RULE, "", None),
+        for watch, on_deletion in (
+            (lambda: cluster.watch(MODEL_ROLLOUT, journal.name, WATCH_SECONDS), None),
+            (lambda: cluster.watch(SELDON_DEPLOYMENT, journal.name, WATCH_SECONDS), None),
+            (lambda: cluster.watch(VIRTUAL_SERVICE, journal.name, WATCH_SECONDS), platform.restore_deleted_routes),
+            (lambda: cluster.watch(DESTINATION_RULE, "", WATCH_SECONDS), None),
         ):
-            watch = partial(cluster.watch, kind, name, WATCH_SECONDS)
             arguments = (watch, stopping, wake, on_deletion)
             threading.Thread(target=_wake_on_changes, args=arguments, daemon=True, name="watch").start()
         renewal = LeaseRenewal(lock, platform.build_annotations, wake.set, notify)

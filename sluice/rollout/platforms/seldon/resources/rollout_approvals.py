@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from sluice.rollout.decisions.states import Approval, Command, CommandKind, name_approver
+from sluice.rollout.decisions.states import KEPT_RELEASES, Approval, Command, CommandKind, name_approver
 from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.seldon.api import ROLLOUT_APPROVAL
 from sluice.rollout.platforms.seldon.resources.rollout_specs import Account, Digest, Image, SpecModel, Text
@@ -42,7 +42,8 @@ def read_approvals(cluster: Cluster, rollout: str, journal: Journal, *, not_by: 
     """Return the approvals that are not used up, oldest first.
 
     An approval that is being deleted is withdrawn. The end of a rollout uses up the approvals that were given to its release
-    before. Nobody approves their own request.
+    before. An approval that is older than all rollouts that the journal still has may be such a one, so it does not count either.
+    Nobody approves their own request.
 
     Args:
         cluster: The namespace.
@@ -51,13 +52,14 @@ def read_approvals(cluster: Cluster, rollout: str, journal: Journal, *, not_by: 
         not_by: An account whose approvals do not count: that of the controller.
     """
     ended = {one.release: one.ended for one in journal.rollouts}
+    forgotten = journal.rollouts[0].ended if len(journal.rollouts) >= KEPT_RELEASES else 0.0
     found = []
     for item in cluster.list(ROLLOUT_APPROVAL, ""):
         approval = _read_approval(item, rollout)
         if approval is None or approval.account == not_by or approval.id in journal.used_approvals:
             continue
         # The API server states whole seconds. An approval in the second of the end counts, unless the journal names it as used.
-        if approval.at + 1 > ended.get(approval.release, 0.0) and not is_own_request(journal, approval):
+        if approval.at + 1 > ended.get(approval.release, forgotten) and not is_own_request(journal, approval):
             found.append(approval)
     return tuple(sorted(found, key=lambda one: one.at))
 
@@ -75,7 +77,7 @@ def add_promotion(journal: Journal, now: float) -> Journal:
         return journal
     for one in journal.approvals:
         covers = one.covers(request.release, request.steps, now, image=request.image)
-        if one.skip_evidence and covers and one.id != journal.last_command_id:
+        if one.skip_evidence and covers and one.id not in journal.done_promotions:
             command = Command(id=one.id, kind=CommandKind.PROMOTE, by=one.by, at=one.at, reason=one.note)
             return dataclasses.replace(journal, command=command)
     return journal

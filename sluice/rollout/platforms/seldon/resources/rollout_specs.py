@@ -19,6 +19,7 @@ from sluice.project.tables.rollout import are_canary_steps
 from sluice.rollout.decisions.states import Command, CommandKind, Request
 from sluice.rollout.decisions.transitions import begin
 from sluice.rollout.failures import MAX_TEXT_LENGTH
+from sluice.rollout.platforms.seldon.objects.predictors import name_predictor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,29 +81,44 @@ class _RequestSpec(SpecModel):
 def accept_spec(journal: Journal, spec: Mapping[str, Any], *, now: float) -> Journal:
     """Return the journal with the request and the command of a spec that were not accepted before.
 
-    A release that is champion, or that is condemned and is requested without a reason, is not accepted. A command is not accepted
-    while one of higher precedence waits.
+    A release is not accepted if it is champion, if its predictor would have the name of another one, or if it is condemned and is
+    requested without a reason. While a rollback waits, none is accepted, because a rollout that begins would cancel the rollback.
+    A command is accepted once. It is left aside for good if one of higher precedence waits.
 
     Args:
         journal: The journal as the controller wrote it.
         spec: The spec of the ModelRollout.
         now: Seconds since the epoch. Request and command count from then, because the clocks of others may differ.
     """
-    request = read_request(spec, now=now)
+    request, command = read_request(spec, now=now), read_command(spec, now=now)
+    known = {journal.last_command_id, journal.command.id if journal.command else ""}
+    command = None if command is None or command.id in known else command
     if (
         request is not None
+        and not any(one is not None and one.kind is CommandKind.ROLLBACK for one in (journal.command, command))
         and journal.request is None
         and request.id != journal.last_request_id
         and request.release != journal.champion
+        and find_namesake(journal, request) is None
         and (request.again or journal.find_condemnation(request.release) is None)
     ):
         journal = begin(journal, request)
-    command, waiting = read_command(spec, now=now), journal.command
-    if command is None or command.id == journal.last_command_id or (waiting is not None and waiting.id == command.id):
+    if command is None:
         return journal
+    waiting, journal = journal.command, dataclasses.replace(journal, last_command_id=command.id)
     if waiting is not None and command.kind.precedence < waiting.kind.precedence:
-        return dataclasses.replace(journal, last_command_id=command.id)
+        return journal
     return dataclasses.replace(journal, command=command)
+
+
+def find_namesake(journal: Journal, request: Request) -> str | None:
+    """Return the champion or N-1 whose predictor has the name that the requested release would give its own; None if neither has.
+
+    A name has only the first digits of a digest, so somebody can choose a digest that fits.
+    """
+    name = name_predictor(request.release, request.number)
+    others = [one for one in journal.history[-2:] if one.release != request.release]
+    return next((one.release for one in others if name_predictor(one.release, one.number) == name), None)
 
 
 def read_request(spec: Mapping[str, Any], *, now: float) -> Request | None:

@@ -16,7 +16,7 @@ from sluice.rollout.decisions.states import Journal, Phase
 from sluice.rollout.journals import JOURNAL, build_document
 from sluice.rollout.platforms.seldon.objects.epochs import MAX_EPOCH
 from sluice.rollout.platforms.seldon.objects.predictors import DEPLOYMENT_LABEL, PREDICTOR_LABEL, name_predictor
-from sluice.rollout.platforms.seldon.resources.rollout_specs import read_command, read_request
+from sluice.rollout.platforms.seldon.resources.rollout_specs import find_namesake, read_command, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -279,6 +279,8 @@ def explain_idle(journal: Journal, spec: Mapping[str, Any], *, now: float) -> st
     name = name_predictor(requested.release, requested.number)
     if requested.release == journal.champion:
         return f"release {name} is the champion"
+    if namesake := find_namesake(journal, requested):
+        return f"release {requested.release[:19]} is refused: its server would be called {name}, as that of {namesake[:19]}"
     ended = next((one for one in reversed(journal.rollouts) if one.release == requested.release), None)
     found = journal.find_condemnation(requested.release)
     if found is not None and not requested.again:
