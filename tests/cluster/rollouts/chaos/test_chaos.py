@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from chaos_faults import Chaos
-from chaos_stories import GOOD, Storyteller
+from chaos_stories import GOOD, STORIES, Storyteller
 from chaos_verdicts import MAX_LOST_SHARE, find_late, find_lost, find_unjustified, find_wrong_ends, list_rollbacks
 from load import Load
 from signed_releases import SignedReleases, make_signer
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SECONDS = float(os.environ.get("SLUICE_TEST_CHAOS_SECONDS", "60"))
 SEED = int(os.environ.get("SLUICE_TEST_CHAOS_SEED") or random.SystemRandom().randrange(10**6))
 RATE = 50.0
+ENOUGH_SECONDS = 1800.0
+"""In a run of this length, every kind of fault and every kind of rollout occurs."""
 
 
 @pytest.fixture
@@ -91,6 +93,9 @@ def run_chaos(storyteller: Storyteller, namespace: RolloutNamespace) -> None:
         f"{len(late)} with a fault, counted from its end: {_describe(late)}\n"
     )
     assert not chaos.errors
+    if SECONDS >= ENOUGH_SECONDS:
+        assert chaos.count().keys() == chaos.kinds.keys(), "every kind of fault has to occur"
+        assert {one.story.name for one in storyteller.told} >= {one.name for one in STORIES}, "and every kind of rollout"
     assert not find_wrong_ends(storyteller.told)
     assert not find_unjustified(storyteller.told, load.answers)
     assert not find_late(rollbacks)

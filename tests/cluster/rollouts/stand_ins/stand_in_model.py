@@ -9,6 +9,7 @@
 - ``probability``: the answer instead of 0.5.
 - ``ready``: if false, the readiness probe fails.
 - ``hang``: if true, no request is answered any more, nor a probe, until the process is started again.
+- ``start_seconds``: how long the process needs until it answers, when it is started again.
 - ``crash``: if true, the process ends now and whenever this container starts again.
 
 Like the real server, it gives its last requests at ``GET /recent`` if a shadow needs them, and at ``GET /faults`` the requests
@@ -122,4 +123,5 @@ if __name__ == "__main__":
     if Handler.fault.get("crash") or "--broken" in sys.argv:
         sys.exit(CRASHED)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    time.sleep(Handler.fault.get("start_seconds", 0.0))
     ThreadingHTTPServer(("0.0.0.0", PORT), Handler).serve_forever()  # noqa: S104 - the Pod must be reachable
