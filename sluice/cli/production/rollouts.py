@@ -160,7 +160,7 @@ def promote(
     output: OutputOption = Format.TABLE,
     project_folder: ProjectOption = None,
 ) -> None:
-    """Take the running canary to 100 % without waiting for more evidence."""
+    """Take the running canary to the bake, and then to 100 %, without waiting for more evidence."""
     from sluice.rollout.requests import commands
 
     project = open_project(project_folder)
@@ -170,7 +170,7 @@ def promote(
     if dry_run:
         _show_result(output, "rollout promote", "would-promote", release, by=account)
         return
-    confirm(yes, output, f"Promote release {release.number} to 100 % without waiting for the evidence?")
+    confirm(yes, output, f"Take release {release.number} to the bake, and then to 100 %, without waiting for the evidence?")
     commands.promote(project, release.digest, by=account, why=why)
     _show_result(output, "rollout promote", "requested", release, by=account)
 

@@ -119,7 +119,7 @@ ALLOWED = {
     ("rolloutapprovals.sluice.dev", "create"): "a",
     ("rolloutapprovals.sluice.dev", "update"): "",
     ("rolloutapprovals.sluice.dev", "patch"): "",
-    ("rolloutapprovals.sluice.dev", "delete"): "",
+    ("rolloutapprovals.sluice.dev", "delete"): "a",
     (SELDON, "get"): "c",
     (SELDON, "watch"): "c",
     (SELDON, "patch"): "c",

@@ -73,8 +73,12 @@ NOT_CALLED = {
     # A restored ModelRollout has the replicas that it had, and the policy on requests checks the verb scale.
     CONTROLLER: {Rule("sluice.dev", "modelrollouts", "scale")},
     REQUESTER: {Rule("sluice.dev", "modelrollouts", "request")},
-    # An approver orders a rollback with the call by which a requester makes a request.
-    APPROVER: {Rule("sluice.dev", "modelrollouts", "patch"), Rule("sluice.dev", "modelrollouts", "rollback")},
+    # An approver orders a rollback with the call by which a requester makes a request, and withdraws an approval with kubectl.
+    APPROVER: {
+        Rule("sluice.dev", "modelrollouts", "patch"),
+        Rule("sluice.dev", "modelrollouts", "rollback"),
+        Rule("sluice.dev", "rolloutapprovals", "delete"),
+    },
 }
 """What a Role allows although no code calls it with this Role. The policy on requests checks the verbs
 request, rollback and scale."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sluice.rollout.platforms.seldon.telemetry import Metrics
 
 WATCH_SECONDS = 60
+NO_KEYS = "[trust] names no keys, so no release is verified: whoever may request a rollout chooses the image of its server"
 _PAUSE_SECONDS = 1.0
 _RETRY_SECONDS = 0.05
 
@@ -71,11 +72,16 @@ def run_controller(
     lock = LeaseLock(leases, lease_name(journal.name), holder, seconds, cluster.clock)
     tags = RegistryTags(plain_http=project.settings.serving.plain_http, notify=notify)
     platform, metrics = _build_platform(project, cluster, journal, lock, notify)
-    platform.tag, platform.verify = tags.move_tags, verify_images(project, cluster.clock).verify
+    verifier = verify_images(project, cluster.clock)
+    platform.tag, platform.verify = tags.move_tags, verifier.verify
     loop = ControlLoop(platform, project.settings.rollout, notify, cluster.clock)
     notify(f"controller {holder} controls ModelRollout {journal.name} in namespace {cluster.namespace}")
+    if not verifier.keys:
+        notify(NO_KEYS)
     with set_on_signals(stopping, wake), serve_metrics(metrics, port, notify):
         journal.account = _read_account(cluster, metrics, stopping, notify)
+        if not verifier.keys:
+            platform.warn("NotVerified", NO_KEYS)
         cluster.may_write = platform.tenure.may_write
         for watch, on_deletion in (
             (lambda: cluster.watch(MODEL_ROLLOUT, journal.name, WATCH_SECONDS), None),

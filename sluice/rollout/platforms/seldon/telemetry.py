@@ -157,7 +157,7 @@ class Events:
 
         Args:
             reason: The reason of the event: ``PutRight``, ``RoutesRestored``, ``RoutesNotApplied``, ``LeaseTakenOver``,
-                ``RolloutRestored`` or ``DirectRequests``.
+                ``RolloutRestored``, ``DirectRequests`` or ``NotVerified``.
             text: What happened.
         """
         if reason == "RolloutRestored":
