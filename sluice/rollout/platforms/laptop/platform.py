@@ -15,11 +15,13 @@ from sluice.rollout.decisions.health import VERIFIED, Health, Verification
 from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.platforms.laptop.disk_reserves import hold_reserve
 from sluice.rollout.platforms.laptop.envoy_config import LOCALHOST, SLOTS
+from sluice.rollout.settings_in_force import describe_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sluice.project.projects import Project
+    from sluice.project.tables.rollout import RolloutTable
     from sluice.rollout.decisions.evidence import Checkpoint, Counts
     from sluice.rollout.decisions.states import ChampionTerm, Journal, Transition
     from sluice.rollout.observations import RoundReport
@@ -54,6 +56,7 @@ class LaptopPlatform:
         release_port: Called right before the proxy first listens, so that the port becomes free for it.
         verify: Says whether the release of the running rollout may take traffic.
         started: Whether the proxy has been started.
+        in_force: The settings of ``[rollout]`` by which rollouts are judged now.
     """
 
     project: Project
@@ -64,6 +67,7 @@ class LaptopPlatform:
     release_port: Callable[[], object]
     verify: Callable[[Journal], Verification] = lambda _journal: VERIFIED
     started: bool = False
+    in_force: RolloutTable = field(init=False)
     confirm_seconds: float = 0.0  # Envoy applies new weights at once, so one look is enough
     confirm_poll_seconds: float = 0.0
     _weights: dict[str, int] = field(default_factory=dict)
@@ -81,6 +85,11 @@ class LaptopPlatform:
 
     def __post_init__(self) -> None:
         self._began = self.file.clock.now()
+        self.in_force = self.project.settings.rollout
+
+    def use_settings(self, settings: RolloutTable) -> None:
+        """Report other settings as those in force."""
+        self.in_force, self._next_status = settings, 0.0
 
     def observe(self) -> Observation:
         """Keep servers and proxy running, and read the journal, the proxy's weights and its counters.
@@ -321,6 +330,7 @@ class LaptopPlatform:
                 "reason": report.plan.reason,
                 "trouble": report.problem,
                 "evidence": dict(report.evidence) or None,
+                "settings": describe_settings(self.in_force),
             }
         )
 
