@@ -178,7 +178,7 @@ def serve(subject: Subject, kind: str, log: Path) -> Iterator[Server]:
     """
     if kind == PLAIN:
         arguments = ["benchmarks.plain.Plain", "--service-type=MODEL", "--log-level=WARNING", "--grpc-workers=0"]
-        packages, variables = {"benchmarks": ROOT, "churn": ROOT}, dict(subject.plain)
+        packages, variables = {"benchmarks": ROOT, "churn": ROOT, "sluice": ROOT}, dict(subject.plain)
     else:
         arguments = ["serving.model_server.ModelServer", *SELDON_ARGUMENTS]
         arguments += ["--workers=2"] if kind == OURS_TWICE else []

@@ -37,7 +37,7 @@ DENSE_AFTER_TRANSITION_SECONDS = 30.0
 """For this long after a transition, samples are taken as often as during a rollout."""
 
 _STATUS_SECONDS = 0.5
-_DRAIN_MARGIN_SECONDS = 1.0
+DRAIN_MARGIN_SECONDS = 1.0
 _SILENT_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 5.0
 _PAUSE_RESET_SECONDS = 60.0
@@ -188,7 +188,7 @@ class LaptopPlatform:
         for release in self._weights:
             self._last_traffic[release] = steady
         weighted = list(journal.desired_weights)
-        drain = self.project.settings.rollout.request_timeout_seconds + _DRAIN_MARGIN_SECONDS
+        drain = self.project.settings.rollout.request_timeout_seconds + DRAIN_MARGIN_SECONDS
         present = self.proxy.releases()
         draining = [release for release in present if steady - self._last_traffic.get(release, -drain) < drain]
         canary = journal.target if self._verification.holds else None

@@ -20,20 +20,21 @@ from sluice.rollout.journals import ConflictError
 from sluice.rollout.platforms.laptop.envoy import EnvoyProxy
 from sluice.rollout.platforms.laptop.journal_file import JournalFile, open_journal_file
 from sluice.rollout.platforms.laptop.microservices import MicroserviceLauncher
-from sluice.rollout.platforms.laptop.platform import LaptopPlatform
+from sluice.rollout.platforms.laptop.platform import DRAIN_MARGIN_SECONDS, LaptopPlatform
 from sluice.rollout.platforms.laptop.ports import reserve_port
 from sluice.rollout.platforms.laptop.servers import Servers
 from sluice.rollout.round import ControlLoop
 from sluice.rollout.settings_in_force import describe_changes, plan_settings
 from sluice.rollout.signals import set_on_hangup, set_on_signals
 from sluice.rollout.verifications import verify_stored_releases
+from sluice.scoring.resources.server_limits import MEGABYTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sluice.project.projects import Project
     from sluice.project.tables.rollout import RolloutTable
-    from sluice.rollout.platforms.laptop.servers import Launcher
+    from sluice.rollout.platforms.laptop.launching.launchers import Launcher
 
 POLL_SECONDS = 0.1
 _LOCK_RETRY_SECONDS = 1.0
@@ -77,7 +78,7 @@ def run_supervisor(
         for draft in file.folder.glob(".*.json.*"):  # left behind by a writer that was killed
             draft.unlink(missing_ok=True)
         reserved = stack.enter_context(reserve_port(project.settings.serving.port if port is None else port))
-        servers = Servers(launcher or MicroserviceLauncher(project), project.settings.serving.start_timeout_seconds, notify)
+        servers = _make_servers(project, launcher or MicroserviceLauncher(project), notify)
         stack.callback(servers.stop)
         proxy = EnvoyProxy(
             folder=file.folder / "envoy",
@@ -91,6 +92,17 @@ def run_supervisor(
         loop = ControlLoop(platform, project.settings.rollout, notify, file.clock)
         _run_rounds(loop, platform, stopping, _SettingsReader(project, loop, platform, reloading, notify))
         notify("stopping the proxy and all servers")
+
+
+def _make_servers(project: Project, launcher: Launcher, notify: Callable[[str], object]) -> Servers:
+    settings = project.settings
+    return Servers(
+        launcher,
+        settings.serving.start_timeout_seconds,
+        notify,
+        memory_limit=settings.serving.memory_megabytes * MEGABYTE,
+        drain_seconds=settings.rollout.request_timeout_seconds + DRAIN_MARGIN_SECONDS,
+    )
 
 
 @dataclass(slots=True)
