@@ -4,7 +4,7 @@ The order matters, because joblib runs code that is in the model file. First the
 Then the environment is compared with the training environment, and the release's own code is put first on the path. Only then is
 the model loaded, and it must answer the golden rows as it did at training.
 
-The model, the manifest and the golden rows are taken from the very bytes that were verified.
+The model, its code, the manifest and the golden rows are taken from the very bytes that were verified.
 
 This module needs numpy, pandas, joblib and threadpoolctl, because it runs in the serving environment.
 """
@@ -30,7 +30,7 @@ from sluice.release.golden_rows import (
     parse_golden_rows,
     predict_probabilities,
 )
-from sluice.release.model_layer import LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, read_verified_files
+from sluice.release.model_layer import CODE_FOLDER, LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, read_verified_files
 from sluice.release.models.model_files import unpickle_model
 from sluice.scoring.batching import RequestBatcher, rows_are_independent
 from sluice.scoring.verified_imports import put_layer_first_on_path
@@ -93,7 +93,7 @@ def load_scorer(folder: Path, digest: str) -> Scorer:
         IntegrityError: The bytes do not have the digest, or the manifest or the golden rows cannot be read. No model was loaded.
         RefusedError: The environment, the code or the answers to the golden rows differ from training.
     """
-    stored = read_verified_files(folder, digest, MANIFEST_FILE, GOLDEN_FILE, MODEL_FILE)
+    stored = read_verified_files(folder, digest, MANIFEST_FILE, GOLDEN_FILE, MODEL_FILE, f"{CODE_FOLDER}/")
     manifest = _parse_manifest(stored.get(MANIFEST_FILE, b""))
     fingerprint = manifest["environment"]["fingerprint"]
     here = read_fingerprint()
@@ -104,7 +104,7 @@ def load_scorer(folder: Path, digest: str) -> Scorer:
         )
     exact = same_cpu(fingerprint, here)
     golden = parse_golden_rows(stored.get(GOLDEN_FILE, b""))
-    model = _load_model(folder, stored.get(MODEL_FILE, b""), str(manifest["model"]["digest"]))
+    model = _load_model(folder, stored, str(manifest["model"]["digest"]))
     predict = partial(predict_probabilities, model)
     with threadpool_limits(1):  # as at training, because the number of threads changes the last bits
         found = _check_golden_rows(predict, golden, exact=exact)
@@ -125,10 +125,10 @@ def _parse_manifest(stored: bytes) -> Mapping[str, Any]:
     return dict(manifest)
 
 
-def _load_model(folder: Path, stored: bytes, digest: str) -> Any:  # noqa: ANN401 - scikit-learn is untyped
+def _load_model(folder: Path, stored: Mapping[str, bytes], digest: str) -> Any:  # noqa: ANN401 - scikit-learn is untyped
     try:
-        put_layer_first_on_path(folder)
-        return unpickle_model(stored, digest)
+        put_layer_first_on_path(folder, stored)
+        return unpickle_model(stored.get(MODEL_FILE, b""), digest)
     except (*LOAD_ERRORS, OSError) as error:
         raise RefusedError(
             f"the model cannot be loaded with the release's own code: {type(error).__name__}: {error}",
