@@ -51,6 +51,7 @@ from benchmarks.plain import MODEL_VARIABLE, TYPES_VARIABLE
 from churn.data import load_churn_data
 from churn.model import build_model
 from sluice.data.locations import locate_snapshot
+from sluice.data.snapshots import digest_file
 from sluice.project.projects import read_project
 from sluice.release.golden_answers import load_and_answer
 from sluice.release.golden_rows import UNSEEN_CATEGORY, read_golden_rows
@@ -146,8 +147,18 @@ def make_subjects(folder: Path) -> Iterator[Subject]:
     for name, (pipeline, types) in pipelines.items():
         file = folder / f"{name}.joblib"
         joblib.dump(pipeline.fit(rows.drop(columns=["churned", "customer_id"]), rows["churned"]), file)
-        golden, snapshot = load_and_answer(project, file), f"sha256:{'0' * 64}"
-        layer = build_release(project, model=file, golden=golden, snapshot_digest=snapshot, verdicts={}, gate=None, parent=None)
+        digest = digest_file(file)
+        golden, snapshot = load_and_answer(project, file, digest), f"sha256:{'0' * 64}"
+        layer = build_release(
+            project,
+            model=file,
+            model_digest=digest,
+            golden=golden,
+            snapshot_digest=snapshot,
+            verdicts={},
+            gate=None,
+            parent=None,
+        )
         golden = read_golden_rows(layer)
         whole = [row for row in golden.rows if None not in row and UNSEEN_CATEGORY not in row]
         yield Subject(
@@ -167,7 +178,7 @@ def serve(subject: Subject, kind: str, log: Path) -> Iterator[Server]:
     """
     if kind == PLAIN:
         arguments = ["benchmarks.plain.Plain", "--service-type=MODEL", "--log-level=WARNING", "--grpc-workers=0"]
-        packages, variables = {"benchmarks": ROOT, "churn": ROOT}, dict(subject.plain)
+        packages, variables = {"benchmarks": ROOT, "churn": ROOT, "sluice": ROOT}, dict(subject.plain)
     else:
         arguments = ["serving.model_server.ModelServer", *SELDON_ARGUMENTS]
         arguments += ["--workers=2"] if kind == OURS_TWICE else []

@@ -53,15 +53,20 @@ class LayerInputs:
 
     Attributes:
         snapshot: The pinned data.
-        model: The fitted model. Its digest is computed when the layer starts, and the suite loads a file with this digest only.
+        model: The fitted model. The suite loads a file with its digest only.
+        model_digest: The model's digest, as training recorded it. If it is None, a person named the file: then the digest is
+            computed when the layer starts.
         release: Digest of a packaged release.
         champion: The champion's model.
+        champion_digest: Its digest, as the manifest of its release says. If it is None, it is computed as for the model.
     """
 
     snapshot: Path | None = None
     model: Path | None = None
+    model_digest: str | None = None
     release: str | None = None
     champion: Path | None = None
+    champion_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +222,9 @@ def _input_options(inputs: LayerInputs) -> list[str]:
     given = {
         "snapshot": inputs.snapshot and inputs.snapshot.resolve(),
         "model": inputs.model and inputs.model.resolve(),
-        "model-digest": inputs.model and digest_file(inputs.model),
+        "model-digest": inputs.model and (inputs.model_digest or digest_file(inputs.model)),
         "champion": inputs.champion and inputs.champion.resolve(),
+        "champion-digest": inputs.champion and (inputs.champion_digest or digest_file(inputs.champion)),
         "release": inputs.release,
     }
     return [f"--sluice-{name}={value}" for name, value in given.items() if value is not None]

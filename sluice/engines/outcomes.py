@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from sluice.engines import GateNumbers, RunStatus, StepStatus
 
+CUT_OFF = "cut_off"
+"""Outcome of a run whose processes are gone although it has written no end."""
+
 EXIT_CODES = {
     "promoted": 0,
     "kept": 0,
@@ -24,6 +27,7 @@ EXIT_CODES = {
     "rejected": 4,
     "undecided": 4,
     "rolled_back": 6,
+    CUT_OFF: 1,
     "interrupted": 130,
 }
 """Outcomes of a run with an exit code of their own. A run that failed has the exit code of its failed step."""

@@ -16,17 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import joblib
 from threadpoolctl import threadpool_limits
 
 from sluice.data.holdout import holdout_digest, read_holdout
-from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, DataError, IntegrityError, RefusedError, ServiceError, SluiceError
 from sluice.project.projects import read_project
 from sluice.release import gate_statements, provenance
 from sluice.release.golden_rows import GoldenRows, describe_bad_outputs, make_golden_rows
 from sluice.release.manifest import write_json
-from sluice.release.model_layer import LOAD_ERRORS
+from sluice.release.models.model_files import load_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,42 +113,38 @@ def answer_golden_rows(model: Any, features: pd.DataFrame) -> GoldenRows:  # noq
         return make_golden_rows(model, features)
 
 
-def load_and_answer(project: Project, model: Path) -> GoldenRows:
+def load_and_answer(project: Project, model: Path, digest: str) -> GoldenRows:
     """Load a model in this process, which runs code from its file, and let it answer the golden rows.
 
-    The caller must have checked the file against the digest from training.
+    Args:
+        project: The project.
+        model: The model's file.
+        digest: The digest that training recorded. A file with another one is not loaded.
 
     Raises:
         DataError: The holdout or the model cannot be read.
-        IntegrityError: The holdout is not the declared one.
+        IntegrityError: The holdout is not the declared one, or the model does not have the digest.
         RefusedError: As in `answer_golden_rows`.
     """
     features = read_holdout(project, part="test").features
     project.put_first_on_path()
-    try:
-        fitted = joblib.load(model)
-    except FileNotFoundError as error:
-        raise DataError(f"there is no model file {model}", hint="Train a model with `sluice run`.") from error
-    except LOAD_ERRORS as error:
-        raise DataError(
-            f"the model {model} cannot be loaded: {type(error).__name__}: {error}",
-            hint="`sluice run` trains it again with the project's present code.",
-        ) from error
-    return answer_golden_rows(fitted, features)
+    return answer_golden_rows(load_model(model, digest), features)
 
 
-def answer_in_process(project: Project, model: Path, *, holdout: str) -> GoldenRows:
+def answer_in_process(project: Project, model: Path, digest: str, *, holdout: str) -> GoldenRows:
     """Let a process of its own load a model and answer the golden rows. It gets no variable that names a signing key.
 
     It has the rights of this process's user all the same, so it protects this process's memory and not the user's files.
 
     Args:
         project: The project.
-        model: The model's file, whose digest the caller has checked.
+        model: The model's file.
+        digest: The digest that training recorded. A file with another one is not loaded.
         holdout: The digest of the holdout.
 
     Raises:
         DataError: The model cannot be loaded, or its answers cannot be read.
+        IntegrityError: The model does not have the digest.
         RefusedError: The model may not be packaged. The message says why.
         ServiceError: The process ended without an answer.
     """
@@ -158,11 +152,11 @@ def answer_in_process(project: Project, model: Path, *, holdout: str) -> GoldenR
     environment = {name: value for name, value in os.environ.items() if name not in secret}
     with tempfile.TemporaryDirectory(prefix="sluice-golden-") as name:
         target, failure = Path(name) / "golden.json", Path(name) / "failure.json"
-        arguments = map(str, (project.root, model, target, failure))
+        arguments = map(str, (project.root, model, digest, target, failure))
         command = [sys.executable, "-m", "sluice.release.golden_answers", *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode == 0 and target.exists():
-            return read_golden_answers(target, model=digest_file(model), holdout=holdout)
+            return read_golden_answers(target, model=digest, holdout=holdout)
         told = json.loads(failure.read_text(encoding="utf-8")) if failure.exists() else {}
     for kind in _FAILURES:
         if told.get("kind") == kind.__name__:
@@ -174,12 +168,12 @@ def answer_in_process(project: Project, model: Path, *, holdout: str) -> GoldenR
     )
 
 
-def _main(root: str, model: str, target: str, failure: str) -> None:
+def _main(root: str, model: str, digest: str, target: str, failure: str) -> None:
     """Load the model in this process, and write its answers, or why there are none."""
     project = read_project(Path(root))
     try:
-        golden = load_and_answer(project, Path(model))
-        answers = GoldenAnswers(model=digest_file(Path(model)), holdout=holdout_digest(project), golden=golden)
+        golden = load_and_answer(project, Path(model), digest)
+        answers = GoldenAnswers(model=digest, holdout=holdout_digest(project), golden=golden)
         answers.write(Path(target))
     except SluiceError as error:
         told = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}

@@ -83,11 +83,22 @@ def read_golden_rows(folder: Path) -> GoldenRows:
     Raises:
         IntegrityError: The golden rows are missing or cannot be read.
     """
-    file = folder / GOLDEN_FILE
     try:
-        return GoldenRows.from_dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{file} cannot be read as golden rows: {error}", hint="Package the model again.") from error
+        return parse_golden_rows((folder / GOLDEN_FILE).read_bytes())
+    except OSError as error:
+        raise IntegrityError(f"{folder} has no golden rows: {error}", hint="Package the model again.") from error
+
+
+def parse_golden_rows(stored: bytes) -> GoldenRows:
+    """Read golden rows from the bytes of their file.
+
+    Raises:
+        IntegrityError: They cannot be read.
+    """
+    try:
+        return GoldenRows.from_dict(json.loads(stored))
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{GOLDEN_FILE} cannot be read as golden rows: {error}", hint="Package the model again.") from error
 
 
 def predict_probabilities(model: Any, frame: pd.DataFrame) -> NDArray[np.float64]:  # noqa: ANN401 - scikit-learn is untyped

@@ -10,6 +10,7 @@ This module needs only the standard library, because the serving environment ver
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -23,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from sluice.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 LAYER_ROOT = "opt/sluice/release"
 """The folder of the layer's files in an image."""
@@ -139,13 +140,32 @@ def verify_folder(folder: Path, digest: str) -> None:
     Raises:
         IntegrityError: The digests differ.
     """
-    found = layer_digest(folder)
+    read_verified_files(folder, digest)
+
+
+def read_verified_files(folder: Path, digest: str, *names: str) -> dict[str, bytes]:
+    """Check every byte of an unpacked layer as `verify_folder` does, and return the bytes of some of its files.
+
+    Each file is read once: the bytes that were hashed are returned. So a file that is replaced afterwards is never used.
+
+    Args:
+        folder: The unpacked layer.
+        digest: The expected digest, which comes from outside the folder.
+        names: The paths of the files, relative to the layer. A path that ends with ``/`` is a folder with all its files. A file
+            that the layer does not have is left out.
+
+    Raises:
+        IntegrityError: The digests differ.
+    """
+    kept: dict[str, bytes] = {}
+    found = _write(folder, None, names, kept)
     if found != digest:
         raise IntegrityError(
             f"the model layer in {folder} has the digest {found}, but {digest} is expected",
             hint="Nothing of it was loaded. Check the stored release with `sluice release verify`. If it is sound, delete this "
             "folder, and Sluice unpacks it again.",
         )
+    return kept
 
 
 def extract_layer(stream: IO[bytes], folder: Path) -> None:
@@ -238,7 +258,9 @@ def _hash(content: IO[bytes]) -> str:
     return PREFIX + digest.hexdigest()
 
 
-def _write(folder: Path, target: IO[bytes] | None) -> str:
+def _write(folder: Path, target: IO[bytes] | None, names: Collection[str] = (), kept: dict[str, bytes] | None = None) -> str:
+    """Write the tar, return its digest, and put the bytes of the files that `names` has into `kept`."""
+    wanted = tuple(name for name in names if name.endswith("/"))
     if not folder.is_dir():
         raise IntegrityError(
             f"there is no model layer in {folder}", hint="Unpack the release, or give the folder that contains it."
@@ -253,8 +275,13 @@ def _write(folder: Path, target: IO[bytes] | None) -> str:
             if path.is_dir():
                 archive.addfile(_describe(name, folder=True))
                 continue
+            entry = _describe(name, folder=False)
+            if kept is not None and (relative in names or relative.startswith(wanted)):
+                stored = kept[relative] = path.read_bytes()
+                entry.size = len(stored)
+                archive.addfile(entry, io.BytesIO(stored))
+                continue
             with path.open("rb") as content:
-                entry = _describe(name, folder=False)
                 entry.size = os.fstat(content.fileno()).st_size
                 archive.addfile(entry, content)
     return PREFIX + sink.hash.hexdigest()

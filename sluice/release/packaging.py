@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.data.holdout import holdout_digest
 from sluice.data.snapshots import digest_file
-from sluice.errors import ConfigurationError, IntegrityError
+from sluice.errors import ConfigurationError
 from sluice.release.fingerprint import read_fingerprint
 from sluice.release.golden_rows import GOLDEN_FILE
 from sluice.release.manifest import ManifestInputs, plan_manifest, read_code_version, write_json
@@ -22,6 +22,7 @@ from sluice.release.model_layer import (
     MODEL_FILE,
     layer_digest,
 )
+from sluice.release.models.model_files import read_model
 from sluice.release.store.unpacked_layers import UNPACKED_FOLDER, draft_folder, place_layer
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def build_release(  # noqa: PLR0913 - what a release binds; each is named at the
     project: Project,
     *,
     model: Path,
+    model_digest: str,
     golden: GoldenRows,
     snapshot_digest: str,
     verdicts: Mapping[str, Sequence[Mapping[str, Any]]],
@@ -50,7 +52,8 @@ def build_release(  # noqa: PLR0913 - what a release binds; each is named at the
 
     Args:
         project: The project.
-        model: The fitted pipeline, written with joblib. The caller must have checked its bytes against the digest from training.
+        model: The fitted pipeline, written with joblib.
+        model_digest: The digest that training recorded. A file with another one is not packaged.
         golden: The golden rows with this model's answers (`sluice.release.golden_answers`).
         snapshot_digest: The digest of the data that the model was fitted on.
         verdicts: Test layer (``code``, ``data``, ``model``) → its verdicts as plain JSON.
@@ -66,13 +69,14 @@ def build_release(  # noqa: PLR0913 - what a release binds; each is named at the
     Raises:
         ConfigurationError: A path in project.packages or serving.lock does not exist.
         DataError: The holdout or the model cannot be read.
-        IntegrityError: The holdout is not the declared one, or a package contains a link.
+        IntegrityError: The model does not have the digest, the holdout is not the declared one, or a package contains a link.
     """
     settings = project.settings
+    stored = read_model(model, model_digest)
     inputs = ManifestInputs(
         project=settings.project.name,
         code=read_code_version(project.root),
-        model_digest=digest_file(model),
+        model_digest=model_digest,
         build=settings.model.build,
         parameters=settings.model.parameters,
         snapshot_digest=snapshot_digest,
@@ -85,7 +89,7 @@ def build_release(  # noqa: PLR0913 - what a release binds; each is named at the
         snapshot_source=snapshot_source,
         drift_reference=_describe_reference(drift_reference),
     )
-    return _write_layer_folder(project, model, golden, inputs, drift_reference)
+    return _write_layer_folder(project, stored, golden, inputs, drift_reference)
 
 
 def _describe_reference(reference: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -123,16 +127,14 @@ def check_sources(project: Project) -> None:
 
 
 def _write_layer_folder(
-    project: Project, model: Path, golden: GoldenRows, inputs: ManifestInputs, drift_reference: Mapping[str, Any] | None
+    project: Project, model: bytes, golden: GoldenRows, inputs: ManifestInputs, drift_reference: Mapping[str, Any] | None
 ) -> Path:
     """Write the layer in a temporary folder and move it to its place in one step."""
     unpacked = project.state / UNPACKED_FOLDER
     with draft_folder(unpacked) as name:
         draft = Path(name) / "layer"
         draft.mkdir()
-        shutil.copyfile(model, draft / MODEL_FILE)
-        if digest_file(draft / MODEL_FILE) != inputs.model_digest:
-            raise IntegrityError(f"the model {model} changed while it was packaged", hint="Package it again with `sluice run`.")
+        (draft / MODEL_FILE).write_bytes(model)
         (draft / GOLDEN_FILE).write_bytes(write_json(golden.to_dict()))
         (draft / MANIFEST_FILE).write_bytes(write_json(plan_manifest(inputs, golden)))
         if drift_reference is not None:

@@ -45,6 +45,7 @@ _BADGES = {
     "rejected": Badge("rejected", "⊘", "stop", "warn"),
     "undecided": Badge("undecided", "?", "question", "warn"),
     "interrupted": Badge("interrupted", "‖", "pause", "warn"),
+    "cut_off": Badge("cut off", "‖", "pause", "bad"),
     "inconclusive": Badge("inconclusive", "?", "question", "warn"),
     "skipped": Badge("skipped", "\N{EN DASH}", "skip", "quiet"),
     "waiting": Badge("waiting", "…", "pause", "quiet"),

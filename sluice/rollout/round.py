@@ -86,6 +86,15 @@ class ControlLoop:
         self.shadow = HttpShadowComparer(self.settings.request_timeout_seconds)
         self.faults = HttpFaultFinder(show_values=self.settings.show_values)
 
+    def use_settings(self, settings: RolloutTable) -> None:
+        """Use other settings from the next round on, except the time limit of a request, which the proxy has too.
+
+        No rollout may be running, because its evidence was collected by the old settings.
+        """
+        self._finish_explanation(now=True)  # of the last rollout, by the old settings
+        self.settings = self.collector.settings = settings
+        self.faults = HttpFaultFinder(show_values=settings.show_values)
+
     def run_round(self) -> bool:
         """Run one control round, and return whether this process is the one that acts.
 

@@ -4,6 +4,8 @@ The order matters, because joblib runs code that is in the model file. First the
 Then the environment is compared with the training environment, and the release's own code is put first on the path. Only then is
 the model loaded, and it must answer the golden rows as it did at training.
 
+The model, its code, the manifest and the golden rows are taken from the very bytes that were verified.
+
 This module needs numpy, pandas, joblib and threadpoolctl, because it runs in the serving environment.
 """
 
@@ -14,21 +16,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import joblib
 from threadpoolctl import threadpool_limits
 
 from sluice.errors import IntegrityError, RefusedError, ServiceError
 from sluice.release.feature_columns import Cell, rows_to_frame
 from sluice.release.fingerprint import compare_fingerprints, describe_patch_level, read_fingerprint, same_cpu
 from sluice.release.golden_rows import (
+    GOLDEN_FILE,
     PREDICTION_ERRORS,
     GoldenRows,
     describe_bad_outputs,
     describe_difference,
+    parse_golden_rows,
     predict_probabilities,
-    read_golden_rows,
 )
-from sluice.release.model_layer import LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, verify_folder
+from sluice.release.model_layer import CODE_FOLDER, LOAD_ERRORS, MANIFEST_FILE, MODEL_FILE, read_verified_files
+from sluice.release.models.model_files import unpickle_model
 from sluice.scoring.batching import RequestBatcher, rows_are_independent
 from sluice.scoring.verified_imports import put_layer_first_on_path
 
@@ -90,8 +93,9 @@ def load_scorer(folder: Path, digest: str) -> Scorer:
         IntegrityError: The bytes do not have the digest, or the manifest or the golden rows cannot be read. No model was loaded.
         RefusedError: The environment, the code or the answers to the golden rows differ from training.
     """
-    verify_folder(folder, digest)
-    fingerprint = _read_manifest(folder)["environment"]["fingerprint"]
+    stored = read_verified_files(folder, digest, MANIFEST_FILE, GOLDEN_FILE, MODEL_FILE, f"{CODE_FOLDER}/")
+    manifest = _parse_manifest(stored.get(MANIFEST_FILE, b""))
+    fingerprint = manifest["environment"]["fingerprint"]
     here = read_fingerprint()
     if differences := compare_fingerprints(fingerprint, here):
         raise RefusedError(
@@ -99,8 +103,9 @@ def load_scorer(folder: Path, digest: str) -> Scorer:
             hint="Make both environments from the same lock files, or train the model again.",
         )
     exact = same_cpu(fingerprint, here)
-    golden = read_golden_rows(folder)
-    predict = partial(predict_probabilities, _load_model(folder))
+    golden = parse_golden_rows(stored.get(GOLDEN_FILE, b""))
+    model = _load_model(folder, stored, str(manifest["model"]["digest"]))
+    predict = partial(predict_probabilities, model)
     with threadpool_limits(1):  # as at training, because the number of threads changes the last bits
         found = _check_golden_rows(predict, golden, exact=exact)
         batches = rows_are_independent(predict, golden.frame(), found)
@@ -108,21 +113,22 @@ def load_scorer(folder: Path, digest: str) -> Scorer:
     return Scorer(answer, golden, digest, exact, batches, describe_patch_level(fingerprint, here))
 
 
-def _read_manifest(folder: Path) -> Mapping[str, Any]:
+def _parse_manifest(stored: bytes) -> Mapping[str, Any]:
     try:
-        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        manifest = json.loads(stored)
         manifest["environment"]["fingerprint"]["libraries"].keys()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        manifest["model"]["digest"]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise IntegrityError(
-            f"{folder / MANIFEST_FILE} is not the manifest of a release: {error}", hint="Package the model again."
+            f"{MANIFEST_FILE} is not the manifest of a release: {error}", hint="Package the model again."
         ) from error
     return dict(manifest)
 
 
-def _load_model(folder: Path) -> Any:  # noqa: ANN401 - scikit-learn is untyped
+def _load_model(folder: Path, stored: Mapping[str, bytes], digest: str) -> Any:  # noqa: ANN401 - scikit-learn is untyped
     try:
-        put_layer_first_on_path(folder)
-        return joblib.load(folder / MODEL_FILE)
+        put_layer_first_on_path(folder, stored)
+        return unpickle_model(stored.get(MODEL_FILE, b""), digest)
     except (*LOAD_ERRORS, OSError) as error:
         raise RefusedError(
             f"the model cannot be loaded with the release's own code: {type(error).__name__}: {error}",

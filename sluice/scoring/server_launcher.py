@@ -52,12 +52,16 @@ class LaunchSettings:
         lifeline: The descriptor of the reading end of the pipe that closes when the starting process ends.
         packages: Top-level package that may be imported → folder that contains it.
         arguments: The arguments of ``seldon-core-microservice``.
+        memory: Bytes of data that each process of the server may have; 0 for no limit.
+        cpus: Processors that the server may use; 0 for all.
     """
 
     socket: int
     lifeline: int
     packages: Mapping[str, str]
     arguments: Sequence[str]
+    memory: int = 0
+    cpus: int = 0
 
 
 class _AllowedPackagesFinder(MetaPathFinder):
@@ -110,6 +114,10 @@ def launch(settings: LaunchSettings) -> None:
     watch.start(os.getppid())
     os.register_at_fork(before=watch.before_fork, after_in_child=watch.after_fork_in_child)
     sys.meta_path.insert(0, _AllowedPackagesFinder(settings.packages))
+
+    from sluice.scoring.resources.server_limits import apply_limits  # noqa: PLC0415 - only now it can be found
+
+    apply_limits(memory=settings.memory, cpus=settings.cpus)
 
     from seldon_core import microservice  # noqa: PLC0415 - it takes a second, and the watch must run before
 

@@ -25,6 +25,7 @@ from sluice.scoring.faults import FAULTS_VARIABLE
 from sluice.scoring.health_probes import HealthProbe, LivenessProbe
 from sluice.scoring.recent_requests import RECENT_VARIABLE
 from sluice.scoring.release_client import ReleaseClient
+from sluice.scoring.resources.server_limits import MEGABYTE, read_memory
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -121,6 +122,10 @@ class ReleaseServer(ReleaseClient):
             now: Seconds of a clock that never goes back.
         """
         return 0 if self._stopped else self._liveness.poll(now)
+
+    def read_memory(self) -> int:
+        """Return the bytes of data of its largest process; 0 if they are not known."""
+        return 0 if self._stopped else read_memory(self.pid)
 
     def wait_ready(self, timeout: float) -> None:
         """Wait until the server is ready.
@@ -219,6 +224,8 @@ def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, 
                 "lifeline": reading,
                 "packages": packages,
                 "arguments": [project.settings.serving.server, *SELDON_ARGUMENTS],
+                "memory": project.settings.serving.memory_megabytes * MEGABYTE,
+                "cpus": project.settings.serving.cpus,
             }
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as output:

@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import joblib
 import numpy as np
 
 from sluice.checks.judgements import predict_probability
@@ -24,7 +23,7 @@ from sluice.statistics.auc import AucEstimate, estimate_auc
 from sluice.statistics.curves import calibration_points, roc_points
 from sluice.steps.champions import read_champion_of_run, score_release
 from sluice.steps.records import record_part, record_warnings
-from sluice.steps.training import verify_model
+from sluice.steps.training import load_trained_model
 from sluice.verdicts import Interval
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def measure_curves(model: str, metadata: Mapping[str, Any], target: str) -> tupl
     """
     project = read_project()
     rows = read_holdout(project, part="test")
-    scores = predict_probability(joblib.load(verify_model(Path(model), metadata)), rows.features)
+    scores = predict_probability(load_trained_model(Path(model), metadata), rows.features)
     measured, champion = curves(rows.labels, scores), champion_curves(project, read_champion_of_run(project, metadata), rows)
     warnings = warn_of_jump(champion, measured)
     Path(target).parent.mkdir(parents=True, exist_ok=True)

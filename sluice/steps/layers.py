@@ -15,6 +15,7 @@ from sluice.checks.verdict_text import describe_verdict
 from sluice.errors import CheckFailedError
 from sluice.project.projects import read_project
 from sluice.release.model_layer import MODEL_FILE
+from sluice.release.models.model_files import read_released_digest
 from sluice.release.project_releases import open_releases
 from sluice.steps.champions import read_champion_of_run
 from sluice.steps.curves import measure_curves
@@ -26,7 +27,6 @@ from sluice.verdicts import Outcome, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from sluice.project.projects import Project
 
 RocLists = tuple[list[float], list[float], list[float]]
 """False positive rates, true positive rates, thresholds."""
@@ -67,11 +67,15 @@ def run_tests(
     """
     project = read_project()
     with running_step(f"{layer}-tests") as step, _results_folder(layer) as folder:
+        champion = read_champion_of_run(project, model[1]) if model else None
+        served = open_releases(project).unpack(champion.digest) if champion else None
         inputs = LayerInputs(
             snapshot=restore_snapshot(project, Path(snapshot[0]), snapshot[1]) if snapshot else None,
             model=verify_model(Path(model[0]), model[1]) if model else None,
+            model_digest=str(model[1]["digest"]) if model else None,
             release=release,
-            champion=_find_champion_model(project, model[1]) if model else None,
+            champion=served / MODEL_FILE if served else None,
+            champion_digest=read_released_digest(served, champion.digest) if served and champion else None,
         )
         result = run_layer(project, layer, inputs, folder)
         record_part(f"layer-{layer}", result.to_dict())
@@ -81,12 +85,6 @@ def run_tests(
         if alongside is not None:
             alongside()
     return result.metrics()
-
-
-def _find_champion_model(project: Project, metadata: Mapping[str, Any]) -> Path | None:
-    """Return the model of the run's champion; None if there is none."""
-    champion = read_champion_of_run(project, metadata)
-    return open_releases(project).unpack(champion.digest) / MODEL_FILE if champion else None
 
 
 def run_model_tests(outputs: Mapping[str, str], model: ArtifactInput, curves: str) -> tuple[dict[str, float], RocLists]:

@@ -77,6 +77,7 @@ def package(
         folder = build_release(
             project,
             model=verified,
+            model_digest=digest,
             golden=read_golden_answers(Path(golden), model=digest, holdout=holdout_digest(project)),
             snapshot_digest=str(metadata["snapshot_digest"]),
             verdicts={layer["layer"]: layer["verdicts"] for layer in layers},

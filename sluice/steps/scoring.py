@@ -9,8 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import joblib
-
 from sluice.checks.judgements import predict_probability
 from sluice.data.holdout import open_holdout
 from sluice.data.row_scores import bind_scores
@@ -20,7 +18,7 @@ from sluice.release.golden_answers import GoldenAnswers, answer_golden_rows
 from sluice.steps.champions import read_champion_of_run, score_release
 from sluice.steps.ledgers import open_scores
 from sluice.steps.records import running_step
-from sluice.steps.training import verify_model
+from sluice.steps.training import load_trained_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +47,7 @@ def score_gate_rows(model: str, metadata: Mapping[str, Any], target: str, golden
     """
     project = read_project()
     with running_step("score") as step:
-        challenger = joblib.load(verify_model(Path(model), metadata))
+        challenger = load_trained_model(Path(model), metadata)
         holdout = open_holdout(project)
         rows = holdout.gate
         found = predict_probability(challenger, rows.features)

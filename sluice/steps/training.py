@@ -19,6 +19,7 @@ from sluice.errors import ConfigurationError, IntegrityError, SluiceError
 from sluice.leaks.single_features import find_separating_features
 from sluice.project.projects import Project, read_project
 from sluice.release.manifest import write_json
+from sluice.release.models.model_files import load_model
 from sluice.run_warnings import RunWarning
 from sluice.statistics.psi import build_numeric_reference
 from sluice.steps.before_training import requirements
@@ -206,10 +207,25 @@ def verify_model(artifact: Path, metadata: Mapping[str, Any]) -> Path:
             f"the model {artifact} has the digest {found}, but training recorded {metadata['digest']}",
             hint="Do not load this file. Train the model again with `sluice run`.",
         )
+    _check_holdout(metadata)
+    return artifact
+
+
+def load_trained_model(artifact: Path, metadata: Mapping[str, Any]) -> Any:  # noqa: ANN401 - scikit-learn is untyped
+    """Load a model whose bytes have the digest that training recorded.
+
+    Raises:
+        DataError: The file cannot be read, or it cannot be loaded with these libraries or this code.
+        IntegrityError: As for `verify_model`. Nothing was loaded.
+    """
+    _check_holdout(metadata)
+    return load_model(artifact, str(metadata["digest"]))
+
+
+def _check_holdout(metadata: Mapping[str, Any]) -> None:
     compared = metadata.get("holdout_digest")
     if compared is not None and compared != (present := holdout_digest(read_project())):
         raise IntegrityError(
             f"the training data of the model were compared with the holdout {compared}, but the present holdout is {present}",
             hint="Train the model again, without the cache of the backend.",
         )
-    return artifact

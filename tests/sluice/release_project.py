@@ -133,9 +133,12 @@ class Trained:
         return self.rows.drop(columns=["key", "late"])
 
     def package(self, **changes: object) -> Path:
+        model = Path(str(changes.get("model", self.model)))
+        digest = digest_file(model)
         values: dict[str, object] = {
-            "model": self.model,
-            "golden": load_and_answer(self.project, Path(str(changes.get("model", self.model)))),
+            "model": model,
+            "model_digest": digest,
+            "golden": load_and_answer(self.project, model, digest),
             "snapshot_digest": digest_file(self.project.path("parcels.parquet")),
             "verdicts": {"code": [], "data": [], "model": [{"check": "auc", "outcome": "pass", "observed": 0.8}]},
             "gate": {"promote": True, "first": True, "unproven": True},

@@ -96,7 +96,7 @@ def champion(pytestconfig: pytest.Config, project: Project) -> Any:  # noqa: ANN
     from sluice.checks.suites.inputs import find_champion
 
     try:
-        return find_champion(project, pytestconfig.getoption("sluice_champion"))
+        return find_champion(project, *(pytestconfig.getoption(f"sluice_{name}") for name in ("champion", "champion_digest")))
     except DataError as error:
         pytest.skip(f"the champion cannot be compared: {error.message}")
 

@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.data.external_errors import describe_error
 from sluice.data.holdout import SNAPSHOT_FOLDER
 from sluice.data.labelled_rows import read_frame
 from sluice.data.locations import locate_snapshot
-from sluice.data.snapshots import PREFIX, digest_data, pin_for_reading
+from sluice.data.snapshots import digest_data, digest_file, pin_for_reading
 from sluice.errors import ConfigurationError, DataError, IntegrityError, StateError
-from sluice.release.model_layer import LOAD_ERRORS, MODEL_FILE
+from sluice.release.model_layer import MODEL_FILE
+from sluice.release.models.model_files import load_model, read_released_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,17 +88,18 @@ def find_model(project: Project, path: str | None, digest: str | None, release: 
     Args:
         project: The project. The model needs its packages to load.
         path: The model file; None for the model of the release, or else the model that was trained last.
-        digest: The expected digest of the file; None if only the name of the file contains it.
-        release: Digest of a packaged release.
+        digest: The expected digest of the file; None if it is the name of the file, as in `.sluice/models`.
+        release: Digest of a packaged release. Its manifest says which digest its model has.
 
     Raises:
         DataError: There is no model, or it cannot be loaded with these libraries or this code.
-        IntegrityError: The file has another digest. It is not loaded, because loading a pickle runs code from it.
+        IntegrityError: The file has another digest, or nothing says which digest it must have. It is not loaded, because
+            loading a pickle runs code from it.
     """
     if path is not None:
-        return load_model(project, Path(path), digest)
+        return _load(project, Path(path), digest or _read_named_digest(Path(path), "model"))
     if release is not None:
-        return load_model(project, unpack_release(project, release) / MODEL_FILE, None)
+        return _load_released(project, find_release(project, release))
     latest = project.state / LATEST_MODEL
     if not latest.exists():
         raise DataError(
@@ -108,24 +107,28 @@ def find_model(project: Project, path: str | None, digest: str | None, release: 
             hint="Train a model with `sluice run` or `sluice test model`, or name a file with --sluice-model.",
         )
     file = latest.resolve()
-    return load_model(project, file, digest or (f"sha256:{file.stem}" if _DIGITS.fullmatch(file.stem) else None))
+    return _load(project, file, digest or _read_named_digest(file, "model"))
 
 
-def find_champion(project: Project, path: str | None) -> Any:  # noqa: ANN401 - scikit-learn is untyped
+def find_champion(project: Project, path: str | None, digest: str | None = None) -> Any:  # noqa: ANN401 - scikit-learn is untyped
     """Return the champion's model; None if there is no champion yet.
+
+    Args:
+        project: The project.
+        path: The file of the champion's model; None for the release that is tagged champion.
+        digest: As for `find_model`.
 
     Raises:
         DataError: The model cannot be loaded with these libraries or this code.
-        IntegrityError: The files are not those of the release.
+        IntegrityError: The files are not those of the release, or nothing says which digest the file must have.
     """
     if path is not None:
-        return load_model(project, Path(path), None)
-    releases = _open_releases(project)
+        return _load(project, Path(path), digest or _read_named_digest(Path(path), "champion"))
     try:
-        release = releases.get("champion")
+        release = _open_releases(project).get("champion")
     except StateError:
         return None
-    return load_model(project, releases.unpack(release.digest) / MODEL_FILE, None)
+    return _load_released(project, release.digest)
 
 
 def find_release(project: Project, reference: str | None) -> str:
@@ -155,33 +158,31 @@ def unpack_release(project: Project, reference: str | None) -> Path:
     return _open_releases(project).unpack(find_release(project, reference))
 
 
-def load_model(project: Project, path: Path, digest: str | None) -> Any:  # noqa: ANN401 - scikit-learn is untyped
-    """Load a model with joblib, with the project's own packages first on the import path.
+def _read_named_digest(file: Path, option: str) -> str:
+    """Return the digest that is the name of a model's file.
 
     Raises:
-        DataError: The file does not exist, or it cannot be loaded with these libraries or this code.
-        IntegrityError: The file does not have the digest.
+        IntegrityError: The name is no digest.
     """
-    import joblib  # noqa: PLC0415 - it imports numpy, which a suite without a model does not need
-
-    try:
-        stored = path.read_bytes()
-    except OSError as error:
-        hint = "Train a model with `sluice run`, or correct the path."
-        raise DataError(f"the model {path} cannot be read: {describe_error(error)}", hint=hint) from error
-    found = PREFIX + hashlib.sha256(stored).hexdigest()
-    if digest is not None and found != digest:
+    if not _DIGITS.fullmatch(file.stem):
+        known = f" The file has the digest {digest_file(file)} now." if file.is_file() else ""
         raise IntegrityError(
-            f"the model {path} has digest {found}, not {digest}", hint="Do not load it. Train a model again with `sluice run`."
+            f"nothing says which digest the model {file} must have, so it was not loaded",
+            hint=f"Give its digest with --sluice-{option}-digest.{known}",
         )
+    return f"sha256:{file.stem}"
+
+
+def _load_released(project: Project, release: str) -> Any:  # noqa: ANN401 - scikit-learn is untyped
+    """Load the model of a release. The release's digest covers its manifest, which contains the model's digest."""
+    folder = _open_releases(project).unpack(release)
+    return _load(project, folder / MODEL_FILE, read_released_digest(folder, release))
+
+
+def _load(project: Project, path: Path, digest: str) -> Any:  # noqa: ANN401 - scikit-learn is untyped
+    """Load a verified model, with the project's own packages first on the import path."""
     project.put_first_on_path()
-    try:
-        return joblib.load(io.BytesIO(stored))  # These are the verified bytes, even if the file changes meanwhile.
-    except LOAD_ERRORS as error:
-        raise DataError(
-            f"the model {path.name} cannot be loaded: {describe_error(error)}",
-            hint="The model was made with other libraries or other code. Train it again in this environment.",
-        ) from error
+    return load_model(path, digest)
 
 
 def _open_releases(project: Project) -> Releases:

@@ -77,7 +77,7 @@ def _table(runs: tuple[RunSummary, ...], unreachable: dict[str, str]) -> Rendera
         started = datetime.fromtimestamp(run.started, UTC).strftime("%Y-%m-%d %H:%M") if run.started else ""
         seconds = "" if run.seconds is None else f"{run.seconds:.0f} s"
         gate = describe_gate(run.gate, run.numbers)
-        cells = (run.id, run.engine, run.pipeline, run.outcome, run.release, gate, started, seconds)
+        cells = (run.id, run.engine, run.pipeline, run.outcome.replace("_", " "), run.release, gate, started, seconds)
         table.add_row(*map(escape, cells))
     lines = [f"[dim]{name}: {escape(reason)}[/]" for name, reason in unreachable.items()]
     return Group(table if runs else "There are no runs.", *lines)

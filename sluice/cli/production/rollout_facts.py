@@ -47,7 +47,21 @@ def list_status_facts(project: Project, status: RolloutStatus) -> dict[str, obje
         | _describe_failure(status.failure)
         | _describe_condemned(project, status)
         | _describe_problems(project, status)
+        | _describe_settings(status)
     )
+
+
+def _describe_settings(status: RolloutStatus) -> dict[str, object]:
+    """Return the settings in force that sluice.toml has another value for, and what makes the file's value apply."""
+    if not status.settings:
+        return {}
+    lines = [f"{one['name']}: {one['in_force']} is in force, sluice.toml says {one['file']}" for one in status.settings]
+    if any(not one["restart"] for one in status.settings):
+        after = " The change applies when the running rollout has ended." if status.target else ""
+        lines.append(f"`kill -HUP {status.pid}` lets `sluice serve` read [rollout] again.{after}")
+    if restart := [one["name"] for one in status.settings if one["restart"]]:
+        lines.append(f"A new start of `sluice serve` lets {', '.join(restart)} apply.")
+    return {"settings": "\n".join(lines)}
 
 
 def _describe_expected_time(status: RolloutStatus) -> dict[str, object]:

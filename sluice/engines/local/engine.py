@@ -22,11 +22,11 @@ from sluice.engines.local.run_statuses import describe_run, read_log
 from sluice.engines.local.runs import (
     LOG_FILE,
     assemble_run,
-    create_run,
     find_run,
     list_runs,
     read_events,
     read_run,
+    start_record,
     summarise_steps,
 )
 from sluice.engines.local.session import LIFELINE_VARIABLE
@@ -56,10 +56,14 @@ GRACE_SECONDS = 5.0
 
 @dataclass(slots=True)
 class _Session:
-    """A child process, the write end of the pipe whose closing ends it (the lifeline), and the thread that records its end."""
+    """A child process, the write end of the pipe whose closing ends it (the lifeline), and the thread that records its end.
+
+    While the descriptor `alive` is open here or in the child, other processes know that the run is running.
+    """
 
     process: subprocess.Popen[bytes]
     lifeline: int
+    alive: int
     recorder: threading.Thread | None = None
     interrupted: bool = False
 
@@ -114,7 +118,7 @@ class LocalEngine:
             return known.run
 
     def _start(self, pipeline: str, arguments: Mapping[str, Any]) -> str:
-        folder = create_run(self.project, pipeline, arguments)
+        folder, alive = start_record(self.project, pipeline, arguments)
         lifeline_read, lifeline_write = os.pipe()
         command = [
             sys.executable,
@@ -132,11 +136,11 @@ class LocalEngine:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=(lifeline_read,),
+                pass_fds=(lifeline_read, alive),
                 start_new_session=True,
             )
         os.close(lifeline_read)
-        session = self._sessions[folder.name] = _Session(process, lifeline_write)
+        session = self._sessions[folder.name] = _Session(process, lifeline_write, alive)
         session.recorder = threading.Thread(target=_record_end, args=(session, folder), name=f"end of {folder.name}", daemon=True)
         session.recorder.start()
         return folder.name
@@ -173,7 +177,12 @@ class LocalEngine:
 
     def result(self, run: str) -> RunResult:
         """Return what the steps recorded in the run's folder."""
-        return record_reader.read_run(self.folder(run))
+        folder = self.folder(run)
+        found = record_reader.read_run(folder)
+        if found.outcome != "running":
+            return found
+        known = read_run(folder)  # it knows whether the processes of the run are still there
+        return found.model_copy(update={name: known[name] for name in ("outcome", "reason", "ended")})
 
     def watch(self, run: str) -> Generator[RunStatus]:
         """Yield the run after each event, until it has ended. Leaving the iterator early cancels a run of this process."""
@@ -292,6 +301,7 @@ def _record_end(session: _Session, folder: Path) -> None:
     """Wait until the child process has ended, and complete the run's record. A thread does it, so that nobody has to watch."""
     code = session.process.wait()
     assemble_run(folder, succeeded=code == 0, interrupted=session.interrupted)
+    os.close(session.alive)
 
 
 def session_environment(project: Project, folder: Path) -> dict[str, str]:

@@ -12,19 +12,20 @@ import secrets
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.checks.layers import LAYERS
 from sluice.data.locations import resolve_snapshot
-from sluice.data.snapshots import digest_data
-from sluice.engines.outcomes import GOOD_OUTCOMES, TRAIN
+from sluice.engines.local.run_locks import hold_run, is_held
+from sluice.engines.local.source_versions import read_version
+from sluice.engines.outcomes import CUT_OFF, GOOD_OUTCOMES, TRAIN
 from sluice.errors import DataError, RolledBackError, ServiceError, SluiceError, StateError, UndecidedError
 from sluice.steps.ledgers import open_ledger
 from sluice.steps.records import EVENTS_FILE, PARTS_FOLDER, read_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from sluice.project.projects import Project
 
@@ -94,16 +95,16 @@ def code_files(root: Path) -> list[Path]:
 def inputs_digest(project: Project, pipeline: str, arguments: Mapping[str, Any]) -> str:
     """Return one digest over everything that a run depends on: code, configuration, snapshot, holdout, lock and overrides.
 
-    Data at a URL is represented by the URL alone, because reading the data is the first step of the run. An override of the gate
-    that is valid now can change the gate's outcome, so with it the inputs are others.
+    Data at a URL is represented by the version that its store names, because reading the data is the first step of the run. If
+    nobody can say whether the data has changed, the digest is a new one each time, so that no run counts as unchanged. An
+    override of the gate that is valid now can change the gate's outcome, so with it the inputs are others.
     """
     digest = hashlib.sha256()
     digest.update(json.dumps([pipeline, dict(arguments), project.settings.model_dump(mode="json")], sort_keys=True).encode())
     for file in code_files(project.root):
         digest.update(f"\0{file.relative_to(project.root)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     for location in (_find_snapshot(project, str(arguments.get("snapshot") or "")), project.settings.data.holdout):
-        path = Path(project.locate(location))
-        digest.update(digest_data(path).encode() if "://" not in location and path.exists() else location.encode())
+        digest.update((read_version(project.locate(location)) or secrets.token_hex()).encode())
     for link in _find_overrides(project):
         digest.update(f"\0override {link}".encode())
     return f"sha256:{digest.hexdigest()}"
@@ -125,11 +126,16 @@ def _find_overrides(project: Project) -> tuple[str, ...]:
         return ()
 
 
-def create_run(project: Project, pipeline: str, arguments: Mapping[str, Any]) -> Path:
-    """Create the folder of a new run, and write what is known before it starts."""
+def start_record(project: Project, pipeline: str, arguments: Mapping[str, Any]) -> tuple[Path, int]:
+    """Create the folder of a new run, and write what is known before it starts.
+
+    Returns:
+        The folder, and the descriptor that says that the run is still there (`sluice.engines.local.run_locks`).
+    """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     folder = project.state / "runs" / name
     folder.mkdir(parents=True)
+    alive = hold_run(folder)  # before the record says that the run is running
     commit = read_commit(project.root)
     document = {
         "id": name,
@@ -145,7 +151,7 @@ def create_run(project: Project, pipeline: str, arguments: Mapping[str, Any]) ->
         "reason": "",
     }
     write_run(folder, document)
-    return folder
+    return folder, alive
 
 
 def write_run(folder: Path, document: Mapping[str, Any]) -> None:
@@ -156,11 +162,36 @@ def write_run(folder: Path, document: Mapping[str, Any]) -> None:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Read the run's record.
+    """Read the run's record. A run that was cut off has written no end, so it gets one here.
 
     Raises:
         DataError: The folder holds no record that can be read.
     """
+    document = _read_record(folder)
+    if document.get("outcome") != "running" or is_held(folder):
+        return document
+    document = _read_record(folder)  # the run may have ended properly between the two questions
+    return document if document.get("outcome") != "running" else describe_cut_off(document, read_events(folder))
+
+
+def describe_cut_off(document: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the record of a run whose processes ended without writing its end. Pure.
+
+    Args:
+        document: The record, which says that the run is running.
+        events: The events of its steps. The time of the last one is the last sign of life.
+    """
+    steps = summarise_steps(events)
+    last = float(events[-1]["time"] if events else document["started"])
+    for step in steps:
+        if step["outcome"] == "running":
+            step |= {"outcome": "interrupted", "ended": last}
+    during = next((f" during the step {step['name']}" for step in steps if step["outcome"] == "interrupted"), "")
+    reason = f"its processes ended{during} without a word, for example by SIGKILL or because the machine stopped"
+    return dict(document) | {"outcome": CUT_OFF, "reason": reason, "ended": last, "steps": steps}
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -277,7 +308,7 @@ def _name_failure(step: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
 
 def assemble_run(folder: Path, *, succeeded: bool, interrupted: bool = False) -> dict[str, Any]:
     """Write run.json from the run's events and parts, after the run has ended for any reason, and return it."""
-    document = read_run(folder)
+    document = _read_record(folder)
     steps = summarise_steps(read_events(folder))
     parts = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / PARTS_FOLDER).glob("*.json"))}
     outcome, reason = determine_outcome(steps, parts, succeeded=succeeded)

@@ -34,6 +34,13 @@ class ServingTable(Table):
         description="Namespace of the Pod that serves a release to the integration tests in a cluster. If empty, that of the "
         "step.",
     )
+    memory_megabytes: int = Field(
+        default=0,
+        ge=0,
+        description="Memory in MB that each server on a laptop may take. It is replaced without losing a request before it has "
+        "taken all of it. 0 means no limit. In a cluster, `seldon.limits` is the limit.",
+    )
+    cpus: int = Field(default=0, ge=0, description="Processors that each server on a laptop may use. 0 means all.")
     start_timeout_seconds: float = Field(
         default=60.0, gt=0, description="How long a server may take to load its model and become ready."
     )

@@ -17,7 +17,7 @@ from sluice.verdicts import Outcome, Verdict
 if TYPE_CHECKING:
     from sluice.report.results import Act, Layer, Report
 
-_BAD_OUTCOMES = {"failed", "rolled_back", "rejected", "undecided", "aborted", "interrupted"}
+_BAD_OUTCOMES = {"failed", "rolled_back", "rejected", "undecided", "aborted", "interrupted", "cut_off"}
 
 
 def render_junit(report: Report) -> str:

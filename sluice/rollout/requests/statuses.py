@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.rollout.platforms.selection import open_journal
 from sluice.rollout.requests.histories import describe_failure
+from sluice.rollout.settings_in_force import list_differences
 
 if TYPE_CHECKING:
     from sluice.project.projects import Project
@@ -36,6 +37,8 @@ class RolloutStatus:
         trouble: The problem of the last round, which the next round tries to solve; empty if there is none.
         failure: What failed in the last rollout, if its canary failed and no other rollout is running.
         condemned: The releases whose canary failed, with the time and the reason.
+        settings: The settings of ``[rollout]`` whose value in force is not the one in sluice.toml: ``name``, ``in_force``,
+            ``file``, and ``restart``, whether the file's value needs a new start of `sluice serve`.
         server_event: What happened to a server last, for example that a server that hung was replaced: ``time`` and ``text``.
     """
 
@@ -56,6 +59,7 @@ class RolloutStatus:
     trouble: str = ""
     failure: dict[str, Any] | None = None
     condemned: list[dict[str, Any]] = field(default_factory=list)
+    settings: list[dict[str, Any]] = field(default_factory=list)
     server_event: dict[str, Any] | None = None
 
 
@@ -89,6 +93,7 @@ def read_status(project: Project) -> RolloutStatus:
         trouble=reported.get("trouble", ""),
         failure=describe_failure(journal.rollouts[-1]) if journal.rollouts and not journal.request else None,
         condemned=[dataclasses.asdict(one) for one in journal.condemned],
+        settings=list_differences(reported.get("settings") or {}, project.settings.rollout),
         server_event=_find_server_event(journal),
     )
 

@@ -125,7 +125,8 @@ def build_candidate(project: Project) -> Release:
     folder = build_release(
         project,
         model=model,
-        golden=answer_in_process(project, model, holdout=holdout_digest(project)),
+        model_digest=candidate.digest,
+        golden=answer_in_process(project, model, candidate.digest, holdout=holdout_digest(project)),
         snapshot_digest=candidate.snapshot_digest,
         snapshot_source=str(candidate.training.get("snapshot_source", "")),
         drift_reference=packaging.read_reference(reference) if reference.exists() else None,

@@ -12,8 +12,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import joblib
-
 from sluice.checks.judgements import predict_probability
 from sluice.data.holdout import read_holdout
 from sluice.errors import CheckFailedError, DataError, RefusedError
@@ -32,7 +30,7 @@ from sluice.steps.standalone.candidates import (
     plan_candidate,
 )
 from sluice.steps.standalone.results import read_document
-from sluice.steps.training import verify_model
+from sluice.steps.training import load_trained_model
 from sluice.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -110,7 +108,7 @@ def preview_gate(project: Project) -> GatePreview:
     candidate = plan_candidate(project)
     champion = read_champion(project)
     rows = read_holdout(project, part="test")
-    model = joblib.load(verify_model(candidate.model, candidate.training))
+    model = load_trained_model(candidate.model, candidate.training)
     scores = predict_probability(model, rows.features)
     other = score_release(project, champion, rows.features)[0] if champion else None
     try:

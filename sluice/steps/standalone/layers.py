@@ -78,7 +78,9 @@ def _find_inputs(
         if model is None:
             notify("training a model …")
             model = train_now(project, snapshot)
-        return LayerInputs(model=model.resolve()), digest_file(model)
+        model = model.resolve()
+        digest = digest_file(model)  # one digest for the suite and for the release, so the verdicts are about what was loaded
+        return LayerInputs(model=model, model_digest=digest), digest
     find_python(project)
     digest = open_releases(project).get(release).digest if release else _find_or_build(project, notify).digest
     return LayerInputs(release=digest), digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import joblib
 import pytest
 
 from sluice.checks.layers import LayerInputs, LayerResult
-from sluice.checks.suites.inputs import LATEST_MODEL, load_model
+from sluice.checks.suites.inputs import LATEST_MODEL, find_champion, find_model
 from sluice.data.holdout import read_labelled_rows
 from sluice.data.snapshots import digest_file, pin_snapshot
 from sluice.errors import DataError, IntegrityError, StateError
@@ -101,16 +102,6 @@ def test_the_error_for_a_missing_threshold_names_it(run: Run) -> None:
     assert "Add recall = <number>" in result.verdicts[0].detail
 
 
-def test_a_model_with_another_digest_is_never_loaded(shop: Project, trained: Path, tmp_path: Path) -> None:
-    trap = tmp_path / "trap.joblib"
-    joblib.dump(Trap(), trap)
-    with pytest.raises(IntegrityError, match="has digest"):
-        load_model(shop, trap, digest_file(trained))
-    assert not Trap.unpickled
-    load_model(shop, trap, digest_file(trap))
-    assert Trap.unpickled
-
-
 class Trap:
     """Records that it was unpickled."""
 
@@ -124,12 +115,33 @@ def record_unpickling(text: str) -> None:
     Trap.unpickled.append(text)
 
 
-@pytest.mark.parametrize("stored", [b"", b"junk", b"not a pickle at all", b"\x80\x04cno_such_module_anywhere\nThing\n."])
-def test_a_model_that_cannot_be_read_is_an_error_of_its_file(shop: Project, tmp_path: Path, stored: bytes) -> None:
-    broken = tmp_path / "broken.joblib"
-    broken.write_bytes(stored)
-    with pytest.raises(DataError, match=r"the model broken\.joblib cannot be loaded"):
-        load_model(shop, broken, digest_file(broken))
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    Trap.unpickled.clear()
+    joblib.dump(Trap(), tmp_path / "trap.joblib")
+    return tmp_path / "trap.joblib"
+
+
+def test_a_model_with_another_digest_is_never_loaded(shop: Project, trained: Path, trap: Path) -> None:
+    for find in (find_champion, functools.partial(find_model, release=None)):
+        with pytest.raises(IntegrityError, match="has digest"):
+            find(shop, str(trap), digest=digest_file(trained))
+        assert not Trap.unpickled
+        find(shop, str(trap), digest=digest_file(trap))
+        assert Trap.unpickled.pop()
+
+
+def test_a_model_whose_digest_nothing_names_is_never_loaded(shop: Project, trap: Path) -> None:
+    with pytest.raises(IntegrityError, match="nothing says which digest the model") as refused:
+        find_model(shop, str(trap), None, None)
+    assert f"--sluice-model-digest. The file has the digest {digest_file(trap)} now" in refused.value.hint
+    with pytest.raises(IntegrityError, match="nothing says which digest"):
+        find_champion(shop, str(trap))
+    (shop.state / LATEST_MODEL).parent.mkdir(parents=True)
+    (shop.state / LATEST_MODEL).symlink_to(trap)
+    with pytest.raises(IntegrityError, match="nothing says which digest"):
+        find_model(shop, None, None, None)
+    assert not Trap.unpickled
 
 
 def test_the_error_for_a_model_that_cannot_be_read_ends_the_layer(run: Run, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def packaged(shop: Project) -> Iterator[tuple[ReleaseStore, str]]:
     layer = build_release(
         project,
         model=model,
-        golden=load_and_answer(project, model),
+        golden=load_and_answer(project, model, digest_file(model)),
         snapshot_digest=digest_file(project.root / "data" / "customers.csv"),
         verdicts={},
         gate=None,

@@ -13,7 +13,7 @@ from sluice.engines.argo.api_server import WORKFLOW, ApiServer
 from sluice.engines.argo.engine import ArgoEngine
 from sluice.engines.arguments import check_run_id, is_run_id
 from sluice.engines.kfp.engine import KfpEngine
-from sluice.engines.local.runs import create_run
+from sluice.engines.local.runs import start_record
 from sluice.errors import UsageError
 from sluice.kubernetes_calls import POD
 
@@ -54,7 +54,7 @@ def test_no_engine_takes_a_text_that_cannot_be_an_id(run: str) -> None:
 
 
 def test_each_engine_takes_the_ids_that_it_gives(small_project: Project) -> None:
-    assert is_run_id("local", create_run(small_project, "good", {}).name)
+    assert is_run_id("local", start_record(small_project, "good", {})[0].name)
     assert is_run_id("argo", "churn-release-x7k2p")
     assert is_run_id("argo", "churn.release")
     assert is_run_id("kfp", UUID)

@@ -27,7 +27,7 @@ MODEL, HOLDOUT = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 @pytest.fixture
 def file(trained: Trained, tmp_path: Path) -> Path:
     """Golden rows as a step writes them."""
-    golden = load_and_answer(trained.project, trained.model)
+    golden = load_and_answer(trained.project, trained.model, digest_file(trained.model))
     GoldenAnswers(model=MODEL, holdout=HOLDOUT, golden=golden).write(tmp_path / "golden.json")
     return tmp_path / "golden.json"
 
@@ -44,7 +44,7 @@ class Script:
 
 def test_golden_rows_are_read_as_they_were_written(trained: Trained, file: Path) -> None:
     found = read_golden_answers(file, model=MODEL, holdout=HOLDOUT)
-    assert found.to_dict() == load_and_answer(trained.project, trained.model).to_dict()
+    assert found.to_dict() == load_and_answer(trained.project, trained.model, digest_file(trained.model)).to_dict()
 
 
 @pytest.mark.parametrize(("model", "holdout", "what"), [(HOLDOUT, HOLDOUT, "model"), (MODEL, MODEL, "holdout")])
@@ -87,8 +87,8 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path, content: bytes) -> 
 
 
 def test_a_process_of_its_own_gives_the_same_answers(trained: Trained) -> None:
-    found = answer_in_process(trained.project, trained.model, holdout=holdout_digest(trained.project))
-    assert found.to_dict() == load_and_answer(trained.project, trained.model).to_dict()
+    found = answer_in_process(trained.project, trained.model, digest_file(trained.model), holdout=holdout_digest(trained.project))
+    assert found.to_dict() == load_and_answer(trained.project, trained.model, digest_file(trained.model)).to_dict()
 
 
 def test_the_process_that_loads_the_model_gets_no_variable_with_a_key(
@@ -99,7 +99,7 @@ def test_the_process_that_loads_the_model_gets_no_variable_with_a_key(
     monkeypatch.setenv("OTHER", "seen")
     joblib.dump(Script(f"(echo $PPID; env) > {tmp_path / 'seen'}"), tmp_path / "model")
     with pytest.raises(RefusedError, match="the model fails on rows of the holdout"):
-        answer_in_process(trained.project, tmp_path / "model", holdout=HOLDOUT)
+        answer_in_process(trained.project, tmp_path / "model", digest_file(tmp_path / "model"), holdout=HOLDOUT)
     seen = (tmp_path / "seen").read_text().splitlines()
     assert int(seen[0]) != os.getpid()
     assert "OTHER=seen" in seen
@@ -109,11 +109,20 @@ def test_the_process_that_loads_the_model_gets_no_variable_with_a_key(
 def test_a_model_that_cannot_be_loaded_is_reported_as_in_this_process(trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(b"no model")
     with pytest.raises(DataError, match="cannot be loaded") as refused:
-        answer_in_process(trained.project, tmp_path / "model", holdout=HOLDOUT)
+        answer_in_process(trained.project, tmp_path / "model", digest_file(tmp_path / "model"), holdout=HOLDOUT)
     assert "sluice run" in refused.value.hint
 
 
 def test_a_process_that_ends_without_an_answer_is_an_error(trained: Trained, tmp_path: Path) -> None:
     joblib.dump(Script("kill -9 $PPID"), tmp_path / "model")
     with pytest.raises(ServiceError, match="ended with code -9"):
-        answer_in_process(trained.project, tmp_path / "model", holdout=digest_file(tmp_path / "model"))
+        answer_in_process(
+            trained.project, tmp_path / "model", digest_file(tmp_path / "model"), holdout=digest_file(tmp_path / "model")
+        )
+
+
+def test_a_model_with_another_digest_is_loaded_by_no_process(trained: Trained, tmp_path: Path) -> None:
+    joblib.dump(Script(f"touch {tmp_path / 'loaded'}"), tmp_path / "model")
+    with pytest.raises(IntegrityError, match="has digest"):
+        answer_in_process(trained.project, tmp_path / "model", digest_file(trained.model), holdout=HOLDOUT)
+    assert not (tmp_path / "loaded").exists()

@@ -1,6 +1,7 @@
 """An HTTP server whose errors a test can switch: ``python rollout_backend.py RELEASE ADDRESS-FILE MODE-FILE``.
 
-The mode is JSON, ``{"errors": share, "status": code, "delay": seconds, "live": bool, "rejects": key, "faults": bool}``. The
+The mode is JSON, ``{"errors": share, "status": code, "delay": seconds, "live": bool, "rejects": key, "faults": bool,
+"leak": bytes}``. The
 server reads it with every request. It answers 400 to a request that is not a JSON object, or that contains the key `rejects`.
 Like a real server, it keeps what it rejected and what failed, unless `faults` is false.
 """
@@ -8,6 +9,7 @@ Like a real server, it keeps what it rejected and what failed, unless `faults` i
 from __future__ import annotations
 
 import json
+import mmap
 import random
 import sys
 import time
@@ -18,6 +20,9 @@ from urllib.parse import parse_qs, urlsplit
 from sluice.scoring.faults import FAULTS_PATH, HIDDEN, Faults
 
 RELEASE, ADDRESS, MODE = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+
+LEAKED: list[mmap.mmap] = []
+"""What the requests have left behind. Its pages are never written, so it takes address space only."""
 
 FAULTS = Faults()
 FAULTS.start(HIDDEN)
@@ -46,6 +51,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         mode = json.loads(MODE.read_text())
         time.sleep(mode.get("delay", 0.0))
+        if leak := mode.get("leak", 0):
+            LEAKED.append(mmap.mmap(-1, leak, flags=mmap.MAP_PRIVATE))
         failed = random.random() < mode.get("errors", 0.0)  # noqa: S311
         status = mode.get("status", 500) if failed else 400 if self.rejects(body, mode.get("rejects")) else 200
         if 400 <= status < 500:

@@ -14,6 +14,7 @@ import httpx
 from sluice.errors import IntegrityError, ServiceError
 from sluice.rollout.platforms.laptop.child_processes import end_child, read_last_lines, start_child
 from sluice.scoring.health_probes import HealthProbe, LivenessProbe
+from sluice.scoring.resources.server_limits import read_memory
 
 if TYPE_CHECKING:
     import subprocess
@@ -77,6 +78,9 @@ class Backend:
         if self.liveness is None:
             self.liveness = LivenessProbe(HealthProbe(self.port, "/health/status"))
         return self.liveness.poll(now)
+
+    def read_memory(self) -> int:
+        return read_memory(self.pid)
 
     def failure_reason(self) -> str:
         return read_last_lines(self.log) or "it wrote nothing"

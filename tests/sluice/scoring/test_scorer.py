@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -40,6 +41,13 @@ def change(file: Path, apply: Callable[[dict[str, Any]], object]) -> None:
     file.write_text(json.dumps(values))
 
 
+def replace_model(layer: Path, stored: bytes) -> None:
+    """Put another model into a layer, and its digest into the manifest."""
+    (layer / "model.joblib").write_bytes(stored)
+    digest = f"sha256:{hashlib.sha256(stored).hexdigest()}"
+    change(layer / "manifest.json", lambda manifest: manifest["model"].update(digest=digest))
+
+
 class Payload:
     """A pickle that creates a file when it is loaded."""
 
@@ -64,7 +72,7 @@ def test_requests_are_not_joined_for_a_model_whose_answers_depend_on_other_rows(
 
 def test_nothing_is_loaded_before_the_digest_was_verified(layer_copy: Path, tmp_path: Path) -> None:
     digest = layer_digest(layer_copy)
-    (layer_copy / "model.joblib").write_bytes(pickle.dumps(Payload(tmp_path / "it ran")))
+    replace_model(layer_copy, pickle.dumps(Payload(tmp_path / "it ran")))
     kind, message, _, code_imported = load(layer_copy, digest)
     assert kind == "IntegrityError"
     assert digest in message
@@ -72,6 +80,14 @@ def test_nothing_is_loaded_before_the_digest_was_verified(layer_copy: Path, tmp_
     assert not (tmp_path / "it ran").exists()
     load(layer_copy)  # with its own digest the pickle runs
     assert (tmp_path / "it ran").exists()
+
+
+def test_a_model_that_the_manifest_does_not_name_is_not_loaded(layer_copy: Path, tmp_path: Path) -> None:
+    (layer_copy / "model.joblib").write_bytes(pickle.dumps(Payload(tmp_path / "it ran")))
+    kind, message, *_ = load(layer_copy)
+    assert kind == "IntegrityError"
+    assert "the model has digest" in message
+    assert not (tmp_path / "it ran").exists()
 
 
 def test_edited_code_is_not_imported(layer_copy: Path, tmp_path: Path) -> None:
@@ -133,7 +149,7 @@ def test_an_invalid_manifest_is_refused(layer_copy: Path, text: str) -> None:
 
 
 def test_a_file_that_is_not_a_model_is_refused(layer_copy: Path) -> None:
-    (layer_copy / "model.joblib").write_bytes(b"no model")
+    replace_model(layer_copy, b"no model")
     kind, message, *_ = load(layer_copy)
     assert kind == "RefusedError"
     assert "cannot be loaded" in message

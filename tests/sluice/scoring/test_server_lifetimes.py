@@ -21,7 +21,7 @@ from guards import GUARD_SECONDS
 from release_project import REPOSITORY, processes_of, wait_until
 
 from sluice.errors import ConfigurationError, PortInUseError, ServiceError
-from sluice.project.projects import read_project
+from sluice.project.projects import Project, read_project
 from sluice.release.model_layer import layer_digest
 from sluice.scoring.faults import MAX_REQUEST_BYTES
 from sluice.scoring.server_process import spawn_server as spawn
@@ -125,7 +125,7 @@ def test_three_servers_run_at_the_same_time(trained: Trained, layer: Path, tmp_p
 START = """\
 import sys, threading, time
 from pathlib import Path
-from sluice.project.projects import read_project
+from sluice.project.projects import Project, read_project
 from sluice.scoring.server_process import spawn_server
 found = []
 def start():
@@ -291,3 +291,18 @@ print(server.health_status())
     command = [REPOSITORY / ".venv-serving/bin/python", "-c", code, REPOSITORY]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd="/")
     assert done.stdout == "['ready']\n503 the model has not answered a request for 31 s\n['ready']\n", done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these limits")
+def test_a_server_has_the_limits_of_the_settings(trained: Trained, layer: Path, tmp_path: Path) -> None:
+    serving = trained.project.settings.serving.model_copy(update={"memory_megabytes": 2000, "cpus": 1})
+    project = Project(trained.project.root, trained.project.settings.model_copy(update={"serving": serving}))
+    with start_server(project, layer, f"sha256:{layer.name}", log=tmp_path / "log") as server:
+        assert len(server.predict(server.golden.frame())) == len(server.golden.rows)
+        for pid in processes_of(server.pid):
+            limits = Path(f"/proc/{pid}/limits").read_text()
+            assert "Max data size             2000000000" in limits
+            assert len(os.sched_getaffinity(pid)) == 1
+            assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "500"
+        assert 10_000_000 < server.read_memory() < 1_000_000_000

@@ -15,7 +15,9 @@ def run(folder: Path, code: str, *, before: str = "", path: str = "") -> subproc
     lines = [f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})", before, "from pathlib import Path"]
     lines += [
         "from sluice.scoring.verified_imports import put_layer_first_on_path",
-        f"put_layer_first_on_path(Path({str(folder)!r}))",
+        "from sluice.release.model_layer import layer_digest, read_verified_files",
+        f"layer = Path({str(folder)!r})",
+        "put_layer_first_on_path(layer, read_verified_files(layer, layer_digest(layer), 'code/'))",
         code,
     ]
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": ""}
@@ -76,3 +78,15 @@ def test_other_imports_are_unchanged(folder: Path) -> None:
 def test_a_layer_without_code_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "layer").mkdir()
     assert run(tmp_path / "layer", "print('fine')").stdout == "fine\n"
+
+
+def test_a_file_that_is_replaced_after_the_verification_is_not_run(folder: Path) -> None:
+    replace = f"Path({str(folder / 'code' / 'goods' / 'inner' / 'deep.py')!r}).write_text('VALUE = 1 / 0')"
+    assert run(folder, f"{replace}\nimport goods.inner.deep as m; print(m.VALUE)").stdout == "release deep\n"
+
+
+def test_a_file_that_is_added_after_the_verification_is_not_run(folder: Path) -> None:
+    add = f"Path({str(folder / 'code' / 'goods' / 'new.py')!r}).write_text('print(1)')"
+    done = run(folder, f"{add}\nimport goods.new")
+    assert done.stdout == ""
+    assert "new.py was not in the release when it was verified" in done.stderr

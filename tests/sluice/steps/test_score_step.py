@@ -95,7 +95,7 @@ def test_scores_of_another_model_are_refused_before_a_question_is_counted(toy: G
     with pytest.raises(IntegrityError, match="the scores of the gate rows are of the model"):
         toy.decide(weak, toy.score(good))
     weak.write_bytes(good.read_bytes() + b" ")
-    with pytest.raises(IntegrityError, match="but training recorded"):
+    with pytest.raises(IntegrityError, match=f"has digest {digest_file(weak)}"):
         toy.score(weak, digest=digest_file(good))
     assert count(toy) == before
 

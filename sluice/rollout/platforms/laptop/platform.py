@@ -15,11 +15,13 @@ from sluice.rollout.decisions.health import VERIFIED, Health, Verification
 from sluice.rollout.observations import Confirmation, Observation, ServerRecord
 from sluice.rollout.platforms.laptop.disk_reserves import hold_reserve
 from sluice.rollout.platforms.laptop.envoy_config import LOCALHOST, SLOTS
+from sluice.rollout.settings_in_force import describe_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sluice.project.projects import Project
+    from sluice.project.tables.rollout import RolloutTable
     from sluice.rollout.decisions.evidence import Checkpoint, Counts
     from sluice.rollout.decisions.states import ChampionTerm, Journal, Transition
     from sluice.rollout.observations import RoundReport
@@ -35,7 +37,7 @@ DENSE_AFTER_TRANSITION_SECONDS = 30.0
 """For this long after a transition, samples are taken as often as during a rollout."""
 
 _STATUS_SECONDS = 0.5
-_DRAIN_MARGIN_SECONDS = 1.0
+DRAIN_MARGIN_SECONDS = 1.0
 _SILENT_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 5.0
 _PAUSE_RESET_SECONDS = 60.0
@@ -54,6 +56,7 @@ class LaptopPlatform:
         release_port: Called right before the proxy first listens, so that the port becomes free for it.
         verify: Says whether the release of the running rollout may take traffic.
         started: Whether the proxy has been started.
+        in_force: The settings of ``[rollout]`` by which rollouts are judged now.
     """
 
     project: Project
@@ -64,6 +67,7 @@ class LaptopPlatform:
     release_port: Callable[[], object]
     verify: Callable[[Journal], Verification] = lambda _journal: VERIFIED
     started: bool = False
+    in_force: RolloutTable = field(init=False)
     confirm_seconds: float = 0.0  # Envoy applies new weights at once, so one look is enough
     confirm_poll_seconds: float = 0.0
     _weights: dict[str, int] = field(default_factory=dict)
@@ -81,6 +85,11 @@ class LaptopPlatform:
 
     def __post_init__(self) -> None:
         self._began = self.file.clock.now()
+        self.in_force = self.project.settings.rollout
+
+    def use_settings(self, settings: RolloutTable) -> None:
+        """Report other settings as those in force."""
+        self.in_force, self._next_status = settings, 0.0
 
     def observe(self) -> Observation:
         """Keep servers and proxy running, and read the journal, the proxy's weights and its counters.
@@ -179,7 +188,7 @@ class LaptopPlatform:
         for release in self._weights:
             self._last_traffic[release] = steady
         weighted = list(journal.desired_weights)
-        drain = self.project.settings.rollout.request_timeout_seconds + _DRAIN_MARGIN_SECONDS
+        drain = self.project.settings.rollout.request_timeout_seconds + DRAIN_MARGIN_SECONDS
         present = self.proxy.releases()
         draining = [release for release in present if steady - self._last_traffic.get(release, -drain) < drain]
         canary = journal.target if self._verification.holds else None
@@ -321,6 +330,7 @@ class LaptopPlatform:
                 "reason": report.plan.reason,
                 "trouble": report.problem,
                 "evidence": dict(report.evidence) or None,
+                "settings": describe_settings(self.in_force),
             }
         )
 

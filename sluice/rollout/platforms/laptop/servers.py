@@ -4,19 +4,22 @@ The pauses before a restart grow. After three crashes in a row the server counts
 pauses.
 
 A server hangs if it misses several liveness probes in a row and answers no request of a user in that time either. A busy server
-may miss probes, but it answers some requests.
+may miss probes, but it answers some requests. Then its queue is full: it is not ready, although it keeps its traffic.
+
+A server that has taken almost all of its memory is replaced without losing a request.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sluice.errors import IntegrityError, SluiceError
 from sluice.rollout.decisions.health import MAX_CRASHES, Health
 from sluice.rollout.observations import ServerEvent
 from sluice.rollout.platforms.laptop.child_processes import read_end
+from sluice.rollout.platforms.laptop.launching.replacements import LOOK_SECONDS, PAUSE_SECONDS, Replacement, find_fullness
 from sluice.scoring.health_probes import ANSWER_SECONDS
 from sluice.scoring.server_process import GRACE_SECONDS
 
@@ -25,11 +28,16 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from sluice.rollout.platforms.laptop.launching.launchers import Launcher, ServerProcess
+
 CRASH_RESET_SECONDS = 30.0
 """After it has been ready for this long, the earlier crashes of a server no longer count."""
 
 MAX_MISSES = 3
 """After so many missed liveness probes in a row, the server hangs."""
+
+FULL_MISSES = 2
+"""After so many, the queue of a server that still answers users is full: a health check has waited in it for seconds."""
 
 HANG_SECONDS = MAX_MISSES * ANSWER_SECONDS
 """A server that hangs has answered nothing for at least this long."""
@@ -39,66 +47,6 @@ LOG_LINES = 60
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
-
-
-class ServerProcess(Protocol):
-    """A server that was started."""
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-
-    @property
-    def port(self) -> int:
-        """The port on the loopback interface. It is final as soon as the server is ready."""
-
-    @property
-    def log(self) -> Path:
-        """The file with the server's output."""
-
-    @property
-    def log_start(self) -> int:
-        """The position in this file, in bytes, at which the output of this server begins."""
-
-    def alive(self) -> bool:
-        """Return whether the process runs."""
-
-    def poll_ready(self) -> bool:
-        """Return whether the server is ready, without waiting.
-
-        Raises:
-            ServiceError: The process has ended.
-        """
-
-    def count_misses(self, now: float) -> int:
-        """Return how many liveness probes in a row the server has not answered, without waiting."""
-
-    def failure_reason(self) -> str:
-        """Return the last message in the server's log."""
-
-    def stop(self, *, grace: float = GRACE_SECONDS) -> None:
-        """Stop the process and wait until it has ended. This is called once, from another thread.
-
-        Args:
-            grace: Seconds that the process gets to end by itself.
-        """
-
-
-class Launcher(Protocol):
-    """Starts the servers of releases."""
-
-    def prepare(self, release: str) -> Path:
-        """Verify and unpack a release, which may take a while, and return its folder.
-
-        Raises:
-            SluiceError: The release cannot be read, or its bytes do not have its digest.
-        """
-
-    def spawn(self, release: str, folder: Path) -> ServerProcess:
-        """Start the server of an unpacked release and return at once. The server ends when this process ends."""
-
-    def move_tags(self, champion: str | None, previous: str | None) -> None:
-        """Move the tags of the release store to the champion and N-1."""
 
 
 @dataclass(slots=True)
@@ -122,6 +70,8 @@ class _ServerState:
         log_start: The position in this file at which the output of the first of these processes begins. Before it are the lines
             of earlier rollouts of this release.
         integrity_error: Why the bytes of the release could not be verified when it was last prepared; None if they could.
+        misses: The liveness probes in a row that the server did not answer while it answered users.
+        replacement: The server that takes its place while it still answers, and the one whose place it took.
     """
 
     preparing: Future[Path] | None = None
@@ -138,6 +88,15 @@ class _ServerState:
     log: Path | None = None
     log_start: int = 0
     integrity_error: IntegrityError | None = None
+    misses: int = 0
+    replacement: Replacement = field(default_factory=Replacement)
+
+    @property
+    def overload(self) -> str:
+        """Why the server is not ready although it answers users; empty if it is, or if it answers nobody."""
+        if self.ready_at is None or self.misses < FULL_MISSES:
+            return ""
+        return f"it missed {self.misses} health checks in a row, because its queue is full or a call of its model hangs"
 
 
 @dataclass(slots=True)
@@ -148,11 +107,15 @@ class Servers:
         launcher: Starts the servers.
         start_timeout: A server that is not ready after this time counts as crashed, in seconds.
         notify: Called with each event, one line of text.
+        memory_limit: Bytes of data that each process of a server may have; 0 if there is no limit.
+        drain_seconds: How long a server that was replaced answers what it was sent.
     """
 
     launcher: Launcher
     start_timeout: float
     notify: Callable[[str], object]
+    memory_limit: int = 0
+    drain_seconds: float = 6.0
     _states: dict[str, _ServerState] = field(default_factory=dict)
     _events: list[ServerEvent] = field(default_factory=list)
     _updated_at: float = 0.0
@@ -162,7 +125,7 @@ class Servers:
         """Serve exactly these releases; return the releases that are no longer served."""
         removed = [release for release in self._states if release not in releases]
         for release in removed:
-            self._stop_process(self._states.pop(release))
+            self._stop_all(self._states.pop(release))
         for release in releases:
             self._states.setdefault(release, _ServerState())
         return removed
@@ -175,6 +138,7 @@ class Servers:
         """
         self._updated_at = now
         for release, state in self._states.items():
+            self._drain(state, now)
             if state.process is None:
                 self._start(release, state, now)
             elif not state.process.alive():
@@ -183,6 +147,10 @@ class Servers:
                 self._check_ready(release, state, state.process, now)
             elif self._hangs(state, state.process, now):
                 self._replace_hung(release, state, now)
+            elif state.replacement.successor is not None:
+                self._follow_successor(release, state, state.replacement.successor, now)
+            elif self._is_full(state, state.process, now):
+                self._start_successor(release, state, now)
             elif state.crashes and now - state.ready_at > CRASH_RESET_SECONDS:
                 state.crashes, state.failure, state.hung = 0, "", ""
 
@@ -215,8 +183,9 @@ class Servers:
         """Return the health of each server, by release."""
         return {
             release: Health(
-                ready=state.ready_at is not None,
+                ready=state.ready_at is not None and not state.overload,
                 failure=state.failure,
+                waiting=state.overload,
                 silent_seconds=0.0 if state.silent_since is None else self._updated_at - state.silent_since,
             )
             for release, state in self._states.items()
@@ -240,7 +209,8 @@ class Servers:
                 "release": release,
                 "pid": state.process.pid if state.process else None,
                 "port": state.process.port if state.process else None,
-                "ready": state.ready_at is not None,
+                "ready": state.ready_at is not None and not state.overload,
+                "waiting": state.overload,
                 "crashes": state.crashes,
                 "failure": state.failure,
                 "hung": state.hung,
@@ -288,7 +258,70 @@ class Servers:
             )
 
     def _hangs(self, state: _ServerState, process: ServerProcess, now: float) -> bool:
-        return process.count_misses(now) >= MAX_MISSES and now - state.answered_at >= HANG_SECONDS
+        misses, is_silent = process.count_misses(now), now - state.answered_at >= HANG_SECONDS
+        state.misses = 0 if is_silent else misses  # a server without traffic, such as N-1, has no queue
+        return misses >= MAX_MISSES and is_silent
+
+    def _is_full(self, state: _ServerState, process: ServerProcess, now: float) -> bool:
+        """Look at the memory of a server from time to time, and return whether it must be replaced."""
+        found = state.replacement
+        if not self.memory_limit or now < found.next_look:
+            return False
+        found.next_look = now + LOOK_SECONDS
+        found.reason = find_fullness(process.read_memory(), self.memory_limit)
+        return bool(found.reason)
+
+    def _start_successor(self, release: str, state: _ServerState, now: float) -> None:
+        """Start the server that takes the place of one that still answers."""
+        found = state.replacement
+        found.next_look = now + PAUSE_SECONDS
+        if state.preparing is None or not state.preparing.done():
+            return
+        try:
+            found.successor, found.started_at = self.launcher.spawn(release, state.preparing.result()), now
+        except (SluiceError, OSError) as error:
+            self.notify(f"the server of {release[:19]} must be replaced ({found.reason}), but another one cannot start: {error}")
+
+    def _follow_successor(self, release: str, state: _ServerState, successor: ServerProcess, now: float) -> None:
+        """Let the successor take over as soon as it is ready. If it fails, the present server stays."""
+        found = state.replacement
+        try:
+            ready, failure = successor.poll_ready(), ""
+        except SluiceError as error:
+            ready, failure = False, str(error)
+        if not ready and not failure and now - found.started_at > self.start_timeout:
+            failure = f"it was not ready within {self.start_timeout:g} s"
+        if failure:
+            found.successor, found.next_look = None, now + PAUSE_SECONDS
+            self._end(successor)
+            self.notify(f"the server of {release[:19]} stays, because the one that should replace it failed: {failure}")
+        elif ready:
+            self._end(found.leaving)  # if an earlier one has not left yet
+            found.leaving, found.leaves_at = state.process, now + self.drain_seconds
+            state.process, found.successor = successor, None
+            state.answered_at, state.misses = now, 0
+            self._events.append(
+                ServerEvent(release=release, text=f"was replaced without losing a request, because {found.reason}")
+            )
+
+    def _drain(self, state: _ServerState, now: float) -> None:
+        """End a server that was replaced, as soon as it has had time to answer everything that it was sent."""
+        found = state.replacement
+        if found.leaving is not None and now >= found.leaves_at:
+            leaving, found.leaving = found.leaving, None
+            self._end(leaving)
+
+    def _end(self, process: ServerProcess | None, *, grace: float = GRACE_SECONDS) -> None:
+        """End a process in another thread, because stopping waits for it."""
+        if process is not None:
+            self._threads.submit(process.stop, grace=grace)
+
+    def _stop_all(self, state: _ServerState) -> None:
+        """End the server of a release, and those that replace it or were replaced."""
+        self._end(state.replacement.successor)
+        self._end(state.replacement.leaving)
+        state.replacement = Replacement()
+        self._stop_process(state)
 
     def _replace_hung(self, release: str, state: _ServerState, now: float) -> None:
         """Kill a server that does not answer, and start it again at once. It would not end when it is asked to."""
@@ -317,11 +350,13 @@ class Servers:
             self.notify(f"{release[:19]} cannot be served: {reason}")
 
     def _stop_process(self, state: _ServerState, *, grace: float = GRACE_SECONDS) -> None:
-        if state.process is not None:
-            self._threads.submit(state.process.stop, grace=grace)  # in another thread, because stopping waits for the process
+        self._end(state.process, grace=grace)
         if state.preparing is not None and state.preparing.done():
             state.preparing = None
-        state.process = state.ready_at = None
+        found = state.replacement
+        # A server that was to take its place takes it now. It is ready sooner than one that is still to be started.
+        state.process, found.successor, state.started_at = found.successor, None, found.started_at
+        state.ready_at, state.misses = None, 0
 
 
 def _plan_pause(crashes: int) -> float:

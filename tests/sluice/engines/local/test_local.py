@@ -118,7 +118,7 @@ def test_leaving_watch_early_cancels_the_run(small_project: Project) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="the test looks for processes in /proc")
-def test_killing_the_engine_leaves_no_process(small_project: Project) -> None:
+def test_killing_the_engine_leaves_no_process_and_a_run_that_was_cut_off(small_project: Project) -> None:
     marker = uuid.uuid4().hex
     script = (
         "from pathlib import Path\n"
@@ -133,9 +133,20 @@ def test_killing_the_engine_leaves_no_process(small_project: Project) -> None:
         assert parent.stdout is not None
         run = Path(parent.stdout.readline().strip())
         wait_for_step(run)
+        engine = LocalEngine(small_project)
+        assert engine.read(run.name).summary.outcome == "running"
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     assert wait_until_gone(marker)
+    deadline = time.monotonic() + GUARD_SECONDS
+    while not (found := engine.read(run.name)).ended and time.monotonic() < deadline:
+        time.sleep(0.1)  # the kernel closes the files of a killed process after its command line is gone
+    assert (found.ended, found.summary.outcome, found.exit_code) == (True, "cut_off", 1)
+    assert "during the step sleep-long" in found.reason
+    assert [step.outcome for step in found.steps] == ["pass", "interrupted"]
+    assert [one.outcome for one in engine.list()] == ["cut_off"]
+    assert (engine.result(run.name).outcome, engine.result(run.name).reason) == ("cut_off", found.reason)
+    engine.cancel(run.name)  # there is nothing left to end
     for folder in temporary_folders(marker):  # a killed process cannot delete its folder
         folder.rmdir()
 

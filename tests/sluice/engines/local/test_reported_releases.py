@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from release_fixtures import layer, layer_copy, make_layer, trained
 
-from sluice.engines.local.runs import create_run, read_run, write_run
+from sluice.engines.local.runs import read_run, start_record, write_run
 from sluice.engines.run_reports import report_runs
 from sluice.project.projects import read_project
 from sluice.release.store.releases import ReleaseStore
@@ -31,7 +31,7 @@ def test_a_report_describes_the_release_that_its_run_packaged(
     project = read_project(shutil.copytree(trained.project.root, tmp_path / "project", ignore=ignored))
     store = ReleaseStore(project.state / "releases")
     releases = [store.add(make_layer(number)) for number in (1, 2)]
-    packaged, kept = create_run(project, "release", {}), create_run(project, "drift", {})
+    packaged, kept = start_record(project, "release", {})[0], start_record(project, "drift", {})[0]
     for folder, made in ((packaged, {"release": describe(releases[0])}), (kept, {})):
         write_run(folder, read_run(folder) | {"outcome": "kept", "ended": 1.0} | made)
     report = report_runs(project, [packaged.name])

@@ -10,12 +10,12 @@ import pytest
 
 from sluice.engines.local.runs import (
     assemble_run,
-    create_run,
     determine_outcome,
     find_run_with_same_inputs,
     inputs_digest,
     read_events,
     read_run,
+    start_record,
     summarise_steps,
     write_run,
 )
@@ -128,7 +128,7 @@ def test_a_valid_override_of_the_gate_changes_the_inputs_so_that_the_pipeline_ru
 
 
 def test_only_a_successful_run_counts_as_a_run_with_the_same_inputs(small_project: Project) -> None:
-    run = create_run(small_project, "good", {"snapshot": ""})
+    run = start_record(small_project, "good", {"snapshot": ""})[0]
     inputs = read_run(run)["inputs"]
     assert find_run_with_same_inputs(small_project, inputs) is None
     write_run(run, read_run(run) | {"outcome": "failed"})
@@ -146,7 +146,7 @@ def test_read_events_ignores_a_half_written_last_line(tmp_path: Path) -> None:
 
 
 def test_a_step_without_an_end_is_running_or_interrupted_if_the_run_was(small_project: Project) -> None:
-    run = create_run(small_project, "good", {})
+    run = start_record(small_project, "good", {})[0]
     (run / "events.jsonl").write_text(json.dumps({"time": 1.0, "step": "train", "event": "started", "detail": ""}) + "\n")
     assert summarise_steps(read_events(run))[0]["outcome"] == "running"
     document = assemble_run(run, succeeded=False, interrupted=True)

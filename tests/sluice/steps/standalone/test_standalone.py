@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.data.snapshots import digest_file
-from sluice.errors import StateError
+from sluice.errors import IntegrityError, StateError
 from sluice.project.projects import Project, read_project
+from sluice.release.golden_answers import answer_in_process
+from sluice.steps.standalone import candidates
 from sluice.steps.standalone import layers as standalone
-from sluice.steps.standalone.candidates import plan_candidate
+from sluice.steps.standalone.candidates import build_candidate, plan_candidate
 from sluice.steps.standalone.layers import check_layer, train_now
 from sluice.steps.standalone.results import digest_code
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sluice.release.golden_rows import GoldenRows
 
 TOML = """
 [project]
@@ -101,3 +106,37 @@ def test_the_digest_of_the_code_changes_with_the_code(tiny: Project) -> None:
     assert digest_code(tiny) == before
     (tiny.root / "tests" / "code" / "test_one.py").write_text("def test_one(): assert True\n")
     assert digest_code(tiny) != before
+
+
+class Trap:
+    """A model's file that leaves a mark when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return type(self.mark).touch, (self.mark,)
+
+
+@pytest.mark.slow
+def test_a_release_is_never_built_of_a_model_that_was_altered_after_training(
+    tiny: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_now(tiny)
+    file, mark = (tiny.state / LATEST_MODEL).resolve(), tiny.root / "unpickled"
+    honest, evil = file.read_bytes(), pickle.dumps(Trap(mark))
+    file.write_bytes(evil)
+    with pytest.raises(IntegrityError, match="has the digest"):
+        build_candidate(tiny)
+    file.write_bytes(honest)
+
+    def replace_and_answer(project: Project, model: Path, digest: str, *, holdout: str) -> GoldenRows:
+        model.write_bytes(evil)  # right after the check of the caller
+        return answer_in_process(project, model, digest, holdout=holdout)
+
+    monkeypatch.setattr(candidates, "answer_in_process", replace_and_answer)
+    with pytest.raises(IntegrityError, match="has digest"):
+        build_candidate(tiny)
+    assert not mark.exists()
+    pickle.loads(evil)  # noqa: S301 - the test made it
+    assert mark.exists(), "unpickling would have been noticed"

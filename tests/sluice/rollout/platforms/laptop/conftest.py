@@ -25,11 +25,19 @@ def lines() -> list[str]:
 
 
 @pytest.fixture
-def serving(project: Project, backends: Backends, lines: list[str]) -> Iterator[str]:
+def reload() -> threading.Event:
+    """What lets the supervisor read sluice.toml again, as SIGHUP does in a process of its own."""
+    return threading.Event()
+
+
+@pytest.fixture
+def serving(project: Project, backends: Backends, lines: list[str], reload: threading.Event) -> Iterator[str]:
     """Run a supervisor in a thread of this process, and yield the URL of the proxy."""
     stop = threading.Event()
     thread = threading.Thread(
-        target=run_supervisor, args=(project,), kwargs={"launcher": backends, "stop": stop, "notify": lines.append}
+        target=run_supervisor,
+        args=(project,),
+        kwargs={"launcher": backends, "stop": stop, "notify": lines.append, "reload": reload},
     )
     thread.start()
     try:

@@ -113,7 +113,8 @@ model = project.load_object("orders.model:build", key="model.build")().fit(rows.
 joblib.dump(model, project.root / "model.joblib")
 file = project.root / "model.joblib"
 folder = build_release(
-    project, model=file, golden=load_and_answer(project, file), snapshot_digest=digest_file(project.root / "orders.parquet"),
+    project, model=file, model_digest=digest_file(file), golden=load_and_answer(project, file, digest_file(file)),
+    snapshot_digest=digest_file(project.root / "orders.parquet"),
     verdicts={"code": [], "data": [], "model": []}, gate={"promote": True, "first": True}, parent=None,
 )
 print(ReleaseStore(project.state / "releases").add(folder).digest)

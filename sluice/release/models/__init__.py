@@ -1,0 +1,1 @@
+"""Fitted models as files. Only this package unpickles a model, and only after it has verified the bytes."""
