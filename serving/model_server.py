@@ -8,6 +8,8 @@ model was called. Status 500 means that the release failed. A rollout counts fai
 The server serves the release in ``$SLUICE_RELEASE_FOLDER``, which must have the digest in ``$SLUICE_RELEASE_DIGEST``. The
 deployment sets the digest, and the image never contains it.
 
+A worker of its own (`serving.http_worker`) reads the requests. It limits their size and time, so that no client stops the others.
+
 Four things make it faster than a plain Seldon class (measured by ``python -m benchmarks.serving``). Requests that wait at the
 same time share one call of the model (`sluice.scoring.batching`). Connections stay open. An answer without custom metrics is not
 reported to the process that collects metrics. The garbage collector ignores the objects that were loaded at the start. Each
@@ -37,6 +39,7 @@ from seldon_core.user_model import SeldonComponent
 from seldon_core.utils import json_to_seldon_message, seldon_message_to_json
 from werkzeug.exceptions import HTTPException
 
+from serving.http_worker import EventWorker
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
 from sluice.scoring.containers.server_containers import (
     DIGEST_VARIABLE,
@@ -44,7 +47,7 @@ from sluice.scoring.containers.server_containers import (
     SILENCE_VARIABLE,
     START_VARIABLE,
 )
-from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, MAX_REQUEST_BYTES, Faults, describe_kind
+from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, Faults, describe_kind
 from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
 from sluice.scoring.scorer import Scorer, load_scorer
 from sluice.scoring.time_limits import STUCK_SECONDS, RunningCalls, SignsOfLife
@@ -216,14 +219,12 @@ def _refuse_web_pages(*, is_enabled: bool) -> None:
 
 
 def prepare_body() -> None:
-    """Refuse large and multipart bodies, and read a short body before anything parses it.
+    """Refuse multipart bodies, and read a short body before anything parses it.
 
     Parsing a multipart body takes a time that grows with the square of its length (CVE-2023-46136), and a client that sends
     several would make the server seem to hang. A form cannot be read again once it is parsed, but Flask keeps a body that was
-    read before.
+    read before. The worker has refused larger bodies already.
     """
-    if (flask.request.content_length or 0) > MAX_REQUEST_BYTES:
-        flask.abort(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {MAX_REQUEST_BYTES} bytes")
     if flask.request.mimetype.startswith("multipart/"):
         flask.abort(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "multipart bodies are not accepted: send JSON")
     if faults.is_enabled and 0 < (flask.request.content_length or 0) <= MAX_BODY_BYTES:
@@ -310,7 +311,7 @@ def _read_variable(name: str) -> str:
 
 
 def _set_time_limits() -> None:
-    """Give loading and answering limits of their own.
+    """Give loading and answering limits of their own, and let `EventWorker` read the requests.
 
     Seldon makes the time limit of a request (``seldon.io/rest-timeout``) gunicorn's limit for a worker without a sign of life. A
     worker gives none while it loads, so a model that loads for longer would be killed and loaded again for ever. The proxy and
@@ -331,6 +332,7 @@ def _set_time_limits() -> None:
             signs.end()
             after_loading(worker)
 
+        settings.set("worker_class", f"{EventWorker.__module__}.{EventWorker.__qualname__}")
         settings.set("timeout", silence)
         settings.set("post_fork", begin_loading)
         settings.set("post_worker_init", end_loading)

@@ -41,7 +41,7 @@ SELDON_ARGUMENTS = (
     "--service-type=MODEL",
     "--log-level=WARNING",
     "--workers=1",
-    "--threads=16",  # up to 16 requests can share one call of the model; without threads, connections do not stay open
+    "--threads=16",  # up to 16 requests can share one call of the model
     "--keepalive=7200",  # seconds; longer than a proxy keeps a connection (Envoy: an hour), so no request meets a closing one
     "--grpc-workers=0",
 )
