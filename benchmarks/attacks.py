@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 PATH = "/api/v1.0/predictions"
 CLIENTS = 64
 _GOOD_CLIENTS = 4
-_ANSWER_SECONDS = 60.0
 _JSON, _FORM = "application/json", "multipart/form-data; boundary=x"
 
 
@@ -36,6 +35,7 @@ class SteadyClients:
         url: The server.
         bodies: The requests, which are sent one after the other.
         rate: Requests a second. When the server is slower, fewer are sent.
+        timeout: A request that takes longer has failed, in seconds.
         seconds: The duration of each request so far.
         failed: What happened instead of an answer with status 200.
     """
@@ -43,6 +43,7 @@ class SteadyClients:
     url: str
     bodies: Sequence[str]
     rate: float = 100.0
+    timeout: float = 60.0
     seconds: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -70,7 +71,7 @@ class SteadyClients:
     def _send(self, place: int) -> None:
         pause = _GOOD_CLIENTS / self.rate
         due = time.monotonic() + pause * place / _GOOD_CLIENTS
-        with httpx.Client(base_url=self.url, trust_env=False, timeout=_ANSWER_SECONDS) as client:
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=self.timeout) as client:
             for body in itertools.cycle(self.bodies):
                 if self._stopping.wait(max(0.0, due - time.monotonic())):
                     return

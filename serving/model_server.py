@@ -48,7 +48,14 @@ from sluice.scoring.containers.server_containers import (
     START_VARIABLE,
 )
 from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, Faults, describe_kind
-from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
+from sluice.scoring.recent_requests import (
+    MAX_KEPT_ROWS,
+    READER_VARIABLE,
+    RECENT_PATH,
+    RECENT_VARIABLE,
+    RecentRequests,
+    may_read,
+)
 from sluice.scoring.scorer import Scorer, load_scorer
 from sluice.scoring.time_limits import STUCK_SECONDS, RunningCalls, SignsOfLife
 
@@ -194,19 +201,19 @@ faults = Faults()
 
 
 def answer_recent() -> flask.Response:
-    """Return the most recent requests. The status is 404 if none are kept, and 403 for requests from a web page."""
-    _refuse_web_pages(is_enabled=recent.is_enabled)
+    """Return the most recent requests. The status is 404 if none are kept, and 401 or 403 for others."""
+    _refuse_others(is_enabled=recent.is_enabled)
     return flask.jsonify(recent.to_dict())
 
 
 def answer_faults() -> flask.Response:
-    """Return the faults. The status is 404 if none are kept, and 403 for requests from a web page."""
-    _refuse_web_pages(is_enabled=faults.is_enabled)
+    """Return the faults. The status is 404 if none are kept, and 401 or 403 for others."""
+    _refuse_others(is_enabled=faults.is_enabled)
     return flask.jsonify(faults.to_dict(flask.request.args.get("after", 0, int)))
 
 
-def _refuse_web_pages(*, is_enabled: bool) -> None:
-    """End the request with status 404 if nothing is kept, and with 403 if it comes from a web page.
+def _refuse_others(*, is_enabled: bool) -> None:
+    """End the request with status 404 if nothing is kept, 403 if it comes from a web page, and 401 without the reader's token.
 
     Seldon allows every web page to read every answer (CORS). A page of another site sends an Origin header. A page whose host
     name was bound to this server's address (DNS rebinding) sends that name as the host, but a rollout uses an IP address as the
@@ -216,6 +223,9 @@ def _refuse_web_pages(*, is_enabled: bool) -> None:
         flask.abort(HTTPStatus.NOT_FOUND)
     if "Origin" in flask.request.headers or not _is_address(flask.request.host):
         flask.abort(HTTPStatus.FORBIDDEN)
+    sent = flask.request.authorization
+    if not may_read(sent.password if sent else None, os.environ.get(READER_VARIABLE, "")):
+        flask.abort(HTTPStatus.UNAUTHORIZED, "only the deployment may read requests: send the token that it made for this server")
 
 
 def prepare_body() -> None:

@@ -53,6 +53,10 @@ class ServerProcess(Protocol):
         """The port on the loopback interface. It is final as soon as the server is ready."""
 
     @property
+    def reader_url(self) -> str:
+        """The URL with the token that gives access to the recent requests and the faults of this server."""
+
+    @property
     def log(self) -> Path:
         """The file with the server's output."""
 
@@ -232,6 +236,11 @@ class Servers:
             release: state.process.port if state.process and state.ready_at is not None else None
             for release, state in self._states.items()
         }
+
+    def find_reader_url(self, release: str) -> str | None:
+        """Return the URL with which the controller reads recent requests and faults; None while the server is not ready."""
+        state = self._states.get(release)
+        return state.process.reader_url if state and state.process and state.ready_at is not None else None
 
     def describe(self) -> list[dict[str, Any]]:
         """Return each server as plain JSON types."""
