@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PATH = "/api/v1.0/predictions"
 CLIENTS = 64
+ATTACK_PAUSE_SECONDS = 0.1
 _GOOD_CLIENTS = 4
 _JSON, _FORM = "application/json", "multipart/form-data; boundary=x"
 
@@ -105,7 +106,10 @@ def hold_open(port: int, data: bytes, clients: int = CLIENTS) -> Iterator[None]:
 
 @contextmanager
 def repeat(port: int, data: bytes, clients: int) -> Iterator[None]:
-    """Send a whole request again and again over several connections, and wait for each answer."""
+    """Send a whole request again and again over several connections, and wait a second at most for each answer.
+
+    Between two requests is a pause, so that a server that refuses quickly is not attacked much more often than a slow one.
+    """
     stopping = threading.Event()
 
     def send() -> None:
@@ -113,7 +117,7 @@ def repeat(port: int, data: bytes, clients: int) -> Iterator[None]:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0) as client:
                 client.sendall(data)
                 client.recv(1024)
-            stopping.wait(0.01)
+            stopping.wait(ATTACK_PAUSE_SECONDS)
 
     threads = [threading.Thread(target=send, daemon=True) for _ in range(clients)]
     for thread in threads:
@@ -147,7 +151,7 @@ ATTACKS: dict[str, Callable[[int], AbstractContextManager[None]]] = {
     "half-sent bodies": lambda port: hold_open(port, HEAD + b"{"),
     "100,000 names": lambda port: repeat(port, write_request(_names(100_000)), 4),
     "3 MB of multipart": lambda port: repeat(port, write_request(_multipart(3_000_000), _FORM), 4),
-    "6 MB of {}": lambda port: repeat(port, write_request(_objects(6_000_000)), 4),
+    "6 MB of {}": lambda port: repeat(port, write_request(_objects(6_000_000)), 12),
     "JSON nested 100,000 deep": lambda port: repeat(port, write_request(b"[" * 100_000), 16),
     "200 MB announced": lambda port: repeat(port, write_request(b"{", length=200_000_000), 16),
     "headers of 100 kB": lambda port: repeat(port, HEAD[:-2] + b"x: " + b"y" * 100_000 + b"\r\n\r\n", 16),

@@ -9,8 +9,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from sluice.scoring.faults import MAX_REQUEST_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,9 @@ BODY_TOO_SLOW = Refusal(HTTPStatus.REQUEST_TIMEOUT, "MICROSERVICE_TIMEOUT", "the
 BODY_TOO_LARGE = Refusal(
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "MICROSERVICE_TOO_LARGE", f"the body has more than {MAX_REQUEST_BYTES} bytes"
 )
+MULTIPART = Refusal(
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "MICROSERVICE_UNSUPPORTED_TYPE", "multipart bodies are not accepted: send JSON"
+)
 HEADERS_TOO_LARGE = Refusal(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "MICROSERVICE_HEADERS_TOO_LARGE", "the request line and the headers are too long"
 )
@@ -50,3 +57,14 @@ BUSY = Refusal(
     HTTPStatus.SERVICE_UNAVAILABLE, "MICROSERVICE_BUSY", "the server has too many requests at the moment: send the request again"
 )
 FAILED = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "MICROSERVICE_INTERNAL_ERROR", "the server failed: its log says why")
+
+
+def find_refusal(headers: Mapping[str, str]) -> Refusal | None:
+    """Return why a request is refused before its body is read; None if it is not.
+
+    A multipart body is refused because parsing it takes a time that grows with the square of its length (CVE-2023-46136).
+    """
+    length = headers.get("Content-Length", "").lstrip("0")
+    if length.isdecimal() and (len(length) > len(str(MAX_REQUEST_BYTES)) or int(length) > MAX_REQUEST_BYTES):
+        return BODY_TOO_LARGE
+    return MULTIPART if headers.get("Content-Type", "").lower().startswith("multipart/") else None

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import time
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ from serving.http_refusals import (
     HEADERS_TOO_SLOW,
     MALFORMED,
     Refusal,
+    find_refusal,
 )
 from serving.wsgi_calls import Answer, build_environment, call_application
 from sluice.scoring.faults import MAX_REQUEST_BYTES
@@ -74,13 +76,16 @@ LARGE_BYTES = 256 * 1024
 """A larger body is answered in the thread for large bodies."""
 
 MAX_BUFFERED_BYTES = 8 * MAX_REQUEST_BYTES
-"""Bytes of all bodies in memory, arrived or arriving."""
+"""Bytes of all large bodies in memory, arrived or arriving. So large bodies leave the short ones their memory."""
 
 MAX_WAITING = 256
-"""Whole requests that wait for a thread."""
+"""Whole requests with short bodies that wait for a thread."""
 
 MAX_REQUESTS = 10_000
 """Requests of one connection. The answer to the last one says that the connection closes."""
+
+OTHER_FILES = 256
+"""Open files that the worker may need besides its connections."""
 
 TICK_SECONDS = 0.5
 
@@ -92,6 +97,10 @@ class EventWorker(Worker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until gunicorn ends the worker."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        files = self.cfg.worker_connections + OTHER_FILES
+        if 0 <= soft < files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files if hard < 0 else min(files, hard), hard))
         self.connections: dict[Connection, None] = {}
         self.buffered = self.running = 0
         self._threads = ThreadPoolExecutor(self.cfg.threads, thread_name_prefix="requests")
@@ -136,7 +145,7 @@ class EventWorker(Worker):  # type: ignore[misc]
             connection.check(now)
 
     def reserve(self, size: int) -> None:
-        """Count bytes of a body. If there are too many, give up the largest body that is still arriving."""
+        """Count bytes of a large body. If there are too many, give up the largest body that is still arriving."""
         self.buffered += size
         while self.buffered > MAX_BUFFERED_BYTES:
             arriving = [one for one in self.connections if one.exchange is not None and one.exchange.has_partial_body]
@@ -146,23 +155,23 @@ class EventWorker(Worker):  # type: ignore[misc]
 
     def submit(self, exchange: Exchange) -> None:
         """Answer a whole request in a thread, unless too many wait already."""
-        if self.running >= self.cfg.threads + MAX_WAITING or self.buffered > MAX_BUFFERED_BYTES:
+        is_large = exchange.size > LARGE_BYTES
+        if not is_large and self.running >= self.cfg.threads + MAX_WAITING:
             exchange.connection.refuse(BUSY)
             exchange.connection.stream.close()
             return
         self.nr += 1
         if self.nr >= self.max_requests:
             self.alive = False
-        self.running += 1
-        pool = self._large if exchange.size > LARGE_BYTES else self._threads
-        future = pool.submit(self._call, exchange)
-        future.add_done_callback(lambda done: self.loop.call_soon_threadsafe(self._finish, exchange, done))
+        self.running += not is_large
+        future = (self._large if is_large else self._threads).submit(self._call, exchange)
+        future.add_done_callback(lambda done: self.loop.call_soon_threadsafe(self._finish, exchange, done, is_large))
 
     def _call(self, exchange: Exchange) -> Answer | None:
         return None if exchange.is_over else call_application(self.wsgi, exchange.environment())
 
-    def _finish(self, exchange: Exchange, done: Any) -> None:  # noqa: ANN401 - a future
-        self.running -= 1
+    def _finish(self, exchange: Exchange, done: Future[Answer | None], is_large: bool) -> None:  # noqa: FBT001 - a callback
+        self.running -= not is_large
         try:
             exchange.answer(done.result())
         except (Exception, CancelledError):
@@ -274,6 +283,8 @@ class Connection(HTTPServerConnectionDelegate):  # type: ignore[misc]
         """Close the connection now, with a refusal if it has begun a request."""
         if self.began_at:
             self.refuse(refusal)
+        if self.exchange is not None:
+            self.exchange.forget_body()
         self.stream.close()
 
     def check(self, now: float) -> None:
@@ -320,20 +331,25 @@ class Exchange(HTTPMessageDelegate):  # type: ignore[misc]
         """Whether a part of the body is in memory, and the rest is not."""
         return self.is_arriving and self.size > 0
 
+    @property
+    def _reserved(self) -> int:
+        """The bytes of the body that count as those of a large one."""
+        return self.size if self.size > LARGE_BYTES else 0
+
     def headers_received(self, start_line: Any, headers: Any) -> None:  # noqa: ANN401 - tornado has no types
-        """Refuse a body that says that it is too large."""
+        """Refuse a request whose headers say that its body is not accepted."""
         self.line, self._headers = start_line, headers
-        length = headers.get("Content-Length", "").lstrip("0")
-        if length.isdecimal() and (len(length) > len(str(MAX_REQUEST_BYTES)) or int(length) > MAX_REQUEST_BYTES):
-            self.connection.refuse(BODY_TOO_LARGE)
+        self.connection.note_bytes()  # of a request that arrived together with the one before it
+        if (refusal := find_refusal(headers)) is not None:
+            self.connection.refuse(refusal)
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a part of the body, and refuse a body that turns out to be too large."""
         if self.connection.refused_at:
             return
         self._body.append(chunk)
-        self.size += len(chunk)
-        self.connection.worker.reserve(len(chunk))
+        before, self.size = self._reserved, self.size + len(chunk)
+        self.connection.worker.reserve(self._reserved - before)
         if self.size > MAX_REQUEST_BYTES:
             self.connection.refuse(BODY_TOO_LARGE)
 
@@ -353,7 +369,7 @@ class Exchange(HTTPMessageDelegate):  # type: ignore[misc]
 
     def forget_body(self) -> None:
         """Free the memory of the body."""
-        self.connection.worker.buffered -= self.size
+        self.connection.worker.buffered -= self._reserved
         self._body, self.size = [], 0
 
     def environment(self) -> dict[str, Any]:

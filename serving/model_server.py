@@ -229,14 +229,10 @@ def _refuse_others(*, is_enabled: bool) -> None:
 
 
 def prepare_body() -> None:
-    """Refuse multipart bodies, and read a short body before anything parses it.
+    """Read a short body before anything parses it.
 
-    Parsing a multipart body takes a time that grows with the square of its length (CVE-2023-46136), and a client that sends
-    several would make the server seem to hang. A form cannot be read again once it is parsed, but Flask keeps a body that was
-    read before. The worker has refused larger bodies already.
+    A form cannot be read again once it is parsed, but Flask keeps a body that was read before.
     """
-    if flask.request.mimetype.startswith("multipart/"):
-        flask.abort(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "multipart bodies are not accepted: send JSON")
     if faults.is_enabled and 0 < (flask.request.content_length or 0) <= MAX_BODY_BYTES:
         flask.request.get_data()
 
