@@ -15,6 +15,9 @@ them. Each figure is the median over the rounds. The limit is the plain class's 
 its highest number of requests per second, over all numbers of connections at which its p99 is within the limit. Any answer with
 another status than 200 ends the benchmark.
 
+With ``--attacks``, good clients send 100 requests a second to each server while it is attacked (`benchmarks.attacks`), and
+nothing else is measured. A request succeeds if it is answered with status 200 within 5 seconds. Each attack meets a new server.
+
 The servers also take turns in the cold starts, and no requests are sent meanwhile. The benchmark shows the seconds, and the
 processor time of all the server's processes, which other load on the machine hardly affects.
 """
@@ -31,7 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
@@ -47,6 +50,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from benchmarks.attacks import ATTACKS, SteadyClients
 from benchmarks.plain import MODEL_VARIABLE, TYPES_VARIABLE
 from churn.data import load_churn_data
 from churn.model import build_model
@@ -61,13 +65,15 @@ from sluice.scoring.containers.server_containers import DIGEST_VARIABLE, FOLDER_
 from sluice.scoring.server_process import SELDON_ARGUMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 ROOT = Path(__file__).resolve().parents[1]
 CONNECTIONS = (1, 2, 4, 8, 16)
 LIMIT_CONNECTIONS = 4
 STARTS = 5
 READY_TIMEOUT_SECONDS = 120.0
+ATTACK_SECONDS, ATTACKED_TIMEOUT_SECONDS = 10.0, 5.0
 NUMBERS, TEXTS = ["tenure_months", "monthly_spend", "usage_hour"], ["contract_type", "acquisition_channel"]
 PLAIN, OURS, OURS_TWICE = "plain class", "model server", "2 workers, as in a cluster"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -310,19 +316,54 @@ def show_starts(console: Console, subject: Subject, folder: Path) -> None:
         )
 
 
+def show_attacks(console: Console, subject: Subject, folder: Path, seconds: float) -> None:
+    """Attack each server, and print which part of the good requests succeeds and how long they take."""
+    bodies = [json.dumps(request) for request in subject.requests]
+    table = Table("attack", PLAIN, OURS, title=f"{subject.name} pipeline: good requests that succeed (p50 / p99 in ms)")
+    attacks: dict[str, Callable[[int], AbstractContextManager[None]]] = {"none": lambda _port: nullcontext(), **ATTACKS}
+    for attack, begin in attacks.items():
+        cells = []
+        for kind in (PLAIN, OURS):
+            log = folder / "attacked.log"
+            with serve(subject, kind, log) as server:
+                wait_ready(server, log)
+                ask(server, subject.requests[:20])
+                clients = SteadyClients(f"http://127.0.0.1:{server.port}", bodies, timeout=ATTACKED_TIMEOUT_SECONDS)
+                with begin(server.port), clients:
+                    time.sleep(seconds)
+                cells.append(describe_success(clients))
+        table.add_row(attack, *cells)
+        console.print(f"{attack}: {cells}")
+    console.print(table)
+
+
+def describe_success(clients: SteadyClients) -> str:
+    """Return the share of good requests that succeeded, and their p50 and p99."""
+    good = sorted(clients.seconds)
+    share = len(good) / max(1, len(good) + len(clients.failed))
+    if not good:
+        return f"{share:.1%}"
+    p50, p99 = (1000 * good[min(len(good) - 1, int(len(good) * part))] for part in (0.5, 0.99))
+    return f"{share:.1%} of {len(good) + len(clients.failed):,} ({p50:.0f} / {p99:.0f})"
+
+
 def main() -> None:
     """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description="Compare the model server with a plain Seldon class.")
     parser.add_argument("--seconds", type=float, default=3.0, help="duration of each run of wrk, in seconds")
     parser.add_argument("--rounds", type=int, default=3, help="number of runs of each server at each number of connections")
+    parser.add_argument("--attacks", action="store_true", help="measure good clients under attack, for 10 seconds each")
     arguments = parser.parse_args()
-    if shutil.which("wrk") is None:
+    if not arguments.attacks and shutil.which("wrk") is None:
         sys.exit("wrk is not installed. Install it with `apt-get install wrk`, or see https://github.com/wg/wrk.")
     os.environ.update(ONE_THREAD)
     console = Console()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for subject in make_subjects(folder):
+            if arguments.attacks:
+                show_attacks(console, subject, folder, ATTACK_SECONDS)
+                return
             show_starts(console, subject, folder)
             show_throughput(console, subject, folder, arguments.seconds, arguments.rounds)
 

@@ -8,6 +8,8 @@ model was called. Status 500 means that the release failed. A rollout counts fai
 The server serves the release in ``$SLUICE_RELEASE_FOLDER``, which must have the digest in ``$SLUICE_RELEASE_DIGEST``. The
 deployment sets the digest, and the image never contains it.
 
+A worker of its own (`serving.http_worker`) reads the requests. It limits their size and time, so that no client stops the others.
+
 Four things make it faster than a plain Seldon class (measured by ``python -m benchmarks.serving``). Requests that wait at the
 same time share one call of the model (`sluice.scoring.batching`). Connections stay open. An answer without custom metrics is not
 reported to the process that collects metrics. The garbage collector ignores the objects that were loaded at the start. Each
@@ -37,6 +39,7 @@ from seldon_core.user_model import SeldonComponent
 from seldon_core.utils import json_to_seldon_message, seldon_message_to_json
 from werkzeug.exceptions import HTTPException
 
+from serving.http_worker import EventWorker
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
 from sluice.scoring.containers.server_containers import (
     DIGEST_VARIABLE,
@@ -44,8 +47,15 @@ from sluice.scoring.containers.server_containers import (
     SILENCE_VARIABLE,
     START_VARIABLE,
 )
-from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, MAX_REQUEST_BYTES, Faults, describe_kind
-from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RECENT_PATH, RECENT_VARIABLE, RecentRequests
+from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, Faults, describe_kind
+from sluice.scoring.recent_requests import (
+    MAX_KEPT_ROWS,
+    READER_VARIABLE,
+    RECENT_PATH,
+    RECENT_VARIABLE,
+    RecentRequests,
+    may_read,
+)
 from sluice.scoring.scorer import Scorer, load_scorer
 from sluice.scoring.time_limits import STUCK_SECONDS, RunningCalls, SignsOfLife
 
@@ -191,19 +201,19 @@ faults = Faults()
 
 
 def answer_recent() -> flask.Response:
-    """Return the most recent requests. The status is 404 if none are kept, and 403 for requests from a web page."""
-    _refuse_web_pages(is_enabled=recent.is_enabled)
+    """Return the most recent requests. The status is 404 if none are kept, and 401 or 403 for others."""
+    _refuse_others(is_enabled=recent.is_enabled)
     return flask.jsonify(recent.to_dict())
 
 
 def answer_faults() -> flask.Response:
-    """Return the faults. The status is 404 if none are kept, and 403 for requests from a web page."""
-    _refuse_web_pages(is_enabled=faults.is_enabled)
+    """Return the faults. The status is 404 if none are kept, and 401 or 403 for others."""
+    _refuse_others(is_enabled=faults.is_enabled)
     return flask.jsonify(faults.to_dict(flask.request.args.get("after", 0, int)))
 
 
-def _refuse_web_pages(*, is_enabled: bool) -> None:
-    """End the request with status 404 if nothing is kept, and with 403 if it comes from a web page.
+def _refuse_others(*, is_enabled: bool) -> None:
+    """End the request with status 404 if nothing is kept, 403 if it comes from a web page, and 401 without the reader's token.
 
     Seldon allows every web page to read every answer (CORS). A page of another site sends an Origin header. A page whose host
     name was bound to this server's address (DNS rebinding) sends that name as the host, but a rollout uses an IP address as the
@@ -213,19 +223,16 @@ def _refuse_web_pages(*, is_enabled: bool) -> None:
         flask.abort(HTTPStatus.NOT_FOUND)
     if "Origin" in flask.request.headers or not _is_address(flask.request.host):
         flask.abort(HTTPStatus.FORBIDDEN)
+    sent = flask.request.authorization
+    if not may_read(sent.password if sent else None, os.environ.get(READER_VARIABLE, "")):
+        flask.abort(HTTPStatus.UNAUTHORIZED, "only the deployment may read requests: send the token that it made for this server")
 
 
 def prepare_body() -> None:
-    """Refuse large and multipart bodies, and read a short body before anything parses it.
+    """Read a short body before anything parses it.
 
-    Parsing a multipart body takes a time that grows with the square of its length (CVE-2023-46136), and a client that sends
-    several would make the server seem to hang. A form cannot be read again once it is parsed, but Flask keeps a body that was
-    read before.
+    A form cannot be read again once it is parsed, but Flask keeps a body that was read before.
     """
-    if (flask.request.content_length or 0) > MAX_REQUEST_BYTES:
-        flask.abort(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {MAX_REQUEST_BYTES} bytes")
-    if flask.request.mimetype.startswith("multipart/"):
-        flask.abort(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "multipart bodies are not accepted: send JSON")
     if faults.is_enabled and 0 < (flask.request.content_length or 0) <= MAX_BODY_BYTES:
         flask.request.get_data()
 
@@ -310,7 +317,7 @@ def _read_variable(name: str) -> str:
 
 
 def _set_time_limits() -> None:
-    """Give loading and answering limits of their own.
+    """Give loading and answering limits of their own, and let `EventWorker` read the requests.
 
     Seldon makes the time limit of a request (``seldon.io/rest-timeout``) gunicorn's limit for a worker without a sign of life. A
     worker gives none while it loads, so a model that loads for longer would be killed and loaded again for ever. The proxy and
@@ -331,6 +338,7 @@ def _set_time_limits() -> None:
             signs.end()
             after_loading(worker)
 
+        settings.set("worker_class", f"{EventWorker.__module__}.{EventWorker.__qualname__}")
         settings.set("timeout", silence)
         settings.set("post_fork", begin_loading)
         settings.set("post_worker_init", end_loading)

@@ -21,7 +21,7 @@ import numpy as np
 from sluice.errors import ServiceError
 from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON, Comparison
 from sluice.scoring.containers.server_containers import PREDICT_PATH
-from sluice.scoring.recent_requests import RECENT_PATH
+from sluice.scoring.recent_requests import RECENT_PATH, hide_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,7 +106,7 @@ class _ComparisonThread(threading.Thread):
             self.error = error
         except Exception as error:  # noqa: BLE001 - otherwise the thread would end silently, as if it had found nothing
             self.error = ServiceError(
-                f"the shadow comparison failed: {type(error).__name__}: {error}", hint="The next round tries again."
+                hide_token(f"the shadow comparison failed: {type(error).__name__}: {error}"), hint="The next round tries again."
             )
 
     def _compare(self) -> None:
@@ -144,7 +144,7 @@ def fetch_recent_requests(client: httpx.Client, url: str) -> dict[str, Any] | No
         return {"server": str(recent["server"]), "requests": list(recent["requests"])}
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
         raise ServiceError(
-            f"the champion's server at {url} does not return its recent requests: {type(error).__name__}: {error}",
+            hide_token(f"the champion's server at {url} does not return its recent requests: {type(error).__name__}: {error}"),
             hint="The shadow waits meanwhile. In a cluster, a network policy must let the controller reach that port.",
         ) from error
 

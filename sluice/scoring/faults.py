@@ -45,7 +45,7 @@ FAULTS_VARIABLE = "SLUICE_KEEP_FAULTS"
 HIDDEN, SHOWN = "hidden", "shown"
 
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
-"""The largest body that a server reads. The proxy on a laptop passes no larger one on."""
+"""The largest body that a server accepts. The proxy on a laptop passes no larger one on."""
 
 MAX_KEPT_REQUESTS = 16
 """Rejected requests that are kept. A rollout fetches them about once a second."""

@@ -7,12 +7,18 @@ server returns them at ``GET /recent`` on its own port, to which no proxy routes
 
 The numbers rise by one with each request that is kept. `server` identifies the process that counts them.
 
+A server that is started with the digest of a token returns these requests, and its faults (`sluice.scoring.faults`), only to who
+sends the token. The deployment makes a token for each server and knows it; the server itself does not.
+
 This module needs only the standard library, because the serving environment uses it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import itertools
+import re
 import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -24,6 +30,12 @@ RECENT_PATH = "/recent"
 
 RECENT_VARIABLE = "SLUICE_RECENT_REQUESTS"
 """Environment variable with the number of requests that a server keeps. If it is not set, the server keeps none."""
+
+READER_VARIABLE = "SLUICE_READER_DIGEST"
+"""Environment variable with the SHA-256, in hex, of the token that a reader must send. If it is not set, anybody may read."""
+
+READER = "reader"
+"""The user name that is sent with the token (HTTP basic authentication)."""
 
 KEPT_REQUESTS = 64
 """The number of requests to keep for a shadow, which fetches them about once a second."""
@@ -38,6 +50,27 @@ All requests are fetched in one answer, and the server's users wait while it is 
 def plan_recent_requests_variables(shadow_requests: int) -> dict[str, str]:
     """Return the environment variables of a server for a rollout with this number of shadow requests; none if it is 0."""
     return {RECENT_VARIABLE: str(KEPT_REQUESTS)} if shadow_requests else {}
+
+
+def digest_token(token: str) -> str:
+    """Return what a server needs to know of a reader's token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def may_read(token: str | None, digest: str) -> bool:
+    """Return whether a token gives access to a server with this digest. An empty digest gives it to anybody."""
+    return not digest or hmac.compare_digest(digest_token(token or ""), digest)
+
+
+def add_token(url: str, token: str) -> str:
+    """Return the URL with a reader's token, as HTTP clients send it."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{READER}:{token}@{rest}"
+
+
+def hide_token(text: str) -> str:
+    """Return a text without the tokens of the URLs in it."""
+    return re.sub(rf"//{READER}:[^@/\s]*@", "//", text)
 
 
 class RecentRequests:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from sluice.errors import ConfigurationError, PortInUseError, ServiceError
 from sluice.scoring.containers.server_containers import DIGEST_VARIABLE, FOLDER_VARIABLE, HEALTH_PATH, plan_server_variables
 from sluice.scoring.faults import FAULTS_VARIABLE
 from sluice.scoring.health_probes import HealthProbe, LivenessProbe
-from sluice.scoring.recent_requests import RECENT_VARIABLE
+from sluice.scoring.recent_requests import READER_VARIABLE, RECENT_VARIABLE, add_token, digest_token
 from sluice.scoring.release_client import ReleaseClient
 from sluice.scoring.resources.server_limits import MEGABYTE, read_memory
 
@@ -42,22 +43,23 @@ SELDON_ARGUMENTS = (
     "--service-type=MODEL",
     "--log-level=WARNING",
     "--workers=1",
-    "--threads=16",  # up to 16 requests can share one call of the model; without threads, connections do not stay open
+    "--threads=16",  # up to 16 requests can share one call of the model
     "--keepalive=7200",  # seconds; longer than a proxy keeps a connection (Envoy: an hour), so no request meets a closing one
     "--grpc-workers=0",
 )
-_DROPPED_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "TRACING", RECENT_VARIABLE, FAULTS_VARIABLE)
+_DROPPED_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "TRACING", RECENT_VARIABLE, READER_VARIABLE, FAULTS_VARIABLE)
 _DROPPED_PREFIXES = ("PREDICTIVE_UNIT_", "SELDON_", "GUNICORN_", "FLASK_", "LISTEN_", "MODEL_", "PAYLOAD_")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Started:
-    """A server's process, the descriptor of its lifeline, and the position in the log file at which its output begins."""
+    """A server's process, the descriptor of its lifeline, where in the log file its output begins, and the reader's token."""
 
     process: subprocess.Popen[bytes]
     lifeline: int
     log_start: int
+    token: str
 
 
 class ReleaseServer(ReleaseClient):
@@ -70,6 +72,7 @@ class ReleaseServer(ReleaseClient):
         digest: The digest of the release.
         log: The file with the server's output.
         log_start: The position in this file at which the output of this server begins.
+        reader_url: `url` with the token that gives access to the recent requests and the faults of this server.
     """
 
     def __init__(self, started: _Started, *, port: int, digest: str, folder: Path, log: Path) -> None:
@@ -77,6 +80,7 @@ class ReleaseServer(ReleaseClient):
         super().__init__(f"http://{HOST}:{port}", digest=digest, folder=folder, advice=f"Its log is {log}.")
         self.port, self.log, self.log_start = port, log, started.log_start
         self.pid = started.process.pid
+        self.reader_url = add_token(self.url, started.token)
         self._started = started
         self._probe = HealthProbe(port, HEALTH_PATH)
         self._liveness = LivenessProbe(HealthProbe(port, HEALTH_PATH))
@@ -215,7 +219,7 @@ def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, 
         PortInUseError: Another process uses the port.
         ServiceError: The server cannot be started.
     """
-    python, packages = find_python(project), _find_packages(project)
+    python, packages, token = find_python(project), _find_packages(project), secrets.token_urlsafe(32)
     with _bind(port) as bound:
         reading, writing = os.pipe()
         try:
@@ -236,7 +240,9 @@ def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, 
                     stdout=output,
                     stderr=output,
                     cwd=folder,
-                    env=_plan_environment(os.environ, folder, digest) | plan_server_variables(project.settings),
+                    env=_plan_environment(os.environ, folder, digest)
+                    | plan_server_variables(project.settings)
+                    | {READER_VARIABLE: digest_token(token)},
                     pass_fds=(bound.fileno(), reading),
                     start_new_session=True,
                 )
@@ -247,7 +253,7 @@ def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, 
             ) from error
         finally:
             os.close(reading)
-        started = _Started(process=process, lifeline=writing, log_start=start)
+        started = _Started(process=process, lifeline=writing, log_start=start, token=token)
         return ReleaseServer(started, port=bound.getsockname()[1], digest=digest, folder=folder, log=log)
 
 

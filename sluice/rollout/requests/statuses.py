@@ -32,7 +32,7 @@ class RolloutStatus:
         approvals: Approvals that are not used up.
         servers: The server of each release: pid, port, ready, crashes.
         pid: Process id of the supervisor.
-        admin_url: URL of the proxy's admin interface.
+        admin_socket: Unix socket of the proxy's admin interface. Only the user of the supervisor may open it.
         supervised: Whether a supervisor or a controller is running.
         trouble: The problem of the last round, which the next round tries to solve; empty if there is none.
         failure: What failed in the last rollout, if its canary failed and no other rollout is running.
@@ -55,7 +55,7 @@ class RolloutStatus:
     servers: list[dict[str, Any]] = field(default_factory=list)
     supervised: bool = False
     pid: int | None = None
-    admin_url: str = ""
+    admin_socket: str = ""
     trouble: str = ""
     failure: dict[str, Any] | None = None
     condemned: list[dict[str, Any]] = field(default_factory=list)
@@ -89,7 +89,7 @@ def read_status(project: Project) -> RolloutStatus:
         servers=reported.get("servers", []),
         supervised=supervised,
         pid=reported.get("pid"),
-        admin_url=reported.get("admin_url", ""),
+        admin_socket=reported.get("admin_socket", ""),
         trouble=reported.get("trouble", ""),
         failure=describe_failure(journal.rollouts[-1]) if journal.rollouts and not journal.request else None,
         condemned=[dataclasses.asdict(one) for one in journal.condemned],

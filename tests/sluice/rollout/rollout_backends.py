@@ -63,6 +63,10 @@ class Backend:
         address = self.folder / f"address-{self.process.pid}"
         return int(address.read_text()) if address.exists() else 0
 
+    @property
+    def reader_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     def alive(self) -> bool:
         return self.process.poll() is None
 

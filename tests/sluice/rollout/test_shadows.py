@@ -16,7 +16,7 @@ from sluice.project.tables.rollout import RolloutTable
 from sluice.rollout.decisions.interim_looks import next_look
 from sluice.rollout.decisions.shadow_comparisons import NO_COMPARISON, Comparison, add_comparison, judge_comparison
 from sluice.rollout.shadows import HttpShadowComparer
-from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RecentRequests
+from sluice.scoring.recent_requests import MAX_KEPT_ROWS, RecentRequests, add_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,6 +214,17 @@ def test_a_champion_without_recent_requests_is_distinguished_from_a_broken_one()
             poll_and_wait(shadow, "r", [champion], "http://127.0.0.1:1")
             with pytest.raises(ServiceError, match="does not return its recent requests"):
                 shadow.poll("r", [champion], "http://127.0.0.1:1")
+
+
+def test_an_error_does_not_name_the_token_of_a_server() -> None:
+    with serving(lambda *_: (500, {})) as champion:
+        shadow = HttpShadowComparer(5.0)
+        url = add_token(champion, "the-token")
+        poll_and_wait(shadow, "r", [url], "http://127.0.0.1:1")
+        with pytest.raises(ServiceError) as raised:
+            shadow.poll("r", [url], "http://127.0.0.1:1")
+    assert champion in str(raised.value)
+    assert "the-token" not in f"{raised.value} {raised.value.hint}"
 
 
 def test_the_canary_gets_requests_exactly_as_clients_sent_them() -> None:

@@ -19,7 +19,7 @@ from sluice.errors import DataError, ServiceError
 from sluice.project.projects import read_project
 from sluice.rollout.decisions.shadow_comparisons import Comparison
 from sluice.rollout.shadows import HttpShadowComparer
-from sluice.scoring.recent_requests import MAX_KEPT_ROWS
+from sluice.scoring.recent_requests import MAX_KEPT_ROWS, add_token
 from sluice.scoring.server_process import start_server
 
 if TYPE_CHECKING:
@@ -243,15 +243,26 @@ def test_recent_requests_are_returned_to_a_rollout_but_not_to_a_web_page(keeping
     sent = row(keeping)
     answer = keeping.post(sent).json()
     assert keeping.post({"data": {"names": ["nothing"], "ndarray": [[1]]}}).status_code == 400
-    recent = httpx.get(f"{keeping.url}/recent", trust_env=False).json()["requests"]
+    recent = httpx.get(f"{keeping.reader_url}/recent", trust_env=False).json()["requests"]
     assert [(one["number"], one["data"]) for one in recent] == [(1, sent["data"])]
     assert [recent[0]["probabilities"]] == answer["data"]["ndarray"]
     for _ in range(70):
         keeping.post(sent)
-    numbers = [one["number"] for one in httpx.get(f"{keeping.url}/recent", trust_env=False).json()["requests"]]
+    numbers = [one["number"] for one in httpx.get(f"{keeping.reader_url}/recent", trust_env=False).json()["requests"]]
     assert numbers == list(range(8, 72))
     for page in ({"Origin": "https://example.com"}, {"Host": "rebound.example.com"}):
-        assert httpx.get(f"{keeping.url}/recent", headers=page, trust_env=False).status_code == 403
+        assert httpx.get(f"{keeping.reader_url}/recent", headers=page, trust_env=False).status_code == 403
+
+
+def test_recent_requests_are_returned_only_with_the_token_that_was_made_for_the_server(keeping: ReleaseServer) -> None:
+    keeping.post(row(keeping))
+    for url in (keeping.url, add_token(keeping.url, "another token"), add_token(keeping.url, "")):
+        answer = httpx.get(f"{url}/recent", trust_env=False)
+        assert (answer.status_code, answer.json()["status"]["reason"]) == (401, "MICROSERVICE_HTTP_ERROR")
+    token = httpx.URL(keeping.reader_url).password
+    environment = "".join(Path(f"/proc/{pid}/environ").read_text() for pid in processes_of(keeping.pid))
+    assert len(token) >= 40
+    assert token not in environment + keeping.log.read_text(), "a server cannot give away what it does not know"
 
 
 def test_a_shadow_of_the_same_release_finds_no_difference_for_any_request(keeping: ReleaseServer) -> None:
@@ -260,9 +271,9 @@ def test_a_shadow_of_the_same_release_finds_no_difference_for_any_request(keepin
     long = {"data": {"names": keeping.golden.names, "ndarray": keeping.golden.rows[: MAX_KEPT_ROWS + 5]}}
     answered = [keeping.post(one).status_code for one in [*sent, long]]
     shadow = HttpShadowComparer(5.0)
-    shadow.poll("r", [keeping.url], keeping.url)
+    shadow.poll("r", [keeping.reader_url], keeping.reader_url)
     shadow._thread.join(10)  # type: ignore[union-attr]
-    found = shadow.poll("r", [keeping.url], keeping.url)
+    found = shadow.poll("r", [keeping.reader_url], keeping.reader_url)
     assert found == Comparison(requests=answered.count(200))
     assert answered[-1] == 200
 

@@ -82,7 +82,7 @@ def fresh(trained: Trained, layer: Path, tmp_path: Path) -> Iterator[ReleaseServ
 
 
 def read_faults(server: ReleaseServer, after: int = 0) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(f"{server.url}/faults", params={"after": after}, trust_env=False).json()
+    found: dict[str, Any] = httpx.get(f"{server.reader_url}/faults", params={"after": after}, trust_env=False).json()
     return found
 
 
@@ -100,7 +100,8 @@ def test_rejected_requests_are_kept_with_the_body_that_was_sent(fresh: ReleaseSe
     assert rejected["requests"][0]["text"].startswith("column 'weight' must contain a number, but row … has '…'")
     assert [one["number"] for one in read_faults(fresh, after=2)["rejected"]["requests"]] == [3]
     for page in ({"Origin": "https://example.com"}, {"Host": "rebound.example.com"}):
-        assert httpx.get(f"{fresh.url}/faults", headers=page, trust_env=False).status_code == 403
+        assert httpx.get(f"{fresh.reader_url}/faults", headers=page, trust_env=False).status_code == 403
+    assert httpx.get(f"{fresh.url}/faults", trust_env=False).status_code == 401
 
 
 @pytest.mark.slow

@@ -199,7 +199,7 @@ def test_a_server_finishes_its_current_request_before_it_ends(trained: Trained, 
             answer = b""
             while received := client.recv(1 << 20):
                 answer += received
-        assert answer.startswith(b"HTTP/1.0 200 OK")
+        assert answer.startswith(b"HTTP/1.1 200 OK")
         assert len(json.loads(answer.partition(b"\r\n\r\n")[2])["data"]["ndarray"]) == rows
 
 

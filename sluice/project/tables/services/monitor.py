@@ -45,7 +45,7 @@ class MonitorTable(Table):
     poll: list[str] = Field(
         default=[],
         description="URLs of model servers whose recent requests are fetched, for example `http://127.0.0.1:9000`. "
-        "It is for where no request log is sent.",
+        "It is for where no request log is sent. The servers of `sluice serve` return theirs to `sluice serve` alone.",
     )
     poll_seconds: float = Field(default=1.0, gt=0, description="Time between two fetches of the recent requests.")
     remembered_ids: int = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ GRACE_SECONDS = 5.0
 _LAST_BYTES = 16_000
 _LAST_LINES = 5
 _PR_SET_PDEATHSIG = 1
+_OPEN_FILES = 8192
+"""Open files of a child, if the system allows it. The proxy needs more than the usual limit of 1,024."""
 
 # The standard input of this shell is a pipe that closes when the parent ends. The shell kills the child then.
 _WATCHING_SHELL = """
@@ -97,10 +100,17 @@ def read_end(path: Path, lines: int, *, start: int = 0) -> list[str]:
 
 
 def _prepare_death_signal() -> Callable[[], None]:
-    """Return the function that the child runs before it becomes the program: it asks the kernel to kill it with its parent."""
+    """Return the function that the child runs before it becomes the program: it asks the kernel to kill it with its parent.
+
+    It also allows the child more open files.
+    """
     library, parent = ctypes.CDLL(None), os.getpid()
 
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    files = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+
     def set_death_signal() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
         library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # the parent ended before the kernel was asked
             os.kill(os.getpid(), signal.SIGKILL)

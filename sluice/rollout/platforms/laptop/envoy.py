@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ from sluice.rollout.platforms.laptop.envoy_config import (
     endpoints_path,
     read_weight_keys,
 )
-from sluice.rollout.platforms.laptop.envoy_counters import COUNTERS, TrafficReading, read_slots
+from sluice.rollout.platforms.laptop.envoy_counters import COUNTERS, TrafficReading, is_drained, read_slots
 
 if TYPE_CHECKING:
     import subprocess
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_SECONDS = 20.0
 ADMIN_TIMEOUT_SECONDS = 2.0
+ADMIN_SOCKET = "admin.sock"
 _POLL_SECONDS = 0.02
 
 
@@ -50,6 +52,7 @@ class _Slot:
         base: Counters of the slot when the release got it. After a restart of Envoy they are 0.
         before_restart: What the release had counted before Envoy's last restart.
         total: What the release had counted at the last reading.
+        last: The counters of the slot at the last reading.
         base_statuses: Answers of the slot by status when the release got it.
     """
 
@@ -58,6 +61,7 @@ class _Slot:
     base: Counts = NO_COUNTS
     before_restart: Counts = NO_COUNTS
     total: Counts = NO_COUNTS
+    last: Counts = NO_COUNTS
     base_statuses: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -71,6 +75,7 @@ class EnvoyProxy:
         request_timeout_seconds: After this time Envoy answers a prediction with 504.
         slow_seconds: An answer that takes longer counts as slow.
         binary: Envoy's executable.
+        is_drained: Whether the last reading of the counters has found that somebody made Envoy stop listening.
     """
 
     folder: Path
@@ -83,6 +88,8 @@ class EnvoyProxy:
     _admin: httpx.Client | None = None
     _writes: int = 0
     _silent_since: float | None = None
+    _runtime: tempfile.TemporaryDirectory[str] | None = None
+    is_drained: bool = False
 
     @property
     def pid(self) -> int | None:
@@ -90,9 +97,9 @@ class EnvoyProxy:
         return self._process.pid if self._process else None
 
     @property
-    def admin_url(self) -> str:
-        """URL of the admin interface; empty while Envoy does not run."""
-        return str(self._admin.base_url) if self._admin else ""
+    def admin_socket(self) -> str:
+        """Path of the Unix socket of the admin interface, which only this user may open; empty while Envoy does not run."""
+        return f"{self._runtime.name}/{ADMIN_SOCKET}" if self._runtime else ""
 
     @property
     def log(self) -> Path:
@@ -123,20 +130,25 @@ class EnvoyProxy:
             self._write_endpoints(slot)
         for content in self._slots.values():
             content.before_restart, content.base, content.base_statuses = content.total, NO_COUNTS, {}
+            content.last = NO_COUNTS
+        # The path of a socket has at most about 100 characters, so it cannot be in the project. The folder's mode is 0700.
+        self._runtime = tempfile.TemporaryDirectory(prefix="sluice-", ignore_cleanup_errors=True)
         bootstrap = build_bootstrap(
             port=self.port,
+            admin=Path(self.admin_socket),
             weights=self._map_to_clusters(weights),
             endpoints=self.folder / "endpoints",
             request_timeout_seconds=self.request_timeout_seconds,
         )
-        config, admin = self.folder / "envoy.json", self.folder / "envoy-admin.txt"
+        config = self.folder / "envoy.json"
         write_atomically(config, json.dumps(bootstrap, indent=1).encode(), durable=False)
-        admin.unlink(missing_ok=True)
         command = [str(self.binary), "--config-path", str(config), "--concurrency", "1", "--disable-hot-restart"]
-        command += ["--log-path", str(self.log), "--log-level", "warning", "--admin-address-path", str(admin)]
+        command += ["--log-path", str(self.log), "--log-level", "warning"]
         self._process = start_child(command, log=self.folder / "envoy.out")
+        transport = httpx.HTTPTransport(uds=self.admin_socket)
+        self._admin = httpx.Client(base_url="http://envoy", timeout=ADMIN_TIMEOUT_SECONDS, trust_env=False, transport=transport)
         try:
-            self._await_start(admin)
+            self._await_start()
         except BaseException:
             self.stop()
             raise
@@ -149,7 +161,10 @@ class EnvoyProxy:
         if self._process is not None:
             end_child(self._process, grace=0.0 if self._silent_since is not None else GRACE_SECONDS)
             self._process = None
-        self._silent_since = None
+        if self._runtime is not None:
+            self._runtime.cleanup()
+            self._runtime = None
+        self._silent_since, self.is_drained = None, False
 
     def set_endpoint(self, release: str, port: int | None) -> None:
         """Set the port at which the server of a release listens. A new release gets a free slot.
@@ -219,11 +234,15 @@ class EnvoyProxy:
     def read_weights(self) -> dict[str, int]:
         """Return the weights above 0 that Envoy applies, in per cent by release.
 
+        A weight that belongs to no release has the name of the cluster, so that the weights differ from every desired ones.
+
         Raises:
             ServiceError: Envoy does not answer.
         """
         clusters = read_weight_keys(self._get("/runtime", format="json")["entries"])
-        return {self._slots[slot].release: weight for slot, weight in clusters.items() if slot in self._slots}
+        if clusters == {NO_CHAMPION: ALL_TRAFFIC}:
+            return {}
+        return {self._slots[name].release if name in self._slots else name: weight for name, weight in clusters.items()}
 
     def read_counts(self) -> dict[str, TrafficReading]:
         """Return the counters of the releases that have a slot.
@@ -235,6 +254,9 @@ class EnvoyProxy:
         readings = {}
         for slot, content in self._slots.items():
             now = raw[slot]
+            if now.counts.requests < content.last.requests or now.counts.errors < content.last.errors:
+                content.before_restart, content.base = content.total, NO_COUNTS  # somebody has reset Envoy's counters
+            content.last = now.counts
             content.total = content.before_restart + (now.counts - content.base)
             readings[content.release] = TrafficReading(content.total, now.p50_ms, now.p99_ms)
         return readings
@@ -282,16 +304,14 @@ class EnvoyProxy:
         )
         write_atomically(endpoints_path(self.folder / "endpoints", slot), json.dumps(document).encode(), durable=False)
 
-    def _await_start(self, admin: Path) -> None:
-        """Wait for the address of the admin interface, and then until Envoy reports that it is live."""
+    def _await_start(self) -> None:
+        """Wait until Envoy reports that it is live."""
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             if not self.is_alive():
                 break
-            with contextlib.suppress(FileNotFoundError, ServiceError):
-                if self._admin is None and (address := admin.read_text(encoding="utf-8").strip()):
-                    self._admin = httpx.Client(base_url=f"http://{address}", timeout=ADMIN_TIMEOUT_SECONDS, trust_env=False)
-                if self._admin is not None and self._get("/server_info").get("state") == "LIVE":
+            with contextlib.suppress(ServiceError):
+                if self._get("/server_info").get("state") == "LIVE":
                     return
             time.sleep(_POLL_SECONDS)
         last_lines = read_last_lines(self.log)
@@ -308,6 +328,7 @@ class EnvoyProxy:
     def _read_slots(self) -> dict[str, TrafficReading]:
         """Return the counters and latencies by slot, as Envoy has counted them since it started."""
         stats = self._get("/stats", format="json", usedonly="", histogram_buckets="detailed", filter=COUNTERS)["stats"]
+        self.is_drained = is_drained(stats)
         return read_slots(stats, self.slow_seconds)
 
     def _get(self, path: str, **parameters: str) -> dict[str, Any]:

@@ -30,8 +30,40 @@ PREDICTIONS_PATH = "/api/v1.0/predictions"
 HEALTH_PATH = "/api/v1.0/health/status"
 LOCALHOST = "127.0.0.1"
 
-_REQUEST_SECONDS = 30
-"""Envoy answers a request whose body has not arrived by then with 408, and no server sees it."""
+ADMIN_MODE = 0o600
+"""Only the user of the supervisor may open the admin interface, because it can stop the traffic."""
+
+MAX_CONNECTIONS = 2000
+"""Connections of clients. Each has at most one request at a time, because HTTP/2 is not accepted. Envoy closes further ones."""
+
+_HEADER_SECONDS, _REQUEST_SECONDS = 10, 30
+"""Envoy answers with 408 if the headers, or the whole request, have not arrived by then. No server sees the request."""
+
+_UNREAD_SECONDS = 30
+"""Envoy gives up a client that does not read its answer."""
+
+_IDLE_CLIENT = "300s"
+_MAX_HEADER_KIB, _MAX_HEADERS, _MAX_REQUESTS = 32, 100, 10_000
+_MAX_HEAP_BYTES = 512 * 1024 * 1024
+"""Near this size, Envoy gives up the requests that use the most memory, so that the others go on."""
+
+REPLIES = {
+    400: ("PROXY_BAD_REQUEST", "the request is not valid HTTP/1.1"),
+    404: ("PROXY_NOT_FOUND", "only predictions and health checks are served"),
+    408: ("PROXY_TIMEOUT", "the request did not arrive in time"),
+    413: ("PROXY_TOO_LARGE", "the body is too large"),
+    426: ("PROXY_HTTP_VERSION", "only HTTP/1.1 is served"),
+    431: ("PROXY_HEADERS_TOO_LARGE", "the request line and the headers are too long"),
+    503: ("PROXY_NO_SERVER", "no server answers at the moment"),
+    504: ("PROXY_ANSWER_TIMEOUT", "the server did not answer in time"),
+}
+"""Status → stable reason and text of an answer that Envoy itself gives."""
+
+OTHER_REASON = "PROXY_ERROR"
+
+_SHED_FROM, _REFUSE_FROM = 0.8, 0.95
+_HEAP = "envoy.resource_monitors.fixed_heap"
+_CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"
 
 _HEALTH_SUFFIX = "-health"
 _TYPES = "type.googleapis.com/envoy"
@@ -41,11 +73,14 @@ _CONNECT_TIMEOUT = "1s"
 _IDLE_TIMEOUT = "1s"
 
 
-def build_bootstrap(*, port: int, weights: Mapping[str, int], endpoints: Path, request_timeout_seconds: float) -> dict[str, Any]:
+def build_bootstrap(
+    *, port: int, admin: Path, weights: Mapping[str, int], endpoints: Path, request_timeout_seconds: float
+) -> dict[str, Any]:
     """Return Envoy's whole configuration.
 
     Args:
         port: Port of the listener on the loopback interface.
+        admin: Unix socket of the admin interface.
         weights: Per cent by cluster at the start, for the slots and `NO_CHAMPION`; they sum to 100.
         endpoints: Folder with one file for each slot; `endpoints_path` names the files.
         request_timeout_seconds: After this time Envoy answers a prediction with 504.
@@ -62,7 +97,7 @@ def build_bootstrap(*, port: int, weights: Mapping[str, int], endpoints: Path, r
     start = {key.removeprefix(f"{WEIGHT_PREFIX}."): value for key, value in build_weight_keys(weights).items()}
     return {
         "node": {"id": "sluice", "cluster": "sluice"},
-        "admin": {"address": _address(0)},
+        "admin": {"address": {"pipe": {"path": str(admin), "mode": ADMIN_MODE}}, "ignore_global_conn_limit": True},
         "stats_flush_interval": "1s",
         "layered_runtime": {
             "layers": [
@@ -70,7 +105,11 @@ def build_bootstrap(*, port: int, weights: Mapping[str, int], endpoints: Path, r
                 {"name": "admin", "admin_layer": {}},
             ]
         },
-        "static_resources": {"clusters": [*clusters, *empty], "listeners": [_listener(port, routes)]},
+        "overload_manager": _overload_manager(),
+        "static_resources": {
+            "clusters": [*clusters, *empty],
+            "listeners": [_listener(port, routes, _UNREAD_SECONDS + request_timeout_seconds)],
+        },
     }
 
 
@@ -88,9 +127,17 @@ def build_weight_keys(weights: Mapping[str, int]) -> dict[str, int]:
 
 
 def read_weight_keys(entries: Mapping[str, Any]) -> dict[str, int]:
-    """Return the weights above 0 by cluster, from the entries of Envoy's ``/runtime?format=json``."""
-    found = {cluster: entries.get(f"{WEIGHT_PREFIX}.{cluster}", {}).get("final_value", "0") for cluster in (*SLOTS, NO_CHAMPION)}
-    return {cluster: int(value) for cluster, value in found.items() if int(value)}
+    """Return the weights above 0 by cluster, from the entries of Envoy's ``/runtime?format=json``.
+
+    A weight for health requests is returned too if it differs from the one for predictions.
+    """
+    found = {key: int(entries.get(key, {}).get("final_value", "0")) for key in build_weight_keys({})}
+    weights = {}
+    for key, weight in found.items():
+        predictions = key.removesuffix(_HEALTH_SUFFIX)
+        if weight != (found[predictions] if predictions != key else 0):
+            weights[key.removeprefix(f"{WEIGHT_PREFIX}.")] = weight
+    return weights
 
 
 def endpoints_path(folder: Path, slot: str) -> Path:
@@ -150,7 +197,7 @@ def _route(path: str, method: str, suffix: str, timeout: float) -> dict[str, Any
     }
 
 
-def _listener(port: int, routes: list[dict[str, Any]]) -> dict[str, Any]:
+def _listener(port: int, routes: list[dict[str, Any]], stream_idle_seconds: float) -> dict[str, Any]:
     router = {
         "name": "envoy.filters.http.router",
         "typed_config": {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router"},
@@ -170,7 +217,18 @@ def _listener(port: int, routes: list[dict[str, Any]]) -> dict[str, Any]:
         "normalize_path": True,
         "merge_slashes": True,
         "route_config": {"name": "predictions", "virtual_hosts": [{"name": "predictions", "domains": ["*"], "routes": routes}]},
+        "codec_type": "HTTP1",
+        "request_headers_timeout": f"{_HEADER_SECONDS}s",
         "request_timeout": f"{_REQUEST_SECONDS}s",
+        "stream_idle_timeout": f"{stream_idle_seconds}s",
+        "max_request_headers_kb": _MAX_HEADER_KIB,
+        "common_http_protocol_options": {
+            "idle_timeout": _IDLE_CLIENT,
+            "max_headers_count": _MAX_HEADERS,
+            "max_requests_per_connection": _MAX_REQUESTS,
+            "headers_with_underscores_action": "DROP_HEADER",
+        },
+        "local_reply_config": _local_replies(),
         "http_filters": [buffer, router],
     }
     return {
@@ -179,3 +237,53 @@ def _listener(port: int, routes: list[dict[str, Any]]) -> dict[str, Any]:
         "enable_reuse_port": False,  # with it, a second Envoy could listen on the same port without an error
         "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": connections}]}],
     }
+
+
+def _local_replies() -> dict[str, Any]:
+    """Return the configuration that turns Envoy's own answers into JSON, in the form of Seldon's errors."""
+    mappers = [
+        {
+            "filter": {
+                "status_code_filter": {
+                    "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "sluice.unused"}}
+                }
+            },
+            "body_format_override": _build_body(reason, info),
+        }
+        for status, (reason, info) in REPLIES.items()
+    ]
+    return {"mappers": mappers, "body_format": _build_body(OTHER_REASON, "%RESPONSE_CODE_DETAILS%")}
+
+
+def _overload_manager() -> dict[str, Any]:
+    """Return the limits of the whole process.
+
+    From 80 % of the heap on, Envoy gives up the requests that buffer the most. From 95 % on, it answers new ones with 503.
+    """
+    heap = ("fixed_heap.v3.FixedHeapConfig", {"max_heap_size_bytes": _MAX_HEAP_BYTES})
+    connections = (
+        "downstream_connections.v3.DownstreamConnectionsConfig",
+        {"max_active_downstream_connections": MAX_CONNECTIONS},
+    )
+    monitors = [
+        {"name": name, "typed_config": {"@type": f"{_TYPES}.extensions.resource_monitors.{kind}", **limits}}
+        for name, (kind, limits) in ((_HEAP, heap), (_CONNECTIONS, connections))
+    ]
+    shed = {"scaling_threshold": _SHED_FROM, "saturation_threshold": _REFUSE_FROM}
+    actions = [
+        {"name": "envoy.overload_actions.reset_high_memory_stream", "triggers": [{"name": _HEAP, "scaled": shed}]},
+        {
+            "name": "envoy.overload_actions.stop_accepting_requests",
+            "triggers": [{"name": _HEAP, "threshold": {"value": _REFUSE_FROM}}],
+        },
+    ]
+    return {
+        "refresh_interval": "0.25s",
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": 20},
+        "resource_monitors": monitors,
+        "actions": actions,
+    }
+
+
+def _build_body(reason: str, info: str) -> dict[str, Any]:
+    return {"json_format": {"status": {"status": 1, "info": info, "code": -1, "reason": reason}}}

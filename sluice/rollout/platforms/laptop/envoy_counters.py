@@ -12,8 +12,8 @@ from sluice.rollout.platforms.laptop.envoy_config import SLOTS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COUNTERS = r"^cluster\.slot-\d\.upstream_rq_(completed|5xx|4xx|time)$"
-"""Selects the counters that `read_slots` needs."""
+COUNTERS = r"^(cluster\.slot-\d\.upstream_rq_(completed|5xx|4xx|time)|listener_manager\.listener_stopped|server\.(live|state))$"
+"""Selects what `read_slots` and `is_drained` need."""
 
 _COUNTER = re.compile(r"^cluster\.(slot-\d)\.upstream_rq_(completed|5xx|4xx|time)$")
 
@@ -56,6 +56,16 @@ def read_slots(stats: Sequence[Mapping[str, Any]], slow_seconds: float) -> dict[
         counts = Counts(found["completed"] - rejected, found["5xx"], latency.timed, latency.slow, rejected)
         readings[slot] = TrafficReading(counts, latency.p50_ms, latency.p99_ms)
     return readings
+
+
+def is_drained(stats: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether somebody has told Envoy to stop listening or to say that it is unhealthy.
+
+    Args:
+        stats: The list in the answer to ``/stats?format=json`` with the filter `COUNTERS`.
+    """
+    found = {stat["name"]: stat["value"] for stat in stats if "name" in stat}
+    return bool(found.get("listener_manager.listener_stopped", 0)) or not found.get("server.live", 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,6 +218,9 @@ class LaptopPlatform:
         if self.proxy.is_alive() and self.proxy.silent_seconds >= _SILENT_SECONDS:
             self.notify(f"the proxy has not answered for {self.proxy.silent_seconds:.0f} s, so it is killed")
             self.proxy.stop()
+        if self.proxy.is_alive() and self.proxy.is_drained:
+            self.notify("the proxy has been told to stop listening, so it is replaced")
+            self.proxy.stop()
         if self.proxy.is_alive():
             if steady - self._next_restart > _PAUSE_RESET_SECONDS:
                 self._pause = 0.0
@@ -268,10 +271,10 @@ class LaptopPlatform:
         return health
 
     def _list_urls(self, release: str | None, health: Mapping[str, Health]) -> list[str]:
-        """Return the address of a release's server if it is ready and verified; otherwise nothing."""
-        port = self.servers.read_ports().get(release) if release else None
-        usable = release and port and health[release].ready and health[release].verification.holds
-        return [f"http://{LOCALHOST}:{port}"] if usable else []
+        """Return the address of a release's server, with the reader's token, if it is ready and verified; otherwise nothing."""
+        url = self.servers.find_reader_url(release) if release else None
+        usable = release and url and health[release].ready and health[release].verification.holds
+        return [url] if usable and url else []
 
     def _read_counts(self) -> dict[str, Counts]:
         return {release: reading.counts for release, reading in self._readings.items()}
@@ -323,7 +326,7 @@ class LaptopPlatform:
                 "started": self._began,
                 "url": f"http://{LOCALHOST}:{self.proxy.port}" if self.started else "",
                 "port": self.proxy.port,
-                "admin_url": self.proxy.admin_url,
+                "admin_socket": self.proxy.admin_socket,
                 "envoy_pid": self.proxy.pid,
                 "servers": self.servers.describe(),
                 "seen_weights": self._weights,

@@ -202,6 +202,11 @@ class Servers:
             for release, state in self._states.items()
         }
 
+    def find_reader_url(self, release: str) -> str | None:
+        """Return the URL with which the controller reads recent requests and faults; None while the server is not ready."""
+        state = self._states.get(release)
+        return state.process.reader_url if state and state.process and state.ready_at is not None else None
+
     def describe(self) -> list[dict[str, Any]]:
         """Return each server as plain JSON types."""
         return [

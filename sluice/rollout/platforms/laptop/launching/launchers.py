@@ -22,6 +22,10 @@ class ServerProcess(Protocol):
         """The port on the loopback interface. It is final as soon as the server is ready."""
 
     @property
+    def reader_url(self) -> str:
+        """The URL with the token that gives access to the recent requests and the faults of this server."""
+
+    @property
     def log(self) -> Path:
         """The file with the server's output."""
 

@@ -1,9 +1,10 @@
-"""Rollouts on a laptop that tests start: a new champion, and a canary."""
+"""Rollouts on a laptop that tests start: a new champion, and a canary. And questions to the admin interface of Envoy."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx
 from guards import GUARD_SECONDS
 from rollout_backends import wait_for
 
@@ -26,3 +27,8 @@ def make_champion(project: Project, digest: str) -> None:
 def start_canary(project: Project, digest: str) -> None:
     approvals.approve(project, digest, by="eve")
     starts.request_rollout(project, digest, by="bob")
+
+
+def ask_admin(admin_socket: str, path: str, method: str = "GET") -> httpx.Response:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=admin_socket), base_url="http://envoy") as client:
+        return client.request(method, path).raise_for_status()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from guards import GUARD_SECONDS
+from laptop_rollouts import ask_admin
 from rollout_backends import is_running, wait_for
 from rollout_traffic import Traffic
 
@@ -240,7 +241,7 @@ def test_real_servers_go_from_the_first_release_to_a_rollback(
 
     servers = [server["pid"] for server in statuses.read_status(project).servers if server["pid"]]
     members = [pid for leader in servers for pid in group_members(leader)]
-    envoy = httpx.get(f"{statuses.read_status(project).admin_url}/server_info", trust_env=False).json()
+    envoy = ask_admin(statuses.read_status(project).admin_socket, "/server_info").json()
     assert envoy["state"] == "LIVE"
     os.kill(supervisor.pid, signal.SIGKILL)
     supervisor.wait()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from guards import GUARD_SECONDS
-from laptop_rollouts import make_champion, start_canary
+from laptop_rollouts import ask_admin, make_champion, start_canary
 from rollout_backends import Backends, name_release, wait_for
 from rollout_traffic import Traffic
 
@@ -252,3 +252,33 @@ def test_no_outcome_in_time_is_an_error(project: Project, serving: str, monkeypa
     starts.request_rollout(project, A, by="bob")
     with pytest.raises(ServiceError, match="did not end within"):
         outcomes.wait_for_outcome(project, A, timeout=0.5)
+
+
+@pytest.mark.slow
+def test_a_proxy_that_does_not_do_what_the_journal_says_is_put_right(project: Project, serving: str, lines: list[str]) -> None:
+    make_champion(project, A)
+
+    def is_answered() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.post(f"{serving}/api/v1.0/predictions", json={}, trust_env=False).status_code == 200
+        return False
+
+    def read_admin_socket() -> str:
+        return statuses.read_status(project).admin_socket
+
+    for path in ("/drain_listeners", "/healthcheck/fail", "/quitquitquit"):
+        before, admin = len(lines), read_admin_socket()
+        ask_admin(admin, path, "POST")
+        wait_for(lambda before=before: any("it starts again" in line for line in lines[before:]))
+        wait_for(is_answered)
+        wait_for(lambda admin=admin: read_admin_socket() != admin)
+    wait_for(lambda: statuses.read_status(project).seen_weights == {A: 100})
+    ask_admin(read_admin_socket(), "/runtime_modify?sluice.weights.slot-3=100", "POST")
+    wait_for(lambda: "slot-3" not in read_weighted_slots(project))
+    assert is_answered()
+
+
+def read_weighted_slots(project: Project) -> set[str]:
+    """Return the slots that Envoy gives traffic to."""
+    entries = ask_admin(statuses.read_status(project).admin_socket, "/runtime?format=json").json()["entries"]
+    return {key.rpartition(".")[2] for key, entry in entries.items() if int(entry["final_value"])}

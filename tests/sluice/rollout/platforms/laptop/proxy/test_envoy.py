@@ -14,13 +14,12 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
+from laptop_rollouts import ask_admin
 from rollout_backends import is_running, name_release, wait_for
 
 from sluice.errors import PortInUseError, ServiceError
 from sluice.rollout.decisions.evidence import Counts
-from sluice.rollout.platforms.laptop.envoy import EnvoyProxy
 from sluice.rollout.platforms.laptop.envoy_config import (
     RELEASE_HEADER,
     build_bootstrap,
@@ -32,40 +31,16 @@ from sluice.rollout.platforms.laptop.ports import reserve_port
 from sluice.scoring.faults import MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
+    import httpx
     from rollout_backends import Backend, Backends
+
+    from sluice.rollout.platforms.laptop.envoy import EnvoyProxy
 
 A, B, C = (name_release(letter) for letter in "abc")
 PATH = "/api/v1.0/predictions"
-
-
-@pytest.fixture
-def envoy(tmp_path: Path) -> Iterator[EnvoyProxy]:
-    with reserve_port(0) as reserved:
-        port = reserved.getsockname()[1]
-    proxy = EnvoyProxy(tmp_path / "envoy", port, request_timeout_seconds=0.5)
-    yield proxy
-    proxy.stop()
-
-
-@pytest.fixture
-def client(envoy: EnvoyProxy) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{envoy.port}", trust_env=False, timeout=10.0) as one:
-        yield one
-
-
-@pytest.fixture
-def serve(envoy: EnvoyProxy, backends: Backends, spawned: list[Backend]) -> Callable[[str], Backend]:
-    def start(release: str) -> Backend:
-        backend = backends.spawn(release, backends.prepare(release))
-        spawned.append(backend)
-        wait_for(backend.poll_ready)
-        envoy.set_endpoint(release, backend.port)
-        return backend
-
-    return start
 
 
 def send_requests(client: httpx.Client, times: int) -> Counter[tuple[int, str]]:
@@ -151,7 +126,7 @@ def test_a_client_that_goes_away_counts_in_no_release(
 
 
 def _read_stat(envoy: EnvoyProxy, name: str) -> int:
-    lines = httpx.get(f"{envoy.admin_url}/stats?filter=^{name}$", trust_env=False).text.splitlines()
+    lines = ask_admin(envoy.admin_socket, f"/stats?filter=^{name}$").text.splitlines()
     return int(lines[0].rpartition(":")[2])
 
 
@@ -186,7 +161,7 @@ def test_a_client_can_neither_switch_retries_on_nor_set_timeouts(
     headers = {"x-envoy-retry-on": "5xx", "x-envoy-max-retries": "3", "x-envoy-upstream-rq-timeout-ms": "1"}
     assert client.post(PATH, json={}, headers=headers).status_code == 500
     assert counts(envoy) == {A: Counts(1, 1)}
-    stats = httpx.get(f"{envoy.admin_url}/stats?filter=upstream_rq_retry$", trust_env=False).text
+    stats = ask_admin(envoy.admin_socket, "/stats?filter=upstream_rq_retry$").text
     assert all(line.endswith(": 0") for line in stats.splitlines())
 
 
@@ -251,6 +226,18 @@ def test_counts_continue_after_envoy_was_killed(envoy: EnvoyProxy, client: httpx
     assert counts(envoy) == {A: Counts(5, 0), B: Counts(4, 0)}
 
 
+def test_counts_continue_after_somebody_has_reset_envoys_counters(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend]
+) -> None:
+    serve(A)
+    envoy.start({A: 100})
+    send_requests(client, 5)
+    assert counts(envoy) == {A: Counts(5, 0)}
+    ask_admin(envoy.admin_socket, "/reset_counters", "POST")
+    send_requests(client, 3)
+    assert counts(envoy) == {A: Counts(8, 0)}
+
+
 def test_median_and_99th_percentile_of_the_latency_are_read(
     envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], backends: Backends
 ) -> None:
@@ -312,9 +299,12 @@ def test_envoy_is_killed_when_its_parent_ends(tmp_path: Path) -> None:
 
 
 def test_the_configuration_has_no_retries_and_listens_on_the_loopback_interface_only(tmp_path: Path) -> None:
-    bootstrap = build_bootstrap(port=1234, weights={"slot-1": 95, "slot-2": 5}, endpoints=tmp_path, request_timeout_seconds=5.0)
+    weights = {"slot-1": 95, "slot-2": 5}
+    bootstrap = build_bootstrap(
+        port=1234, admin=tmp_path / "admin", weights=weights, endpoints=tmp_path, request_timeout_seconds=5.0
+    )
     text = json.dumps(bootstrap)
-    assert text.count('"127.0.0.1"') == 2
+    assert text.count('"127.0.0.1"') == 1
     assert "retry" not in text
     assert bootstrap["layered_runtime"]["layers"][0]["static_layer"]["sluice"]["weights"] == {
         "slot-1": 95,
@@ -330,8 +320,10 @@ def test_the_configuration_has_no_retries_and_listens_on_the_loopback_interface_
 
 
 def test_weight_keys_are_read_back() -> None:
-    keys = build_weight_keys({"slot-2": 25, "slot-3": 75})
-    assert read_weight_keys({key: {"final_value": str(value)} for key, value in keys.items()}) == {"slot-2": 25, "slot-3": 75}
+    entries = {key: {"final_value": str(value)} for key, value in build_weight_keys({"slot-2": 25, "slot-3": 75}).items()}
+    assert read_weight_keys(entries) == {"slot-2": 25, "slot-3": 75}
+    entries["sluice.weights.slot-3-health"] = {"final_value": "0"}
+    assert read_weight_keys(entries) == {"slot-2": 25, "slot-3": 75, "slot-3-health": 0}
 
 
 def test_slow_answers_are_counted_when_envoy_reports_their_duration(
