@@ -148,7 +148,8 @@ def _draw_contracts(random: np.random.Generator, enterprise: npt.NDArray[np.bool
     draw = random.random(len(enterprise))
     monthly = np.where(enterprise, 0.30, 0.55)
     annual = np.where(enterprise, 0.75, 0.85)
-    return np.array(CONTRACT_TYPES, dtype=object)[(draw >= monthly).astype(int) + (draw >= annual)]
+    types: npt.NDArray[np.object_] = np.array(CONTRACT_TYPES, dtype=object)
+    return np.take(types, (draw >= monthly).astype(int) + (draw >= annual))
 
 
 def churn_probability(frame: pd.DataFrame, truth: GroundTruth = GROUND_TRUTH) -> npt.NDArray[np.float64]:

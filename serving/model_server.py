@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import flask  # type: ignore[import-not-found]  # only the serving environment has it
+import gunicorn.config
 import numpy as np
 from seldon_core.flask_utils import SeldonMicroserviceException
 from seldon_core.gunicorn_utils import UserModelApplication
@@ -41,12 +42,7 @@ from werkzeug.exceptions import HTTPException
 
 from serving.http_worker import EventWorker
 from sluice.errors import DataError, RefusedError, ServiceError, SluiceError
-from sluice.scoring.containers.server_containers import (
-    DIGEST_VARIABLE,
-    FOLDER_VARIABLE,
-    SILENCE_VARIABLE,
-    START_VARIABLE,
-)
+from sluice.scoring.containers.server_containers import DIGEST_VARIABLE, FOLDER_VARIABLE, SILENCE_VARIABLE, START_VARIABLE
 from sluice.scoring.faults import FAULTS_PATH, FAULTS_VARIABLE, MAX_BODY_BYTES, Faults, describe_kind
 from sluice.scoring.recent_requests import (
     MAX_KEPT_ROWS,
@@ -305,6 +301,18 @@ def _report_some(report: Callable[[SeldonMetrics, list[Any], str], None]) -> Cal
 
 
 SeldonMetrics.update = _report_some(SeldonMetrics.update)
+
+
+def _take_no_commands() -> None:
+    """Let gunicorn open no control socket, through which a process of the same user could change or stop the server.
+
+    Versions before 25.1 have none. All servers of a user would also use the same path.
+    """
+    if hasattr(gunicorn.config, "ControlSocketDisable"):
+        gunicorn.config.ControlSocketDisable.default = True
+
+
+_take_no_commands()
 
 
 def _read_variable(name: str) -> str:

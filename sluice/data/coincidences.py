@@ -82,7 +82,7 @@ class Chance:
 def explain_by_chance(groups: Sequence[Groups]) -> Chance:
     """Return how many shared contents chance explains if it is random which of the equal rows are in the holdout."""
     found = sum(group.shared for group in groups)
-    probabilities, counts = [np.empty(0)], [np.empty(0)]
+    probabilities, counts = [np.empty(0)], [np.empty(0, dtype=np.intp)]
     for group in groups:
         sizes, number = np.unique(group.sizes[group.sizes > 1], return_counts=True)
         probabilities.append(1 - group.share**sizes - (1 - group.share) ** sizes)

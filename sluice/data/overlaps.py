@@ -230,6 +230,8 @@ def find_shared_ids(ids: npt.NDArray[np.object_], others: npt.NDArray[np.object_
     Returns:
         Shape (rows,).
     """
+    ours: pd.Index[Any]
+    theirs: pd.Index[Any]
     ours, theirs = (pd.Index(values).infer_objects() for values in (ids, others))
     if ours.dtype != theirs.dtype or ours.dtype == object:
         ours, theirs = (pd.Index([write_id(value) for value in values], dtype=object) for values in (ids, others))

@@ -95,7 +95,8 @@ class RowScores:
             with target.open("wb") as file:  # an open file, because NumPy adds a suffix to a path
                 self.write(file)
             return
-        np.savez(target, **self.to_arrays())
+        arrays: dict[str, Any] = self.to_arrays()
+        np.savez(target, **arrays)
 
 
 def hash_ids(ids: Iterable[object]) -> npt.NDArray[np.bytes_]:

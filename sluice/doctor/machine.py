@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 LEAST_FREE_BYTES = 2 * 10**9
 """Free space below which a run may fail: a snapshot, a model and a release take some hundred MB in a large project."""
 
-TESTED = (3, 11)
-"""The version of Python that the locks are for."""
+SUPPORTED = ((3, 11), (3, 12), (3, 13))
+"""The versions of Python that the locks are for."""
 
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 _SECONDS = 60
@@ -44,11 +44,14 @@ def check_machine(project: Project, *, serves_here: bool = True) -> list[Finding
 
 
 def check_python() -> Finding:
-    """Compare the version of Python with the one of the locks."""
+    """Compare the version of Python with those of the locks."""
     found = f"Python {sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
-    if sys.version_info[:2] == TESTED:
+    if sys.version_info[:2] in SUPPORTED:
         return Finding("Python", PASS, found)
-    return Finding("Python", NOTE, f"{found}, but the locks are for 3.11", "Use Python 3.11: `make setup PYTHON=python3.11`.")
+    versions = ", ".join(f"{major}.{minor}" for major, minor in SUPPORTED)
+    return Finding(
+        "Python", NOTE, f"{found}, but the locks are for {versions}", "Use one of these: `make setup PYTHON=python3.11`."
+    )
 
 
 def check_lock(project: Project) -> Finding:

@@ -52,7 +52,8 @@ class SubmittedScores:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:  # an open file, because NumPy adds a suffix to a path
             named = {"model": np.array(self.model), "champion": np.array(self.champion or ""), "champion_scores": second}
-            np.savez(file, **self.challenger.to_arrays(), **named)
+            arrays: dict[str, Any] = self.challenger.to_arrays() | named
+            np.savez(file, **arrays)
 
 
 def read_submitted_scores(source: Path) -> SubmittedScores:

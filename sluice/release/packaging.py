@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from sluice.data.holdout import holdout_digest
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError
-from sluice.release.fingerprint import read_fingerprint
 from sluice.release.golden_rows import GOLDEN_FILE
 from sluice.release.manifest import ManifestInputs, plan_manifest, read_code_version, write_json
 from sluice.release.model_layer import (
@@ -22,6 +21,7 @@ from sluice.release.model_layer import (
     MODEL_FILE,
     layer_digest,
 )
+from sluice.release.model_libraries.closures import read_training_fingerprint
 from sluice.release.models.model_files import read_model
 from sluice.release.store.unpacked_layers import UNPACKED_FOLDER, draft_folder, place_layer
 
@@ -82,7 +82,7 @@ def build_release(  # noqa: PLR0913 - what a release binds; each is named at the
         snapshot_digest=snapshot_digest,
         holdout_digest=holdout_digest(project),
         lock_digest=read_lock_digest(project),
-        fingerprint=read_fingerprint(),
+        fingerprint=read_training_fingerprint(project),
         verdicts=verdicts,
         gate=gate,
         parent=parent,

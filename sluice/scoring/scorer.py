@@ -12,6 +12,7 @@ This module needs numpy, pandas, joblib and threadpoolctl, because it runs in th
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,16 @@ from threadpoolctl import threadpool_limits
 
 from sluice.errors import IntegrityError, RefusedError, ServiceError
 from sluice.release.feature_columns import Cell, rows_to_frame
-from sluice.release.fingerprint import compare_fingerprints, describe_patch_level, read_fingerprint, same_cpu
+from sluice.release.fingerprint import (
+    ABSENT,
+    SERVER,
+    compare_fingerprints,
+    describe_patch_level,
+    find_unnamed,
+    read_fingerprint,
+    read_version,
+    same_cpu,
+)
 from sluice.release.golden_rows import (
     GOLDEN_FILE,
     PREDICTION_ERRORS,
@@ -96,19 +106,22 @@ def load_scorer(folder: Path, digest: str) -> Scorer:
     stored = read_verified_files(folder, digest, MANIFEST_FILE, GOLDEN_FILE, MODEL_FILE, f"{CODE_FOLDER}/")
     manifest = _parse_manifest(stored.get(MANIFEST_FILE, b""))
     fingerprint = manifest["environment"]["fingerprint"]
-    here = read_fingerprint()
+    here = read_fingerprint(fingerprint["libraries"])
     if differences := compare_fingerprints(fingerprint, here):
         raise RefusedError(
             f"this environment differs from the one that the model was fitted in: {'; '.join(differences)}",
-            hint="Make both environments from the same lock files, or train the model again.",
+            hint="Make both environments from the same lock files, or train the model again. `make earlier-serving` makes the "
+            "environment of an earlier release.",
         )
     exact = same_cpu(fingerprint, here)
     golden = parse_golden_rows(stored.get(GOLDEN_FILE, b""))
+    loaded = set(sys.modules)
     model = _load_model(folder, stored, str(manifest["model"]["digest"]))
     predict = partial(predict_probabilities, model)
     with threadpool_limits(1):  # as at training, because the number of threads changes the last bits
         found = _check_golden_rows(predict, golden, exact=exact)
         batches = rows_are_independent(predict, golden.frame(), found)
+    _check_libraries(fingerprint, loaded)
     answer = RequestBatcher(predict).predict if batches else predict
     return Scorer(answer, golden, digest, exact, batches, describe_patch_level(fingerprint, here))
 
@@ -134,6 +147,28 @@ def _load_model(folder: Path, stored: Mapping[str, bytes], digest: str) -> Any: 
             f"the model cannot be loaded with the release's own code: {type(error).__name__}: {error}",
             hint="List every package that the fitted pipeline needs in project.packages of sluice.toml. Then package it again.",
         ) from error
+
+
+def _check_libraries(fingerprint: Mapping[str, Any], before: set[str]) -> None:
+    """Check that the model has loaded no library whose version was not compared.
+
+    A process of the training environment scores a release too, and what it loads besides the model differs from a server. So only
+    a server checks this.
+
+    Args:
+        fingerprint: The fingerprint in the manifest. One of an earlier version of Sluice names too few libraries for this check.
+        before: The modules that were loaded before the model.
+    """
+    if "files" not in fingerprint or read_version(SERVER) == ABSENT:
+        return
+    tops = {name.partition(".")[0] for name in before}
+    new = {name for name in sys.modules.keys() - before if name.partition(".")[0] not in tops}
+    if unnamed := find_unnamed(new, fingerprint["libraries"]):
+        found = ", ".join(f"{name} {version}" for name, version in unnamed.items())
+        raise RefusedError(
+            f"the model loads {found}, but its release does not say which version it was fitted with",
+            hint="Import it in the module that model.build names, or in one that this module imports. Then package again.",
+        )
 
 
 def _check_golden_rows(predict: Predict, golden: GoldenRows, *, exact: bool) -> NDArray[np.float64]:

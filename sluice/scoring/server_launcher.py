@@ -3,8 +3,8 @@
 It calls `seldon_core.microservice.main`, as the command ``seldon-core-microservice`` does. It adds what a server on a laptop
 needs and that command has no option for:
 
-- The server inherits a socket that is bound to the loopback interface. seldon-core 1.17.1 would bind every interface, and its
-  gunicorn has known request smuggling vulnerabilities. The socket is passed as systemd passes it (``LISTEN_FDS``), which gunicorn
+- The server inherits a socket that is bound to the loopback interface. seldon-core 1.17.1 would bind every interface,
+  and only the proxy may reach the server. The socket is passed as systemd passes it (``LISTEN_FDS``), which gunicorn
   supports. So no other process can take the port between its choice and its use.
 - No process of the server outlives the process that started it, even after SIGKILL, or the process that it was forked from. Each
   process watches its parent and a pipe, the lifeline, whose other end the starting process holds. PR_SET_PDEATHSIG is not used,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Self
 import sluice
 from sluice.errors import ConfigurationError, PortInUseError, ServiceError
 from sluice.scoring.containers.server_containers import DIGEST_VARIABLE, FOLDER_VARIABLE, HEALTH_PATH, plan_server_variables
+from sluice.scoring.environments.serving_pythons import choose_python
 from sluice.scoring.faults import FAULTS_VARIABLE
 from sluice.scoring.health_probes import HealthProbe, LivenessProbe
 from sluice.scoring.recent_requests import READER_VARIABLE, RECENT_VARIABLE, add_token, digest_token
@@ -202,7 +203,8 @@ class ReleaseServer(ReleaseClient):
 def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, log: Path) -> ReleaseServer:
     """Start a server of a release and return at once.
 
-    The server itself checks the folder against the digest before it loads anything, so nothing is read here.
+    The server itself checks the folder against the digest before it loads anything. Here only the manifest is read, to choose
+    the serving environment.
 
     Args:
         project: The project, which names the serving environment and the server class.
@@ -219,7 +221,7 @@ def spawn_server(project: Project, folder: Path, digest: str, *, port: int = 0, 
         PortInUseError: Another process uses the port.
         ServiceError: The server cannot be started.
     """
-    python, packages, token = find_python(project), _find_packages(project), secrets.token_urlsafe(32)
+    python, packages, token = choose_python(project, folder), _find_packages(project), secrets.token_urlsafe(32)
     with _bind(port) as bound:
         reading, writing = os.pipe()
         try:
@@ -284,21 +286,6 @@ def _plan_environment(outer: os._Environ[str] | dict[str, str], folder: Path, di
     }
     threads = {name: kept.get(name, "1") for name in _ONE_THREAD}  # one row gives no work for several numerical threads
     return kept | threads | {"PYTHONUNBUFFERED": "1", FOLDER_VARIABLE: str(folder.resolve()), DIGEST_VARIABLE: digest}
-
-
-def find_python(project: Project) -> Path:
-    """Return the Python interpreter of the serving environment.
-
-    Raises:
-        ConfigurationError: The interpreter does not exist.
-    """
-    python = project.path(project.settings.serving.python)
-    if not python.is_file():
-        raise ConfigurationError(
-            f"serving.python names {project.settings.serving.python!r}, but there is no file {python}",
-            hint="Make the serving environment with `make setup`.",
-        )
-    return python
 
 
 def _find_packages(project: Project) -> dict[str, str]:

@@ -13,7 +13,7 @@ from sluice.project.projects import read_project
 from sluice.release.golden_answers import read_golden_answers
 from sluice.release.packaging import build_release
 from sluice.release.project_releases import WARNINGS, open_registry_releases, open_releases
-from sluice.steps.before_training.environments import check_serving_image
+from sluice.steps.before_training.environments import check_serving_image, check_serving_lock
 from sluice.steps.before_training.keys import check_signing_key
 from sluice.steps.before_training.places import check_places
 from sluice.steps.champions import read_champion
@@ -61,13 +61,14 @@ def package(
             or cannot be used.
         IntegrityError: The model does not have the digest that training recorded, the gate judged another model or other
             scores, or the golden rows are those of another model or holdout.
-        RefusedError: The serving image cannot serve what this environment trains.
+        RefusedError: The serving lock or the serving image does not fit what this environment trains.
         ServiceError: The registry that serving.repository names does not accept the release.
     """
     project = read_project()
     with running_step("package") as step:
         check_places(project)
         check_signing_key(project)
+        check_serving_lock(project)
         note = check_serving_image(project)
         champion = read_champion(project)
         gate, judged = json.loads(Path(decision).read_text(encoding="utf-8")), read_row_scores(Path(scores))

@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import joblib
+import numpy as np
 import pandas as pd
 import pytest
 from release_project import FEATURES, MODEL, REPOSITORY, SETTINGS, Trained, make_rows
@@ -24,7 +25,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     root = tmp_path_factory.mktemp("parcels")
     (root / "parcels").mkdir()
     (root / "sluice.toml").write_text(SETTINGS)
-    (root / "lock.txt").write_text("numpy==1.26.4\n")
+    (root / "lock.txt").write_text(f"numpy=={np.__version__}\n")
     (root / "parcels" / "__init__.py").touch()
     (root / "parcels" / "model.py").write_text(MODEL)
     (root / "parcels" / "features.py").write_text(FEATURES)

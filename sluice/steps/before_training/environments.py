@@ -1,11 +1,15 @@
-"""Whether the serving image can serve what this environment trains. It is asked before the training and before the packaging."""
+"""Whether the serving lock and the serving image fit what this environment trains.
+
+Both are asked before the training and before the packaging.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sluice.errors import RefusedError, SluiceError
-from sluice.release.fingerprint import describe_patch_level, read_fingerprint
+from sluice.release.fingerprint import describe_patch_level
+from sluice.release.model_libraries.closures import compare_with_lock, read_locked_versions, read_training_fingerprint
 from sluice.release.registry.publishing import find_destination
 from sluice.release.registry.serving_images import ENVIRONMENT_LABEL, check_same_environment, read_environment
 from sluice.release.store.images import name_architecture
@@ -17,6 +21,21 @@ _TIMEOUT_SECONDS = 10.0
 """A step that has no way to the registry does not wait long for it."""
 
 _LATER = "so the environments are compared first when a server starts"
+
+
+def check_serving_lock(project: Project) -> None:
+    """Check that this environment has each library of the model in the version that the serving lock names.
+
+    Raises:
+        RefusedError: A version differs. A server that is made from the lock would refuse the release at its start.
+    """
+    libraries = read_training_fingerprint(project)["libraries"]
+    if differences := compare_with_lock(libraries, read_locked_versions(project)):
+        raise RefusedError(
+            f"the model would be fitted with other libraries than those that serve it: {'; '.join(differences)}",
+            hint=f"Name these libraries in serving/model-libraries.txt, so that `make locks` gives both environments the same "
+            f"versions. Then run `make setup`. {project.settings.serving.lock} is the serving lock.",
+        )
 
 
 def check_serving_image(project: Project) -> str:
@@ -32,7 +51,7 @@ def check_serving_image(project: Project) -> str:
     serving = project.settings.serving
     if not (serving.image and serving.repository):
         return ""
-    trained = read_fingerprint()
+    trained = read_training_fingerprint(project)
     try:
         destination = find_destination(project)
         with destination.open_base(tries=1, timeout_seconds=_TIMEOUT_SECONDS) as source:

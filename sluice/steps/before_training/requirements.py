@@ -21,7 +21,7 @@ from sluice.gate.decision import MIN_PER_CLASS
 from sluice.release.feature_columns import read_columns
 from sluice.release.packaging import check_sources
 from sluice.run_warnings import RunWarning
-from sluice.steps.before_training.environments import check_serving_image
+from sluice.steps.before_training.environments import check_serving_image, check_serving_lock
 from sluice.steps.before_training.keys import check_signing_secrets
 from sluice.steps.before_training.places import check_places
 from sluice.steps.champions import read_champion_training_rows
@@ -64,11 +64,12 @@ def check_project(project: Project) -> str:
             be lost with the state folder, or a step of a pod that must sign has no key.
         DataError: The holdout is missing or unreadable, or has too few rows of a class.
         IntegrityError: The holdout is not the declared one.
-        RefusedError: The serving image cannot serve what this environment trains.
+        RefusedError: The serving lock or the serving image does not fit what this environment trains.
     """
     check_sources(project)
     check_places(project)
     check_signing_secrets(project)
+    check_serving_lock(project)
     note = check_serving_image(project)
     try:
         holdout = read_whole_holdout(project)

@@ -16,7 +16,7 @@ from sluice.checks.suites.inputs import LATEST_MODEL
 from sluice.data.holdout import pin_holdout
 from sluice.data.snapshots import check_readable, digest_file
 from sluice.release.project_releases import open_releases
-from sluice.scoring.server_process import find_python
+from sluice.scoring.environments.serving_pythons import find_python
 from sluice.steps.snapshots import pin_data
 from sluice.steps.standalone.candidates import build_candidate
 from sluice.steps.standalone.results import REFERENCE_FILE, RESULT_FILE, SUBJECT, TRAINING_FILE, digest_code, layer_folder

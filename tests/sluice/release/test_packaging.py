@@ -13,9 +13,9 @@ import pytest
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, DataError, IntegrityError
 from sluice.project.projects import read_project
-from sluice.release.fingerprint import read_fingerprint
 from sluice.release.manifest import read_code_version, write_json
 from sluice.release.model_layer import layer_digest
+from sluice.release.model_libraries.closures import read_training_fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,10 @@ def test_the_manifest_records_code_data_model_and_environment(trained: Trained, 
         "snapshot_source": "",
         "holdout_digest": digest_file(project.path("holdout.parquet")),
     }
-    assert manifest["environment"] == {"lock_digest": digest_file(project.path("lock.txt")), "fingerprint": read_fingerprint()}
+    assert manifest["environment"] == {
+        "lock_digest": digest_file(project.path("lock.txt")),
+        "fingerprint": read_training_fingerprint(project),
+    }
     assert manifest["gate"] == {"promote": True, "first": True, "unproven": True}
     assert manifest["verdicts"]["model"][0]["check"] == "auc"  # type: ignore[index]
     assert manifest["parent"] is None

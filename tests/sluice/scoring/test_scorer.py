@@ -178,3 +178,27 @@ def test_the_server_does_not_start_without_a_digest(layer_copy: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env=environment)
     assert done.returncode == 3
     assert "refused: $SLUICE_RELEASE_DIGEST is not set" in done.stderr
+
+
+def test_a_library_of_which_the_release_names_no_version_is_refused(layer_copy: Path, tmp_path: Path) -> None:
+    installed = tmp_path / "installed"
+    (installed / "lightwood-4.0.0.dist-info").mkdir(parents=True)
+    (installed / "lightwood-4.0.0.dist-info" / "METADATA").write_text("Name: LightWood\nVersion: 4.0.0\n")
+    (installed / "lightwood-4.0.0.dist-info" / "RECORD").write_text("lightwood.py,sha256=0,0\n")
+    (installed / "lightwood.py").touch()
+    file = layer_copy / "code" / "parcels" / "features.py"
+    late = f"        import sys; sys.path.append({str(installed)!r}); import lightwood\n        day ="
+    file.write_text(file.read_text().replace("        day =", late))
+    kind, message, hint, _ = load(layer_copy)
+    assert kind == "RefusedError"
+    assert "the model loads lightwood 4.0.0, but its release does not say which version it was fitted with" in message
+    assert "model.build" in hint
+    change(layer_copy / "manifest.json", lambda manifest: manifest["environment"]["fingerprint"].pop("files"))
+    assert load(layer_copy)[0] == "loaded"  # a release of an earlier version of Sluice names only the libraries of every model
+
+
+def test_a_release_of_earlier_libraries_is_refused_by_this_environment() -> None:
+    kind, message, *_ = load(Path(__file__).parent / "environments" / "earlier_release")
+    assert kind == "RefusedError"
+    assert "numpy is " in message
+    assert "fitted with 1.26.4" in message

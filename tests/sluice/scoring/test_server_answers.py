@@ -155,7 +155,7 @@ def test_requests_on_other_paths_and_with_other_methods_have_their_status(served
     client = httpx.Client(base_url=served.url, trust_env=False)
     assert client.post("/predict", data={"json": text}).status_code == 200
     assert client.post("/predict", data={"json": "{"}).status_code == 400
-    assert client.post("/api/v1.0/predictions", content=text, headers={"content-type": "text/plain"}).status_code == 400
+    assert client.post("/api/v1.0/predictions", content=text, headers={"content-type": "text/plain"}).status_code == 415
     assert client.get("/nowhere").status_code == 404
     assert client.get("/nowhere").json()["status"]["reason"] == "MICROSERVICE_HTTP_ERROR"
     assert client.put("/predict").status_code == 405
@@ -333,3 +333,10 @@ print(sorted(key[1] for key in metrics.data[1]))
     command = [REPOSITORY / ".venv-serving/bin/python", "-c", code, REPOSITORY]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
     assert done.stdout == "{}\n['seldon_api_model_feedback', 'seldon_api_model_feedback_reward']\n", done.stderr
+
+
+def test_the_server_has_no_socket_for_commands(served: ReleaseServer) -> None:
+    sockets = [parts for line in Path("/proc/net/unix").read_text().splitlines() if len(parts := line.split()) > 7]
+    for pid in processes_of(served.pid):
+        nodes = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+        assert [parts[7] for parts in sockets if f"socket:[{parts[6]}]" in nodes and "gunicorn" in parts[7]] == []
