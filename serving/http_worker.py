@@ -26,7 +26,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from gunicorn.workers.base import Worker  # type: ignore[import-untyped]  # only the serving environment has these
+from gunicorn.workers.base import Worker
 from tornado.http1connection import (  # type: ignore[import-not-found]
     HTTP1ConnectionParameters,
     HTTP1ServerConnection,
