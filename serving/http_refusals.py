@@ -1,4 +1,4 @@
-"""What the model server's worker answers to requests that never reach the application. Pure.
+"""What the model server's worker answers to requests that never reach the application.
 
 Each answer has the form of Seldon's errors: ``{"status": {"status": 1, "info": TEXT, "code": -1, "reason": CODE}}``. The reasons
 are stable, so that clients and alerts may depend on them.
@@ -7,6 +7,7 @@ are stable, so that clients and alerts may depend on them.
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -68,3 +69,15 @@ def find_refusal(headers: Mapping[str, str]) -> Refusal | None:
     if length.isdecimal() and (len(length) > len(str(MAX_REQUEST_BYTES)) or int(length) > MAX_REQUEST_BYTES):
         return BODY_TOO_LARGE
     return MULTIPART if headers.get("Content-Type", "").lower().startswith("multipart/") else None
+
+
+def send_at_once(connection: socket.socket, refusal: Refusal) -> None:
+    """Send a refusal, and read what has arrived. With unread bytes, the kernel would reset the connection and lose the answer."""
+    try:
+        connection.send(refusal.to_bytes())
+        connection.shutdown(socket.SHUT_WR)
+        for _ in range(16):
+            if not connection.recv(65_536):
+                return
+    except OSError:
+        return

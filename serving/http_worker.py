@@ -50,6 +50,7 @@ from serving.http_refusals import (
     MALFORMED,
     Refusal,
     find_refusal,
+    send_at_once,
 )
 from serving.wsgi_calls import Answer, build_environment, call_application
 from sluice.scoring.faults import MAX_REQUEST_BYTES
@@ -74,6 +75,9 @@ LINGER_SECONDS = 2.0
 
 LARGE_BYTES = 256 * 1024
 """A larger body is answered in the thread for large bodies."""
+
+MAX_REST_SECONDS = 1.0
+"""Before a large body, the interpreter is left to the short ones for as long as the last large body took, and at most so long."""
 
 MAX_BUFFERED_BYTES = 8 * MAX_REQUEST_BYTES
 """Bytes of all large bodies in memory, arrived or arriving. So large bodies leave the short ones their memory."""
@@ -102,7 +106,7 @@ class EventWorker(Worker):  # type: ignore[misc]
         if 0 <= soft < files:
             resource.setrlimit(resource.RLIMIT_NOFILE, (files if hard < 0 else min(files, hard), hard))
         self.connections: dict[Connection, None] = {}
-        self.buffered = self.running = 0
+        self.buffered, self.running, self._rest = 0, 0, 0.0
         self._threads = ThreadPoolExecutor(self.cfg.threads, thread_name_prefix="requests")
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large-requests")
         asyncio.run(self._serve())
@@ -168,6 +172,15 @@ class EventWorker(Worker):  # type: ignore[misc]
         future.add_done_callback(lambda done: self.loop.call_soon_threadsafe(self._finish, exchange, done, is_large))
 
     def _call(self, exchange: Exchange) -> Answer | None:
+        if exchange.size <= LARGE_BYTES:
+            return self._call_now(exchange)
+        time.sleep(self._rest)
+        begun = time.monotonic()
+        answer = self._call_now(exchange)
+        self._rest = min(MAX_REST_SECONDS, time.monotonic() - begun)
+        return answer
+
+    def _call_now(self, exchange: Exchange) -> Answer | None:
         return None if exchange.is_over else call_application(self.wsgi, exchange.environment())
 
     def _finish(self, exchange: Exchange, done: Future[Answer | None], is_large: bool) -> None:  # noqa: FBT001 - a callback
@@ -199,20 +212,8 @@ class _Stream(IOStream):  # type: ignore[misc]
     def close(self, exc_info: Any = False) -> None:  # noqa: ANN401, FBT002 - as in tornado
         if isinstance(exc_info, UnsatisfiableReadError) and not self.closed() and not self.connection.refused_at:
             is_early = self.connection.exchange is None or self.connection.exchange.line is None
-            _send_last(self.socket, (HEADERS_TOO_LARGE if is_early else MALFORMED).to_bytes())
+            send_at_once(self.socket, HEADERS_TOO_LARGE if is_early else MALFORMED)
         super().close(exc_info)
-
-
-def _send_last(connection: socket.socket, data: bytes) -> None:
-    """Send what fits, and read what has arrived. With unread bytes, the kernel would reset the connection and lose the answer."""
-    try:
-        connection.send(data)
-        connection.shutdown(socket.SHUT_WR)
-        for _ in range(16):
-            if not connection.recv(65_536):
-                return
-    except OSError:
-        return
 
 
 class Connection(HTTPServerConnectionDelegate):  # type: ignore[misc]

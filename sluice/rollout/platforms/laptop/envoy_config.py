@@ -44,8 +44,8 @@ _UNREAD_SECONDS = 30
 
 _IDLE_CLIENT = "300s"
 _MAX_HEADER_KIB, _MAX_HEADERS, _MAX_REQUESTS = 32, 100, 10_000
-_MAX_HEAP_BYTES = 512 * 1024 * 1024
-"""Near this size, Envoy gives up the requests that use the most memory, so that the others go on."""
+_MAX_HEAP_BYTES = 1024 * 1024 * 1024
+"""Near this size, Envoy soon gives up requests whose clients send nothing, and at last refuses new ones."""
 
 REPLIES = {
     400: ("PROXY_BAD_REQUEST", "the request is not valid HTTP/1.1"),
@@ -61,7 +61,7 @@ REPLIES = {
 
 OTHER_REASON = "PROXY_ERROR"
 
-_SHED_FROM, _REFUSE_FROM = 0.8, 0.95
+_HURRY_FROM, _HURRY_MOST, _REFUSE_FROM = 0.5, 0.8, 0.95
 _HEAP = "envoy.resource_monitors.fixed_heap"
 _CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"
 
@@ -105,7 +105,7 @@ def build_bootstrap(
                 {"name": "admin", "admin_layer": {}},
             ]
         },
-        "overload_manager": _overload_manager(),
+        "overload_manager": _overload_manager(request_timeout_seconds),
         "static_resources": {
             "clusters": [*clusters, *empty],
             "listeners": [_listener(port, routes, _UNREAD_SECONDS + request_timeout_seconds)],
@@ -255,10 +255,11 @@ def _local_replies() -> dict[str, Any]:
     return {"mappers": mappers, "body_format": _build_body(OTHER_REASON, "%RESPONSE_CODE_DETAILS%")}
 
 
-def _overload_manager() -> dict[str, Any]:
+def _overload_manager(request_timeout_seconds: float) -> dict[str, Any]:
     """Return the limits of the whole process.
 
-    From 80 % of the heap on, Envoy gives up the requests that buffer the most. From 95 % on, it answers new ones with 503.
+    From half of the heap on, Envoy waits less and less for clients that send nothing, but as long as a server may take for an
+    answer. From 95 % on, it answers new requests with 503. (The action that resets the largest requests needs HTTP/2.)
     """
     heap = ("fixed_heap.v3.FixedHeapConfig", {"max_heap_size_bytes": _MAX_HEAP_BYTES})
     connections = (
@@ -269,9 +270,20 @@ def _overload_manager() -> dict[str, Any]:
         {"name": name, "typed_config": {"@type": f"{_TYPES}.extensions.resource_monitors.{kind}", **limits}}
         for name, (kind, limits) in ((_HEAP, heap), (_CONNECTIONS, connections))
     ]
-    shed = {"scaling_threshold": _SHED_FROM, "saturation_threshold": _REFUSE_FROM}
+    hurry = {"scaling_threshold": _HURRY_FROM, "saturation_threshold": _HURRY_MOST}
+    timers = [
+        {"timer": "HTTP_DOWNSTREAM_STREAM_IDLE", "min_timeout": f"{request_timeout_seconds + 1}s"},
+        {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": "1s"},
+    ]
     actions = [
-        {"name": "envoy.overload_actions.reset_high_memory_stream", "triggers": [{"name": _HEAP, "scaled": shed}]},
+        {
+            "name": "envoy.overload_actions.reduce_timeouts",
+            "triggers": [{"name": _HEAP, "scaled": hurry}],
+            "typed_config": {
+                "@type": f"{_TYPES}.config.overload.v3.ScaleTimersOverloadActionConfig",
+                "timer_scale_factors": timers,
+            },
+        },
         {
             "name": "envoy.overload_actions.stop_accepting_requests",
             "triggers": [{"name": _HEAP, "threshold": {"value": _REFUSE_FROM}}],
@@ -279,7 +291,6 @@ def _overload_manager() -> dict[str, Any]:
     ]
     return {
         "refresh_interval": "0.25s",
-        "buffer_factory_config": {"minimum_account_to_track_power_of_two": 20},
         "resource_monitors": monitors,
         "actions": actions,
     }

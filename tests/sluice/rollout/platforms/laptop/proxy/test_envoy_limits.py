@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from guards import GUARD_SECONDS
 from laptop_rollouts import ask_admin
 from rollout_backends import name_release, wait_for
 
 from benchmarks.attacks import HEAD, write_request
+from sluice.rollout.platforms.laptop import envoy_config
 from sluice.rollout.platforms.laptop.envoy import EnvoyProxy
 from sluice.rollout.platforms.laptop.envoy_config import REPLIES
 from sluice.rollout.platforms.laptop.ports import reserve_port
@@ -23,6 +25,7 @@ from sluice.scoring.faults import MAX_REQUEST_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import httpx
     from rollout_backends import Backend
 
 A = name_release("a")
@@ -102,3 +105,55 @@ def refusing_envoy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnvoyPr
     proxy.start({})
     yield proxy
     proxy.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", [HEAD[:30], HEAD, HEAD + b"{"], ids=["in the headers", "before the body", "in the body"])
+def test_a_client_that_stops_is_refused_by_the_proxy_when_its_time_is_over(
+    envoy: EnvoyProxy, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    monkeypatch.setattr(envoy_config, "_HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(envoy_config, "_REQUEST_SECONDS", 0.6)
+    envoy.start({})
+    with socket.create_connection(("127.0.0.1", envoy.port), timeout=GUARD_SECONDS) as connection:
+        connection.sendall(data)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert (answer.status, json.loads(answer.read())["status"]["reason"]) == (408, "PROXY_TIMEOUT")
+
+
+@pytest.mark.slow
+def test_connections_to_the_proxy_are_limited_and_its_admin_interface_still_answers(
+    envoy: EnvoyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envoy_config, "MAX_CONNECTIONS", 5)
+    envoy.start({})
+    with contextlib.ExitStack() as stack:
+        connect = lambda: stack.enter_context(socket.create_connection(("127.0.0.1", envoy.port), timeout=GUARD_SECONDS))  # noqa: E731
+        for one in [connect() for _ in range(5)]:
+            one.sendall(HEAD)
+        assert connect().recv(1) == b"", "it is closed at once"
+        assert envoy.read_weights() == {}
+
+
+@pytest.mark.slow
+def test_half_sent_bodies_that_fill_the_memory_of_the_proxy_are_given_up_soon(
+    envoy: EnvoyProxy, client: httpx.Client, serve: Callable[[str], Backend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envoy_config, "_MAX_HEAP_BYTES", 60_000_000)
+    monkeypatch.setattr(envoy_config, "_REQUEST_SECONDS", 10_000)
+    monkeypatch.setattr(envoy_config, "_UNREAD_SECONDS", 10_000)
+    serve(A)
+    envoy.start({A: 100})
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", envoy.port), timeout=GUARD_SECONDS))
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(write_request(b" " * 7_000_000, length=8_000_000))
+        wait_for(lambda: count_given_up(envoy) > 0)
+        wait_for(lambda: client.post("/api/v1.0/predictions", json={}).status_code == 200)
+
+
+def count_given_up(envoy: EnvoyProxy) -> int:
+    lines = ask_admin(envoy.admin_socket, "/stats?filter=^http.predictions.downstream_rq_idle_timeout$").text.splitlines()
+    return int(lines[0].rpartition(":")[2])
