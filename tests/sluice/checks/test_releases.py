@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import joblib
+import numpy as np
 import pytest
 
 from sluice.checks.layers import LayerInputs, LayerResult
@@ -47,7 +48,7 @@ def packaged(shop: Project) -> Iterator[tuple[ReleaseStore, str]]:
     path = list(sys.path)
     settings = f'\n[serving]\npython = "{REPOSITORY / ".venv-serving/bin/python"}"\nlock = "lock.txt"\n'
     (shop.root / "sluice.toml").write_text((shop.root / "sluice.toml").read_text() + settings)
-    (shop.root / "lock.txt").write_text("numpy==1.26.4\n")
+    (shop.root / "lock.txt").write_text(f"numpy=={np.__version__}\n")
     shutil.copytree(REPOSITORY / "serving", shop.root / "serving", ignore=shutil.ignore_patterns("__pycache__"))
     project = read_project(shop.root)
     rows = read_labelled_rows(project, project.root / "data" / "customers.csv")

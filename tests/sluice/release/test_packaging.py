@@ -127,9 +127,10 @@ def test_a_missing_lock_file_is_an_error(apart: Trained) -> None:
 
 
 def test_a_missing_model_is_an_error(apart: Trained) -> None:
+    digest = digest_file(apart.model)
     apart.model.unlink()
-    with pytest.raises(DataError, match="there is no model file"):
-        apart.package()
+    with pytest.raises(DataError, match=r"the model .*model\.joblib cannot be read: No such file"):
+        load_and_answer(apart.project, apart.model, digest)
 
 
 @pytest.mark.parametrize("content", [b"no model", b"junk\n"])

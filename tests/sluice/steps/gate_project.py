@@ -99,7 +99,7 @@ class GateProject:
         self.root = root
         (root / "toy").mkdir()
         (root / "toy/__init__.py").touch()
-        (root / "lock.txt").write_text("numpy==1.26.4\n")
+        (root / "lock.txt").write_text(f"numpy=={np.__version__}\n")
         (root / "toy/model.py").write_text(MODEL)
         draw(3_000, seed=1, first=0).to_parquet(root / "train.parquet")
         draw(rows, seed=2, first=10**6, share=share).to_parquet(root / "holdout.parquet")

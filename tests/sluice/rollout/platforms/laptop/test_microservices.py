@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+import numpy as np
 import pytest
 from guards import GUARD_SECONDS
 from laptop_rollouts import ask_admin
@@ -126,7 +127,7 @@ print(ReleaseStore(project.state / "releases").add(folder).digest)
 def served_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root = tmp_path_factory.mktemp("orders")
     (root / "sluice.toml").write_text(SETTINGS)
-    (root / "lock.txt").write_text("numpy==1.26.4\n")
+    (root / "lock.txt").write_text(f"numpy=={np.__version__}\n")
     (root / "orders").mkdir()
     (root / "orders" / "__init__.py").touch()
     shutil.copytree(REPOSITORY / "serving", root / "serving", ignore=shutil.ignore_patterns("__pycache__"))
