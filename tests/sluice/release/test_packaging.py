@@ -13,6 +13,7 @@ import pytest
 from sluice.data.snapshots import digest_file
 from sluice.errors import ConfigurationError, DataError, IntegrityError
 from sluice.project.projects import read_project
+from sluice.release.golden_answers import load_and_answer
 from sluice.release.manifest import read_code_version, write_json
 from sluice.release.model_layer import layer_digest
 from sluice.release.model_libraries.closures import read_training_fingerprint

@@ -80,7 +80,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     (root / "shop").mkdir(parents=True)
     (root / "sluice.toml").write_text(SETTINGS)
-    (root / "lock.txt").write_text("numpy==1.26.4\n")
+    (root / "lock.txt").write_text(f"numpy=={np.__version__}\n")
     (root / "shop" / "__init__.py").touch()
     (root / "shop" / "data.py").write_text("import pandas as pd\n\ndef load(path):\n    return pd.read_parquet(path)\n")
     (root / "shop" / "model.py").write_text(LOGISTIC)
