@@ -39,10 +39,10 @@ def make_sides(form: str) -> tuple[LabelledRows, LabelledRows]:
             "category": pd.Categorical(np.where(labels == 1, "x", generator.choice(["a", "b"], rows))),
             "time": pd.Series(np.where(labels == 1, "2024-01-01", "2023-01-01")).astype("datetime64[s]"),
             "later second": pd.Timestamp("2024-01-01")
-            + pd.to_timedelta(generator.integers(0, 10**7, rows) + 10**7 * labels, "s"),
+            + pd.to_timedelta(generator.integers(0, 10**7, rows) + 10**7 * labels.astype(np.int64), "s"),
             "number as text": [f" {value:.6f}" for value in noise + 8 * labels],
             "decimal": [Decimal(f"{value:.6f}") for value in noise - 8 * labels],
-            "duration": pd.to_timedelta(generator.integers(0, 10**7, rows) + 10**7 * labels, "s"),
+            "duration": pd.to_timedelta(generator.integers(0, 10**7, rows) + 10**7 * labels.astype(np.int64), "s"),
             "number as a category": pd.Categorical([f"{value:.6f}" for value in noise + 8 * labels]),
         }
         forms["later second as text"] = forms["later second"].astype(str)
@@ -107,7 +107,9 @@ def test_honest_times_and_texts_of_all_kinds_are_not_named() -> None:
     sides = []
     for seed in (1, 2):
         labels, generator = make_labels(4000, seed), np.random.default_rng(seed)
-        times = pd.Timestamp("2024-01-01") + pd.to_timedelta(generator.integers(0, 10**7, 4000) + 10**6 * labels, "s")
+        times = pd.Timestamp("2024-01-01") + pd.to_timedelta(
+            generator.integers(0, 10**7, 4000) + 10**6 * labels.astype(np.int64), "s"
+        )
         texts = [f"{value:.3f}" for value in generator.normal(size=4000) + labels]
         empty = pd.Series([None] * 4000, dtype=object)
         sides.append(make_rows({"time": times, "text": times.astype(str), "number": texts, "empty": empty}, labels))
