@@ -57,6 +57,7 @@ def packaged(shop: Project) -> Iterator[tuple[ReleaseStore, str]]:
     layer = build_release(
         project,
         model=model,
+        model_digest=digest_file(model),
         golden=load_and_answer(project, model, digest_file(model)),
         snapshot_digest=digest_file(project.root / "data" / "customers.csv"),
         verdicts={},
