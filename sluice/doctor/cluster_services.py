@@ -41,7 +41,7 @@ def check_operator(api: ApiServer) -> Finding:
     try:
         found = api.call("GET", "/apis/apps/v1/deployments", query={"labelSelector": OPERATOR})["items"]
     except RefusedCallError:
-        text = "this account may not list the Deployments of all namespaces, so nobody knows whether the operator runs"
+        text = "this account may not list the Deployments of all namespaces, so this could not be checked"
         return Finding(subject, NOTE, text, "Ask the people who run the cluster.")
     ready = [one["metadata"]["namespace"] for one in found if (one.get("status") or {}).get("readyReplicas")]
     if ready:

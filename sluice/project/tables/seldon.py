@@ -41,8 +41,8 @@ class SeldonTable(Table):
     )
     url: str = Field(
         default="",
-        description="URL of the gateway for users. The status shows it, and the controller asks it before it promotes a first "
-        "release.",
+        description="URL of the model at the gateway, with its path: http://GATEWAY/seldon/NAMESPACE/NAME. The status shows it, "
+        "and the controller asks it before it promotes a first release.",
     )
     counters: Literal["gateway", "executors"] = Field(
         default="gateway",

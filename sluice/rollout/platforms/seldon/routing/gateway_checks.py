@@ -31,7 +31,7 @@ class GatewayCheck:
     """Whether the gateway reaches the first release.
 
     Attributes:
-        url: URL of the gateway for users (``seldon.url``); empty if it is not known.
+        url: URL of the model at the gateway (``seldon.url``); empty if it is not known.
     """
 
     url: str
@@ -57,7 +57,8 @@ class GatewayCheck:
             status = 0
         if status in _NOT_REACHED:
             return (
-                f"the gateway answers {status} at {address}, so users cannot reach it yet; seldon.url must be that of the gateway"
+                f"the gateway answers {status} at {address}, so users cannot reach it yet; seldon.url must be "
+                "the gateway's URL with the path of the model: http://GATEWAY/seldon/NAMESPACE/NAME"
             )
         self._reached = release
         return ""
