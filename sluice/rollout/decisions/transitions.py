@@ -140,8 +140,9 @@ def advance(journal: Journal, plan: Plan, *, evidence: Mapping[str, Any], now: f
 
 def _list_done_promotions(journal: Journal, plan: Plan) -> list[str]:
     command = journal.command
-    done = plan.completes_command and command is not None and command.kind is CommandKind.PROMOTE
-    return [command.id] if done and command is not None else []
+    if command is None or command.kind is not CommandKind.PROMOTE or not plan.completes_command:
+        return []
+    return [command.id]
 
 
 def _list_used(journal: Journal, release: str) -> list[str]:
